@@ -1,0 +1,1 @@
+//! The core: turn loop, groups, apply, reads, routing.

@@ -1,0 +1,35 @@
+//! The doors through which time, chance, disk, network, tasks and other cores come in.
+//!
+//! Everything above the runtime is written against these traits and is deterministic given what comes
+//! through them. `rt` implements them on glommio and io_uring, the simulator on a virtual world. One handle
+//! per core implements all of them; see [`Host`].
+//!
+//! The hot path is shaped for completions: an operation is begun by a call that never waits
+//! ([`Net::send`], [`Disk::write_begin`]), and its end is picked up later from a queue
+//! ([`Net::next_event`], [`Disk::write_end`]). Work that may wait (opening files, reading back old log,
+//! preparing segments) is `async` and runs in tasks of its own ([`Spawn`]).
+//!
+//! All of it belongs to one core: no handle here crosses threads, except what [`Mesh`] carries.
+//!
+//! Read [`net`] and [`disk`] first; [`buffer`] holds the aligned memory that direct I/O wants.
+
+pub mod buffer;
+pub mod clock;
+pub mod disk;
+pub mod mesh;
+pub mod net;
+pub mod rng;
+pub mod spawn;
+
+pub use buffer::{ALIGNMENT, AlignedBuf};
+pub use clock::Clock;
+pub use disk::{Disk, WriteDone, WriteToken};
+pub use mesh::Mesh;
+pub use net::{ConnId, ListenerId, Net, NetEvent, SendBuf};
+pub use rng::Rng;
+pub use spawn::{Spawn, TaskClass};
+
+/// All doors of one core behind one cheap handle.
+pub trait Host: Clock + Disk + Net + Mesh + Rng + Spawn + Clone + 'static {}
+
+impl<T: Clock + Disk + Net + Mesh + Rng + Spawn + Clone + 'static> Host for T {}

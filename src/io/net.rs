@@ -1,0 +1,134 @@
+//! Stream connections, by completions.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Deref;
+
+use bytes::Bytes;
+
+/// A connection of this core. The generation tells a connection from a later one in the same place, so a
+/// stale id is harmless: operations on it do nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId {
+    /// Place in the core's table of connections; small and dense, so it can index an array.
+    pub idx: u32,
+    /// How often the place was used before.
+    pub generation: u32,
+}
+
+impl fmt::Display for ConnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.idx, self.generation)
+    }
+}
+
+/// A listening socket of this core, numbered from 0 in the order of [`Net::listen`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ListenerId(pub u32);
+
+/// What one send consists of. Handed back with [`NetEvent::Sent`], to be used again.
+#[derive(Debug)]
+pub enum SendBuf {
+    /// One run of bytes.
+    Plain(Vec<u8>),
+    /// Runs sent one behind the other with one gathering send; at most [`GATHER_COUNT_MAX`].
+    Gather(Vec<Bytes>),
+}
+
+/// Most parts of a [`SendBuf::Gather`].
+pub const GATHER_COUNT_MAX: usize = 1_024;
+
+impl SendBuf {
+    /// Total bytes.
+    pub fn len(&self) -> usize {
+        match self {
+            SendBuf::Plain(bytes) => bytes.len(),
+            SendBuf::Gather(parts) => parts.iter().map(Bytes::len).sum(),
+        }
+    }
+
+    /// Whether there is nothing to send.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// What happened on the network since the last look.
+#[derive(Debug)]
+pub enum NetEvent<RecvBuf> {
+    /// A client or peer has connected. Receiving has already begun.
+    Accepted {
+        /// The new connection.
+        conn: ConnId,
+        /// Where it came in.
+        listener: ListenerId,
+        /// Who it is.
+        peer: SocketAddr,
+    },
+    /// A connection begun with [`Net::connect`] stands. Receiving has already begun.
+    Connected {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// Bytes have arrived; never empty. Dropping `buf` gives the buffer back to the core's pool: do so soon,
+    /// the pool is bounded and nothing is received while it is empty.
+    Received {
+        /// The connection.
+        conn: ConnId,
+        /// The bytes, in the order of the stream.
+        buf: RecvBuf,
+    },
+    /// The other side will send no more. Sending still works.
+    ReceiveEnded {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// All of a [`Net::send`] was handed to the network.
+    Sent {
+        /// The connection.
+        conn: ConnId,
+        /// The buffers, to be used again.
+        buf: SendBuf,
+    },
+    /// The last event of a connection, for whatever reason, [`Net::close`] included: the id is dead, what
+    /// was not sent is lost.
+    Closed {
+        /// The connection.
+        conn: ConnId,
+        /// Why, unless it was closed from here.
+        error: Option<io::Error>,
+    },
+}
+
+/// A core's sockets. Calls never wait; what they begin is submitted together at the end of the turn
+/// ([`crate::Spawn::park`], [`crate::Spawn::yield_now`]).
+pub trait Net {
+    /// A received run of bytes, lent from a pool; dropping it gives it back.
+    type RecvBuf: Deref<Target = [u8]>;
+
+    /// Listens on an address and accepts from now on. `conns_count_max` bounds the connections that came in
+    /// through this listener and are open; beyond it a new one is accepted, sent `refusal`, and closed.
+    fn listen(&self, addr: SocketAddr, conns_count_max: usize, refusal: &'static [u8]) -> io::Result<ListenerId>;
+
+    /// Stops accepting; connections stay.
+    fn unlisten(&self, listener: ListenerId);
+
+    /// Begins to connect from a local address (any port). Ends in `Connected` or `Closed`.
+    fn connect(&self, from: IpAddr, to: SocketAddr) -> ConnId;
+
+    /// The next event. Reaps completions without a system call where it can.
+    fn next_event(&self) -> Option<NetEvent<Self::RecvBuf>>;
+
+    /// Sends bytes behind those sent before. One send at a time per connection: wait for `Sent` before the next.
+    fn send(&self, conn: ConnId, buf: SendBuf);
+
+    /// Stops receiving: back-pressure on the other side. At most what was already on the way still arrives.
+    fn recv_pause(&self, conn: ConnId);
+
+    /// Receives again.
+    fn recv_resume(&self, conn: ConnId);
+
+    /// Closes at once: what is not yet sent is dropped. `Closed` follows.
+    fn close(&self, conn: ConnId);
+}

@@ -1,0 +1,35 @@
+//! Tasks beside the turn loop, and the loop's own waiting.
+
+use std::future::Future;
+
+use types::Instant;
+
+/// How urgent a task is against the turn loop of its core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaskClass {
+    /// Something a request waits for, for example reading old log back for a follower.
+    Foreground,
+    /// Something that only has to be done eventually, for example preparing the next segment.
+    Background,
+}
+
+/// Runs tasks on the core that calls it.
+pub trait Spawn {
+    /// Starts a task on this core. It runs between turns, when the loop waits or yields.
+    fn spawn(&self, class: TaskClass, task: impl Future<Output = ()> + 'static);
+
+    /// Ends a wait of the turn loop in [`Spawn::park`], now or the next one to come. For tasks that have
+    /// left something for the loop to pick up.
+    fn notify(&self);
+
+    /// Begins every queued operation of this core with one system call at most, then waits until a
+    /// completion, a message of another core or a [`Spawn::notify`] arrives, or until `deadline`.
+    fn park(&self, deadline: Instant) -> impl Future<Output = ()>;
+
+    /// Begins every queued operation of this core with one system call at most, and lets other tasks of
+    /// this core run if they are due.
+    fn yield_now(&self) -> impl Future<Output = ()>;
+
+    /// Waits at least until `deadline`. For tasks, not for the turn loop.
+    fn sleep_until(&self, deadline: Instant) -> impl Future<Output = ()>;
+}

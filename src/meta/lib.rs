@@ -1,0 +1,1 @@
+//! The cluster map and the placement of groups, pure.

@@ -1,0 +1,1 @@
+//! Starts the cores of a node and wires them together.

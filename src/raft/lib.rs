@@ -1,0 +1,1 @@
+//! Raft without I/O: step, tick, propose, ready.

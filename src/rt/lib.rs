@@ -1,0 +1,1 @@
+//! The runtime on glommio and io_uring.

@@ -1,0 +1,15 @@
+//! Ids, slots, limits and time: the words that every layer shares.
+//!
+//! This crate holds data and arithmetic only. It does no I/O, allocates nothing and knows nothing of
+//! Raft, logs or sockets. Read [`ids`] first, then [`slot`], [`time`] and [`limits`].
+
+#![no_std]
+
+pub mod ids;
+pub mod limits;
+pub mod slot;
+pub mod time;
+
+pub use ids::{CoreId, GroupId, Index, NodeId, Place, ReplicaId, Term};
+pub use slot::{SLOTS_COUNT, Slot};
+pub use time::Instant;

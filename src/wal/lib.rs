@@ -1,0 +1,1 @@
+//! One log per core, shared by its groups.

@@ -1,0 +1,50 @@
+//! What a Raft log holds.
+
+use bytes::Bytes;
+use types::{Index, ReplicaId, Term};
+
+/// What an entry's payload means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum EntryKind {
+    /// No payload: the entry with which a new leader begins its term.
+    Empty = 0,
+    /// An archived batch of commands.
+    Batch = 1,
+}
+
+impl EntryKind {
+    /// The kind with this number, as it stands in logs and frames.
+    pub fn from_u8(number: u8) -> Option<EntryKind> {
+        match number {
+            0 => Some(EntryKind::Empty),
+            1 => Some(EntryKind::Batch),
+            _ => None,
+        }
+    }
+}
+
+/// One entry of a group's log. Cloning shares the payload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Term of the leader that made it.
+    pub term: Term,
+    /// Position in the log.
+    pub index: Index,
+    /// What the payload means.
+    pub kind: EntryKind,
+    /// The bytes that are proposed, sent, logged and applied: archived once, never changed.
+    pub payload: Bytes,
+}
+
+/// What a replica must not forget (Raft paper, figure 2, "persistent state"), the log itself aside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HardState {
+    /// Latest term seen.
+    pub term: Term,
+    /// Candidate voted for in that term; `None` if there was none.
+    pub vote: Option<ReplicaId>,
+    /// An index known to be committed. Only a hint for a faster restart: it may lag behind, and it alone does
+    /// not make a write of the state necessary.
+    pub commit: Index,
+}
