@@ -1,9 +1,9 @@
 //! The Redis protocol codec and the command table, pure.
 
 pub mod args;
-pub mod command;
+pub mod command_id;
 pub mod reply;
 
 pub use args::{ArgRange, Args};
-pub use command::CommandId;
+pub use command_id::CommandId;
 pub use reply::{Protocol, Reply};
