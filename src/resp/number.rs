@@ -153,7 +153,8 @@ mod tests {
             for number in [number, small] {
                 let mut out = Vec::new();
                 write_i64(&mut out, number);
-                prop_assert_eq!(&out, number.to_string().as_bytes());
+                let expected = number.to_string();
+                prop_assert_eq!(&out, expected.as_bytes());
                 prop_assert_eq!(parse_i64(&out), Some(number));
             }
         }

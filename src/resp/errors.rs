@@ -1,0 +1,152 @@
+//! The texts of error replies, each without its leading `-`. Clients compare them, so they are kept to the letter.
+
+use crate::args::Args;
+use crate::command::Command;
+
+/// Keys of one command lie in different slots.
+pub const CROSSSLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
+/// No leader: clients ask again.
+pub const CLUSTERDOWN: &str = "CLUSTERDOWN The cluster is down";
+/// No group has the slot.
+pub const CLUSTERDOWN_SLOT: &str = "CLUSTERDOWN Hash slot not served";
+/// A slot that moves has only some of the keys; clients ask again.
+pub const TRYAGAIN: &str = "TRYAGAIN Multiple keys request during rehashing of slot";
+/// A write to a replica.
+pub const READONLY: &str = "READONLY You can't write against a read only replica.";
+/// The data is not there yet.
+pub const LOADING: &str = "LOADING Redis is loading the dataset in memory";
+/// A command before login.
+pub const NOAUTH: &str = "NOAUTH Authentication required.";
+/// A failed login.
+pub const WRONGPASS: &str = "WRONGPASS invalid username-password pair or user is disabled.";
+/// A version that `HELLO` does not know.
+pub const NOPROTO: &str = "NOPROTO unsupported protocol version";
+/// A value of another type.
+pub const WRONGTYPE: &str = "WRONGTYPE Operation against a key holding the wrong kind of value";
+/// Arguments that make no sense together.
+pub const SYNTAX: &str = "ERR syntax error";
+/// No integer, or one that does not fit.
+pub const NOT_AN_INTEGER: &str = "ERR value is not an integer or out of range";
+/// No floating-point number.
+pub const NOT_A_FLOAT: &str = "ERR value is not a valid float";
+/// A slot number that is none.
+pub const INVALID_SLOT: &str = "ERR Invalid or out of range slot";
+/// A name that `CLIENT LIST` could not show.
+pub const CLIENT_NAME: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
+/// `AUTH password` where there is no password.
+pub const AUTH_WITHOUT_PASSWORD: &str = "ERR AUTH <password> called without any password configured for the default \
+                                         user. Are you sure your configuration is correct?";
+/// `SELECT` of another database than 0.
+pub const SELECT_IN_CLUSTER: &str = "ERR SELECT is not allowed in cluster mode";
+/// `HELLO` with a version that is no number.
+pub const HELLO_VERSION: &str = "ERR Protocol version is not an integer or out of range";
+
+/// `COMMAND GETKEYS` of a command that is not known.
+pub const GETKEYS_COMMAND: &str = "ERR Invalid command specified";
+/// `COMMAND GETKEYS` of a command without keys.
+pub const GETKEYS_NO_KEYS: &str = "ERR The command has no key arguments";
+/// `COMMAND GETKEYS` with too many or too few arguments.
+pub const GETKEYS_ARITY: &str = "ERR Invalid number of arguments specified for command";
+/// `COMMAND GETKEYS` with arguments among which no keys are found.
+pub const GETKEYS_ARGUMENTS: &str = "ERR Invalid arguments specified for command";
+
+/// Most bytes of one name, and of all arguments together, that an error echoes.
+const ECHO_BYTES_MAX: usize = 128;
+
+/// Subcommands of `CLUSTER` that change a Redis cluster. Here that is the business of a tool of our own.
+const CLUSTER_CHANGES: [&str; 14] = [
+    "addslots",
+    "addslotsrange",
+    "bumpepoch",
+    "delslots",
+    "delslotsrange",
+    "failover",
+    "flushslots",
+    "forget",
+    "meet",
+    "replicate",
+    "reset",
+    "saveconfig",
+    "set-config-epoch",
+    "setslot",
+];
+
+/// `MOVED slot host:port`: the slot is served elsewhere.
+pub fn moved(slot: u16, host: &str, port: u16) -> String {
+    format!("MOVED {slot} {host}:{port}")
+}
+
+/// `ASK slot host:port`: this once, the slot is served elsewhere.
+pub fn ask(slot: u16, host: &str, port: u16) -> String {
+    format!("ASK {slot} {host}:{port}")
+}
+
+/// The number of arguments is wrong. `full_name` is that of the command or subcommand.
+pub fn wrong_arity(full_name: &str) -> String {
+    format!("ERR wrong number of arguments for '{full_name}' command")
+}
+
+/// Why a request names nothing that can be carried out.
+#[derive(Clone, Copy, Debug)]
+pub enum Refusal {
+    /// There is no such command.
+    UnknownCommand,
+    /// The command has no such subcommand.
+    UnknownSubcommand(&'static Command),
+    /// A subcommand that would change the cluster.
+    ClusterChange,
+    /// Too many or too few arguments for this command.
+    WrongArity(&'static Command),
+}
+
+impl Refusal {
+    /// Why `command` does not have the subcommand `name`.
+    #[cold]
+    pub(crate) fn subcommand(command: &'static Command, name: &[u8]) -> Refusal {
+        let changes = || CLUSTER_CHANGES.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(name));
+        if command.name == "cluster" && changes() {
+            Refusal::ClusterChange
+        } else {
+            Refusal::UnknownSubcommand(command)
+        }
+    }
+
+    /// What the client is told. It echoes a bounded part of `args`, the request, which may be any bytes; so
+    /// [`Reply::error_bytes`](crate::Reply::error_bytes) writes it.
+    pub fn message(&self, args: Args<'_>) -> Vec<u8> {
+        let echo = |idx: usize| echoed(args.get(idx).unwrap_or_default(), ECHO_BYTES_MAX);
+        match self {
+            Refusal::UnknownCommand => unknown_command(args),
+            Refusal::UnknownSubcommand(command) => {
+                let container = command.name.to_ascii_uppercase();
+                [b"ERR unknown subcommand '", echo(1), b"'. Try ", container.as_bytes(), b" HELP."].concat()
+            }
+            Refusal::ClusterChange => {
+                let name = echo(1).to_ascii_uppercase();
+                [b"ERR CLUSTER ", name.as_slice(), b" is not served: the cluster is changed with coracle-ctl"]
+                    .concat()
+            }
+            Refusal::WrongArity(command) => wrong_arity(command.full_name).into_bytes(),
+        }
+    }
+}
+
+/// Names the command and the beginning of its arguments.
+fn unknown_command(args: Args<'_>) -> Vec<u8> {
+    let name = echoed(args.get(0).unwrap_or_default(), ECHO_BYTES_MAX);
+    let mut message = [b"ERR unknown command '", name, b"', with args beginning with: "].concat();
+    let begin = message.len();
+    for arg in args.iter_from(1) {
+        let Some(room) = ECHO_BYTES_MAX.checked_sub(message.len() - begin).filter(|room| *room > 0) else { break };
+        message.push(b'\'');
+        message.extend_from_slice(echoed(arg, room));
+        message.extend_from_slice(b"' ");
+    }
+    message
+}
+
+/// At most `bytes_max` bytes of `text`, which ends at a NUL as it would in C.
+fn echoed(text: &[u8], bytes_max: usize) -> &[u8] {
+    let text = text.get(..bytes_max).unwrap_or(text);
+    text.split(|byte| *byte == 0).next().unwrap_or_default()
+}

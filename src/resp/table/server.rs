@@ -1,0 +1,92 @@
+//! Commands about the server: its size, its figures, its settings and its own commands.
+
+use super::builder::{ANY_TIME, UNORDERED, VARYING};
+use crate::command::{Categories, Command, Flags, Scope};
+use crate::command_id::CommandId;
+
+const ALL_SUM: &[&str] = &["request_policy:all_shards", "response_policy:agg_sum"];
+const ALL_SUCCEEDED: &[&str] = &["request_policy:all_shards", "response_policy:all_succeeded"];
+const INFO_TIPS: &[&str] = &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"];
+const ADMIN: Flags = ANY_TIME.union(Flags::ADMIN).union(Flags::NOSCRIPT);
+
+const fn server(id: CommandId, name: &'static str, arity: i32) -> Command {
+    Command::new(id, name, arity, "server")
+}
+
+/// `COMMAND` and what it contains.
+const fn about_commands(id: CommandId, name: &'static str, arity: i32) -> Command {
+    server(id, name, arity).flags(ANY_TIME).categories(Categories::CONNECTION)
+}
+
+/// A command that removes every key.
+const fn flush(id: CommandId, name: &'static str) -> Command {
+    server(id, name, -1)
+        .flags(Flags::WRITE)
+        .scope(Scope::Everywhere)
+        .categories(Categories::KEYSPACE.union(Categories::DANGEROUS))
+        .tips(ALL_SUCCEEDED)
+        .complexity("O(N) with N keys")
+}
+
+pub(super) const COMMANDS: &[Command] = &[
+    server(CommandId::DbSize, "dbsize", 1)
+        .flags(Flags::READONLY.union(Flags::FAST))
+        .scope(Scope::Everywhere)
+        .categories(Categories::KEYSPACE)
+        .tips(ALL_SUM)
+        .docs("", "Counts the keys.", "1.0.0"),
+    flush(CommandId::FlushAll, "flushall").docs("[ASYNC | SYNC]", "Removes every key.", "1.0.0"),
+    flush(CommandId::FlushDb, "flushdb").docs("[ASYNC | SYNC]", "Removes every key.", "1.0.0"),
+    server(CommandId::Time, "time", 1).flags(ANY_TIME.union(Flags::FAST)).tips(VARYING).docs(
+        "",
+        "Returns the server's clock: seconds since 1970, and microseconds.",
+        "2.6.0",
+    ),
+    server(CommandId::Info, "info", -1).flags(ANY_TIME).categories(Categories::DANGEROUS).tips(INFO_TIPS).docs(
+        "[section ...]",
+        "Returns figures about the server.",
+        "1.0.0",
+    ),
+    about_commands(CommandId::Command, "command", -1)
+        .tips(UNORDERED)
+        .docs("", "Describes every command.", "2.8.13")
+        .complexity("O(N) with N commands")
+        .subcommands(ABOUT_COMMANDS),
+    server(CommandId::Config, "config", -2)
+        .docs("", "Contains what reads the settings.", "2.0.0")
+        .complexity("That of the subcommand")
+        .subcommands(CONFIG),
+];
+
+const ABOUT_COMMANDS: &[Command] = &[
+    about_commands(CommandId::CommandCount, "command|count", 2).docs("", "Counts the commands.", "2.8.13"),
+    about_commands(CommandId::CommandInfo, "command|info", -2)
+        .tips(UNORDERED)
+        .docs("[name ...]", "Describes some commands, or all.", "2.8.13")
+        .complexity("O(N) with N commands"),
+    about_commands(CommandId::CommandDocs, "command|docs", -2)
+        .tips(UNORDERED)
+        .docs("[name ...]", "Documents some commands, or all.", "7.0.0")
+        .complexity("O(N) with N commands"),
+    about_commands(CommandId::CommandList, "command|list", -2)
+        .tips(UNORDERED)
+        .docs("[FILTERBY <MODULE name | ACLCAT category | PATTERN pattern>]", "Lists the names of commands.", "7.0.0")
+        .complexity("O(N) with N commands"),
+    about_commands(CommandId::CommandGetKeys, "command|getkeys", -4)
+        .docs("command [arg ...]", "Tells which arguments of a command are its keys.", "2.8.13")
+        .complexity("O(N) with N arguments"),
+    about_commands(CommandId::CommandHelp, "command|help", 2).docs("", "Returns this text.", "5.0.0"),
+];
+
+const CONFIG: &[Command] = &[
+    server(CommandId::ConfigGet, "config|get", -3)
+        .flags(ADMIN)
+        .docs("pattern [pattern ...]", "Returns the settings whose names match a pattern.", "2.0.0")
+        .complexity("O(N) with N settings and patterns"),
+    server(CommandId::ConfigResetStat, "config|resetstat", 2).flags(ADMIN).docs(
+        "",
+        "Sets the figures of INFO back to zero.",
+        "2.0.0",
+    ),
+    server(CommandId::ConfigHelp, "config|help", 2).flags(ANY_TIME).docs("", "Returns this text.", "5.0.0"),
+];
