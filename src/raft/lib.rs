@@ -1,1 +1,104 @@
 //! Raft without I/O: step, tick, propose, ready.
+//!
+//! [`Raft`] is one replica of one group as a pure state machine. It reads no clock, draws chance from a seed, sends
+//! nothing and writes nothing: messages, times and completions are handed in, and [`Ready`] says what is to be done.
+//! Given the same inputs it does the same things.
+//!
+//! # Driving a replica
+//!
+//! ```text
+//! let mut raft = Raft::new(config, recovered, now)?;
+//! let mut ready = Ready::new();                      // kept: its buffers are reused
+//! loop, once per turn:
+//!     for each message received:      raft.step(message, now)
+//!     for each write completed:       raft.persisted(seq, now)
+//!     for each log read completed:    raft.log_read(purpose, entries, now)
+//!     every few milliseconds:         raft.tick(now)
+//!     for each batch of commands:     raft.propose(payload, now)
+//!     while raft.has_ready():
+//!         raft.ready(&mut ready)
+//!         send ready.messages                        // before the write, not behind it
+//!         add ready.persist to the next log block    // its completion is reported later
+//!         apply ready.committed, raft.applied(index)
+//!         start ready.log_reads
+//!         serve ready.reads once their index is applied, fail ready.reads_failed
+//!         note ready.soft_state
+//! ```
+//!
+//! - **Time.** The `now` of a call must have been read after that call's input was received, so read the clock
+//!   once a turn's input is in. Time never goes backwards here: an earlier `now` counts as the latest one.
+//! - **Writes** become durable in the order of their `seq`; several may be handed out before the first completes.
+//!   An entry whose index is not behind the last one logged replaces the log from there on.
+//!   A failed write is not reported: the replica must stop and start again from what its disk holds.
+//! - **Messages** may be lost, repeated and reordered.
+//! - **Applying** may run ahead of this replica's own disk: an entry is handed out once a majority holds it. A
+//!   store that keeps its own durable applied index must not let it overtake [`Raft::durable_index`].
+//! - **Log reads** are answered exactly once each; at most one per [`Purpose`] is under way.
+//! - **Buffers.** A payload in memory may be a slice of a longer received buffer and then keeps all of it alive;
+//!   limits count payloads alone.
+//!
+//! # What holds
+//!
+//! - A message that tells of a term, vote or entry leaves only when a restart would remember it. Messages for which
+//!   that is not so yet are held back inside and appear in a `Ready` after [`Raft::persisted`]. A candidate's
+//!   requests are such messages, and its own vote counts from then on.
+//! - A leader's Appends do not wait for its own disk, which counts as one vote when it is done and may be last.
+//! - A leader commits by counting only in its own term, and serves no read before it has done so once.
+//! - **Lease.** Heartbeats carry a round. A majority (ourselves included) that answered round *r* or later was
+//!   with us after *r* was sent, and each of them denies votes for `election_timeout_min` from then on; so until
+//!   `sent + election_timeout_min × (1 − clock_drift_max)` nobody else leads. A restarted voter has forgotten whom
+//!   it heard and neither votes nor campaigns for `election_timeout_min`. The exception is one that starts in term
+//!   0: an answer to a leader leaves only after its term is durable, so such a replica has never given one.
+//!   A group's only voter needs no lease and does not wait at all.
+//! - A transfer of leadership overrides loyalty, so the lease ends before the order to campaign is given and does
+//!   not come back in that term, since the order may arrive late. Reads by ReadIndex go on.
+//! - The commit index alone never forces a write. A follower learns it from the next Append or heartbeat.
+//! - Broken invariants of our own panic; contradictory messages are dropped and counted in [`Counters`].
+//!
+//! # What is not here
+//!
+//! Changes of membership, learners, snapshots, quiescence. Nothing is ever dropped from a log's beginning by
+//! this crate; one recovered without its beginning is served as far as it reaches.
+//!
+//! # Reading order
+//!
+//! [`Config`], `log`, `durability`, `progress`, `reads` are the parts; `raft` is the replica; `step` lets messages
+//! in; `election`, `follower`, `replication`, `leader`, `transfer` are what the roles do; `output` is the way out.
+
+#![no_std]
+
+extern crate alloc;
+
+mod config;
+mod counters;
+mod durability;
+mod inflights;
+mod log;
+mod progress;
+mod quorum;
+mod rng;
+
+mod reads;
+mod ready;
+
+mod raft;
+mod step;
+
+mod election;
+mod follower;
+mod leader;
+mod replication;
+mod transfer;
+
+mod output;
+
+pub use config::{Config, ConfigError};
+pub use counters::Counters;
+pub use leader::{ProposeError, ReadError};
+pub use log::TermRun;
+pub use output::COMMITTED_BYTES_MAX;
+pub use progress::{PeerStatus, ProgressState};
+pub use raft::{Raft, Recovered, StartError};
+pub use reads::{READS_COUNT_MAX, ReadState};
+pub use ready::{LogRead, Persist, Purpose, Ready, Role, SoftState};
+pub use transfer::TransferError;

@@ -1,0 +1,213 @@
+//! Elections: campaigns, votes, and changes of role (thesis chapter 3, and §9.6 for the pre-vote).
+
+use bytes::Bytes;
+use types::{Index, ReplicaId, Term};
+use wire::{Body, Entry, EntryKind};
+
+use crate::log::entry_bytes;
+use crate::quorum::majority;
+use crate::raft::Raft;
+use crate::ready::Role;
+
+impl Raft {
+    /// Whether votes are denied because a leader may be alive: we are it, or heard it lately, or may have heard
+    /// it just before a restart.
+    pub(crate) fn is_loyal(&self) -> bool {
+        self.role == Role::Leader || self.now < self.loyal_until
+    }
+
+    /// Follows in `term`, which may be the current one.
+    pub(crate) fn become_follower(&mut self, term: Term, leader: Option<ReplicaId>) {
+        assert!(term >= self.term, "terms never fall");
+        if term > self.term {
+            self.set_term(term, None);
+        }
+        if self.role == Role::Leader {
+            self.reads.fail_all();
+            self.transfer = None;
+            self.uncommitted_bytes = 0;
+            self.draw_election_deadline();
+        }
+        self.role = Role::Follower;
+        self.leader = leader;
+    }
+
+    /// Begins a term. What was held back for the last one is of no use any more.
+    fn set_term(&mut self, term: Term, vote: Option<ReplicaId>) {
+        self.term = term;
+        self.vote = vote;
+        self.leader = None;
+        self.matched = 0;
+        self.ack_due = false;
+        self.durability.dirty();
+        self.held.clear();
+    }
+
+    pub(crate) fn draw_election_deadline(&mut self) {
+        self.election_timeout = self.rng.duration(self.config.election_timeout_min, self.config.election_timeout_max);
+        self.election_deadline = self.now + self.election_timeout;
+    }
+
+    /// The leader of our term speaks. False if the message is to be dropped.
+    pub(crate) fn hear_leader(&mut self, from: ReplicaId) -> bool {
+        assert!(self.role != Role::Leader, "two leaders, {} and {from}, in term {}", self.config.id, self.term);
+        if self.leader.is_some_and(|leader| leader != from) {
+            self.counters.malformed += 1;
+            return false;
+        }
+        self.become_follower(self.term, Some(from));
+        self.loyal_until = self.now + self.config.election_timeout_min;
+        self.election_deadline = self.now + self.election_timeout;
+        true
+    }
+
+    /// The election timeout has passed.
+    pub(crate) fn election_due(&mut self) {
+        if self.peers.is_empty() {
+            // There is nobody to ask. A campaign under way waits for its own disk, however slow.
+            if self.role != Role::Candidate {
+                self.campaign(false);
+            }
+            return;
+        }
+        self.counters.pre_campaigns += 1;
+        self.role = Role::PreCandidate;
+        self.own_vote = true;
+        self.draw_election_deadline();
+        if self.term == 0 && self.config.first_campaigner {
+            // The others may not have started yet: ask again soon.
+            self.election_deadline = self.now + self.config.heartbeat_interval;
+        }
+        self.ask_for_votes(self.term + 1, true, false);
+    }
+
+    /// Campaigns in a new term. The requests leave, and our own vote counts, once term and vote are durable:
+    /// a crash before then leaves nobody with a vote for a candidate that has forgotten it.
+    pub(crate) fn campaign(&mut self, transfer: bool) {
+        assert!(transfer || self.now >= self.loyal_until, "no campaign against a leader that may hold a lease");
+        self.counters.campaigns += 1;
+        self.set_term(self.term + 1, Some(self.config.id));
+        self.role = Role::Candidate;
+        self.own_vote = false;
+        self.draw_election_deadline();
+        self.ask_for_votes(self.term, false, transfer);
+    }
+
+    fn ask_for_votes(&mut self, term: Term, pre: bool, transfer: bool) {
+        let (last_index, last_term) = (self.log.last_index(), self.log.last_term());
+        for idx in 0..self.peers.len() {
+            self.peers[idx].vote = None;
+            self.send_in_term(self.peers[idx].id, term, Body::Vote { pre, transfer, last_index, last_term });
+        }
+    }
+
+    /// Whether a candidate's log holds at least what ours does (Raft paper §5.4.1).
+    fn is_up_to_date(&self, last_index: Index, last_term: Term) -> bool {
+        (last_term, last_index) >= (self.log.last_term(), self.log.last_index())
+    }
+
+    /// Would we vote? Nothing changes here, and the answer binds nobody.
+    pub(crate) fn handle_pre_vote(&mut self, from: ReplicaId, term: Term, last_index: Index, last_term: Term) {
+        let loyal = self.is_loyal();
+        self.counters.votes_denied += u64::from(loyal);
+        let granted = term > self.term && !loyal && self.is_up_to_date(last_index, last_term);
+        let reply_term = if granted { term } else { self.term };
+        self.send_in_term(from, reply_term, Body::VoteReply { pre: true, granted });
+    }
+
+    pub(crate) fn handle_vote(&mut self, from: ReplicaId, transfer: bool, last_index: Index, last_term: Term) {
+        let repeated = self.vote == Some(from);
+        let free = self.vote.is_none() && self.leader.is_none();
+        let loyal = self.is_loyal() && !transfer && !repeated;
+        self.counters.votes_denied += u64::from(loyal);
+        let granted = (repeated || free) && !loyal && self.is_up_to_date(last_index, last_term);
+        if granted {
+            if !repeated {
+                self.vote = Some(from);
+                self.durability.dirty();
+            }
+            self.election_deadline = self.now + self.election_timeout;
+            if self.role == Role::PreCandidate {
+                self.role = Role::Follower;
+            }
+        }
+        self.send(from, Body::VoteReply { pre: false, granted });
+    }
+
+    pub(crate) fn handle_vote_reply(&mut self, sender_idx: usize, term: Term, pre: bool, granted: bool) {
+        let counts = match self.role {
+            Role::PreCandidate if pre => !granted || term == self.term + 1,
+            Role::Candidate => !pre,
+            _ => false,
+        };
+        if counts {
+            self.peers[sender_idx].vote = Some(granted);
+            self.count_votes();
+        }
+    }
+
+    pub(crate) fn count_votes(&mut self) {
+        let granted = self.peers.iter().filter(|peer| peer.vote == Some(true)).count() + usize::from(self.own_vote);
+        let denied = self.peers.iter().filter(|peer| peer.vote == Some(false)).count();
+        let needed = majority(self.voters_count());
+        if granted >= needed {
+            match self.role {
+                Role::PreCandidate => self.campaign(false),
+                // Without our own vote on disk the same term could see us twice.
+                Role::Candidate if self.own_vote => self.become_leader(),
+                _ => {}
+            }
+        } else if denied > self.voters_count() - needed {
+            // Lost. The deadline drawn for this campaign decides when to try again.
+            self.role = Role::Follower;
+        }
+    }
+
+    fn become_leader(&mut self) {
+        assert!(self.durability.hard_state_is_durable(), "a leader's term and own vote are durable");
+        self.counters.elections_won += 1;
+        self.role = Role::Leader;
+        self.leader = Some(self.config.id);
+        let last_index = self.log.last_index();
+        for peer in &mut self.peers {
+            peer.reset(last_index, self.now);
+        }
+        self.rounds.reset();
+        self.transfer = None;
+        self.lease_barred = false;
+        self.uncommitted_bytes = 0;
+        self.term_start = last_index + 1;
+        // Entries of earlier terms become committed through one of our own.
+        self.append_own(EntryKind::Empty, Bytes::new());
+        self.heartbeat_slot = self.slot_of_now();
+        self.start_round();
+    }
+
+    /// Appends an entry of our own term as its leader. Returns its index.
+    pub(crate) fn append_own(&mut self, kind: EntryKind, payload: Bytes) -> Index {
+        let entry = Entry { term: self.term, index: self.log.last_index() + 1, kind, payload };
+        let index = entry.index;
+        self.uncommitted_bytes += entry_bytes(&entry);
+        self.log.push(entry);
+        self.send_due = true;
+        index
+    }
+
+    /// What waited for the current term and vote to be durable may go.
+    pub(crate) fn hard_state_became_durable(&mut self) {
+        self.messages.append(&mut self.held);
+        if self.role == Role::Candidate && !self.own_vote {
+            self.own_vote = true;
+            self.count_votes();
+        }
+    }
+
+    /// The leader asks us to take over (thesis §3.10).
+    pub(crate) fn handle_timeout_now(&mut self, from: ReplicaId) {
+        if self.role == Role::Leader || self.leader.is_some_and(|leader| leader != from) {
+            self.counters.malformed += 1;
+            return;
+        }
+        self.campaign(true);
+    }
+}

@@ -1,0 +1,112 @@
+//! The follower: appending what the leader sends, and acknowledging what is durable.
+
+use alloc::vec::Vec;
+
+use types::{Index, ReplicaId, Term};
+use wire::{Body, Entry};
+
+use crate::raft::Raft;
+use crate::ready::Role;
+
+impl Raft {
+    pub(crate) fn handle_append(
+        &mut self,
+        from: ReplicaId,
+        prev_index: Index,
+        prev_term: Term,
+        commit: Index,
+        entries: Vec<Entry>,
+    ) {
+        if !self.is_well_formed(prev_index, prev_term, &entries) {
+            self.counters.malformed += 1;
+            return;
+        }
+        // What is committed here equals every later leader's log, so there the terms need no comparing; they
+        // may even have left the log's beginning.
+        if prev_index > self.commit && self.log.term(prev_index) != Some(prev_term) {
+            self.refuse(from, prev_index, prev_term);
+            return;
+        }
+        let last_new = prev_index + entries.len() as u64;
+        self.append_missing(entries);
+        self.matched = self.matched.max(last_new).max(self.commit);
+        self.commit_to(commit.min(last_new));
+        self.ack_due = true;
+        if last_new <= self.log.durable() {
+            // Nothing of this message waits for the disk; it may be a repetition whose answer was lost.
+            self.acknowledge();
+        }
+    }
+
+    /// Whether an Append's entries are numbered without gaps, in terms that neither fall nor exceed the leader's.
+    fn is_well_formed(&self, prev_index: Index, prev_term: Term, entries: &[Entry]) -> bool {
+        let Some(room) = (u64::MAX / 2).checked_sub(prev_index) else { return false };
+        let mut term = prev_term;
+        let mut numbered = entries.iter().zip(prev_index + 1..);
+        entries.len() as u64 <= room
+            && numbered.all(|(entry, index)| {
+                let fits = entry.index == index && entry.term >= term;
+                term = entry.term;
+                fits
+            })
+            && term <= self.term
+    }
+
+    /// Appends those entries that the log does not hold, after cutting off what contradicts them.
+    fn append_missing(&mut self, entries: Vec<Entry>) {
+        let mut appending = false;
+        for entry in entries {
+            if !appending {
+                let held = self.log.term(entry.index);
+                if held == Some(entry.term) || (entry.index <= self.commit && held.is_none()) {
+                    continue;
+                }
+                assert!(
+                    entry.index > self.commit,
+                    "group {}: entry {} of term {} contradicts the committed one of term {held:?}",
+                    self.config.group,
+                    entry.index,
+                    entry.term
+                );
+                if held.is_some() {
+                    self.log.truncate_from(entry.index);
+                    self.durability.truncated(self.log.last_index());
+                }
+                appending = true;
+            }
+            self.log.push(entry);
+        }
+    }
+
+    /// Our log has no entry (`prev_index`, `prev_term`). The answer names the last index where it might agree
+    /// with the leader's: not behind our end, and not in a term that the leader's log has not reached there.
+    fn refuse(&mut self, from: ReplicaId, prev_index: Index, prev_term: Term) {
+        self.counters.appends_refused += 1;
+        let hint_index = self.log.last_of_term(prev_index.min(self.log.last_index()), prev_term).max(self.commit);
+        let hint_term = self.log.term(hint_index).unwrap_or(0);
+        self.send(from, Body::AppendRejected { prev_index, hint_index, hint_term });
+    }
+
+    pub(crate) fn handle_heartbeat(&mut self, from: ReplicaId, commit: Index, round: u64) {
+        // The leader counts on nothing but what we acknowledged: if it is not here, it was lost.
+        if commit > self.log.last_index() {
+            self.counters.commits_beyond_log += 1;
+        } else {
+            self.commit_to(commit);
+        }
+        self.send(from, Body::HeartbeatReply { round });
+    }
+
+    pub(crate) fn commit_to(&mut self, index: Index) {
+        self.commit = self.commit.max(index);
+        assert!(self.commit <= self.log.last_index(), "only what the log holds is committed");
+    }
+
+    /// Tells the leader how much of its log is durable here, if it is waiting to hear that.
+    pub(crate) fn acknowledge(&mut self) {
+        let (Role::Follower, Some(leader), true) = (self.role, self.leader, self.ack_due) else { return };
+        let match_index = self.matched.min(self.log.durable());
+        self.ack_due = self.matched > match_index;
+        self.send(leader, Body::AppendAccepted { match_index });
+    }
+}

@@ -1,0 +1,192 @@
+//! The leader's heartbeats, and the reads and proposals it takes.
+
+use bytes::Bytes;
+use types::{Index, Instant, ReplicaId, Term};
+use wire::{Body, EntryKind};
+
+use crate::log::ENTRY_OVERHEAD_BYTES;
+use crate::progress::LogReadState;
+use crate::quorum::reached_by_majority;
+use crate::raft::Raft;
+use crate::ready::Role;
+
+/// Why a proposal is refused. Nothing was appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProposeError {
+    /// This replica does not lead.
+    #[error("not the leader")]
+    NotLeader {
+        /// Who does, if known.
+        leader: Option<ReplicaId>,
+    },
+    /// `uncommitted_bytes_max` is reached: wait until something is committed.
+    #[error("too much is proposed and not committed")]
+    Overloaded,
+    /// Leadership is being handed over.
+    #[error("leadership is being transferred")]
+    Transferring,
+}
+
+/// Why a read cannot be served here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// This replica does not lead.
+    #[error("not the leader")]
+    NotLeader {
+        /// Who does, if known.
+        leader: Option<ReplicaId>,
+    },
+    /// No entry of the leader's own term is committed yet: what is committed is not known.
+    #[error("the leader is too new")]
+    NotReady,
+    /// There is no lease now; a read by ReadIndex may do.
+    #[error("no lease")]
+    LeaseExpired,
+    /// [`READS_COUNT_MAX`](crate::READS_COUNT_MAX) reads are waiting.
+    #[error("too many reads are waiting")]
+    Overloaded,
+}
+
+impl Raft {
+    /// Proposes a batch of commands. Returns the term and index of its entry: it is committed once an entry
+    /// of that term and index is handed out to be applied, and lost if another one is.
+    pub fn propose(&mut self, payload: Bytes, now: Instant) -> Result<(Term, Index), ProposeError> {
+        self.advance(now);
+        if self.role != Role::Leader {
+            return Err(ProposeError::NotLeader { leader: self.leader() });
+        }
+        if self.transfer.is_some() {
+            return Err(ProposeError::Transferring);
+        }
+        // A log with nothing uncommitted takes one entry of any size.
+        let bytes = self.uncommitted_bytes + payload.len() + ENTRY_OVERHEAD_BYTES;
+        if self.uncommitted_bytes > 0 && bytes > self.config.uncommitted_bytes_max {
+            self.counters.proposals_refused += 1;
+            return Err(ProposeError::Overloaded);
+        }
+        Ok((self.term, self.append_own(EntryKind::Batch, payload)))
+    }
+
+    /// A read by lease: once the index returned is applied, the state answers the read, linearizably. `now` must
+    /// have been read after the read was received.
+    pub fn lease_read(&mut self, now: Instant) -> Result<Index, ReadError> {
+        self.advance(now);
+        if self.role != Role::Leader {
+            return Err(ReadError::NotLeader { leader: self.leader() });
+        }
+        if self.commit < self.term_start {
+            return Err(ReadError::NotReady);
+        }
+        if self.transfer.is_some() || self.lease_barred {
+            return Err(ReadError::LeaseExpired);
+        }
+        // Nobody can be elected without a group's only voter.
+        let confirmed = self.rounds.confirmed_at();
+        let valid = self.peers.is_empty() || confirmed.is_some_and(|at| self.now < at + self.lease_duration);
+        if valid { Ok(self.commit) } else { Err(ReadError::LeaseExpired) }
+    }
+
+    /// A read by ReadIndex. `ctx` comes back in [`Ready::reads`](crate::Ready::reads) with the index to wait
+    /// for, or in [`Ready::reads_failed`](crate::Ready::reads_failed). Reads asked before the next `ready` share
+    /// one heartbeat round; reads asked before the term's first commit wait for it.
+    pub fn read_index(&mut self, ctx: u64, now: Instant) -> Result<(), ReadError> {
+        self.advance(now);
+        if self.role != Role::Leader {
+            return Err(ReadError::NotLeader { leader: self.leader() });
+        }
+        if !self.reads.has_room() {
+            return Err(ReadError::Overloaded);
+        }
+        self.reads.ask(ctx);
+        Ok(())
+    }
+
+    /// Time has passed. Call it at a fixed interval, a fraction of `heartbeat_interval`, for all groups of a core
+    /// in one turn, after the messages of that turn: what was received may show that nothing is late.
+    pub fn tick(&mut self, now: Instant) {
+        self.advance(now);
+        if self.apply_log_read == LogReadState::Failed {
+            self.apply_log_read = LogReadState::Idle;
+        }
+        if self.role != Role::Leader {
+            if self.now >= self.election_deadline {
+                self.election_due();
+            }
+            return;
+        }
+        if !self.hears_majority() {
+            self.counters.quorum_lost += 1;
+            self.become_follower(self.term, None);
+            return;
+        }
+        self.give_up_late_transfer();
+        let slot = self.slot_of_now();
+        if slot > self.heartbeat_slot {
+            self.heartbeat_slot = slot;
+            self.start_round();
+        }
+    }
+
+    /// When the next [`tick`](Self::tick) has something to do, if nothing else happens before.
+    pub fn next_deadline(&self) -> Instant {
+        if self.role != Role::Leader {
+            return self.election_deadline;
+        }
+        let interval = self.config.heartbeat_interval.as_nanos() as u64;
+        let heartbeat = Instant::from_nanos((self.heartbeat_slot + 1).saturating_mul(interval));
+        self.transfer.as_ref().map_or(heartbeat, |transfer| heartbeat.min(transfer.deadline))
+    }
+
+    /// Whether a majority has answered within `election_timeout_max`. By the time it has not, every lease is
+    /// long over.
+    fn hears_majority(&self) -> bool {
+        let heard = self.peers.iter().map(|peer| peer.heard_at).chain([self.now]);
+        let since = reached_by_majority(heard, Instant::ZERO);
+        self.now.since(since) <= self.config.election_timeout_max
+    }
+
+    pub(crate) fn slot_of_now(&self) -> u64 {
+        self.now.as_nanos() / self.config.heartbeat_interval.as_nanos() as u64
+    }
+
+    /// Starts a heartbeat round, dated with the latest time known: the messages leave at that time or later.
+    pub(crate) fn start_round(&mut self) {
+        let round = self.rounds.start(self.now);
+        for idx in 0..self.peers.len() {
+            let peer = &self.peers[idx];
+            let (to, commit) = (peer.id, peer.match_index.min(self.commit));
+            self.send(to, Body::Heartbeat { commit, round });
+        }
+        self.confirm_rounds();
+    }
+
+    /// The reads that wait for a round get one, if there is something for them to read.
+    pub(crate) fn start_read_round(&mut self) {
+        if self.reads.has_waiting() && self.commit >= self.term_start {
+            self.reads.join_round(self.rounds.current() + 1, self.commit);
+            self.start_round();
+        }
+    }
+
+    pub(crate) fn handle_heartbeat_reply(&mut self, sender_idx: usize, round: u64) {
+        if self.role != Role::Leader {
+            return;
+        }
+        if round > self.rounds.current() {
+            self.counters.malformed += 1;
+            return;
+        }
+        let peer = &mut self.peers[sender_idx];
+        peer.round = peer.round.max(round);
+        self.confirm_rounds();
+        self.resume_peer(sender_idx);
+    }
+
+    fn confirm_rounds(&mut self) {
+        let answered = self.peers.iter().map(|peer| peer.round).chain([self.rounds.current()]);
+        let round = reached_by_majority(answered, 0);
+        if self.rounds.confirm(round) {
+            self.reads.confirmed(round);
+        }
+    }
+}

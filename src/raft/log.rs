@@ -1,0 +1,253 @@
+//! The log as Raft sees it: the term of every entry, the payload of the recent ones, and how much of it
+//! is durable.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use types::{Index, Term};
+use wire::Entry;
+
+/// Consecutive entries of one term: those from `first` up to the next run, or to the end of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TermRun {
+    /// Index of the first entry.
+    pub first: Index,
+    /// Their term.
+    pub term: Term,
+}
+
+/// What an entry counts against limits besides its payload: its header in memory, in the log and in a message.
+pub(crate) const ENTRY_OVERHEAD_BYTES: usize = 48;
+
+/// What an entry counts against limits.
+pub(crate) fn entry_bytes(entry: &Entry) -> usize {
+    entry.payload.len() + ENTRY_OVERHEAD_BYTES
+}
+
+/// The log. Invariants: `base_index <= durable <= handed <= last_index`; the cache is a suffix of the log and
+/// holds at least what is not durable.
+#[derive(Debug)]
+pub(crate) struct Log {
+    /// Index and term of the entry before the first; 0 at the start of time.
+    base_index: Index,
+    base_term: Term,
+    last_index: Index,
+    /// Invariant: indexes and terms both grow; the first run starts at `base_index + 1`.
+    runs: Vec<TermRun>,
+    cache: VecDeque<Entry>,
+    cache_bytes: usize,
+    /// Everything up to here was handed out to be written.
+    handed: Index,
+    /// Everything up to here is on stable storage.
+    durable: Index,
+}
+
+impl Log {
+    /// A recovered log: all of it durable, none of it in memory.
+    pub(crate) fn new(base_index: Index, base_term: Term, last_index: Index, runs: Vec<TermRun>) -> Log {
+        Log {
+            base_index,
+            base_term,
+            last_index,
+            runs,
+            cache: VecDeque::new(),
+            cache_bytes: 0,
+            handed: last_index,
+            durable: last_index,
+        }
+    }
+
+    pub(crate) fn last_index(&self) -> Index {
+        self.last_index
+    }
+
+    pub(crate) fn last_term(&self) -> Term {
+        self.runs.last().map_or(self.base_term, |run| run.term)
+    }
+
+    pub(crate) fn handed(&self) -> Index {
+        self.handed
+    }
+
+    pub(crate) fn durable(&self) -> Index {
+        self.durable
+    }
+
+    pub(crate) fn cache_bytes(&self) -> usize {
+        self.cache_bytes
+    }
+
+    /// Index of the first entry whose payload is in memory; `last_index + 1` if none is.
+    pub(crate) fn cache_first(&self) -> Index {
+        self.last_index + 1 - self.cache.len() as u64
+    }
+
+    /// Term of the entry at `index`; `None` if the log does not reach there, or no longer does.
+    pub(crate) fn term(&self, index: Index) -> Option<Term> {
+        if index == self.base_index {
+            return Some(self.base_term);
+        }
+        if index < self.base_index || index > self.last_index {
+            return None;
+        }
+        // Nearly always the question is about the last run.
+        let run = match self.runs.last() {
+            Some(run) if run.first <= index => run,
+            _ => self.runs.get(self.runs.partition_point(|run| run.first <= index).checked_sub(1)?)?,
+        };
+        Some(run.term)
+    }
+
+    /// The last index at or before `index` whose term is at most `term`; at least `base_index`.
+    pub(crate) fn last_of_term(&self, index: Index, term: Term) -> Index {
+        let mut end = index.min(self.last_index);
+        for run in self.runs.iter().rev() {
+            if run.first <= end {
+                if run.term <= term {
+                    return end;
+                }
+                end = run.first - 1;
+            }
+        }
+        self.base_index
+    }
+
+    /// Appends the next entry.
+    pub(crate) fn push(&mut self, entry: Entry) {
+        assert_eq!(entry.index, self.last_index + 1, "the log has no gaps");
+        assert!(entry.term >= self.last_term(), "terms never fall along the log");
+        if self.runs.is_empty() || entry.term > self.last_term() {
+            self.runs.push(TermRun { first: entry.index, term: entry.term });
+        }
+        self.last_index = entry.index;
+        self.cache_bytes += entry_bytes(&entry);
+        self.cache.push_back(entry);
+    }
+
+    /// Drops the entry at `index` and all behind it. What was written of them no longer counts as durable.
+    pub(crate) fn truncate_from(&mut self, index: Index) {
+        assert!(index > self.base_index, "what left the log's beginning cannot be undone");
+        while self.cache.back().is_some_and(|entry| entry.index >= index) {
+            if let Some(entry) = self.cache.pop_back() {
+                self.cache_bytes -= entry_bytes(&entry);
+            }
+        }
+        while self.runs.last().is_some_and(|run| run.first >= index) {
+            self.runs.pop();
+        }
+        self.last_index = index - 1;
+        self.handed = self.handed.min(self.last_index);
+        self.durable = self.durable.min(self.last_index);
+    }
+
+    /// Appends what was not handed out yet to `out`.
+    pub(crate) fn hand_out(&mut self, out: &mut Vec<Entry>) {
+        let skip = self.cache.len() - (self.last_index - self.handed) as usize;
+        out.extend(self.cache.range(skip..).cloned());
+        self.handed = self.last_index;
+    }
+
+    /// Everything up to `index` is on stable storage.
+    pub(crate) fn set_durable(&mut self, index: Index) {
+        assert!(index <= self.handed, "only what was handed out can become durable");
+        self.durable = self.durable.max(index);
+    }
+
+    /// Appends cached entries from `first` (which must be cached) to `out`, up to index `last` and up to
+    /// `bytes_max`, but at least one. Returns their bytes.
+    pub(crate) fn copy(&self, first: Index, last: Index, bytes_max: usize, out: &mut Vec<Entry>) -> usize {
+        let from = (first - self.cache_first()) as usize;
+        let to = (last + 1 - self.cache_first()) as usize;
+        let (mut count, mut bytes) = (0, 0);
+        for entry in self.cache.range(from..to) {
+            let more = entry_bytes(entry);
+            if count > 0 && bytes + more > bytes_max {
+                break;
+            }
+            count += 1;
+            bytes += more;
+        }
+        out.reserve_exact(count);
+        out.extend(self.cache.range(from..from + count).cloned());
+        bytes
+    }
+
+    /// Bytes of the entries in `first ..= last`; all of them must be cached.
+    pub(crate) fn bytes(&self, first: Index, last: Index) -> usize {
+        let from = (first - self.cache_first()) as usize;
+        let to = (last + 1 - self.cache_first()) as usize;
+        self.cache.range(from..to).map(entry_bytes).sum()
+    }
+
+    /// Drops payloads from the front of the cache while it is over its limit; only what is durable and
+    /// applied may go.
+    pub(crate) fn evict(&mut self, applied: Index, bytes_max: usize) {
+        let limit = applied.min(self.durable);
+        while self.cache_bytes > bytes_max && self.cache.front().is_some_and(|entry| entry.index <= limit) {
+            if let Some(entry) = self.cache.pop_front() {
+                self.cache_bytes -= entry_bytes(&entry);
+            }
+        }
+    }
+
+    /// Whether `entries` are these very entries of the log, in order: an index and a term name one entry.
+    pub(crate) fn holds(&self, entries: &[Entry]) -> bool {
+        let Some(head) = entries.first() else { return true };
+        let mut numbered = entries.iter().zip(head.index..);
+        numbered.all(|(entry, index)| entry.index == index && self.term(index) == Some(entry.term))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use wire::EntryKind;
+
+    fn log(terms: &[Term]) -> Log {
+        let mut log = Log::new(0, 0, 0, Vec::new());
+        for (term, index) in terms.iter().zip(1..) {
+            log.push(Entry { term: *term, index, kind: EntryKind::Batch, payload: Bytes::from_static(b"12345678") });
+        }
+        log
+    }
+
+    #[test]
+    fn terms_are_found_by_run() {
+        let log = log(&[1, 1, 3, 3, 3, 4]);
+        let terms: Vec<_> = (0..=7).map(|index| log.term(index)).collect();
+        assert_eq!(terms, [Some(0), Some(1), Some(1), Some(3), Some(3), Some(3), Some(4), None]);
+        assert_eq!(log.last_of_term(6, 4), 6);
+        assert_eq!(log.last_of_term(9, 3), 5);
+        assert_eq!(log.last_of_term(4, 2), 2);
+        assert_eq!(log.last_of_term(5, 0), 0);
+    }
+
+    #[test]
+    fn truncation_takes_back_what_was_handed_out_and_durable() {
+        let mut log = log(&[1, 1, 2, 2]);
+        let mut out = Vec::new();
+        log.hand_out(&mut out);
+        assert_eq!(out.len(), 4);
+        log.set_durable(4);
+        log.truncate_from(3);
+        assert_eq!((log.last_index(), log.handed(), log.durable(), log.last_term()), (2, 2, 2, 1));
+        log.truncate_from(1);
+        assert_eq!((log.last_index(), log.last_term(), log.cache_bytes()), (0, 0, 0));
+    }
+
+    #[test]
+    fn only_the_durable_and_applied_leave_the_cache() {
+        let mut log = log(&[1; 6]);
+        log.evict(6, 0);
+        assert_eq!(log.cache_first(), 1, "nothing is durable");
+        log.hand_out(&mut Vec::new());
+        log.set_durable(5);
+        log.evict(3, 0);
+        assert_eq!(log.cache_first(), 4, "three are applied");
+        log.evict(6, 2 * (8 + ENTRY_OVERHEAD_BYTES));
+        assert_eq!(log.cache_first(), 5, "two fit");
+        log.truncate_from(3);
+        assert_eq!(log.cache_first(), 3, "an empty cache starts behind the log");
+    }
+}

@@ -1,0 +1,127 @@
+//! What a leader knows about a follower.
+
+use types::{Index, Instant, ReplicaId};
+
+use crate::inflights::Inflights;
+
+/// How a leader sends entries to a follower.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProgressState {
+    /// Where the logs part is not known: one Append at a time, until one is accepted.
+    Probe,
+    /// The logs agree: Appends are sent ahead of their answers, as far as the window allows.
+    Replicate,
+}
+
+/// State of reading entries for a follower back from the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogReadState {
+    /// None is wanted.
+    Idle,
+    /// Asked for and not answered. Survives changes of role: each request is answered once.
+    Pending,
+    /// Failed; asked for again later, not at once.
+    Failed,
+}
+
+/// A leader's view of one other voter.
+#[derive(Clone, Debug)]
+pub(crate) struct Progress {
+    pub(crate) id: ReplicaId,
+    pub(crate) state: ProgressState,
+    /// Highest index known to be durable there and equal to our log.
+    pub(crate) match_index: Index,
+    /// First index of the next Append. Invariant: `match_index < next_index`. In `Replicate` everything
+    /// before it has been sent.
+    pub(crate) next_index: Index,
+    /// In `Probe`: an Append is on its way, wait for its answer or for a heartbeat's.
+    pub(crate) paused: bool,
+    /// Appends on their way. Invariant: empty in `Probe`.
+    pub(crate) inflights: Inflights,
+    /// `match_index` when the last heartbeat was answered. If it has not moved by the next one though
+    /// entries are on their way, they may be lost.
+    pub(crate) match_at_heartbeat: Index,
+    /// Last heartbeat round answered. Invariant: at most the leader's current round.
+    pub(crate) round: u64,
+    /// When it last answered anything in our term.
+    pub(crate) heard_at: Instant,
+    /// Its answer to the current campaign.
+    pub(crate) vote: Option<bool>,
+    pub(crate) log_read: LogReadState,
+}
+
+impl Progress {
+    pub(crate) fn new(id: ReplicaId, inflights: Inflights) -> Progress {
+        Progress {
+            id,
+            state: ProgressState::Probe,
+            match_index: 0,
+            next_index: 1,
+            paused: false,
+            inflights,
+            match_at_heartbeat: 0,
+            round: 0,
+            heard_at: Instant::ZERO,
+            vote: None,
+            log_read: LogReadState::Idle,
+        }
+    }
+
+    /// Forgets everything at the start of a leader's term. A log read under way stays noted.
+    pub(crate) fn reset(&mut self, last_index: Index, now: Instant) {
+        self.match_index = 0;
+        self.match_at_heartbeat = 0;
+        self.round = 0;
+        self.heard_at = now;
+        self.become_probe(last_index + 1);
+    }
+
+    pub(crate) fn become_probe(&mut self, next_index: Index) {
+        assert!(next_index > self.match_index, "what is known to match is not sent again");
+        self.state = ProgressState::Probe;
+        self.next_index = next_index;
+        self.paused = false;
+        self.inflights.clear();
+    }
+
+    /// The follower accepted entries up to `index`. True if that is news.
+    pub(crate) fn accepted(&mut self, index: Index) -> bool {
+        let news = index > self.match_index;
+        if news {
+            self.match_index = index;
+            self.next_index = self.next_index.max(index + 1);
+            self.inflights.free_to(index);
+        }
+        if self.state == ProgressState::Probe && index == self.match_index {
+            self.state = ProgressState::Replicate;
+            self.next_index = index + 1;
+            self.paused = false;
+        }
+        news
+    }
+
+    /// The follower refused an Append behind `prev_index`. True if that is not an old refusal.
+    pub(crate) fn refusal_is_current(&self, prev_index: Index) -> bool {
+        match self.state {
+            ProgressState::Replicate => prev_index > self.match_index && prev_index < self.next_index,
+            ProgressState::Probe => prev_index + 1 == self.next_index && prev_index > self.match_index,
+        }
+    }
+}
+
+/// A leader's view of another voter, for display.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerStatus {
+    /// The voter.
+    pub id: ReplicaId,
+    /// How entries are sent to it.
+    pub state: ProgressState,
+    /// Highest index known to be durable there.
+    pub match_index: Index,
+    /// First index of the next Append.
+    pub next_index: Index,
+    /// Appends on their way.
+    pub inflight_count: usize,
+    /// When it last answered anything in this term.
+    pub heard_at: Instant,
+}

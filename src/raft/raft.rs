@@ -1,0 +1,331 @@
+//! The replica: its state, its start, and the questions one may ask it.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use types::{GroupId, Index, Instant, ReplicaId, Term};
+use wire::{Body, Entry, HardState, Message};
+
+use crate::config::{Config, ConfigError};
+use crate::counters::Counters;
+use crate::durability::Durability;
+use crate::inflights::Inflights;
+use crate::log::{Log, TermRun};
+use crate::progress::{LogReadState, PeerStatus, Progress};
+use crate::reads::{Reads, Rounds};
+use crate::ready::{Role, SoftState};
+use crate::rng::Rng;
+use crate::transfer::Transfer;
+
+/// What a replica finds on its disk when it starts. The default is that of a brand-new replica.
+#[derive(Clone, Debug, Default)]
+pub struct Recovered {
+    /// The last hard state written.
+    pub hard_state: HardState,
+    /// Index of the entry before the log's first; 0 if nothing was ever dropped from its beginning.
+    pub base_index: Index,
+    /// Term of that entry; 0 if `base_index` is 0.
+    pub base_term: Term,
+    /// Index of the log's last entry; `base_index` if it is empty.
+    pub last_index: Index,
+    /// The terms of all its entries, in order; empty if the log is.
+    pub runs: Vec<TermRun>,
+    /// Everything up to here is part of the state machine already. Applying starts behind it.
+    pub applied: Index,
+}
+
+/// Why a replica cannot start.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StartError {
+    /// The settings are wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// What was recovered contradicts itself: the replica must not take part in its group.
+    #[error("recovered state is damaged: {0}")]
+    Recovered(&'static str),
+}
+
+impl Recovered {
+    fn validate(&self) -> Result<(), StartError> {
+        let last_term = self.runs.last().map_or(self.base_term, |run| run.term);
+        let grows = self.runs.windows(2).all(|pair| pair[0].first < pair[1].first && pair[0].term < pair[1].term);
+        let rules = [
+            (self.last_index >= self.base_index, "the log ends before it begins"),
+            (self.last_index < u64::MAX / 2, "the log's last index is absurd"),
+            (
+                self.runs.is_empty() == (self.last_index == self.base_index),
+                "terms are recorded for an empty log, or none for one with entries",
+            ),
+            (
+                self.runs.first().is_none_or(|run| run.first == self.base_index + 1 && run.term >= self.base_term),
+                "the first term does not start with the log",
+            ),
+            (self.runs.last().is_none_or(|run| run.first <= self.last_index), "a term starts behind the log"),
+            (grows, "terms do not grow along the log"),
+            (self.hard_state.term >= last_term, "the log holds entries of a later term than the hard state"),
+            (self.hard_state.commit <= self.last_index, "the commit index lies behind the log"),
+            (self.applied <= self.last_index, "the applied index lies behind the log"),
+            (self.applied >= self.base_index, "entries that are not applied were dropped from the log"),
+        ];
+        match rules.iter().find(|(holds, _)| !holds) {
+            Some((_, rule)) => Err(StartError::Recovered(rule)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// One replica of one group. See the crate's documentation for how to drive it.
+#[derive(Debug)]
+pub struct Raft {
+    pub(crate) config: Config,
+    pub(crate) lease_duration: Duration,
+    /// The latest time handed in.
+    pub(crate) now: Instant,
+    pub(crate) rng: Rng,
+    pub(crate) counters: Counters,
+
+    // Hard state, and what is durable.
+    pub(crate) term: Term,
+    pub(crate) vote: Option<ReplicaId>,
+    /// Invariant: `applied < apply_next <= commit + 1 <= log.last_index() + 1`; never falls.
+    pub(crate) commit: Index,
+    pub(crate) log: Log,
+    pub(crate) durability: Durability,
+    /// The commit index in the last hard state handed out.
+    pub(crate) commit_written: Index,
+
+    // Applying.
+    pub(crate) applied: Index,
+    /// First index that was not handed out to be applied.
+    pub(crate) apply_next: Index,
+    pub(crate) apply_log_read: LogReadState,
+    /// Entries read back from the log to be applied, all before `apply_next`.
+    pub(crate) apply_entries: Vec<Entry>,
+
+    // Every role.
+    pub(crate) role: Role,
+    /// The leader of the current term, once known; kept while we campaign without raising the term.
+    pub(crate) leader: Option<ReplicaId>,
+    /// The other voters, ordered by id.
+    pub(crate) peers: Vec<Progress>,
+    pub(crate) election_timeout: Duration,
+    pub(crate) election_deadline: Instant,
+    /// Until then we owe loyalty to a leader we heard, or may have heard before a restart.
+    pub(crate) loyal_until: Instant,
+
+    // Candidate.
+    /// Our own vote counts: it is durable, or the campaign is only a question.
+    pub(crate) own_vote: bool,
+
+    // Follower.
+    /// Everything up to here equals the log of this term's leader.
+    pub(crate) matched: Index,
+    /// The leader waits to hear that we hold `matched` durably.
+    pub(crate) ack_due: bool,
+
+    // Leader.
+    /// Index of the entry that began our term.
+    pub(crate) term_start: Index,
+    pub(crate) uncommitted_bytes: usize,
+    pub(crate) rounds: Rounds,
+    pub(crate) reads: Reads,
+    pub(crate) transfer: Option<Transfer>,
+    /// In this term somebody was told to campaign against us: there is no lease any more.
+    pub(crate) lease_barred: bool,
+    /// Which multiple of the heartbeat interval the last heartbeat belonged to.
+    pub(crate) heartbeat_slot: u64,
+    /// Something changed that may allow Appends to be sent.
+    pub(crate) send_due: bool,
+
+    // Output.
+    pub(crate) messages: Vec<Message>,
+    /// Messages that must not leave before the current term and vote are durable.
+    pub(crate) held: Vec<Message>,
+    pub(crate) reported: SoftState,
+}
+
+impl Raft {
+    /// Starts a replica on what was recovered from its disk, at the time `now`.
+    pub fn new(config: Config, recovered: Recovered, now: Instant) -> Result<Raft, StartError> {
+        config.validate()?;
+        recovered.validate()?;
+        let mut ids: Vec<ReplicaId> = config.voters.iter().copied().filter(|id| *id != config.id).collect();
+        ids.sort_unstable();
+        let window = Inflights::new(config.inflight_count_max, config.inflight_bytes_max);
+        let peers: Vec<_> = ids.iter().map(|id| Progress::new(*id, window.clone())).collect();
+
+        let mut rng = Rng::new(config.seed ^ (u64::from(config.group.0) << 32) ^ config.id.0.rotate_left(17));
+        let election_timeout = rng.duration(config.election_timeout_min, config.election_timeout_max);
+        // A replica in term 0 has never answered a leader: an answer leaves only once its term is durable.
+        let brand_new = recovered.hard_state.term == 0;
+        let alone = peers.is_empty();
+        let campaign_at_once = alone || (brand_new && config.first_campaigner);
+        let loyalty = if brand_new || alone { Duration::ZERO } else { config.election_timeout_min };
+        let HardState { term, vote, commit } = recovered.hard_state;
+        let Recovered { base_index, base_term, last_index, runs, applied, .. } = recovered;
+        Ok(Raft {
+            lease_duration: config.lease_duration(),
+            now,
+            rng,
+            counters: Counters::default(),
+            term,
+            vote,
+            commit: commit.max(applied),
+            log: Log::new(base_index, base_term, last_index, runs),
+            durability: Durability::new(),
+            commit_written: commit,
+            applied,
+            apply_next: applied + 1,
+            apply_log_read: LogReadState::Idle,
+            apply_entries: Vec::new(),
+            role: Role::Follower,
+            leader: None,
+            peers,
+            election_timeout,
+            election_deadline: if campaign_at_once { now } else { now + election_timeout },
+            loyal_until: now + loyalty,
+            own_vote: false,
+            matched: 0,
+            ack_due: false,
+            term_start: 0,
+            uncommitted_bytes: 0,
+            rounds: Rounds::default(),
+            reads: Reads::default(),
+            transfer: None,
+            lease_barred: false,
+            heartbeat_slot: 0,
+            send_due: false,
+            messages: Vec::new(),
+            held: Vec::new(),
+            reported: SoftState { role: Role::Follower, leader: None, term },
+            config,
+        })
+    }
+
+    /// The group.
+    pub fn group(&self) -> GroupId {
+        self.config.group
+    }
+
+    /// This replica.
+    pub fn id(&self) -> ReplicaId {
+        self.config.id
+    }
+
+    /// The settings it was started with.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Its role.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Whether it leads, as far as it knows: another may have been elected since.
+    pub fn is_leader(&self) -> bool {
+        self.role == Role::Leader
+    }
+
+    /// The leader it last heard in this term; `None` while it campaigns or has heard none.
+    pub fn leader(&self) -> Option<ReplicaId> {
+        match self.role {
+            Role::Leader | Role::Follower => self.leader,
+            Role::PreCandidate | Role::Candidate => None,
+        }
+    }
+
+    /// The current term.
+    pub fn term(&self) -> Term {
+        self.term
+    }
+
+    /// Everything up to here is committed.
+    pub fn commit_index(&self) -> Index {
+        self.commit
+    }
+
+    /// Index of the last entry in the log, durable or not.
+    pub fn last_index(&self) -> Index {
+        self.log.last_index()
+    }
+
+    /// Everything up to here is durable in this replica's own log.
+    pub fn durable_index(&self) -> Index {
+        self.log.durable()
+    }
+
+    /// Everything up to here is applied.
+    pub fn applied_index(&self) -> Index {
+        self.applied
+    }
+
+    /// Term of the entry at `index`, if the log holds it.
+    pub fn term_at(&self, index: Index) -> Option<Term> {
+        self.log.term(index)
+    }
+
+    /// Bytes of entries proposed here and not committed, headers included.
+    pub fn uncommitted_bytes(&self) -> usize {
+        self.uncommitted_bytes
+    }
+
+    /// Bytes of entries in memory, headers included.
+    pub fn cache_bytes(&self) -> usize {
+        self.log.cache_bytes()
+    }
+
+    /// Whether a leadership transfer is under way, and to whom.
+    pub fn transferring_to(&self) -> Option<ReplicaId> {
+        self.transfer.as_ref().map(|transfer| transfer.to)
+    }
+
+    /// The other voters, ordered by id. Meaningful on the leader.
+    pub fn peers(&self) -> impl Iterator<Item = PeerStatus> + '_ {
+        self.peers.iter().map(|peer| PeerStatus {
+            id: peer.id,
+            state: peer.state,
+            match_index: peer.match_index,
+            next_index: peer.next_index,
+            inflight_count: peer.inflights.count(),
+            heard_at: peer.heard_at,
+        })
+    }
+
+    /// How often rare things happened since the start.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Role, leader and term.
+    pub fn soft_state(&self) -> SoftState {
+        SoftState { role: self.role, leader: self.leader(), term: self.term }
+    }
+
+    /// Notes the time; it never goes backwards.
+    pub(crate) fn advance(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+    }
+
+    pub(crate) fn voters_count(&self) -> usize {
+        self.peers.len() + 1
+    }
+
+    pub(crate) fn peer_idx(&self, id: ReplicaId) -> Option<usize> {
+        self.peers.binary_search_by_key(&id, |peer| peer.id).ok()
+    }
+
+    /// Queues a message in our own term. It leaves once a restart would remember that term and our vote in it.
+    pub(crate) fn send(&mut self, to: ReplicaId, body: Body) {
+        self.send_in_term(to, self.term, body);
+    }
+
+    pub(crate) fn send_in_term(&mut self, to: ReplicaId, term: Term, body: Body) {
+        let message = Message { group: self.config.group, from: self.config.id, to, term, body };
+        if self.durability.hard_state_is_durable() {
+            self.messages.push(message);
+        } else {
+            self.held.push(message);
+        }
+    }
+}

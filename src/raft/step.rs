@@ -1,0 +1,105 @@
+//! Messages from other replicas: which of them count, and where each one goes.
+
+use types::{Instant, Term};
+use wire::{Body, Message};
+
+use crate::raft::Raft;
+use crate::ready::Role;
+
+/// Highest term believed. No group gets there, and there is room to count on from it.
+const TERM_MAX: Term = Term::MAX / 2;
+
+impl Raft {
+    /// Takes in a message. `now` must have been read after the message was received: a follower's loyalty, and
+    /// with it every lease, is counted from it.
+    pub fn step(&mut self, message: Message, now: Instant) {
+        self.advance(now);
+        if message.group != self.config.group || message.to != self.config.id {
+            self.counters.not_addressed_here += 1;
+            return;
+        }
+        let Some(sender_idx) = self.peer_idx(message.from) else {
+            self.counters.unknown_sender += 1;
+            return;
+        };
+        if message.term > TERM_MAX {
+            self.counters.malformed += 1;
+            return;
+        }
+        if message.term > self.term && !self.meet_higher_term(&message) {
+            return;
+        }
+        // Only a pre-vote comes from a higher term that is not ours by now.
+        if message.term < self.term {
+            self.counters.stale_term += 1;
+            self.answer_stale(message);
+            return;
+        }
+        if self.role == Role::Leader && message.term == self.term {
+            self.peers[sender_idx].heard_at = self.now;
+        }
+        let Message { from, term, body, .. } = message;
+        match body {
+            Body::Vote { pre: true, transfer: _, last_index, last_term } => {
+                self.handle_pre_vote(from, term, last_index, last_term);
+            }
+            Body::Vote { pre: false, transfer, last_index, last_term } => {
+                self.handle_vote(from, transfer, last_index, last_term);
+            }
+            Body::VoteReply { pre, granted } => self.handle_vote_reply(sender_idx, term, pre, granted),
+            Body::Append { prev_index, prev_term, commit, entries } => {
+                if self.hear_leader(from) {
+                    self.handle_append(from, prev_index, prev_term, commit, entries);
+                }
+            }
+            Body::Heartbeat { commit, round } => {
+                if self.hear_leader(from) {
+                    self.handle_heartbeat(from, commit, round);
+                }
+            }
+            Body::AppendAccepted { match_index } => self.handle_accepted(sender_idx, match_index),
+            Body::AppendRejected { prev_index, hint_index, hint_term } => {
+                self.handle_rejected(sender_idx, prev_index, hint_index, hint_term);
+            }
+            Body::HeartbeatReply { round } => self.handle_heartbeat_reply(sender_idx, round),
+            Body::TimeoutNow => self.handle_timeout_now(from),
+        }
+    }
+
+    /// A message of a higher term: takes over that term if the message proves that it has begun. False if the
+    /// message is to be dropped.
+    fn meet_higher_term(&mut self, message: &Message) -> bool {
+        match &message.body {
+            // A question whether to campaign raises no term, and neither does the answer that one should.
+            Body::Vote { pre: true, .. } | Body::VoteReply { pre: true, granted: true } => true,
+            // Out of loyalty not even the term is taken over: a candidate that nobody can use must not
+            // bring the leader down.
+            Body::Vote { pre: false, transfer: false, .. } if self.is_loyal() => {
+                self.counters.votes_denied += 1;
+                false
+            }
+            Body::Append { .. } | Body::Heartbeat { .. } | Body::TimeoutNow => {
+                self.become_follower(message.term, Some(message.from));
+                true
+            }
+            _ => {
+                self.become_follower(message.term, None);
+                true
+            }
+        }
+    }
+
+    /// A message of an earlier term. Its sender learns our term, so that a leader left behind steps down, and
+    /// a replica that came back with a higher term is not shut out for ever. The answer to a heartbeat names
+    /// round 0: it confirms nobody.
+    fn answer_stale(&mut self, message: Message) {
+        match message.body {
+            Body::Vote { pre, .. } => self.send(message.from, Body::VoteReply { pre, granted: false }),
+            Body::Heartbeat { .. } => self.send(message.from, Body::HeartbeatReply { round: 0 }),
+            Body::Append { prev_index, .. } => {
+                self.send(message.from, Body::AppendRejected { prev_index, hint_index: 0, hint_term: 0 });
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Handing leadership to another voter (thesis §3.10).
+
+use types::{Instant, ReplicaId};
+use wire::Body;
+
+use crate::raft::Raft;
+use crate::ready::Role;
+
+/// A leadership transfer under way.
+#[derive(Clone, Debug)]
+pub(crate) struct Transfer {
+    pub(crate) to: ReplicaId,
+    /// When it is given up.
+    pub(crate) deadline: Instant,
+    /// The other was told to campaign.
+    pub(crate) ordered: bool,
+}
+
+/// Why leadership is not handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TransferError {
+    /// This replica does not lead.
+    #[error("not the leader")]
+    NotLeader,
+    /// A transfer is under way.
+    #[error("leadership is being transferred already")]
+    Transferring,
+    /// There is no such other voter, or none at all.
+    #[error("no such other voter")]
+    NoSuchVoter,
+}
+
+impl Raft {
+    /// Hands leadership to `to`, or to the voter that has caught up furthest. Returns whom it chose.
+    ///
+    /// The lease ends at once and proposals are refused until the transfer succeeds (the role changes) or is
+    /// given up after `election_timeout_min`. If it is given up, leases stay off for the rest of the term:
+    /// the order to campaign may still arrive, however late.
+    pub fn transfer_leader(&mut self, to: Option<ReplicaId>, now: Instant) -> Result<ReplicaId, TransferError> {
+        self.advance(now);
+        if self.role != Role::Leader {
+            return Err(TransferError::NotLeader);
+        }
+        if self.transfer.is_some() {
+            return Err(TransferError::Transferring);
+        }
+        let patience = self.config.election_timeout_min;
+        let chosen = match to {
+            Some(id) => self.peers.iter().find(|peer| peer.id == id),
+            // One that answers comes before one that does not, however much it holds.
+            None => self.peers.iter().max_by_key(|peer| (self.now.since(peer.heard_at) < patience, peer.match_index)),
+        };
+        let to = chosen.ok_or(TransferError::NoSuchVoter)?.id;
+        self.counters.transfers += 1;
+        self.transfer = Some(Transfer { to, deadline: self.now + patience, ordered: false });
+        self.order_transfer_if_caught_up();
+        Ok(to)
+    }
+
+    /// Orders the chosen voter to campaign once it holds our whole log.
+    pub(crate) fn order_transfer_if_caught_up(&mut self) {
+        let Some(transfer) = &mut self.transfer else { return };
+        let to = transfer.to;
+        let caught_up = |id| self.peers.iter().any(|peer| peer.id == id && peer.match_index == self.log.last_index());
+        if !transfer.ordered && caught_up(to) {
+            transfer.ordered = true;
+            self.lease_barred = true;
+            self.send(to, Body::TimeoutNow);
+        }
+    }
+
+    pub(crate) fn give_up_late_transfer(&mut self) {
+        if self.transfer.as_ref().is_some_and(|transfer| self.now >= transfer.deadline) {
+            self.transfer = None;
+            self.counters.transfers_timed_out += 1;
+        }
+    }
+}
