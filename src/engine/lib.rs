@@ -1,1 +1,3 @@
 //! The core: turn loop, groups, apply, reads, routing.
+
+pub mod keyspace;

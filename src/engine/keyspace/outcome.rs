@@ -1,0 +1,110 @@
+//! What applying a write answers.
+
+use resp::Reply;
+
+use super::store::Entry;
+
+/// Why a command failed. The texts are those of Redis 7.0 wherever Redis has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.message())]
+pub enum Error {
+    /// Too few or too many arguments. Clients get this from the command table, with the command's name.
+    ArgumentsCount,
+    /// `MSET` with a key without a value.
+    MSetArgumentsCount,
+    /// `MSETNX` with a key without a value.
+    MSetNxArgumentsCount,
+    /// An unknown option, or options that exclude each other.
+    Syntax,
+    /// An argument or a value that is no 64-bit integer in its canonical form.
+    NotAnInteger,
+    /// An argument or a value that is no number.
+    NotAFloat,
+    /// The sum of two floats is no finite number.
+    NanOrInfinity,
+    /// The sum of two integers leaves 64 bits.
+    Overflow,
+    /// `DECRBY` with the one decrement that has no negative.
+    DecrementOverflow,
+    /// A negative offset.
+    OffsetOutOfRange,
+    /// A value longer than [`types::limits::VALUE_BYTES_MAX`].
+    ValueTooLong,
+    /// A key longer than [`types::limits::KEY_BYTES_MAX`].
+    KeyTooLong,
+    /// An expiry of `SET` that is not positive, or too far away.
+    ExpireInvalid,
+    /// A valid expiry, which this version does not know yet.
+    ExpireUnsupported,
+    /// A command that does not work on keys, or a read where a write is expected and the other way round.
+    Unsupported,
+}
+
+impl Error {
+    /// The text of the error reply, its code first.
+    pub const fn message(self) -> &'static str {
+        match self {
+            Error::ArgumentsCount => "ERR wrong number of arguments",
+            Error::MSetArgumentsCount => "ERR wrong number of arguments for 'mset' command",
+            Error::MSetNxArgumentsCount => "ERR wrong number of arguments for 'msetnx' command",
+            Error::Syntax => "ERR syntax error",
+            Error::NotAnInteger => "ERR value is not an integer or out of range",
+            Error::NotAFloat => "ERR value is not a valid float",
+            Error::NanOrInfinity => "ERR increment would produce NaN or Infinity",
+            Error::Overflow => "ERR increment or decrement would overflow",
+            Error::DecrementOverflow => "ERR decrement would overflow",
+            Error::OffsetOutOfRange => "ERR offset is out of range",
+            // The setting Redis names here is its own; clients match on the text before the parenthesis.
+            Error::ValueTooLong => "ERR string exceeds maximum allowed size (proto-max-bulk-len)",
+            Error::KeyTooLong => "ERR key exceeds maximum allowed size (65536 bytes)",
+            Error::ExpireInvalid => "ERR invalid expire time in 'set' command",
+            Error::ExpireUnsupported => "ERR expiring keys are not supported yet",
+            Error::Unsupported => "ERR command cannot be applied to the keys of a group",
+        }
+    }
+}
+
+const _: () = assert!(types::limits::KEY_BYTES_MAX == 65_536, "the text of KeyTooLong names the limit");
+
+/// What a write answers. Nothing is formatted or copied until [`Outcome::write`]: a follower only drops it.
+#[derive(Debug)]
+pub enum Outcome<'a> {
+    /// `OK`.
+    Ok,
+    /// No value.
+    Null,
+    /// A number.
+    Integer(i64),
+    /// A value that is still in the keyspace.
+    Bulk(&'a [u8]),
+    /// A value that the command took out of the keyspace.
+    Taken(Taken),
+    /// The command failed and changed nothing.
+    Error(Error),
+}
+
+impl Outcome<'_> {
+    /// Appends the reply.
+    #[inline]
+    pub fn write(&self, reply: &mut Reply<'_>) {
+        match self {
+            Outcome::Ok => reply.ok(),
+            Outcome::Null => reply.null(),
+            Outcome::Integer(number) => reply.integer(*number),
+            Outcome::Bulk(bytes) => reply.bulk(bytes),
+            Outcome::Taken(taken) => reply.bulk(taken.value()),
+            Outcome::Error(error) => reply.error(error.message()),
+        }
+    }
+}
+
+/// A value that was removed from the keyspace or replaced.
+#[derive(Debug)]
+pub struct Taken(pub(super) Entry);
+
+impl Taken {
+    /// The value's bytes.
+    pub fn value(&self) -> &[u8] {
+        self.0.value()
+    }
+}

@@ -1,0 +1,351 @@
+use proptest::prelude::*;
+use resp::{ArgRange, Args, CommandId, Protocol, Reply};
+use types::Slot;
+use types::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+
+use super::{Error, Keyspace, check};
+
+/// A request's bytes and where its arguments lie in them.
+struct Request {
+    buf: Vec<u8>,
+    ranges: Vec<ArgRange>,
+}
+
+impl Request {
+    fn new<A: AsRef<[u8]>>(args: &[A]) -> Request {
+        let mut request = Request { buf: Vec::new(), ranges: Vec::new() };
+        for arg in args {
+            let start = request.buf.len() as u32;
+            request.buf.extend_from_slice(arg.as_ref());
+            request.ranges.push(ArgRange { start, end: request.buf.len() as u32 });
+        }
+        request
+    }
+
+    fn args(&self) -> Args<'_> {
+        Args::new(&self.buf, &self.ranges)
+    }
+}
+
+fn slot() -> Slot {
+    Slot::of_key(b"{t}")
+}
+
+/// Carries a command out the way a leader does and renders the RESP2 reply.
+fn run_args<A: AsRef<[u8]>>(keyspace: &mut Keyspace, args: &[A]) -> Vec<u8> {
+    let request = Request::new(args);
+    let args = request.args();
+    let command = resp::lookup(args.get(0).unwrap()).expect("a command of the table");
+    let mut out = Vec::new();
+    let mut reply = Reply::new(&mut out, Protocol::Resp2);
+    match check(command.id, args) {
+        Err(error) => reply.error(error.message()),
+        Ok(()) if command.is_write() => keyspace.apply(command.id, slot(), args, 0).write(&mut reply),
+        Ok(()) => keyspace.query(command.id, slot(), args, &mut reply),
+    }
+    out
+}
+
+/// As [`run_args`], for words without spaces; `~` stands for an empty one.
+fn run(keyspace: &mut Keyspace, line: &str) -> String {
+    let words: Vec<&str> = line.split(' ').map(|word| if word == "~" { "" } else { word }).collect();
+    String::from_utf8(run_args(keyspace, &words)).unwrap().replace("\r\n", " ").trim_end().to_string()
+}
+
+/// Runs `command => reply` lines on one keyspace.
+fn script(lines: &str) {
+    let mut keyspace = Keyspace::new();
+    for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let (command, expected) = line.split_once(" => ").unwrap();
+        assert_eq!(run(&mut keyspace, command), expected, "{command}");
+    }
+}
+
+#[test]
+fn set_and_its_options() {
+    script(
+        "GET k => $-1
+         SET k v => +OK
+         SET k w NX => $-1
+         SET k w XX => +OK
+         SET j w xx => $-1
+         SET k x GET => $1 w
+         SET k y NX GET => $1 x
+         GET k => $1 x
+         SET j y NX GET => $-1
+         SET j ~ XX GET KEEPTTL => $1 y
+         GET j => $0
+         SET k v NX XX => -ERR syntax error
+         SET k v XX NX => -ERR syntax error
+         SET k v FOO => -ERR syntax error
+         SET k v EX => -ERR syntax error
+         SET k v EX 1 PX 1 => -ERR syntax error
+         SET k v KEEPTTL EX 1 => -ERR syntax error
+         SET k v EX 1 KEEPTTL => -ERR syntax error
+         SET k v EX x FOO => -ERR syntax error
+         SET k v EX x => -ERR value is not an integer or out of range
+         SET k v PX 0 => -ERR invalid expire time in 'set' command
+         SET k v EXAT -1 => -ERR invalid expire time in 'set' command
+         SET k v EX 9223372036854775807 => -ERR invalid expire time in 'set' command
+         SET k v EX 1 EX 10 => -ERR expiring keys are not supported yet
+         SET k v PXAT 10 => -ERR expiring keys are not supported yet
+         SETNX k z => :0
+         SETNX n z => :1
+         GETSET n y => $1 z
+         GETSET m y => $-1
+         GETDEL m => $1 y
+         GETDEL m => $-1",
+    );
+}
+
+#[test]
+fn several_keys() {
+    script(
+        "MSET a 1 b 2 a 3 => +OK
+         MGET a b c a => *4 $1 3 $1 2 $-1 $1 3
+         MSET a 1 b => -ERR wrong number of arguments for 'mset' command
+         MSETNX c 1 a 2 => :0
+         EXISTS c => :0
+         MSETNX c 1 d 2 c 3 => :1
+         GET c => $1 3
+         MSETNX e 1 f => -ERR wrong number of arguments for 'msetnx' command
+         EXISTS a a b zz => :3
+         TOUCH a a zz => :2
+         TYPE a => +string
+         TYPE zz => +none
+         DEL a a zz => :1
+         UNLINK b c => :2
+         FLUSHALL NOW => -ERR syntax error
+         FLUSHALL async => +OK
+         EXISTS d => :0",
+    );
+}
+
+#[test]
+fn parts_of_strings() {
+    script(
+        "APPEND k abc => :3
+         APPEND k ~ => :3
+         APPEND k def => :6
+         STRLEN k => :6
+         STRLEN zz => :0
+         GETRANGE k 0 -1 => $6 abcdef
+         GETRANGE k -3 -2 => $2 de
+         GETRANGE k 4 2 => $0
+         GETRANGE k -100 0 => $1 a
+         GETRANGE k -100 -100 => $1 a
+         GETRANGE k -1 -100 => $0
+         SUBSTR k 2 100 => $4 cdef
+         GETRANGE k -9223372036854775808 9223372036854775807 => $6 abcdef
+         GETRANGE zz 0 -1 => $0
+         GETRANGE k a 1 => -ERR value is not an integer or out of range
+         SETRANGE k 1 XY => :6
+         GET k => $6 aXYdef
+         SETRANGE k -1 a => -ERR offset is out of range
+         SETRANGE k -1 ~ => -ERR offset is out of range
+         SETRANGE k 99999999999 ~ => :6
+         SETRANGE zz 99999999999 ~ => :0
+         EXISTS zz => :0
+         SETRANGE k 8388608 a => -ERR string exceeds maximum allowed size (proto-max-bulk-len)
+         SETRANGE k 9223372036854775807 a => -ERR string exceeds maximum allowed size (proto-max-bulk-len)
+         SETRANGE k 8388607 a => :8388608
+         APPEND k a => -ERR string exceeds maximum allowed size (proto-max-bulk-len)
+         STRLEN k => :8388608",
+    );
+    let mut keyspace = Keyspace::new();
+    run(&mut keyspace, "SETRANGE k 2 a");
+    assert_eq!(run_args(&mut keyspace, &["GET", "k"]), b"$3\r\n\0\0a\r\n");
+    run(&mut keyspace, "SETRANGE k 4 b");
+    assert_eq!(run_args(&mut keyspace, &["GET", "k"]), b"$5\r\n\0\0a\0b\r\n");
+}
+
+#[test]
+fn counters() {
+    script(
+        "INCR n => :1
+         INCRBY n 41 => :42
+         DECR n => :41
+         DECRBY n 50 => :-9
+         GET n => $2 -9
+         DECRBY n -9223372036854775808 => -ERR decrement would overflow
+         INCRBY n 01 => -ERR value is not an integer or out of range
+         INCRBY n 9223372036854775808 => -ERR value is not an integer or out of range
+         SET n 9223372036854775807 => +OK
+         INCR n => -ERR increment or decrement would overflow
+         GET n => $19 9223372036854775807
+         SET n -9223372036854775808 => +OK
+         DECR n => -ERR increment or decrement would overflow
+         SET n 007 => +OK
+         INCR n => -ERR value is not an integer or out of range
+         SET n ~ => +OK
+         INCR n => -ERR value is not an integer or out of range
+         INCRBYFLOAT f 10.5 => $4 10.5
+         INCRBYFLOAT f 0.1 => $4 10.6
+         INCRBYFLOAT f -10.6 => $1 0
+         INCRBYFLOAT f x => -ERR value is not a valid float
+         INCRBYFLOAT f inf => -ERR increment would produce NaN or Infinity
+         INCRBYFLOAT n 1 => -ERR value is not a valid float
+         INCRBYFLOAT f 5.0e3 => $4 5000
+         INCR f => :5001",
+    );
+}
+
+#[test]
+fn reads_are_not_applied_and_writes_are_not_queried() {
+    let mut keyspace = Keyspace::new();
+    let request = Request::new(&["SET", "k", "v"]);
+    let mut out = Vec::new();
+    keyspace.query(CommandId::Set, slot(), request.args(), &mut Reply::new(&mut out, Protocol::Resp2));
+    keyspace.apply(CommandId::Exists, slot(), request.args(), 0).write(&mut Reply::new(&mut out, Protocol::Resp2));
+    let error = format!("-{}\r\n", Error::Unsupported.message());
+    assert_eq!(String::from_utf8(out).unwrap(), error.repeat(2));
+    assert_eq!(keyspace.keys_count(), 0);
+    assert_eq!(check(CommandId::Ping, Request::new(&["PING"]).args()), Err(Error::Unsupported));
+}
+
+#[test]
+fn keys_and_values_have_their_limits() {
+    let (key, value) = (vec![b'k'; KEY_BYTES_MAX + 1], vec![b'v'; VALUE_BYTES_MAX + 1]);
+    let (longest_key, longest_value) = (&key[1..], &value[1..]);
+    let checked = |command: CommandId, args: &[&[u8]]| check(command, Request::new(args).args());
+    assert_eq!(checked(CommandId::Set, &[b"", longest_key, longest_value]), Ok(()));
+    assert_eq!(checked(CommandId::Set, &[b"", &key, b""]), Err(Error::KeyTooLong));
+    assert_eq!(checked(CommandId::Set, &[b"", b"k", &value]), Err(Error::ValueTooLong));
+    assert_eq!(checked(CommandId::MSet, &[b"", b"a", b"", b"k", &value]), Err(Error::ValueTooLong));
+    assert_eq!(checked(CommandId::MGet, &[b"", b"a", &key]), Err(Error::KeyTooLong));
+}
+
+#[test]
+fn slots_are_counted_listed_and_flushed() {
+    let mut keyspace = Keyspace::new();
+    let empty = keyspace.bytes();
+    let slots = [0, 127, 128, 16_383].map(|number| Slot::new(number).unwrap());
+    for slot in slots {
+        for number in 0..1_000 {
+            let request = Request::new(&["SET", &format!("key:{number}"), "value"]);
+            keyspace.apply(CommandId::Set, slot, request.args(), 0);
+        }
+    }
+    assert_eq!(keyspace.keys_count(), 4_000);
+    assert_eq!(keyspace.keys_count_in_slot(slots[2]), 1_000);
+    assert_eq!(keyspace.keys_count_in_slot(slot()), 0);
+    assert_eq!(keyspace.keys_in_slot(slot(), 10).len(), 0);
+    assert_eq!(keyspace.keys_in_slot(slots[0], 10).len(), 10);
+    let mut keys: Vec<&[u8]> = keyspace.keys_in_slot(slots[3], usize::MAX).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    assert_eq!(keys.len(), 1_000);
+    assert_eq!(keyspace.entries_in_slot(slots[1]).len(), 1_000);
+    let by_slot = slots.iter().fold(0u128, |sum, slot| sum.wrapping_add(keyspace.slot_digest(*slot)));
+    assert_eq!(keyspace.digest(), by_slot);
+    assert!(keyspace.bytes() > empty + 4_000 * 20);
+    keyspace.flush();
+    assert_eq!((keyspace.keys_count(), keyspace.bytes(), keyspace.digest()), (0, empty, 0));
+}
+
+#[test]
+fn memory_is_given_back() {
+    let mut keyspace = Keyspace::new();
+    run(&mut keyspace, "SETRANGE k 1000000 a");
+    assert!(keyspace.bytes() > 1_000_000);
+    run(&mut keyspace, "SET k v");
+    assert!(keyspace.bytes() < 10_000, "a short value does not keep a long one's memory");
+    for number in 0..10_000 {
+        run(&mut keyspace, &format!("SET {number} v"));
+    }
+    for number in 0..10_000 {
+        run(&mut keyspace, &format!("DEL {number}"));
+    }
+    assert_eq!(keyspace.keys_count(), 1);
+    assert_eq!(run(&mut keyspace, "GET k"), "$1 v");
+}
+
+#[test]
+fn digests_tell_contents_apart_and_nothing_else() {
+    let digest_of = |lines: &[&str]| {
+        let mut keyspace = Keyspace::new();
+        for line in lines {
+            run(&mut keyspace, line);
+        }
+        keyspace.digest()
+    };
+    let one = digest_of(&["SET a 1", "SET b 2"]);
+    assert_eq!(one, digest_of(&["SET b 2", "SET c 3", "SET a 0", "INCR a", "DEL c"]));
+    assert_ne!(one, digest_of(&["SET a 2", "SET b 1"]));
+    assert_ne!(digest_of(&["SET ab c"]), digest_of(&["SET a bc"]));
+    // The digest travels between replicas of different versions: it must never change.
+    assert_eq!(digest_of(&["SET key value"]), KEY_VALUE_DIGEST);
+}
+
+/// XXH3-128 of `keyvalue` with the seed 3.
+const KEY_VALUE_DIGEST: u128 = 0x2821_ed6d_3cc1_2331_2b59_4d4a_a06e_f896;
+
+/// Arguments that mean something to some command, and others.
+fn argument() -> impl Strategy<Value = Vec<u8>> {
+    let words: Vec<&'static str> = vec![
+        "",
+        "a",
+        "b",
+        "{t}",
+        "0",
+        "1",
+        "-1",
+        "9223372036854775807",
+        "-9223372036854775808",
+        "8388607",
+        "1e4000",
+        "-0x1p-16000",
+        "inf",
+        "nan",
+        ".5",
+        "NX",
+        "XX",
+        "GET",
+        "EX",
+        "PXAT",
+        "KEEPTTL",
+        "SYNC",
+    ];
+    prop_oneof![
+        4 => proptest::sample::select(words).prop_map(|word| word.as_bytes().to_vec()),
+        1 => proptest::collection::vec(any::<u8>(), 0..20),
+    ]
+}
+
+fn command() -> impl Strategy<Value = (CommandId, Vec<Vec<u8>>)> {
+    (proptest::sample::select(CommandId::ALL), proptest::collection::vec(argument(), 0..6))
+}
+
+proptest! {
+    #[test]
+    fn any_log_is_applied_alike_everywhere(log in proptest::collection::vec(command(), 0..100)) {
+        let mut leader = Keyspace::with_hash_seed(1);
+        let mut follower = Keyspace::with_hash_seed(2);
+        for (id, args) in &log {
+            let request = Request::new(args);
+            let outcome = leader.apply(*id, slot(), request.args(), 0);
+            let (mut led, mut followed) = (Vec::new(), Vec::new());
+            outcome.write(&mut Reply::new(&mut led, Protocol::Resp3));
+            follower.apply(*id, slot(), request.args(), 7).write(&mut Reply::new(&mut followed, Protocol::Resp3));
+            prop_assert_eq!(led, followed);
+            let mut read = Vec::new();
+            leader.query(*id, slot(), request.args(), &mut Reply::new(&mut read, Protocol::Resp2));
+            prop_assert!(!read.is_empty());
+        }
+        prop_assert_eq!(leader.digest(), follower.digest());
+        prop_assert_eq!(leader.keys_count(), follower.keys_count());
+    }
+
+    #[test]
+    fn what_fails_the_check_changes_nothing((id, args) in command()) {
+        let mut keyspace = Keyspace::new();
+        run(&mut keyspace, "MSET a 1 b x {t} ~");
+        let before = keyspace.digest();
+        let request = Request::new(&args);
+        if let Err(error) = check(id, request.args()) {
+            let outcome = keyspace.apply(id, slot(), request.args(), 0);
+            prop_assert!(matches!(outcome, super::Outcome::Error(same) if same == error), "{outcome:?}");
+            prop_assert_eq!(keyspace.digest(), before);
+        }
+    }
+}
