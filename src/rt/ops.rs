@@ -1,0 +1,129 @@
+//! File operations under way in a core's ring, and the memory they use.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::RawFd;
+use std::rc::Rc;
+use std::task::Waker;
+
+use ::io::{AlignedBuf, WriteToken};
+
+use crate::sys;
+
+/// An open file. The descriptor is closed with the last handle; operations under way hold one.
+#[derive(Clone, Debug)]
+pub struct File {
+    pub(crate) fd: Rc<OwnedFd>,
+}
+
+/// A descriptor that is closed when dropped.
+#[derive(Debug)]
+pub(crate) struct OwnedFd(pub(crate) RawFd);
+
+impl Drop for OwnedFd {
+    fn drop(&mut self) {
+        sys::close(self.0);
+    }
+}
+
+/// What the kernel may still read or write, kept until the operation has ended.
+#[derive(Default)]
+#[expect(dead_code, reason = "most of it is read by the kernel alone")]
+pub(crate) enum Payload {
+    #[default]
+    None,
+    Buf(AlignedBuf),
+    Path(CString),
+    Paths(CString, CString),
+    Status(CString, Box<libc::statx>),
+}
+
+/// One operation.
+pub(crate) enum Op {
+    Free,
+    /// A durable write begun by the turn loop.
+    LogWrite {
+        file: File,
+        offset: u64,
+        buf: AlignedBuf,
+        written: usize,
+        token: WriteToken,
+    },
+    /// An operation of a task that waits for it.
+    Waited {
+        waker: Option<Waker>,
+        result: Option<i32>,
+        payload: Payload,
+        file: Option<File>,
+        opens: bool,
+    },
+    /// An operation whose task is gone. Its memory stays until it ends, and if it opens a file, that is closed.
+    Abandoned {
+        _payload: Payload,
+        _file: Option<File>,
+        opens: bool,
+    },
+}
+
+/// The operations of a core. A place is used anew only after its operation has ended, so no generation is needed.
+#[derive(Default)]
+pub(crate) struct Ops {
+    places: Vec<Op>,
+    free: Vec<u32>,
+    in_flight_count: usize,
+}
+
+impl Ops {
+    pub(crate) fn insert(&mut self, op: Op) -> u32 {
+        self.in_flight_count += 1;
+        match self.free.pop() {
+            Some(idx) => {
+                self.places[idx as usize] = op;
+                idx
+            }
+            None => {
+                self.places.push(op);
+                self.places.len() as u32 - 1
+            }
+        }
+    }
+
+    pub(crate) fn get(&mut self, idx: u32) -> &mut Op {
+        &mut self.places[idx as usize]
+    }
+
+    /// Counts an operation as ended in the kernel.
+    pub(crate) fn ended(&mut self) {
+        self.in_flight_count -= 1;
+    }
+
+    /// Counts an operation as handed to the kernel again: the one in its place goes on.
+    pub(crate) fn resumed(&mut self) {
+        self.in_flight_count += 1;
+    }
+
+    /// Frees a place whose operation has ended.
+    pub(crate) fn remove(&mut self, idx: u32) -> Op {
+        self.free.push(idx);
+        std::mem::replace(&mut self.places[idx as usize], Op::Free)
+    }
+
+    /// How many the kernel holds.
+    pub(crate) fn in_flight_count(&self) -> usize {
+        self.in_flight_count
+    }
+
+    /// Drops the wakers of all tasks.
+    pub(crate) fn clear_wakers(&mut self) {
+        for op in &mut self.places {
+            if let Op::Waited { waker, .. } = op {
+                *waker = None;
+            }
+        }
+    }
+}
+
+/// The result of an operation as the standard library has it.
+pub(crate) fn to_result(result: i32) -> io::Result<u32> {
+    if result < 0 { Err(io::Error::from_raw_os_error(-result)) } else { Ok(result as u32) }
+}

@@ -1,0 +1,141 @@
+//! Checks of the host before and while starting, with errors that say what to change.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use ::io::{ALIGNMENT, AlignedBuf};
+use io::ErrorKind;
+
+use crate::error::Error;
+
+/// Least limit of locked memory, in bytes: the host executor refuses to start below it.
+pub const MEMLOCK_BYTES_NEEDED: u64 = 512 << 10;
+/// Descriptors of a core besides its connections: rings, event counters, log segments, tables.
+const FILES_PER_CORE: u64 = 256;
+
+/// Checks limits and kernel switches.
+///
+/// `connections_count_max` is the sum over all listeners and peers. Errors: [`Error::IoUringDisabled`],
+/// [`Error::MemlockTooLow`], [`Error::FilesLimitTooLow`].
+pub fn check_host(cores_count: usize, connections_count_max: usize) -> Result<(), Error> {
+    check_switch()?;
+    check_memlock()?;
+    let needed = connections_count_max as u64 + FILES_PER_CORE * cores_count as u64;
+    let limit = limit_of(libc::RLIMIT_NOFILE)?;
+    if limit < needed { Err(Error::FilesLimitTooLow { limit, needed }) } else { Ok(()) }
+}
+
+/// Raises the soft limit of open files to the hard one and returns it.
+pub fn raise_files_limit() -> Result<u64, Error> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls get a valid struct of their own type.
+    unsafe {
+        check_result(libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit), "reading the limit of open files")?;
+        limit.rlim_cur = limit.rlim_max;
+        check_result(libc::setrlimit(libc::RLIMIT_NOFILE, &limit), "raising the limit of open files")?;
+    }
+    Ok(limit.rlim_cur)
+}
+
+pub(crate) fn check_memlock() -> Result<(), Error> {
+    let limit = limit_of(libc::RLIMIT_MEMLOCK)?;
+    if limit < MEMLOCK_BYTES_NEEDED {
+        return Err(Error::MemlockTooLow { limit_kib: limit >> 10, needed_kib: MEMLOCK_BYTES_NEEDED >> 10 });
+    }
+    Ok(())
+}
+
+pub(crate) fn check_switch() -> Result<(), Error> {
+    match switch_value() {
+        Some(2) => Err(Error::IoUringDisabled { value: 2 }),
+        _ => Ok(()),
+    }
+}
+
+/// Checks that files in `dir` can be read and written with O_DIRECT in blocks of [`ALIGNMENT`] bytes, by
+/// writing one.
+pub fn check_direct_io(dir: &Path) -> Result<(), Error> {
+    let path = dir.join(format!(".direct-io-check-{}", std::process::id()));
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).custom_flags(libc::O_DIRECT | libc::O_DSYNC);
+    let buf = AlignedBuf::zeroed(ALIGNMENT);
+    let result = options.open(&path).and_then(|mut file| file.write_all(&buf));
+    // Nothing depends on the file; one left behind is harmless.
+    let _ = std::fs::remove_file(&path);
+    result.map_err(|source| match source.kind() {
+        ErrorKind::InvalidInput | ErrorKind::Unsupported => Error::DirectIoMissing { dir: dir.to_owned(), source },
+        _ => Error::Os { what: format!("writing a file in {}", dir.display()), source },
+    })
+}
+
+/// What a failed io_uring_setup means.
+pub(crate) fn ring_error(source: io::Error) -> Error {
+    match source.raw_os_error() {
+        Some(libc::EPERM) => match switch_value() {
+            Some(value) if value > 0 => Error::IoUringDisabled { value },
+            _ => Error::IoUringMissing { source },
+        },
+        Some(libc::ENOSYS | libc::EACCES) => Error::IoUringMissing { source },
+        Some(libc::EINVAL) => too_old("DEFER_TASKRUN or SINGLE_ISSUER of io_uring"),
+        Some(libc::ENOMEM) => match check_memlock() {
+            Err(error) => error,
+            Ok(()) => Error::Os { what: "making an io_uring (memory or the memlock limit is short)".into(), source },
+        },
+        _ => Error::Os { what: "making an io_uring".into(), source },
+    }
+}
+
+pub(crate) fn too_old(feature: &'static str) -> Error {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    Error::KernelTooOld { release: release.trim().to_owned(), feature }
+}
+
+fn switch_value() -> Option<u32> {
+    // The file is missing on kernels that have no such switch.
+    std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").ok()?.trim().parse().ok()
+}
+
+fn limit_of(resource: libc::__rlimit_resource_t) -> Result<u64, Error> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the call fills a struct of its own type.
+    check_result(unsafe { libc::getrlimit(resource, &mut limit) }, "reading a resource limit")?;
+    Ok(limit.rlim_cur)
+}
+
+fn check_result(result: libc::c_int, what: &str) -> Result<(), Error> {
+    if result == 0 { Ok(()) } else { Err(Error::os(what)(io::Error::last_os_error())) }
+}
+
+/// The lock of a data directory: no two processes use one. Held until dropped.
+#[derive(Debug)]
+pub struct DirLock {
+    // The lock lives as long as the open file.
+    _file: std::fs::File,
+}
+
+impl DirLock {
+    /// Locks `dir/LOCK` and writes this process's id into it. [`Error::DirLocked`] names the process that
+    /// holds it.
+    pub fn acquire(dir: &Path) -> Result<DirLock, Error> {
+        let path = dir.join("LOCK");
+        let failed = |source| Error::Os { what: format!("locking {}", path.display()), source };
+        let mut options = OpenOptions::new();
+        let mut file = options.read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+        // SAFETY: the descriptor is open for as long as `file` lives.
+        if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } != 0 {
+            let error = io::Error::last_os_error();
+            if error.kind() != ErrorKind::WouldBlock {
+                return Err(failed(error));
+            }
+            let holder = std::fs::read_to_string(&path).unwrap_or_default().trim().to_owned();
+            let holder = if holder.is_empty() { "unknown".to_owned() } else { holder };
+            return Err(Error::DirLocked { dir: dir.to_owned(), holder });
+        }
+        file.set_len(0).map_err(failed)?;
+        writeln!(file, "{}", std::process::id()).map_err(failed)?;
+        Ok(DirLock { _file: file })
+    }
+}

@@ -1,0 +1,228 @@
+//! Socket system calls that have no need to go through the ring, and addresses as the kernel wants them.
+
+use std::io;
+use std::mem;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::RawFd;
+
+/// An address in the kernel's form.
+pub(crate) struct RawAddr {
+    storage: libc::sockaddr_storage,
+    len: libc::socklen_t,
+}
+
+impl RawAddr {
+    pub(crate) fn new(addr: SocketAddr) -> RawAddr {
+        // SAFETY: all zeros is a valid value of this plain C struct.
+        let mut storage: libc::sockaddr_storage = unsafe { mem::zeroed() };
+        let start = (&raw mut storage).cast::<u8>();
+        let len = match addr {
+            SocketAddr::V4(addr) => {
+                let raw = libc::sockaddr_in {
+                    sin_family: libc::AF_INET as libc::sa_family_t,
+                    sin_port: addr.port().to_be(),
+                    sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(addr.ip().octets()) },
+                    sin_zero: [0; 8],
+                };
+                // SAFETY: the storage is larger than any address and aligned for all of them.
+                unsafe { start.cast::<libc::sockaddr_in>().write(raw) };
+                size_of::<libc::sockaddr_in>()
+            }
+            SocketAddr::V6(addr) => {
+                let raw = libc::sockaddr_in6 {
+                    sin6_family: libc::AF_INET6 as libc::sa_family_t,
+                    sin6_port: addr.port().to_be(),
+                    sin6_flowinfo: addr.flowinfo(),
+                    sin6_addr: libc::in6_addr { s6_addr: addr.ip().octets() },
+                    sin6_scope_id: addr.scope_id(),
+                };
+                // SAFETY: as above.
+                unsafe { start.cast::<libc::sockaddr_in6>().write(raw) };
+                size_of::<libc::sockaddr_in6>()
+            }
+        };
+        RawAddr { storage, len: len as libc::socklen_t }
+    }
+
+    pub(crate) fn as_ptr(&self) -> *const libc::sockaddr {
+        (&raw const self.storage).cast()
+    }
+
+    pub(crate) fn len(&self) -> libc::socklen_t {
+        self.len
+    }
+
+    fn to_socket_addr(&self) -> Option<SocketAddr> {
+        let start = (&raw const self.storage).cast::<u8>();
+        match i32::from(self.storage.ss_family) {
+            libc::AF_INET => {
+                // SAFETY: the family says which form the storage holds, and it is large enough for any.
+                let raw = unsafe { start.cast::<libc::sockaddr_in>().read() };
+                let ip = Ipv4Addr::from(raw.sin_addr.s_addr.to_ne_bytes());
+                Some(SocketAddrV4::new(ip, u16::from_be(raw.sin_port)).into())
+            }
+            libc::AF_INET6 => {
+                // SAFETY: as above.
+                let raw = unsafe { start.cast::<libc::sockaddr_in6>().read() };
+                let ip = Ipv6Addr::from(raw.sin6_addr.s6_addr);
+                let port = u16::from_be(raw.sin6_port);
+                Some(SocketAddrV6::new(ip, port, raw.sin6_flowinfo, raw.sin6_scope_id).into())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A stream socket. It is a blocking one: for those io_uring waits by itself, while on a non-blocking one it
+/// would report EAGAIN.
+pub(crate) fn stream_socket(ip: IpAddr) -> io::Result<RawFd> {
+    let family = if ip.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    // SAFETY: the call takes no pointers.
+    let fd = check(unsafe { libc::socket(family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) })?;
+    match set_option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY) {
+        Ok(()) => Ok(fd),
+        Err(error) => {
+            close(fd);
+            Err(error)
+        }
+    }
+}
+
+/// A listening socket. Connections it accepts inherit TCP_NODELAY from it.
+pub(crate) fn listener(addr: SocketAddr, backlog: u32) -> io::Result<RawFd> {
+    let fd = stream_socket(addr.ip())?;
+    let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+    let result = set_option(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR)
+        .and_then(|()| if addr.is_ipv6() { set_option(fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY) } else { Ok(()) })
+        .and_then(|()| bind(fd, addr))
+        // SAFETY: the call takes no pointers.
+        .and_then(|()| check(unsafe { libc::listen(fd, backlog) }));
+    match result {
+        Ok(_) => Ok(fd),
+        Err(error) => {
+            close(fd);
+            Err(error)
+        }
+    }
+}
+
+/// A socket that will connect from a local address, whose port is chosen only when it connects.
+pub(crate) fn connector(from: IpAddr) -> io::Result<RawFd> {
+    let fd = stream_socket(from)?;
+    if from.is_unspecified() {
+        return Ok(fd);
+    }
+    let late_port =
+        if from.is_ipv4() { set_option(fd, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT) } else { Ok(()) };
+    match late_port.and_then(|()| bind(fd, SocketAddr::new(from, 0))) {
+        Ok(()) => Ok(fd),
+        Err(error) => {
+            close(fd);
+            Err(error)
+        }
+    }
+}
+
+pub(crate) fn local_addr(fd: RawFd) -> io::Result<SocketAddr> {
+    name_of(fd, libc::getsockname)
+}
+
+pub(crate) fn peer_addr(fd: RawFd) -> io::Result<SocketAddr> {
+    name_of(fd, libc::getpeername)
+}
+
+/// Closes a descriptor. The result is of no use: the descriptor is gone either way.
+pub(crate) fn close(fd: RawFd) {
+    // SAFETY: callers own the descriptor and forget it.
+    unsafe { libc::close(fd) };
+}
+
+/// Ends a stream in both directions, which also ends operations waiting on it.
+pub(crate) fn shutdown(fd: RawFd) {
+    // SAFETY: the call takes no pointers. It fails only for a socket that has ended already.
+    unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
+}
+
+/// Throws away what has arrived and was not read. Closing with unread data would reset the connection, and
+/// the reset could overtake what was sent last.
+pub(crate) fn discard_received(fd: RawFd) {
+    const ROUNDS_MAX: usize = 4;
+    for _ in 0..ROUNDS_MAX {
+        // SAFETY: with MSG_TRUNC a stream socket drops the bytes and writes to no memory.
+        let len = unsafe {
+            libc::recv(fd, std::ptr::null_mut(), 1 << 20, libc::MSG_TRUNC | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+        };
+        if len <= 0 {
+            return;
+        }
+    }
+}
+
+/// Sends a few bytes on a fresh connection, whose send buffer has room, and closes it.
+pub(crate) fn refuse(fd: RawFd, refusal: &[u8]) {
+    // SAFETY: the slice is valid during the call. A client that is gone already needs no refusal.
+    unsafe { libc::send(fd, refusal.as_ptr().cast(), refusal.len(), libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
+    discard_received(fd);
+    close(fd);
+}
+
+fn bind(fd: RawFd, addr: SocketAddr) -> io::Result<()> {
+    let addr = RawAddr::new(addr);
+    // SAFETY: pointer and length describe an address that lives during the call.
+    check(unsafe { libc::bind(fd, addr.as_ptr(), addr.len()) }).map(drop)
+}
+
+fn set_option(fd: RawFd, level: libc::c_int, name: libc::c_int) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    let len = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: pointer and length describe an integer that lives during the call.
+    check(unsafe { libc::setsockopt(fd, level, name, (&raw const on).cast(), len) }).map(drop)
+}
+
+type NameCall = unsafe extern "C" fn(libc::c_int, *mut libc::sockaddr, *mut libc::socklen_t) -> libc::c_int;
+
+fn name_of(fd: RawFd, call: NameCall) -> io::Result<SocketAddr> {
+    // SAFETY: all zeros is a valid value of this plain C struct.
+    let storage: libc::sockaddr_storage = unsafe { mem::zeroed() };
+    let mut addr = RawAddr { storage, len: size_of::<libc::sockaddr_storage>() as libc::socklen_t };
+    // SAFETY: pointer and length describe memory that lives during the call.
+    check(unsafe { call(fd, (&raw mut addr.storage).cast(), &mut addr.len) })?;
+    addr.to_socket_addr().ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))
+}
+
+fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_survive_the_kernels_form() {
+        for text in ["127.0.0.1:6379", "10.1.2.3:1", "[::1]:7000", "[fe80::1:2]:65535"] {
+            let addr: SocketAddr = text.parse().expect("an address");
+            assert_eq!(RawAddr::new(addr).to_socket_addr(), Some(addr));
+        }
+    }
+
+    #[test]
+    fn accepted_sockets_inherit_no_delay() {
+        let fd = listener("127.0.0.1:0".parse().expect("an address"), 16).expect("a listener");
+        let addr = local_addr(fd).expect("its address");
+        let client = std::net::TcpStream::connect(addr).expect("a connection");
+        // SAFETY: null pointers ask for no peer address.
+        let accepted =
+            check(unsafe { libc::accept(fd, std::ptr::null_mut(), std::ptr::null_mut()) }).expect("accept");
+        let mut value: libc::c_int = 0;
+        let mut len = size_of::<libc::c_int>() as libc::socklen_t;
+        // SAFETY: pointer and length describe an integer that lives during the call.
+        let result = unsafe {
+            libc::getsockopt(accepted, libc::IPPROTO_TCP, libc::TCP_NODELAY, (&raw mut value).cast(), &mut len)
+        };
+        assert_eq!((result, value), (0, 1));
+        assert_eq!(peer_addr(accepted).expect("its peer"), client.local_addr().expect("the same"));
+        close(accepted);
+        close(fd);
+    }
+}
