@@ -10,8 +10,19 @@
 
 extern crate alloc;
 
+pub mod batch;
 pub mod entry;
+pub mod forward;
+pub mod frame;
+pub mod handshake;
 pub mod message;
 
+pub use batch::{Batch, BatchBuilder, BatchCommand, BatchError};
 pub use entry::{Entry, EntryKind, HardState};
+pub use forward::{Replies, ReplyHead, ReplyStatus, RequestHead, Requests};
+pub use frame::{FRAME_HEADER_BYTES, Frame, FrameError, FrameHeader, LeaderNote};
+pub use handshake::{HELLO_BYTES, Hello, HelloError, VERDICT_BYTES, Verdict};
 pub use message::{Body, Message};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,375 @@
+//! The frame: what one core sends another core of a different node in one turn, for all groups of the pair.
+//!
+//! ```text
+//!  0 u32 magic "CRF1"
+//!  4 u32 length of the metadata        12 u32 crc32 of the metadata      20 u32 crc32 of bytes 0..20
+//!  8 u32 length of the payloads        16 u32 crc32 of the payloads      24 metadata, then payloads
+//! ```
+//!
+//! Little-endian. The metadata is an rkyv archive of [`FrameHead`]. The payloads stand behind it in one run:
+//! entries in the order of the messages, then the bytes of the requests, then those of the replies. On the
+//! way out they are gathered from where they already lie; on the way in they are slices of the frame.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use rkyv::rancor::Failure;
+use rkyv::{Archive, Serialize};
+use thiserror::Error;
+use types::limits::FRAME_BYTES_MAX;
+use types::{CoreId, GroupId, NodeId, Place, ReplicaId};
+
+use crate::batch::archive_behind;
+use crate::entry::{Entry, EntryKind};
+use crate::forward::{ArchivedReplyHead, ArchivedRequestHead, Replies, ReplyHead, RequestHead, Requests};
+use crate::message::{Body, Message};
+
+/// Length of the fixed part of a frame.
+pub const FRAME_HEADER_BYTES: usize = 24;
+
+const MAGIC: u32 = u32::from_le_bytes(*b"CRF1");
+
+/// Why bytes are not a frame. After any of these the stream cannot be trusted any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum FrameError {
+    /// The magic number is missing.
+    #[error("not a frame of this protocol")]
+    Magic,
+    /// A checksum does not match.
+    #[error("a frame's checksum does not match")]
+    Checksum,
+    /// A length beyond the limit.
+    #[error("a frame longer than the limit of {FRAME_BYTES_MAX} bytes")]
+    TooLong,
+    /// The metadata does not validate.
+    #[error("a frame's metadata is malformed")]
+    Metadata,
+    /// The parts do not add up to the lengths stated.
+    #[error("a frame's payloads do not add up")]
+    Payloads,
+}
+
+/// Who leads a group, as one core tells another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaderNote {
+    /// The group.
+    pub group: GroupId,
+    /// The term in which it leads; a note with an older term is ignored.
+    pub term: u64,
+    /// Where the leader lives.
+    pub place: Place,
+}
+
+/// What goes into one frame.
+#[derive(Debug, Default)]
+pub struct Frame {
+    /// Raft messages, of any groups.
+    pub messages: Vec<Message>,
+    /// Commands forwarded to the receiver.
+    pub requests: Requests,
+    /// Answers to commands the receiver has forwarded.
+    pub replies: Replies,
+    /// Leaderships of the sender.
+    pub leaders: Vec<LeaderNote>,
+}
+
+#[derive(Archive, Serialize)]
+struct FrameHead {
+    messages: Vec<MessageHead>,
+    entries: Vec<EntryHead>,
+    requests: Vec<RequestHead>,
+    request_ends: Vec<u32>,
+    replies: Vec<ReplyHead>,
+    leaders: Vec<LeaderHead>,
+}
+
+#[derive(Archive, Serialize)]
+struct MessageHead {
+    group: u32,
+    from: u64,
+    to: u64,
+    term: u64,
+    body: BodyHead,
+}
+
+#[derive(Archive, Serialize)]
+enum BodyHead {
+    Vote { pre: bool, transfer: bool, last_index: u64, last_term: u64 },
+    VoteReply { pre: bool, granted: bool },
+    Append { prev_index: u64, prev_term: u64, commit: u64, entries_count: u32 },
+    AppendAccepted { match_index: u64 },
+    AppendRejected { prev_index: u64, hint_index: u64, hint_term: u64 },
+    Heartbeat { commit: u64, round: u64 },
+    HeartbeatReply { round: u64 },
+    TimeoutNow,
+}
+
+#[derive(Archive, Serialize)]
+struct EntryHead {
+    term: u64,
+    index: u64,
+    payload_len: u32,
+    kind: u8,
+}
+
+#[derive(Archive, Serialize)]
+struct LeaderHead {
+    group: u32,
+    term: u64,
+    node: u32,
+    core: u16,
+}
+
+impl Frame {
+    /// Whether there is nothing to send.
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty() && self.requests.is_empty() && self.replies.is_empty() && self.leaders.is_empty()
+    }
+
+    /// Encodes the frame for one gathering send: header and metadata as one part, then each payload as it
+    /// is. Empties the frame.
+    pub fn encode(&mut self, parts: &mut Vec<Bytes>) {
+        parts.clear();
+        parts.push(Bytes::new());
+        let mut head = FrameHead {
+            messages: Vec::with_capacity(self.messages.len()),
+            entries: Vec::new(),
+            requests: Vec::new(),
+            request_ends: Vec::new(),
+            replies: Vec::new(),
+            leaders: Vec::with_capacity(self.leaders.len()),
+        };
+        for message in self.messages.drain(..) {
+            let body = body_head(message.body, &mut head.entries, parts);
+            head.messages.push(MessageHead {
+                group: message.group.0,
+                from: message.from.0,
+                to: message.to.0,
+                term: message.term,
+                body,
+            });
+        }
+        let requests = core::mem::take(&mut self.requests);
+        head.requests = requests.heads;
+        head.request_ends = requests.ends;
+        push_part(parts, requests.bytes.into());
+        let replies = core::mem::take(&mut self.replies);
+        head.replies = replies.heads;
+        push_part(parts, replies.bytes.into());
+        head.leaders.extend(self.leaders.drain(..).map(|note| LeaderHead {
+            group: note.group.0,
+            term: note.term,
+            node: note.place.node.0,
+            core: note.place.core.0,
+        }));
+        parts[0] = seal(&head, &parts[1..]);
+    }
+}
+
+fn push_part(parts: &mut Vec<Bytes>, part: Bytes) {
+    if !part.is_empty() {
+        parts.push(part);
+    }
+}
+
+fn body_head(body: Body, heads: &mut Vec<EntryHead>, parts: &mut Vec<Bytes>) -> BodyHead {
+    match body {
+        Body::Vote { pre, transfer, last_index, last_term } => {
+            BodyHead::Vote { pre, transfer, last_index, last_term }
+        }
+        Body::VoteReply { pre, granted } => BodyHead::VoteReply { pre, granted },
+        Body::Append { prev_index, prev_term, commit, entries } => {
+            let entries_count = entries.len() as u32;
+            for entry in entries {
+                heads.push(EntryHead {
+                    term: entry.term,
+                    index: entry.index,
+                    payload_len: entry.payload.len() as u32,
+                    kind: entry.kind as u8,
+                });
+                push_part(parts, entry.payload);
+            }
+            BodyHead::Append { prev_index, prev_term, commit, entries_count }
+        }
+        Body::AppendAccepted { match_index } => BodyHead::AppendAccepted { match_index },
+        Body::AppendRejected { prev_index, hint_index, hint_term } => {
+            BodyHead::AppendRejected { prev_index, hint_index, hint_term }
+        }
+        Body::Heartbeat { commit, round } => BodyHead::Heartbeat { commit, round },
+        Body::HeartbeatReply { round } => BodyHead::HeartbeatReply { round },
+        Body::TimeoutNow => BodyHead::TimeoutNow,
+    }
+}
+
+/// Header and metadata in one run of bytes.
+fn seal(head: &FrameHead, payloads: &[Bytes]) -> Bytes {
+    let mut bytes = Vec::with_capacity(FRAME_HEADER_BYTES + 256 + 96 * head.messages.len());
+    bytes.resize(FRAME_HEADER_BYTES, 0);
+    let mut bytes = archive_behind(head, bytes);
+    let mut crc = crc32fast::Hasher::new();
+    payloads.iter().for_each(|part| crc.update(part));
+    let payload_len: usize = payloads.iter().map(Bytes::len).sum();
+    let head_len = bytes.len() - FRAME_HEADER_BYTES;
+    assert!(head_len + payload_len <= FRAME_BYTES_MAX, "a frame of ours is longer than FRAME_BYTES_MAX");
+    let head_crc = crc32fast::hash(&bytes[FRAME_HEADER_BYTES..]);
+    let words = [MAGIC, head_len as u32, payload_len as u32, head_crc, crc.finalize()];
+    for (idx, word) in words.into_iter().enumerate() {
+        bytes[4 * idx..4 * idx + 4].copy_from_slice(&word.to_le_bytes());
+    }
+    let header_crc = crc32fast::hash(&bytes[..20]);
+    bytes[20..24].copy_from_slice(&header_crc.to_le_bytes());
+    Bytes::from(bytes)
+}
+
+/// The fixed part of a frame that arrives.
+#[derive(Clone, Copy, Debug)]
+pub struct FrameHeader {
+    head_len: usize,
+    payload_len: usize,
+    head_crc: u32,
+    payload_crc: u32,
+}
+
+impl FrameHeader {
+    /// Validates the first [`FRAME_HEADER_BYTES`] bytes of a frame.
+    pub fn decode(bytes: &[u8; FRAME_HEADER_BYTES]) -> Result<FrameHeader, FrameError> {
+        let word = |idx: usize| {
+            u32::from_le_bytes([bytes[4 * idx], bytes[4 * idx + 1], bytes[4 * idx + 2], bytes[4 * idx + 3]])
+        };
+        if word(0) != MAGIC {
+            return Err(FrameError::Magic);
+        }
+        if crc32fast::hash(&bytes[..20]) != word(5) {
+            return Err(FrameError::Checksum);
+        }
+        let header = FrameHeader {
+            head_len: word(1) as usize,
+            payload_len: word(2) as usize,
+            head_crc: word(3),
+            payload_crc: word(4),
+        };
+        if header.body_len() > FRAME_BYTES_MAX { Err(FrameError::TooLong) } else { Ok(header) }
+    }
+
+    /// How many bytes follow the header.
+    pub fn body_len(&self) -> usize {
+        self.head_len + self.payload_len
+    }
+
+    /// Decodes what follows the header. Payloads of the frame are slices of `body`, not copies.
+    pub fn decode_body(&self, body: Bytes) -> Result<Frame, FrameError> {
+        if body.len() != self.body_len() {
+            return Err(FrameError::Payloads);
+        }
+        let head = body.slice(..self.head_len);
+        let mut payloads = Payloads { rest: body.slice(self.head_len..) };
+        if crc32fast::hash(&head) != self.head_crc || crc32fast::hash(&payloads.rest) != self.payload_crc {
+            return Err(FrameError::Checksum);
+        }
+        let head = rkyv::access::<ArchivedFrameHead, Failure>(&head).map_err(|_| FrameError::Metadata)?;
+        let mut frame = Frame::default();
+        let mut entries = head.entries.iter();
+        frame.messages.reserve(head.messages.len());
+        for message in head.messages.iter() {
+            frame.messages.push(Message {
+                group: GroupId(message.group.to_native()),
+                from: ReplicaId(message.from.to_native()),
+                to: ReplicaId(message.to.to_native()),
+                term: message.term.to_native(),
+                body: decode_body(&message.body, &mut entries, &mut payloads)?,
+            });
+        }
+        if entries.next().is_some() {
+            return Err(FrameError::Metadata);
+        }
+        frame.requests = decode_requests(head, &mut payloads)?;
+        frame.replies = decode_replies(head, &mut payloads)?;
+        frame.leaders.extend(head.leaders.iter().map(|note| LeaderNote {
+            group: GroupId(note.group.to_native()),
+            term: note.term.to_native(),
+            place: Place { node: NodeId(note.node.to_native()), core: CoreId(note.core.to_native()) },
+        }));
+        if payloads.rest.is_empty() { Ok(frame) } else { Err(FrameError::Payloads) }
+    }
+}
+
+/// The run of payloads behind the metadata, consumed from the front.
+struct Payloads {
+    rest: Bytes,
+}
+
+impl Payloads {
+    fn take(&mut self, len: usize) -> Result<Bytes, FrameError> {
+        if len > self.rest.len() { Err(FrameError::Payloads) } else { Ok(self.rest.split_to(len)) }
+    }
+}
+
+fn decode_body<'a>(
+    body: &ArchivedBodyHead,
+    heads: &mut impl Iterator<Item = &'a ArchivedEntryHead>,
+    payloads: &mut Payloads,
+) -> Result<Body, FrameError> {
+    Ok(match body {
+        ArchivedBodyHead::Vote { pre, transfer, last_index, last_term } => Body::Vote {
+            pre: *pre,
+            transfer: *transfer,
+            last_index: last_index.to_native(),
+            last_term: last_term.to_native(),
+        },
+        ArchivedBodyHead::VoteReply { pre, granted } => Body::VoteReply { pre: *pre, granted: *granted },
+        ArchivedBodyHead::Append { prev_index, prev_term, commit, entries_count } => {
+            let mut entries = Vec::new();
+            let prev_index = prev_index.to_native();
+            for expected in 0..u64::from(entries_count.to_native()) {
+                let head = heads.next().ok_or(FrameError::Metadata)?;
+                let kind = EntryKind::from_u8(head.kind).ok_or(FrameError::Metadata)?;
+                let index = head.index.to_native();
+                if prev_index.checked_add(expected + 1) != Some(index) {
+                    return Err(FrameError::Metadata);
+                }
+                let payload = payloads.take(head.payload_len.to_native() as usize)?;
+                entries.push(Entry { term: head.term.to_native(), index, kind, payload });
+            }
+            Body::Append { prev_index, prev_term: prev_term.to_native(), commit: commit.to_native(), entries }
+        }
+        ArchivedBodyHead::AppendAccepted { match_index } => {
+            Body::AppendAccepted { match_index: match_index.to_native() }
+        }
+        ArchivedBodyHead::AppendRejected { prev_index, hint_index, hint_term } => Body::AppendRejected {
+            prev_index: prev_index.to_native(),
+            hint_index: hint_index.to_native(),
+            hint_term: hint_term.to_native(),
+        },
+        ArchivedBodyHead::Heartbeat { commit, round } => {
+            Body::Heartbeat { commit: commit.to_native(), round: round.to_native() }
+        }
+        ArchivedBodyHead::HeartbeatReply { round } => Body::HeartbeatReply { round: round.to_native() },
+        ArchivedBodyHead::TimeoutNow => Body::TimeoutNow,
+    })
+}
+
+fn decode_requests(head: &ArchivedFrameHead, payloads: &mut Payloads) -> Result<Requests, FrameError> {
+    let mut requests = Requests::default();
+    requests.heads.extend(head.requests.iter().map(ArchivedRequestHead::to_native));
+    requests.ends.extend(head.request_ends.iter().map(|end| end.to_native()));
+    let arguments_count: u64 = requests.heads.iter().map(|head| u64::from(head.arguments_count)).sum();
+    let ordered = requests.ends.is_sorted();
+    if arguments_count != requests.ends.len() as u64 || !ordered {
+        return Err(FrameError::Metadata);
+    }
+    let len = requests.ends.last().map_or(0, |end| *end as usize);
+    requests.bytes = payloads.take(len)?.into();
+    Ok(requests)
+}
+
+fn decode_replies(head: &ArchivedFrameHead, payloads: &mut Payloads) -> Result<Replies, FrameError> {
+    let mut replies = Replies::default();
+    let mut len = 0usize;
+    for reply in head.replies.iter() {
+        let reply = ArchivedReplyHead::to_native(reply).ok_or(FrameError::Metadata)?;
+        len = len.checked_add(reply.len as usize).ok_or(FrameError::Payloads)?;
+        replies.heads.push(reply);
+    }
+    replies.bytes = payloads.take(len)?.into();
+    Ok(replies)
+}

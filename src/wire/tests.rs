@@ -1,0 +1,137 @@
+//! Frames and greetings: what goes in comes out, and damage is an error.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use types::{CoreId, GroupId, NodeId, Place, ReplicaId};
+
+use crate::*;
+
+fn sample() -> Frame {
+    let message =
+        |group, body| Message { group: GroupId(group), from: ReplicaId(3), to: ReplicaId(4), term: 7, body };
+    let entry = |index, payload: &'static [u8]| Entry {
+        term: 7,
+        index,
+        kind: EntryKind::Batch,
+        payload: Bytes::from_static(payload),
+    };
+    let mut frame = Frame::default();
+    frame.messages = vec![
+        message(
+            1,
+            Body::Append { prev_index: 4, prev_term: 6, commit: 3, entries: vec![entry(5, b"five"), entry(6, b"")] },
+        ),
+        message(2, Body::Heartbeat { commit: 9, round: 11 }),
+        message(1, Body::Append { prev_index: 9, prev_term: 7, commit: 3, entries: vec![entry(10, b"ten")] }),
+        message(3, Body::Vote { pre: true, transfer: false, last_index: 1, last_term: 2 }),
+        message(3, Body::VoteReply { pre: true, granted: true }),
+        message(3, Body::AppendRejected { prev_index: 1, hint_index: 2, hint_term: 3 }),
+        message(3, Body::AppendAccepted { match_index: 8 }),
+        message(3, Body::HeartbeatReply { round: 12 }),
+        message(3, Body::TimeoutNow),
+    ];
+    let head = RequestHead { id: 99, group: 2, arguments_count: 0, command: 1, slot: 77, resp3: true };
+    frame.requests.push(head, [&b"key"[..], b"", b"value"].into_iter());
+    frame.requests.push(RequestHead { id: 100, ..head }, [&b"other"[..]].into_iter());
+    frame.replies.push(5, ReplyStatus::Done, |out| out.extend_from_slice(b"+OK\r\n"));
+    frame.replies.push(6, ReplyStatus::NotLeader, |_| {});
+    let place = Place { node: NodeId(2), core: CoreId(1) };
+    frame.leaders.push(LeaderNote { group: GroupId(8), term: 3, place });
+    frame
+}
+
+fn encoded() -> Vec<u8> {
+    let mut parts = Vec::new();
+    sample().encode(&mut parts);
+    parts.concat()
+}
+
+fn decode(bytes: &[u8]) -> Result<Frame, FrameError> {
+    let header = bytes.first_chunk::<FRAME_HEADER_BYTES>().ok_or(FrameError::Payloads)?;
+    FrameHeader::decode(header)?.decode_body(Bytes::copy_from_slice(&bytes[FRAME_HEADER_BYTES..]))
+}
+
+#[test]
+fn a_frame_survives_the_journey() {
+    let frame = decode(&encoded()).unwrap();
+    let expected = sample();
+    assert_eq!(frame.messages, expected.messages);
+    assert_eq!(frame.requests.heads, expected.requests.heads);
+    assert_eq!(frame.requests.ends, expected.requests.ends);
+    assert_eq!(frame.requests.bytes, expected.requests.bytes);
+    assert_eq!(frame.replies.heads, expected.replies.heads);
+    assert_eq!(frame.replies.bytes, expected.replies.bytes);
+    assert_eq!(frame.leaders, expected.leaders);
+}
+
+#[test]
+fn payloads_are_gathered_not_copied() {
+    let payload = Bytes::from(vec![7u8; 1_000]);
+    let entry = Entry { term: 1, index: 1, kind: EntryKind::Batch, payload: payload.clone() };
+    let body = Body::Append { prev_index: 0, prev_term: 0, commit: 0, entries: vec![entry] };
+    let mut frame = Frame::default();
+    frame.messages.push(Message { group: GroupId(1), from: ReplicaId(1), to: ReplicaId(2), term: 1, body });
+    let mut parts = Vec::new();
+    frame.encode(&mut parts);
+    assert!(frame.is_empty());
+    assert_eq!(parts[1].as_ptr(), payload.as_ptr());
+}
+
+#[test]
+fn no_flipped_bit_and_no_truncation_is_accepted() {
+    let bytes = encoded();
+    for bit in 0..bytes.len() * 8 {
+        let mut broken = bytes.clone();
+        broken[bit / 8] ^= 1 << (bit % 8);
+        assert!(decode(&broken).is_err(), "bit {bit} flipped");
+    }
+    for len in 0..bytes.len() {
+        assert!(decode(&bytes[..len]).is_err(), "cut to {len}");
+    }
+}
+
+/// A peer that computes correct checksums over nonsense must not crash the receiver either.
+#[test]
+fn nonsense_under_a_correct_checksum_is_an_error_or_a_frame() {
+    let bytes = encoded();
+    let head_len = u32::from_le_bytes(bytes[4..8].try_into().unwrap()) as usize;
+    let mut refused = 0;
+    for position in 0..head_len {
+        for value in [0x00, 0x01, 0x7F, 0x80, 0xFF] {
+            let mut broken = bytes.clone();
+            broken[FRAME_HEADER_BYTES + position] = value;
+            let crc = crc32fast::hash(&broken[FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + head_len]);
+            broken[12..16].copy_from_slice(&crc.to_le_bytes());
+            let crc = crc32fast::hash(&broken[..20]);
+            broken[20..24].copy_from_slice(&crc.to_le_bytes());
+            refused += usize::from(decode(&broken).is_err());
+        }
+    }
+    assert!(refused > 100, "the checks that add up lengths were never reached: {refused}");
+}
+
+#[test]
+fn a_length_beyond_the_limit_is_refused_before_anything_is_allocated() {
+    let mut bytes = encoded();
+    bytes[8..12].copy_from_slice(&u32::MAX.to_le_bytes());
+    let crc = crc32fast::hash(&bytes[..20]);
+    bytes[20..24].copy_from_slice(&crc.to_le_bytes());
+    assert_eq!(FrameHeader::decode(bytes.first_chunk().unwrap()).unwrap_err(), FrameError::TooLong);
+}
+
+#[test]
+fn greetings_survive_and_damage_is_noticed() {
+    let place = |node, core| Place { node: NodeId(node), core: CoreId(core) };
+    let hello = Hello { cluster_id: [9; 16], from: place(1, 2), to: place(3, 4), incarnation: 0x0102_0304_0506_0708 };
+    let bytes = hello.encode();
+    assert_eq!(Hello::decode(&bytes), Ok(hello));
+    for bit in 0..bytes.len() * 8 {
+        let mut broken = bytes;
+        broken[bit / 8] ^= 1 << (bit % 8);
+        assert!(Hello::decode(&broken).is_err(), "bit {bit} flipped");
+    }
+    assert_eq!(Verdict::decode(&Verdict::OtherPlace.encode()), Some(Verdict::OtherPlace));
+    assert_eq!(Verdict::decode(&[0; VERDICT_BYTES]), None);
+}
