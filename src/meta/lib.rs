@@ -1,1 +1,31 @@
 //! The cluster map and the placement of groups, pure.
+//!
+//! The map says which nodes there are, which group owns which slots, and on which core of which node each
+//! replica of a group lives. At first it is built from the bootstrap configuration, which is the same on
+//! every node: so is the map, since placement is a pure function of it.
+//!
+//! Invariants of a valid map ([`ClusterMap::validate`]):
+//! - every one of the 16,384 slots belongs to exactly one group, and none to group 0;
+//! - replicas of a group live on different nodes, and every replica id is unique in the cluster;
+//! - no two endpoints of the cluster share an address and port.
+//!
+//! Deliberately absent: I/O, clocks, chance, and knowledge of who leads. A first replica is where a group's
+//! leader *should* be at first boot, no more.
+//!
+//! Read [`map`] first, then [`bootstrap`], [`placement`] and [`validate`]; [`archive`] turns a map into bytes and
+//! back, [`id`] holds the cluster's identity and the 40-digit ids that Redis clients see.
+
+pub mod archive;
+pub mod bootstrap;
+pub mod error;
+pub mod id;
+pub mod map;
+pub mod placement;
+pub mod slots;
+pub mod validate;
+
+pub use bootstrap::Bootstrap;
+pub use error::Error;
+pub use id::{ClusterId, Id40};
+pub use map::{ClusterMap, Group, Node, ReadMode, Replica, Settings, SlotRange};
+pub use slots::SlotTable;

@@ -1,0 +1,280 @@
+//! The cluster map itself.
+
+use std::net::{IpAddr, SocketAddr};
+
+use types::{CoreId, GroupId, NodeId, Place, ReplicaId};
+
+use crate::archive::{GroupIdDef, NodeIdDef, PlaceDef, ReplicaIdDef};
+use crate::id::{ClusterId, Id40};
+
+/// Who is in the cluster, and what lives where.
+#[derive(
+    Clone,
+    Debug,
+    PartialEq,
+    Eq,
+    rkyv::Archive,
+    rkyv::Serialize,
+    rkyv::Deserialize,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+pub struct ClusterMap {
+    /// Grows with every change; the bootstrap map is epoch 1.
+    pub epoch: u64,
+    /// The cluster's identity.
+    pub cluster_id: ClusterId,
+    /// All nodes. Invariant: sorted by id.
+    pub nodes: Vec<Node>,
+    /// All groups, group 0 first. Invariant: sorted by id.
+    pub groups: Vec<Group>,
+    /// The id the next replica will get. Invariant: greater than every id ever handed out.
+    #[rkyv(with = ReplicaIdDef)]
+    #[serde(with = "ReplicaIdDef")]
+    pub next_replica: ReplicaId,
+    /// What all nodes must agree on.
+    pub settings: Settings,
+}
+
+/// A node: where it listens, and how many cores it has.
+#[derive(
+    Clone,
+    Debug,
+    PartialEq,
+    Eq,
+    rkyv::Archive,
+    rkyv::Serialize,
+    rkyv::Deserialize,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+pub struct Node {
+    /// Its id, from 1.
+    #[rkyv(with = NodeIdDef)]
+    #[serde(with = "NodeIdDef")]
+    pub id: NodeId,
+    /// The address it listens on, connects from, and tells clients.
+    pub host: IpAddr,
+    /// Clients may ask this port for any key.
+    pub gateway_port: u16,
+    /// Core `c` listens for cluster clients on `core_port + c`.
+    pub core_port: u16,
+    /// Core `c` listens for cores of other nodes on `peer_port + c`.
+    pub peer_port: u16,
+    /// Metrics, health and the dashboard over HTTP.
+    pub admin_port: u16,
+    /// How many cores it has.
+    pub cores: u16,
+    /// What it shares a fate with: replicas of a group are spread over racks first. A node without one counts
+    /// as a rack of its own.
+    pub rack: Option<String>,
+}
+
+/// A group: the slots it owns and where its replicas live.
+#[derive(
+    Clone,
+    Debug,
+    PartialEq,
+    Eq,
+    rkyv::Archive,
+    rkyv::Serialize,
+    rkyv::Deserialize,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+pub struct Group {
+    /// Its id. Group 0 holds the cluster map.
+    #[rkyv(with = GroupIdDef)]
+    #[serde(with = "GroupIdDef")]
+    pub id: GroupId,
+    /// The slots it owns, ascending; empty for group 0.
+    pub slots: Vec<SlotRange>,
+    /// Its replicas. The first one should lead at first boot.
+    pub replicas: Vec<Replica>,
+}
+
+/// A member of a group.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    rkyv::Archive,
+    rkyv::Serialize,
+    rkyv::Deserialize,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+pub struct Replica {
+    /// Its id, unique in the cluster for ever.
+    #[rkyv(with = ReplicaIdDef)]
+    #[serde(with = "ReplicaIdDef")]
+    pub id: ReplicaId,
+    /// The core it lives on.
+    #[rkyv(with = PlaceDef)]
+    #[serde(with = "PlaceDef")]
+    pub place: Place,
+}
+
+/// A run of slots, both ends included.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    rkyv::Archive,
+    rkyv::Serialize,
+    rkyv::Deserialize,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+pub struct SlotRange {
+    /// First slot.
+    pub first: u16,
+    /// Last slot. Invariant: `first <= last < SLOTS_COUNT`.
+    pub last: u16,
+}
+
+/// How a leader knows that it may still answer reads.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    rkyv::Archive,
+    rkyv::Serialize,
+    rkyv::Deserialize,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum ReadMode {
+    /// By a lease: from memory at once, relying on a bound on the drift between clocks.
+    #[default]
+    Lease,
+    /// By asking a majority for every batch of reads, relying on no clock.
+    ReadIndex,
+}
+
+/// Settings that all nodes must agree on: the lease of one rests on the patience of the others.
+#[derive(
+    Clone,
+    Debug,
+    PartialEq,
+    Eq,
+    rkyv::Archive,
+    rkyv::Serialize,
+    rkyv::Deserialize,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+pub struct Settings {
+    /// How many replicas a group should have; fewer if there are fewer nodes.
+    pub replication_factor: u8,
+    /// How reads are answered.
+    pub read_mode: ReadMode,
+    /// How often a leader is heard of.
+    pub heartbeat_interval_ms: u32,
+    /// Voters are loyal for this long to a leader they heard.
+    pub election_timeout_min_ms: u32,
+    /// Nobody waits longer than this before campaigning.
+    pub election_timeout_max_ms: u32,
+    /// How much faster one clock may run than another, in millionths.
+    pub clock_drift_ppm_max: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            replication_factor: 3,
+            read_mode: ReadMode::Lease,
+            heartbeat_interval_ms: 50,
+            election_timeout_min_ms: 500,
+            election_timeout_max_ms: 1_000,
+            clock_drift_ppm_max: 10_000,
+        }
+    }
+}
+
+impl ClusterMap {
+    /// The node with this id.
+    pub fn node(&self, id: NodeId) -> Option<&Node> {
+        let idx = self.nodes.binary_search_by_key(&id, |node| node.id).ok()?;
+        self.nodes.get(idx)
+    }
+
+    /// The group with this id.
+    pub fn group(&self, id: GroupId) -> Option<&Group> {
+        let idx = self.groups.binary_search_by_key(&id, |group| group.id).ok()?;
+        self.groups.get(idx)
+    }
+
+    /// The groups that have a replica on this core, each with that replica, by group id.
+    pub fn replicas_at(&self, place: Place) -> impl Iterator<Item = (&Group, Replica)> {
+        self.groups.iter().filter_map(move |group| {
+            let replica = group.replicas.iter().find(|replica| replica.place == place)?;
+            Some((group, *replica))
+        })
+    }
+
+    /// Every core of every node, by node and core.
+    pub fn places(&self) -> impl Iterator<Item = Place> {
+        self.nodes.iter().flat_map(Node::places)
+    }
+
+    /// The 40 digits by which Redis clients know a core.
+    pub fn id40(&self, place: Place) -> Id40 {
+        Id40::of_core(self.cluster_id, place)
+    }
+}
+
+impl Node {
+    /// Its cores.
+    pub fn places(&self) -> impl Iterator<Item = Place> + use<> {
+        let node = self.id;
+        (0..self.cores).map(move |core| Place { node, core: CoreId(core) })
+    }
+
+    /// Where clients may ask for any key.
+    pub fn gateway_addr(&self) -> SocketAddr {
+        SocketAddr::new(self.host, self.gateway_port)
+    }
+
+    /// Where cluster clients reach a core. The core must be one of this node's, in a valid map.
+    pub fn core_addr(&self, core: CoreId) -> SocketAddr {
+        SocketAddr::new(self.host, self.port_of(self.core_port, core))
+    }
+
+    /// Where cores of other nodes reach a core. The core must be one of this node's, in a valid map.
+    pub fn peer_addr(&self, core: CoreId) -> SocketAddr {
+        SocketAddr::new(self.host, self.port_of(self.peer_port, core))
+    }
+
+    /// Where metrics are.
+    pub fn admin_addr(&self) -> SocketAddr {
+        SocketAddr::new(self.host, self.admin_port)
+    }
+
+    fn port_of(&self, base: u16, core: CoreId) -> u16 {
+        assert!(core.0 < self.cores, "core {core} of node {}, which has {}", self.id, self.cores);
+        base.checked_add(core.0).expect("a valid map keeps all ports of a node below 65,536")
+    }
+}
+
+impl Group {
+    /// The replica that should lead at first boot, so that leaders start out evenly over all cores.
+    pub fn preferred_leader(&self) -> Option<Replica> {
+        self.replicas.first().copied()
+    }
+}
+
+impl SlotRange {
+    /// How many slots it holds.
+    pub fn count(self) -> usize {
+        usize::from(self.last) + 1 - usize::from(self.first)
+    }
+}
