@@ -1,1 +1,50 @@
-//! One log per core, shared by its groups.
+//! One log per core, shared by the groups that live there.
+//!
+//! Purpose: make what Raft must not forget (entries, term and vote) durable with one write per block,
+//! however many groups share the core, and say after a crash what is there and whether it can be trusted.
+//!
+//! Invariants:
+//! - At most one block is being written at any time; block `n + 1` is begun only once block `n` is durable.
+//!   So whoever finds block `n + 2` on disk knows that block `n` and `n + 1` had been acknowledged.
+//! - A place (segment id, offset) is never used for two different acknowledged blocks.
+//! - What is reported durable ([`Wal::poll`]) is found again by [`Wal::open`], or `open` says that the log
+//!   is damaged ([`Recovered::damage`]) or that a group of it is ([`Condition::Quarantined`]). The one
+//!   exception: damage to the very last block while no mark stands behind it looks like a torn write.
+//! - A failed write poisons the log for good; nothing is ever written twice in the hope of better luck.
+//! - Every segment opens with the state of every group, so an older segment is free as soon as no live
+//!   entry lies in it.
+//!
+//! Deliberately absent: a cache of payloads (Raft keeps recent entries), repair of damaged logs (peers
+//! have the data), knowledge of what a payload means, latency measurement (the engine's).
+//!
+//! Reading order: [`format`] (bytes on disk), [`record`], `group` (what is known of one group), `writer`
+//! (forming blocks), `segments` (files and their preparation), `recover`, `reader`, [`Wal`].
+
+mod config;
+mod error;
+pub mod format;
+mod group;
+mod reader;
+pub mod record;
+mod recover;
+mod recovered;
+mod replay;
+mod scan;
+mod segments;
+mod stats;
+mod wal;
+mod writer;
+
+pub use config::Config;
+pub use error::Error;
+pub use recover::set_aside;
+pub use recovered::{Condition, Damage, DamageKind, Fault, Recovered, RecoveredGroup};
+pub use stats::Stats;
+pub use wal::Wal;
+
+use io::{Clock, Disk, Spawn};
+
+/// What a log needs from its core.
+pub trait LogHost: Clock + Disk + Spawn + Clone + 'static {}
+
+impl<T: Clock + Disk + Spawn + Clone + 'static> LogHost for T {}

@@ -1,0 +1,234 @@
+//! What is known of one group, and where its entries lie. The same code follows appends and recovery, so
+//! the two cannot disagree.
+
+use std::collections::VecDeque;
+
+use types::{Index, Term};
+use wire::HardState;
+
+use crate::record::GroupState;
+use crate::recovered::{Condition, Fault, RecoveredGroup};
+
+/// The part of one record that still counts: its entries from `first` up to the next run's first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Run {
+    /// Index of the record's first entry.
+    pub(crate) first: Index,
+    /// Segment of the record.
+    pub(crate) segment: u64,
+    /// Its offset there in bytes.
+    pub(crate) offset: u32,
+    /// Its length in bytes.
+    pub(crate) len: u32,
+}
+
+/// One group's part of the log.
+#[derive(Debug)]
+pub(crate) struct GroupLog {
+    /// Term, vote and commit as last recorded. Invariant while sound: commit <= last_index.
+    pub(crate) hard_state: HardState,
+    /// Last compacted index and its term.
+    start: (Index, Term),
+    // Invariant: last_index >= start.0.
+    last_index: Index,
+    /// Entries start.0 + 1 up to this index exist by a group state, but lay in segments before the oldest. To
+    /// be compacted away by a later record, or missing. With the term of the last of them.
+    absent: Option<(Index, Term)>,
+    // Invariant: ascending by `first`, without gaps; the first one may begin at or before start.0.
+    runs: VecDeque<Run>,
+    // Invariant: ascending; neighbours differ in term; the first begins at the first entry that has a run.
+    terms: VecDeque<(Index, Term)>,
+    pub(crate) fault: Option<Fault>,
+}
+
+impl GroupLog {
+    /// A group of which nothing is known.
+    pub(crate) fn new() -> GroupLog {
+        GroupLog {
+            hard_state: HardState::default(),
+            start: (0, 0),
+            last_index: 0,
+            absent: None,
+            runs: VecDeque::new(),
+            terms: VecDeque::new(),
+            fault: None,
+        }
+    }
+
+    /// A group of which the oldest segment tells this.
+    pub(crate) fn from_state(state: GroupState) -> Result<GroupLog, &'static str> {
+        if state.last.0 < state.start.0 {
+            return Err("a group state ends before it starts");
+        }
+        let absent = (state.last.0 > state.start.0).then_some(state.last);
+        Ok(GroupLog {
+            hard_state: state.hard_state,
+            start: state.start,
+            last_index: state.last.0,
+            absent,
+            ..GroupLog::new()
+        })
+    }
+
+    /// Last compacted index; 0 if none.
+    pub(crate) fn start_index(&self) -> Index {
+        self.start.0
+    }
+
+    /// Last entry; equals the start if there are none.
+    pub(crate) fn last_index(&self) -> Index {
+        self.last_index
+    }
+
+    /// Everything known, as a record.
+    pub(crate) fn state(&self) -> GroupState {
+        GroupState { hard_state: self.hard_state, start: self.start, last: (self.last_index, self.last_term()) }
+    }
+
+    /// Whether a group state found later in the log agrees with what the records before it add up to.
+    pub(crate) fn agrees(&self, state: &GroupState) -> bool {
+        // Of absent entries only the end is known, and not its term once a part was truncated.
+        let last_agrees =
+            if self.absent.is_some() { self.last_index == state.last.0 } else { self.state().last == state.last };
+        last_agrees && self.hard_state == state.hard_state && self.start == state.start
+    }
+
+    /// Term of the last entry, or of the one compacted away before it.
+    pub(crate) fn last_term(&self) -> Term {
+        let absent = self.absent.map(|(_, term)| term);
+        self.terms.back().map(|(_, term)| *term).or(absent).unwrap_or(self.start.1)
+    }
+
+    /// Term of an entry; `None` if it is not in the log (the last compacted one still counts as in it).
+    pub(crate) fn term(&self, index: Index) -> Option<Term> {
+        if index == self.start.0 {
+            return Some(self.start.1);
+        }
+        if index < self.start.0 || index > self.last_index {
+            return None;
+        }
+        let after = self.terms.partition_point(|(first, _)| *first <= index);
+        self.terms.get(after.checked_sub(1)?).map(|(_, term)| *term)
+    }
+
+    /// The runs that hold entries `first..=last`, each with the index its part ends at.
+    pub(crate) fn runs(&self, first: Index, last: Index) -> impl Iterator<Item = (Run, Index)> + '_ {
+        let from = self.runs.partition_point(|run| run.first <= first).saturating_sub(1);
+        (from..self.runs.len()).map_while(move |idx| {
+            let run = *self.runs.get(idx)?;
+            let end = self.runs.get(idx + 1).map_or(self.last_index, |next| next.first - 1);
+            (run.first <= last).then_some((run, end.min(last)))
+        })
+    }
+
+    /// The last entry that lies in a segment, if any does.
+    pub(crate) fn last_in_segment(&self, segment: u64) -> Option<Index> {
+        let behind = self.runs.partition_point(|run| run.segment <= segment);
+        self.runs.get(behind.checked_sub(1)?).filter(|run| run.segment == segment)?;
+        Some(self.runs.get(behind).map_or(self.last_index, |next| next.first - 1))
+    }
+
+    /// Takes a record of entries into the index. `dropped` is told the segment of each run that goes.
+    pub(crate) fn append(
+        &mut self,
+        run: Run,
+        count: u32,
+        term: Term,
+        dropped: impl FnMut(u64),
+    ) -> Result<(), &'static str> {
+        if run.first <= self.start.0 {
+            return Err("entries were appended that had been compacted");
+        }
+        if run.first > self.last_index + 1 {
+            return Err("entries were appended behind a gap");
+        }
+        self.truncate(run.first, dropped)?;
+        if term < self.last_term() {
+            return Err("the term of appended entries is older than that before them");
+        }
+        if self.terms.back().is_none_or(|(_, last)| *last != term) {
+            self.terms.push_back((run.first, term));
+        }
+        self.last_index = run.first + u64::from(count) - 1;
+        self.runs.push_back(run);
+        Ok(())
+    }
+
+    /// Removes the entries at and behind `from`.
+    pub(crate) fn truncate(&mut self, from: Index, mut dropped: impl FnMut(u64)) -> Result<(), &'static str> {
+        if from <= self.start.0 {
+            return Err("a truncation reaches into what had been compacted");
+        }
+        while let Some(run) = self.runs.back().filter(|run| run.first >= from) {
+            dropped(run.segment);
+            self.runs.pop_back();
+        }
+        while self.terms.back().is_some_and(|(first, _)| *first >= from) {
+            self.terms.pop_back();
+        }
+        self.last_index = self.last_index.min(from - 1);
+        if let Some((last, term)) = self.absent {
+            // What is left of the absent entries ends in an unknown term, at most the known one.
+            self.absent = (from - 1 > self.start.0).then_some((last.min(from - 1), term));
+        }
+        Ok(())
+    }
+
+    /// Removes the entries up to `index`, which had this term. Beyond the last entry: the log restarts behind it.
+    pub(crate) fn compact(&mut self, index: Index, term: Term, mut dropped: impl FnMut(u64)) {
+        if index <= self.start.0 {
+            return;
+        }
+        self.start = (index, term);
+        if self.absent.is_some_and(|(last, _)| last <= index) {
+            self.absent = None;
+        }
+        if index >= self.last_index {
+            self.last_index = index;
+            self.terms.clear();
+            self.runs.drain(..).for_each(|run| dropped(run.segment));
+            return;
+        }
+        while self.runs.get(1).is_some_and(|next| next.first <= index + 1) {
+            if let Some(run) = self.runs.pop_front() {
+                dropped(run.segment);
+            }
+        }
+        while self.terms.get(1).is_some_and(|(first, _)| *first <= index + 1) {
+            self.terms.pop_front();
+        }
+        if let Some(front) = self.terms.front_mut() {
+            front.0 = front.0.max(index + 1);
+        }
+    }
+
+    /// Forgets all entries.
+    pub(crate) fn clear(&mut self, mut dropped: impl FnMut(u64)) {
+        self.runs.drain(..).for_each(|run| dropped(run.segment));
+        *self = GroupLog::new();
+    }
+
+    /// Looks, at the end of recovery, for what must be there and is not.
+    pub(crate) fn check(&mut self) {
+        if self.fault.is_some() {
+            return;
+        }
+        if let Some((last, _)) = self.absent {
+            self.fault = Some(Fault::EntriesMissing { first: self.start.0 + 1, last });
+        } else if self.hard_state.commit > self.last_index {
+            self.fault = Some(Fault::CommitBeyondLog { commit: self.hard_state.commit, last_index: self.last_index });
+        }
+    }
+
+    /// The report on this group.
+    pub(crate) fn report(&self) -> RecoveredGroup {
+        RecoveredGroup {
+            hard_state: self.hard_state,
+            start_index: self.start.0,
+            start_term: self.start.1,
+            last_index: self.last_index,
+            terms: self.terms.iter().copied().collect(),
+            condition: self.fault.clone().map_or(Condition::Sound, Condition::Quarantined),
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! What recovery reports.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use types::{GroupId, Index, Term};
+use wire::HardState;
+
+/// What [`crate::Wal::open`] found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// The groups known to the log.
+    pub groups: BTreeMap<GroupId, RecoveredGroup>,
+    /// Acknowledged data is missing or changed. Then every group of this core is quarantined, **also those
+    /// that `groups` does not name**: the block that named them may be the one that is lost.
+    pub damage: Option<Damage>,
+    /// A block that was being written when the process ended, never acknowledged, was dropped.
+    pub torn_tail: bool,
+    /// Sound blocks read.
+    pub blocks_count: u64,
+    /// Records in them.
+    pub records_count: u64,
+    /// Segments found, prepared ones included.
+    pub segments_count: u64,
+}
+
+/// What the log holds of one group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecoveredGroup {
+    /// Term, vote, and the hint of what is committed.
+    pub hard_state: HardState,
+    /// The log starts behind this index: it and all before it were compacted away. 0: nothing was.
+    pub start_index: Index,
+    /// Term of the entry at `start_index`; 0 if that is 0.
+    pub start_term: Term,
+    /// The last entry; equals `start_index` if there are none.
+    pub last_index: Index,
+    /// Where terms begin: (first index, term), ascending, for the entries behind `start_index`.
+    pub terms: Vec<(Index, Term)>,
+    /// Whether all that can be trusted.
+    pub condition: Condition,
+}
+
+impl RecoveredGroup {
+    /// Index of the first entry in the log; 0 if there are none.
+    pub fn first_index(&self) -> Index {
+        if self.last_index > self.start_index { self.start_index + 1 } else { 0 }
+    }
+
+    /// Term of the last entry, or of the compacted one before it.
+    pub fn last_term(&self) -> Term {
+        self.terms.last().map_or(self.start_term, |(_, term)| *term)
+    }
+}
+
+/// Whether a group can go on with what its log holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// Everything acknowledged is there.
+    Sound,
+    /// The group must not vote, acknowledge or lead with this log.
+    Quarantined(Fault),
+}
+
+/// Why one group is quarantined.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The whole log is damaged; see [`Recovered::damage`].
+    LogDamaged,
+    /// The commit index lies beyond the last entry: entries that were there are gone.
+    CommitBeyondLog {
+        /// The commit index.
+        commit: Index,
+        /// The last entry.
+        last_index: Index,
+    },
+    /// Entries lay in a segment that is gone.
+    EntriesMissing {
+        /// The first of them.
+        first: Index,
+        /// The last of them.
+        last: Index,
+    },
+    /// A record contradicts those before it.
+    Contradiction {
+        /// Segment of the record.
+        segment: u64,
+        /// Its offset in bytes.
+        offset: u64,
+        /// How.
+        what: &'static str,
+    },
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::LogDamaged => f.write_str("the log of its core is damaged"),
+            Fault::CommitBeyondLog { commit, last_index } => {
+                write!(f, "commit index {commit} lies beyond the last entry {last_index}")
+            }
+            Fault::EntriesMissing { first, last } => write!(f, "entries {first}..={last} are missing"),
+            Fault::Contradiction { segment, offset, what } => {
+                write!(f, "segment {segment}, offset {offset}: {what}")
+            }
+        }
+    }
+}
+
+/// Where and how a log is damaged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// Segment of the first place that is not as it must be.
+    pub segment: u64,
+    /// Its offset in bytes.
+    pub offset: u64,
+    /// What is wrong there.
+    pub kind: DamageKind,
+}
+
+/// How a log can be damaged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DamageKind {
+    /// The block expected here is missing or unreadable, yet a later one exists, so it had been acknowledged.
+    LaterBlock {
+        /// Sequence of the missing block.
+        expected_seq: u64,
+        /// Sequence of the later block.
+        found_seq: u64,
+        /// Segment of the later block.
+        found_segment: u64,
+        /// Offset of the later block in bytes.
+        found_offset: u64,
+    },
+    /// The block here does not follow the one before it: that one is not what had been written.
+    BrokenChain {
+        /// Sequence of the block here.
+        seq: u64,
+    },
+    /// The first block of the oldest segment is missing or unreadable. It held the state of all groups.
+    FirstBlock,
+    /// A segment between others is missing.
+    SegmentMissing,
+    /// The disk cannot read this place, which may have held acknowledged blocks.
+    Unreadable,
+    /// A block with sound checksums holds records that make no sense.
+    Malformed {
+        /// What is wrong with them.
+        what: &'static str,
+    },
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "segment {}, offset {}: ", self.segment, self.offset)?;
+        match &self.kind {
+            DamageKind::LaterBlock { expected_seq, found_seq, found_segment, found_offset } => write!(
+                f,
+                "block {expected_seq} is missing, yet block {found_seq} exists in segment {found_segment} \
+                 at offset {found_offset}"
+            ),
+            DamageKind::BrokenChain { seq } => write!(f, "block {seq} does not follow the block before it"),
+            DamageKind::FirstBlock => f.write_str("the first block of the oldest segment is missing"),
+            DamageKind::SegmentMissing => f.write_str("the segment is missing"),
+            DamageKind::Unreadable => f.write_str("the disk cannot read this place"),
+            DamageKind::Malformed { what } => f.write_str(what),
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! The files of a log: those in use, and those prepared for it in the background.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use io::TaskClass;
+
+use crate::LogHost;
+use crate::format::segment_name;
+use crate::stats::Stats;
+
+/// How long a failed preparation (full disk) rests before the next attempt.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// A segment's file. Readers hold it too; it is not used again while they do.
+pub(crate) struct SegmentFile<F> {
+    pub(crate) id: u64,
+    pub(crate) file: F,
+}
+
+/// A segment that may hold something needed.
+pub(crate) struct Segment<F> {
+    pub(crate) id: u64,
+    /// Its length; segments of earlier configurations may differ from new ones.
+    pub(crate) bytes: u64,
+    /// `None` until one is prepared.
+    pub(crate) file: Option<Rc<SegmentFile<F>>>,
+    /// How many runs of all groups lie in it.
+    pub(crate) runs_live: u64,
+    /// Block that must be durable before the segment may go: it holds, or follows, the records because of
+    /// which nothing in here is needed. Set once `runs_live` is 0 and the log has moved on.
+    release_seq: Option<u64>,
+}
+
+/// Segments in use, oldest first, ids without gaps; the last one is being written.
+pub(crate) struct SegmentTable<F> {
+    segments: VecDeque<Segment<F>>,
+}
+
+impl<F> SegmentTable<F> {
+    pub(crate) fn new() -> SegmentTable<F> {
+        SegmentTable { segments: VecDeque::new() }
+    }
+
+    pub(crate) fn push(&mut self, id: u64, bytes: u64, file: Option<Rc<SegmentFile<F>>>) {
+        assert!(self.segments.back().is_none_or(|last| last.id + 1 == id), "segment ids have no gaps");
+        self.segments.push_back(Segment { id, bytes, file, runs_live: 0, release_seq: None });
+    }
+
+    pub(crate) fn get(&self, id: u64) -> Option<&Segment<F>> {
+        self.segments.get(self.position(id)?)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: u64) -> Option<&mut Segment<F>> {
+        let idx = self.position(id)?;
+        self.segments.get_mut(idx)
+    }
+
+    fn position(&self, id: u64) -> Option<usize> {
+        usize::try_from(id.checked_sub(self.segments.front()?.id)?).ok()
+    }
+
+    pub(crate) fn oldest(&self) -> Option<u64> {
+        self.segments.front().map(|segment| segment.id)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.segments.len()
+    }
+
+    pub(crate) fn run_added(&mut self, id: u64) {
+        self.get_mut(id).expect("runs are added to the segment being written").runs_live += 1;
+    }
+
+    pub(crate) fn run_dropped(&mut self, id: u64) {
+        let segment = self.get_mut(id).expect("a segment with live runs is in the table");
+        segment.runs_live = segment.runs_live.checked_sub(1).expect("each run is dropped once");
+    }
+
+    /// Removes the segments behind `id`, which hold nothing, and returns their files, oldest first.
+    pub(crate) fn split_behind(&mut self, id: u64) -> Vec<Segment<F>> {
+        let keep = self.position(id).map_or(0, |idx| idx + 1).min(self.segments.len());
+        self.segments.split_off(keep).into()
+    }
+
+    /// Takes the oldest segment out if nothing in it is needed any more: no live run, no reader, and the
+    /// records that made it so are durable. `pending_seq` is the last block that holds or will hold a record.
+    pub(crate) fn take_free(&mut self, durable_seq: u64, pending_seq: u64) -> Option<Segment<F>> {
+        if self.segments.len() < 2 {
+            return None;
+        }
+        let front = self.segments.front_mut()?;
+        if front.runs_live > 0 {
+            return None;
+        }
+        let needed = *front.release_seq.get_or_insert(pending_seq);
+        let unread = front.file.as_ref().is_none_or(|file| Rc::strong_count(file) == 1);
+        if needed <= durable_seq && unread { self.segments.pop_front() } else { None }
+    }
+}
+
+/// What the background task and the log share.
+pub(crate) struct Pool<F> {
+    dir: PathBuf,
+    segment_bytes: u64,
+    ready_target: usize,
+    recycled_max: usize,
+    /// Prepared segments, ids without gaps behind the last one in use.
+    pub(crate) ready: VecDeque<Rc<SegmentFile<F>>>,
+    /// Free segments and whether they have the right length to be used again, oldest first. They leave in
+    /// this order, so that ids on disk have no gaps.
+    freed: VecDeque<(u64, bool)>,
+    /// Id of the next segment to prepare.
+    next_id: u64,
+    running: bool,
+    /// Why the last preparation failed, until one succeeds.
+    fault: Option<String>,
+    pub(crate) created: u64,
+    pub(crate) recycled: u64,
+    pub(crate) removed: u64,
+    pub(crate) failures: u64,
+}
+
+enum Job {
+    Create { id: u64 },
+    Recycle { from: u64, to: u64 },
+    Remove { id: u64 },
+}
+
+impl<F: Clone + 'static> Pool<F> {
+    pub(crate) fn new(config: &crate::Config, next_id: u64) -> Pool<F> {
+        Pool {
+            dir: config.dir.clone(),
+            segment_bytes: config.segment_bytes,
+            ready_target: 1 + config.reserve_segments,
+            recycled_max: config.recycled_segments_max,
+            ready: VecDeque::new(),
+            freed: VecDeque::new(),
+            next_id,
+            running: false,
+            fault: None,
+            created: 0,
+            recycled: 0,
+            removed: 0,
+            failures: 0,
+        }
+    }
+
+    /// Adds a segment prepared before.
+    pub(crate) fn push_ready(&mut self, file: Rc<SegmentFile<F>>) {
+        assert_eq!(file.id, self.next_id, "prepared segments have no gaps");
+        self.next_id += 1;
+        self.ready.push_back(file);
+    }
+
+    /// Adds a segment in which nothing is needed any more.
+    pub(crate) fn push_freed(&mut self, id: u64, bytes: u64) {
+        self.freed.push_back((id, bytes == self.segment_bytes));
+    }
+
+    /// Whether the disk has room for more segments, as far as is known.
+    pub(crate) fn has_room(&self) -> bool {
+        self.fault.is_none()
+    }
+
+    pub(crate) fn fault(&self) -> Option<&str> {
+        self.fault.as_deref()
+    }
+
+    pub(crate) fn count(&self, stats: &mut Stats) {
+        stats.segments_created = self.created;
+        stats.segments_recycled = self.recycled;
+        stats.segments_removed = self.removed;
+        stats.prepare_failures = self.failures;
+    }
+
+    fn work_is_due(&self) -> bool {
+        self.ready.len() < self.ready_target || self.freed.len() > self.recycled_max
+    }
+
+    fn next_job(&mut self) -> Option<Job> {
+        if !self.work_is_due() {
+            return None;
+        }
+        let missing = self.ready.len() < self.ready_target;
+        Some(match self.freed.pop_front() {
+            None => Job::Create { id: self.next_id },
+            Some((from, true)) if missing => Job::Recycle { from, to: self.next_id },
+            Some((id, _)) => Job::Remove { id },
+        })
+    }
+
+    /// Takes the result of a job in; `false` if it must be tried again after a pause.
+    fn settle(&mut self, job: Job, result: std::io::Result<Option<F>>) -> bool {
+        match (job, result) {
+            (Job::Create { id }, Ok(Some(file))) => {
+                self.push_ready(Rc::new(SegmentFile { id, file }));
+                self.created += 1;
+            }
+            (Job::Recycle { to, .. }, Ok(Some(file))) => {
+                self.push_ready(Rc::new(SegmentFile { id: to, file }));
+                self.recycled += 1;
+            }
+            (_, Ok(_)) => {
+                self.removed += 1;
+                return true;
+            }
+            (job, Err(error)) => return self.settle_failure(&job, &error),
+        }
+        if self.fault.take().is_some() {
+            tracing::info!(dir = %self.dir.display(), "there is room for log segments again");
+        }
+        true
+    }
+
+    fn settle_failure(&mut self, job: &Job, error: &std::io::Error) -> bool {
+        self.failures += 1;
+        match job {
+            Job::Remove { id } => {
+                self.freed.push_front((*id, false));
+                tracing::warn!(dir = %self.dir.display(), segment = id, %error, "cannot remove a free log segment");
+                return false;
+            }
+            Job::Recycle { from, .. } => self.freed.push_front((*from, true)),
+            Job::Create { .. } => {}
+        }
+        if self.fault.is_none() {
+            tracing::warn!(dir = %self.dir.display(), %error, "cannot prepare a log segment");
+        }
+        self.fault = Some(error.to_string());
+        false
+    }
+}
+
+/// Starts the background task if there is work and none is running.
+pub(crate) fn prepare<D: LogHost>(host: &D, pool: &Rc<RefCell<Pool<D::File>>>) {
+    let mut shared = pool.borrow_mut();
+    if shared.running || !shared.work_is_due() {
+        return;
+    }
+    shared.running = true;
+    drop(shared);
+    host.spawn(TaskClass::Background, run(host.clone(), Rc::downgrade(pool)));
+}
+
+/// Works until nothing is due or the log is gone.
+async fn run<D: LogHost>(host: D, pool: Weak<RefCell<Pool<D::File>>>) {
+    while let Some(shared) = pool.upgrade() {
+        let (job, dir, bytes) = {
+            let mut shared = shared.borrow_mut();
+            let Some(job) = shared.next_job() else {
+                shared.running = false;
+                return;
+            };
+            (job, shared.dir.clone(), shared.segment_bytes)
+        };
+        drop(shared);
+        let result = perform(&host, &dir, bytes, &job).await;
+        let Some(shared) = pool.upgrade() else { return };
+        let done = shared.borrow_mut().settle(job, result);
+        drop(shared);
+        host.notify();
+        if !done {
+            host.sleep_until(host.now() + RETRY_PAUSE).await;
+        }
+    }
+}
+
+async fn perform<D: LogHost>(host: &D, dir: &Path, bytes: u64, job: &Job) -> std::io::Result<Option<D::File>> {
+    match job {
+        Job::Create { id } => {
+            let path = dir.join(segment_name(*id));
+            let result = host.create_zeroed(&path, bytes).await;
+            if result.is_err() {
+                // What was written so far would only keep the disk full. Nothing more can be done if this fails too.
+                let _ = host.remove(&path.with_extension("seg.tmp")).await;
+            }
+            result.map(Some)
+        }
+        Job::Recycle { from, to } => {
+            let to = dir.join(segment_name(*to));
+            match host.rename(&dir.join(segment_name(*from)), &to).await {
+                // An earlier attempt renamed it and failed later on.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                result => result?,
+            }
+            host.open(&to).await.map(Some)
+        }
+        Job::Remove { id } => match host.remove(&dir.join(segment_name(*id))).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            result => result.map(|()| None),
+        },
+    }
+}

@@ -1,0 +1,188 @@
+//! Forms blocks: where each one stands, when one is full, and the chain that binds them.
+//!
+//! A block's place is fixed when its first record comes, long before it is written: blocks are laid out one behind
+//! another, so each one's place follows from the length of those before it.
+
+use std::collections::VecDeque;
+
+use io::AlignedBuf;
+
+use crate::format::{BlockHeader, HEADER_BYTES, padded};
+use crate::record::Place;
+
+/// Most buffers kept for later use: one in flight, one forming, one between.
+const SPARE_BUFFERS_MAX: usize = 3;
+
+/// A block that is ready to be written.
+pub(crate) struct SealedBlock {
+    pub(crate) seq: u64,
+    pub(crate) place: Place,
+    pub(crate) mark: bool,
+    pub(crate) buf: AlignedBuf,
+}
+
+/// The end of the log in memory.
+pub(crate) struct Writer {
+    /// Where the forming block begins.
+    place: Place,
+    /// Length of the segment it stands in.
+    segment_bytes: u64,
+    block_bytes_max: usize,
+    /// Sequence of the forming block.
+    seq: u64,
+    /// Checksum of the header before it.
+    chain: u32,
+    /// The forming block: empty, or its header's room and records. Invariant: fits the segment from `place` on.
+    buf: AlignedBuf,
+    /// Whether the forming block holds nothing but group states.
+    mark: bool,
+    /// Whether the last closed block was a mark, or there is none.
+    last_is_mark: bool,
+    queue: VecDeque<SealedBlock>,
+    queued_bytes: usize,
+    spare: Vec<AlignedBuf>,
+}
+
+impl Writer {
+    /// Goes on behind the block with sequence `seq - 1` and header checksum `chain`.
+    pub(crate) fn new(
+        place: Place,
+        segment_bytes: u64,
+        block_bytes_max: usize,
+        seq: u64,
+        chain: u32,
+        last_is_mark: bool,
+    ) -> Writer {
+        Writer {
+            place,
+            segment_bytes,
+            block_bytes_max,
+            seq,
+            chain,
+            buf: AlignedBuf::default(),
+            mark: true,
+            last_is_mark,
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+            spare: Vec::new(),
+        }
+    }
+
+    /// Segment of the forming block.
+    pub(crate) fn segment(&self) -> u64 {
+        self.place.segment
+    }
+
+    /// Where the forming block begins.
+    pub(crate) fn place(&self) -> Place {
+        self.place
+    }
+
+    /// Sequence of the last block that holds or will hold a record; a lower bound for what comes.
+    pub(crate) fn pending_seq(&self) -> u64 {
+        if self.buf.is_empty() { self.seq - 1 } else { self.seq }
+    }
+
+    /// Bytes in closed blocks and the forming one.
+    pub(crate) fn pending_bytes(&self) -> usize {
+        self.queued_bytes + self.buf.len()
+    }
+
+    pub(crate) fn last_is_mark(&self) -> bool {
+        self.last_is_mark
+    }
+
+    /// Whether a record of this length may join the forming block.
+    pub(crate) fn joins(&self, len: usize) -> bool {
+        if self.buf.is_empty() {
+            return self.fits_empty(len);
+        }
+        self.buf.len() + len <= self.block_bytes_max && self.fits_segment(self.buf.len() + len)
+    }
+
+    /// Whether a record of this length fits a new block at the present place.
+    pub(crate) fn fits_empty(&self, len: usize) -> bool {
+        self.fits_segment(HEADER_BYTES + len)
+    }
+
+    fn fits_segment(&self, block_len: usize) -> bool {
+        padded(block_len) as u64 <= self.segment_bytes - self.place.offset
+    }
+
+    /// Moves on to the beginning of the next segment. The forming block must be closed.
+    pub(crate) fn roll(&mut self, segment_bytes: u64) {
+        assert!(self.buf.is_empty(), "a block must not change its place");
+        self.place = Place { segment: self.place.segment + 1, offset: 0 };
+        self.segment_bytes = segment_bytes;
+    }
+
+    /// Appends a record to the forming block, which it must fit; `put` writes it, given its place. `tells` says whether
+    /// the record tells anything that the segments before do not.
+    pub(crate) fn put(&mut self, tells: bool, put: impl FnOnce(&mut AlignedBuf, Place)) -> Place {
+        self.begin();
+        let place = Place { segment: self.place.segment, offset: self.place.offset + self.buf.len() as u64 };
+        put(&mut self.buf, place);
+        assert!(self.fits_segment(self.buf.len()), "a record was put where it does not fit");
+        self.mark &= !tells;
+        place
+    }
+
+    /// Opens a block at the present place if none is forming.
+    pub(crate) fn begin(&mut self) {
+        if !self.buf.is_empty() {
+            return;
+        }
+        if self.buf.capacity() == 0 {
+            self.buf = self.spare.pop().unwrap_or_default();
+        }
+        self.buf.extend_from_slice(&[0; HEADER_BYTES]);
+        self.mark = true;
+    }
+
+    /// Seals the forming block, if there is one, and queues it.
+    pub(crate) fn close(&mut self) {
+        if self.buf.is_empty() {
+            return;
+        }
+        let mut buf = std::mem::take(&mut self.buf);
+        let records = &buf[HEADER_BYTES..];
+        let header = BlockHeader {
+            segment: self.place.segment,
+            seq: self.seq,
+            records_len: u32::try_from(records.len()).expect("a block fits a segment, whose length fits 32 bits"),
+            records_crc: crc32fast::hash(records),
+            chain: self.chain,
+        };
+        let (bytes, crc) = header.encode();
+        buf[..HEADER_BYTES].copy_from_slice(&bytes);
+        buf.pad_to_alignment();
+        let len = buf.len();
+        self.queue.push_back(SealedBlock { seq: self.seq, place: self.place, mark: self.mark, buf });
+        self.queued_bytes += len;
+        self.last_is_mark = self.mark;
+        self.chain = crc;
+        self.seq += 1;
+        self.place.offset += len as u64;
+    }
+
+    /// The next block to be written.
+    pub(crate) fn front(&self) -> Option<&SealedBlock> {
+        self.queue.front()
+    }
+
+    /// Takes the next block to be written.
+    pub(crate) fn take(&mut self) -> Option<SealedBlock> {
+        let block = self.queue.pop_front()?;
+        self.queued_bytes -= block.buf.len();
+        Some(block)
+    }
+
+    /// Gives a buffer back.
+    pub(crate) fn recycle(&mut self, mut buf: AlignedBuf) {
+        let capacity_max = 2 * padded(self.block_bytes_max);
+        if self.spare.len() < SPARE_BUFFERS_MAX && buf.capacity() <= capacity_max {
+            buf.clear();
+            self.spare.push(buf);
+        }
+    }
+}
