@@ -38,6 +38,11 @@ impl<'a> Args<'a> {
         self.buf.get(range.start as usize..range.end as usize)
     }
 
+    /// The arguments from `idx` on as a request of their own; empty beyond the last.
+    pub fn from(&self, idx: usize) -> Args<'a> {
+        Args { buf: self.buf, ranges: self.ranges.get(idx..).unwrap_or_default() }
+    }
+
     /// All arguments from `idx` on.
     pub fn iter_from(&self, idx: usize) -> impl ExactSizeIterator<Item = &'a [u8]> + Clone + use<'a> {
         let buf = self.buf;

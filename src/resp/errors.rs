@@ -86,6 +86,11 @@ pub fn wrong_arity(full_name: &str) -> String {
     format!("ERR wrong number of arguments for '{full_name}' command")
 }
 
+/// An option that `HELLO` does not know, or that lacks its arguments. It may echo any bytes.
+pub fn hello_option(option: &[u8]) -> Vec<u8> {
+    [b"ERR Syntax error in HELLO option '", echoed(option, ECHO_BYTES_MAX), b"'"].concat()
+}
+
 /// Why a request names nothing that can be carried out.
 #[derive(Clone, Copy, Debug)]
 pub enum Refusal {
