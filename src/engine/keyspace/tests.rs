@@ -317,6 +317,9 @@ fn command() -> impl Strategy<Value = (CommandId, Vec<Vec<u8>>)> {
 }
 
 proptest! {
+    // A failing case is printed; it is not to leave a file in the tree.
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn any_log_is_applied_alike_everywhere(log in proptest::collection::vec(command(), 0..100)) {
         let mut leader = Keyspace::with_hash_seed(1);
@@ -344,7 +347,9 @@ proptest! {
         let request = Request::new(&args);
         if let Err(error) = check(id, request.args()) {
             let outcome = keyspace.apply(id, slot(), request.args(), 0);
-            prop_assert!(matches!(outcome, super::Outcome::Error(same) if same == error), "{outcome:?}");
+            // Of a read, apply only sees that it is none of its own.
+            let super::Outcome::Error(applied) = outcome else { panic!("{outcome:?}") };
+            prop_assert!(applied == error || applied == Error::Unsupported, "{applied:?}");
             prop_assert_eq!(keyspace.digest(), before);
         }
     }
