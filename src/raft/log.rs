@@ -98,7 +98,8 @@ impl Log {
         Some(run.term)
     }
 
-    /// The last index at or before `index` whose term is at most `term`; at least `base_index`.
+    /// The last index at or before `index` whose term is at most `term`, as far as terms are known: before the
+    /// log's beginning every index will do.
     pub(crate) fn last_of_term(&self, index: Index, term: Term) -> Index {
         let mut end = index.min(self.last_index);
         for run in self.runs.iter().rev() {
@@ -109,7 +110,7 @@ impl Log {
                 end = run.first - 1;
             }
         }
-        self.base_index
+        end.min(self.base_index)
     }
 
     /// Appends the next entry.

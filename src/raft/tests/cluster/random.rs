@@ -1,0 +1,200 @@
+//! Random faults. Each seed is a world of its own; the checkers look at every step, and once the faults stop the
+//! group must serve again.
+
+use crate::sim::{CALM, MS, Sim, Weather};
+
+const STORM: Weather = Weather {
+    drop: 60,
+    repeat: 60,
+    latency_min: MS / 10,
+    latency_max: 12 * MS,
+    disk_min: MS / 10,
+    disk_max: 8 * MS,
+    log_read_fails: 100,
+};
+
+/// Drift of each clock against true time, in millionths; the drift between two is at most twice that and a bit.
+const DRIFT_PPM: i64 = 20_000;
+const DRIFT_PPM_MAX: u32 = 41_000;
+
+#[derive(Default)]
+struct Seen {
+    commits: u64,
+    leaders: usize,
+    lease_reads: u64,
+    index_reads: u64,
+    crashes: u64,
+}
+
+fn world(seed: u64, count: usize) -> Sim {
+    let mut sim = Sim::with(count, seed, |config| {
+        config.clock_drift_ppm_max = DRIFT_PPM_MAX;
+        config.inflight_count_max = 4;
+        config.inflight_bytes_max = 600;
+        config.append_bytes_max = 300;
+        config.uncommitted_bytes_max = 4_000;
+        config.cache_bytes_max = 300 + (seed as usize % 3) * 1_000;
+        config.first_campaigner = config.id.0 == seed % 3;
+    });
+    for idx in 0..count {
+        sim.nodes[idx].drift_ppm = sim.dice.below(2 * DRIFT_PPM as u64 + 1) as i64 - DRIFT_PPM;
+    }
+    sim
+}
+
+/// One millisecond of clients and misfortune.
+fn misfortune(sim: &mut Sim, seen: &mut Seen) {
+    let count = sim.nodes.len();
+    let idx = sim.dice.below(count as u64) as usize;
+    if sim.dice.chance(4) {
+        match sim.dice.below(6) {
+            0 => sim.isolate(idx),
+            1 => {
+                let other = sim.dice.below(count as u64) as usize;
+                sim.cuts.insert((idx, other));
+            }
+            2 if sim.nodes[idx].raft.is_some() => {
+                let survivors = sim.dice.below(3) as usize;
+                seen.crashes += 1;
+                sim.crash_with(idx, survivors);
+            }
+            3 => sim.nodes[idx].paused_until = sim.now + sim.dice.below(150) * MS,
+            4 => sim.nodes[idx].disk_stopped = true,
+            _ => {
+                let calm = sim.dice.chance(500);
+                sim.weather = if calm { CALM } else { STORM };
+            }
+        }
+    }
+    if sim.dice.chance(15) {
+        sim.heal();
+        sim.nodes[idx].disk_stopped = false;
+    }
+    if sim.dice.chance(20) && sim.nodes[idx].raft.is_none() {
+        sim.restart(idx);
+    }
+}
+
+/// Clients talk to any node that is awake.
+fn clients(sim: &mut Sim) {
+    for idx in 0..sim.nodes.len() {
+        if sim.nodes[idx].raft.is_none() || sim.nodes[idx].paused_until > sim.now {
+            continue;
+        }
+        if sim.dice.chance(200) {
+            let payload = vec![idx as u8; 1 + sim.dice.below(120) as usize];
+            let _ = sim.propose(idx, &payload);
+        }
+        let _ = sim.lease_read(idx);
+        if sim.dice.chance(30) {
+            let _ = sim.read_index(idx);
+        }
+        if sim.dice.chance(2) {
+            let clock = sim.clock(idx);
+            let _ = sim.raft(idx).transfer_leader(None, clock);
+        }
+        if sim.dice.chance(5) {
+            // The store makes itself durable, never ahead of the log.
+            let applied = sim.raft(idx).applied_index().min(sim.nodes[idx].disk.entries.len() as u64);
+            sim.nodes[idx].disk.checkpoint = applied.min(sim.raft(idx).durable_index());
+        }
+    }
+}
+
+fn recovers(sim: &mut Sim, seed: u64) {
+    sim.heal();
+    sim.weather = CALM;
+    for idx in 0..sim.nodes.len() {
+        sim.nodes[idx].disk_stopped = false;
+        sim.nodes[idx].paused_until = 0;
+        if sim.nodes[idx].raft.is_none() {
+            sim.restart(idx);
+        }
+    }
+    sim.run(700);
+    let leader = sim.leader().unwrap_or_else(|| panic!("seed {seed}: no leader: {:?}", sim.roles()));
+    sim.propose(leader, b"last").unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+    sim.run(100);
+    let commit = sim.check.commit_max();
+    assert_eq!(sim.raft(leader).commit_index(), sim.raft(leader).last_index(), "seed {seed}");
+    for node in &sim.nodes {
+        assert_eq!(node.applied, commit, "seed {seed}: {} has not caught up", node.config.id);
+    }
+    if let Err(error) = sim.lease_read(leader) {
+        let given_up = sim.raft(leader).counters().transfers_timed_out;
+        assert!(given_up > 0, "seed {seed}: only a transfer that was given up ends leases: {error}");
+    }
+    let answered = sim.check.index_reads;
+    sim.read_index(leader).unwrap();
+    sim.run(10);
+    assert_eq!(sim.check.index_reads, answered + 1, "seed {seed}: reads by ReadIndex need no lease");
+}
+
+fn storm(seeds: std::ops::Range<u64>, count: usize, ms: u64) -> Seen {
+    let mut seen = Seen::default();
+    for seed in seeds {
+        let mut sim = world(seed, count);
+        sim.weather = STORM;
+        for _ in 0..ms {
+            misfortune(&mut sim, &mut seen);
+            clients(&mut sim);
+            sim.turn();
+        }
+        recovers(&mut sim, seed);
+        sim.check.logs(&sim.nodes);
+        seen.commits += sim.check.commit_max();
+        seen.leaders += sim.check.leaders_count();
+        seen.lease_reads += sim.check.lease_reads;
+        seen.index_reads += sim.check.index_reads;
+    }
+    seen
+}
+
+/// The faults must not be so many that nothing happens, nor so few that nothing is tested.
+fn assert_busy(seen: &Seen, seeds: u64) {
+    println!(
+        "commits {} leaders {} lease reads {} index reads {} crashes {}",
+        seen.commits, seen.leaders, seen.lease_reads, seen.index_reads, seen.crashes
+    );
+    assert!(seen.commits > 20 * seeds && seen.leaders as u64 > 3 * seeds);
+    assert!(seen.lease_reads > 50 * seeds && seen.index_reads > seeds && seen.crashes > seeds / 2);
+}
+
+#[test]
+fn three_replicas_survive_random_faults() {
+    let seen = storm(0..1_000, 3, 1_500);
+    assert_busy(&seen, 1_000);
+}
+
+#[test]
+fn five_replicas_survive_random_faults() {
+    let seen = storm(0..400, 5, 1_500);
+    assert_busy(&seen, 400);
+}
+
+#[test]
+fn two_replicas_survive_random_faults() {
+    storm(0..150, 2, 1_000);
+}
+
+#[test]
+fn a_single_replica_survives_crashes() {
+    storm(0..150, 1, 1_000);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_world() {
+    let run = || {
+        let mut sim = world(99, 3);
+        sim.weather = STORM;
+        let mut seen = Seen::default();
+        for _ in 0..1_000 {
+            misfortune(&mut sim, &mut seen);
+            clients(&mut sim);
+            sim.turn();
+        }
+        let terms: Vec<_> = sim.nodes.iter().map(|node| node.disk.hard_state).collect();
+        (terms, sim.check.commit_max(), sim.check.lease_reads, sim.dice.roll())
+    };
+    assert_eq!(run(), run());
+}

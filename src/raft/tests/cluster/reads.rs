@@ -1,0 +1,96 @@
+//! Reads by ReadIndex.
+
+use raft::{READS_COUNT_MAX, ReadError, Role};
+use wire::Body;
+
+use crate::sim::Sim;
+use crate::solo::{Solo, THREE, TWO, recovered};
+
+fn rounds(bodies: Vec<Body>) -> Vec<u64> {
+    let round = |body| match body {
+        Body::Heartbeat { round, .. } => Some(round),
+        _ => None,
+    };
+    bodies.into_iter().filter_map(round).collect()
+}
+
+#[test]
+fn reads_of_a_turn_share_a_round() {
+    let mut solo = Solo::leader(recovered(0, &[]), |_| {});
+    solo.accept(TWO, 1);
+    solo.messages.clear();
+    for ctx in 10..13 {
+        solo.raft.read_index(ctx, solo.now).unwrap();
+    }
+    solo.drain();
+    assert_eq!(rounds(solo.take(TWO)), [2]);
+    solo.step(TWO, solo.raft.term(), Body::HeartbeatReply { round: 1 });
+    assert_eq!(solo.reads, [], "an earlier round proves nothing");
+    solo.step(TWO, solo.raft.term(), Body::HeartbeatReply { round: 2 });
+    assert_eq!(solo.reads, [(10, 1), (11, 1), (12, 1)]);
+}
+
+#[test]
+fn a_read_before_the_first_commit_of_the_term_waits_for_it() {
+    let mut solo = Solo::leader(recovered(1, &[1]), |_| {});
+    solo.raft.read_index(5, solo.now).unwrap();
+    solo.drain();
+    assert!(rounds(solo.take(TWO)).is_empty());
+    solo.accept(TWO, 2);
+    assert_eq!(rounds(solo.take(TWO)), [2]);
+    solo.step(TWO, solo.raft.term(), Body::HeartbeatReply { round: 2 });
+    assert_eq!(solo.reads, [(5, 2)]);
+}
+
+#[test]
+fn a_lost_round_is_made_good_by_the_next() {
+    let mut solo = Solo::leader(recovered(0, &[]), |_| {});
+    solo.accept(TWO, 1);
+    solo.raft.read_index(5, solo.now).unwrap();
+    solo.wait_ms(10);
+    solo.drain();
+    solo.tick();
+    solo.step(THREE, solo.raft.term(), Body::HeartbeatReply { round: 3 });
+    assert_eq!(solo.reads, [(5, 1)]);
+}
+
+#[test]
+fn reads_fail_when_leadership_is_lost() {
+    let mut solo = Solo::leader(recovered(0, &[]), |_| {});
+    solo.raft.read_index(4, solo.now).unwrap();
+    solo.accept(TWO, 1);
+    solo.raft.read_index(5, solo.now).unwrap();
+    solo.step(THREE, 9, Body::Heartbeat { commit: 0, round: 1 });
+    assert_eq!(solo.raft.role(), Role::Follower);
+    assert_eq!((&solo.reads[..], &solo.reads_failed[..]), (&[][..], &[4, 5][..]));
+    assert_eq!(solo.raft.read_index(6, solo.now), Err(ReadError::NotLeader { leader: Some(THREE) }));
+}
+
+#[test]
+fn a_leader_cut_off_serves_no_read() {
+    let mut sim = Sim::new(3);
+    let leader = sim.elect();
+    sim.run(30);
+    sim.isolate(leader);
+    sim.read_index(leader).unwrap();
+    sim.run(300);
+    assert_eq!(sim.check.index_reads, 0);
+    assert!(!sim.raft(leader).is_leader(), "and the read has failed");
+}
+
+#[test]
+fn a_single_voter_answers_at_once() {
+    let mut sim = Sim::new(1);
+    sim.run(5);
+    sim.read_index(0).unwrap();
+    assert_eq!(sim.check.index_reads, 1);
+}
+
+#[test]
+fn waiting_reads_are_bounded() {
+    let mut solo = Solo::leader(recovered(0, &[]), |_| {});
+    for ctx in 0..READS_COUNT_MAX as u64 {
+        solo.raft.read_index(ctx, solo.now).unwrap();
+    }
+    assert_eq!(solo.raft.read_index(0, solo.now), Err(ReadError::Overloaded));
+}

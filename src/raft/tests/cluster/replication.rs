@@ -1,0 +1,318 @@
+//! Replication: what is sent when, and what it commits.
+
+use raft::{ProgressState, ProposeError, Purpose};
+use wire::Body;
+
+use crate::sim::Sim;
+use crate::solo::{Solo, THREE, TWO, entries, recovered};
+
+#[test]
+fn a_leader_commits_only_entries_of_its_own_term_by_counting() {
+    // Figure 8 of the Raft paper: entry 2 of an earlier term reaches a majority, and may still be replaced.
+    let mut solo = Solo::with(recovered(2, &[1, 2]), |_| {});
+    solo.elect();
+    assert_eq!((solo.raft.term(), solo.raft.last_index()), (3, 3));
+    solo.accept(TWO, 2);
+    solo.accept(THREE, 2);
+    assert_eq!(solo.raft.commit_index(), 0);
+    solo.accept(TWO, 3);
+    assert_eq!(solo.raft.commit_index(), 3, "with an entry of its own come all before");
+}
+
+#[test]
+fn appends_are_sent_ahead_of_their_answers_up_to_the_window() {
+    let mut solo = Solo::leader(recovered(0, &[]), |config| config.inflight_count_max = 2);
+    assert_eq!(solo.raft.peers().next().unwrap().state, ProgressState::Probe);
+    solo.propose(10);
+    assert_eq!(solo.take_appends(TWO), [], "a probe is on its way");
+    solo.accept(TWO, 1);
+    assert_eq!(solo.take_appends(TWO), [(2, 2)]);
+    solo.propose(10);
+    solo.propose(10);
+    assert_eq!(solo.take_appends(TWO), [(3, 3)], "two are on their way");
+    solo.propose(10);
+    solo.accept(TWO, 2);
+    assert_eq!(solo.take_appends(TWO), [(4, 5)], "what has come together leaves together");
+}
+
+#[test]
+fn the_window_closes_by_bytes_too() {
+    let mut solo = Solo::leader(recovered(0, &[]), |config| config.inflight_bytes_max = 1_000);
+    solo.accept(TWO, 1);
+    solo.propose(990);
+    solo.propose(10);
+    assert_eq!(solo.take_appends(TWO), [(2, 2)]);
+    solo.accept(TWO, 2);
+    assert_eq!(solo.take_appends(TWO), [(3, 3)]);
+}
+
+#[test]
+fn a_follower_catches_up_in_batches() {
+    let mut sim = Sim::new(3);
+    let leader = sim.elect();
+    let other = (leader + 1) % 3;
+    sim.run(20);
+    sim.isolate(other);
+    for _ in 0..500 {
+        sim.propose(leader, &[0; 100]).unwrap();
+        sim.run(1);
+    }
+    sim.heal();
+    let before = sim.nodes[leader].appends_sent;
+    sim.run(40);
+    assert_eq!(sim.nodes[other].applied, sim.check.commit_max());
+    assert!(sim.nodes[leader].appends_sent - before < 10);
+}
+
+#[test]
+fn appends_hold_no_more_than_append_bytes_max() {
+    let mut solo = Solo::leader(recovered(0, &[]), |config| config.append_bytes_max = 400);
+    for _ in 0..5 {
+        solo.propose(100);
+    }
+    solo.propose(1_000);
+    solo.messages.clear();
+    solo.accept(TWO, 1);
+    assert_eq!(solo.take_appends(TWO), [(2, 3), (4, 5), (6, 6), (7, 7)], "one entry may exceed it");
+}
+
+#[test]
+fn back_off_skips_whole_terms() {
+    // The follower's log went astray in term 2, the leader's in terms 3 and 4.
+    let mut leader = Solo::with(recovered(4, &[1, 1, 1, 3, 3, 3, 4, 4, 4, 4]), |_| {});
+    leader.elect();
+    let mut follower = Solo::with(recovered(4, &[1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2]), |_| {});
+    let term = leader.raft.term();
+    follower.append(TWO, term, (10, 4), &[5], 0);
+    follower.persist();
+    let refusals = follower.take(TWO);
+    let [Body::AppendRejected { prev_index: 10, hint_index: 10, hint_term: 2 }] = refusals[..] else {
+        panic!("{refusals:?}");
+    };
+    leader.step(TWO, term, refusals.into_iter().next().unwrap());
+    // Nothing is in memory after the restart, so the probe is empty; but it is at the right place.
+    assert_eq!(leader.take_appends(TWO), [(4, 3)]);
+    follower.append(TWO, term, (3, 1), &[], 0);
+    follower.persist();
+    assert_eq!(follower.take(TWO), [Body::AppendAccepted { match_index: 3 }]);
+}
+
+#[test]
+fn a_follower_with_a_short_log_is_asked_once() {
+    let mut solo = Solo::with(recovered(1, &[1; 50]), |_| {});
+    solo.elect();
+    let term = solo.raft.term();
+    solo.step(TWO, term, Body::AppendRejected { prev_index: 50, hint_index: 7, hint_term: 1 });
+    assert_eq!(solo.take_appends(TWO), [(8, 7)]);
+    solo.step(TWO, term, Body::AppendRejected { prev_index: 50, hint_index: 3, hint_term: 1 });
+    assert_eq!(solo.take_appends(TWO), [], "an old refusal, repeated");
+}
+
+#[test]
+fn entries_no_longer_in_memory_are_read_from_the_log_for_a_follower() {
+    let mut solo = Solo::with(recovered(1, &[1; 50]), |_| {});
+    solo.elect();
+    solo.accept(TWO, 40);
+    let read = solo.log_reads.pop().unwrap();
+    assert_eq!((read.purpose, read.first, read.last), (Purpose::Peer(TWO), 41, 50));
+    solo.propose(10);
+    solo.accept(TWO, 40);
+    assert_eq!(solo.log_reads, [], "one read at a time");
+    solo.messages.clear();
+    solo.raft.log_read(read.purpose, entries(41, &[1; 4]), solo.now);
+    solo.drain();
+    assert_eq!(solo.take_appends(TWO), [(41, 44)], "a short answer is fine");
+    let read = solo.log_reads.pop().unwrap();
+    solo.raft.log_read(read.purpose, entries(45, &[1; 6]), solo.now);
+    solo.drain();
+    assert_eq!(solo.take_appends(TWO), [(45, 50), (51, 52)], "and on from memory");
+}
+
+#[test]
+fn a_log_read_answered_too_late_is_dropped() {
+    let mut solo = Solo::with(recovered(1, &[1; 50]), |_| {});
+    solo.elect();
+    solo.accept(TWO, 40);
+    let read = solo.log_reads.pop().unwrap();
+    // Another leads meanwhile and replaces the end of the log; then we lead again.
+    let term = solo.raft.term() + 1;
+    solo.append(THREE, term, (45, 1), &[term, term, term], 0);
+    solo.persist();
+    solo.elect();
+    solo.accept(TWO, 40);
+    assert_eq!(solo.log_reads, [], "the first read is still under way");
+    solo.messages.clear();
+    solo.raft.log_read(read.purpose, entries(41, &[1; 10]), solo.now);
+    solo.drain();
+    assert_eq!(solo.take_appends(TWO), []);
+    assert_eq!(solo.raft.counters().log_reads_stale, 1);
+    let read = solo.log_reads.pop().unwrap();
+    assert_eq!((read.first, read.last), (41, 45), "what came since is in memory");
+}
+
+#[test]
+fn a_failed_log_read_is_tried_again_at_the_next_heartbeat() {
+    let mut solo = Solo::with(recovered(1, &[1; 50]), |_| {});
+    solo.elect();
+    solo.accept(TWO, 40);
+    let read = solo.log_reads.pop().unwrap();
+    solo.raft.log_read_failed(read.purpose);
+    solo.propose(1);
+    assert_eq!(solo.log_reads, []);
+    solo.step(TWO, solo.raft.term(), Body::HeartbeatReply { round: 1 });
+    assert_eq!(solo.log_reads, [read]);
+}
+
+#[test]
+fn the_cache_holds_what_is_needed_and_no_more() {
+    let mut sim = Sim::with(3, 1, |config| {
+        config.first_campaigner = config.id.0 == 1;
+        config.cache_bytes_max = 1_000;
+    });
+    let leader = sim.elect();
+    sim.run(20);
+    for _ in 0..50 {
+        sim.propose(leader, &[1; 100]).unwrap();
+        sim.run(1);
+    }
+    sim.run(30);
+    for idx in 0..3 {
+        let bytes = sim.raft(idx).cache_bytes();
+        assert!(bytes > 500 && bytes <= 1_000, "{bytes}");
+    }
+}
+
+#[test]
+fn lost_appends_are_noticed_by_the_heartbeats() {
+    let mut sim = Sim::new(3);
+    let leader = sim.elect();
+    sim.run(20);
+    // Both followers lose the Append, and nothing is proposed after it.
+    sim.isolate(leader);
+    sim.propose(leader, b"x").unwrap();
+    sim.run(2);
+    sim.heal();
+    sim.run(40);
+    assert_eq!(sim.raft(leader).commit_index(), 2);
+    assert_eq!(sim.raft(leader).counters().quorum_lost, 0);
+}
+
+#[test]
+fn lost_answers_are_given_again() {
+    let mut sim = Sim::new(3);
+    let leader = sim.elect();
+    sim.run(20);
+    sim.propose(leader, b"x").unwrap();
+    sim.run(1);
+    let others: Vec<_> = (0..3).filter(|other| *other != leader).collect();
+    sim.cuts.extend(others.iter().map(|other| (*other, leader)));
+    sim.run(5);
+    assert_eq!(sim.raft(leader).commit_index(), 1);
+    sim.heal();
+    sim.run(40);
+    assert_eq!(sim.raft(leader).commit_index(), 2);
+}
+
+#[test]
+fn a_broken_connection_starts_a_new_probe() {
+    let mut solo = Solo::leader(recovered(0, &[]), |_| {});
+    solo.accept(TWO, 1);
+    solo.propose(10);
+    solo.propose(10);
+    solo.messages.clear();
+    solo.raft.peer_unreachable(TWO);
+    solo.drain();
+    assert_eq!(solo.take_appends(TWO), [(2, 3)], "once more, and then only when it is answered");
+    solo.propose(10);
+    assert_eq!(solo.take_appends(TWO), []);
+    solo.step(TWO, solo.raft.term(), Body::HeartbeatReply { round: 1 });
+    assert_eq!(solo.take_appends(TWO), [(2, 4)]);
+}
+
+#[test]
+fn an_append_behind_the_commit_index_is_acknowledged_as_committed() {
+    let mut solo = Solo::new();
+    solo.append(TWO, 1, (0, 0), &[1, 1, 1], 3);
+    solo.persist();
+    solo.messages.clear();
+    solo.append(THREE, 2, (1, 1), &[1], 0);
+    solo.persist();
+    assert_eq!(solo.take(THREE), [Body::AppendAccepted { match_index: 3 }]);
+    assert_eq!(solo.raft.last_index(), 3);
+}
+
+#[test]
+fn an_old_append_does_not_shorten_the_log() {
+    let mut solo = Solo::new();
+    solo.append(TWO, 1, (0, 0), &[1, 1, 1], 0);
+    solo.append(TWO, 1, (0, 0), &[1], 0);
+    assert_eq!(solo.raft.last_index(), 3);
+    solo.append(THREE, 2, (0, 0), &[1, 2], 0);
+    assert_eq!(solo.raft.last_index(), 2, "a contradiction does");
+}
+
+#[test]
+#[should_panic(expected = "contradicts the committed one")]
+fn an_append_that_contradicts_a_committed_entry_stops_the_replica() {
+    let mut solo = Solo::new();
+    solo.append(TWO, 1, (0, 0), &[1, 1], 2);
+    solo.append(THREE, 3, (1, 1), &[2], 0);
+}
+
+#[test]
+fn a_malformed_append_is_dropped() {
+    let mut solo = Solo::new();
+    solo.append(TWO, 1, (0, 0), &[1], 0);
+    let gap = vec![entries(2, &[1]).remove(0), entries(4, &[1]).remove(0)];
+    solo.step(TWO, 1, Body::Append { prev_index: 1, prev_term: 1, commit: 0, entries: gap });
+    solo.append(TWO, 1, (1, 1), &[5], 0);
+    solo.append(TWO, 3, (1, 1), &[3, 2], 0);
+    solo.step(TWO, 3, Body::Append { prev_index: u64::MAX, prev_term: 1, commit: 0, entries: entries(2, &[1]) });
+    assert_eq!((solo.raft.counters().malformed, solo.raft.last_index()), (4, 1));
+}
+
+#[test]
+fn a_follower_that_lost_its_log_is_not_believed() {
+    let mut solo = Solo::new();
+    solo.step(TWO, 1, Body::Heartbeat { commit: 9, round: 1 });
+    assert_eq!((solo.raft.commit_index(), solo.raft.counters().commits_beyond_log), (0, 1));
+    let mut leader = Solo::leader(recovered(0, &[]), |_| {});
+    leader.accept(TWO, 99);
+    assert_eq!((leader.raft.commit_index(), leader.raft.counters().malformed), (0, 1));
+}
+
+#[test]
+fn a_log_without_its_beginning_is_served_as_far_as_it_reaches() {
+    let mut start = recovered(4, &[]);
+    (start.base_index, start.base_term, start.last_index, start.applied) = (10, 2, 12, 10);
+    start.runs = vec![raft::TermRun { first: 11, term: 4 }];
+    let mut solo = Solo::leader(start, |_| {});
+    solo.step(TWO, solo.raft.term(), Body::AppendRejected { prev_index: 12, hint_index: 10, hint_term: 2 });
+    assert_eq!(solo.take_appends(TWO), [(11, 10)]);
+    solo.step(THREE, solo.raft.term(), Body::AppendRejected { prev_index: 12, hint_index: 4, hint_term: 2 });
+    assert_eq!((solo.take_appends(THREE).len(), solo.raft.counters().peers_behind_log), (0, 1));
+}
+
+#[test]
+fn what_is_uncommitted_is_bounded_and_one_entry_always_fits() {
+    let mut solo = Solo::leader(recovered(0, &[]), |config| config.uncommitted_bytes_max = 500);
+    assert_eq!(solo.raft.propose(vec![0; 1_000].into(), solo.now), Err(ProposeError::Overloaded));
+    solo.accept(TWO, 1);
+    assert_eq!(solo.raft.uncommitted_bytes(), 0);
+    solo.propose(1_000);
+    assert_eq!(solo.raft.propose(vec![0; 1].into(), solo.now), Err(ProposeError::Overloaded));
+    solo.persist();
+    solo.accept(THREE, 2);
+    solo.propose(100);
+    solo.propose(100);
+    assert_eq!(solo.raft.propose(vec![0; 200].into(), solo.now), Err(ProposeError::Overloaded));
+    assert_eq!(solo.raft.counters().proposals_refused, 3);
+}
+
+#[test]
+fn a_follower_takes_no_proposals_and_names_the_leader() {
+    let mut solo = Solo::new();
+    assert_eq!(solo.raft.propose(vec![0; 1].into(), solo.now), Err(ProposeError::NotLeader { leader: None }));
+    solo.step(TWO, 1, Body::Heartbeat { commit: 0, round: 1 });
+    assert_eq!(solo.raft.propose(vec![0; 1].into(), solo.now), Err(ProposeError::NotLeader { leader: Some(TWO) }));
+}
