@@ -190,6 +190,8 @@ async fn adopt_prepared<D: LogHost>(
 /// The walk along the chain.
 struct Walk {
     groups: BTreeMap<GroupId, GroupLog>,
+    /// Sequence of the first block of the oldest segment; 0 before it was seen.
+    first_seq: u64,
     /// Sequence and header checksum of the last sound block; 0 before the first.
     last_seq: u64,
     chain: u32,
@@ -207,6 +209,7 @@ impl Walk {
     fn new() -> Walk {
         Walk {
             groups: BTreeMap::new(),
+            first_seq: 0,
             last_seq: SEQ_FIRST - 1,
             chain: 0,
             // Before the first block there is nothing to confirm.
@@ -293,6 +296,9 @@ impl Walk {
                 }
             }
             last = Some((self.end, header));
+            if self.blocks == 0 {
+                self.first_seq = header.seq;
+            }
             self.blocks += 1;
             self.last_seq = header.seq;
             self.chain = crc;
@@ -340,6 +346,11 @@ impl Walk {
             if header.seq == next_seq && !follows {
                 let kind = DamageKind::BrokenChain { seq: next_seq };
                 self.damage = Some(Damage { segment: image.segment, offset, kind });
+                return;
+            }
+            if ends_here && header.seq < self.first_seq {
+                // Blocks older than the first one cannot stand behind it: a misdirected block took its place.
+                self.damage = Some(Damage { segment: image.segment, offset: 0, kind: DamageKind::FirstBlock });
                 return;
             }
             self.torn |= follows;

@@ -40,6 +40,8 @@ pub struct Wal<D: LogHost> {
     /// All records before this place are durable.
     durable_end: Place,
     failure: Option<Failure>,
+    /// How many groups are quarantined one by one.
+    faults_count: usize,
     stats: Stats,
 }
 
@@ -78,7 +80,9 @@ impl<D: LogHost> Wal<D> {
         let (log, recovered) = recover::recover(&host, &config).await?;
         let Log { groups, segments, pool, writer, damage } = log;
         let durable_end = writer.place();
+        let faults_count = groups.values().filter(|log| log.fault.is_some()).count();
         let wal = Wal {
+            faults_count,
             durable_seq: writer.pending_seq(),
             host,
             config,
@@ -105,7 +109,7 @@ impl<D: LogHost> Wal<D> {
     /// appended. [`Error::Quarantined`], [`Error::Poisoned`] and [`Error::Damaged`] are final.
     ///
     /// # Panics
-    /// If the indices have gaps or reach into the compacted part: Raft never asks for that.
+    /// If the indices have gaps or reach into the compacted or committed part: Raft never asks for that.
     pub fn append_entries(&mut self, group: GroupId, entries: &[Entry]) -> Result<(), Error> {
         self.check_writable(group)?;
         let Some(first) = entries.first() else { return Ok(()) };
@@ -113,12 +117,7 @@ impl<D: LogHost> Wal<D> {
             entries.windows(2).all(|pair| pair[1].index == pair[0].index + 1 && pair[1].term >= pair[0].term),
             "entries must be consecutive"
         );
-        let (start, last) = self.groups.get(&group).map_or((0, 0), |log| (log.start_index(), log.last_index()));
-        assert!(
-            first.index > start && first.index <= last + 1,
-            "entry {} does not follow {start}..={last}",
-            first.index
-        );
+        self.assert_follows(group, first.index);
         self.check_size(entries)?;
         let mut rest = entries;
         while !rest.is_empty() {
@@ -149,12 +148,13 @@ impl<D: LogHost> Wal<D> {
     /// As [`Wal::append_hard_state`].
     ///
     /// # Panics
-    /// If `from` lies in the compacted part.
+    /// If `from` lies in the compacted or committed part.
     pub fn truncate(&mut self, group: GroupId, from: Index) -> Result<(), Error> {
         self.check_writable(group)?;
         if self.groups.get(&group).is_none_or(|log| log.last_index() < from) {
             return Ok(());
         }
+        self.assert_follows(group, from);
         self.put_small(group, &Body::Truncation { from });
         let Wal { groups, segments, .. } = self;
         let log = groups.get_mut(&group).expect("looked up above");
@@ -192,7 +192,10 @@ impl<D: LogHost> Wal<D> {
         if self.groups.get(&group).is_some_and(|log| index <= log.start_index()) {
             return Ok(());
         }
-        self.truncate(group, index + 1)?;
+        let Some(behind) = index.checked_add(1) else {
+            return Err(Error::OutOfRange { group, first: index, last: index });
+        };
+        self.truncate(group, behind)?;
         self.put_compaction(group, index, term);
         Ok(())
     }
@@ -210,6 +213,7 @@ impl<D: LogHost> Wal<D> {
         self.put_small(group, &Body::Forgotten);
         let Wal { groups, segments, .. } = self;
         if let Some(mut log) = groups.remove(&group) {
+            self.faults_count -= usize::from(log.fault.is_some());
             log.clear(|id| segments.run_dropped(id));
         }
         Ok(())
@@ -374,23 +378,47 @@ impl<D: LogHost> Wal<D> {
         stats
     }
 
+    /// Refuses to replace what is committed: that would lose acknowledged writes.
+    fn assert_follows(&self, group: GroupId, first: Index) {
+        let log = self.groups.get(&group);
+        let (start, last) = log.map_or((0, 0), |log| (log.start_index(), log.last_index()));
+        let fixed = log.map_or(0, |log| log.hard_state.commit).max(start);
+        assert!(
+            first > fixed && first <= last + 1,
+            "group {group}: entry {first} neither follows the last one, {last}, nor replaces one behind {fixed}"
+        );
+    }
+
     fn check_alive(&self) -> Result<(), Error> {
         self.failure.as_ref().map_or(Ok(()), |failure| Err(failure.error()))
     }
 
     fn check_writable(&self, group: GroupId) -> Result<(), Error> {
         self.check_alive()?;
-        match self.groups.get(&group).and_then(|log| log.fault.clone()) {
-            Some(fault) => Err(Error::Quarantined { group, fault }),
-            None => Ok(()),
+        match self.groups.get(&group) {
+            Some(log) => match log.fault.clone() {
+                Some(fault) => Err(Error::Quarantined { group, fault }),
+                None => Ok(()),
+            },
+            None => self.check_one_more_group(),
         }
+    }
+
+    /// A segment opens with the states of all groups and still needs room for a record.
+    fn check_one_more_group(&self) -> Result<(), Error> {
+        let bytes = HEADER_BYTES + (self.groups.len() + 2) * GROUP_STATE_BYTES;
+        let bytes_max = self.segment_len();
+        if bytes > bytes_max { Err(Error::TooLarge { bytes, bytes_max }) } else { Ok(()) }
+    }
+
+    fn segment_len(&self) -> usize {
+        usize::try_from(self.config.segment_bytes).expect("segments are at most 2 GiB long")
     }
 
     fn check_size(&self, entries: &[Entry]) -> Result<(), Error> {
         // A new segment opens with the states of all groups, this one included.
         let states_bytes = (self.groups.len() + 1) * GROUP_STATE_BYTES;
-        let segment_bytes = usize::try_from(self.config.segment_bytes).unwrap_or(usize::MAX);
-        let bytes_max = segment_bytes.saturating_sub(HEADER_BYTES + states_bytes);
+        let bytes_max = self.segment_len().saturating_sub(HEADER_BYTES + states_bytes);
         let mut total = 0;
         for entry in entries {
             let bytes = record::entries_bytes(std::slice::from_ref(entry));
@@ -498,15 +526,19 @@ impl<D: LogHost> Wal<D> {
 
     /// Gives segments away in which nothing is needed any more.
     fn release(&mut self) {
-        if self.segments.len() < 2 || self.groups.values().any(|log| log.fault.is_some()) {
+        if self.faults_count > 0 {
             // The proof of a group's fault may lie in any segment: nothing goes before the group is forgotten.
             return;
         }
         let pending_seq = self.writer.pending_seq();
+        let mut freed = false;
         while let Some(segment) = self.segments.take_free(self.durable_seq, pending_seq) {
             self.pool.borrow_mut().push_freed(segment.id, segment.bytes);
+            freed = true;
         }
-        segments::prepare(&self.host, &self.pool);
+        if freed {
+            segments::prepare(&self.host, &self.pool);
+        }
     }
 
     /// Whether this group is quarantined, and why.

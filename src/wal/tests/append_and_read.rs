@@ -1,0 +1,238 @@
+//! What is appended is found again: at once, after a restart, in part, and across blocks and segments.
+
+mod support;
+
+use std::time::Duration;
+
+use support::*;
+use types::{GroupId, ReplicaId};
+use wal::Error;
+use wire::HardState;
+
+const G: GroupId = GroupId(7);
+
+#[test]
+fn entries_and_hard_states_survive_a_restart() {
+    let host = Host::new();
+    let (mut wal, recovered) = open_sound(&host);
+    assert!(recovered.groups.is_empty());
+    let state = HardState { term: 3, vote: Some(ReplicaId(2)), commit: 2 };
+    wal.append_entries(G, &entries(2, 1..=3, 100)).unwrap();
+    wal.append_entries(G, &entries(3, 4..=5, 0)).unwrap();
+    wal.append_hard_state(G, state).unwrap();
+    assert_eq!(wal.pending_seq(), 1);
+    wal.submit().unwrap();
+    assert_eq!(wal.poll().unwrap(), None);
+    host.complete_one();
+    assert_eq!(wal.poll().unwrap(), Some(1));
+    assert_eq!(wal.stats().blocks, 1, "one block for all of it");
+    let (wal, recovered) = open_sound(&host.crash(|_| false));
+    let group = &recovered.groups[&G];
+    assert_eq!(group.hard_state, state);
+    assert_eq!((group.first_index(), group.last_index), (1, 5));
+    assert_eq!(group.terms, [(1, 2), (4, 3)]);
+    assert!(!recovered.torn_tail);
+    assert_eq!(read(&wal, 7, 1, 3).unwrap(), entries(2, 1..=3, 100));
+    assert_eq!(read(&wal, 7, 2, 5).unwrap(), [entries(2, 2..=3, 100), entries(3, 4..=5, 0)].concat());
+}
+
+#[test]
+fn appending_below_the_last_entry_replaces_the_suffix() {
+    let host = Host::new();
+    let (mut wal, _) = open_sound(&host);
+    wal.append_entries(G, &entries(1, 1..=10, 50)).unwrap();
+    wal.append_entries(G, &entries(2, 6..=7, 50)).unwrap();
+    assert_eq!(wal.bounds(G), Some((1, 7)));
+    wal.truncate(G, 7).unwrap();
+    sync(&host, &mut wal);
+    let expected = [entries(1, 1..=5, 50), entries(2, 6..=6, 50)].concat();
+    assert_eq!(read(&wal, 7, 1, 6).unwrap(), expected);
+    let (wal, recovered) = open_sound(&host.crash(|_| false));
+    assert_eq!(recovered.groups[&G].terms, [(1, 1), (6, 2)]);
+    assert_eq!(read(&wal, 7, 1, 6).unwrap(), expected);
+    assert!(matches!(read(&wal, 7, 1, 7), Err(Error::OutOfRange { .. })));
+}
+
+#[test]
+fn a_log_can_begin_behind_a_snapshot_and_a_group_can_be_forgotten() {
+    let host = Host::new();
+    let (mut wal, _) = open_sound(&host);
+    wal.append_entries(G, &entries(1, 1..=10, 50)).unwrap();
+    wal.reset(G, 100, 4).unwrap();
+    wal.append_entries(G, &entries(5, 101..=102, 50)).unwrap();
+    wal.append_entries(GroupId(8), &entries(1, 1..=1, 50)).unwrap();
+    wal.forget(GroupId(8)).unwrap();
+    sync(&host, &mut wal);
+    let (mut wal, recovered) = open_sound(&host.crash(|_| false));
+    assert_eq!(recovered.groups.len(), 1);
+    let group = &recovered.groups[&G];
+    assert_eq!((group.start_index, group.start_term, group.last_index), (100, 4, 102));
+    assert_eq!(read(&wal, 7, 101, 102).unwrap(), entries(5, 101..=102, 50));
+    wal.append_entries(GroupId(8), &entries(9, 1..=1, 50)).unwrap();
+}
+
+#[test]
+fn a_long_append_spans_blocks_and_segments_and_is_read_in_few_reads() {
+    let host = Host::new();
+    let (mut wal, _) = open_sound(&host);
+    let all = entries(1, 1..=100, 1_000);
+    wal.append_entries(G, &all).unwrap();
+    let last_seq = wal.pending_seq();
+    assert!(last_seq >= 6, "blocks of at most 16 KiB");
+    sync(&host, &mut wal);
+    assert_eq!(wal.durable_seq(), last_seq);
+    assert!(wal.stats().rolls >= 1);
+    let before = host.reads();
+    assert_eq!(read(&wal, 7, 1, 100).unwrap(), all);
+    assert_eq!(host.reads() - before, 2, "one read per segment");
+    let (wal, _) = open_sound(&host.crash(|_| false));
+    assert_eq!(read(&wal, 7, 1, 100).unwrap(), all);
+}
+
+#[test]
+fn a_read_is_bounded_but_yields_at_least_one_entry() {
+    let host = Host::new();
+    let (mut wal, _) = open_sound(&host);
+    wal.append_entries(G, &entries(1, 1..=100, 1_000)).unwrap();
+    sync(&host, &mut wal);
+    let bounded =
+        |first, bytes_max| futures_lite::future::block_on(wal.reader(G, first, 100, bytes_max)).unwrap().len();
+    assert_eq!(bounded(1, 0), 1);
+    assert_eq!(bounded(14, 999), 1);
+    assert_eq!(bounded(14, 3_500), 3);
+    assert_eq!(bounded(1, 50_000), 50);
+    assert_eq!(bounded(100, usize::MAX), 1);
+}
+
+#[test]
+fn what_is_not_durable_is_not_read() {
+    let host = Host::new();
+    let (mut wal, _) = open_sound(&host);
+    wal.append_entries(G, &entries(1, 1..=1, 10)).unwrap();
+    assert!(matches!(read(&wal, 7, 1, 1), Err(Error::NotDurable { index: 1, .. })));
+    sync(&host, &mut wal);
+    wal.append_entries(G, &entries(1, 2..=2, 10)).unwrap();
+    assert_eq!(read(&wal, 7, 1, 2).unwrap().len(), 1, "the durable part");
+    assert!(matches!(read(&wal, 7, 2, 2), Err(Error::NotDurable { index: 2, .. })));
+}
+
+#[test]
+fn one_block_is_in_flight_while_the_next_forms() {
+    let host = Host::new();
+    let (mut wal, _) = open_sound(&host);
+    for index in 1..=10 {
+        wal.append_entries(G, &entries(1, index..=index, 10)).unwrap();
+        wal.submit().unwrap();
+        assert_eq!(host.writes_begun(), 1);
+    }
+    assert_eq!(wal.pending_seq(), 2);
+    host.complete_one();
+    assert_eq!(wal.poll().unwrap(), Some(1));
+    wal.submit().unwrap();
+    host.complete_one();
+    assert_eq!(wal.poll().unwrap(), Some(2));
+    assert_eq!(wal.stats().blocks, 2, "nine entries shared a block");
+    assert_eq!(wal.pending_bytes(), 0);
+}
+
+#[test]
+fn limits_refuse_and_change_nothing() {
+    let host = Host::new();
+    let (mut wal, _) = open_sound(&host);
+    let error = wal.append_entries(G, &[entry(1, 1, &vec![1; 70_000])]).unwrap_err();
+    assert!(matches!(error, Error::TooLarge { .. }), "{error}");
+    let error = wal.append_entries(G, &entries(1, 1..=4, 40_000)).unwrap_err();
+    assert!(matches!(error, Error::Backlog { .. }), "{error}");
+    assert_eq!((wal.bounds(G), wal.pending_bytes()), (None, 0));
+    wal.append_entries(G, &entries(1, 1..=2, 50_000)).unwrap();
+    sync(&host, &mut wal);
+    assert_eq!(read(&wal, 7, 1, 2).unwrap(), entries(1, 1..=2, 50_000), "longer than a block should be");
+}
+
+#[test]
+fn a_commit_index_beyond_the_log_is_never_recorded() {
+    let host = Host::new();
+    let (mut wal, _) = open_sound(&host);
+    wal.append_hard_state(G, HardState { term: 1, vote: None, commit: 5 }).unwrap();
+    sync(&host, &mut wal);
+    let (_, recovered) = open_sound(&host.crash(|_| false));
+    assert_eq!(recovered.groups[&G].hard_state.commit, 0);
+}
+
+#[test]
+#[should_panic(expected = "neither follows")]
+fn committed_entries_are_never_replaced() {
+    let host = Host::new();
+    let (mut wal, _) = open_sound(&host);
+    wal.append_entries(G, &entries(1, 1..=5, 10)).unwrap();
+    wal.append_hard_state(G, HardState { term: 1, vote: None, commit: 4 }).unwrap();
+    let _ = wal.append_entries(G, &entries(2, 4..=4, 10));
+}
+
+#[test]
+fn compaction_frees_segments_and_they_are_used_again() {
+    let host = Host::new();
+    let (mut wal, _) = open_sound(&host);
+    let (mut next, mut reused) = (1, false);
+    for _ in 0..200 {
+        let batch = entries(1, next..=next + 9, 1_000);
+        wal.append_entries(G, &batch).unwrap();
+        next += 10;
+        sync(&host, &mut wal);
+        if next > 60 {
+            wal.compact(G, next - 50).unwrap();
+            sync(&host, &mut wal);
+        }
+        wal.poll().unwrap();
+        host.run_tasks();
+        reused |= wal.stats().segments_recycled > 0;
+        assert!(host.file_names().len() <= 8, "{:?}", host.file_names());
+        assert_eq!(read(&wal, 7, next - 10, next - 1).unwrap(), batch);
+    }
+    assert!(reused);
+    let (wal, recovered) = open_sound(&host.crash(|_| false));
+    assert_eq!(recovered.groups[&G].first_index(), next - 49);
+    assert_eq!(read(&wal, 7, next - 49, next - 1).unwrap(), entries(1, next - 49..=next - 1, 1_000));
+}
+
+#[test]
+fn a_group_that_lags_pins_its_segment_and_is_named() {
+    let host = Host::new();
+    let (mut wal, _) = open_sound(&host);
+    wal.append_entries(GroupId(1), &entries(1, 1..=3, 100)).unwrap();
+    for index in 1..=200 {
+        wal.append_entries(G, &entries(1, index..=index, 1_000)).unwrap();
+        sync(&host, &mut wal);
+    }
+    wal.compact(G, 200).unwrap();
+    sync(&host, &mut wal);
+    assert_eq!(wal.pins(), [(GroupId(1), 3)]);
+    let used = wal.stats().segments_used;
+    wal.compact(GroupId(1), 3).unwrap();
+    sync(&host, &mut wal);
+    wal.poll().unwrap();
+    assert!(wal.stats().segments_used < used);
+    assert_eq!(wal.pins(), []);
+}
+
+#[test]
+fn a_segment_is_not_used_again_while_it_is_read() {
+    let host = Host::new();
+    let (mut wal, _) = open_sound(&host);
+    for index in 1..=100 {
+        wal.append_entries(G, &entries(1, index..=index, 1_000)).unwrap();
+        sync(&host, &mut wal);
+    }
+    let reading = wal.reader(G, 1, 3, usize::MAX);
+    wal.compact(G, 99).unwrap();
+    for index in 101..=300 {
+        wal.append_entries(G, &entries(1, index..=index, 1_000)).unwrap();
+        wal.compact(G, index - 1).unwrap();
+        sync(&host, &mut wal);
+        host.advance(Duration::from_secs(1));
+    }
+    assert_eq!(futures_lite::future::block_on(reading).unwrap(), entries(1, 1..=3, 1_000));
+    sync(&host, &mut wal);
+    wal.poll().unwrap();
+    assert_eq!(wal.stats().segments_used, 1);
+}

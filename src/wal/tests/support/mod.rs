@@ -1,0 +1,341 @@
+//! A disk, a clock and tasks in memory, with everything that can go wrong under the test's control.
+
+#![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, reason = "test support")]
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::future::Future;
+use std::io::{Error, ErrorKind, Result};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use io::{AlignedBuf, Clock, Disk, Spawn, TaskClass, WriteDone, WriteToken};
+use types::{GroupId, Index, Instant, Term};
+use wal::{Config, Recovered, Wal};
+use wire::{Entry, EntryKind};
+
+pub const SECTOR: usize = 512;
+pub const EIO: i32 = 5;
+pub const ENOSPC: i32 = 28;
+
+/// What happens to the next write.
+#[derive(Clone, Copy, Debug)]
+pub enum WriteFault {
+    /// It fails.
+    Fail(i32),
+    /// It is reported done and never happens.
+    Lose,
+    /// It is reported done, but lands elsewhere in the same file.
+    Misdirect { offset: u64 },
+}
+
+type Task = Pin<Box<dyn Future<Output = ()>>>;
+
+#[derive(Default)]
+struct World {
+    files: BTreeMap<PathBuf, usize>,
+    inodes: Vec<Vec<u8>>,
+    begun: VecDeque<(usize, u64, AlignedBuf, WriteToken)>,
+    ended: VecDeque<WriteDone>,
+    tasks: Vec<Task>,
+    now: Instant,
+    capacity: Option<usize>,
+    write_fault: Option<WriteFault>,
+    unreadable: BTreeSet<(usize, u64)>,
+    notified: u64,
+    reads: u64,
+}
+
+/// The only core of a small world.
+#[derive(Clone, Default)]
+pub struct Host(Rc<RefCell<World>>);
+
+impl Host {
+    pub fn new() -> Host {
+        Host::default()
+    }
+
+    /// Ends the oldest write under way. `false` if there is none.
+    pub fn complete_one(&self) -> bool {
+        let mut world = self.0.borrow_mut();
+        let Some((inode, offset, buf, token)) = world.begun.pop_front() else { return false };
+        let result = match world.write_fault.take() {
+            None => {
+                write_at(&mut world.inodes[inode], offset, &buf);
+                Ok(())
+            }
+            Some(WriteFault::Fail(code)) => Err(Error::from_raw_os_error(code)),
+            Some(WriteFault::Lose) => Ok(()),
+            Some(WriteFault::Misdirect { offset }) => {
+                write_at(&mut world.inodes[inode], offset, &buf);
+                Ok(())
+            }
+        };
+        world.ended.push_back(WriteDone { token, buf, result });
+        true
+    }
+
+    /// Lets tasks run until none of them gets further.
+    pub fn run_tasks(&self) {
+        for _ in 0..8 {
+            let mut tasks = std::mem::take(&mut self.0.borrow_mut().tasks);
+            let mut context = Context::from_waker(Waker::noop());
+            tasks.retain_mut(|task| task.as_mut().poll(&mut context).is_pending());
+            self.0.borrow_mut().tasks.extend(tasks);
+        }
+    }
+
+    pub fn advance(&self, duration: Duration) {
+        self.0.borrow_mut().now += duration;
+    }
+
+    /// The world after a crash: of each write under way, the sectors that `keep` names are on disk.
+    pub fn crash(&self, mut keep: impl FnMut(usize) -> bool) -> Host {
+        let world = self.0.borrow();
+        let mut inodes = world.inodes.clone();
+        for (inode, offset, buf, _) in &world.begun {
+            for (sector, bytes) in buf.chunks(SECTOR).enumerate() {
+                if keep(sector) {
+                    write_at(&mut inodes[*inode], offset + (sector * SECTOR) as u64, bytes);
+                }
+            }
+        }
+        Host(Rc::new(RefCell::new(World {
+            files: world.files.clone(),
+            inodes,
+            now: world.now,
+            capacity: world.capacity,
+            unreadable: world.unreadable.clone(),
+            ..World::default()
+        })))
+    }
+
+    pub fn set_capacity(&self, bytes: Option<usize>) {
+        self.0.borrow_mut().capacity = bytes;
+    }
+
+    pub fn set_write_fault(&self, fault: WriteFault) {
+        self.0.borrow_mut().write_fault = Some(fault);
+    }
+
+    pub fn writes_begun(&self) -> usize {
+        self.0.borrow().begun.len()
+    }
+
+    /// Offset and length of the write under way.
+    pub fn write_begun(&self) -> Option<(u64, usize)> {
+        self.0.borrow().begun.front().map(|(_, offset, buf, _)| (*offset, buf.len()))
+    }
+
+    pub fn reads(&self) -> u64 {
+        self.0.borrow().reads
+    }
+
+    pub fn notified(&self) -> u64 {
+        self.0.borrow().notified
+    }
+
+    pub fn file_names(&self) -> Vec<String> {
+        self.0.borrow().files.keys().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
+    }
+
+    pub fn content(&self, segment: u64) -> Vec<u8> {
+        let world = self.0.borrow();
+        world.inodes[world.files[&path(segment)]].clone()
+    }
+
+    pub fn change(&self, segment: u64, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut world = self.0.borrow_mut();
+        let inode = world.files[&path(segment)];
+        change(&mut world.inodes[inode]);
+    }
+
+    pub fn flip(&self, segment: u64, bit: usize) {
+        self.change(segment, |bytes| bytes[bit / 8] ^= 1 << (bit % 8));
+    }
+
+    pub fn put_file(&self, name: &str, bytes: Vec<u8>) {
+        let mut world = self.0.borrow_mut();
+        world.inodes.push(bytes);
+        let inode = world.inodes.len() - 1;
+        world.files.insert(Path::new(DIR).join(name), inode);
+    }
+
+    pub fn delete(&self, segment: u64) {
+        self.0.borrow_mut().files.remove(&path(segment)).unwrap();
+    }
+
+    pub fn set_unreadable(&self, segment: u64, offset: u64) {
+        let mut world = self.0.borrow_mut();
+        let inode = world.files[&path(segment)];
+        world.unreadable.insert((inode, offset));
+    }
+}
+
+fn path(segment: u64) -> PathBuf {
+    Path::new(DIR).join(wal::format::segment_name(segment))
+}
+
+fn write_at(content: &mut [u8], offset: u64, bytes: &[u8]) {
+    let offset = offset as usize;
+    content[offset..offset + bytes.len()].copy_from_slice(bytes);
+}
+
+impl Clock for Host {
+    fn now(&self) -> Instant {
+        self.0.borrow().now
+    }
+
+    fn unix_time_ms(&self) -> u64 {
+        0
+    }
+}
+
+impl Spawn for Host {
+    fn spawn(&self, _: TaskClass, task: impl Future<Output = ()> + 'static) {
+        self.0.borrow_mut().tasks.push(Box::pin(task));
+    }
+
+    fn notify(&self) {
+        self.0.borrow_mut().notified += 1;
+    }
+
+    async fn park(&self, _: Instant) {}
+
+    async fn yield_now(&self) {}
+
+    async fn sleep_until(&self, deadline: Instant) {
+        std::future::poll_fn(|_| if self.now() >= deadline { Poll::Ready(()) } else { Poll::Pending }).await;
+    }
+}
+
+impl Disk for Host {
+    type File = usize;
+
+    fn write_begin(&self, file: &usize, offset: u64, buf: AlignedBuf, token: WriteToken) {
+        assert!(offset.is_multiple_of(4_096) && buf.len().is_multiple_of(4_096) && !buf.is_empty());
+        self.0.borrow_mut().begun.push_back((*file, offset, buf, token));
+    }
+
+    fn write_end(&self) -> Option<WriteDone> {
+        self.0.borrow_mut().ended.pop_front()
+    }
+
+    async fn create_zeroed(&self, path: &Path, len: u64) -> Result<usize> {
+        let mut world = self.0.borrow_mut();
+        if world.files.contains_key(path) {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        let used: usize = world.files.values().map(|inode| world.inodes[*inode].len()).sum();
+        if world.capacity.is_some_and(|capacity| used + len as usize > capacity) {
+            return Err(Error::from_raw_os_error(ENOSPC));
+        }
+        world.inodes.push(vec![0; len as usize]);
+        let inode = world.inodes.len() - 1;
+        world.files.insert(path.to_owned(), inode);
+        Ok(inode)
+    }
+
+    async fn open(&self, path: &Path) -> Result<usize> {
+        self.0.borrow().files.get(path).copied().ok_or(ErrorKind::NotFound.into())
+    }
+
+    async fn len(&self, file: &usize) -> Result<u64> {
+        Ok(self.0.borrow().inodes[*file].len() as u64)
+    }
+
+    async fn read(&self, file: &usize, offset: u64, len: usize) -> Result<AlignedBuf> {
+        assert!(offset.is_multiple_of(4_096) && len.is_multiple_of(4_096));
+        let mut world = self.0.borrow_mut();
+        world.reads += 1;
+        if world.unreadable.range((*file, offset)..(*file, offset + len as u64)).next().is_some() {
+            return Err(Error::from_raw_os_error(EIO));
+        }
+        let bytes = world.inodes[*file].get(offset as usize..offset as usize + len);
+        let mut buf = AlignedBuf::with_capacity(len);
+        buf.extend_from_slice(bytes.ok_or(Error::from(ErrorKind::UnexpectedEof))?);
+        Ok(buf)
+    }
+
+    async fn write(&self, file: &usize, offset: u64, buf: AlignedBuf) -> Result<()> {
+        write_at(&mut self.0.borrow_mut().inodes[*file], offset, &buf);
+        Ok(())
+    }
+
+    async fn create_dir_all(&self, _: &Path) -> Result<()> {
+        Ok(())
+    }
+
+    async fn list(&self, _: &Path) -> Result<Vec<String>> {
+        Ok(self.file_names())
+    }
+
+    async fn rename(&self, from: &Path, to: &Path) -> Result<()> {
+        let mut world = self.0.borrow_mut();
+        let inode = world.files.remove(from).ok_or(Error::from(ErrorKind::NotFound))?;
+        world.files.insert(to.to_owned(), inode);
+        Ok(())
+    }
+
+    async fn remove(&self, path: &Path) -> Result<()> {
+        self.0.borrow_mut().files.remove(path).map(|_| ()).ok_or(ErrorKind::NotFound.into())
+    }
+}
+
+const DIR: &str = "/data/wal/core-00";
+
+/// Small sizes, so that blocks and segments end often.
+pub fn config() -> Config {
+    Config { segment_bytes: 64 << 10, block_bytes_max: 16 << 10, pending_bytes_max: 128 << 10, ..Config::new(DIR) }
+}
+
+pub fn open(host: &Host) -> (Wal<Host>, Recovered) {
+    open_with(host, config())
+}
+
+pub fn open_with(host: &Host, config: Config) -> (Wal<Host>, Recovered) {
+    let (wal, recovered) = futures_lite::future::block_on(Wal::open(host.clone(), config)).unwrap();
+    host.run_tasks();
+    (wal, recovered)
+}
+
+/// Opens a log that must be sound.
+pub fn open_sound(host: &Host) -> (Wal<Host>, Recovered) {
+    let (wal, recovered) = open(host);
+    assert_eq!(recovered.damage, None);
+    for (group, state) in &recovered.groups {
+        assert_eq!(state.condition, wal::Condition::Sound, "group {group}");
+    }
+    (wal, recovered)
+}
+
+pub fn entry(term: Term, index: Index, payload: &[u8]) -> Entry {
+    Entry { term, index, kind: EntryKind::Batch, payload: Bytes::copy_from_slice(payload) }
+}
+
+/// Entries whose payloads of this length tell term and index.
+pub fn entries(term: Term, indices: std::ops::RangeInclusive<Index>, len: usize) -> Vec<Entry> {
+    let payload =
+        |index: Index| format!("{term}/{index}/").into_bytes().into_iter().cycle().take(len).collect::<Vec<_>>();
+    indices.map(|index| entry(term, index, &payload(index))).collect()
+}
+
+/// Makes everything appended durable.
+pub fn sync(host: &Host, wal: &mut Wal<Host>) {
+    while wal.pending_bytes() > 0 {
+        wal.submit().unwrap();
+        host.run_tasks();
+        host.complete_one();
+        wal.poll().unwrap();
+    }
+    host.run_tasks();
+}
+
+pub fn read(wal: &Wal<Host>, group: u32, first: Index, last: Index) -> std::result::Result<Vec<Entry>, wal::Error> {
+    futures_lite::future::block_on(wal.reader(GroupId(group), first, last, usize::MAX))
+}
