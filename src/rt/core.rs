@@ -11,9 +11,9 @@ use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::hint;
 use std::mem;
-use std::rc::Rc;
-use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::rc::{Rc, Weak};
+use std::sync::{self, Arc};
+use std::task::{Poll, Wake, Waker};
 use std::time::Duration;
 
 use ::io::TaskClass;
@@ -23,7 +23,7 @@ use types::Instant;
 use crate::clock;
 use crate::reactor::Reactor;
 use crate::timers::Timers;
-use crate::wake::{CoreShared, Tracked};
+use crate::wake::{CoreShared, TaskFuture, TaskSlot, TaskWaker, Tracked};
 
 /// Looks at the clock once per so many looks for work while spinning.
 const SPINS_PER_CLOCK: u32 = 64;
@@ -51,10 +51,15 @@ pub(crate) struct Core {
     queues: Queues,
     spin: Duration,
     notified: Cell<bool>,
+    // Those that have not ended, and some that have.
+    tasks: RefCell<Vec<KnownTask>>,
     // Wakes the driver; set while it has nothing to do.
     driver: RefCell<Option<Waker>>,
     random: Cell<u64>,
 }
+
+/// The future of a task and what wakes it, as long as there are any.
+type KnownTask = (Weak<RefCell<TaskFuture>>, sync::Weak<TaskWaker>);
 
 struct Queues {
     turn: TaskQueueHandle,
@@ -86,6 +91,7 @@ impl Core {
             queues,
             spin,
             notified: Cell::new(false),
+            tasks: RefCell::new(Vec::new()),
             driver: RefCell::new(None),
             random: Cell::new(seed),
         }
@@ -114,9 +120,25 @@ impl Core {
     }
 
     fn spawn_into(self: &Rc<Core>, queue: TaskQueueHandle, task: impl Future<Output = ()> + 'static) {
-        let core = Rc::clone(self);
-        let tracked = Tracked::new(&self.shared, task, move || core.wake_driver());
+        let task: TaskSlot = Rc::new(RefCell::new(Some(Box::pin(task))));
+        let core = Rc::downgrade(self);
+        let wake_driver = move || {
+            if let Some(core) = core.upgrade() {
+                core.wake_driver();
+            }
+        };
+        let tracked = Tracked::new(&self.shared, Rc::clone(&task), wake_driver);
+        self.remember_task((Rc::downgrade(&task), Arc::downgrade(tracked.waker())));
         glommio::spawn_local_into(tracked, queue).expect("the queues live as long as the executor").detach();
+    }
+
+    fn remember_task(&self, task: KnownTask) {
+        let mut tasks = self.tasks.borrow_mut();
+        if tasks.len() == tasks.capacity() {
+            // Doubles only if most tasks are still running.
+            tasks.retain(|(task, _)| task.strong_count() > 0);
+        }
+        tasks.push(task);
     }
 
     /// Waits as `Spawn::park` describes.
@@ -263,6 +285,21 @@ impl Core {
             Poll::Pending
         })
         .await;
+    }
+
+    /// Drops all tasks wherever they are. glommio would keep those that nobody wakes, and what they hold.
+    pub(crate) async fn drop_tasks(&self) {
+        let tasks = self.tasks.take();
+        for (task, _) in &tasks {
+            let task = task.upgrade().and_then(|task| task.take());
+            drop(task);
+        }
+        for (_, waker) in tasks {
+            if let Some(waker) = waker.upgrade() {
+                waker.wake();
+            }
+        }
+        self.until_idle().await;
     }
 
     /// Ends everything in flight. False if the kernel still holds memory of ours when the time is over.

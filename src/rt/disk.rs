@@ -193,15 +193,7 @@ pub(crate) async fn create_zeroed(core: &Rc<Core>, path: &Path, len: u64) -> io:
 
 async fn write_zeros(core: &Rc<Core>, path: &Path, len: u64) -> io::Result<()> {
     let file = open_with(core, path, ZEROS_FLAGS).await?;
-    // Reserving all of it first makes one extent and meets a full disk at once. Not every file system can.
-    let entry = opcode::Fallocate::new(Fd(file.fd.0), len).build();
-    // SAFETY: the entry names only the file's descriptor.
-    let (result, _) = unsafe { Waiting::begin(core, entry, Payload::None, Some(&file)) }.await;
-    if let Err(error) = to_result(result)
-        && error.raw_os_error() != Some(libc::EOPNOTSUPP)
-    {
-        return Err(error);
-    }
+    reserve(core, &file, len).await?;
     let mut zeros = AlignedBuf::zeroed(ZEROS_BYTES.min(usize::try_from(len).unwrap_or(ZEROS_BYTES)));
     let mut offset = 0;
     while offset < len {
@@ -212,6 +204,21 @@ async fn write_zeros(core: &Rc<Core>, path: &Path, len: u64) -> io::Result<()> {
         zeros = write_back(core, &file, offset - zeros.len() as u64, zeros).await?;
     }
     sync(core, &file).await
+}
+
+/// Reserves the space of a new file, which makes one extent and meets a full disk at once.
+async fn reserve(core: &Rc<Core>, file: &File, len: u64) -> io::Result<()> {
+    if len == 0 {
+        return Ok(());
+    }
+    let entry = opcode::Fallocate::new(Fd(file.fd.0), len).build();
+    // SAFETY: the entry names only the file's descriptor.
+    let (result, _) = unsafe { Waiting::begin(core, entry, Payload::None, Some(file)) }.await;
+    match to_result(result) {
+        // Not every file system can.
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(()),
+        result => result.map(drop),
+    }
 }
 
 pub(crate) async fn open(core: &Rc<Core>, path: &Path) -> io::Result<File> {

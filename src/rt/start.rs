@@ -226,6 +226,7 @@ where
             place.replace(Some(output));
         });
         core.drive(|| result.borrow().is_some()).await;
+        core.drop_tasks().await;
         if core.shut_down(SHUT_DOWN_WAIT_MAX) {
             drop(ManuallyDrop::into_inner(core));
         } else {

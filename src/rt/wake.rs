@@ -5,12 +5,14 @@
 //! a full fence on both sides one of the two sees the other, so no wake-up is lost and none is paid for when
 //! the core is awake.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::future::Future;
 use std::io::Write;
 use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
@@ -196,17 +198,21 @@ impl Wake for TaskWaker {
     }
 }
 
+/// The future of a task, where the core can drop it when it ends before the task does.
+pub(crate) type TaskSlot = Rc<RefCell<TaskFuture>>;
+pub(crate) type TaskFuture = Option<Pin<Box<dyn Future<Output = ()>>>>;
+
 /// A task of a core. Keeps count of whether it is due, and calls `idle` when it was the last one.
-pub(crate) struct Tracked<F, I> {
-    task: Pin<Box<F>>,
+pub(crate) struct Tracked<I> {
+    task: TaskSlot,
     waker: Arc<TaskWaker>,
     // The same as `waker`, as the standard library wants it.
     std_waker: Waker,
     idle: I,
 }
 
-impl<F: Future<Output = ()>, I: Fn() + Unpin> Tracked<F, I> {
-    pub(crate) fn new(shared: &Arc<CoreShared>, task: F, idle: I) -> Tracked<F, I> {
+impl<I: Fn() + Unpin> Tracked<I> {
+    pub(crate) fn new(shared: &Arc<CoreShared>, task: TaskSlot, idle: I) -> Tracked<I> {
         let waker = Arc::new(TaskWaker {
             shared: Arc::clone(shared),
             inner: Mutex::new(None),
@@ -215,11 +221,16 @@ impl<F: Future<Output = ()>, I: Fn() + Unpin> Tracked<F, I> {
             done: AtomicBool::new(false),
         });
         shared.add_runnable(1);
-        Tracked { task: Box::pin(task), std_waker: Waker::from(Arc::clone(&waker)), waker, idle }
+        Tracked { task, std_waker: Waker::from(Arc::clone(&waker)), waker, idle }
+    }
+
+    /// What wakes this task.
+    pub(crate) fn waker(&self) -> &Arc<TaskWaker> {
+        &self.waker
     }
 }
 
-impl<F: Future<Output = ()>, I: Fn() + Unpin> Future for Tracked<F, I> {
+impl<I: Fn() + Unpin> Future for Tracked<I> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -231,8 +242,12 @@ impl<F: Future<Output = ()>, I: Fn() + Unpin> Future for Tracked<F, I> {
             }
         }
         this.waker.unschedule();
-        let poll = this.task.as_mut().poll(&mut Context::from_waker(&this.std_waker));
+        let poll = match this.task.borrow_mut().as_mut() {
+            Some(task) => task.as_mut().poll(&mut Context::from_waker(&this.std_waker)),
+            None => Poll::Ready(()),
+        };
         if poll.is_ready() {
+            this.task.take();
             this.waker.done.store(true, Ordering::Relaxed);
             this.waker.unschedule();
         }
@@ -243,7 +258,7 @@ impl<F: Future<Output = ()>, I: Fn() + Unpin> Future for Tracked<F, I> {
     }
 }
 
-impl<F, I> Drop for Tracked<F, I> {
+impl<I> Drop for Tracked<I> {
     fn drop(&mut self) {
         self.waker.done.store(true, Ordering::Relaxed);
         self.waker.unschedule();
