@@ -31,7 +31,7 @@ pub fn info(args: Args<'_>, reply: &mut Reply<'_>) {
     for name in names {
         match lookup_full(name) {
             Some(command) => entry(command, reply),
-            None => reply.null_array(),
+            None => reply.null(),
         }
     }
 }

@@ -1,4 +1,20 @@
-//! The Redis protocol codec and the command table, pure.
+//! The Redis protocol: reading requests, knowing commands, writing replies. Pure: no I/O, no clock, no state but a
+//! connection's parser.
+//!
+//! Invariants:
+//! - Arguments are ranges of the input that they arrived in; nothing is copied but what inline quotes change.
+//! - Memory follows the bytes that came, never a length that was claimed, and every outcome is the same however the
+//!   input was cut.
+//! - Bytes of a client give an error reply, never a panic. A [`ProtocolError`] ends the connection; any other error
+//!   leaves it usable.
+//! - One table describes every command that is served, and `COMMAND` tells just that.
+//! - A [`CommandId`] number stands in logs and never changes.
+//!
+//! Deliberately absent: what commands do to keys, sockets, authentication beyond "no password is set", push
+//! messages, and anything about a command that is not served.
+//!
+//! Read in this order: [`args`], [`parser`], [`command_id`], [`command`], [`table`], [`errors`], [`reply`],
+//! [`about_commands`], [`hello`], [`answer`](mod@answer), then the leaves [`number`] and [`glob`].
 
 pub mod about_commands;
 pub mod answer;

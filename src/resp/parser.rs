@@ -141,6 +141,8 @@ pub struct Parser {
     pos: usize,
     /// Bytes before this hold no end of the current line. Invariant: only read in a line, where it is >= pos.
     scanned: usize,
+    /// Bytes there were when the command was last found incomplete.
+    seen: usize,
     /// Arguments yet to come.
     missing: usize,
     /// Length of the argument being read. Invariant: <= bulk_bytes_max.
@@ -164,6 +166,7 @@ impl Parser {
             stage: Stage::Start,
             pos: 0,
             scanned: 0,
+            seen: 0,
             missing: 0,
             bulk_len: 0,
             ranges: Vec::new(),
@@ -184,7 +187,9 @@ impl Parser {
     #[inline]
     pub fn parse(&mut self, buf: &[u8], limits: &Limits) -> Result<Parsed, ProtocolError> {
         let parsed = self.advance(buf, limits);
-        if !matches!(parsed, Ok(Parsed::Incomplete)) {
+        if matches!(parsed, Ok(Parsed::Incomplete)) {
+            self.seen = buf.len();
+        } else {
             self.stage = Stage::Start;
         }
         parsed
@@ -205,10 +210,14 @@ impl Parser {
     pub fn needed_bytes(&self) -> usize {
         match self.stage {
             Stage::Start => 1,
-            Stage::Inline | Stage::Count => self.scanned + 1,
-            Stage::BulkHeader => self.scanned.max(self.pos) + 1,
+            Stage::Inline | Stage::Count | Stage::BulkHeader => self.seen + 1,
             Stage::BulkBody => self.pos + self.bulk_len + 2,
         }
+    }
+
+    /// Bytes of memory held beside the input. At most a few KiB and eight times the bytes of the current command.
+    pub fn held_bytes(&self) -> usize {
+        self.ranges.capacity() * size_of::<ArgRange>() + self.words.capacity()
     }
 
     /// Whether a command has been begun and not finished.

@@ -1,0 +1,158 @@
+//! Replies made from the table, read back with a reader of their own.
+
+// All of this is test code, its helpers too.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{Value, ask, read, serve};
+use proptest::prelude::*;
+use resp::{Protocol, REDIS_VERSION_COMPATIBLE, Reply};
+
+const BOTH: [Protocol; 2] = [Protocol::Resp2, Protocol::Resp3];
+
+#[test]
+fn command_describes_every_command_in_ten_elements() {
+    for protocol in BOTH {
+        let all = ask("COMMAND", protocol);
+        let Value::Integer(count) = ask("COMMAND COUNT", protocol) else { panic!("a count is an integer") };
+        assert_eq!(all.items().len() as i64, count);
+        assert_eq!(all, ask("COMMAND INFO", protocol));
+        for entry in all.items() {
+            assert_eq!(entry.items().len(), 10);
+            assert!(entry.items()[9].items().iter().all(|subcommand| subcommand.items().len() == 10));
+        }
+    }
+}
+
+#[test]
+fn command_info_has_null_for_what_it_does_not_know() {
+    let known = ask("COMMAND INFO get nope CLIENT|ID", Protocol::Resp2);
+    let [get, Value::NullBulk, id] = known.items() else { panic!("{known:?}") };
+    assert_eq!((get.items()[0].text(), id.items()[0].text()), ("get".into(), "client|id".into()));
+    assert_eq!(ask("COMMAND INFO nope", Protocol::Resp3).items(), [Value::Null]);
+}
+
+#[test]
+fn command_docs_leaves_out_what_it_does_not_know() {
+    let Value::Map(docs) = ask("COMMAND DOCS GET nope client setnx", Protocol::Resp3) else { panic!("a map") };
+    let names: Vec<String> = docs.iter().map(|(name, _)| name.text()).collect();
+    assert_eq!(names, ["get", "client", "setnx"]);
+    let fields = |value: &Value| match value {
+        Value::Map(pairs) => pairs.iter().map(|(name, _)| name.text()).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(fields(&docs[0].1), ["summary", "since", "group", "complexity"]);
+    assert_eq!(fields(&docs[1].1)[4..], ["subcommands"]);
+    assert_eq!(fields(&docs[2].1)[4..], ["doc_flags", "deprecated_since", "replaced_by"]);
+    let flat = ask("COMMAND DOCS get", Protocol::Resp2);
+    assert_eq!(flat.items()[1].items().len(), 8);
+    assert!(matches!(ask("COMMAND DOCS", Protocol::Resp3), Value::Map(docs) if docs.len() > 30));
+}
+
+#[test]
+fn command_list_filters() {
+    let list = |filter: &str| ask(&format!("COMMAND LIST {filter}"), Protocol::Resp2).sorted();
+    let all = list("");
+    assert!(all.contains(&"get".into()) && all.contains(&"cluster|slots".into()));
+    assert_eq!(list("FILTERBY PATTERN *"), all);
+    assert_eq!(list("filterby pattern CLIENT|I*"), ["client|id", "client|info"]);
+    assert!(list("FILTERBY ACLCAT Read").contains(&"mget".into()));
+    assert!(list("FILTERBY ACLCAT nope").is_empty() && list("FILTERBY MODULE x").is_empty());
+    for wrong in ["FILTERBY", "FILTERBY PATTERN", "FILTERBY nope x", "x PATTERN *", "FILTERBY PATTERN * *"] {
+        assert_eq!(ask(&format!("COMMAND LIST {wrong}"), Protocol::Resp2), Value::Error("ERR syntax error".into()));
+    }
+}
+
+#[test]
+fn help_comes_from_the_table() {
+    for container in ["COMMAND", "CLIENT", "CLUSTER", "CONFIG"] {
+        let help = ask(&format!("{container} help"), Protocol::Resp3);
+        let lines: Vec<String> = help.items().iter().map(Value::text).collect();
+        assert_eq!(lines[0], format!("{container} takes one of these subcommands:"));
+        assert_eq!(lines[lines.len() - 2..], ["HELP".to_owned(), "    Returns this text.".to_owned()]);
+    }
+}
+
+#[test]
+fn what_would_change_the_cluster_names_the_tool_for_it() {
+    let Value::Error(text) = ask("CLUSTER meet 127.0.0.1 7000", Protocol::Resp2) else { panic!("an error") };
+    assert_eq!(text, "ERR CLUSTER MEET is not served: the cluster is changed with coracle-ctl");
+}
+
+#[test]
+fn an_echo_in_an_error_is_cleaned_and_bounded() {
+    let lines = common::request(&[b"no\r\npe", b"a\nb\0c"]);
+    let expected = "-ERR unknown command 'no  pe', with args beginning with: 'a b' \r\n";
+    assert_eq!(String::from_utf8(serve(&lines, Protocol::Resp2)).unwrap(), expected);
+    let long = vec![b'x'; 1 << 20];
+    assert!(serve(&common::request(&[&long, &long, &long]), Protocol::Resp2).len() < 400);
+    assert!(serve(&common::request(&[b"CLIENT", &long]), Protocol::Resp2).len() < 400);
+    assert!(serve(&common::request(&[b"HELLO", b"3", &long]), Protocol::Resp2).len() < 400);
+}
+
+#[test]
+fn hello_greets_with_seven_pairs() {
+    let Value::Map(pairs) = ask("HELLO 3 AUTH user pass SETNAME me", Protocol::Resp3) else { panic!("a map") };
+    let names: Vec<String> = pairs.iter().map(|(name, _)| name.text()).collect();
+    assert_eq!(names, ["server", "version", "proto", "id", "mode", "role", "modules"]);
+    assert_eq!(pairs[1].1.text(), REDIS_VERSION_COMPATIBLE);
+    assert_eq!(pairs[2].1, Value::Integer(3));
+    assert_eq!(ask("HELLO", Protocol::Resp2).items().len(), 14);
+}
+
+#[test]
+fn errors_that_carry_an_address() {
+    assert_eq!(resp::errors::moved(3999, "127.0.0.1", 6381), "MOVED 3999 127.0.0.1:6381");
+    assert_eq!(resp::errors::ask(0, "::1", 6381), "ASK 0 ::1:6381");
+}
+
+proptest! {
+    #[test]
+    fn replies_read_back_as_they_were_written(
+        integers in proptest::collection::vec(any::<i64>(), 0..4),
+        strings in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..300), 0..4),
+        text in "[ -~]{0,40}", number: f64, message: Vec<u8>,
+    ) {
+        for protocol in BOTH {
+            let mut out = Vec::new();
+            let mut reply = Reply::new(&mut out, protocol);
+            reply.array(5);
+            reply.set(integers.len());
+            integers.iter().for_each(|integer| reply.integer(*integer));
+            reply.map(strings.len());
+            strings.iter().for_each(|string| { reply.bulk(string); reply.null(); });
+            reply.verbatim(&text);
+            reply.double(number);
+            reply.error_bytes(&message);
+
+            let (value, rest) = read(&out).unwrap();
+            prop_assert!(rest.is_empty());
+            let items = value.items();
+            let expected: Vec<Value> = integers.iter().map(|integer| Value::Integer(*integer)).collect();
+            prop_assert_eq!(items[0].items(), &expected[..]);
+            let read_back: Vec<Value> = match &items[1] {
+                Value::Map(pairs) => pairs.iter().map(|(key, _)| key.clone()).collect(),
+                flat => flat.items().iter().step_by(2).cloned().collect(),
+            };
+            prop_assert_eq!(read_back, strings.iter().map(|string| Value::Bulk(string.clone())).collect::<Vec<_>>());
+            prop_assert_eq!(items[2].text(), text.clone());
+            let digits = match &items[3] {
+                Value::Double(digits) => digits.clone(),
+                other => other.text(),
+            };
+            prop_assert!(digits.parse::<f64>().unwrap().to_bits() == number.to_bits() || number.is_nan());
+            prop_assert!(matches!(items[4], Value::Error(_)));
+        }
+    }
+
+    #[test]
+    fn any_request_that_resolves_to_nothing_is_one_error_line(args: Vec<Vec<u8>>) {
+        let parts: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+        let first = parts.first().copied().unwrap_or_default();
+        prop_assume!(!parts.is_empty() && resp::lookup(first).is_none());
+        let out = serve(&common::request(&parts), Protocol::Resp2);
+        prop_assert!(out.starts_with(b"-ERR unknown command '"));
+        prop_assert_eq!(out.iter().filter(|byte| matches!(byte, b'\r' | b'\n' | 0)).count(), 2);
+    }
+}
