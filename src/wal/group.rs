@@ -32,7 +32,7 @@ pub(crate) struct GroupLog {
     // Invariant: last_index >= start.0.
     last_index: Index,
     /// Entries start.0 + 1 up to this index exist by a group state, but lay in segments before the oldest. To
-    /// be compacted away by a later record, or missing. With the term of the last of them.
+    /// be compacted away by a later record, or missing. With a lower bound for the term of the last of them.
     absent: Option<(Index, Term)>,
     // Invariant: ascending by `first`, without gaps; the first one may begin at or before start.0.
     runs: VecDeque<Run>,
@@ -167,9 +167,10 @@ impl GroupLog {
             self.terms.pop_back();
         }
         self.last_index = self.last_index.min(from - 1);
-        if let Some((last, term)) = self.absent {
-            // What is left of the absent entries ends in an unknown term, at most the known one.
-            self.absent = (from - 1 > self.start.0).then_some((last.min(from - 1), term));
+        if let Some((last, _)) = self.absent.filter(|(last, _)| *last >= from) {
+            // In which term the rest ends is unknown. What comes next may well be older than what is removed here: an
+            // uncommitted entry of a newer leader gives way to a committed one of an older.
+            self.absent = (from - 1 > self.start.0).then_some((last.min(from - 1), 0));
         }
         Ok(())
     }

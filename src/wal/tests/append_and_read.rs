@@ -1,5 +1,7 @@
 //! What is appended is found again: at once, after a restart, in part, and across blocks and segments.
 
+#![allow(clippy::unwrap_used, reason = "a failed test may panic")]
+
 mod support;
 
 use std::time::Duration;

@@ -1,0 +1,126 @@
+//! Full disks and failing writes.
+
+#![allow(clippy::unwrap_used, reason = "a failed test may panic")]
+
+mod support;
+
+use std::time::Duration;
+
+use support::*;
+use types::GroupId;
+use wal::Error;
+use wire::HardState;
+
+const G: GroupId = GroupId(7);
+const SEGMENT: usize = 64 << 10;
+
+#[test]
+fn a_failed_write_poisons_the_log_for_good() {
+    let host = Host::new();
+    let (mut wal, _) = open_sound(&host);
+    wal.append_entries(G, &entries(1, 1..=3, 100)).unwrap();
+    sync(&host, &mut wal);
+    wal.append_entries(G, &entries(1, 4..=6, 100)).unwrap();
+    wal.submit().unwrap();
+    host.set_write_fault(WriteFault::Fail(EIO));
+    host.complete_one();
+    for _ in 0..3 {
+        let error = wal.poll().unwrap_err();
+        assert!(matches!(error, Error::Poisoned { segment: 1, offset: 4_096, .. }), "{error}");
+        assert!(matches!(wal.submit(), Err(Error::Poisoned { .. })));
+        assert!(matches!(wal.idle(), Err(Error::Poisoned { .. })));
+        assert!(matches!(wal.append_entries(G, &entries(1, 7..=7, 1)), Err(Error::Poisoned { .. })));
+        assert!(matches!(wal.append_hard_state(G, HardState::default()), Err(Error::Poisoned { .. })));
+    }
+    assert_eq!((wal.durable_seq(), host.writes_begun()), (1, 0), "no retry, no acknowledgement");
+    let (_, recovered) = open_sound(&host.crash(|_| false));
+    assert_eq!(recovered.groups[&G].last_index, 3);
+}
+
+#[test]
+fn a_full_disk_is_met_with_a_reserve_and_left_without_a_hole() {
+    let host = Host::new();
+    let (mut wal, _) = open_sound(&host);
+    assert_eq!(host.file_names().len(), 3, "one in use, the next, one in reserve");
+    host.set_capacity(Some(3 * SEGMENT));
+    let mut index = 0;
+    while wal.has_room() {
+        index += 1;
+        wal.append_entries(G, &entries(1, index..=index, 1_000)).unwrap();
+        sync(&host, &mut wal);
+    }
+    assert!(wal.room_fault().is_some());
+    assert_eq!(wal.stats().segments_used, 2, "no room is reported while the reserve is whole");
+    // What was accepted is still written, up to the end of the reserve.
+    for _ in 0..25 {
+        index += 1;
+        wal.append_entries(G, &entries(1, index..=index, 1_000)).unwrap();
+        sync(&host, &mut wal);
+    }
+    // Beyond it, blocks wait.
+    for _ in 0..10 {
+        index += 1;
+        wal.append_entries(G, &entries(1, index..=index, 1_000)).unwrap();
+        wal.submit().unwrap();
+        host.complete_one();
+        wal.poll().unwrap();
+        host.run_tasks();
+    }
+    let failures = wal.stats().prepare_failures;
+    assert!(wal.pending_bytes() > 0 && failures >= 1);
+    assert_eq!(host.writes_begun(), 0);
+    host.run_tasks();
+    assert_eq!(wal.stats().prepare_failures, failures, "attempts pause in between");
+    host.advance(Duration::from_secs(2));
+    host.run_tasks();
+    assert_eq!(wal.stats().prepare_failures, failures + 1);
+    assert!(!wal.has_room());
+
+    host.set_capacity(None);
+    host.advance(Duration::from_secs(2));
+    host.run_tasks();
+    assert!(wal.has_room());
+    sync(&host, &mut wal);
+    let (wal, _) = open_sound(&host.crash(|_| false));
+    assert_eq!(read(&wal, 7, 1, index).unwrap(), entries(1, 1..=index, 1_000));
+}
+
+#[test]
+fn a_full_disk_at_the_start_of_a_process_hinders_nothing_but_new_segments() {
+    let host = Host::new();
+    let (mut wal, _) = open_sound(&host);
+    wal.append_entries(G, &entries(1, 1..=3, 100)).unwrap();
+    sync(&host, &mut wal);
+    let host = host.crash(|_| false);
+    host.delete(3);
+    host.set_capacity(Some(2 * SEGMENT));
+    let (mut wal, _) = open_sound(&host);
+    assert!(!wal.has_room());
+    wal.append_hard_state(G, HardState { term: 5, vote: None, commit: 3 }).unwrap();
+    sync(&host, &mut wal);
+    host.set_capacity(None);
+    host.advance(Duration::from_secs(2));
+    host.run_tasks();
+    assert!(wal.has_room());
+}
+
+#[test]
+fn the_background_task_ends_with_the_log() {
+    let host = Host::new();
+    host.set_capacity(Some(SEGMENT));
+    let (wal, _) = open_sound(&host);
+    assert!(!wal.has_room());
+    drop(wal);
+    host.set_capacity(None);
+    host.advance(Duration::from_secs(5));
+    host.run_tasks();
+    assert_eq!(host.file_names().len(), 1);
+}
+
+#[test]
+fn what_a_crash_left_of_a_preparation_is_removed() {
+    let host = Host::new();
+    host.put_file("000000000001.seg.tmp", vec![0; 1_000]);
+    let (_wal, _) = open_sound(&host);
+    assert!(host.file_names().iter().all(|name| name.ends_with(".seg")));
+}
