@@ -304,6 +304,8 @@ impl Core {
 
     /// Ends everything in flight. False if the kernel still holds memory of ours when the time is over.
     pub(crate) fn shut_down(&self, wait_max: Duration) -> bool {
+        // What was sent last still arrives.
+        self.peers.flush();
         self.timers.clear();
         let mut reactor = self.reactor.borrow_mut();
         reactor.close_all();

@@ -209,6 +209,7 @@ fn messages_cross_between_cores_in_order_and_wake_them() {
     });
     let took = running.expect("the cores start").join().expect("the cores end");
     println!("{COUNT} round trips between two cores: {:?} each", took[0] / COUNT as u32);
+    assert!(took[0] < millis(4_000), "a wake-up was lost: {:?}", took[0]);
 }
 
 #[test]
