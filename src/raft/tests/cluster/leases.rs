@@ -103,6 +103,7 @@ fn a_transfer_given_up_before_the_order_leaves_the_lease_intact() {
     answer(&mut solo, 1);
     // The other has not caught up, so it is not told anything.
     solo.raft.transfer_leader(Some(THREE), solo.now).unwrap();
+    assert_eq!(solo.raft.lease_read(solo.now), Err(ReadError::LeaseExpired), "the order may be given any moment");
     for round in 2..9 {
         solo.wait_ms(10);
         solo.tick();
@@ -154,4 +155,43 @@ fn a_single_voter_needs_no_lease() {
     assert_eq!(sim.lease_read(0), Ok(1));
     sim.now += 3_600_000 * MS;
     assert_eq!(sim.lease_read(0), Ok(1));
+}
+
+/// A follower has not heard the leader for long and is about to campaign; then the leader is cut off, its lease
+/// just confirmed by the other follower. Runs until well after the lease, reading at every step: the checker
+/// compares each read with everything committed anywhere.
+fn campaign_against_a_lease(forget: impl Fn(&mut Sim, usize)) {
+    let mut sim = Sim::new(3);
+    let old = sim.elect();
+    sim.run(30);
+    let (candidate, voter) = ((old + 1) % 3, (old + 2) % 3);
+    sim.cuts.insert((old, candidate));
+    while sim.raft(candidate).next_deadline() > sim.clock(candidate) + Duration::from_millis(1) {
+        sim.turn();
+    }
+    assert!(sim.lease_read(old).is_ok());
+    sim.isolate(old);
+    forget(&mut sim, voter);
+    let before = sim.check.lease_reads;
+    for _ in 0..500 {
+        sim.turn();
+        let _ = sim.propose(candidate, b"x");
+        let _ = sim.propose(voter, b"x");
+        let _ = sim.lease_read(old);
+    }
+    assert!(sim.check.lease_reads > before + 20, "the lease went on for a while");
+    assert!(sim.check.commit_max() > 10, "and then another led");
+}
+
+#[test]
+fn a_loyal_voter_guards_the_lease() {
+    campaign_against_a_lease(|_, _| {});
+}
+
+#[test]
+fn a_voter_that_forgot_whom_it_heard_guards_the_lease_all_the_same() {
+    campaign_against_a_lease(|sim, voter| {
+        sim.crash(voter);
+        sim.restart(voter);
+    });
 }

@@ -11,6 +11,8 @@ const STORM: Weather = Weather {
     disk_min: MS / 10,
     disk_max: 8 * MS,
     log_read_fails: 100,
+    late: 10,
+    late_max: 300 * MS,
 };
 
 /// Drift of each clock against true time, in millionths; the drift between two is at most twice that and a bit.
@@ -158,6 +160,70 @@ fn assert_busy(seen: &Seen, seeds: u64) {
     );
     assert!(seen.commits > 20 * seeds && seen.leaders as u64 > 3 * seeds);
     assert!(seen.lease_reads > 50 * seeds && seen.index_reads > seeds && seen.crashes > seeds / 2);
+}
+
+/// A fast network with messages that come very late: here leases are put to the test.
+const SQUALL: Weather = Weather {
+    drop: 20,
+    repeat: 50,
+    latency_min: 0,
+    latency_max: MS,
+    disk_min: 0,
+    disk_max: MS,
+    log_read_fails: 0,
+    late: 30,
+    late_max: 150 * MS,
+};
+
+/// One millisecond of what is worst for leases: followers that stop hearing the leader, voters that forget whom
+/// they heard, and transfers that go wrong.
+fn malice(sim: &mut Sim) {
+    let count = sim.nodes.len();
+    let (one, other) = (sim.dice.below(count as u64) as usize, sim.dice.below(count as u64) as usize);
+    match sim.dice.below(200) {
+        0..3 => sim.cuts.extend([(one, other)]),
+        3 => sim.isolate(one),
+        4 => sim.heal(),
+        5 => {
+            sim.crash(one);
+            sim.restart(one);
+        }
+        6 => {
+            let (Some(leader), id) = (sim.leader(), sim.nodes[other].config.id) else { return };
+            let clock = sim.clock(leader);
+            let _ = sim.raft(leader).transfer_leader(Some(id), clock);
+        }
+        7 => sim.nodes[one].paused_until = sim.now + sim.dice.below(60) * MS,
+        _ => {}
+    }
+}
+
+#[test]
+fn leases_hold_against_drift_restarts_and_late_orders() {
+    let mut lease_reads = 0;
+    for seed in 0..1_500 {
+        let mut sim = Sim::with(3, seed, |config| {
+            config.clock_drift_ppm_max = 270_000;
+            config.election_timeout_max = config.election_timeout_min + config.heartbeat_interval / 2;
+        });
+        for idx in 0..3 {
+            sim.nodes[idx].drift_ppm = if sim.dice.chance(500) { 150_000 } else { -150_000 };
+        }
+        sim.weather = SQUALL;
+        for _ in 0..1_000 {
+            malice(&mut sim);
+            for idx in 0..3 {
+                if sim.nodes[idx].paused_until <= sim.now {
+                    let _ = sim.propose(idx, b"x");
+                    let _ = sim.lease_read(idx);
+                }
+            }
+            sim.turn();
+        }
+        lease_reads += sim.check.lease_reads;
+    }
+    println!("lease reads {lease_reads}");
+    assert!(lease_reads > 100_000);
 }
 
 #[test]

@@ -242,6 +242,17 @@ fn an_append_behind_the_commit_index_is_acknowledged_as_committed() {
 }
 
 #[test]
+fn what_matched_one_leader_is_not_acknowledged_to_the_next() {
+    let mut solo = Solo::new();
+    solo.append(TWO, 1, (0, 0), &[1, 1, 1], 0);
+    solo.persist();
+    solo.messages.clear();
+    solo.append(THREE, 2, (1, 1), &[], 0);
+    solo.persist();
+    assert_eq!(solo.take(THREE), [Body::AppendAccepted { match_index: 1 }]);
+}
+
+#[test]
 fn an_old_append_does_not_shorten_the_log() {
     let mut solo = Solo::new();
     solo.append(TWO, 1, (0, 0), &[1, 1, 1], 0);

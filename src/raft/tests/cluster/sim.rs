@@ -45,10 +45,22 @@ pub(crate) struct Weather {
     pub(crate) disk_min: u64,
     pub(crate) disk_max: u64,
     pub(crate) log_read_fails: u64,
+    /// Chance of a message to be late by up to `late_max`.
+    pub(crate) late: u64,
+    pub(crate) late_max: u64,
 }
 
-pub(crate) const CALM: Weather =
-    Weather { drop: 0, repeat: 0, latency_min: MS, latency_max: MS, disk_min: MS, disk_max: MS, log_read_fails: 0 };
+pub(crate) const CALM: Weather = Weather {
+    drop: 0,
+    repeat: 0,
+    latency_min: MS,
+    latency_max: MS,
+    disk_min: MS,
+    disk_max: MS,
+    log_read_fails: 0,
+    late: 0,
+    late_max: 0,
+};
 
 pub(crate) struct Sim {
     pub(crate) now: u64,
@@ -291,8 +303,11 @@ impl Sim {
             if self.dice.chance(self.weather.drop) {
                 continue;
             }
-            let Weather { latency_min, latency_max, .. } = self.weather;
-            let due = self.now + latency_min + self.dice.below(latency_max - latency_min + 1);
+            let Weather { latency_min, latency_max, late, late_max, .. } = self.weather;
+            let mut due = self.now + latency_min + self.dice.below(latency_max - latency_min + 1);
+            if self.dice.chance(late) {
+                due += self.dice.below(late_max + 1);
+            }
             self.sent_count += 1;
             self.flying.insert((due, self.sent_count), message.clone());
         }
