@@ -28,6 +28,9 @@ use crate::wake::{CoreShared, TaskFuture, TaskSlot, TaskWaker, Tracked};
 /// Looks at the clock once per so many looks for work while spinning.
 const SPINS_PER_CLOCK: u32 = 64;
 
+/// How much time blocked may be taken for time used.
+const SLEPT_MAX: Duration = Duration::from_micros(500);
+
 const TURN_SHARES: usize = 1_000;
 const FOREGROUND_SHARES: usize = 400;
 const BACKGROUND_SHARES: usize = 100;
@@ -51,6 +54,8 @@ pub(crate) struct Core {
     queues: Queues,
     spin: Duration,
     notified: Cell<bool>,
+    // Time spent blocked since glommio last settled the account of the task that blocks.
+    slept: Cell<Duration>,
     // Those that have not ended, and some that have.
     tasks: RefCell<Vec<KnownTask>>,
     // Wakes the driver; set while it has nothing to do.
@@ -91,6 +96,7 @@ impl Core {
             queues,
             spin,
             notified: Cell::new(false),
+            slept: Cell::new(Duration::ZERO),
             tasks: RefCell::new(Vec::new()),
             driver: RefCell::new(None),
             random: Cell::new(seed),
@@ -153,7 +159,7 @@ impl Core {
                 self.poll_ring();
                 self.let_others_run().await;
             } else {
-                self.wait(deadline, &|| self.shared.is_notified() || self.peers.has_messages());
+                self.wait(deadline, &|| self.shared.is_notified() || self.peers.has_messages()).await;
             }
             if self.is_due() || clock::now() >= deadline {
                 return;
@@ -196,11 +202,23 @@ impl Core {
     }
 
     /// Waits for anything at all: a completion, a woken task, a timer, the deadline, or what `is_due` finds.
-    fn wait(&self, deadline: Instant, is_due: &impl Fn() -> bool) {
+    async fn wait(&self, deadline: Instant, is_due: &impl Fn() -> bool) {
         self.peers.flush();
         if !self.spin.is_zero() && self.spin_for_work(is_due) {
             return;
         }
+        self.sleep(deadline, is_due);
+        if self.slept.get() >= SLEPT_MAX {
+            // glommio takes the time in which a task blocks for time it used, and would let others catch up when
+            // they wake. So they wake only after it has settled its account.
+            self.slept.set(Duration::ZERO);
+            glommio::executor().yield_task_queue_now().await;
+        }
+        self.run_wakes();
+    }
+
+    /// Blocks in the ring, and takes in what has completed.
+    fn sleep(&self, deadline: Instant, is_due: &impl Fn() -> bool) {
         let mut reactor = self.reactor.borrow_mut();
         reactor.feed_starved();
         let now = clock::now();
@@ -214,11 +232,10 @@ impl Core {
             reactor.stats.sleeps_count += 1;
             let timeout = (until != Instant::NEVER).then(|| until.since(now));
             reactor.ring.enter(1, timeout);
+            self.slept.set(self.slept.get() + clock::now().since(now));
         }
         self.shared.sleep_end();
         reactor.reap();
-        drop(reactor);
-        self.run_wakes();
     }
 
     /// Looks for work without a system call. True if there is some.
@@ -267,7 +284,7 @@ impl Core {
     pub(crate) async fn drive(&self, done: impl Fn() -> bool) {
         while !done() {
             if self.shared.runnable_count() == 0 {
-                self.wait(Instant::NEVER, &|| false);
+                self.wait(Instant::NEVER, &|| false).await;
             }
             if self.shared.runnable_count() > 0 {
                 self.until_idle().await;

@@ -68,6 +68,8 @@ impl Reactor {
         listener.closing = true;
         listener.retry_at = None;
         if listener.armed {
+            // As for connections: the shutdown ends what a cancellation can miss.
+            sys::shutdown(listener.fd);
             let entry = opcode::AsyncCancel::new(tag(Kind::Accept, idx, 0)).build();
             // SAFETY: the entry names no memory.
             unsafe { self.push(entry, tag(Kind::CancelAccept, idx, 0)) };

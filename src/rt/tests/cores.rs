@@ -136,6 +136,8 @@ fn timers_end_in_order_while_the_loop_waits() {
 #[test]
 fn the_loop_gets_its_turns_beside_a_task_that_never_rests() {
     one_core("the_loop_gets_its_turns", small(), |runtime| async move {
+        // Time slept must not count as time used: the tasks would then run alone until they are even.
+        runtime.park(runtime.now() + millis(3_000)).await;
         let (stop, rounds) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(0u64)));
         for class in [TaskClass::Background, TaskClass::Foreground] {
             let (other, stop, rounds) = (runtime.clone(), Rc::clone(&stop), Rc::clone(&rounds));
@@ -152,7 +154,7 @@ fn the_loop_gets_its_turns_beside_a_task_that_never_rests() {
             let deadline = runtime.now() + millis(1);
             runtime.park(deadline).await;
             let late = runtime.now().since(deadline);
-            assert!(late < millis(200), "{late:?}");
+            assert!(late < millis(100), "{late:?}");
             deadlines_count += 1;
         }
         assert!(deadlines_count > 20, "{deadlines_count} turns");
