@@ -134,36 +134,75 @@ async fn go_on<D: LogHost>(
     damage: Option<Damage>,
 ) -> Result<Log<D::File>, Error> {
     let current = segments.get(walk.end.segment).expect("the walk ends in a segment of the table");
-    let (segment_bytes, file) = (current.bytes, current.file.clone().expect("opened at the start"));
     let mut writer = Writer::new(
         walk.end,
-        segment_bytes,
+        current.bytes,
         config.block_bytes_max,
         walk.last_seq + 1,
         walk.chain,
         walk.last_is_mark,
     );
-    let path = config.dir.join(segment_name(walk.end.segment));
     let mut pool = Pool::new(config, walk.end.segment + 1);
-    if damage.is_some() {
-        return Ok(Log { groups: walk.groups, segments, pool, writer, damage });
+    if damage.is_none() {
+        if let Some((place, block)) = walk.last_block.filter(|_| !walk.last_is_mark) {
+            // The last block may have been in flight: read back, yet only in the drive's volatile cache. The same
+            // bytes again change nothing but make sure of it.
+            let mut buf = AlignedBuf::with_capacity(block.len());
+            buf.extend_from_slice(&block);
+            write(host, config, &segments, place, buf).await?;
+        }
+        adopt_prepared(host, config, walk.end.segment, &mut segments, &mut pool).await?;
+        let unconfirmed = walk.torn || !walk.last_is_mark;
+        if unconfirmed && room_for_mark(host, config, &mut writer, &mut segments, &mut pool, &walk.groups).await {
+            writer.begin();
+            writer.close();
+            let mark = writer.take().expect("just closed");
+            write(host, config, &segments, mark.place, mark.buf).await?;
+        }
     }
-    if let Some((place, block)) = walk.last_block.filter(|_| !walk.last_is_mark) {
-        // The last block may have been in flight: read back, yet only in the drive's volatile cache. The same bytes
-        // again change nothing but make sure of it.
-        let file = segments.get(place.segment).and_then(|segment| segment.file.clone()).expect("walked through");
-        let mut buf = AlignedBuf::with_capacity(block.len());
-        buf.extend_from_slice(&block);
-        host.write(&file.file, place.offset, buf).await.map_err(at("write", &path))?;
-    }
-    if (walk.torn || !walk.last_is_mark) && writer.fits_empty(0) {
-        writer.begin();
-        writer.close();
-        let mark = writer.take().expect("just closed");
-        host.write(&file.file, mark.place.offset, mark.buf).await.map_err(at("write", &path))?;
-    }
-    adopt_prepared(host, config, walk.end.segment, &mut segments, &mut pool).await?;
     Ok(Log { groups: walk.groups, segments, pool, writer, damage })
+}
+
+async fn write<D: LogHost>(
+    host: &D,
+    config: &Config,
+    segments: &SegmentTable<D::File>,
+    place: Place,
+    buf: AlignedBuf,
+) -> Result<(), Error> {
+    let file = segments.get(place.segment).and_then(|segment| segment.file.as_ref()).expect("opened at the start");
+    let path = config.dir.join(segment_name(place.segment));
+    host.write(&file.file, place.offset, buf).await.map_err(at("write", &path))
+}
+
+/// Moves on to the next segment if the present one is full. `false` if there is none: on a full disk the
+/// log opens without a mark.
+async fn room_for_mark<D: LogHost>(
+    host: &D,
+    config: &Config,
+    writer: &mut Writer,
+    segments: &mut SegmentTable<D::File>,
+    pool: &mut Pool<D::File>,
+    groups: &BTreeMap<GroupId, GroupLog>,
+) -> bool {
+    if writer.fits_empty(0) {
+        return true;
+    }
+    let id = writer.segment() + 1;
+    if pool.ready.is_empty() {
+        let path = config.dir.join(segment_name(id));
+        match host.create_zeroed(&path, config.segment_bytes).await {
+            Ok(file) => pool.push_ready(Rc::new(SegmentFile { id, file })),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "cannot prepare a log segment");
+                return false;
+            }
+        }
+    }
+    writer.roll(config.segment_bytes);
+    segments.push(id, config.segment_bytes, pool.ready.pop_front());
+    writer.put_states(groups);
+    true
 }
 
 /// Takes the segments behind the end of the log as prepared ones, as far as they have the right length.

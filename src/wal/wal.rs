@@ -496,10 +496,7 @@ impl<D: LogHost> Wal<D> {
         self.writer.roll(self.config.segment_bytes);
         self.segments.push(self.writer.segment(), self.config.segment_bytes, None);
         self.stats.rolls += 1;
-        for (group, log) in &self.groups {
-            let state = Body::GroupState(log.state());
-            self.writer.put(false, |buf, place| record::put_small(buf, place, *group, &state));
-        }
+        self.writer.put_states(&self.groups);
     }
 
     /// The file of a segment in use, if one is prepared by now.

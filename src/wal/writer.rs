@@ -3,12 +3,14 @@
 //! A block's place is fixed when its first record comes, long before it is written: blocks are laid out one behind
 //! another, so each one's place follows from the length of those before it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use io::AlignedBuf;
+use types::GroupId;
 
 use crate::format::{BlockHeader, HEADER_BYTES, padded};
-use crate::record::Place;
+use crate::group::GroupLog;
+use crate::record::{self, Body, Place};
 
 /// Most buffers kept for later use: one in flight, one forming, one between.
 const SPARE_BUFFERS_MAX: usize = 3;
@@ -125,6 +127,14 @@ impl Writer {
         assert!(self.fits_segment(self.buf.len()), "a record was put where it does not fit");
         self.mark &= !tells;
         place
+    }
+
+    /// Appends the states of all groups: what a segment opens with.
+    pub(crate) fn put_states(&mut self, groups: &BTreeMap<GroupId, GroupLog>) {
+        for (group, log) in groups {
+            let state = Body::GroupState(log.state());
+            self.put(false, |buf, place| record::put_small(buf, place, *group, &state));
+        }
     }
 
     /// Opens a block at the present place if none is forming.

@@ -183,7 +183,7 @@ impl Run {
     fn crash(&mut self, sectors: u64) {
         let in_flight = self.host.writes_begun() > 0;
         let host = self.host.crash(|sector| sectors >> (sector % 64) & 1 == 1);
-        let (wal, recovered) = open_sound(&host);
+        let (mut wal, recovered) = open_sound(&host);
         let found = content(&wal, &recovered);
         let acknowledged = self.at(self.durable).clone();
         let unacknowledged = self.at(self.durable + 1).clone();
@@ -194,6 +194,7 @@ impl Run {
         if in_flight && sectors == u64::MAX {
             assert_eq!(found, unacknowledged);
         }
+        assert!(!wal.idle().unwrap(), "what was found is confirmed by a mark already");
         self.durable = wal.durable_seq();
         self.history = vec![(0, found.clone())];
         (self.host, self.wal, self.model) = (host, wal, found);
