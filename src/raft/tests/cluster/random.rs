@@ -201,7 +201,7 @@ fn malice(sim: &mut Sim) {
 #[test]
 fn leases_hold_against_drift_restarts_and_late_orders() {
     let mut lease_reads = 0;
-    for seed in 0..1_500 {
+    for seed in 0..600 {
         let mut sim = Sim::with(3, seed, |config| {
             config.clock_drift_ppm_max = 270_000;
             config.election_timeout_max = config.election_timeout_min + config.heartbeat_interval / 2;
@@ -228,14 +228,14 @@ fn leases_hold_against_drift_restarts_and_late_orders() {
 
 #[test]
 fn three_replicas_survive_random_faults() {
-    let seen = storm(0..1_000, 3, 1_500);
-    assert_busy(&seen, 1_000);
+    let seen = storm(0..600, 3, 1_500);
+    assert_busy(&seen, 600);
 }
 
 #[test]
 fn five_replicas_survive_random_faults() {
-    let seen = storm(0..400, 5, 1_500);
-    assert_busy(&seen, 400);
+    let seen = storm(0..250, 5, 1_500);
+    assert_busy(&seen, 250);
 }
 
 #[test]
