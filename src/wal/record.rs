@@ -230,6 +230,10 @@ pub fn decode(bytes: &[u8], place: Place) -> Result<Record<'_>, &'static str> {
     if reserved.iter().any(|byte| *byte != 0) {
         return Err("a record's reserved bytes are not zero");
     }
+    let index_of = |offset| {
+        // Room to count on from here, whatever the bytes say.
+        u64_of(offset).and_then(|index| if index < Index::MAX { Ok(index) } else { Err("an index makes no sense") })
+    };
     let exact =
         |expected: usize| if len == expected { Ok(()) } else { Err("a record's length does not suit its type") };
     let body = match kind {
@@ -240,18 +244,18 @@ pub fn decode(bytes: &[u8], place: Place) -> Result<Record<'_>, &'static str> {
         }
         TYPE_TRUNCATION => {
             exact(TRUNCATION_BYTES)?;
-            Body::Truncation { from: u64_of(16)? }
+            Body::Truncation { from: index_of(16)? }
         }
         TYPE_COMPACTION => {
             exact(COMPACTION_BYTES)?;
-            Body::Compaction { index: u64_of(16)?, term: u64_of(24)? }
+            Body::Compaction { index: index_of(16)?, term: u64_of(24)? }
         }
         TYPE_GROUP_STATE => {
             exact(GROUP_STATE_BYTES)?;
             Body::GroupState(GroupState {
                 hard_state: decode_hard_state(bytes).ok_or(SHORT)?,
-                start: (u64_of(41)?, u64_of(49)?),
-                last: (u64_of(57)?, u64_of(65)?),
+                start: (index_of(41)?, u64_of(49)?),
+                last: (index_of(57)?, u64_of(65)?),
             })
         }
         TYPE_FORGOTTEN => {
@@ -321,4 +325,65 @@ fn checksum(record: &[u8], place: Place) -> u32 {
     hasher.update(&place.offset.to_le_bytes());
     hasher.update(record.get(4..).unwrap_or_default());
     hasher.finalize()
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    const PLACE: Place = Place { segment: 9, offset: 4_136 };
+
+    fn put(put: impl FnOnce(&mut AlignedBuf)) -> Vec<u8> {
+        let mut buf = AlignedBuf::default();
+        put(&mut buf);
+        buf.to_vec()
+    }
+
+    #[test]
+    fn an_entries_record_stands_as_documented() {
+        let entry =
+            |index, kind, payload: &'static [u8]| Entry { term: 3, index, kind, payload: Bytes::from(payload) };
+        let entries =
+            [entry(5, EntryKind::Batch, b"abc"), entry(6, EntryKind::Empty, b""), entry(7, EntryKind::Batch, b"d")];
+        let bytes = put(|buf| put_entries(buf, PLACE, GroupId(2), &entries));
+        let mut expected = [&55_u32.to_le_bytes()[..], &2_u32.to_le_bytes(), &[1, 0, 0, 0]].concat();
+        expected.extend([&3_u64.to_le_bytes()[..], &5_u64.to_le_bytes(), &3_u32.to_le_bytes()].concat());
+        expected.extend([3, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1]);
+        expected.extend(b"abcd");
+        assert_eq!(bytes[4..], expected);
+        let record = decode(&bytes, PLACE).expect("it is sound");
+        let Body::Entries(decoded) = record.body else { panic!("not entries") };
+        assert_eq!((record.group, decoded.term, decoded.first, decoded.last()), (GroupId(2), 3, 5, 7));
+        let parts: Vec<_> = decoded.iter().map(|(kind, range)| (kind, &decoded.payloads()[range])).collect();
+        assert_eq!(parts, [(1, &b"abc"[..]), (0, b""), (1, b"d")]);
+    }
+
+    #[test]
+    fn other_records_read_back_at_their_place_and_nowhere_else() {
+        let hard_state = HardState { term: 8, vote: Some(ReplicaId(0)), commit: 4 };
+        let state = GroupState { hard_state, start: (1, 2), last: (3, 4) };
+        let bodies = [
+            Body::HardState(hard_state),
+            Body::HardState(HardState { vote: None, ..hard_state }),
+            Body::Truncation { from: 6 },
+            Body::Compaction { index: 7, term: 2 },
+            Body::GroupState(state),
+            Body::Forgotten,
+        ];
+        for body in bodies {
+            let bytes = put(|buf| put_small(buf, PLACE, GroupId(1), &body));
+            assert_eq!(bytes.len(), small_bytes(&body));
+            assert_eq!(decode(&bytes, PLACE), Ok(Record { group: GroupId(1), len: bytes.len(), body }));
+            for place in [Place { segment: 8, ..PLACE }, Place { offset: 8_232, ..PLACE }] {
+                assert!(decode(&bytes, place).is_err());
+            }
+            for bit in 0..bytes.len() * 8 {
+                let mut flipped = bytes.clone();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                assert!(decode(&flipped, PLACE).is_err(), "bit {bit} of {body:?}");
+            }
+        }
+    }
 }

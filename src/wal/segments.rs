@@ -220,18 +220,19 @@ impl<F: Clone + 'static> Pool<F> {
     fn settle_failure(&mut self, job: &Job, error: &std::io::Error) -> bool {
         self.failures += 1;
         match job {
-            Job::Remove { id } => {
-                self.freed.push_front((*id, false));
-                tracing::warn!(dir = %self.dir.display(), segment = id, %error, "cannot remove a free log segment");
-                return false;
-            }
+            Job::Remove { id } => self.freed.push_front((*id, false)),
             Job::Recycle { from, .. } => self.freed.push_front((*from, true)),
             Job::Create { .. } => {}
         }
-        if self.fault.is_none() {
+        let missing = self.ready.len() < self.ready_target;
+        if !missing {
+            tracing::warn!(dir = %self.dir.display(), %error, "cannot remove a free log segment");
+        } else if self.fault.is_none() {
             tracing::warn!(dir = %self.dir.display(), %error, "cannot prepare a log segment");
         }
-        self.fault = Some(error.to_string());
+        if missing {
+            self.fault = Some(error.to_string());
+        }
         false
     }
 }
