@@ -1,0 +1,227 @@
+//! Every key of the configuration, once: its name, what it may hold, its default and its meaning.
+//!
+//! The file, the flags, `--help`, `--print-config` and every message are made from this table, so they cannot
+//! disagree. Key `node_id` is flag `--node-id`.
+
+use types::limits::{BATCH_BYTES_MAX, CORES_COUNT_MAX, GROUPS_COUNT_MAX, REPLICAS_COUNT_MAX, VALUE_BYTES_MAX};
+
+use meta::id::CLUSTER_NAME_BYTES_MAX;
+
+/// One key.
+#[derive(Debug)]
+pub struct Key {
+    /// Its name in the file.
+    pub name: &'static str,
+    /// What it may hold.
+    pub kind: Kind,
+    /// Its value if nobody sets it.
+    pub default: Fallback,
+    /// What it means, in one sentence without a full stop.
+    pub help: &'static str,
+    /// Where it stands in `--help`.
+    pub section: &'static str,
+}
+
+/// What a key may hold.
+#[derive(Debug)]
+pub enum Kind {
+    /// A whole number from `min` to `max`.
+    Int {
+        /// Least value.
+        min: i64,
+        /// Greatest value.
+        max: i64,
+    },
+    /// `true` or `false`.
+    Bool,
+    /// A non-empty text of at most so many bytes.
+    Text {
+        /// Most bytes.
+        bytes_max: usize,
+    },
+    /// An IP address.
+    Address,
+    /// A path.
+    Path,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+}
+
+/// What stands in for a key that nobody sets.
+#[derive(Debug)]
+pub enum Fallback {
+    /// It must be set.
+    Required,
+    /// It may be left out, with this effect.
+    Optional(&'static str),
+    /// A number.
+    Int(i64),
+    /// A switch.
+    Bool(bool),
+    /// A text.
+    Text(&'static str),
+}
+
+/// Longest path and longest other text, in bytes.
+const TEXT_BYTES_MAX: usize = 4_096;
+/// Longest name of a rack, in bytes.
+const RACK_BYTES_MAX: usize = 64;
+/// Longest that an idle core may spin, in microseconds.
+const SPIN_US_MAX: i64 = 10_000;
+/// Longest interval between heartbeats, in milliseconds.
+const HEARTBEAT_INTERVAL_MS_MAX: i64 = 10_000;
+/// Longest election timeout, in milliseconds.
+const ELECTION_TIMEOUT_MS_MAX: i64 = 100_000;
+/// Greatest drift that leases can allow for: half of the time.
+const CLOCK_DRIFT_PPM_MAX: i64 = 500_000;
+/// Sizes of log segments, in bytes.
+const SEGMENT_BYTES: (i64, i64) = (4 << 20, 1 << 30);
+/// Smallest limit of a batch, in bytes.
+const BATCH_BYTES_MIN: i64 = 4 << 10;
+/// Most clients of one node.
+const CLIENTS_COUNT_MAX: i64 = 1_000_000;
+/// Limits of what waits to be sent to one client, in bytes: no less than two of the longest replies.
+const CLIENT_OUTPUT_BYTES: (i64, i64) = (2 * VALUE_BYTES_MAX as i64, 4 << 30);
+
+const PORT: Kind = Kind::Int { min: 1, max: 65_535 };
+const IDENTITY: &str = "Identity";
+const ADDRESSES: &str = "Addresses";
+const RUNTIME: &str = "Runtime";
+const CLUSTER: &str = "Cluster (the same on every node)";
+const LIMITS: &str = "Limits";
+
+macro_rules! keys {
+    ($($(#[doc = $help:literal])+ $ident:ident: $name:literal, $section:expr, $kind:expr, $default:expr;)*) => {
+        $($(#[doc = $help])+
+        pub static $ident: Key = Key {
+            name: $name, kind: $kind, default: $default, help: concat!($($help),+).trim_ascii(), section: $section,
+        };)*
+    };
+}
+
+use Fallback::{Optional, Required};
+
+keys! {
+    /// Name of the cluster, or its 32 hexadecimal digits; nodes of another cluster are not listened to
+    CLUSTER_ID: "cluster_id", IDENTITY, Kind::Text { bytes_max: CLUSTER_NAME_BYTES_MAX }, Required;
+    /// Number of this node
+    NODE_ID: "node_id", IDENTITY, Kind::Int { min: 1, max: u32::MAX as i64 }, Required;
+    /// Directory of this node's data, on a local disk that can do direct I/O
+    DATA_DIR: "data_dir", IDENTITY, Kind::Path, Required;
+    /// IP address that this node listens on, connects from, and tells clients
+    HOST: "host", ADDRESSES, Kind::Address, Fallback::Text("127.0.0.1");
+    /// Port on which clients may ask for any key
+    GATEWAY_PORT: "gateway_port", ADDRESSES, PORT, Fallback::Int(7_000);
+    /// Port of core 0 for cluster clients; core c listens on this plus c
+    CORE_PORT: "core_port", ADDRESSES, PORT, Optional("gateway_port + 1");
+    /// Port of core 0 for other nodes; core c listens on this plus c
+    PEER_PORT: "peer_port", ADDRESSES, PORT, Optional("gateway_port + 1000");
+    /// Port for metrics, health and the dashboard (HTTP)
+    ADMIN_PORT: "admin_port", ADDRESSES, PORT, Optional("gateway_port + 2000");
+    /// Executor threads of this node
+    CORES: "cores", RUNTIME, Kind::Int { min: 1, max: CORES_COUNT_MAX as i64 }, Fallback::Int(1);
+    /// What this node shares a fate with; replicas of a group are spread over racks first
+    RACK: "rack", ADDRESSES, Kind::Text { bytes_max: RACK_BYTES_MAX }, Optional("a rack of its own");
+    /// Pin core c to the c-th cpu this process may use
+    PIN: "pin", RUNTIME, Kind::Bool, Fallback::Bool(true);
+    /// How long an idle core looks for work before it sleeps, in microseconds
+    SPIN_US: "spin_us", RUNTIME, Kind::Int { min: 0, max: SPIN_US_MAX }, Fallback::Int(50);
+    /// What is logged to stderr; RUST_LOG overrides it with a filter per module
+    LOG_LEVEL: "log_level", RUNTIME, Kind::Choice(&["error", "warn", "info", "debug", "trace"]), Fallback::Text("info");
+    /// Raft groups that share the 16,384 slots
+    GROUPS: "groups", CLUSTER, Kind::Int { min: 1, max: GROUPS_COUNT_MAX as i64 - 1 }, Fallback::Int(8);
+    /// Replicas of each group; fewer if there are fewer nodes
+    REPLICATION_FACTOR: "replication_factor", CLUSTER, Kind::Int { min: 1, max: REPLICAS_COUNT_MAX as i64 },
+        Fallback::Int(3);
+    /// How leaders answer reads: by a lease, which trusts clock_drift_ppm_max, or by asking a majority
+    READ_MODE: "read_mode", CLUSTER, Kind::Choice(&["lease", "read_index"]), Fallback::Text("lease");
+    /// How often a leader is heard of, in milliseconds
+    HEARTBEAT_INTERVAL_MS: "heartbeat_interval_ms", CLUSTER, Kind::Int { min: 1, max: HEARTBEAT_INTERVAL_MS_MAX },
+        Fallback::Int(50);
+    /// How long voters are loyal to a leader they heard, in milliseconds
+    ELECTION_TIMEOUT_MIN_MS: "election_timeout_min_ms", CLUSTER, Kind::Int { min: 10, max: ELECTION_TIMEOUT_MS_MAX },
+        Fallback::Int(500);
+    /// Longest wait before a campaign, in milliseconds
+    ELECTION_TIMEOUT_MAX_MS: "election_timeout_max_ms", CLUSTER, Kind::Int { min: 20, max: ELECTION_TIMEOUT_MS_MAX },
+        Fallback::Int(1_000);
+    /// How much faster one node's clock may run than another's, in millionths; leases are shortened by it
+    CLOCK_DRIFT_PPM_MAX_KEY: "clock_drift_ppm_max", CLUSTER, Kind::Int { min: 0, max: CLOCK_DRIFT_PPM_MAX },
+        Fallback::Int(10_000);
+    /// Size of one segment of the log, in bytes, a multiple of 4096
+    SEGMENT_BYTES_KEY: "segment_bytes", LIMITS, Kind::Int { min: SEGMENT_BYTES.0, max: SEGMENT_BYTES.1 },
+        Fallback::Int(64 << 20);
+    /// A batch of commands is closed at this many bytes
+    BATCH_BYTES_MAX_KEY: "batch_bytes_max", LIMITS, Kind::Int { min: BATCH_BYTES_MIN, max: BATCH_BYTES_MAX as i64 },
+        Fallback::Int(BATCH_BYTES_MAX as i64);
+    /// Most clients of this node at one time
+    MAXCLIENTS: "maxclients", LIMITS, Kind::Int { min: 1, max: CLIENTS_COUNT_MAX }, Fallback::Int(10_000);
+    /// A client that leaves this many bytes of replies unread is closed
+    CLIENT_OUTPUT_BYTES_MAX: "client_output_bytes_max", LIMITS,
+        Kind::Int { min: CLIENT_OUTPUT_BYTES.0, max: CLIENT_OUTPUT_BYTES.1 }, Fallback::Int(64 << 20);
+    /// Number of the node
+    PEER_ID: "id", ADDRESSES, Kind::Int { min: 1, max: u32::MAX as i64 }, Required;
+    /// Its IP address
+    PEER_HOST: "host", ADDRESSES, Kind::Address, Required;
+}
+
+/// The keys at the top of the file, in the order of `--help`.
+pub static KEYS: &[&Key] = &[
+    &CLUSTER_ID,
+    &NODE_ID,
+    &DATA_DIR,
+    &HOST,
+    &GATEWAY_PORT,
+    &CORE_PORT,
+    &PEER_PORT,
+    &ADMIN_PORT,
+    &RACK,
+    &CORES,
+    &PIN,
+    &SPIN_US,
+    &LOG_LEVEL,
+    &GROUPS,
+    &REPLICATION_FACTOR,
+    &READ_MODE,
+    &HEARTBEAT_INTERVAL_MS,
+    &ELECTION_TIMEOUT_MIN_MS,
+    &ELECTION_TIMEOUT_MAX_MS,
+    &CLOCK_DRIFT_PPM_MAX_KEY,
+    &SEGMENT_BYTES_KEY,
+    &BATCH_BYTES_MAX_KEY,
+    &MAXCLIENTS,
+    &CLIENT_OUTPUT_BYTES_MAX,
+];
+
+/// The keys of one `[[peers]]` entry: a node of the cluster.
+pub static PEER_KEYS: &[&Key] =
+    &[&PEER_ID, &PEER_HOST, &GATEWAY_PORT, &CORE_PORT, &PEER_PORT, &ADMIN_PORT, &CORES, &RACK];
+
+/// Name of the array of tables that lists the nodes.
+pub const PEERS: &str = "peers";
+
+impl Key {
+    /// The flag of the key: `--node-id` for `node_id`.
+    pub fn flag(&self) -> String {
+        self.name.replace('_', "-")
+    }
+
+    /// What the key may hold, in words: "a whole number from 1 to 256".
+    pub fn range(&self) -> String {
+        match &self.kind {
+            Kind::Int { min, max } => format!("a whole number from {min} to {max}"),
+            Kind::Bool => "true or false".to_owned(),
+            Kind::Text { bytes_max } => format!("a text of 1 to {bytes_max} bytes"),
+            Kind::Address => "an IP address".to_owned(),
+            Kind::Path => "a path".to_owned(),
+            Kind::Choice(words) => {
+                let words: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
+                words.join(" or ")
+            }
+        }
+    }
+
+    /// The bound on texts of this key.
+    pub(super) fn text_bytes_max(&self) -> usize {
+        if let Kind::Text { bytes_max } = self.kind { bytes_max } else { TEXT_BYTES_MAX }
+    }
+}

@@ -1,0 +1,173 @@
+//! The configuration of a node: a TOML file, flags of the same names that override it, and defaults.
+//!
+//! `[[peers]]` lists **all** nodes of the cluster, this one included, so that the list (and with it the first
+//! cluster map) is the same in every node's file. The node finds its own addresses in its own entry; without
+//! any `[[peers]]` it is a cluster of one, made from the keys at the top of the file.
+//!
+//! Read [`keys`] first: everything else is made from that table.
+
+pub mod flags;
+pub mod keys;
+mod nodes;
+mod print;
+pub mod problem;
+mod table;
+mod value;
+
+use std::path::{Path, PathBuf};
+
+use meta::{Bootstrap, ClusterId, ClusterMap, Node, ReadMode, Settings};
+use types::NodeId;
+
+pub use flags::Flags;
+pub use problem::ConfigError;
+
+use keys::{Fallback, KEYS, Key};
+use problem::{Problem, Source};
+use table::{FileTables, Table};
+use value::Origin;
+
+/// Longest configuration file, in bytes.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+/// Segments of the log are made of whole blocks of this size.
+const BLOCK_BYTES: i64 = 4_096;
+
+/// A configuration that was checked: every value lies in its range, and the first cluster map can be made.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What the first cluster map is made from. It holds this node among the others.
+    pub bootstrap: Bootstrap,
+    /// This node. Invariant: one of `bootstrap.nodes`.
+    pub node_id: NodeId,
+    /// Where this node's data lies.
+    pub data_dir: PathBuf,
+    /// Whether core `c` is pinned to the `c`-th cpu this process may use.
+    pub pin: bool,
+    /// How long an idle core looks for work before it sleeps, in microseconds.
+    pub spin_us: u32,
+    /// What is logged: error, warn, info, debug or trace.
+    pub log_level: String,
+    /// Size of a segment of the log, a multiple of 4,096.
+    pub segment_bytes: u64,
+    /// A batch of commands is closed at this many bytes.
+    pub batch_bytes_max: usize,
+    /// Most clients of this node at one time.
+    pub clients_count_max: usize,
+    /// A client that leaves this many bytes of replies unread is closed.
+    pub client_output_bytes_max: usize,
+    /// The configuration as it stands, as a file with a note behind each value saying where it comes from.
+    pub printed: String,
+}
+
+impl Config {
+    /// Reads the file, if there is one, lets the flags override it, and checks everything. The error tells
+    /// all that is wrong, not only the first.
+    pub fn load(file: Option<&Path>, flags: &Flags) -> Result<Config, ConfigError> {
+        let source = match file.map(read_source).transpose() {
+            Ok(source) => source,
+            Err(problem) => return Err(ConfigError::new(None, vec![problem])),
+        };
+        let mut problems = Vec::new();
+        let tables = match &source {
+            Some(source) => table::read_file(source, &mut problems),
+            None => FileTables::default(),
+        };
+        // Rules between keys make sense only once each key by itself does.
+        let mut config = None;
+        let merged = flags.override_file(tables, &mut problems);
+        if problems.is_empty() {
+            config = Config::from_tables(&merged, &mut problems);
+        }
+        match config {
+            Some(mut config) if problems.is_empty() => {
+                config.printed = print::print(&merged, &config, source.as_ref());
+                Ok(config)
+            }
+            _ => Err(ConfigError::new(source, problems)),
+        }
+    }
+
+    /// This node's entry.
+    pub fn node(&self) -> &Node {
+        let mut nodes = self.bootstrap.nodes.iter();
+        nodes.find(|node| node.id == self.node_id).expect("a checked configuration holds its own node")
+    }
+
+    fn from_tables(tables: &FileTables, problems: &mut Vec<Problem>) -> Option<Config> {
+        let top = &tables.top;
+        for key in KEYS.iter().filter(|key| matches!(key.default, Fallback::Required) && top.get(key).is_none()) {
+            let problem = Problem::new(format!("`{}` is missing", key.name), Origin::Default);
+            let how = format!("set it in the file or with --{}: {}", key.flag(), key.help.to_lowercase());
+            problems.push(problem.help(how));
+        }
+        if !problems.is_empty() {
+            return None;
+        }
+        let node_id = NodeId(number(top, &keys::NODE_ID));
+        let nodes = nodes::nodes(tables, node_id, problems)?;
+        let bootstrap = Bootstrap {
+            cluster_id: ClusterId::from_name(top.text(&keys::CLUSTER_ID)?),
+            nodes,
+            groups_count: number(top, &keys::GROUPS),
+            settings: settings(top),
+        };
+        if let Err(error) = ClusterMap::bootstrap(&bootstrap) {
+            problems.push(rule_problem(top, &error.to_string()));
+        }
+        let segment_bytes: i64 = number(top, &keys::SEGMENT_BYTES_KEY);
+        if segment_bytes % BLOCK_BYTES != 0 {
+            let message = format!("`segment_bytes` must be a multiple of {BLOCK_BYTES}, not {segment_bytes}");
+            problems.push(Problem::new(message, top.origin(&keys::SEGMENT_BYTES_KEY)));
+        }
+        Some(Config {
+            bootstrap,
+            node_id,
+            data_dir: top.text(&keys::DATA_DIR)?.into(),
+            pin: top.bool(&keys::PIN)?,
+            spin_us: number(top, &keys::SPIN_US),
+            log_level: top.text(&keys::LOG_LEVEL)?.to_owned(),
+            segment_bytes: number(top, &keys::SEGMENT_BYTES_KEY),
+            batch_bytes_max: number(top, &keys::BATCH_BYTES_MAX_KEY),
+            clients_count_max: number(top, &keys::MAXCLIENTS),
+            client_output_bytes_max: number(top, &keys::CLIENT_OUTPUT_BYTES_MAX),
+            printed: String::new(),
+        })
+    }
+}
+
+fn settings(top: &Table) -> Settings {
+    let read_index = top.text(&keys::READ_MODE) == Some("read_index");
+    Settings {
+        replication_factor: number(top, &keys::REPLICATION_FACTOR),
+        read_mode: if read_index { ReadMode::ReadIndex } else { ReadMode::Lease },
+        heartbeat_interval_ms: number(top, &keys::HEARTBEAT_INTERVAL_MS),
+        election_timeout_min_ms: number(top, &keys::ELECTION_TIMEOUT_MIN_MS),
+        election_timeout_max_ms: number(top, &keys::ELECTION_TIMEOUT_MAX_MS),
+        clock_drift_ppm_max: number(top, &keys::CLOCK_DRIFT_PPM_MAX_KEY),
+    }
+}
+
+/// The number of a key that has a default or was found to be set.
+fn number<T: TryFrom<i64>>(table: &Table, key: &Key) -> T {
+    let number = table.int(key).and_then(|number| T::try_from(number).ok());
+    number.expect("a key's range fits the type it is read as, and required keys were checked")
+}
+
+/// A broken rule between keys, shown where the first key that it names was set.
+fn rule_problem(top: &Table, message: &str) -> Problem {
+    let named = KEYS.iter().find(|key| message.contains(key.name) && top.get(key).is_some());
+    Problem::new(message, named.map_or(Origin::Default, |key| top.origin(key)))
+}
+
+fn read_source(path: &Path) -> Result<Source, Problem> {
+    let fail = |reason: String| Problem::new(format!("cannot read {}: {reason}", path.display()), Origin::Default);
+    let length = std::fs::metadata(path).map_err(|error| fail(error.to_string()))?.len();
+    if length > FILE_BYTES_MAX {
+        return Err(fail(format!("it is {length} bytes long, and at most {FILE_BYTES_MAX} are possible")));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
+    Ok(Source { name: path.display().to_string(), text })
+}
+
+#[cfg(test)]
+mod tests;

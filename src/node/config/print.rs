@@ -1,0 +1,87 @@
+//! The configuration in force, as a file that could be given again.
+
+use std::fmt::Write;
+
+use meta::Node;
+
+use super::keys::{Fallback, KEYS, Key};
+use super::problem::Source;
+use super::table::FileTables;
+use super::value::{Origin, Value};
+use super::{Config, keys};
+
+/// Every key with its value and, as a comment, where the value comes from.
+pub(super) fn print(tables: &FileTables, config: &Config, source: Option<&Source>) -> String {
+    let mut text = String::new();
+    let listed = !tables.peers.is_empty();
+    for key in KEYS {
+        // With a list of nodes this node's addresses stand there.
+        if listed && keys::PEER_KEYS.iter().any(|peer_key| peer_key.name == key.name) {
+            continue;
+        }
+        let (value, origin) = match (tables.top.get(key), &key.default) {
+            (Some(setting), _) => (Some(setting.value.clone()), setting.origin.clone()),
+            (None, Fallback::Int(number)) => (Some(Value::Int(*number)), Origin::Default),
+            (None, Fallback::Bool(on)) => (Some(Value::Bool(*on)), Origin::Default),
+            (None, Fallback::Text(word)) => (Some(Value::Text((*word).to_owned())), Origin::Default),
+            (None, Fallback::Optional(_) | Fallback::Required) => (derived(key, config.node()), Origin::Default),
+        };
+        if let Some(value) = value {
+            let pair = format!("{} = {}", key.name, value.to_toml());
+            line(&mut text, &pair, &origin_words(&origin, source));
+        }
+    }
+    for node in config.bootstrap.nodes.iter().filter(|_| listed) {
+        text.push_str("\n[[peers]]\n");
+        peer(&mut text, node);
+    }
+    text
+}
+
+fn peer(text: &mut String, node: &Node) {
+    let numbers = [
+        ("gateway_port", node.gateway_port),
+        ("core_port", node.core_port),
+        ("peer_port", node.peer_port),
+        ("admin_port", node.admin_port),
+        ("cores", node.cores),
+    ];
+    line(text, &format!("id = {}", node.id), "");
+    line(text, &format!("host = \"{}\"", node.host), "");
+    for (name, number) in numbers {
+        line(text, &format!("{name} = {number}"), "");
+    }
+    if let Some(rack) = &node.rack {
+        line(text, &format!("rack = {}", Value::Text(rack.clone()).to_toml()), "");
+    }
+}
+
+fn derived(key: &Key, node: &Node) -> Option<Value> {
+    let port = |port: u16| Some(Value::Int(port.into()));
+    match key.name {
+        "core_port" => port(node.core_port),
+        "peer_port" => port(node.peer_port),
+        "admin_port" => port(node.admin_port),
+        _ => None,
+    }
+}
+
+fn origin_words(origin: &Origin, source: Option<&Source>) -> String {
+    match (origin, source) {
+        (Origin::Flag(flag), _) => format!("--{flag}"),
+        (Origin::File(span), Some(source)) => {
+            let line_number = source.text.bytes().take(span.start).filter(|byte| *byte == b'\n').count() + 1;
+            format!("{}:{line_number}", source.name)
+        }
+        _ => "default".to_owned(),
+    }
+}
+
+fn line(text: &mut String, pair: &str, origin: &str) {
+    const PAIR_WIDTH: usize = 40;
+    let result = match origin {
+        "" => writeln!(text, "{pair}"),
+        _ => writeln!(text, "{pair:PAIR_WIDTH$} # {origin}"),
+    };
+    result.expect("writing to a String cannot fail");
+}

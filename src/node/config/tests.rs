@@ -1,0 +1,192 @@
+//! Tests of the configuration: what is accepted, and the exact text of what is refused.
+
+use super::*;
+
+const THREE: &str = r#"cluster_id = "shop"
+node_id = 2
+data_dir = "/data/2"
+groups = 16
+
+[[peers]]
+id = 1
+host = "127.0.0.1"
+
+[[peers]]
+id = 2
+host = "127.0.0.2"
+gateway_port = 7100
+cores = 4
+rack = "b"
+
+[[peers]]
+id = 3
+host = "127.0.0.3"
+"#;
+
+fn load(text: &str, flags: &[(&str, &str)]) -> Result<Config, String> {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("node.toml");
+    std::fs::write(&path, text).expect("a small file");
+    let result = Config::load(Some(&path), &Flags::of(flags));
+    let prefix = format!("{}/", dir.path().display());
+    result.map_err(|error| error.to_string().replace(&prefix, ""))
+}
+
+/// The error of a file that consists of the keys that must be there and `line` as its fourth line.
+fn refusal(line: &str) -> String {
+    load(&format!("cluster_id = \"c\"\nnode_id = 1\ndata_dir = \"/d\"\n{line}\n"), &[]).expect_err("refused")
+}
+
+#[test]
+fn a_cluster_of_one_needs_three_keys() {
+    let flags = [("cluster_id", "c"), ("node_id", "1"), ("data_dir", "/d")];
+    let config = Config::load(None, &Flags::of(&flags)).expect("enough");
+    let node = config.node();
+    assert_eq!((node.gateway_port, node.core_port, node.peer_port, node.admin_port), (7_000, 7_001, 8_000, 9_000));
+    assert_eq!(node.host.to_string(), "127.0.0.1");
+    assert_eq!(config.bootstrap.groups_count, 8);
+    assert_eq!(config.bootstrap.settings, Settings::default());
+    assert!(config.pin);
+    assert_eq!((config.spin_us, config.segment_bytes, config.clients_count_max), (50, 64 << 20, 10_000));
+}
+
+#[test]
+fn peers_list_all_nodes_and_hold_the_addresses() {
+    let config = load(THREE, &[]).expect("sound");
+    assert_eq!(config.bootstrap.nodes.len(), 3);
+    let node = config.node();
+    assert_eq!((node.gateway_port, node.core_port, node.cores), (7_100, 7_101, 4));
+    assert_eq!(node.rack.as_deref(), Some("b"));
+    assert_eq!(config.bootstrap.cluster_id, ClusterId::from_name("shop"));
+}
+
+#[test]
+fn flags_override_the_file() {
+    let config = load(THREE, &[("groups", "32"), ("data_dir", "/elsewhere")]).expect("sound");
+    assert_eq!(config.bootstrap.groups_count, 32);
+    assert_eq!(config.data_dir, Path::new("/elsewhere"));
+    let peers = [("peers", "id=2,host=10.0.0.2"), ("peers", "id=9,host=10.0.0.9,cores=3")];
+    let config = load(THREE, &peers).expect("sound");
+    let ids: Vec<_> = config.bootstrap.nodes.iter().map(|node| (node.id.0, node.cores)).collect();
+    assert_eq!(ids, [(2, 1), (9, 3)]);
+}
+
+#[test]
+fn what_is_printed_can_be_given_again() {
+    let config = load(THREE, &[("spin_us", "7"), ("pin", "false")]).expect("sound");
+    assert!(config.printed.contains("spin_us = 7                              # --spin-us\n"), "{}", config.printed);
+    assert!(config.printed.contains("node.toml:4\n"), "{}", config.printed);
+    let again = load(&config.printed, &[]).expect("what was printed");
+    assert_eq!(again.bootstrap, config.bootstrap);
+    assert_eq!((again.spin_us, again.pin, again.node_id), (7, false, NodeId(2)));
+}
+
+#[test]
+fn an_unknown_key_is_shown_with_the_one_that_was_meant() {
+    assert_eq!(
+        refusal("election_timeout_ms = 500"),
+        "\
+unknown key `election_timeout_ms`
+ --> node.toml:4:1
+  |
+4 | election_timeout_ms = 500
+  | ^^^^^^^^^^^^^^^^^^^
+  = help: did you mean `election_timeout_max_ms`?"
+    );
+    assert!(refusal("zzz = 1").contains("= help: the keys here are cluster_id, node_id, data_dir, host,"));
+}
+
+#[test]
+fn a_value_out_of_range_is_shown_with_its_range() {
+    assert_eq!(
+        refusal("cores = 0"),
+        "\
+`cores` must be a whole number from 1 to 256, not 0
+ --> node.toml:4:9
+  |
+4 | cores = 0
+  |         ^
+  = help: Executor threads of this node"
+    );
+    let first_line = |line: &str| refusal(line).lines().next().unwrap_or_default().to_owned();
+    let port = "`gateway_port` must be a whole number from 1 to 65535, not";
+    assert_eq!(first_line("gateway_port = 70000"), format!("{port} 70000"));
+    assert_eq!(first_line("gateway_port = 99999999999999999999"), format!("{port} 99999999999999999999"));
+    assert_eq!(first_line("gateway_port = \"7000\""), format!("{port} a text"));
+    assert_eq!(first_line("gateway_port = 7000.5"), format!("{port} a float"));
+    assert_eq!(first_line("pin = 1"), "`pin` must be true or false, not a whole number");
+    assert_eq!(first_line("read_mode = \"fast\""), "`read_mode` must be \"lease\" or \"read_index\", not \"fast\"");
+    assert_eq!(first_line("host = \"localhost\""), "`host` must be an IP address, not \"localhost\"");
+    assert_eq!(first_line("host = \"0.0.0.0\""), "`host` must be an IP address, not \"0.0.0.0\"");
+    assert_eq!(first_line("segment_bytes = 67108865"), "`segment_bytes` must be a multiple of 4096, not 67108865");
+    assert_eq!(first_line("peers = 3"), "`peers` must be a list of tables, each headed [[peers]]");
+    assert!(first_line("cores = = 3").starts_with("not valid TOML: "));
+}
+
+#[test]
+fn all_problems_are_reported_at_once() {
+    let text = refusal("cores = 0\ngroups = 99999\npin = 3");
+    assert_eq!(text.matches("\nerror: ").count(), 2, "{text}");
+}
+
+#[test]
+fn flags_are_checked_like_the_file() {
+    let error = load(THREE, &[("cores", "-3")]).expect_err("refused");
+    assert_eq!(
+        error,
+        "`--cores` must be a whole number from 1 to 256, not -3\n = help: Executor threads of this node"
+    );
+    let error = load(THREE, &[("peers", "id=2,hots=x")]).expect_err("refused");
+    assert!(error.starts_with("unknown key `hots`\n = help: did you mean `host`?"), "{error}");
+}
+
+#[test]
+fn missing_keys_are_named() {
+    let error = load("", &[]).expect_err("refused");
+    assert!(error.contains("`cluster_id` is missing\n = help: set it in the file or with --cluster-id"), "{error}");
+    assert!(error.contains("`node_id` is missing") && error.contains("`data_dir` is missing"), "{error}");
+    let error = refusal("[[peers]]\nid = 1");
+    assert!(error.contains("a peer without `host`\n --> node.toml:4:1"), "{error}");
+    let error = load(THREE, &[("node_id", "7")]).expect_err("refused");
+    assert!(error.starts_with("no peer has the id 7, which is this node's `node_id`"), "{error}");
+}
+
+#[test]
+fn rules_between_keys_are_shown_where_a_key_was_set() {
+    assert_eq!(
+        refusal("election_timeout_min_ms = 2000"),
+        "\
+election_timeout_max_ms must be greater than election_timeout_min_ms
+ --> node.toml:4:27
+  |
+4 | election_timeout_min_ms = 2000
+  |                           ^^^^"
+    );
+    assert!(refusal("gateway_port = 64000").starts_with("`admin_port` would be 64000 + 2000, which is no port"));
+    let clash = refusal("core_port = 7000");
+    assert!(clash.starts_with("127.0.0.1:7000 is used twice"), "{clash}");
+    let error = load(&format!("cores = 2\n{THREE}"), &[]).expect_err("refused");
+    assert!(error.starts_with("`cores` is 2 here and 4 in this node's peer entry\n --> node.toml:1:9"), "{error}");
+}
+
+#[test]
+fn an_unreadable_file_is_named() {
+    let error = Config::load(Some(Path::new("/nonexistent/node.toml")), &Flags::default()).expect_err("no file");
+    assert_eq!(error.to_string(), "cannot read /nonexistent/node.toml: No such file or directory (os error 2)");
+}
+
+#[test]
+fn every_default_lies_in_its_range() {
+    for key in KEYS.iter().chain(keys::PEER_KEYS) {
+        match (&key.default, &key.kind) {
+            (Fallback::Int(number), keys::Kind::Int { min, max }) => {
+                assert!((min..=max).contains(&number), "{}", key.name);
+            }
+            (Fallback::Text(word), keys::Kind::Choice(words)) => assert!(words.contains(word), "{}", key.name),
+            (Fallback::Int(_), _) | (_, keys::Kind::Choice(_)) => {
+                panic!("{} has a default of another kind", key.name)
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! `DIR/dev-cluster.toml`: what a development cluster is. Written at its first start, binding ever after, since
+//! its data was laid out by it.
+
+use std::path::Path;
+
+use meta::ClusterId;
+
+use super::{DevArgs, Error};
+use crate::atomic_file;
+
+const FILE_NAME: &str = "dev-cluster.toml";
+const FORMAT: u32 = 1;
+const NODES_DEFAULT: u32 = 3;
+const CORES_DEFAULT: u16 = 1;
+const GROUPS_DEFAULT: u32 = 8;
+
+/// What a development cluster is.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterFile {
+    format: u32,
+    /// Drawn at the first start.
+    pub cluster_id: ClusterId,
+    /// How many nodes.
+    pub nodes: u32,
+    /// Cores of each node.
+    pub cores: u16,
+    /// Groups that share the slots.
+    pub groups: u32,
+}
+
+impl ClusterFile {
+    /// Reads what the directory holds, or makes a new cluster of what `args` say. Arguments that contradict
+    /// the directory are [`Error::Usage`].
+    pub fn open(dir: &Path, args: &DevArgs) -> Result<ClusterFile, Error> {
+        let path = dir.join(FILE_NAME);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return ClusterFile::create(&path, args),
+            Err(error) => return Err(Error::os(format!("reading {}", path.display()))(error)),
+        };
+        let damaged = |reason: String| Error::ClusterFile { path: path.clone(), reason };
+        let kept: ClusterFile = toml::from_str(&text).map_err(|error| damaged(error.message().to_owned()))?;
+        kept.check_format().map_err(damaged)?;
+        for (flag, asked, found) in [
+            ("nodes", args.nodes, kept.nodes),
+            ("cores", args.cores.map(u32::from), u32::from(kept.cores)),
+            ("groups", args.groups, kept.groups),
+        ] {
+            if let Some(asked) = asked.filter(|asked| *asked != found) {
+                return Err(Error::Usage(format!(
+                    "{} holds a cluster with --{flag} {found}, which cannot become {asked}; leave --{flag} out to start it \
+                     again, or choose another --data-dir for a new cluster",
+                    dir.display()
+                )));
+            }
+        }
+        Ok(kept)
+    }
+
+    fn create(path: &Path, args: &DevArgs) -> Result<ClusterFile, Error> {
+        let mut id = [0; 16];
+        getrandom::fill(&mut id).map_err(|error| Error::os("drawing a cluster id")(error.into()))?;
+        let file = ClusterFile {
+            format: FORMAT,
+            cluster_id: ClusterId(u128::from_le_bytes(id)),
+            nodes: args.nodes.unwrap_or(NODES_DEFAULT),
+            cores: args.cores.unwrap_or(CORES_DEFAULT),
+            groups: args.groups.unwrap_or(GROUPS_DEFAULT),
+        };
+        let text = toml::to_string(&file).expect("plain numbers and texts are TOML");
+        atomic_file::write(path, text.as_bytes()).map_err(Error::os(format!("writing {}", path.display())))?;
+        Ok(file)
+    }
+
+    fn check_format(&self) -> Result<(), String> {
+        use super::plan::{CORES_COUNT_MAX, NODES_COUNT_MAX};
+        if self.format != FORMAT {
+            return Err(format!("its format is {}, and this version reads format {FORMAT}", self.format));
+        }
+        if !(1..=NODES_COUNT_MAX).contains(&self.nodes) || !(1..=CORES_COUNT_MAX).contains(&self.cores) {
+            return Err(format!("{} nodes with {} cores are not possible", self.nodes, self.cores));
+        }
+        Ok(())
+    }
+}

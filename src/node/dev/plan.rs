@@ -1,0 +1,160 @@
+//! Who listens where, and what lies where: a pure function of the cluster, the directory and the first port.
+
+use std::fmt::Write;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use meta::ClusterId;
+
+use super::Error;
+use super::cluster_file::ClusterFile;
+use crate::atomic_file;
+use crate::config::{Config, Flags};
+
+/// Most nodes of a development cluster.
+pub const NODES_COUNT_MAX: u32 = 64;
+/// Most cores of a node: their ports are PORT+1 to PORT+8.
+pub const CORES_COUNT_MAX: u16 = 8;
+/// Highest first port.
+pub const PORT_MAX: u16 = u16::MAX - ADMIN_DISTANCE;
+
+const CORE_DISTANCE: u16 = 1;
+const PEER_DISTANCE: u16 = 1_000;
+const ADMIN_DISTANCE: u16 = 2_000;
+
+const _: () = {
+    assert!(CORE_DISTANCE + CORES_COUNT_MAX <= PEER_DISTANCE);
+    assert!(PEER_DISTANCE + CORES_COUNT_MAX <= ADMIN_DISTANCE);
+    assert!(NODES_COUNT_MAX < 255);
+};
+
+/// A development cluster.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Its directory.
+    pub dir: PathBuf,
+    /// Its identity.
+    pub cluster_id: ClusterId,
+    /// How many groups share the slots.
+    pub groups: u32,
+    /// Its nodes, by id.
+    pub nodes: Vec<NodePlan>,
+}
+
+/// A node of a development cluster.
+#[derive(Clone, Debug)]
+pub struct NodePlan {
+    /// Its id, from 1.
+    pub id: u32,
+    /// Its address: 127.0.0.id.
+    pub host: IpAddr,
+    /// Port for any client and any key.
+    pub gateway: u16,
+    /// Port of each core for cluster clients.
+    pub cores: Vec<u16>,
+    /// Port of core 0 for other nodes; core `c` has this plus `c`.
+    pub peer: u16,
+    /// Port for metrics.
+    pub admin: u16,
+    /// Its data.
+    pub data_dir: PathBuf,
+    /// Its configuration.
+    pub config_file: PathBuf,
+    /// Where its stdout and stderr go.
+    pub log_file: PathBuf,
+}
+
+impl Plan {
+    /// The plan of a cluster whose first port is `port`, at most [`PORT_MAX`].
+    pub fn new(dir: &Path, cluster: &ClusterFile, port: u16) -> Plan {
+        assert!(port <= PORT_MAX && cluster.nodes <= NODES_COUNT_MAX && cluster.cores <= CORES_COUNT_MAX);
+        let node = |id: u32| NodePlan {
+            id,
+            host: IpAddr::V4(Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 0, 0, 0)) + id)),
+            gateway: port,
+            cores: (0..cluster.cores).map(|core| port + CORE_DISTANCE + core).collect(),
+            peer: port + PEER_DISTANCE,
+            admin: port + ADMIN_DISTANCE,
+            data_dir: dir.join(format!("node-{id}")),
+            config_file: dir.join(format!("node-{id}.toml")),
+            log_file: dir.join(format!("node-{id}.log")),
+        };
+        let nodes = (1..=cluster.nodes).map(node).collect();
+        Plan { dir: dir.to_owned(), cluster_id: cluster.cluster_id, groups: cluster.groups, nodes }
+    }
+
+    /// Writes the configuration of every node. `settings` are `key=value` pairs put over the defaults; one that
+    /// does not fit is [`Error::Usage`].
+    pub fn write_configs(&self, settings: &[String], clients_count_max: u64) -> Result<(), Error> {
+        for node in &self.nodes {
+            let text = self.config_text(node, settings, clients_count_max)?;
+            let path = &node.config_file;
+            atomic_file::write(path, text.as_bytes()).map_err(Error::os(format!("writing {}", path.display())))?;
+            // Found here rather than by every node in its own log.
+            if let Err(error) = Config::load(Some(path), &Flags::default()) {
+                return Err(Error::Usage(error.to_string()));
+            }
+        }
+        Ok(())
+    }
+
+    fn config_text(&self, node: &NodePlan, settings: &[String], clients_count_max: u64) -> Result<String, Error> {
+        let path = node.data_dir.to_str();
+        let path = path.ok_or_else(|| Error::Usage("the path of --data-dir must be UTF-8".to_owned()))?;
+        let mut pairs = vec![
+            ("cluster_id", toml::Value::from(self.cluster_id.to_string())),
+            ("node_id", toml::Value::from(node.id)),
+            ("data_dir", toml::Value::from(path)),
+            ("groups", toml::Value::from(self.groups)),
+            ("maxclients", toml::Value::from(clients_count_max as i64)),
+            // Nodes share this machine with each other and with whatever else the developer runs.
+            ("pin", toml::Value::from(false)),
+            ("spin_us", toml::Value::from(0)),
+        ];
+        let fixed = pairs.len() - 3;
+        for setting in settings {
+            let usage = |reason: &str| Error::Usage(format!("`--set {setting}`: {reason}"));
+            let (key, value) = setting.split_once('=').ok_or_else(|| usage("it must be KEY=VALUE"))?;
+            let (key, value) = (key.trim(), value.trim());
+            if pairs[..fixed].iter().any(|(name, _)| *name == key) {
+                return Err(usage("this is decided by the other flags"));
+            }
+            let value = value.parse().unwrap_or_else(|_| toml::Value::from(value));
+            pairs.retain(|(name, _)| *name != key);
+            pairs.push((key, value));
+        }
+        let mut text = String::from("# Written by `coracle dev` at each start.\n");
+        for (key, value) in pairs {
+            writeln!(text, "{key} = {value}").expect("writing to a String cannot fail");
+        }
+        for node in &self.nodes {
+            write!(
+                text,
+                "\n[[peers]]\nid = {}\nhost = \"{}\"\ngateway_port = {}\ncore_port = {}\npeer_port = {}\nadmin_port = {}\ncores = {}\n",
+                node.id,
+                node.host,
+                node.gateway,
+                node.gateway + CORE_DISTANCE,
+                node.peer,
+                node.admin,
+                node.cores.len()
+            )
+            .expect("writing to a String cannot fail");
+        }
+        Ok(text)
+    }
+}
+
+impl NodePlan {
+    /// Where any client may ask for any key.
+    pub fn gateway_addr(&self) -> SocketAddr {
+        SocketAddr::new(self.host, self.gateway)
+    }
+
+    /// Every port it listens on, with what it is for.
+    pub fn ports(&self) -> impl Iterator<Item = (u16, &'static str)> + '_ {
+        let peers = (self.peer..).take(self.cores.len()).map(|port| (port, "peers"));
+        let cores = self.cores.iter().map(|port| (*port, "a core"));
+        [(self.gateway, "the gateway"), (self.admin, "admin")].into_iter().chain(cores).chain(peers)
+    }
+}

@@ -1,0 +1,148 @@
+//! One node: `coracle server`.
+//!
+//! In order: the host is checked, the data directory is made, locked and found to be this node's, the first
+//! cluster map is planned, and then the cores start. The main thread only waits: for a request to stop, or for a core to
+//! end.
+
+use std::io;
+use std::path::PathBuf;
+
+use meta::ClusterMap;
+use types::CoreId;
+
+use crate::config::Config;
+use crate::identity::{Identity, IdentityError};
+use crate::logging;
+use crate::signals::StopRequests;
+
+/// Why a node cannot start, or has ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The runtime cannot start on this host, or a core has failed.
+    #[error(transparent)]
+    Runtime(#[from] rt::Error),
+    /// The data directory is not this node's.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The cluster map cannot be made.
+    #[error(transparent)]
+    Map(#[from] meta::Error),
+    /// Pinning needs one cpu per core.
+    #[error(
+        "{cores} cores are to be pinned and this process may use {cpus} cpus only; \
+         set `cores` to {cpus} or less, or `pin = false`"
+    )]
+    TooFewCpus {
+        /// Cores configured.
+        cores: usize,
+        /// Cpus this process may use.
+        cpus: usize,
+    },
+    /// The parent is gone already, or is another process.
+    #[error("process {expected} is not the parent of this process, {found} is; it has probably ended")]
+    ParentGone {
+        /// The id given with --stop-with-parent.
+        expected: u32,
+        /// The parent.
+        found: i32,
+    },
+    /// The operating system refused.
+    #[error("{what}: {source}")]
+    Os {
+        /// What was being done.
+        what: String,
+        /// What it answered.
+        source: io::Error,
+    },
+}
+
+/// What stands before the cores start.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Holds the data directory until dropped.
+    pub lock: rt::DirLock,
+    /// Whose data the directory holds.
+    pub identity: Identity,
+    /// The first cluster map.
+    pub map: ClusterMap,
+    /// The cpu of each core, if cores are pinned.
+    pub cpus: Vec<Option<usize>>,
+}
+
+/// Asks the kernel to kill this process when its parent ends, whose id must be `parent`.
+pub fn stop_with_parent(parent: u32) -> Result<(), Error> {
+    let failed = |source: rustix::io::Errno| Error::Os {
+        what: "tying this process to its parent".into(),
+        source: source.into(),
+    };
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)).map_err(failed)?;
+    // The parent may have ended before the call above; then somebody else is the parent by now.
+    let found = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
+    if u32::try_from(found) == Ok(parent) { Ok(()) } else { Err(Error::ParentGone { expected: parent, found }) }
+}
+
+/// Runs the node until it is asked to stop or a core ends.
+pub fn run(config: &Config) -> Result<(), Error> {
+    logging::start(&config.log_level);
+    let listening = StopRequests::listen();
+    let stop = listening.map_err(|source| Error::Os { what: "listening for signals".into(), source })?;
+    let prepared = prepare(config)?;
+    let node = config.node();
+    tracing::info!(
+        node = config.node_id.0,
+        cluster = %prepared.identity.cluster_id,
+        incarnation = format_args!("{:016x}", prepared.identity.incarnation),
+        data_dir = %config.data_dir.display(),
+        cores = node.cores,
+        groups = prepared.map.groups.len(),
+        gateway = %node.gateway_addr(),
+        "starting"
+    );
+    let runtime = rt::Config {
+        cores: prepared.cpus.iter().map(|cpu| rt::CoreConfig { cpu: *cpu }).collect(),
+        spin: std::time::Duration::from_micros(config.spin_us.into()),
+        ..rt::Config::default()
+    };
+    let requested = stop.clone();
+    let running = rt::start::<(), _, _>(runtime, move |_core: CoreId, _host| {
+        let requested = requested.clone();
+        async move { while !requested.wait(0, std::time::Duration::from_secs(1)) {} }
+    })?;
+    running.join()?;
+    Ok(())
+}
+
+/// Checks the host, takes hold of the data directory, and plans the first cluster map.
+pub fn prepare(config: &Config) -> Result<Prepared, Error> {
+    let node = config.node();
+    rt::raise_files_limit()?;
+    let peers_count: usize = config.bootstrap.nodes.iter().map(|node| usize::from(node.cores)).sum();
+    // Every core of this node may have a connection with every core of every other node, either way.
+    let peer_conns_count = 2 * peers_count * usize::from(node.cores);
+    rt::check_host(node.cores.into(), config.clients_count_max + peer_conns_count)?;
+    let cpus = cpus(config)?;
+    let made = std::fs::create_dir_all(&config.data_dir);
+    made.map_err(|source| Error::Os { what: format!("making {}", shown(&config.data_dir)), source })?;
+    let lock = rt::DirLock::acquire(&config.data_dir)?;
+    rt::check_direct_io(&config.data_dir)?;
+    let map = ClusterMap::bootstrap(&config.bootstrap)?;
+    let identity = Identity::open(&config.data_dir, config.bootstrap.cluster_id, config.node_id)?;
+    Ok(Prepared { lock, identity, map, cpus })
+}
+
+/// The cpu of each core: the c-th that this process may use, if cores are pinned.
+fn cpus(config: &Config) -> Result<Vec<Option<usize>>, Error> {
+    let cores = usize::from(config.node().cores);
+    if !config.pin {
+        return Ok(vec![None; cores]);
+    }
+    let usable = core_affinity::get_core_ids().unwrap_or_default();
+    if usable.len() < cores {
+        return Err(Error::TooFewCpus { cores, cpus: usable.len() });
+    }
+    Ok(usable.into_iter().take(cores).map(|cpu| Some(cpu.id)).collect())
+}
+
+fn shown(path: &std::path::Path) -> String {
+    PathBuf::from(path).display().to_string()
+}
