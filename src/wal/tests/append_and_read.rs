@@ -220,7 +220,8 @@ fn a_group_that_lags_pins_its_segment_and_is_named() {
 #[test]
 fn a_segment_is_not_used_again_while_it_is_read() {
     let host = Host::new();
-    let (mut wal, _) = open_sound(&host);
+    // Free segments are kept, so that the first one would be the first to be used again.
+    let (mut wal, _) = open_with(&host, wal::Config { recycled_segments_max: 100, ..config() });
     for index in 1..=100 {
         wal.append_entries(G, &entries(1, index..=index, 1_000)).unwrap();
         sync(&host, &mut wal);
@@ -237,4 +238,26 @@ fn a_segment_is_not_used_again_while_it_is_read() {
     sync(&host, &mut wal);
     wal.poll().unwrap();
     assert_eq!(wal.stats().segments_used, 1);
+}
+
+#[test]
+fn entries_truncated_and_compacted_before_the_oldest_segment_are_not_missed() {
+    let host = Host::new();
+    let (mut wal, _) = open_sound(&host);
+    let mut index = 0;
+    while wal.stats().rolls == 0 {
+        index += 1;
+        wal.append_entries(G, &entries(4, index..=index, 1_000)).unwrap();
+        sync(&host, &mut wal);
+    }
+    // The second segment says that there were `index - 1` entries before it; then they go, from both sides.
+    wal.truncate(G, index - 3).unwrap();
+    wal.compact(G, index - 4).unwrap();
+    sync(&host, &mut wal);
+    wal.poll().unwrap();
+    assert_eq!(wal.stats().segments_used, 1);
+    host.delete(1);
+    let (mut wal, recovered) = open_sound(&host.crash(|_| false));
+    assert_eq!((recovered.groups[&G].start_index, recovered.groups[&G].last_index), (index - 4, index - 4));
+    wal.append_entries(G, &entries(4, index - 3..=index, 1_000)).unwrap();
 }
