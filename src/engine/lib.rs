@@ -1,3 +1,51 @@
-//! The core: turn loop, groups, apply, reads, routing.
+//! The core: everything one thread of a node owns, and the turn that moves it.
+//!
+//! A [`Core`] has the replicas of some Raft groups, one log for all of them, the connections of its clients
+//! and its links to the other cores of the cluster. It is driven by a host (the traits of `io`): each turn takes
+//! in what has arrived, decides, and begins every write and send that follows, without ever waiting.
+//!
+//! Invariants:
+//! - A reply to a write leaves only after the write was committed and applied here.
+//! - A read is answered only by a leader whose lease holds at a time behind the read's arrival, or whose
+//!   leadership a majority has confirmed since, or at its place in a batch proposed after it.
+//! - Replies leave in the order of the requests of their connection.
+//! - Every queue is bounded by [`limits`]; a full one holds its clients back.
+//! - A command is never carried out twice: one whose fate is not known is answered so and not sent again.
+//!
+//! Deliberately absent: threads, locks, sockets and files (the host has them), expiry, snapshots.
+//!
+//! Reading order: [`Core`] (`core`: the turn), `start`, `events` (bytes of clients), `execute` (where a command
+//! goes), `writes`, `reads`, `forwarding` and `forwards`, `peers` and `links`, `leadership`, `local`,
+//! `topology` and `info` (what is answered without a group), [`keyspace`].
 
+mod client;
+mod config;
+mod core;
+mod error;
+mod events;
+mod execute;
+mod forwarding;
+mod forwards;
+mod group;
+mod held;
+mod info;
 pub mod keyspace;
+mod leadership;
+pub mod limits;
+mod links;
+mod local;
+mod origin;
+mod outlets;
+mod peers;
+mod reads;
+mod reply_queue;
+mod routes;
+mod start;
+mod stats;
+mod topology;
+mod whole;
+mod writes;
+
+pub use config::Config;
+pub use core::{Core, CoreHost, MeshMessage};
+pub use error::Error;

@@ -108,8 +108,15 @@ pub trait Net {
     type RecvBuf: Deref<Target = [u8]>;
 
     /// Listens on an address and accepts from now on. `conns_count_max` bounds the connections that came in
-    /// through this listener and are open; beyond it a new one is accepted, sent `refusal`, and closed.
-    fn listen(&self, addr: SocketAddr, conns_count_max: usize, refusal: &'static [u8]) -> io::Result<ListenerId>;
+    /// through this listener and are open; beyond it a new one is accepted, sent `refusal`, and closed. Several
+    /// cores may listen on one address if all of them say `is_shared`; the kernel spreads connections.
+    fn listen(
+        &self,
+        addr: SocketAddr,
+        is_shared: bool,
+        conns_count_max: usize,
+        refusal: &'static [u8],
+    ) -> io::Result<ListenerId>;
 
     /// Stops accepting; connections stay.
     fn unlisten(&self, listener: ListenerId);

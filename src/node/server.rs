@@ -7,6 +7,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use engine::MeshMessage;
 use meta::ClusterMap;
 use types::CoreId;
 
@@ -21,6 +22,9 @@ pub enum Error {
     /// The runtime cannot start on this host, or a core has failed.
     #[error(transparent)]
     Runtime(#[from] rt::Error),
+    /// A core has failed.
+    #[error(transparent)]
+    Engine(#[from] engine::Error),
     /// The data directory is not this node's.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -103,13 +107,76 @@ pub fn run(config: &Config) -> Result<(), Error> {
         spin: std::time::Duration::from_micros(config.spin_us.into()),
         ..rt::Config::default()
     };
-    let requested = stop.clone();
-    let running = rt::start::<(), _, _>(runtime, move |_core: CoreId, _host| {
-        let requested = requested.clone();
-        async move { while !requested.wait(0, std::time::Duration::from_secs(1)) {} }
+    let configs = engine_configs(config, &prepared);
+    let running = rt::start(runtime, move |core: CoreId, host| {
+        let config = configs[usize::from(core.0)].clone();
+        async move {
+            let mut core = engine::Core::start(host, config).await?;
+            core.listen()?;
+            core.run().await
+        }
     })?;
-    running.join()?;
+    supervise(running, stop)
+}
+
+/// Passes requests to stop on to the cores, and waits until all of them have ended. The first failure of a core ends
+/// the node: what the others have not said yet is said by nobody.
+fn supervise(
+    mut running: rt::Running<MeshMessage, Result<(), engine::Error>>,
+    stop: StopRequests,
+) -> Result<(), Error> {
+    let remote = running.remote();
+    let cores_count = running.cores_count();
+    let pass_on = move || {
+        let mut seen = 0;
+        loop {
+            if !stop.wait(seen, std::time::Duration::from_secs(3_600)) {
+                continue;
+            }
+            seen = stop.count();
+            for core in 0..cores_count {
+                // A core that is gone needs no telling.
+                let _ = remote.send(CoreId(core as u16), MeshMessage::Stop);
+            }
+        }
+    };
+    let spawned = std::thread::Builder::new().name("stop".to_owned()).spawn(pass_on);
+    spawned.map_err(|source| Error::Os { what: "starting a thread".into(), source })?;
+    while let Some((core, end)) = running.next_end() {
+        end?.inspect_err(|error| tracing::error!(core = core.0, %error, "a core has failed; the node stops"))?;
+    }
     Ok(())
+}
+
+/// What each core is told.
+fn engine_configs(config: &Config, prepared: &Prepared) -> Vec<engine::Config> {
+    let node = config.node();
+    let shown_settings = vec![
+        // Load generators ask for these two: nothing is ever saved aside, and every write is in a log.
+        ("save".to_owned(), String::new()),
+        ("appendonly".to_owned(), "yes".to_owned()),
+        ("appendfsync".to_owned(), "always".to_owned()),
+        ("maxclients".to_owned(), config.clients_count_max.to_string()),
+        ("maxmemory".to_owned(), "0".to_owned()),
+        ("maxmemory-policy".to_owned(), "noeviction".to_owned()),
+        ("databases".to_owned(), "1".to_owned()),
+        ("cluster-enabled".to_owned(), "yes".to_owned()),
+        ("timeout".to_owned(), "0".to_owned()),
+        ("proto-max-bulk-len".to_owned(), types::limits::VALUE_BYTES_MAX.to_string()),
+        ("dir".to_owned(), config.data_dir.display().to_string()),
+        ("port".to_owned(), node.gateway_port.to_string()),
+        ("bind".to_owned(), node.host.to_string()),
+    ];
+    node.places()
+        .map(|place| engine::Config {
+            segment_bytes: config.segment_bytes,
+            batch_bytes_max: config.batch_bytes_max,
+            clients_count_max: config.clients_count_max,
+            client_output_bytes_max: config.client_output_bytes_max,
+            shown_settings: shown_settings.clone(),
+            ..engine::Config::new(place, prepared.map.clone(), prepared.identity.incarnation, config.data_dir.clone())
+        })
+        .collect()
 }
 
 /// Checks the host, takes hold of the data directory, and plans the first cluster map.

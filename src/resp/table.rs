@@ -7,8 +7,11 @@ mod keys;
 mod server;
 mod strings;
 
+use std::sync::OnceLock;
+
 use crate::args::Args;
 use crate::command::Command;
+use crate::command_id::CommandId;
 use crate::errors::Refusal;
 
 /// Longest name of a command.
@@ -109,6 +112,22 @@ pub fn lookup_full(name: &[u8]) -> Option<&'static Command> {
         Some(subcommand) => command.subcommand(subcommand),
         None => Some(command),
     }
+}
+
+/// The command or subcommand with this number.
+pub fn by_id(id: CommandId) -> &'static Command {
+    static BY_ID: OnceLock<Vec<Option<&'static Command>>> = OnceLock::new();
+    let table = BY_ID.get_or_init(|| {
+        let mut table = Vec::new();
+        for command in commands().iter().chain(commands().iter().flat_map(|command| command.subcommands)) {
+            let idx = usize::from(command.id.as_u16());
+            table.resize(table.len().max(idx + 1), None);
+            table[idx] = Some(command);
+        }
+        table
+    });
+    let found = table.get(usize::from(id.as_u16())).copied().flatten();
+    found.expect("every number stands in the table: a test checks it")
 }
 
 /// The command or subcommand that `args` call, the number of arguments checked.

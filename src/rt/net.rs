@@ -41,10 +41,11 @@ impl Reactor {
     pub(crate) fn listen(
         &mut self,
         addr: SocketAddr,
+        is_shared: bool,
         conns_count_max: usize,
         refusal: &'static [u8],
     ) -> io::Result<ListenerId> {
-        let fd = sys::listener(addr, self.listen_backlog_max)?;
+        let fd = sys::listener(addr, is_shared, self.listen_backlog_max)?;
         self.listeners.push(Listener {
             fd,
             conns_count: 0,

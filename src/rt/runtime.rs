@@ -123,8 +123,14 @@ impl<M: Send + 'static> Mesh for Runtime<M> {
 impl<M> Net for Runtime<M> {
     type RecvBuf = RecvBuf;
 
-    fn listen(&self, addr: SocketAddr, conns_count_max: usize, refusal: &'static [u8]) -> io::Result<ListenerId> {
-        self.core.reactor.borrow_mut().listen(addr, conns_count_max, refusal)
+    fn listen(
+        &self,
+        addr: SocketAddr,
+        is_shared: bool,
+        conns_count_max: usize,
+        refusal: &'static [u8],
+    ) -> io::Result<ListenerId> {
+        self.core.reactor.borrow_mut().listen(addr, is_shared, conns_count_max, refusal)
     }
 
     fn unlisten(&self, listener: ListenerId) {

@@ -98,6 +98,11 @@ impl<M, R> Running<M, R> {
         Ok(results.into_iter().flatten().collect())
     }
 
+    /// How many cores were started.
+    pub fn cores_count(&self) -> usize {
+        self.threads.len()
+    }
+
     /// A handle to reach the cores from any thread.
     pub fn remote(&self) -> Remote<M> {
         self.remote.clone()

@@ -88,11 +88,13 @@ pub(crate) fn stream_socket(ip: IpAddr) -> io::Result<RawFd> {
     }
 }
 
-/// A listening socket. Connections it accepts inherit TCP_NODELAY from it.
-pub(crate) fn listener(addr: SocketAddr, backlog: u32) -> io::Result<RawFd> {
+/// A listening socket. Connections it accepts inherit TCP_NODELAY from it. With `is_shared`, others that say so too
+/// may listen on the same address.
+pub(crate) fn listener(addr: SocketAddr, is_shared: bool, backlog: u32) -> io::Result<RawFd> {
     let fd = stream_socket(addr.ip())?;
     let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
     let result = set_option(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR)
+        .and_then(|()| if is_shared { set_option(fd, libc::SOL_SOCKET, libc::SO_REUSEPORT) } else { Ok(()) })
         .and_then(|()| if addr.is_ipv6() { set_option(fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY) } else { Ok(()) })
         .and_then(|()| bind(fd, addr))
         // SAFETY: the call takes no pointers.

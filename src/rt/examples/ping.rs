@@ -53,7 +53,7 @@ impl Client {
 }
 
 async fn serve(runtime: Runtime<()>, addr: SocketAddr) -> std::io::Result<()> {
-    runtime.listen(addr, 10_000, b"-ERR max number of clients reached\r\n")?;
+    runtime.listen(addr, false, 10_000, b"-ERR max number of clients reached\r\n")?;
     let mut clients: HashMap<ConnId, Client> = HashMap::new();
     let mut touched = Vec::new();
     loop {

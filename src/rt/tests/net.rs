@@ -382,7 +382,7 @@ fn a_failed_connection_ends_with_the_reason() {
 #[test]
 fn a_full_listener_refuses_and_serves_again_later() {
     one_core("a_full_listener", small(), |runtime| async move {
-        let listener = runtime.listen(ANY_PORT, 2, b"-ERR max number of clients reached\r\n").expect("a listener");
+        let listener = runtime.listen(ANY_PORT, false, 2, b"-ERR max number of clients reached\r\n").expect("a listener");
         let addr = runtime.local_addr(listener).expect("its address");
         let clients: Vec<TcpStream> = (0..2).map(|_| TcpStream::connect(addr).expect("a connection")).collect();
         let conns = [accepted(&runtime).await, accepted(&runtime).await];
@@ -404,7 +404,7 @@ fn a_full_listener_refuses_and_serves_again_later() {
 fn a_port_in_use_is_an_error_and_unlisten_frees_it() {
     one_core("a_port_in_use", small(), |runtime| async move {
         let (listener, addr) = listen(&runtime);
-        let error = runtime.listen(addr, 1, b"").expect_err("in use");
+        let error = runtime.listen(addr, false, 1, b"").expect_err("in use");
         assert_eq!(error.kind(), ErrorKind::AddrInUse);
         let mut client = TcpStream::connect(addr).expect("a connection");
         let conn = accepted(&runtime).await;
@@ -415,7 +415,7 @@ fn a_port_in_use_is_an_error_and_unlisten_frees_it() {
         // The connection stays.
         client.write_all(b"x").expect("written");
         assert!(matches!(next(&runtime).await, Event::Received { .. }));
-        let again = runtime.listen(addr, 1, b"").expect("free again");
+        let again = runtime.listen(addr, false, 1, b"").expect("free again");
         assert_ne!(again, listener);
         runtime.close(conn);
         assert!(closed(&runtime, conn).await.is_none());

@@ -61,7 +61,7 @@ where
 
 /// A listener on a free port.
 pub(crate) fn listen(runtime: &Runtime<u64>) -> (ListenerId, SocketAddr) {
-    let listener = runtime.listen(ANY_PORT, usize::MAX, b"").expect("a listener");
+    let listener = runtime.listen(ANY_PORT, false, usize::MAX, b"").expect("a listener");
     (listener, runtime.local_addr(listener).expect("its address"))
 }
 

@@ -1,0 +1,81 @@
+//! What a core is told when it starts.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use meta::ClusterMap;
+use types::Place;
+
+/// Configuration of one core. The same for all cores of a node but for [`Config::place`].
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// This core.
+    pub place: Place,
+    /// The cluster, validated.
+    pub map: ClusterMap,
+    /// Drawn when the data directory was made; peers remember it.
+    pub incarnation: u64,
+    /// The node's data directory.
+    pub data_dir: PathBuf,
+    /// Length of a log segment in bytes.
+    pub segment_bytes: u64,
+    /// A block is closed once it is this long, in bytes.
+    pub block_bytes_max: usize,
+    /// A batch is closed, and proposed at once, when it is this long, in bytes.
+    pub batch_bytes_max: usize,
+    /// Replies held for one client, in bytes: beyond it the client is not read until it takes them.
+    pub client_output_bytes_max: usize,
+    /// Appends on their way to one follower: their bytes, per group.
+    pub inflight_bytes_max: usize,
+    /// What a group has proposed and not committed, in bytes.
+    pub uncommitted_bytes_max: usize,
+    /// Entries a group keeps in memory for slow followers, in bytes.
+    pub cache_bytes_max: usize,
+    /// Most clients of this core.
+    pub clients_count_max: usize,
+    /// A client that does not take its replies for this long is closed.
+    pub client_stall_timeout: Duration,
+    /// How long a command may wait for its group to get a leader, or for the answer of another core.
+    pub leader_wait: Duration,
+    /// How long a stop may take to hand leaderships over and drain.
+    pub stop_timeout: Duration,
+    /// Version of the software, for INFO.
+    pub version: &'static str,
+    /// Settings shown by CONFIG GET, as (name, value).
+    pub shown_settings: Vec<(String, String)>,
+}
+
+impl Config {
+    /// The defaults for a core of this cluster.
+    pub fn new(place: Place, map: ClusterMap, incarnation: u64, data_dir: PathBuf) -> Config {
+        Config {
+            place,
+            map,
+            incarnation,
+            data_dir,
+            segment_bytes: 64 << 20,
+            block_bytes_max: 1 << 20,
+            batch_bytes_max: types::limits::BATCH_BYTES_MAX,
+            client_output_bytes_max: 1 << 20,
+            inflight_bytes_max: 4 << 20,
+            uncommitted_bytes_max: 16 << 20,
+            cache_bytes_max: 8 << 20,
+            clients_count_max: 10_000,
+            client_stall_timeout: Duration::from_secs(30),
+            leader_wait: Duration::from_secs(5),
+            stop_timeout: Duration::from_secs(3),
+            version: env!("CARGO_PKG_VERSION"),
+            shown_settings: Vec::new(),
+        }
+    }
+
+    /// Where this core's log lies.
+    pub fn wal_dir(&self) -> PathBuf {
+        self.data_dir.join("wal").join(format!("core-{:02}", self.place.core.0))
+    }
+
+    /// How often the core ticks: twice per heartbeat, so that none is late by more than half an interval.
+    pub(crate) fn tick_interval(&self) -> Duration {
+        Duration::from_millis(u64::from(self.map.settings.heartbeat_interval_ms)) / 2
+    }
+}

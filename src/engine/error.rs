@@ -1,0 +1,60 @@
+//! Why a core stops.
+
+use thiserror::Error;
+use types::{GroupId, Index, Place};
+
+/// What ends a core. All of these concern the whole node; none is caused by what a client sends.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The log failed: what it holds is decided at the next start.
+    #[error("the log of core {place} failed: {source}")]
+    Wal {
+        /// The core.
+        place: Place,
+        /// What happened.
+        source: wal::Error,
+    },
+    /// A port cannot be listened on.
+    #[error("cannot listen on {addr}: {source}. Stop what is using it, or choose another port")]
+    Listen {
+        /// The address.
+        addr: std::net::SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The map and this core do not fit together.
+    #[error("the cluster map: {0}")]
+    Map(#[from] meta::Error),
+    /// The map does not know this core.
+    #[error("the cluster map has no core {0}")]
+    UnknownPlace(Place),
+    /// What the log holds of a group cannot be where this replica starts.
+    #[error("group {group} cannot start: {source}")]
+    Start {
+        /// The group.
+        group: GroupId,
+        /// Why.
+        source: raft::StartError,
+    },
+    /// A group that has no other replica lost part of its log.
+    #[error(
+        "the log of group {group} is damaged ({reason}), and no other replica holds it. Nothing was changed. Restore \
+         the data directory from a backup, or accept the loss by moving it away and starting this node empty"
+    )]
+    LostAlone {
+        /// The group.
+        group: GroupId,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A committed entry is not a batch: a defect of this software or of memory, not of the disk.
+    #[error("group {group}: the committed entry {index} cannot be read: {source}")]
+    Batch {
+        /// The group.
+        group: GroupId,
+        /// The entry.
+        index: Index,
+        /// What is wrong with it.
+        source: wire::BatchError,
+    },
+}

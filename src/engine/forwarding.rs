@@ -1,0 +1,258 @@
+//! Commands on their way to the core that leads their group.
+
+use std::collections::VecDeque;
+
+use resp::{Args, Command, Protocol};
+use types::Slot;
+use wire::{Frame, ReplyStatus, RequestHead};
+
+use crate::core::{Core, CoreHost};
+use crate::execute::OVERLOADED;
+use crate::forwards::Forward;
+use crate::held::ArgStore;
+use crate::origin::Origin;
+use crate::writes::{OUTCOME_UNKNOWN, command_of};
+
+/// How the commands for one group leave this core.
+///
+/// Invariant: what is under way went over one link. When the leader moves, newer commands wait here until
+/// the older ones are answered, so that the commands of a connection never overtake each other.
+#[derive(Default)]
+pub(crate) struct Lane {
+    link: Option<u32>,
+    under_way_count: usize,
+    parked: VecDeque<Forward>,
+    /// How many at the front of `parked` were refused by a core that does not lead any more.
+    refused_count: usize,
+}
+
+impl Lane {
+    /// Whether a command may be carried out here without overtaking an older one.
+    pub(crate) fn is_free_for_local(&self) -> bool {
+        self.under_way_count == 0 && self.parked.is_empty()
+    }
+}
+
+impl<H: CoreHost> Core<H> {
+    /// Sends a client's command to the leader of its group, or keeps it until there is one.
+    pub(crate) fn forward(
+        &mut self,
+        route: usize,
+        origin: Origin,
+        command: &'static Command,
+        slot: Slot,
+        args: Args<'_>,
+    ) {
+        let deadline = self.now + self.config.leader_wait;
+        let args = ArgStore::of(args);
+        self.park(Forward { origin, command, slot, route, args, deadline });
+        self.drain_lane(route);
+    }
+
+    fn park(&mut self, forward: Forward) {
+        self.lanes[forward.route].parked.push_back(forward);
+    }
+
+    /// A command that this core had taken in and did not run looks for its leader again.
+    pub(crate) fn reroute(
+        &mut self,
+        route: usize,
+        origin: Origin,
+        command: &'static Command,
+        slot: Slot,
+        args: ArgStore,
+    ) {
+        match origin {
+            // The core it came from looks itself.
+            Origin::Core { link, id, .. } => self.out.links.reply(link, id, ReplyStatus::NotLeader, |_| {}),
+            Origin::Client { .. } | Origin::Part { .. } => {
+                self.stats.commands_parked += 1;
+                let deadline = self.now + self.config.leader_wait;
+                self.park(Forward { origin, command, slot, route, args, deadline });
+            }
+        }
+    }
+
+    /// Sends what waits for a group, in order, as far as its leader is known and reachable.
+    pub(crate) fn drain_lane(&mut self, route: usize) {
+        while !self.lanes[route].parked.is_empty() {
+            let target = self.routes.get(route);
+            if let Some(group) = target.local
+                && self.groups[group].leads()
+            {
+                if self.lanes[route].under_way_count > 0 {
+                    return;
+                }
+                let lane = &mut self.lanes[route];
+                let Some(forward) = lane.parked.pop_front() else { return };
+                lane.refused_count = lane.refused_count.saturating_sub(1);
+                self.execute_here(group, forward.origin, forward.command, forward.slot, forward.args.only());
+                continue;
+            }
+            if !target.is_known {
+                return;
+            }
+            let Some(link) = self.out.links.to(target.leader) else { return };
+            let lane = &mut self.lanes[route];
+            let is_other_way = lane.under_way_count > 0 && lane.link != Some(link);
+            if is_other_way || !self.out.links.get(link).is_up() || self.out.links.is_congested(link) {
+                return;
+            }
+            let Some(forward) = lane.parked.pop_front() else { return };
+            lane.refused_count = lane.refused_count.saturating_sub(1);
+            lane.link = Some(link);
+            lane.under_way_count += 1;
+            self.send_forward(link, forward);
+        }
+    }
+
+    fn send_forward(&mut self, link: u32, mut forward: Forward) {
+        self.stats.commands_forwarded += 1;
+        forward.deadline = self.now + self.config.leader_wait;
+        let mut head = RequestHead {
+            id: 0,
+            group: self.routes.get(forward.route).id.0,
+            arguments_count: 0,
+            command: forward.command.id.as_u16(),
+            slot: forward.slot.number(),
+            resp3: forward.origin.protocol() == Protocol::Resp3,
+        };
+        // The number is known once the forward is filed, and its arguments are needed for the request: file first.
+        head.id = self.forwards.insert(link, forward);
+        if let Some(forward) = self.forwards.get(head.id) {
+            self.out.links.request(link, head, forward.args.only().iter_from(1));
+        }
+    }
+
+    /// A frame of another core: Raft messages, commands for groups led here, and replies.
+    pub(crate) fn on_frame(&mut self, link: u32, frame: Frame) {
+        self.stats.frames_received += 1;
+        for message in frame.messages {
+            self.on_message(message);
+        }
+        for note in frame.leaders {
+            if let Some(route) = self.routes.note(note) {
+                self.drain_lane(route);
+            }
+        }
+        let mut rest = &frame.replies.bytes[..];
+        for head in &frame.replies.heads {
+            let (bytes, behind) = rest.split_at(head.len as usize);
+            rest = behind;
+            self.on_forward_reply(link, head.id, head.status, bytes);
+        }
+        if !frame.requests.is_empty() {
+            self.on_requests(link, &frame.requests);
+        }
+    }
+
+    fn on_message(&mut self, message: wire::Message) {
+        match self.groups.iter().position(|group| group.id == message.group) {
+            Some(idx) => {
+                self.groups[idx].raft.step(message, self.now);
+                self.mark_dirty(idx);
+            }
+            None => self.stats.messages_misdirected += 1,
+        }
+    }
+
+    fn on_requests(&mut self, link: u32, requests: &wire::Requests) {
+        let mut ends = requests.ends.iter();
+        let mut start = 0;
+        let mut ranges = Vec::new();
+        for head in &requests.heads {
+            ranges.clear();
+            ranges.push(resp::ArgRange { start: 0, end: 0 });
+            for end in ends.by_ref().take(head.arguments_count as usize) {
+                ranges.push(resp::ArgRange { start, end: *end });
+                start = *end;
+            }
+            let args = Args::new(&requests.bytes, &ranges);
+            self.on_request(link, head, args);
+        }
+    }
+
+    fn on_request(&mut self, link: u32, head: &RequestHead, args: Args<'_>) {
+        let protocol = if head.resp3 { Protocol::Resp3 } else { Protocol::Resp2 };
+        let origin = Origin::Core { link, id: head.id, protocol };
+        let (Some(command), Some(slot)) = (command_of(head.command), Slot::new(head.slot)) else {
+            return self.out.fail(origin, "ERR the leader runs a release that does not know this command");
+        };
+        let group = self.groups.iter().position(|group| group.id == head.group() && group.leads());
+        match group {
+            Some(idx) => self.execute_here(idx, origin, command, slot, args),
+            None => self.out.links.reply(link, head.id, ReplyStatus::NotLeader, |_| {}),
+        }
+    }
+
+    fn on_forward_reply(&mut self, link: u32, id: u64, status: ReplyStatus, bytes: &[u8]) {
+        let Some(forward) = self.forwards.remove(link, id) else { return };
+        let route = forward.route;
+        self.lanes[route].under_way_count -= 1;
+        match status {
+            ReplyStatus::Done => {
+                self.out.reply_raw(forward.origin, bytes);
+            }
+            ReplyStatus::NotLeader => {
+                // It stands before all that came later. The old leader may have been asked in vain: wait for
+                // news of the group, or for the next tick.
+                self.stats.commands_parked += 1;
+                self.put_first(forward);
+            }
+        }
+        if self.lanes[route].under_way_count == 0 && status == ReplyStatus::Done {
+            self.drain_lane(route);
+        }
+    }
+
+    /// Puts a command back that was refused: behind others that were refused before it, which are older.
+    fn put_first(&mut self, forward: Forward) {
+        let lane = &mut self.lanes[forward.route];
+        let place = lane.refused_count.min(lane.parked.len());
+        lane.parked.insert(place, forward);
+        lane.refused_count = place + 1;
+    }
+
+    /// A link is gone. What was sent over it may or may not have run: reads are asked again, writes are not.
+    pub(crate) fn fail_forwards(&mut self, link: u32) {
+        for forward in self.forwards.remove_link(link) {
+            self.lanes[forward.route].under_way_count -= 1;
+            if forward.command.is_write() {
+                self.stats.outcomes_unknown += 1;
+                self.out.fail(forward.origin, OUTCOME_UNKNOWN);
+            } else {
+                self.put_first(forward);
+            }
+        }
+    }
+
+    /// Looks again for leaders, and gives up on commands that have waited too long.
+    pub(crate) fn tick_forwards(&mut self) {
+        for route in 0..self.lanes.len() {
+            self.lanes[route].refused_count = 0;
+            if self.lanes[route].parked.is_empty() {
+                continue;
+            }
+            self.drain_lane(route);
+            let now = self.now;
+            let lane = &mut self.lanes[route];
+            let (late, waiting) = lane.parked.drain(..).partition(|forward| forward.deadline <= now);
+            lane.parked = waiting;
+            let late: VecDeque<Forward> = late;
+            for forward in late {
+                self.out.fail(forward.origin, resp::errors::CLUSTERDOWN);
+            }
+        }
+        while let Some(forward) = self.forwards.remove_late(self.now) {
+            self.lanes[forward.route].under_way_count -= 1;
+            let message = if forward.command.is_write() { OUTCOME_UNKNOWN } else { OVERLOADED };
+            self.stats.outcomes_unknown += u64::from(forward.command.is_write());
+            self.out.fail(forward.origin, message);
+        }
+    }
+
+    /// Commands that wait for a leader.
+    pub(crate) fn parked_count(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.parked.len()).sum()
+    }
+}

@@ -1,0 +1,134 @@
+//! Commands that this core has taken in and another one carries out.
+
+use std::collections::VecDeque;
+
+use resp::Command;
+use types::{Instant, Slot};
+
+use crate::held::ArgStore;
+use crate::limits::{FORWARDS_BYTES_MAX, FORWARDS_COUNT_MAX};
+use crate::origin::Origin;
+
+/// A command that is carried out elsewhere, or waits for somebody who does.
+pub(crate) struct Forward {
+    pub(crate) origin: Origin,
+    pub(crate) command: &'static Command,
+    pub(crate) slot: Slot,
+    /// Index of the group's route.
+    pub(crate) route: usize,
+    /// Kept until the reply: a command that did not run is sent again.
+    pub(crate) args: ArgStore,
+    /// When to give up looking for a leader.
+    pub(crate) deadline: Instant,
+}
+
+/// Forwards that were sent, by number. Numbers are given in order and answered roughly in order, so they
+/// index a window.
+#[derive(Default)]
+pub(crate) struct Forwards {
+    first_id: u64,
+    window: VecDeque<Option<(u32, Forward)>>,
+    count: usize,
+    bytes: usize,
+}
+
+impl Forwards {
+    /// Notes that a command was sent over `link`; returns its number.
+    pub(crate) fn insert(&mut self, link: u32, forward: Forward) -> u64 {
+        self.count += 1;
+        self.bytes += forward.args.bytes();
+        self.window.push_back(Some((link, forward)));
+        self.first_id + self.window.len() as u64 - 1
+    }
+
+    /// Takes out the forward that a reply from `link` belongs to; `None` for a reply nobody waits for.
+    pub(crate) fn remove(&mut self, link: u32, id: u64) -> Option<Forward> {
+        let idx = usize::try_from(id.checked_sub(self.first_id)?).ok()?;
+        let entry = self.window.get_mut(idx)?;
+        if entry.as_ref().is_none_or(|(sent_over, _)| *sent_over != link) {
+            return None;
+        }
+        let (_, forward) = entry.take()?;
+        self.taken(&forward);
+        Some(forward)
+    }
+
+    /// The forward with a number, if it is still under way.
+    pub(crate) fn get(&self, id: u64) -> Option<&Forward> {
+        let idx = usize::try_from(id.checked_sub(self.first_id)?).ok()?;
+        self.window.get(idx)?.as_ref().map(|(_, forward)| forward)
+    }
+
+    /// Takes out the oldest one if its answer is overdue.
+    pub(crate) fn remove_late(&mut self, now: Instant) -> Option<Forward> {
+        let (link, forward) = self.window.front()?.as_ref()?;
+        if forward.deadline > now {
+            return None;
+        }
+        let link = *link;
+        self.remove(link, self.first_id)
+    }
+
+    /// Takes out all that were sent over `link`, in order.
+    pub(crate) fn remove_link(&mut self, link: u32) -> Vec<Forward> {
+        let mut removed = Vec::new();
+        for entry in &mut self.window {
+            if entry.as_ref().is_some_and(|(sent_over, _)| *sent_over == link) {
+                removed.extend(entry.take().map(|(_, forward)| forward));
+            }
+        }
+        removed.iter().for_each(|forward| self.taken(forward));
+        removed
+    }
+
+    fn taken(&mut self, forward: &Forward) {
+        self.count -= 1;
+        self.bytes -= forward.args.bytes();
+        while let Some(None) = self.window.front() {
+            self.window.pop_front();
+            self.first_id += 1;
+        }
+    }
+
+    /// Whether no more should be taken in for now.
+    pub(crate) fn is_full(&self) -> bool {
+        self.count >= FORWARDS_COUNT_MAX
+            || self.bytes >= FORWARDS_BYTES_MAX
+            || self.window.len() >= 4 * FORWARDS_COUNT_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use resp::Args;
+
+    use super::*;
+
+    fn forward(seq: u64) -> Forward {
+        let command = resp::lookup(b"get").unwrap();
+        Forward {
+            origin: Origin::Part { whole: seq },
+            command,
+            slot: Slot::default(),
+            route: 0,
+            args: ArgStore::of(Args::new(b"", &[])),
+            deadline: Instant::ZERO,
+        }
+    }
+
+    #[test]
+    fn replies_find_their_forward_once_and_only_over_its_link() {
+        let mut forwards = Forwards::default();
+        let ids: Vec<u64> = (0..4).map(|seq| forwards.insert((seq % 2) as u32, forward(seq))).collect();
+        assert!(forwards.remove(1, ids[0]).is_none(), "another link's number");
+        assert!(forwards.remove(0, ids[0]).is_some());
+        assert!(forwards.remove(0, ids[0]).is_none(), "answered twice");
+        assert_eq!(forwards.remove_link(1).len(), 2);
+        assert!(forwards.remove(1, ids[3]).is_none());
+        assert!(forwards.remove(0, ids[2]).is_some());
+        assert_eq!((forwards.count, forwards.bytes), (0, 0));
+        assert!(forwards.remove(0, 1_000).is_none());
+        let next = forwards.insert(0, forward(9));
+        assert!(next > ids[3], "numbers are never used twice");
+    }
+}

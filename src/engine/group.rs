@@ -1,0 +1,152 @@
+//! One replica of a group as its core keeps it: Raft, the keys, and the commands under way.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use raft::{Purpose, Raft};
+use resp::{Args, Command};
+use types::{GroupId, Index, Instant, Place, ReplicaId, Slot, Term};
+use wire::BatchBuilder;
+
+use crate::held::{ArgStore, HeldArgs};
+use crate::keyspace::Keyspace;
+use crate::origin::Origin;
+
+/// Someone who waits for a batch to be applied.
+#[derive(Clone, Copy)]
+pub(crate) enum Waiter {
+    /// For the outcome of the batch's next command.
+    Write(Origin),
+    /// For a read to be carried out right behind the command before it. Its arguments lie in the batch's
+    /// store. Such a read needs no lease: the batch was proposed after the read arrived, so if it is
+    /// committed in its term, no later leader had acknowledged anything by then.
+    Read { origin: Origin, command: &'static Command, slot: Slot, held: HeldArgs },
+}
+
+/// The waiters of one batch, in the order of its commands.
+#[derive(Default)]
+pub(crate) struct Waiters {
+    pub(crate) list: Vec<Waiter>,
+    pub(crate) held: ArgStore,
+}
+
+/// A batch that was proposed here and is not yet applied.
+pub(crate) struct Proposed {
+    pub(crate) term: Term,
+    pub(crate) index: Index,
+    pub(crate) waiters: Waiters,
+}
+
+/// A read that waits for something to be applied.
+pub(crate) struct WaitingRead {
+    pub(crate) origin: Origin,
+    pub(crate) command: &'static Command,
+    pub(crate) slot: Slot,
+    pub(crate) args: ArgStore,
+    /// It can be served once this is applied ...
+    pub(crate) index: Index,
+    /// ... and, unless ReadIndex has confirmed the leadership since it arrived, while there is a lease.
+    pub(crate) is_confirmed: bool,
+}
+
+/// A replica on this core.
+pub(crate) struct Group {
+    pub(crate) id: GroupId,
+    /// Index of its route.
+    pub(crate) route: usize,
+    pub(crate) raft: Raft,
+    pub(crate) keyspace: Keyspace,
+    /// Where the other replicas live.
+    pub(crate) places: BTreeMap<ReplicaId, Place>,
+    /// Commands for the next batch.
+    pub(crate) forming: BatchBuilder,
+    pub(crate) forming_waiters: Waiters,
+    /// Proposed batches in the order of their index.
+    pub(crate) proposed: VecDeque<Proposed>,
+    /// Reads that wait for an index, in the order of arrival.
+    pub(crate) waiting_reads: VecDeque<WaitingRead>,
+    /// Reads whose leadership check is under way or about to be asked for, by the number of the check.
+    pub(crate) index_reads: BTreeMap<u64, Vec<WaitingRead>>,
+    /// Number of the next check; reads of one turn share one.
+    pub(crate) index_read_next: u64,
+    /// Time of the latest batch, in milliseconds since 1970. Never goes back within a group.
+    pub(crate) time_ms: u64,
+    /// Whether it is on the core's list of groups to look at in this turn.
+    pub(crate) is_dirty: bool,
+    /// Whether it led when Raft last reported its role.
+    pub(crate) was_leader: bool,
+    /// When it last ceased to lead.
+    pub(crate) lost_at: Instant,
+    /// Log reads that failed, to be tried again at the next tick.
+    pub(crate) failed_log_reads: Vec<Purpose>,
+    /// Emptied waiter lists, to be used again.
+    spare_waiters: Vec<Waiters>,
+}
+
+impl Group {
+    pub(crate) fn new(
+        id: GroupId,
+        route: usize,
+        raft: Raft,
+        places: BTreeMap<ReplicaId, Place>,
+        hash_seed: u64,
+    ) -> Group {
+        Group {
+            id,
+            route,
+            raft,
+            keyspace: Keyspace::with_hash_seed(hash_seed),
+            places,
+            forming: BatchBuilder::default(),
+            forming_waiters: Waiters::default(),
+            proposed: VecDeque::new(),
+            waiting_reads: VecDeque::new(),
+            index_reads: BTreeMap::new(),
+            index_read_next: 1,
+            time_ms: 0,
+            is_dirty: false,
+            was_leader: false,
+            lost_at: Instant::ZERO,
+            failed_log_reads: Vec::new(),
+            spare_waiters: Vec::new(),
+        }
+    }
+
+    /// Whether commands can be taken in here now.
+    pub(crate) fn leads(&self) -> bool {
+        self.raft.is_leader() && self.raft.transferring_to().is_none()
+    }
+
+    /// Adds a write to the next batch.
+    pub(crate) fn push_write(&mut self, origin: Origin, command: &'static Command, slot: Slot, args: Args<'_>) {
+        self.forming.push(command.id.as_u16(), slot.number(), args.iter_from(1));
+        self.forming_waiters.list.push(Waiter::Write(origin));
+    }
+
+    /// Adds a read behind the writes of the next batch.
+    pub(crate) fn push_read(&mut self, origin: Origin, command: &'static Command, slot: Slot, args: Args<'_>) {
+        let held = self.forming_waiters.held.push(args);
+        self.forming_waiters.list.push(Waiter::Read { origin, command, slot, held });
+    }
+
+    /// Takes the waiters of the batch that is being proposed.
+    pub(crate) fn take_forming_waiters(&mut self) -> Waiters {
+        let spare = self.spare_waiters.pop().unwrap_or_default();
+        std::mem::replace(&mut self.forming_waiters, spare)
+    }
+
+    /// Gives a list back whose waiters were all answered.
+    pub(crate) fn recycle(&mut self, mut waiters: Waiters) {
+        const SPARE_COUNT_MAX: usize = 8;
+        const SPARE_BYTES_MAX: usize = 256 << 10;
+        if self.spare_waiters.len() < SPARE_COUNT_MAX && waiters.held.bytes() < SPARE_BYTES_MAX {
+            waiters.list.clear();
+            waiters.held.clear();
+            self.spare_waiters.push(waiters);
+        }
+    }
+
+    /// Bytes of commands that are not committed yet, proposed or not.
+    pub(crate) fn backlog_bytes(&self) -> usize {
+        self.forming.bytes() + self.raft.uncommitted_bytes()
+    }
+}

@@ -1,0 +1,94 @@
+//! Who leads: news from Raft, and handing over at a stop.
+
+use raft::{Role, SoftState};
+use wire::LeaderNote;
+
+use crate::core::{Core, CoreHost, Stopping};
+use crate::writes::OUTCOME_UNKNOWN;
+
+impl<H: CoreHost> Core<H> {
+    /// Raft reports another role, leader or term of a group here.
+    pub(crate) fn on_soft_state(&mut self, idx: usize, state: SoftState) {
+        let group = &mut self.groups[idx];
+        let (id, route) = (group.id, group.route);
+        let led_before = std::mem::replace(&mut group.was_leader, state.role == Role::Leader);
+        let leads_now = group.was_leader;
+        if led_before && !leads_now {
+            group.lost_at = self.now;
+            self.stats.leaderships_lost += 1;
+            tracing::info!(group = %id, term = state.term, "no longer leader");
+        }
+        let place = state.leader.and_then(|leader| group.places.get(&leader).copied());
+        match place {
+            Some(place) => {
+                let note = LeaderNote { group: id, term: state.term, place };
+                self.routes.note(note);
+                if leads_now && !led_before {
+                    self.stats.leaderships_gained += 1;
+                    tracing::info!(group = %id, term = state.term, "leader");
+                    self.out.links.announce(note);
+                }
+                self.drain_lane(route);
+            }
+            None => self.routes.forget(id, state.term),
+        }
+    }
+
+    /// Gives up on writes whose fate a former leader could not learn in time.
+    fn tick_unresolved(&mut self) {
+        for idx in 0..self.groups.len() {
+            let group = &mut self.groups[idx];
+            if group.was_leader || group.proposed.is_empty() {
+                continue;
+            }
+            if self.now.since(group.lost_at) < self.config.leader_wait {
+                continue;
+            }
+            for proposed in std::mem::take(&mut group.proposed) {
+                self.stats.outcomes_unknown += proposed.waiters.list.len() as u64;
+                self.fail_waiters(idx, proposed.waiters, OUTCOME_UNKNOWN);
+            }
+        }
+    }
+
+    /// Begins an orderly stop.
+    pub(crate) fn begin_stop(&mut self) {
+        if self.stopping != Stopping::No {
+            return;
+        }
+        self.stopping = Stopping::Draining { deadline: self.now + self.config.stop_timeout };
+        for (listener, _) in &self.listeners {
+            self.host.unlisten(*listener);
+        }
+        tracing::info!(core = %self.place(), "stopping: handing leaderships over");
+        self.hand_over();
+    }
+
+    fn hand_over(&mut self) {
+        for idx in 0..self.groups.len() {
+            let raft = &mut self.groups[idx].raft;
+            if raft.is_leader() && raft.peers().next().is_some() && raft.transferring_to().is_none() {
+                // A transfer that cannot begin is tried again at the next tick, until the deadline.
+                let _ = raft.transfer_leader(None, self.now);
+                self.mark_dirty(idx);
+            }
+        }
+    }
+
+    /// The part of a tick that concerns leaderships: unresolved writes, and a stop under way.
+    pub(crate) fn tick_stop(&mut self) {
+        self.tick_unresolved();
+        let Stopping::Draining { deadline } = self.stopping else { return };
+        self.hand_over();
+        let leads = self.groups.iter().any(|group| group.raft.is_leader() && group.raft.peers().next().is_some());
+        let is_drained = !leads
+            && self.persisting.is_empty()
+            && self.forming_groups.is_empty()
+            && self.groups.iter().all(|group| group.proposed.is_empty())
+            && self.clients_are_served();
+        if is_drained || self.now >= deadline {
+            tracing::info!(core = %self.place(), drained = is_drained, "stopped");
+            self.stopping = Stopping::Done;
+        }
+    }
+}

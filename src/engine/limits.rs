@@ -1,0 +1,33 @@
+//! The limits of a core's queues, in one place. Sizes are in bytes.
+
+use types::limits::{BATCH_BYTES_MAX, COMMAND_BYTES_MAX, FRAME_BYTES_MAX};
+
+/// Requests of one connection without a reply; beyond it the connection is not read.
+pub const CLIENT_REQUESTS_COUNT_MAX: usize = 16_384;
+/// Input held for one connection beyond the command it is in the middle of.
+pub const CLIENT_INPUT_BYTES_MAX: usize = 256 << 10;
+/// Longest reply. Longer ones (a huge MGET) are refused.
+pub const REPLY_BYTES_MAX: usize = 64 << 20;
+/// Commands a group collects for its next batches before its clients are no longer read.
+pub const FORMING_BYTES_MAX: usize = 4 * BATCH_BYTES_MAX;
+/// Commands this core has forwarded and not got an answer to; beyond it gateway clients are not read.
+pub const FORWARDS_COUNT_MAX: usize = 65_536;
+/// Their bytes.
+pub const FORWARDS_BYTES_MAX: usize = 64 << 20;
+/// Commands that wait for their group to get a leader.
+pub const PARKED_COUNT_MAX: usize = 16_384;
+/// What is queued for a peer while a frame to it is on its way; beyond it Raft messages are dropped (Raft
+/// sends again) and clients whose commands would go there are not read.
+pub const OUTBOX_BYTES_MAX: usize = 16 << 20;
+/// Payloads of one frame; a single message may exceed it.
+pub const FRAME_PAYLOAD_BYTES_MAX: usize = 8 << 20;
+/// Network events handled in one turn, so that ticks and writes are never starved.
+pub const EVENTS_PER_TURN_MAX: usize = 1_024;
+/// Connections that wait for a handshake on the peer port.
+pub const GREETINGS_COUNT_MAX: usize = 256;
+
+const _: () = {
+    assert!(FORMING_BYTES_MAX >= BATCH_BYTES_MAX);
+    assert!(FRAME_PAYLOAD_BYTES_MAX + COMMAND_BYTES_MAX < FRAME_BYTES_MAX);
+    assert!(OUTBOX_BYTES_MAX < FRAME_BYTES_MAX);
+};

@@ -1,0 +1,391 @@
+//! This core's links to the other cores of the cluster: what is queued for each, and the connections that
+//! carry it.
+//!
+//! A link goes one way. A core connects to every core of the other nodes and sends frames; what those have
+//! to say comes in over the connections they have made. Cores of the same node are reached over the mesh.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use bytes::Bytes;
+use io::{ConnId, Net, SendBuf};
+use types::limits::FRAME_BYTES_MAX;
+use types::{Instant, Place};
+use wire::{
+    Body, FRAME_HEADER_BYTES, Frame, FrameError, FrameHeader, Hello, LeaderNote, Message, ReplyStatus, RequestHead,
+    VERDICT_BYTES, Verdict,
+};
+
+use crate::limits::{FRAME_PAYLOAD_BYTES_MAX, OUTBOX_BYTES_MAX};
+
+/// How long to wait before the first new attempt to connect, and at most.
+const RETRY_AFTER_MIN: Duration = Duration::from_millis(20);
+const RETRY_AFTER_MAX: Duration = Duration::from_millis(500);
+/// How long a connection may take to be established and greeted.
+const GREETING_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How a link stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LinkState {
+    /// Another core of this node: always there.
+    Mesh,
+    /// No connection; the next attempt is due then.
+    Down { retry_at: Instant },
+    /// Connected or about to be; the greeting is not answered yet.
+    Greeting { conn: ConnId, deadline: Instant },
+    /// Frames may be sent.
+    Up { conn: ConnId },
+}
+
+/// One way to another core.
+pub(crate) struct Link {
+    pub(crate) place: Place,
+    pub(crate) state: LinkState,
+    addr: SocketAddr,
+    /// What is to be sent next.
+    pub(crate) outbox: Frame,
+    outbox_bytes: usize,
+    /// Whether a frame is on its way to the network.
+    is_sending: bool,
+    retry_after: Duration,
+    /// The peer's answer, as far as it has come.
+    verdict: Vec<u8>,
+    /// Writes forwarded by that core and not answered yet.
+    pub(crate) writes_pending: usize,
+    /// An earlier gathering list, to be used again.
+    spare_parts: Vec<Bytes>,
+    /// Whether the link is on the list of those with something to send.
+    is_dirty: bool,
+    /// The data directory that the node there was first seen with.
+    pub(crate) incarnation: Option<u64>,
+    /// Why the last attempt failed, so that the log tells it once.
+    last_failure: Option<String>,
+}
+
+/// All links of a core.
+pub(crate) struct Links {
+    list: Vec<Link>,
+    dirty: Vec<u32>,
+    /// Messages dropped because an outbox was full or a link down.
+    pub(crate) dropped_count: u64,
+    pub(crate) frames_sent: u64,
+}
+
+impl Links {
+    /// Links to all places given, which do not include this core's own.
+    pub(crate) fn new(me: Place, places: impl Iterator<Item = (Place, SocketAddr)>) -> Links {
+        let list = places
+            .map(|(place, addr)| Link {
+                place,
+                state: if place.node == me.node {
+                    LinkState::Mesh
+                } else {
+                    LinkState::Down { retry_at: Instant::ZERO }
+                },
+                addr,
+                outbox: Frame::default(),
+                outbox_bytes: 0,
+                is_sending: false,
+                retry_after: RETRY_AFTER_MIN,
+                verdict: Vec::new(),
+                writes_pending: 0,
+                spare_parts: Vec::new(),
+                is_dirty: false,
+                incarnation: None,
+                last_failure: None,
+            })
+            .collect();
+        Links { list, dirty: Vec::new(), dropped_count: 0, frames_sent: 0 }
+    }
+
+    pub(crate) fn get(&self, idx: u32) -> &Link {
+        &self.list[idx as usize]
+    }
+
+    pub(crate) fn get_mut(&mut self, idx: u32) -> &mut Link {
+        &mut self.list[idx as usize]
+    }
+
+    /// The link to a place.
+    pub(crate) fn to(&self, place: Place) -> Option<u32> {
+        self.list.iter().position(|link| link.place == place).map(|idx| idx as u32)
+    }
+
+    /// How many links there are.
+    pub(crate) fn count(&self) -> u32 {
+        self.list.len() as u32
+    }
+
+    /// How many nodes' links are up, and how many there should be.
+    pub(crate) fn up_count(&self) -> usize {
+        self.list.iter().filter(|link| matches!(link.state, LinkState::Mesh | LinkState::Up { .. })).count()
+    }
+
+    fn mark(&mut self, idx: u32) {
+        let link = &mut self.list[idx as usize];
+        if !link.is_dirty {
+            link.is_dirty = true;
+            self.dirty.push(idx);
+        }
+    }
+
+    /// Queues a Raft message. Dropped if it cannot go out soon: Raft sends again.
+    pub(crate) fn message(&mut self, idx: u32, message: Message) {
+        let link = &mut self.list[idx as usize];
+        let bytes = match &message.body {
+            Body::Append { entries, .. } => entries.iter().map(|entry| entry.payload.len() + 32).sum(),
+            _ => 0,
+        };
+        if !link.is_up() || (link.outbox_bytes > 0 && link.outbox_bytes + bytes > OUTBOX_BYTES_MAX) {
+            self.dropped_count += 1;
+            return;
+        }
+        link.outbox_bytes += bytes + 64;
+        link.outbox.messages.push(message);
+        self.mark(idx);
+    }
+
+    /// Queues a forwarded command.
+    pub(crate) fn request<'a>(&mut self, idx: u32, head: RequestHead, arguments: impl Iterator<Item = &'a [u8]>) {
+        let link = &mut self.list[idx as usize];
+        let before = link.outbox.requests.bytes.len();
+        link.outbox.requests.push(head, arguments);
+        link.outbox_bytes += link.outbox.requests.bytes.len() - before + 64;
+        self.mark(idx);
+    }
+
+    /// Queues the reply of a command that came from there. Dropped if the link is down: its sender has
+    /// given up on it by then.
+    pub(crate) fn reply(&mut self, idx: u32, id: u64, status: ReplyStatus, write: impl FnOnce(&mut Vec<u8>)) {
+        let link = &mut self.list[idx as usize];
+        if !link.is_up() {
+            return;
+        }
+        let before = link.outbox.replies.bytes.len();
+        link.outbox.replies.push(id, status, write);
+        link.outbox_bytes += link.outbox.replies.bytes.len() - before + 32;
+        self.mark(idx);
+    }
+
+    /// Queues who leads a group, for all cores.
+    pub(crate) fn announce(&mut self, note: LeaderNote) {
+        for idx in 0..self.count() {
+            if self.list[idx as usize].is_up() {
+                self.list[idx as usize].outbox.leaders.push(note);
+                self.mark(idx);
+            }
+        }
+    }
+
+    /// Queues who leads what for one core whose link has just come up.
+    pub(crate) fn brief(&mut self, idx: u32, notes: impl Iterator<Item = LeaderNote>) {
+        self.list[idx as usize].outbox.leaders.extend(notes);
+        self.mark(idx);
+    }
+
+    /// Whether a link has taken more than it can send.
+    pub(crate) fn is_congested(&self, idx: u32) -> bool {
+        self.list[idx as usize].outbox_bytes >= OUTBOX_BYTES_MAX
+    }
+
+    /// Sends one frame on each connection that has something to say and is not busy. Frames for cores of this
+    /// node are handed to `mesh`, which may refuse.
+    pub(crate) fn flush<N: Net>(&mut self, net: &N, mut mesh: impl FnMut(Place, Frame) -> Result<(), Frame>) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        dirty.retain(|idx| {
+            let link = &mut self.list[*idx as usize];
+            match link.state {
+                LinkState::Mesh => match mesh(link.place, std::mem::take(&mut link.outbox)) {
+                    Ok(()) => {
+                        link.outbox_bytes = 0;
+                        self.frames_sent += 1;
+                    }
+                    Err(frame) => {
+                        link.outbox = frame;
+                        return true;
+                    }
+                },
+                LinkState::Up { conn } if !link.is_sending => {
+                    link.send_frame(net, conn);
+                    self.frames_sent += 1;
+                    if !link.outbox.is_empty() {
+                        return true;
+                    }
+                }
+                // `Sent` marks the link again; one that is down starts empty.
+                LinkState::Up { .. } | LinkState::Down { .. } | LinkState::Greeting { .. } => {}
+            }
+            link.is_dirty = false;
+            false
+        });
+        self.dirty.append(&mut dirty);
+    }
+
+    /// Whether something could not be handed over and must be tried again without a new event.
+    pub(crate) fn has_unsent_mesh(&self) -> bool {
+        self.dirty.iter().any(|idx| self.list[*idx as usize].state == LinkState::Mesh)
+    }
+
+    /// A frame has left. Returns nothing to do; more goes out at the next flush.
+    pub(crate) fn sent(&mut self, idx: u32, buf: SendBuf) {
+        let link = &mut self.list[idx as usize];
+        link.is_sending = false;
+        if let SendBuf::Gather(mut parts) = buf {
+            parts.clear();
+            link.spare_parts = parts;
+        }
+        if !link.outbox.is_empty() {
+            self.mark(idx);
+        }
+    }
+
+    /// Connects what is due and gives up on what takes too long. Returns the connections begun.
+    pub(crate) fn tick<N: Net>(&mut self, net: &N, from: IpAddr, now: Instant) -> Vec<(u32, ConnId)> {
+        let mut begun = Vec::new();
+        for (idx, link) in self.list.iter_mut().enumerate() {
+            match link.state {
+                LinkState::Down { retry_at } if retry_at <= now => {
+                    let conn = net.connect(from, link.addr);
+                    link.state = LinkState::Greeting { conn, deadline: now + GREETING_TIMEOUT };
+                    link.verdict.clear();
+                    begun.push((idx as u32, conn));
+                }
+                LinkState::Greeting { conn, deadline } if deadline <= now => net.close(conn),
+                _ => {}
+            }
+        }
+        begun
+    }
+
+    /// The connection stands: introduce ourselves.
+    pub(crate) fn greet<N: Net>(&mut self, idx: u32, net: &N, conn: ConnId, hello: &Hello) {
+        self.list[idx as usize].is_sending = true;
+        net.send(conn, SendBuf::Plain(hello.encode().to_vec()));
+    }
+
+    /// Bytes have come back on an outgoing connection: the verdict, and nothing behind it.
+    pub(crate) fn received(&mut self, idx: u32, bytes: &[u8]) -> Received {
+        let link = &mut self.list[idx as usize];
+        let LinkState::Greeting { conn, .. } = link.state else { return Received::Nonsense };
+        link.verdict.extend_from_slice(bytes);
+        if link.verdict.len() < VERDICT_BYTES {
+            return Received::More;
+        }
+        let verdict = link.verdict.first_chunk().filter(|_| link.verdict.len() == VERDICT_BYTES);
+        match verdict.and_then(Verdict::decode) {
+            Some(Verdict::Accepted) => {
+                link.state = LinkState::Up { conn };
+                link.retry_after = RETRY_AFTER_MIN;
+                link.last_failure = None;
+                Received::Up
+            }
+            Some(refusal) => Received::Refused(refusal),
+            None => Received::Nonsense,
+        }
+    }
+
+    /// The connection is gone. Returns whether the failure is news worth telling.
+    pub(crate) fn closed(&mut self, idx: u32, now: Instant, failure: &str) -> bool {
+        let link = &mut self.list[idx as usize];
+        link.state = LinkState::Down { retry_at: now + link.retry_after };
+        link.retry_after = (link.retry_after * 2).min(RETRY_AFTER_MAX);
+        link.outbox = Frame::default();
+        link.outbox_bytes = 0;
+        link.is_sending = false;
+        link.is_dirty = false;
+        self.dirty.retain(|dirty| *dirty != idx);
+        let is_news = link.last_failure.as_deref() != Some(failure);
+        link.last_failure = Some(failure.to_owned());
+        is_news
+    }
+}
+
+/// What came back on an outgoing connection.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Received {
+    /// Not all of it yet.
+    More,
+    /// The peer has let us in.
+    Up,
+    /// It has not.
+    Refused(Verdict),
+    /// Something that is no verdict.
+    Nonsense,
+}
+
+impl Link {
+    pub(crate) fn is_up(&self) -> bool {
+        matches!(self.state, LinkState::Mesh | LinkState::Up { .. })
+    }
+
+    /// Sends as much of the outbox as one frame may hold.
+    fn send_frame<N: Net>(&mut self, net: &N, conn: ConnId) {
+        let mut frame = std::mem::take(&mut self.outbox);
+        self.outbox_bytes = 0;
+        self.split_off_excess(&mut frame);
+        let mut parts = std::mem::take(&mut self.spare_parts);
+        frame.encode(&mut parts);
+        self.is_sending = true;
+        net.send(conn, SendBuf::Gather(parts));
+    }
+
+    /// Leaves in the outbox what is too much for one frame: in bytes, or in parts to gather.
+    fn split_off_excess(&mut self, frame: &mut Frame) {
+        let mut bytes = frame.requests.bytes.len() + frame.replies.bytes.len();
+        // Header, requests and replies take a part each.
+        let mut parts_count = 3;
+        let mut fits = 0;
+        for message in &frame.messages {
+            if let Body::Append { entries, .. } = &message.body {
+                parts_count += entries.len();
+                bytes += entries.iter().map(|entry| entry.payload.len()).sum::<usize>();
+            }
+            if fits > 0 && (bytes > FRAME_PAYLOAD_BYTES_MAX || parts_count > io::net::GATHER_COUNT_MAX) {
+                break;
+            }
+            fits += 1;
+        }
+        self.outbox.messages = frame.messages.split_off(fits);
+        self.outbox_bytes = self.outbox.messages.len() * 64;
+    }
+}
+
+/// Puts frames together from the runs of bytes that a connection delivers.
+#[derive(Default)]
+pub(crate) struct FrameAssembler {
+    header_bytes: Vec<u8>,
+    header: Option<FrameHeader>,
+    body: Vec<u8>,
+}
+
+impl FrameAssembler {
+    /// Takes bytes from the front of `bytes` and returns a frame once one is complete. Call it again until
+    /// it returns `None`. The body is allocated once, as long as its checked header says.
+    pub(crate) fn next(&mut self, bytes: &mut &[u8]) -> Result<Option<Frame>, FrameError> {
+        let header = match self.header {
+            Some(header) => header,
+            None => {
+                let missing = FRAME_HEADER_BYTES - self.header_bytes.len();
+                take(bytes, missing, &mut self.header_bytes);
+                let Some(header_bytes) = self.header_bytes.first_chunk() else { return Ok(None) };
+                let header = FrameHeader::decode(header_bytes)?;
+                assert!(header.body_len() <= FRAME_BYTES_MAX, "a decoded header is within the limit");
+                self.body = Vec::with_capacity(header.body_len());
+                *self.header.insert(header)
+            }
+        };
+        take(bytes, header.body_len() - self.body.len(), &mut self.body);
+        if self.body.len() < header.body_len() {
+            return Ok(None);
+        }
+        self.header = None;
+        self.header_bytes.clear();
+        header.decode_body(Bytes::from(std::mem::take(&mut self.body))).map(Some)
+    }
+}
+
+fn take(from: &mut &[u8], count: usize, to: &mut Vec<u8>) {
+    let (taken, rest) = from.split_at(count.min(from.len()));
+    to.extend_from_slice(taken);
+    *from = rest;
+}

@@ -1,0 +1,135 @@
+//! Connections to and from the cores of other nodes.
+
+use std::net::SocketAddr;
+
+use io::{ConnId, SendBuf};
+use types::Place;
+use wire::{HELLO_BYTES, Hello, HelloError, Verdict};
+
+use crate::core::{Core, CoreHost};
+use crate::links::Received;
+use crate::outlets::Conn;
+
+impl<H: CoreHost> Core<H> {
+    /// Connects the links that are due.
+    pub(crate) fn tick_links(&mut self) {
+        let Some(node) = self.config.map.node(self.place().node) else { return };
+        for (link, conn) in self.out.links.tick(&self.host, node.host, self.now) {
+            self.out.conns.insert(conn, Conn::Link(link));
+        }
+    }
+
+    /// The client address of a core, for MOVED.
+    pub(crate) fn core_addr(&self, place: Place) -> SocketAddr {
+        let node = self.config.map.node(place.node).expect("routes lead to places of the map");
+        node.core_addr(place.core)
+    }
+
+    pub(crate) fn on_connected(&mut self, conn: ConnId) {
+        let Some(Conn::Link(link)) = self.out.conns.get_mut(conn) else { return };
+        let link = *link;
+        let hello = Hello { to: self.out.links.get(link).place, ..self.hello };
+        self.out.links.greet(link, &self.host, conn, &hello);
+    }
+
+    pub(crate) fn on_link_bytes(&mut self, link: u32, conn: ConnId, bytes: &[u8]) {
+        match self.out.links.received(link, bytes) {
+            Received::More => {}
+            Received::Up => {
+                let notes = self.led_notes();
+                self.out.links.brief(link, notes.into_iter());
+                tracing::debug!(to = %self.out.links.get(link).place, "link up");
+            }
+            Received::Refused(verdict) => {
+                let to = self.out.links.get(link).place;
+                tracing::error!(%to, %verdict, "a peer has refused this node");
+                self.host.close(conn);
+            }
+            Received::Nonsense => self.host.close(conn),
+        }
+    }
+
+    pub(crate) fn on_link_closed(&mut self, link: u32, reason: &str) {
+        let was_up = self.out.links.get(link).is_up();
+        let to = self.out.links.get(link).place;
+        if self.out.links.closed(link, self.now, reason) && !self.is_stopping() {
+            tracing::info!(%to, reason, "no link to a peer");
+        }
+        if was_up {
+            for group in &mut self.groups {
+                let lost = group.places.iter().find(|(_, place)| **place == to).map(|(id, _)| *id);
+                if let Some(id) = lost {
+                    group.raft.peer_unreachable(id);
+                }
+            }
+        }
+        self.fail_forwards(link);
+    }
+
+    /// Bytes on a connection that another core has made: its greeting, then frames.
+    pub(crate) fn on_peer_bytes(&mut self, conn: ConnId, bytes: &[u8]) {
+        let mut rest = bytes;
+        let Some(Conn::Peer(peer)) = self.out.conns.get_mut(conn) else { return };
+        if peer.link.is_none() {
+            let missing = HELLO_BYTES - peer.hello.len();
+            let (head, behind) = rest.split_at(missing.min(rest.len()));
+            peer.hello.extend_from_slice(head);
+            rest = behind;
+            let Some(hello) = peer.hello.first_chunk::<HELLO_BYTES>().copied() else { return };
+            let addr = peer.addr;
+            let Some(link) = self.judge(conn, addr, &hello) else { return };
+            let Some(Conn::Peer(peer)) = self.out.conns.get_mut(conn) else { return };
+            peer.link = Some(link);
+        }
+        loop {
+            let Some(Conn::Peer(peer)) = self.out.conns.get_mut(conn) else { return };
+            let (Some(link), addr) = (peer.link, peer.addr) else { return };
+            match peer.assembler.next(&mut rest) {
+                Ok(Some(frame)) => self.on_frame(link, frame),
+                Ok(None) => return,
+                Err(error) => {
+                    self.stats.frames_refused += 1;
+                    tracing::warn!(%addr, %error, "a peer's frame is refused and its connection dropped");
+                    return self.host.close(conn);
+                }
+            }
+        }
+    }
+
+    /// Decides whether whoever has connected is let in, and tells it. Returns the link to it.
+    fn judge(&mut self, conn: ConnId, addr: SocketAddr, hello: &[u8; HELLO_BYTES]) -> Option<u32> {
+        let (verdict, link) = match Hello::decode(hello) {
+            Ok(hello) => self.verdict_on(&hello),
+            Err(HelloError::Version(_)) => (Verdict::OtherVersion, None),
+            Err(error) => {
+                self.stats.peers_refused += 1;
+                tracing::warn!(%addr, %error, "a connection to the peer port is dropped");
+                self.host.close(conn);
+                return None;
+            }
+        };
+        self.host.send(conn, SendBuf::Plain(verdict.encode().to_vec()));
+        if verdict != Verdict::Accepted {
+            self.stats.peers_refused += 1;
+            tracing::warn!(%addr, %verdict, "a node is refused");
+        }
+        link
+    }
+
+    fn verdict_on(&mut self, hello: &Hello) -> (Verdict, Option<u32>) {
+        if hello.cluster_id != self.hello.cluster_id {
+            return (Verdict::OtherCluster, None);
+        }
+        if hello.to != self.place() {
+            return (Verdict::OtherPlace, None);
+        }
+        let known = self.out.links.to(hello.from).filter(|_| hello.from.node != self.place().node);
+        let Some(link) = known else { return (Verdict::Unknown, None) };
+        let seen = &mut self.out.links.get_mut(link).incarnation;
+        if seen.is_some_and(|seen| seen != hello.incarnation) {
+            return (Verdict::OtherIncarnation, None);
+        }
+        *seen = Some(hello.incarnation);
+        (Verdict::Accepted, Some(link))
+    }
+}

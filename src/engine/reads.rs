@@ -1,0 +1,165 @@
+//! Reads: answered from the leader's memory while its lease holds, else after ReadIndex.
+
+use meta::ReadMode;
+use raft::{ReadError, ReadState};
+use resp::{Args, Command, CommandId, Reply};
+use types::Slot;
+
+use crate::core::{Core, CoreHost};
+use crate::execute::OVERLOADED;
+use crate::group::WaitingRead;
+use crate::held::ArgStore;
+use crate::keyspace::{Keyspace, Value};
+use crate::limits::REPLY_BYTES_MAX;
+use crate::origin::Origin;
+
+impl<H: CoreHost> Core<H> {
+    /// Answers a read on a group that is led here: now if it may, else as soon as it may.
+    ///
+    /// A read behind a write of the same connection waits for it: in the batch that is forming if there is one,
+    /// else until what was proposed is applied.
+    pub(crate) fn read(&mut self, idx: usize, origin: Origin, command: &'static Command, slot: Slot, args: Args<'_>) {
+        let is_behind_write = self.out.has_writes_pending(origin);
+        let group = &mut self.groups[idx];
+        if is_behind_write && !group.forming.is_empty() {
+            return group.push_read(origin, command, slot, args);
+        }
+        let behind = if is_behind_write { group.proposed.back().map_or(0, |last| last.index) } else { 0 };
+        if self.config.map.settings.read_mode == ReadMode::Lease
+            && let Ok(index) = group.raft.lease_read(self.now)
+        {
+            let index = index.max(behind);
+            if group.raft.applied_index() >= index {
+                self.stats.reads_by_lease += 1;
+                let keyspace = &group.keyspace;
+                return self.out.reply(origin, |reply| query(keyspace, command, slot, args, reply));
+            }
+            let args = ArgStore::of(args);
+            group.waiting_reads.push_back(WaitingRead { origin, command, slot, args, index, is_confirmed: false });
+            return;
+        }
+        let read =
+            WaitingRead { origin, command, slot, args: ArgStore::of(args), index: behind, is_confirmed: false };
+        self.read_by_index(idx, read);
+    }
+
+    /// Puts a read on the next leadership check of its group. All reads of a turn share one.
+    fn read_by_index(&mut self, idx: usize, read: WaitingRead) {
+        let group = &mut self.groups[idx];
+        group.index_reads.entry(group.index_read_next).or_default().push(read);
+        self.mark_dirty(idx);
+    }
+
+    /// Asks Raft for the check that this turn's reads wait for.
+    pub(crate) fn ask_index_reads(&mut self, idx: usize) {
+        let now = self.now;
+        let group = &mut self.groups[idx];
+        let ctx = group.index_read_next;
+        if !group.index_reads.contains_key(&ctx) {
+            return;
+        }
+        group.index_read_next += 1;
+        match group.raft.read_index(ctx, now) {
+            Ok(()) => {}
+            Err(ReadError::Overloaded) => {
+                for read in group.index_reads.remove(&ctx).unwrap_or_default() {
+                    self.out.fail(read.origin, OVERLOADED);
+                }
+            }
+            Err(ReadError::NotLeader { .. } | ReadError::NotReady | ReadError::LeaseExpired) => {
+                self.reroute_index_reads(idx, ctx);
+            }
+        }
+    }
+
+    /// Leadership is confirmed as of a time behind the arrival of these reads.
+    pub(crate) fn confirm_index_reads(&mut self, idx: usize, confirmed: ReadState) {
+        let group = &mut self.groups[idx];
+        for read in group.index_reads.remove(&confirmed.ctx).unwrap_or_default() {
+            let index = read.index.max(confirmed.index);
+            group.waiting_reads.push_back(WaitingRead { index, is_confirmed: true, ..read });
+        }
+    }
+
+    /// Leadership is not confirmed and will not be: the reads go another way, under a new check.
+    pub(crate) fn reroute_index_reads(&mut self, idx: usize, ctx: u64) {
+        let group = &mut self.groups[idx];
+        let route = group.route;
+        for read in group.index_reads.remove(&ctx).unwrap_or_default() {
+            self.reroute(route, read.origin, read.command, read.slot, read.args);
+        }
+    }
+
+    /// Answers the reads whose index is applied.
+    pub(crate) fn serve_waiting_reads(&mut self, idx: usize) {
+        for _ in 0..self.groups[idx].waiting_reads.len() {
+            let now = self.now;
+            let group = &mut self.groups[idx];
+            let Some(read) = group.waiting_reads.pop_front() else { return };
+            if read.is_confirmed && group.raft.applied_index() < read.index {
+                group.waiting_reads.push_back(read);
+                continue;
+            }
+            if !read.is_confirmed {
+                match group.raft.lease_read(now) {
+                    Ok(_) if group.raft.applied_index() < read.index => {
+                        group.waiting_reads.push_back(read);
+                        continue;
+                    }
+                    Ok(_) => {}
+                    Err(ReadError::NotLeader { .. }) => {
+                        let route = group.route;
+                        self.reroute(route, read.origin, read.command, read.slot, read.args);
+                        continue;
+                    }
+                    Err(_) => {
+                        self.read_by_index(idx, read);
+                        continue;
+                    }
+                }
+            }
+            let counter =
+                if read.is_confirmed { &mut self.stats.reads_by_index } else { &mut self.stats.reads_by_lease };
+            *counter += 1;
+            let keyspace = &group.keyspace;
+            self.out.reply(read.origin, |reply| query(keyspace, read.command, read.slot, read.args.only(), reply));
+        }
+    }
+}
+
+/// Answers a read from the keys of its group.
+pub(crate) fn query(
+    keyspace: &Keyspace,
+    command: &'static Command,
+    slot: Slot,
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+) {
+    match command.id {
+        CommandId::DbSize => reply.integer(keyspace.keys_count() as i64),
+        CommandId::ClusterCountKeysInSlot => reply.integer(keyspace.keys_count_in_slot(slot) as i64),
+        CommandId::ClusterGetKeysInSlot => {
+            let count = args.get(3).and_then(resp::number::parse_i64).unwrap_or(0);
+            let keys = keyspace.keys_in_slot(slot, usize::try_from(count).unwrap_or(0));
+            reply.array(keys.len());
+            keys.for_each(|key| reply.bulk(key));
+        }
+        CommandId::MGet if is_too_long(keyspace, slot, args) => {
+            reply.error("ERR the reply would be longer than 64 MiB: ask for fewer keys at a time");
+        }
+        id => keyspace.query(id, slot, args, reply),
+    }
+}
+
+/// Whether the values asked for are more than a reply may hold. The same key may be named a million times.
+fn is_too_long(keyspace: &Keyspace, slot: Slot, args: Args<'_>) -> bool {
+    // Few keys cannot exceed the limit, however long their values are.
+    if args.len() * types::limits::VALUE_BYTES_MAX <= REPLY_BYTES_MAX {
+        return false;
+    }
+    let lengths = args.iter_from(1).map(|key| match keyspace.get(slot, key) {
+        Some(Value::String(value)) => value.len(),
+        None => 0,
+    });
+    lengths.sum::<usize>() > REPLY_BYTES_MAX
+}

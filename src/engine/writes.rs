@@ -1,0 +1,290 @@
+//! Writes: collected into batches, proposed, and applied once committed.
+
+use raft::ProposeError;
+use resp::{ArgRange, Args, Command, CommandId};
+use types::Slot;
+use wire::{Batch, BatchError, Entry, EntryKind};
+
+use crate::core::{Core, CoreHost, Persisting};
+use crate::error::Error;
+use crate::group::{Proposed, Waiter, Waiters};
+use crate::keyspace::Outcome;
+use crate::origin::Origin;
+
+const DISK_FULL: &str = "DISKFULL The log's disk is full: writes are refused until there is room again, reads go on";
+const NOT_APPLIED: &str = "TRYAGAIN Leadership changed before the write was replicated, and it was not applied";
+pub(crate) const OUTCOME_UNKNOWN: &str =
+    "UNKNOWNOUTCOME Leadership was lost before the write was confirmed: it may or may not have been applied";
+
+impl<H: CoreHost> Core<H> {
+    /// Adds a write to the next batch of a group that is led here.
+    pub(crate) fn write(
+        &mut self,
+        idx: usize,
+        origin: Origin,
+        command: &'static Command,
+        slot: Slot,
+        args: Args<'_>,
+    ) {
+        if let Err(error) = crate::keyspace::check(command.id, args) {
+            return self.out.fail(origin, error.message());
+        }
+        if !self.wal.has_room() {
+            return self.out.fail(origin, DISK_FULL);
+        }
+        let group = &mut self.groups[idx];
+        if group.forming.is_empty() {
+            self.forming_groups.push(idx);
+        }
+        group.push_write(origin, command, slot, args);
+        self.out.write_begun(origin);
+        if group.forming.bytes() >= self.config.batch_bytes_max {
+            self.propose_group(idx);
+        }
+    }
+
+    /// Proposes what groups have collected: one entry each. While a block is being written the next batch
+    /// forms, so that a busy log commits many commands with one write and an idle one commits each at once.
+    pub(crate) fn propose(&mut self) {
+        if self.forming_groups.is_empty() || !self.persisting.is_empty() {
+            return;
+        }
+        let mut forming = std::mem::take(&mut self.forming_groups);
+        forming.retain(|idx| {
+            self.propose_group(*idx);
+            !self.groups[*idx].forming.is_empty()
+        });
+        // What was refused for now stays; re-routed commands may have added groups meanwhile.
+        forming.retain(|idx| !self.forming_groups.contains(idx));
+        self.forming_groups.append(&mut forming);
+    }
+
+    fn propose_group(&mut self, idx: usize) {
+        let now = self.now;
+        let group = &mut self.groups[idx];
+        if group.forming.is_empty() {
+            return;
+        }
+        if !group.leads() {
+            return self.abandon_forming(idx);
+        }
+        if group.raft.uncommitted_bytes() > 0
+            && group.raft.uncommitted_bytes() + group.forming.bytes() > group.raft.config().uncommitted_bytes_max
+        {
+            return;
+        }
+        group.time_ms = group.time_ms.max(self.host.unix_time_ms());
+        let commands_count = group.forming.commands_count();
+        let payload = group.forming.finish(group.time_ms);
+        match group.raft.propose(payload, now) {
+            Ok((term, index)) => {
+                let waiters = group.take_forming_waiters();
+                group.proposed.push_back(Proposed { term, index, waiters });
+                self.stats.batches_proposed += 1;
+                self.stats.commands_proposed += commands_count as u64;
+                self.mark_dirty(idx);
+            }
+            // Nothing else can change between the checks above and here.
+            Err(error @ (ProposeError::NotLeader { .. } | ProposeError::Transferring | ProposeError::Overloaded)) => {
+                panic!("a group that leads and has room refused a proposal: {error}")
+            }
+        }
+    }
+
+    /// Leadership went before the batch was proposed: its commands have not run, and go another way.
+    fn abandon_forming(&mut self, idx: usize) {
+        let group = &mut self.groups[idx];
+        let route = group.route;
+        let payload = group.forming.finish(0);
+        let waiters = group.take_forming_waiters();
+        let batch = Batch::access(&payload).expect("a batch that was just archived is valid");
+        let mut ranges = Vec::new();
+        let mut next = waiters.list.iter();
+        let mut again = Vec::new();
+        batch
+            .for_each(|command, arguments| {
+                ranges.clear();
+                // The name is not archived; nothing looks at it.
+                ranges.push(ArgRange { start: 0, end: 0 });
+                ranges.extend(arguments.map(|(start, end)| ArgRange { start, end }));
+                let slot = Slot::new(command.slot).expect("a slot of our own batch");
+                while let Some(waiter) = next.next() {
+                    match *waiter {
+                        Waiter::Write(origin) => {
+                            let args = Args::new(batch.arguments(), &ranges);
+                            again.push((origin, command.id, slot, crate::held::ArgStore::of(args)));
+                            return;
+                        }
+                        Waiter::Read { origin, command, slot, held } => {
+                            let args = crate::held::ArgStore::of(waiters.held.get(held));
+                            again.push((origin, command.id.as_u16(), slot, args));
+                        }
+                    }
+                }
+            })
+            .expect("a batch that was just archived is valid");
+        for waiter in next {
+            if let Waiter::Read { origin, command, slot, held } = *waiter {
+                let args = crate::held::ArgStore::of(waiters.held.get(held));
+                again.push((origin, command.id.as_u16(), slot, args));
+            }
+        }
+        for (origin, id, slot, args) in again {
+            let command = command_of(id).expect("a command of our own batch");
+            if command.is_write() {
+                self.out.write_ended(origin);
+            }
+            self.reroute(route, origin, command, slot, args);
+        }
+    }
+
+    /// Does what Raft wants done, for all groups that have something.
+    pub(crate) fn drive_groups(&mut self) -> Result<(), Error> {
+        while let Some(idx) = self.dirty_groups.pop() {
+            self.groups[idx].is_dirty = false;
+            self.ask_index_reads(idx);
+            self.drive_group(idx)?;
+            self.serve_waiting_reads(idx);
+        }
+        Ok(())
+    }
+
+    fn drive_group(&mut self, idx: usize) -> Result<(), Error> {
+        let mut ready = std::mem::take(&mut self.ready);
+        while self.groups[idx].raft.has_ready() {
+            self.groups[idx].raft.ready(&mut ready);
+            for message in ready.messages.drain(..) {
+                if let Some(link) =
+                    self.groups[idx].places.get(&message.to).and_then(|place| self.out.links.to(*place))
+                {
+                    self.out.links.message(link, message);
+                }
+            }
+            if let Some(persist) = &ready.persist {
+                self.persist(idx, persist)?;
+            }
+            for entry in ready.committed.drain(..) {
+                self.apply(idx, &entry)?;
+            }
+            for read in ready.log_reads.drain(..) {
+                self.start_log_read(idx, read);
+            }
+            for read in ready.reads.drain(..) {
+                self.confirm_index_reads(idx, read);
+            }
+            for ctx in ready.reads_failed.drain(..) {
+                self.reroute_index_reads(idx, ctx);
+            }
+            if let Some(state) = ready.soft_state {
+                self.on_soft_state(idx, state);
+            }
+        }
+        self.ready = ready;
+        Ok(())
+    }
+
+    fn persist(&mut self, idx: usize, persist: &raft::Persist) -> Result<(), Error> {
+        let group = self.groups[idx].id;
+        let written =
+            persist.hard_state.map_or(Ok(()), |state| self.wal.append_hard_state(group, state)).and_then(|()| {
+                match persist.entries.is_empty() {
+                    true => Ok(()),
+                    false => self.wal.append_entries(group, &persist.entries),
+                }
+            });
+        written.map_err(|source| self.wal_error(source))?;
+        self.persisting.push_back(Persisting { block_seq: self.wal.pending_seq(), group: idx, seq: persist.seq });
+        Ok(())
+    }
+
+    fn start_log_read(&mut self, idx: usize, read: raft::LogRead) {
+        let reader = self.wal.reader(self.groups[idx].id, read.first, read.last, read.bytes_max);
+        let (done, host) = (self.log_reads_done.clone(), self.host.clone());
+        self.host.spawn(io::TaskClass::Foreground, async move {
+            let result = reader.await;
+            done.borrow_mut().push(crate::core::LogReadDone { group: idx, purpose: read.purpose, result });
+            host.notify();
+        });
+    }
+
+    /// Applies a committed entry, and answers those who wait for it.
+    fn apply(&mut self, idx: usize, entry: &Entry) -> Result<(), Error> {
+        let mut waiters = Waiters::default();
+        while let Some(first) = self.groups[idx].proposed.front() {
+            if first.index > entry.index {
+                break;
+            }
+            let proposed = self.groups[idx].proposed.pop_front().expect("the front was just seen");
+            if proposed.index == entry.index && proposed.term == entry.term {
+                waiters = proposed.waiters;
+            } else {
+                // Another leader's entry stands in its place: it can never be applied.
+                self.fail_waiters(idx, proposed.waiters, NOT_APPLIED);
+            }
+        }
+        if entry.kind == EntryKind::Batch {
+            let (group, index) = (self.groups[idx].id, entry.index);
+            self.apply_batch(idx, entry, &waiters).map_err(|source| Error::Batch { group, index, source })?;
+        }
+        self.groups[idx].recycle(waiters);
+        self.groups[idx].raft.applied(entry.index);
+        Ok(())
+    }
+
+    fn apply_batch(&mut self, idx: usize, entry: &Entry, waiters: &Waiters) -> Result<(), BatchError> {
+        let batch = Batch::access(&entry.payload)?;
+        let Core { groups, out, ranges, stats, .. } = self;
+        let group = &mut groups[idx];
+        let time_ms = group.time_ms.max(batch.time_ms());
+        group.time_ms = time_ms;
+        let keyspace = &mut group.keyspace;
+        let mut next = waiters.list.iter();
+        let mut waiter = next.next();
+        batch.for_each(|command, arguments| {
+            ranges.clear();
+            ranges.push(ArgRange { start: 0, end: 0 });
+            ranges.extend(arguments.map(|(start, end)| ArgRange { start, end }));
+            let args = Args::new(batch.arguments(), ranges);
+            let outcome = match (CommandId::from_u16(command.id), Slot::new(command.slot)) {
+                (Some(id), Some(slot)) => keyspace.apply(id, slot, args, time_ms),
+                _ => Outcome::Error(crate::keyspace::Error::Unsupported),
+            };
+            if let Some(Waiter::Write(origin)) = waiter {
+                out.write_ended(*origin);
+                out.reply(*origin, |reply| outcome.write(reply));
+                waiter = next.next();
+            }
+            drop(outcome);
+            while let Some(Waiter::Read { origin, command, slot, held }) = waiter {
+                stats.reads_in_batch += 1;
+                let args = waiters.held.get(*held);
+                out.reply(*origin, |reply| crate::reads::query(keyspace, command, *slot, args, reply));
+                waiter = next.next();
+            }
+        })?;
+        stats.commands_applied += batch.commands_count() as u64;
+        Ok(())
+    }
+
+    /// Answers all who wait for a batch that cannot be applied any more, or not be known to be.
+    pub(crate) fn fail_waiters(&mut self, idx: usize, waiters: Waiters, message: &str) {
+        let route = self.groups[idx].route;
+        for waiter in &waiters.list {
+            match *waiter {
+                Waiter::Write(origin) => {
+                    self.out.write_ended(origin);
+                    self.out.fail(origin, message);
+                }
+                Waiter::Read { origin, command, slot, held } => {
+                    let args = crate::held::ArgStore::of(waiters.held.get(held));
+                    self.reroute(route, origin, command, slot, args);
+                }
+            }
+        }
+    }
+}
+
+/// The command with a number, as it stands in batches and requests.
+pub(crate) fn command_of(id: u16) -> Option<&'static Command> {
+    CommandId::from_u16(id).map(resp::table::by_id)
+}
