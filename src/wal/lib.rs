@@ -17,8 +17,9 @@
 //! Deliberately absent: a cache of payloads (Raft keeps recent entries), repair of damaged logs (peers
 //! have the data), knowledge of what a payload means, latency measurement (the engine's).
 //!
-//! Reading order: [`format`] (bytes on disk), [`record`], `group` (what is known of one group), `writer`
-//! (forming blocks), `segments` (files and their preparation), `recover`, `reader`, [`Wal`].
+//! Reading order: [`mod@format`] (bytes on disk), [`record`], `group` (what is known of one group), `writer`
+//! (forming blocks), `segments` (files and their preparation), `scan`, `replay` and `recover` (from bytes
+//! to what can be trusted), `reader`, [`Wal`].
 
 mod config;
 mod error;

@@ -246,7 +246,7 @@ impl<D: LogHost> Wal<D> {
     }
 
     /// Begins to write the next block, if none is being written and there is one. Without a prepared segment
-    /// it stays pending.
+    /// it stays pending, so this is called in every turn, also when nothing was appended.
     ///
     /// # Errors
     /// [`Error::Poisoned`] and [`Error::Damaged`], both final.
