@@ -34,8 +34,6 @@ const SLEPT_MAX: Duration = Duration::from_micros(500);
 const TURN_SHARES: usize = 1_000;
 const FOREGROUND_SHARES: usize = 400;
 const BACKGROUND_SHARES: usize = 100;
-/// How long another task may run beyond its first await before the turn loop is asked.
-const TURN_LATENCY: Duration = Duration::from_millis(1);
 
 /// What a core must know of the others, whatever they send each other.
 pub(crate) trait Peers {
@@ -82,11 +80,12 @@ impl Core {
         seed: u64,
     ) -> Core {
         let executor = glommio::executor();
-        let queue = |shares, latency, name| executor.create_task_queue(Shares::Static(shares), latency, name);
+        // See `start` for why no queue names a latency.
+        let queue = |shares, name| executor.create_task_queue(Shares::Static(shares), Latency::NotImportant, name);
         let queues = Queues {
-            turn: queue(TURN_SHARES, Latency::Matters(TURN_LATENCY), "turn"),
-            foreground: queue(FOREGROUND_SHARES, Latency::NotImportant, "foreground"),
-            background: queue(BACKGROUND_SHARES, Latency::NotImportant, "background"),
+            turn: queue(TURN_SHARES, "turn"),
+            foreground: queue(FOREGROUND_SHARES, "foreground"),
+            background: queue(BACKGROUND_SHARES, "background"),
         };
         Core {
             shared,

@@ -29,6 +29,10 @@ use crate::wake::CoreShared;
 const EXECUTOR_IO_BYTES: usize = 64 << 10;
 /// Entries of glommio's own rings, which see only its own timers.
 const EXECUTOR_RING_DEPTH: usize = 32;
+/// How long glommio lets one queue run before it looks at the others: for ever. Each of our tasks hands over by
+/// itself wherever it waits or yields. And glommio parks in its own rings, where nothing wakes it, if that timer
+/// ends just before it would run a queue that is due (0.9, `run_task_queues`), as happens on a crowded machine.
+const EXECUTOR_PREEMPT_TIMER: Duration = Duration::from_secs(365 * 24 * 3_600);
 /// How long a core that ends waits for the kernel to let go of its memory.
 const SHUT_DOWN_WAIT_MAX: Duration = Duration::from_secs(10);
 
@@ -207,6 +211,7 @@ where
         .name("coracle")
         .io_memory(EXECUTOR_IO_BYTES)
         .ring_depth(EXECUTOR_RING_DEPTH)
+        .preempt_timer(EXECUTOR_PREEMPT_TIMER)
         .make()
         .map_err(|error| Error::Executor { core: core_id, reason: error.to_string() })?;
     executor.run(async move {

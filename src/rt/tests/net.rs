@@ -382,7 +382,8 @@ fn a_failed_connection_ends_with_the_reason() {
 #[test]
 fn a_full_listener_refuses_and_serves_again_later() {
     one_core("a_full_listener", small(), |runtime| async move {
-        let listener = runtime.listen(ANY_PORT, false, 2, b"-ERR max number of clients reached\r\n").expect("a listener");
+        let listener =
+            runtime.listen(ANY_PORT, false, 2, b"-ERR max number of clients reached\r\n").expect("a listener");
         let addr = runtime.local_addr(listener).expect("its address");
         let clients: Vec<TcpStream> = (0..2).map(|_| TcpStream::connect(addr).expect("a connection")).collect();
         let conns = [accepted(&runtime).await, accepted(&runtime).await];
