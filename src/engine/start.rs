@@ -52,6 +52,14 @@ impl<H: CoreHost> Core<H> {
         let now = host.now();
         let mut groups = Vec::new();
         for (spec, replica) in config.map.replicas_at(place) {
+            if let Some(damage) = &recovered.damage {
+                // What the log does not show any more may have concerned any group of the core.
+                if spec.replicas.len() == 1 {
+                    return Err(Error::LostAlone { group: spec.id, reason: damage.to_string() });
+                }
+                tracing::error!(group = %spec.id, "this replica is quarantined: it neither votes nor acknowledges");
+                continue;
+            }
             let found = recovered.groups.remove(&spec.id);
             if let Some(group) = start_group(&host, &config, spec, replica.id, found, now)? {
                 groups.push(group);

@@ -185,13 +185,14 @@ impl<H: CoreHost> Core<H> {
 
     fn persist(&mut self, idx: usize, persist: &raft::Persist) -> Result<(), Error> {
         let group = self.groups[idx].id;
-        let written =
-            persist.hard_state.map_or(Ok(()), |state| self.wal.append_hard_state(group, state)).and_then(|()| {
-                match persist.entries.is_empty() {
-                    true => Ok(()),
-                    false => self.wal.append_entries(group, &persist.entries),
-                }
-            });
+        // Entries first: what a hard state calls committed must be in the log before it.
+        let mut written = Ok(());
+        if !persist.entries.is_empty() {
+            written = self.wal.append_entries(group, &persist.entries);
+        }
+        if let Some(state) = persist.hard_state {
+            written = written.and_then(|()| self.wal.append_hard_state(group, state));
+        }
         written.map_err(|source| self.wal_error(source))?;
         self.persisting.push_back(Persisting { block_seq: self.wal.pending_seq(), group: idx, seq: persist.seq });
         Ok(())
