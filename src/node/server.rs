@@ -128,17 +128,16 @@ fn supervise(
     let remote = running.remote();
     let cores_count = running.cores_count();
     let pass_on = move || {
-        let mut seen = 0;
-        loop {
-            if !stop.wait(seen, std::time::Duration::from_secs(3_600)) {
-                continue;
-            }
-            seen = stop.count();
-            for core in 0..cores_count {
-                // A core that is gone needs no telling.
-                let _ = remote.send(CoreId(core as u16), MeshMessage::Stop);
-            }
+        stop.wait_for_ever(0);
+        tracing::info!("asked to stop: handing leaderships over");
+        for core in 0..cores_count {
+            // A core that is gone needs no telling, and one whose queue is full can still be ended below.
+            let _ = remote.send(CoreId(core as u16), MeshMessage::Stop);
         }
+        stop.wait_for_ever(1);
+        tracing::warn!("asked to stop again: ending at once");
+        // What was acknowledged is in the log, whenever the process ends.
+        std::process::exit(1);
     };
     let spawned = std::thread::Builder::new().name("stop".to_owned()).spawn(pass_on);
     spawned.map_err(|source| Error::Os { what: "starting a thread".into(), source })?;
@@ -151,12 +150,12 @@ fn supervise(
 /// What each core is told.
 fn engine_configs(config: &Config, prepared: &Prepared) -> Vec<engine::Config> {
     let node = config.node();
-    let shown_settings = vec![
+    let mut shown_settings = config.shown.clone();
+    let as_redis = [
         // Load generators ask for these two: nothing is ever saved aside, and every write is in a log.
         ("save".to_owned(), String::new()),
         ("appendonly".to_owned(), "yes".to_owned()),
         ("appendfsync".to_owned(), "always".to_owned()),
-        ("maxclients".to_owned(), config.clients_count_max.to_string()),
         ("maxmemory".to_owned(), "0".to_owned()),
         ("maxmemory-policy".to_owned(), "noeviction".to_owned()),
         ("databases".to_owned(), "1".to_owned()),
@@ -167,12 +166,20 @@ fn engine_configs(config: &Config, prepared: &Prepared) -> Vec<engine::Config> {
         ("port".to_owned(), node.gateway_port.to_string()),
         ("bind".to_owned(), node.host.to_string()),
     ];
+    shown_settings.extend(as_redis);
     node.places()
         .map(|place| engine::Config {
             segment_bytes: config.segment_bytes,
+            block_bytes_max: config.block_bytes_max,
             batch_bytes_max: config.batch_bytes_max,
+            inflight_bytes_max: config.inflight_bytes_max,
+            uncommitted_bytes_max: config.uncommitted_bytes_max,
+            cache_bytes_max: config.cache_bytes_max,
             clients_count_max: config.clients_count_max,
             client_output_bytes_max: config.client_output_bytes_max,
+            client_stall_timeout: config.client_stall_timeout,
+            leader_wait: config.leader_wait,
+            stop_timeout: config.stop_timeout,
             shown_settings: shown_settings.clone(),
             ..engine::Config::new(place, prepared.map.clone(), prepared.identity.incarnation, config.data_dir.clone())
         })
@@ -184,9 +191,9 @@ pub fn prepare(config: &Config) -> Result<Prepared, Error> {
     let node = config.node();
     rt::raise_files_limit()?;
     let peers_count: usize = config.bootstrap.nodes.iter().map(|node| usize::from(node.cores)).sum();
-    // Every core of this node may have a connection with every core of every other node, either way.
-    let peer_conns_count = 2 * peers_count * usize::from(node.cores);
-    rt::check_host(node.cores.into(), config.clients_count_max + peer_conns_count)?;
+    // Every core may have a connection with every core of every other node, either way.
+    let conns_per_core = config.clients_count_max + 2 * peers_count;
+    rt::check_host(node.cores.into(), conns_per_core * usize::from(node.cores))?;
     let cpus = cpus(config)?;
     let made = std::fs::create_dir_all(&config.data_dir);
     made.map_err(|source| Error::Os { what: format!("making {}", shown(&config.data_dir)), source })?;

@@ -47,6 +47,12 @@ impl StopRequests {
         *waited.unwrap_or_else(PoisonError::into_inner).0 > seen
     }
 
+    /// Waits until the count exceeds `seen`.
+    pub fn wait_for_ever(&self, seen: usize) {
+        const ROUND: Duration = Duration::from_secs(3_600);
+        while !self.wait(seen, ROUND) {}
+    }
+
     fn lock(&self) -> MutexGuard<'_, usize> {
         // A count is whole at any time, whoever panicked.
         self.shared.count.lock().unwrap_or_else(PoisonError::into_inner)

@@ -3,7 +3,7 @@
 //! The file, the flags, `--help`, `--print-config` and every message are made from this table, so they cannot
 //! disagree. Key `node_id` is flag `--node-id`.
 
-use types::limits::{BATCH_BYTES_MAX, CORES_COUNT_MAX, GROUPS_COUNT_MAX, REPLICAS_COUNT_MAX, VALUE_BYTES_MAX};
+use types::limits::{BATCH_BYTES_MAX, CORES_COUNT_MAX, ENTRY_BYTES_MAX, GROUPS_COUNT_MAX, REPLICAS_COUNT_MAX};
 
 use meta::id::CLUSTER_NAME_BYTES_MAX;
 
@@ -74,14 +74,29 @@ const HEARTBEAT_INTERVAL_MS_MAX: i64 = 10_000;
 const ELECTION_TIMEOUT_MS_MAX: i64 = 100_000;
 /// Greatest drift that leases can allow for: half of the time.
 const CLOCK_DRIFT_PPM_MAX: i64 = 500_000;
-/// Sizes of log segments, in bytes.
-const SEGMENT_BYTES: (i64, i64) = (4 << 20, 1 << 30);
+/// Sizes of log segments, in bytes: the longest entry must fit one.
+const SEGMENT_BYTES: (i64, i64) = (32 << 20, 1 << 30);
+/// Sizes at which a block is closed, in bytes.
+const BLOCK_BYTES: (i64, i64) = (64 << 10, 16 << 20);
 /// Smallest limit of a batch, in bytes.
 const BATCH_BYTES_MIN: i64 = 4 << 10;
+/// Limits of the replies that wait for one client, in bytes.
+const CLIENT_OUTPUT_BYTES: (i64, i64) = (64 << 10, 1 << 30);
+/// Bounds on what a group may hold for its followers, in bytes.
+const GROUP_BYTES: (i64, i64) = (64 << 10, 1 << 30);
 /// Most clients of one node.
 const CLIENTS_COUNT_MAX: i64 = 1_000_000;
-/// Limits of what waits to be sent to one client, in bytes: no less than two of the longest replies.
-const CLIENT_OUTPUT_BYTES: (i64, i64) = (2 * VALUE_BYTES_MAX as i64, 4 << 30);
+/// Longest that a client may leave its replies unread, in milliseconds.
+const CLIENT_STALL_TIMEOUT_MS: (i64, i64) = (100, 3_600_000);
+/// Longest that a command may wait for a leader, in milliseconds.
+const LEADER_WAIT_MS_MAX: i64 = 600_000;
+/// Longest that a stop may take, in milliseconds.
+const STOP_TIMEOUT_MS_MAX: i64 = 60_000;
+
+const _: () = {
+    assert!((ENTRY_BYTES_MAX as i64) < SEGMENT_BYTES.0);
+    assert!(BLOCK_BYTES.1 < SEGMENT_BYTES.0);
+};
 
 const PORT: Kind = Kind::Int { min: 1, max: 65_535 };
 const IDENTITY: &str = "Identity";
@@ -150,14 +165,32 @@ keys! {
     /// Size of one segment of the log, in bytes, a multiple of 4096
     SEGMENT_BYTES_KEY: "segment_bytes", LIMITS, Kind::Int { min: SEGMENT_BYTES.0, max: SEGMENT_BYTES.1 },
         Fallback::Int(64 << 20);
+    /// A block of the log is closed at this many bytes
+    BLOCK_BYTES_MAX: "block_bytes_max", LIMITS, Kind::Int { min: BLOCK_BYTES.0, max: BLOCK_BYTES.1 },
+        Fallback::Int(1 << 20);
+    /// Bytes of a group that may be on their way to one follower
+    INFLIGHT_BYTES_MAX: "inflight_bytes_max", LIMITS, Kind::Int { min: GROUP_BYTES.0, max: GROUP_BYTES.1 },
+        Fallback::Int(4 << 20);
+    /// Bytes that a group may have proposed and not committed; beyond it its clients wait
+    UNCOMMITTED_BYTES_MAX: "uncommitted_bytes_max", LIMITS, Kind::Int { min: GROUP_BYTES.0, max: GROUP_BYTES.1 },
+        Fallback::Int(16 << 20);
+    /// Bytes of recent entries that a group keeps in memory for slow followers
+    CACHE_BYTES_MAX: "cache_bytes_max", LIMITS, Kind::Int { min: 0, max: GROUP_BYTES.1 }, Fallback::Int(8 << 20);
     /// A batch of commands is closed at this many bytes
     BATCH_BYTES_MAX_KEY: "batch_bytes_max", LIMITS, Kind::Int { min: BATCH_BYTES_MIN, max: BATCH_BYTES_MAX as i64 },
         Fallback::Int(BATCH_BYTES_MAX as i64);
-    /// Most clients of this node at one time
+    /// Most clients of each port of a core
     MAXCLIENTS: "maxclients", LIMITS, Kind::Int { min: 1, max: CLIENTS_COUNT_MAX }, Fallback::Int(10_000);
-    /// A client that leaves this many bytes of replies unread is closed
+    /// A client that leaves this many bytes of replies unread is not read until it takes some
     CLIENT_OUTPUT_BYTES_MAX: "client_output_bytes_max", LIMITS,
-        Kind::Int { min: CLIENT_OUTPUT_BYTES.0, max: CLIENT_OUTPUT_BYTES.1 }, Fallback::Int(64 << 20);
+        Kind::Int { min: CLIENT_OUTPUT_BYTES.0, max: CLIENT_OUTPUT_BYTES.1 }, Fallback::Int(1 << 20);
+    /// A client that leaves its replies unread for this long is closed, in milliseconds
+    CLIENT_STALL_TIMEOUT_MS_KEY: "client_stall_timeout_ms", LIMITS,
+        Kind::Int { min: CLIENT_STALL_TIMEOUT_MS.0, max: CLIENT_STALL_TIMEOUT_MS.1 }, Fallback::Int(30_000);
+    /// How long a command may wait for a leader or for another core, in milliseconds
+    LEADER_WAIT_MS: "leader_wait_ms", LIMITS, Kind::Int { min: 0, max: LEADER_WAIT_MS_MAX }, Fallback::Int(5_000);
+    /// How long a stop may take to hand leaderships over and to finish what is under way, in milliseconds
+    STOP_TIMEOUT_MS: "stop_timeout_ms", LIMITS, Kind::Int { min: 0, max: STOP_TIMEOUT_MS_MAX }, Fallback::Int(3_000);
     /// Number of the node
     PEER_ID: "id", ADDRESSES, Kind::Int { min: 1, max: u32::MAX as i64 }, Required;
     /// Its IP address
@@ -187,9 +220,16 @@ pub static KEYS: &[&Key] = &[
     &ELECTION_TIMEOUT_MAX_MS,
     &CLOCK_DRIFT_PPM_MAX_KEY,
     &SEGMENT_BYTES_KEY,
+    &BLOCK_BYTES_MAX,
     &BATCH_BYTES_MAX_KEY,
+    &INFLIGHT_BYTES_MAX,
+    &UNCOMMITTED_BYTES_MAX,
+    &CACHE_BYTES_MAX,
     &MAXCLIENTS,
     &CLIENT_OUTPUT_BYTES_MAX,
+    &CLIENT_STALL_TIMEOUT_MS_KEY,
+    &LEADER_WAIT_MS,
+    &STOP_TIMEOUT_MS,
 ];
 
 /// The keys of one `[[peers]]` entry: a node of the cluster.

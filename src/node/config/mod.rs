@@ -15,6 +15,7 @@ mod table;
 mod value;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use meta::{Bootstrap, ClusterId, ClusterMap, Node, ReadMode, Settings};
 use types::NodeId;
@@ -49,12 +50,28 @@ pub struct Config {
     pub log_level: String,
     /// Size of a segment of the log, a multiple of 4,096.
     pub segment_bytes: u64,
+    /// A block of the log is closed at this many bytes.
+    pub block_bytes_max: usize,
     /// A batch of commands is closed at this many bytes.
     pub batch_bytes_max: usize,
-    /// Most clients of this node at one time.
+    /// Bytes of a group that may be on their way to one follower.
+    pub inflight_bytes_max: usize,
+    /// Bytes that a group may have proposed and not committed.
+    pub uncommitted_bytes_max: usize,
+    /// Bytes of recent entries that a group keeps in memory.
+    pub cache_bytes_max: usize,
+    /// Most clients of each port of a core.
     pub clients_count_max: usize,
-    /// A client that leaves this many bytes of replies unread is closed.
+    /// A client that leaves this many bytes of replies unread is not read until it takes some.
     pub client_output_bytes_max: usize,
+    /// A client that leaves its replies unread for this long is closed.
+    pub client_stall_timeout: Duration,
+    /// How long a command may wait for a leader or for another core.
+    pub leader_wait: Duration,
+    /// How long a stop may take to hand leaderships over and to finish what is under way.
+    pub stop_timeout: Duration,
+    /// Every key with its value, for CONFIG GET.
+    pub shown: Vec<(String, String)>,
     /// The configuration as it stands, as a file with a note behind each value saying where it comes from.
     pub printed: String,
 }
@@ -80,7 +97,9 @@ impl Config {
         }
         match config {
             Some(mut config) if problems.is_empty() => {
-                config.printed = print::print(&merged, &config, source.as_ref());
+                let effective = print::effective(&merged, &config);
+                config.shown = effective.iter().map(print::shown_pair).collect();
+                config.printed = print::print(&effective, &merged, &config, source.as_ref());
                 Ok(config)
             }
             _ => Err(ConfigError::new(source, problems)),
@@ -127,9 +146,17 @@ impl Config {
             spin_us: number(top, &keys::SPIN_US),
             log_level: top.text(&keys::LOG_LEVEL)?.to_owned(),
             segment_bytes: number(top, &keys::SEGMENT_BYTES_KEY),
+            block_bytes_max: number(top, &keys::BLOCK_BYTES_MAX),
             batch_bytes_max: number(top, &keys::BATCH_BYTES_MAX_KEY),
+            inflight_bytes_max: number(top, &keys::INFLIGHT_BYTES_MAX),
+            uncommitted_bytes_max: number(top, &keys::UNCOMMITTED_BYTES_MAX),
+            cache_bytes_max: number(top, &keys::CACHE_BYTES_MAX),
             clients_count_max: number(top, &keys::MAXCLIENTS),
             client_output_bytes_max: number(top, &keys::CLIENT_OUTPUT_BYTES_MAX),
+            client_stall_timeout: millis(top, &keys::CLIENT_STALL_TIMEOUT_MS_KEY),
+            leader_wait: millis(top, &keys::LEADER_WAIT_MS),
+            stop_timeout: millis(top, &keys::STOP_TIMEOUT_MS),
+            shown: Vec::new(),
             printed: String::new(),
         })
     }
@@ -151,6 +178,10 @@ fn settings(top: &Table) -> Settings {
 fn number<T: TryFrom<i64>>(table: &Table, key: &Key) -> T {
     let number = table.int(key).and_then(|number| T::try_from(number).ok());
     number.expect("a key's range fits the type it is read as, and required keys were checked")
+}
+
+fn millis(table: &Table, key: &Key) -> Duration {
+    Duration::from_millis(number(table, key))
 }
 
 /// A broken rule between keys, shown where the first key that it names was set.

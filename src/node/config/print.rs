@@ -10,26 +10,47 @@ use super::table::FileTables;
 use super::value::{Origin, Value};
 use super::{Config, keys};
 
+/// A key with the value in force and where it comes from.
+pub(super) type Effective = (&'static Key, Value, Origin);
+
+/// Every key that has a value. With a list of nodes, what stands there is left out.
+pub(super) fn effective(tables: &FileTables, config: &Config) -> Vec<Effective> {
+    let listed = !tables.peers.is_empty();
+    let is_listed = |key: &Key| listed && keys::PEER_KEYS.iter().any(|peer_key| peer_key.name == key.name);
+    let value_of = |key: &'static Key| {
+        let (value, origin) = match (tables.top.get(key), &key.default) {
+            (Some(setting), _) => (setting.value.clone(), setting.origin.clone()),
+            (None, Fallback::Int(number)) => (Value::Int(*number), Origin::Default),
+            (None, Fallback::Bool(on)) => (Value::Bool(*on), Origin::Default),
+            (None, Fallback::Text(word)) => (Value::Text((*word).to_owned()), Origin::Default),
+            (None, Fallback::Optional(_) | Fallback::Required) => (derived(key, config.node())?, Origin::Default),
+        };
+        Some((key, value, origin))
+    };
+    KEYS.iter().filter(|key| !is_listed(key)).filter_map(|key| value_of(key)).collect()
+}
+
+/// A key and its value as CONFIG GET shows them.
+pub(super) fn shown_pair((key, value, _): &Effective) -> (String, String) {
+    let text = match value {
+        Value::Text(text) => text.clone(),
+        other => other.to_toml(),
+    };
+    (key.name.to_owned(), text)
+}
+
 /// Every key with its value and, as a comment, where the value comes from.
-pub(super) fn print(tables: &FileTables, config: &Config, source: Option<&Source>) -> String {
+pub(super) fn print(
+    effective: &[Effective],
+    tables: &FileTables,
+    config: &Config,
+    source: Option<&Source>,
+) -> String {
     let mut text = String::new();
     let listed = !tables.peers.is_empty();
-    for key in KEYS {
-        // With a list of nodes this node's addresses stand there.
-        if listed && keys::PEER_KEYS.iter().any(|peer_key| peer_key.name == key.name) {
-            continue;
-        }
-        let (value, origin) = match (tables.top.get(key), &key.default) {
-            (Some(setting), _) => (Some(setting.value.clone()), setting.origin.clone()),
-            (None, Fallback::Int(number)) => (Some(Value::Int(*number)), Origin::Default),
-            (None, Fallback::Bool(on)) => (Some(Value::Bool(*on)), Origin::Default),
-            (None, Fallback::Text(word)) => (Some(Value::Text((*word).to_owned())), Origin::Default),
-            (None, Fallback::Optional(_) | Fallback::Required) => (derived(key, config.node()), Origin::Default),
-        };
-        if let Some(value) = value {
-            let pair = format!("{} = {}", key.name, value.to_toml());
-            line(&mut text, &pair, &origin_words(&origin, source));
-        }
+    for (key, value, origin) in effective {
+        let pair = format!("{} = {}", key.name, value.to_toml());
+        line(&mut text, &pair, &origin_words(origin, source));
     }
     for node in config.bootstrap.nodes.iter().filter(|_| listed) {
         text.push_str("\n[[peers]]\n");

@@ -7,9 +7,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use super::Error;
 use super::plan::Plan;
 
-/// Most clients of a node, where the limit of open files allows it.
+/// Most clients of each port of a core, where the limit of open files allows it.
 const CLIENTS_COUNT_MAX: u64 = 10_000;
-/// Open files of a node besides its clients, per core of the cluster: rings, segments, connections to peers.
+/// Open files of a core besides its connections: rings, segments, logs.
 const FILES_PER_CORE: u64 = 512;
 
 /// A port that a node needs is taken.
@@ -52,14 +52,14 @@ pub fn ports(plan: &Plan) -> Result<(), Error> {
 }
 
 /// Checks the limits of this host and that the directory's file system can do direct I/O. Returns how many
-/// clients each node can take.
+/// clients a core can take.
 pub fn host(plan: &Plan) -> Result<u64, Error> {
-    let cores_count: u64 = plan.nodes.iter().map(|node| node.cores.len() as u64).sum();
-    let needed = FILES_PER_CORE * cores_count;
-    let limit = rt::raise_files_limit()?;
-    let clients_count_max = limit.saturating_sub(needed).clamp(1, CLIENTS_COUNT_MAX);
     let cores_per_node = plan.nodes.first().map_or(1, |node| node.cores.len());
-    rt::check_host(cores_per_node, clients_count_max as usize)?;
+    let limit = rt::raise_files_limit()?;
+    let per_core = limit / cores_per_node as u64;
+    let other_files = FILES_PER_CORE + 2 * (plan.nodes.len() * cores_per_node) as u64;
+    let clients_count_max = per_core.saturating_sub(other_files).clamp(1, CLIENTS_COUNT_MAX);
+    rt::check_host(cores_per_node, clients_count_max as usize * cores_per_node)?;
     rt::check_direct_io(&plan.dir)?;
     Ok(clients_count_max)
 }
