@@ -125,12 +125,7 @@ impl<'a> Supervisor<'a> {
         });
         // Each node tells of what it knows; the one that knows most is nearest to the truth.
         match leaderless.min() {
-            Some(groups) => {
-                format!(
-                    "{answering} of {count} nodes answer, {groups} of {} groups wait for a leader",
-                    self.plan.groups
-                )
-            }
+            Some(groups) => format!("{answering} of {count} nodes answer, {groups} groups wait for a leader"),
             None => format!("{answering} of {count} nodes answer"),
         }
     }
