@@ -14,7 +14,6 @@ const TICK: Duration = Duration::from_millis(100);
 /// The terminal, or what stands in for it.
 #[derive(Debug)]
 pub struct Console {
-    stdout_is_terminal: bool,
     stderr_is_terminal: bool,
     progress: RefCell<Option<ProgressBar>>,
     last_progress: RefCell<String>,
@@ -24,7 +23,6 @@ impl Console {
     /// The process's own stdout and stderr.
     pub fn new() -> Console {
         Console {
-            stdout_is_terminal: std::io::stdout().is_terminal(),
             stderr_is_terminal: std::io::stderr().is_terminal(),
             progress: RefCell::new(None),
             last_progress: RefCell::default(),
@@ -66,11 +64,6 @@ impl Console {
     pub fn print(&self, text: &str) {
         let mut stdout = std::io::stdout();
         let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
-    }
-
-    /// A word that stands out where stdout is a terminal.
-    pub fn strong(&self, word: &str) -> String {
-        if self.stdout_is_terminal { format!("\x1b[1;32m{word}\x1b[0m") } else { word.to_owned() }
     }
 }
 

@@ -4,7 +4,6 @@ use std::fmt::Write;
 use std::io;
 
 use super::Error;
-use super::console::Console;
 use super::plan::{NodePlan, Plan};
 use crate::atomic_file;
 
@@ -93,20 +92,20 @@ pub fn table(plan: &Plan, pids: &[u32]) -> String {
     text
 }
 
-/// The line that says the cluster is ready, and what to do with it.
-pub fn ready(plan: &Plan, console: &Console) -> String {
+/// The line that says the cluster is ready, and what to do with it. Programs wait for its first word, so nothing
+/// stands before it, no colour either.
+pub fn ready(plan: &Plan) -> String {
     let (nodes, groups) = (plan.nodes.len(), plan.groups);
     let Some(first) = plan.nodes.first() else { return String::new() };
     let (gateway, core) = (first.gateway, first.cores.first().copied().unwrap_or_default());
     let plural = |count: usize, word: &str| if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") };
     format!(
-        "{}: {}, {}, each with a leader\n\n  \
+        "ready: {}, {}, each with a leader\n\n  \
          any client    redis-cli -p {gateway} set hello world\n  \
          cluster mode  redis-cli -c -p {core} get hello\n  \
          some load     redis-benchmark -p {gateway} -t set,get -n 100000 -P 16 -q\n  \
          logs          {}/node-*.log\n  \
          stop          Ctrl-C\n\n",
-        console.strong("ready"),
         plural(nodes, "node"),
         plural(groups as usize, "group"),
         plan.dir.display()

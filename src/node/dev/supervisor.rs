@@ -144,7 +144,7 @@ impl<'a> Supervisor<'a> {
     fn announce(&self) -> Result<(), Error> {
         self.write_dev_json()?;
         self.console.print(&report::table(self.plan, &self.pids()));
-        self.console.print(&report::ready(self.plan, self.console));
+        self.console.print(&report::ready(self.plan));
         Ok(())
     }
 
