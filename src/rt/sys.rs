@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn accepted_sockets_inherit_no_delay() {
-        let fd = listener("127.0.0.1:0".parse().expect("an address"), 16).expect("a listener");
+        let fd = listener("127.0.0.1:0".parse().expect("an address"), false, 16).expect("a listener");
         let addr = local_addr(fd).expect("its address");
         let client = std::net::TcpStream::connect(addr).expect("a connection");
         // SAFETY: null pointers ask for no peer address.
