@@ -74,6 +74,8 @@ pub(crate) struct Group {
     pub(crate) is_dirty: bool,
     /// Whether it led when Raft last reported its role.
     pub(crate) was_leader: bool,
+    /// Whether leadership was handed over because the node stops.
+    pub(crate) is_handed_over: bool,
     /// When it last ceased to lead.
     pub(crate) lost_at: Instant,
     /// Log reads that failed, to be tried again at the next tick.
@@ -105,6 +107,7 @@ impl Group {
             time_ms: 0,
             is_dirty: false,
             was_leader: false,
+            is_handed_over: false,
             lost_at: Instant::ZERO,
             failed_log_reads: Vec::new(),
             spare_waiters: Vec::new(),

@@ -64,12 +64,14 @@ impl<H: CoreHost> Core<H> {
         self.hand_over();
     }
 
+    /// Hands each led group over, once: where all nodes stop together, the others hand theirs back.
     fn hand_over(&mut self) {
         for idx in 0..self.groups.len() {
-            let raft = &mut self.groups[idx].raft;
-            if raft.is_leader() && raft.peers().next().is_some() && raft.transferring_to().is_none() {
-                // A transfer that cannot begin is tried again at the next tick, until the deadline.
-                let _ = raft.transfer_leader(None, self.now);
+            let group = &mut self.groups[idx];
+            let may_go = group.raft.is_leader() && group.raft.peers().next().is_some() && !group.is_handed_over;
+            // A transfer that cannot begin is tried again at the next tick, until the deadline.
+            if may_go && group.raft.transfer_leader(None, self.now).is_ok() {
+                group.is_handed_over = true;
                 self.mark_dirty(idx);
             }
         }
@@ -80,7 +82,7 @@ impl<H: CoreHost> Core<H> {
         self.tick_unresolved();
         let Stopping::Draining { deadline } = self.stopping else { return };
         self.hand_over();
-        let leads = self.groups.iter().any(|group| group.raft.is_leader() && group.raft.peers().next().is_some());
+        let leads = self.groups.iter().any(|group| group.raft.transferring_to().is_some());
         let is_drained = !leads
             && self.persisting.is_empty()
             && self.forming_groups.is_empty()
