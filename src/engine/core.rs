@@ -251,9 +251,9 @@ impl<H: CoreHost> Core<H> {
     fn flush(&mut self) {
         let host = &self.host;
         self.out.links.flush(host, |place, frame| {
-            host.mesh_send(place.core, MeshMessage::Frame(Box::new(frame))).map_err(|message| match message {
-                MeshMessage::Frame(frame) => *frame,
-                MeshMessage::Stop => Frame::default(),
+            host.mesh_send(place.core, MeshMessage::Frame(frame)).map_err(|refused| match refused {
+                MeshMessage::Frame(frame) => frame,
+                MeshMessage::Stop => panic!("the mesh handed back another message than it was given"),
             })
         });
         self.out.flush_clients(host, self.now);

@@ -190,18 +190,22 @@ impl Links {
 
     /// Sends one frame on each connection that has something to say and is not busy. Frames for cores of this
     /// node are handed to `mesh`, which may refuse.
-    pub(crate) fn flush<N: Net>(&mut self, net: &N, mut mesh: impl FnMut(Place, Frame) -> Result<(), Frame>) {
+    pub(crate) fn flush<N: Net>(
+        &mut self,
+        net: &N,
+        mut mesh: impl FnMut(Place, Box<Frame>) -> Result<(), Box<Frame>>,
+    ) {
         let mut dirty = std::mem::take(&mut self.dirty);
         dirty.retain(|idx| {
             let link = &mut self.list[*idx as usize];
             match link.state {
-                LinkState::Mesh => match mesh(link.place, std::mem::take(&mut link.outbox)) {
+                LinkState::Mesh => match mesh(link.place, Box::new(std::mem::take(&mut link.outbox))) {
                     Ok(()) => {
                         link.outbox_bytes = 0;
                         self.frames_sent += 1;
                     }
                     Err(frame) => {
-                        link.outbox = frame;
+                        link.outbox = *frame;
                         return true;
                     }
                 },

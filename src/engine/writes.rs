@@ -108,7 +108,7 @@ impl<H: CoreHost> Core<H> {
                 ranges.push(ArgRange { start: 0, end: 0 });
                 ranges.extend(arguments.map(|(start, end)| ArgRange { start, end }));
                 let slot = Slot::new(command.slot).expect("a slot of our own batch");
-                while let Some(waiter) = next.next() {
+                for waiter in next.by_ref() {
                     match *waiter {
                         Waiter::Write(origin) => {
                             let args = Args::new(batch.arguments(), &ranges);

@@ -80,6 +80,8 @@ pub(crate) struct Sending {
     pub(crate) sent: usize,
     // For `SendBuf::Gather`: what the kernel reads to find the parts.
     pub(crate) gather: Option<Box<Gather>>,
+    /// The turn of the loop in which it was begun.
+    pub(crate) turn: u64,
 }
 
 /// The list of parts of a gathering send, in the kernel's form. Boxed, so that it stays where it is.

@@ -148,6 +148,11 @@ impl Core {
 
     /// Waits as `Spawn::park` describes.
     pub(crate) async fn park(&self, deadline: Instant) {
+        self.rest(deadline).await;
+        self.reactor.borrow_mut().begin_turn();
+    }
+
+    async fn rest(&self, deadline: Instant) {
         if self.is_due() {
             // Busy: one system call submits and collects. Tasks get their share even if it never comes to rest.
             self.poll_ring();
@@ -176,6 +181,7 @@ impl Core {
     pub(crate) async fn yield_now(&self) {
         self.poll_ring();
         self.let_others_run().await;
+        self.reactor.borrow_mut().begin_turn();
     }
 
     async fn let_others_run(&self) {

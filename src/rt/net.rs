@@ -301,6 +301,7 @@ impl Reactor {
     // Sending.
 
     pub(crate) fn send(&mut self, id: ConnId, buf: SendBuf) {
+        let turn = self.turn();
         let Some(conn) = self.conns.get(id) else { return };
         if conn.phase != Phase::Open {
             return;
@@ -308,14 +309,15 @@ impl Reactor {
         assert!(conn.sending.is_none(), "one send at a time per connection: connection {id} has one under way");
         let len = buf.len();
         if len == 0 {
-            self.push_sent(id, buf);
+            // Nothing to wait for: the loop hears of it at once.
+            self.push_sent(id, buf, 0);
             return;
         }
         let gather = match &buf {
             SendBuf::Plain(_) => None,
             SendBuf::Gather(_) => Some(self.gathers.pop().unwrap_or_else(Gather::new)),
         };
-        conn.sending = Some(Sending { buf, len, sent: 0, gather });
+        conn.sending = Some(Sending { buf, len, sent: 0, gather, turn });
         self.push_send(id);
     }
 
@@ -346,9 +348,9 @@ impl Reactor {
             self.stats.partial_sends_count += 1;
             return self.push_send(id);
         }
-        if let Some(Sending { buf, gather, .. }) = conn.sending.take() {
+        if let Some(Sending { buf, gather, turn, .. }) = conn.sending.take() {
             self.recycle(gather);
-            self.push_sent(id, buf);
+            self.push_sent(id, buf, turn);
         }
     }
 

@@ -98,6 +98,11 @@ pub(crate) struct Reactor {
     /// Connections that wait for a receive buffer, the longest waiting first.
     pub(crate) starved: VecDeque<ConnId>,
     pub(crate) ready: VecDeque<Event>,
+    /// How many of `ready` can wait for something else to end the park: the ends of sends begun in the turn
+    /// before it. The loop has nothing more for those connections yet, or it would have sent it along.
+    quiet_count: usize,
+    /// Number of the current turn of the loop.
+    turn: u64,
     pub(crate) writes_done: VecDeque<WriteDone>,
     pub(crate) ops: Ops,
     /// Tasks whose operation has ended, to be woken when nothing of the reactor is borrowed.
@@ -132,6 +137,8 @@ impl Reactor {
             listeners: Vec::new(),
             starved: VecDeque::new(),
             ready: VecDeque::new(),
+            quiet_count: 0,
+            turn: 1,
             writes_done: VecDeque::new(),
             ops: Ops::default(),
             woken: Vec::new(),
@@ -174,7 +181,18 @@ impl Reactor {
 
     /// Whether the turn loop has something to pick up.
     pub(crate) fn has_events(&self) -> bool {
-        !self.ready.is_empty() || !self.writes_done.is_empty()
+        self.ready.len() > self.quiet_count || !self.writes_done.is_empty()
+    }
+
+    /// The turn loop goes on: from here on the end of any send begun so far is news to it.
+    pub(crate) fn begin_turn(&mut self) {
+        self.turn += 1;
+        self.quiet_count = 0;
+    }
+
+    /// The number of the current turn, by which a send remembers when it was begun.
+    pub(crate) fn turn(&self) -> u64 {
+        self.turn
     }
 
     /// The next event of the network, in the order in which they happened.
@@ -260,6 +278,7 @@ impl Reactor {
     /// Drops what the engine will not pick up any more.
     pub(crate) fn drop_events(&mut self) {
         self.ready.clear();
+        self.quiet_count = 0;
         self.writes_done.clear();
         self.woken.clear();
     }
@@ -285,8 +304,9 @@ impl Reactor {
         }
     }
 
-    /// Reports that a connection's send has ended well.
-    pub(crate) fn push_sent(&mut self, conn: ConnId, buf: SendBuf) {
+    /// Reports that a connection's send, begun in the turn `begun`, has ended well.
+    pub(crate) fn push_sent(&mut self, conn: ConnId, buf: SendBuf, begun: u64) {
+        self.quiet_count += usize::from(begun == self.turn);
         self.ready.push_back(NetEvent::Sent { conn, buf });
     }
 }
