@@ -1,1 +1,21 @@
-//! bench
+//! `coracle-bench`: a load generator for servers that speak the Redis protocol, and comparisons of Coracle with
+//! Redis, etcd and the bare disk, side by side in one run.
+//!
+//! Invariants: everything is bounded in time; only servers named on the command line or started here are
+//! spoken to; a process started here is stopped here, by its id, whatever happens. A reply that is not what its
+//! command should give is an error and is counted, so that a rate is never made of failures.
+//!
+//! Deliberately absent: retries of commands, RESP3, TLS.
+//!
+//! Read in this order: [`reply`] (the bytes), [`topology`] (who owns what), [`load`] (the generator),
+//! [`compare`] (servers side by side), [`cli`] (the arguments).
+
+pub mod cli;
+pub mod client;
+pub mod compare;
+pub mod error;
+pub mod load;
+pub mod reply;
+pub mod topology;
+
+pub use error::Error;

@@ -1,0 +1,83 @@
+//! Comparisons: that they measure, and that they leave nothing behind.
+
+// A helper of a test may fail as the test itself may.
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+fn compare(dir: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_coracle-bench"));
+    command.args(["compare", "--dir"]).arg(dir).args(args);
+    command
+}
+
+fn is_empty(dir: &Path) -> bool {
+    std::fs::read_dir(dir).unwrap().next().is_none()
+}
+
+/// The ids of the processes with this text in their command line.
+fn processes_with(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let is_number = entry.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit());
+        if is_number && String::from_utf8_lossy(&line).contains(text) {
+            found.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    found
+}
+
+#[test]
+fn disk_and_redis_are_measured_and_cleaned_up() {
+    // Not under /tmp, which may be a file system without direct I/O.
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let json = dir.path().join("results.json");
+    let mut command = compare(dir.path(), &["--quick", "--only", "disk,redis", "--many", "60", "--json"]);
+    let output = command.arg(&json).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("SET c=50 P=16") && text.contains("overwrite 64 KiB"), "{text}");
+    let document: serde_json::Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    let samples = document["medians"].as_array().unwrap();
+    assert_eq!(samples.len(), 8);
+    assert!(samples.iter().all(|sample| sample["ops_per_s"].as_f64().unwrap() > 0.0), "{samples:?}");
+    std::fs::remove_file(json).unwrap();
+    assert!(is_empty(dir.path()), "the data is removed");
+}
+
+#[test]
+fn an_interrupted_comparison_stops_its_servers() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let mark = dir.path().canonicalize().unwrap().join("coracle-bench-").display().to_string();
+    let mut command = compare(dir.path(), &["--only", "redis", "--seconds", "60"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let started = Instant::now();
+    while processes_with(&mark).is_empty() {
+        assert!(started.elapsed() < Duration::from_secs(10), "Redis is started");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(2));
+    assert_eq!(processes_with(&mark), Vec::<String>::new());
+    assert!(is_empty(dir.path()));
+}
+
+#[test]
+fn a_missing_server_is_an_error_with_its_name() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let output = compare(dir.path(), &["--quick", "--only", "coracle", "--coracle", "/nowhere/coracle"]).output();
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("/nowhere/coracle"));
+    assert!(is_empty(dir.path()));
+    // A program that is no server ends before it is ready, and what it said is shown.
+    let output = compare(dir.path(), &["--quick", "--only", "coracle", "--coracle", "/bin/ls"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("ended before it was ready"));
+}

@@ -1,0 +1,206 @@
+//! The load generator against a real Redis, and against servers that misbehave.
+
+// A helper of a test may fail as the test itself may.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use support::{Redis, answer_commands, load, report, serve};
+use types::Slot;
+
+#[test]
+fn what_is_set_is_read_back_without_errors() {
+    let redis = Redis::start(&[]);
+    let addrs = [redis.addr];
+    let filled = load(&addrs, "--key-order sequential --keys 5000 --threads 2 -P 7 --json");
+    assert!(filled.status.success());
+    assert_eq!(report(&filled)["replies_ok"], 5_000, "each key once");
+    assert_eq!(keys_count(redis.addr), 5_000);
+    let read = load(&addrs, "--workload mixed:0.9 --keys 5000 --check -n 20000 -c 20 -P 16 --threads 2 --json");
+    let read_report = report(&read);
+    assert!(read.status.success(), "{read_report}");
+    assert_eq!((&read_report["replies_ok"], &read_report["replies_missing"]), (&20_000.into(), &0.into()));
+    assert!(read_report["by_command"]["get"]["count"].as_u64().unwrap() > 15_000);
+}
+
+#[test]
+fn values_that_nobody_wrote_are_errors() {
+    let redis = Redis::start(&[]);
+    assert!(load(&[redis.addr], "--key-order sequential --keys 50 --value-bytes 100").status.success());
+    let read = load(&[redis.addr], "--workload get --keys 50 --value-bytes 101 --check -n 100 --json");
+    assert_eq!(read.status.code(), Some(1));
+    assert_eq!(report(&read)["errors_count"], 100);
+    let unread = load(&[redis.addr], "--workload get --keys 50 --value-bytes 101 -n 100");
+    assert!(unread.status.success(), "only --check looks at values");
+}
+
+#[test]
+fn error_replies_are_counted_by_their_text() {
+    let redis = Redis::start(&["--maxmemory", "1"]);
+    let output = load(&[redis.addr], "-n 1000 -P 10 --json");
+    let counted = report(&output);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!((&counted["replies_ok"], &counted["errors_count"]), (&0.into(), &1_000.into()));
+    assert_eq!(counted["errors"]["OOM command not allowed when used memory > 'maxmemory'."], 1_000);
+    let text = String::from_utf8(load(&[redis.addr], "-n 10").stdout).unwrap();
+    assert!(text.contains("10 errors") && text.contains("OOM command"), "{text}");
+}
+
+#[test]
+fn an_open_loop_keeps_its_rate() {
+    let redis = Redis::start(&[]);
+    let output = load(&[redis.addr], "--rate 2000 -d 1 -c 10 -P 8 --threads 2 --json");
+    let counted = report(&output);
+    assert!(output.status.success());
+    let sent = counted["replies_ok"].as_u64().unwrap() + counted["unsent"].as_u64().unwrap();
+    assert_eq!(sent, 2_000, "{counted}");
+}
+
+#[test]
+fn a_pause_costs_every_command_that_fell_due_in_it() {
+    let paused = Arc::new(AtomicBool::new(false));
+    let count = Arc::new(AtomicU64::new(0));
+    let addr = serve("127.0.0.1", move |stream| {
+        answer_commands(stream, |_| {
+            if count.fetch_add(1, Ordering::SeqCst) == 100 && !paused.swap(true, Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(500));
+            }
+            b"+OK\r\n".to_vec()
+        });
+    });
+    // One connection with one command at a time: a closed loop would count the pause once.
+    let output = load(&[addr], "--rate 1000 -n 1500 -c 1 -P 1 --json");
+    let counted = report(&output);
+    assert!(output.status.success());
+    assert!(counted["latency"]["p90_us"].as_f64().unwrap() > 300_000.0, "{counted}");
+    let closed = report(&load(&[addr], "-n 1500 -c 1 -P 1 --json"));
+    assert!(closed["latency"]["p90_us"].as_f64().unwrap() < 100_000.0, "no pause any more: {closed}");
+}
+
+#[test]
+fn a_server_that_stalls_ends_the_run() {
+    let silent = serve("127.0.0.1", |stream| {
+        let mut answers = 0;
+        answer_commands(stream, |_| {
+            answers += 1;
+            if answers > 5 {
+                std::thread::sleep(Duration::from_secs(60));
+            }
+            b"+OK\r\n".to_vec()
+        });
+    });
+    let begun = Instant::now();
+    let output = load(&[silent], "-c 3 -d 30 --timeout 0.5");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("is stalled: no reply"));
+    assert!(begun.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn a_server_that_is_not_there_or_talks_nonsense_is_an_error() {
+    let absent: SocketAddr = "127.0.0.1:1".parse().unwrap();
+    let output = load(&[absent], "-n 1");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("connecting to 127.0.0.1:1"));
+    let nonsense = serve("127.0.0.1", |stream| answer_commands(stream, |_| b"HTTP/1.1 400\r\n".to_vec()));
+    let output = load(&[nonsense], "-n 3 -c 1 -d 1 --json");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(report(&output)["errors"].to_string().contains("malformed reply"));
+}
+
+#[test]
+fn connections_that_are_lost_are_counted_and_made_anew() {
+    let addr = serve("127.0.0.1", |stream| {
+        let mut left = 10;
+        let closer = stream.try_clone().unwrap();
+        answer_commands(stream, |_| {
+            left -= 1;
+            if left == 0 {
+                closer.shutdown(std::net::Shutdown::Both).unwrap();
+            }
+            b"+OK\r\n".to_vec()
+        });
+    });
+    let output = load(&[addr], "-c 2 -d 1 --json");
+    let counted = report(&output);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(counted["errors"]["connection lost"].as_u64().unwrap() >= 4, "{counted}");
+    assert!(counted["replies_ok"].as_u64().unwrap() > 20, "it went on after the loss: {counted}");
+}
+
+/// Two servers that own half of the slots each and swap them when told to.
+struct Pair {
+    addrs: Arc<Mutex<Vec<SocketAddr>>>,
+    swapped: Arc<AtomicBool>,
+}
+
+impl Pair {
+    fn start(swap_after: Option<u64>) -> Pair {
+        let pair = Pair { addrs: Arc::default(), swapped: Arc::default() };
+        let served = Arc::new(AtomicU64::new(0));
+        for (idx, host) in ["127.0.0.1", "127.0.0.2"].into_iter().enumerate() {
+            let (addrs, swapped, served) = (Arc::clone(&pair.addrs), Arc::clone(&pair.swapped), Arc::clone(&served));
+            let addr = serve(host, move |stream| {
+                answer_commands(stream, |args| {
+                    if args[0] == b"CLUSTER" {
+                        return slots(&addrs.lock().unwrap(), swapped.load(Ordering::SeqCst));
+                    }
+                    let slot = Slot::of_key(&args[1]).number();
+                    let owner = usize::from(slot >= 8_192) ^ usize::from(swapped.load(Ordering::SeqCst));
+                    if Some(served.fetch_add(1, Ordering::SeqCst)) == swap_after {
+                        swapped.store(true, Ordering::SeqCst);
+                    }
+                    if owner == idx { b"+OK\r\n".to_vec() } else { format!("-MOVED {slot} there\r\n").into_bytes() }
+                });
+            });
+            pair.addrs.lock().unwrap().push(addr);
+        }
+        pair
+    }
+}
+
+fn slots(addrs: &[SocketAddr], swapped: bool) -> Vec<u8> {
+    let half = |start: u16, end: u16, addr: SocketAddr| {
+        let host = addr.ip().to_string();
+        format!("*3\r\n:{start}\r\n:{end}\r\n*3\r\n${}\r\n{host}\r\n:{}\r\n$2\r\nid\r\n", host.len(), addr.port())
+    };
+    let (low, high) = if swapped { (addrs[1], addrs[0]) } else { (addrs[0], addrs[1]) };
+    format!("*2\r\n{}{}", half(0, 8_191, low), half(8_192, 16_383, high)).into_bytes()
+}
+
+#[test]
+fn every_command_goes_to_the_owner_of_its_slot() {
+    let pair = Pair::start(None);
+    let seed = [pair.addrs.lock().unwrap()[0]];
+    let output = load(&seed, "--cluster -n 5000 -c 4 -P 4 --keys 1000 --json");
+    let counted = report(&output);
+    assert!(output.status.success(), "{counted}");
+    assert_eq!(counted["replies_ok"], 5_000);
+    let filled = report(&load(&seed, "--cluster --key-order sequential --keys 1000 --json"));
+    assert_eq!((&filled["replies_ok"], &filled["errors_count"]), (&1_000.into(), &0.into()));
+}
+
+#[test]
+fn a_topology_that_changes_is_followed() {
+    let pair = Pair::start(Some(1_000));
+    let seed = [pair.addrs.lock().unwrap()[0]];
+    let output = load(&seed, "--cluster -d 1.5 -c 4 --keys 1000 --json");
+    let counted = report(&output);
+    assert_eq!(output.status.code(), Some(1), "redirections are errors: {counted}");
+    assert!(counted["errors"]["MOVED"].as_u64().unwrap() > 0, "{counted}");
+    assert!(pair.swapped.load(Ordering::SeqCst));
+    assert!(counted["replies_ok"].as_u64().unwrap() > 5_000, "it went on behind the change: {counted}");
+}
+
+fn keys_count(addr: SocketAddr) -> u64 {
+    coracle_bench::client::ask(addr, &["DBSIZE"], |reply| match reply {
+        coracle_bench::reply::Reply::Integer(count) => Ok(*count as u64),
+        other => panic!("{other:?}"),
+    })
+    .unwrap()
+}
