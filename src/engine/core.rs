@@ -7,7 +7,7 @@ use std::rc::Rc;
 use io::{Host, ListenerId, Mesh, SendBuf};
 use raft::{Purpose, Ready};
 use resp::ArgRange;
-use types::{Instant, Place};
+use types::{Instant, Place, Term};
 use wal::Wal;
 use wire::{Entry, Frame, Hello};
 
@@ -93,6 +93,10 @@ pub struct Core<H: CoreHost> {
     pub(crate) next_tick: Instant,
     /// Blocks written as of the last tick: a log that stood still since then is idle.
     pub(crate) blocks_at_tick: u64,
+    /// Epoch of the map in group 0, once it is applied here.
+    pub(crate) agreed_map_epoch: Option<u64>,
+    /// Term in which this core has proposed a map; 0: never.
+    pub(crate) map_proposed_in: Term,
     pub(crate) stopping: Stopping,
     pub(crate) stats: Stats,
     pub(crate) topology: TopologyCache,
@@ -226,6 +230,7 @@ impl<H: CoreHost> Core<H> {
             group.raft.tick(self.now);
             self.mark_dirty(idx);
         }
+        self.propose_map();
         self.tick_links();
         self.tick_forwards();
         self.tick_clients();

@@ -47,6 +47,18 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// The node was started with another map than the one the cluster lives by.
+    #[error(
+        "the cluster was made with another map (epoch {agreed}) than this node's configuration describes: restore the \
+         list of peers, `cores`, `groups` and the other settings of the cluster as they were"
+    )]
+    OtherMap {
+        /// Epoch of the map in group 0.
+        agreed: u64,
+    },
+    /// The map in group 0 cannot be read.
+    #[error("the cluster map in the log of group 0 cannot be read: {0}")]
+    MapEntry(meta::Error),
     /// A committed entry is not a batch: a defect of this software or of memory, not of the disk.
     #[error("group {group}: the committed entry {index} cannot be read: {source}")]
     Batch {

@@ -15,10 +15,11 @@
 //! Deliberately absent: threads, locks, sockets and files (the host has them), expiry, snapshots.
 //!
 //! Reading order: [`Core`] (`core`: the turn), `start`, `events` (bytes of clients), `execute` (where a command
-//! goes), `writes`, `reads`, `forwarding` and `forwards`, `peers` and `links`, `leadership`, `local`,
+//! goes), `writes`, `reads`, `forwarding` and `forwards`, `peers` and `links`, `leadership`, `cluster_map`, `local`,
 //! `topology` and `info` (what is answered without a group), [`keyspace`].
 
 mod client;
+mod cluster_map;
 mod config;
 mod core;
 mod error;

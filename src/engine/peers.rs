@@ -125,6 +125,9 @@ impl<H: CoreHost> Core<H> {
         }
         let known = self.out.links.to(hello.from).filter(|_| hello.from.node != self.place().node);
         let Some(link) = known else { return (Verdict::Unknown, None) };
+        if hello.map != self.hello.map {
+            return (Verdict::OtherMap, None);
+        }
         let seen = &mut self.out.links.get_mut(link).incarnation;
         if seen.is_some_and(|seen| seen != hello.incarnation) {
             return (Verdict::OtherIncarnation, None);

@@ -92,6 +92,7 @@ impl<H: CoreHost> Core<H> {
             from: place,
             to: place,
             incarnation: config.incarnation,
+            map: fingerprint_start(&config.map),
         };
         let lanes = routes.iter().map(|_| Lane::default()).collect();
         let dirty_groups = (0..groups.len()).collect();
@@ -116,6 +117,8 @@ impl<H: CoreHost> Core<H> {
             next_client_id: 1,
             next_tick: now,
             blocks_at_tick: 0,
+            agreed_map_epoch: None,
+            map_proposed_in: 0,
             stopping: Stopping::No,
             stats: Stats { started_at: now, ..Stats::default() },
             topology: TopologyCache::default(),
@@ -154,6 +157,13 @@ impl<H: CoreHost> Core<H> {
         let leading = self.groups.iter().filter(|group| group.raft.is_leader());
         leading.map(|group| LeaderNote { group: group.id, term: group.raft.term(), place: self.place() }).collect()
     }
+}
+
+/// As much of the map's fingerprint as a greeting holds.
+fn fingerprint_start(map: &meta::ClusterMap) -> [u8; 12] {
+    let mut start = [0; 12];
+    start.copy_from_slice(&map.fingerprint()[..12]);
+    start
 }
 
 /// Starts one replica on what the log holds of it; `None` if it must stay away.

@@ -13,6 +13,8 @@ use crate::origin::Origin;
 
 const DISK_FULL: &str = "DISKFULL The log's disk is full: writes are refused until there is room again, reads go on";
 const NOT_APPLIED: &str = "TRYAGAIN Leadership changed before the write was replicated, and it was not applied";
+/// More than what a batch's root and Raft's own account add to the bytes of its commands.
+const ENTRY_OVERHEAD_BYTES_MAX: usize = 1 << 10;
 pub(crate) const OUTCOME_UNKNOWN: &str =
     "UNKNOWNOUTCOME Leadership was lost before the write was confirmed: it may or may not have been applied";
 
@@ -69,7 +71,8 @@ impl<H: CoreHost> Core<H> {
             return self.abandon_forming(idx);
         }
         if group.raft.uncommitted_bytes() > 0
-            && group.raft.uncommitted_bytes() + group.forming.bytes() > group.raft.config().uncommitted_bytes_max
+            && group.raft.uncommitted_bytes() + group.forming.bytes() + ENTRY_OVERHEAD_BYTES_MAX
+                > group.raft.config().uncommitted_bytes_max
         {
             return;
         }
@@ -223,9 +226,13 @@ impl<H: CoreHost> Core<H> {
                 self.fail_waiters(idx, proposed.waiters, NOT_APPLIED);
             }
         }
-        if entry.kind == EntryKind::Batch {
-            let (group, index) = (self.groups[idx].id, entry.index);
-            self.apply_batch(idx, entry, &waiters).map_err(|source| Error::Batch { group, index, source })?;
+        match entry.kind {
+            EntryKind::Empty => {}
+            EntryKind::Batch => {
+                let (group, index) = (self.groups[idx].id, entry.index);
+                self.apply_batch(idx, entry, &waiters).map_err(|source| Error::Batch { group, index, source })?;
+            }
+            EntryKind::ClusterMap => self.apply_map(entry)?,
         }
         self.groups[idx].recycle(waiters);
         self.groups[idx].raft.applied(entry.index);

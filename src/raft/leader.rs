@@ -51,6 +51,17 @@ impl Raft {
     /// Proposes a batch of commands. Returns the term and index of its entry: it is committed once an entry
     /// of that term and index is handed out to be applied, and lost if another one is.
     pub fn propose(&mut self, payload: Bytes, now: Instant) -> Result<(Term, Index), ProposeError> {
+        self.propose_kind(EntryKind::Batch, payload, now)
+    }
+
+    /// As [`propose`](Self::propose), for an entry of any kind but [`EntryKind::Empty`], which leaders make
+    /// themselves.
+    pub fn propose_kind(
+        &mut self,
+        kind: EntryKind,
+        payload: Bytes,
+        now: Instant,
+    ) -> Result<(Term, Index), ProposeError> {
         self.advance(now);
         if self.role != Role::Leader {
             return Err(ProposeError::NotLeader { leader: self.leader() });
@@ -64,7 +75,7 @@ impl Raft {
             self.counters.proposals_refused += 1;
             return Err(ProposeError::Overloaded);
         }
-        Ok((self.term, self.append_own(EntryKind::Batch, payload)))
+        Ok((self.term, self.append_own(kind, payload)))
     }
 
     /// A read by lease: once the index returned is applied, the state answers the read, linearizably. `now` must

@@ -11,6 +11,8 @@ pub enum EntryKind {
     Empty = 0,
     /// An archived batch of commands.
     Batch = 1,
+    /// An archived cluster map. Only in group 0.
+    ClusterMap = 2,
 }
 
 impl EntryKind {
@@ -19,6 +21,7 @@ impl EntryKind {
         match number {
             0 => Some(EntryKind::Empty),
             1 => Some(EntryKind::Batch),
+            2 => Some(EntryKind::ClusterMap),
             _ => None,
         }
     }

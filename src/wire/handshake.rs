@@ -6,7 +6,7 @@
 //! ```text
 //! Hello:   0 u64 magic "CORACLE\0"   8 u16 version   10 u16 core   12 u16 core meant   14 u16 zero
 //!         16 [16] cluster id        32 u32 node     36 u32 node meant                  40 u64 incarnation
-//!         48 [12] zero              60 u32 crc32 of bytes 0..60
+//!         48 [12] map               60 u32 crc32 of bytes 0..60
 //! Verdict: 0 u32 code                4 u32 crc32 of bytes 0..4
 //! ```
 
@@ -33,6 +33,9 @@ pub struct Hello {
     pub to: Place,
     /// Drawn when the sender's data directory was made: a node that lost its data has another one.
     pub incarnation: u64,
+    /// The beginning of the fingerprint of the sender's cluster map: two nodes that disagree about who owns what
+    /// must not talk.
+    pub map: [u8; 12],
 }
 
 /// Why bytes are not a greeting.
@@ -71,6 +74,9 @@ pub enum Verdict {
     /// The versions differ.
     #[error("the peer speaks another protocol version: run the same release on all nodes")]
     OtherVersion = 5,
+    /// The cluster maps differ.
+    #[error("the peer has another cluster map: give all nodes the same list of peers, groups and settings")]
+    OtherMap = 6,
 }
 
 impl Hello {
@@ -85,6 +91,7 @@ impl Hello {
         bytes[32..36].copy_from_slice(&self.from.node.0.to_le_bytes());
         bytes[36..40].copy_from_slice(&self.to.node.0.to_le_bytes());
         bytes[40..48].copy_from_slice(&self.incarnation.to_le_bytes());
+        bytes[48..60].copy_from_slice(&self.map);
         let crc = crc32fast::hash(&bytes[..60]);
         bytes[60..].copy_from_slice(&crc.to_le_bytes());
         bytes
@@ -105,11 +112,14 @@ impl Hello {
         }
         let mut cluster_id = [0; 16];
         cluster_id.copy_from_slice(&bytes[16..32]);
+        let mut map = [0; 12];
+        map.copy_from_slice(&bytes[48..60]);
         Ok(Hello {
             cluster_id,
             from: Place { node: NodeId(u32_at(32)), core: CoreId(u16_at(10)) },
             to: Place { node: NodeId(u32_at(36)), core: CoreId(u16_at(12)) },
             incarnation: u64::from(u32_at(40)) | u64::from(u32_at(44)) << 32,
+            map,
         })
     }
 }
@@ -133,6 +143,7 @@ impl Verdict {
             Verdict::Unknown,
             Verdict::OtherIncarnation,
             Verdict::OtherVersion,
+            Verdict::OtherMap,
         ];
         all.into_iter().find(|verdict| verdict.encode() == *bytes)
     }

@@ -124,7 +124,13 @@ fn a_length_beyond_the_limit_is_refused_before_anything_is_allocated() {
 #[test]
 fn greetings_survive_and_damage_is_noticed() {
     let place = |node, core| Place { node: NodeId(node), core: CoreId(core) };
-    let hello = Hello { cluster_id: [9; 16], from: place(1, 2), to: place(3, 4), incarnation: 0x0102_0304_0506_0708 };
+    let hello = Hello {
+        cluster_id: [9; 16],
+        from: place(1, 2),
+        to: place(3, 4),
+        incarnation: 0x0102_0304_0506_0708,
+        map: [5; 12],
+    };
     let bytes = hello.encode();
     assert_eq!(Hello::decode(&bytes), Ok(hello));
     for bit in 0..bytes.len() * 8 {
