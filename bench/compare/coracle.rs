@@ -79,18 +79,20 @@ fn measure_all(context: &Context<'_>, subject: &Subject<'_>) -> Result<Vec<Sampl
     let many = context.options.connections_many;
     let tests = [
         Test::closed(Kind::Set, 1, 1),
-        Test::closed(Kind::Set, 50, 1),
         Test::closed(Kind::Set, many, 1),
+        Test::shared(many),
         Test::closed(Kind::Set, many, 16),
+        Test::closed(Kind::Set, 50, 16),
         Test::closed(Kind::Get, 50, 1),
         Test::closed(Kind::Get, 50, 16),
     ];
     let mut samples = tests.iter().map(|test| measure_one(context, subject, test)).collect::<Result<Vec<_>, _>>()?;
-    let full = measure_one(context, subject, &Test::closed(Kind::Set, 50, 16))?;
-    let rate = (full.ops_per_s > 0.0).then_some(full.ops_per_s * 0.7);
+    let full = measure_one(context, subject, &Test::closed(Kind::Set, 50, 1))?;
+    // An open loop sends commands one by one, so that its full load is that of P=1; the pipeline is only room.
+    let rate = full.ops_per_s * 0.7;
     samples.push(full);
-    if rate.is_some() {
-        samples.push(measure_one(context, subject, &Test { rate, ..Test::closed(Kind::Set, 50, 16) })?);
+    if rate > 0.0 {
+        samples.push(measure_one(context, subject, &Test { rate: Some(rate), ..Test::closed(Kind::Set, 50, 16) })?);
     }
     Ok(samples)
 }

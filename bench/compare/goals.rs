@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
-use crate::compare::measure::Sample;
+use crate::compare::measure::{Sample, Test};
 use crate::compare::{coracle, etcd, redis, table};
+use crate::load::workload::Kind;
 
 /// One comparison.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -41,8 +42,8 @@ impl Goal {
     }
 }
 
-/// The goals, from the medians.
-pub fn weigh(samples: &[Sample]) -> Vec<Goal> {
+/// The goals, from the medians; `many` is the number of connections of the large runs.
+pub fn weigh(samples: &[Sample], many: usize) -> Vec<Goal> {
     let find =
         |system: &str, test: &str| samples.iter().find(|sample| sample.system == system && sample.test == test);
     // A rate that was reached with errors is no rate.
@@ -52,11 +53,6 @@ pub fn weigh(samples: &[Sample]) -> Vec<Goal> {
     let p99 = |system: &str, test: &str| find(system, test).map(|s| s.p99_us);
     let etcd_best = samples.iter().filter(|s| s.system == etcd::SYSTEM).map(|s| s.ops_per_s).reduce(f64::max);
     let raw = "overwrite 4 KiB";
-    let many = |pipeline: &str| {
-        let has = |s: &&Sample| s.system == three && s.test.starts_with("SET") && s.test.ends_with(pipeline);
-        samples.iter().filter(has).max_by_key(|s| connections_of(&s.test))
-    };
-    let many_p1 = many("P=1").filter(|s| s.errors_count == 0).map(|s| s.ops_per_s);
     let ratio = |what: String, ours: Option<f64>, peer: Option<f64>, bound| Goal {
         what,
         ours,
@@ -66,12 +62,13 @@ pub fn weigh(samples: &[Sample]) -> Vec<Goal> {
     };
     let alone =
         |what: &str, ours: Option<f64>, bound| Goal { what: what.to_owned(), ours, peer: None, value: ours, bound };
-    let mut goals = vec![ratio(
-        "SET/s, 3 replicas, many connections : etcd's best".into(),
-        many_p1,
-        etcd_best,
-        Bound::AtLeast(20.0),
-    )];
+    let many_p1 = rate(&three, &Test::closed(Kind::Set, many, 1).name());
+    let shared = rate(&three, &Test::shared(many).name());
+    let name = |what: &str| format!("SET/s, 3 replicas, {many} {what} : etcd's best");
+    let mut goals = vec![
+        ratio(name("connections"), many_p1, etcd_best, Bound::AtLeast(20.0)),
+        ratio(name("clients sharing connections"), shared, etcd_best, Bound::AtLeast(20.0)),
+    ];
     for pipeline in [1, 16] {
         let set = format!("SET c=50 P={pipeline}");
         let get = format!("GET c=50 P={pipeline}");
@@ -82,7 +79,7 @@ pub fn weigh(samples: &[Sample]) -> Vec<Goal> {
         goals.push(ratio(name("SET/s, 3 replicas"), rate(&three, &set), redis_set, Bound::AtLeast(0.8)));
         goals.push(ratio(name("GET/s, 1 core"), rate(&one, &get), redis_get, Bound::AtLeast(1.2)));
     }
-    let (alone_test, busy_test) = ("SET c=1 P=1", "SET c=50 P=16, 70 % load");
+    let (alone_test, busy_test) = ("SET c=1 P=1", "SET c=50, 70 % of P=1");
     let (raw_p50, raw_p99) = (p50("disk", raw), p99("disk", raw));
     goals.push(ratio(
         "unloaded SET p50, 3 replicas : raw sync".into(),
@@ -102,17 +99,11 @@ pub fn weigh(samples: &[Sample]) -> Vec<Goal> {
         raw_p99,
         Bound::AtMost(1.5),
     ));
-    let saturated = many("P=16").and_then(|s| s.ops_per_sync);
+    let saturated = find(&three, &Test::closed(Kind::Set, many, 16).name()).and_then(|s| s.ops_per_sync);
     goals.push(alone("SETs per sync at saturation, 3 replicas", saturated, Bound::AtLeast(200.0)));
     let user = find(&one, "SET c=50 P=16").and_then(|s| s.user_us_per_op);
     goals.push(alone("user CPU us per SET, 1 replica, P=16", user, Bound::AtMost(1.5)));
     goals
-}
-
-/// The number behind `c=`.
-fn connections_of(test: &str) -> usize {
-    let number = test.split_once("c=").map(|(_, tail)| tail.split(' ').next().unwrap_or_default());
-    number.and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
 /// The goals as a table.
@@ -160,10 +151,10 @@ mod tests {
             sample("coracle x3", "SET c=50 P=1", 70.0),
             sample("coracle x3", "SET c=1000 P=1", 110.0),
         ];
-        let goals = weigh(&samples);
+        let goals = weigh(&samples, 1_000);
         let of = |what: &str| goals.iter().find(|goal| goal.what.starts_with(what)).unwrap();
         assert_eq!(
-            (of("SET/s, 3 replicas, many").value, of("SET/s, 3 replicas, many").is_met()),
+            (of("SET/s, 3 replicas, 1000 conn").value, of("SET/s, 3 replicas, 1000 conn").is_met()),
             (Some(22.0), Some(true))
         );
         assert_eq!((of("SET/s, 1 replica ").value, of("SET/s, 1 replica ").is_met()), (Some(1.5), Some(true)));
@@ -174,7 +165,7 @@ mod tests {
     #[test]
     fn a_rate_with_errors_meets_no_goal() {
         let failed = Sample { errors_count: 1, ..sample("coracle x1", "SET c=50 P=1", 1_000.0) };
-        let goals = weigh(&[sample("redis", "SET c=50 P=1", 1.0), failed]);
+        let goals = weigh(&[sample("redis", "SET c=50 P=1", 1.0), failed], 1_000);
         assert!(goals.iter().all(|goal| goal.is_met().is_none()));
     }
 }

@@ -64,12 +64,20 @@ impl Test {
         Test { kind, connections, pipeline, rate: None }
     }
 
+    /// `SET` by `clients` that share a hundred connections, as etcd's clients share theirs at its best.
+    pub fn shared(clients: usize) -> Test {
+        let connections = clients.min(100);
+        Test::closed(Kind::Set, connections, clients.div_ceil(connections.max(1)))
+    }
+
     /// What it is called in the results.
     pub fn name(&self) -> String {
         let Test { connections, pipeline, .. } = self;
         let kind = self.kind.name().to_ascii_uppercase();
-        let load = if self.rate.is_some() { ", 70 % load" } else { "" };
-        format!("{kind} c={connections} P={pipeline}{load}")
+        match self.rate {
+            None => format!("{kind} c={connections} P={pipeline}"),
+            Some(_) => format!("{kind} c={connections}, 70 % of P=1"),
+        }
     }
 }
 

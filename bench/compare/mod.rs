@@ -137,7 +137,7 @@ pub fn run(options: &Options, json: Option<&Path>, stop: &AtomicBool) -> Result<
     }
     progress.finish_and_clear();
     let medians = table::medians(&rounds);
-    let goals = goals::weigh(&medians);
+    let goals = goals::weigh(&medians, options.connections_many);
     print!("{}", table::render(&medians));
     print!("\n{}", goals::render(&goals));
     if let Some(file) = json {

@@ -1,7 +1,6 @@
 //! Comparisons: that they measure, and that they leave nothing behind.
 
-// A helper of a test may fail as the test itself may.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -1,7 +1,6 @@
 //! The load generator against a real Redis, and against servers that misbehave.
 
-// A helper of a test may fail as the test itself may.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
 mod support;
 
