@@ -1,1 +1,57 @@
-//! tests
+//! What the end-to-end tests share: real clusters of real processes, a plain client, and a watchdog.
+//!
+//! Every test begins with [`alone`]: it waits until no other test of the program runs, since all of them want
+//! the whole machine, and ends the program if the test takes too long. Processes are children that the kernel
+//! ends with the test, whatever becomes of it.
+//!
+//! The tests run the release build of `coracle` ([`binary`]). Nothing here builds it.
+//!
+//! Deliberately absent: retries. A helper that retries says so in its name.
+//!
+//! Reading order: [`watchdog`], [`process`], [`cluster`], [`client`].
+
+#[path = "support/client.rs"]
+pub mod client;
+#[path = "support/cluster.rs"]
+pub mod cluster;
+#[path = "support/ports.rs"]
+pub mod ports;
+#[path = "support/process.rs"]
+pub mod process;
+#[path = "support/watchdog.rs"]
+pub mod watchdog;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+pub use client::{Client, Reply};
+pub use cluster::{Cluster, Node, Options};
+pub use watchdog::{Alone, alone};
+
+/// The root of the repository.
+pub fn root() -> PathBuf {
+    let tests = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    tests.parent().expect("the package lies in a folder of the repository").to_owned()
+}
+
+/// The program under test: `CORACLE_BIN`, else the release build.
+///
+/// # Panics
+/// If it is not there.
+pub fn binary() -> PathBuf {
+    let path = std::env::var_os("CORACLE_BIN").map_or_else(|| root().join("target/release/coracle"), PathBuf::from);
+    assert!(path.is_file(), "{} is missing; `cargo build --release -p coracle` makes it", path.display());
+    path
+}
+
+/// Asks again and again until the answer is true.
+///
+/// # Panics
+/// If that takes longer than `within`.
+pub fn wait_until(what: &str, within: Duration, mut is_so: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < within, "waited {within:?} in vain: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
