@@ -141,8 +141,10 @@ impl<H: CoreHost> Core<H> {
     fn carry_out(&mut self, conn: ConnId, parser: &mut resp::Parser, buf: &[u8]) -> usize {
         let limits = Limits::default();
         let mut pos = 0;
+        // What commands fill is looked at once per run of bytes, which bounds what can be added to it.
+        let is_backlogged = self.is_backlogged();
         loop {
-            if pos < buf.len() && !self.can_take_in(conn) {
+            if pos < buf.len() && (is_backlogged || !self.has_room(conn)) {
                 self.hold_back(conn);
                 return pos;
             }
@@ -166,12 +168,10 @@ impl<H: CoreHost> Core<H> {
         }
     }
 
-    /// Whether the client and all that its commands may fill have room. A client that is about to be closed
-    /// has none.
-    fn can_take_in(&mut self, conn: ConnId) -> bool {
-        let is_full = self.is_backlogged();
+    /// Whether the client's own limits allow another command. A client that is about to be closed has no room.
+    fn has_room(&mut self, conn: ConnId) -> bool {
         let output_bytes_max = self.config.client_output_bytes_max;
-        self.out.conns.client(conn).is_some_and(|client| client.has_room(output_bytes_max) && !is_full)
+        self.out.conns.client(conn).is_some_and(|client| client.has_room(output_bytes_max))
     }
 
     fn hold_back(&mut self, conn: ConnId) {
@@ -184,12 +184,15 @@ impl<H: CoreHost> Core<H> {
 
     /// Lets clients go on that a limit has held back, as far as it does no longer.
     pub(crate) fn resume_held_back(&mut self) {
+        if self.held_back.is_empty() || self.is_backlogged() {
+            return;
+        }
         for _ in 0..self.held_back.len() {
             let Some(conn) = self.held_back.pop_front() else { return };
             if self.out.conns.client(conn).is_none() {
                 continue;
             }
-            if !self.can_take_in(conn) {
+            if !self.has_room(conn) {
                 self.held_back.push_back(conn);
                 continue;
             }

@@ -1,13 +1,16 @@
 //! The limits of a core's queues, in one place. Sizes are in bytes.
 
-use types::limits::{BATCH_BYTES_MAX, COMMAND_BYTES_MAX, FRAME_BYTES_MAX};
+use types::limits::{BATCH_BYTES_MAX, COMMAND_BYTES_MAX, ENTRY_BYTES_MAX, FRAME_BYTES_MAX};
 
 /// Requests of one connection without a reply; beyond it the connection is not read.
 pub const CLIENT_REQUESTS_COUNT_MAX: usize = 16_384;
+/// Replies held for one connection, whatever happens: a read that would add to more than this is answered with an
+/// error. Reads that had to wait are answered together, so their number alone does not bound them.
+pub const CLIENT_REPLIES_BYTES_MAX: usize = 64 << 20;
 /// Input held for one connection beyond the command it is in the middle of.
 pub const CLIENT_INPUT_BYTES_MAX: usize = 256 << 10;
 /// Longest reply. Longer ones (a huge MGET) are refused.
-pub const REPLY_BYTES_MAX: usize = 64 << 20;
+pub const REPLY_BYTES_MAX: usize = 32 << 20;
 /// Commands a group collects for its next batches before its clients are no longer read.
 pub const FORMING_BYTES_MAX: usize = 4 * BATCH_BYTES_MAX;
 /// Commands this core has forwarded and not got an answer to; beyond it gateway clients are not read.
@@ -20,7 +23,7 @@ pub const PARKED_COUNT_MAX: usize = 16_384;
 /// sends again) and clients whose commands would go there are not read.
 pub const OUTBOX_BYTES_MAX: usize = 16 << 20;
 /// Payloads of one frame; a single message may exceed it.
-pub const FRAME_PAYLOAD_BYTES_MAX: usize = 8 << 20;
+pub const FRAME_PAYLOAD_BYTES_MAX: usize = 4 << 20;
 /// Network events handled in one turn, so that ticks and writes are never starved.
 pub const EVENTS_PER_TURN_MAX: usize = 1_024;
 /// Connections that wait for a handshake on the peer port.
@@ -28,6 +31,11 @@ pub const GREETINGS_COUNT_MAX: usize = 256;
 
 const _: () = {
     assert!(FORMING_BYTES_MAX >= BATCH_BYTES_MAX);
-    assert!(FRAME_PAYLOAD_BYTES_MAX + COMMAND_BYTES_MAX < FRAME_BYTES_MAX);
-    assert!(OUTBOX_BYTES_MAX < FRAME_BYTES_MAX);
+    // A frame: messages with entries, forwarded commands, replies; each cut at its bound, behind one of any length.
+    const MESSAGES: usize = FRAME_PAYLOAD_BYTES_MAX + ENTRY_BYTES_MAX;
+    const REQUESTS: usize = OUTBOX_BYTES_MAX + COMMAND_BYTES_MAX;
+    const REPLIES: usize =
+        if FRAME_PAYLOAD_BYTES_MAX > REPLY_BYTES_MAX { FRAME_PAYLOAD_BYTES_MAX } else { REPLY_BYTES_MAX };
+    const METADATA: usize = 16 << 20;
+    assert!(MESSAGES + REQUESTS + REPLIES + METADATA < FRAME_BYTES_MAX);
 };

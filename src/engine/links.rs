@@ -132,15 +132,12 @@ impl Links {
     /// Queues a Raft message. Dropped if it cannot go out soon: Raft sends again.
     pub(crate) fn message(&mut self, idx: u32, message: Message) {
         let link = &mut self.list[idx as usize];
-        let bytes = match &message.body {
-            Body::Append { entries, .. } => entries.iter().map(|entry| entry.payload.len() + 32).sum(),
-            _ => 0,
-        };
+        let bytes = message_bytes(&message);
         if !link.is_up() || (link.outbox_bytes > 0 && link.outbox_bytes + bytes > OUTBOX_BYTES_MAX) {
             self.dropped_count += 1;
             return;
         }
-        link.outbox_bytes += bytes + 64;
+        link.outbox_bytes += bytes;
         link.outbox.messages.push(message);
         self.mark(idx);
     }
@@ -335,7 +332,7 @@ impl Link {
 
     /// Leaves in the outbox what is too much for one frame: in bytes, or in parts to gather.
     fn split_off_excess(&mut self, frame: &mut Frame) {
-        let mut bytes = frame.requests.bytes.len() + frame.replies.bytes.len();
+        let mut bytes = 0;
         // Header, requests and replies take a part each.
         let mut parts_count = 3;
         let mut fits = 0;
@@ -350,8 +347,19 @@ impl Link {
             fits += 1;
         }
         self.outbox.messages = frame.messages.split_off(fits);
-        self.outbox_bytes = self.outbox.messages.len() * 64;
+        self.outbox.replies = frame.replies.split_off_behind(FRAME_PAYLOAD_BYTES_MAX);
+        let messages_bytes: usize = self.outbox.messages.iter().map(message_bytes).sum();
+        self.outbox_bytes = messages_bytes + self.outbox.replies.bytes.len() + 32 * self.outbox.replies.heads.len();
     }
+}
+
+/// What a message adds to an outbox.
+fn message_bytes(message: &Message) -> usize {
+    let entries_bytes = match &message.body {
+        Body::Append { entries, .. } => entries.iter().map(|entry| entry.payload.len() + 32).sum(),
+        _ => 0,
+    };
+    entries_bytes + 64
 }
 
 /// Puts frames together from the runs of bytes that a connection delivers.

@@ -7,9 +7,15 @@ use types::Instant;
 use wire::ReplyStatus;
 
 use crate::client::Client;
+use crate::limits::CLIENT_REPLIES_BYTES_MAX;
 use crate::links::{FrameAssembler, Links};
 use crate::origin::Origin;
 use crate::whole::{WholeReply, Wholes};
+
+/// What a read is answered when too much waits for its receiver.
+const CHOKED: &str = "TRYAGAIN Too many bytes of replies are waiting to be sent: read them first";
+/// Replies up to this length are passed on in any case: most are the outcomes of writes.
+const SHORT_REPLY_BYTES_MAX: usize = 1 << 10;
 
 /// What a connection is used for.
 pub(crate) enum Conn {
@@ -140,7 +146,28 @@ impl Outlets {
 
     /// Passes on the finished reply of a forwarded command.
     pub(crate) fn reply_raw(&mut self, origin: Origin, bytes: &[u8]) {
-        self.reply(origin, |reply| reply.raw(bytes));
+        if bytes.len() > SHORT_REPLY_BYTES_MAX {
+            self.reply_read(origin, |reply| reply.raw(bytes));
+        } else {
+            self.reply(origin, |reply| reply.raw(bytes));
+        }
+    }
+
+    /// Writes the reply of a read, which may be long, unless too much waits for the same receiver already.
+    pub(crate) fn reply_read(&mut self, origin: Origin, write: impl FnOnce(&mut Reply<'_>)) {
+        let is_choked = match origin {
+            Origin::Client { conn, .. } => self
+                .conns
+                .client(conn)
+                .is_some_and(|client| client.replies.bytes() + client.sending_bytes >= CLIENT_REPLIES_BYTES_MAX),
+            Origin::Core { link, .. } => self.links.is_congested(link),
+            Origin::Part { .. } => false,
+        };
+        if is_choked {
+            self.fail(origin, CHOKED);
+        } else {
+            self.reply(origin, write);
+        }
     }
 
     /// Answers with an error.
@@ -158,7 +185,11 @@ impl Outlets {
                 }
             }
             Origin::Core { link, .. } => self.links.get_mut(link).writes_pending += 1,
-            Origin::Part { .. } => {}
+            Origin::Part { whole } => {
+                if let Some(origin) = self.wholes.origin(whole) {
+                    self.write_begun(origin);
+                }
+            }
         }
     }
 
@@ -171,7 +202,11 @@ impl Outlets {
                 }
             }
             Origin::Core { link, .. } => self.links.get_mut(link).writes_pending -= 1,
-            Origin::Part { .. } => {}
+            Origin::Part { whole } => {
+                if let Some(origin) = self.wholes.origin(whole) {
+                    self.write_ended(origin);
+                }
+            }
         }
     }
 
@@ -180,7 +215,7 @@ impl Outlets {
         match origin {
             Origin::Client { conn, .. } => self.conns.client(conn).is_some_and(|client| client.writes_pending > 0),
             Origin::Core { link, .. } => self.links.get(link).writes_pending > 0,
-            Origin::Part { .. } => false,
+            Origin::Part { whole } => self.wholes.origin(whole).is_some_and(|origin| self.has_writes_pending(origin)),
         }
     }
 

@@ -32,7 +32,7 @@ impl<H: CoreHost> Core<H> {
             if group.raft.applied_index() >= index {
                 self.stats.reads_by_lease += 1;
                 let keyspace = &group.keyspace;
-                return self.out.reply(origin, |reply| query(keyspace, command, slot, args, reply));
+                return self.out.reply_read(origin, |reply| query(keyspace, command, slot, args, reply));
             }
             let args = ArgStore::of(args);
             group.waiting_reads.push_back(WaitingRead { origin, command, slot, args, index, is_confirmed: false });
@@ -122,7 +122,8 @@ impl<H: CoreHost> Core<H> {
                 if read.is_confirmed { &mut self.stats.reads_by_index } else { &mut self.stats.reads_by_lease };
             *counter += 1;
             let keyspace = &group.keyspace;
-            self.out.reply(read.origin, |reply| query(keyspace, read.command, read.slot, read.args.only(), reply));
+            self.out
+                .reply_read(read.origin, |reply| query(keyspace, read.command, read.slot, read.args.only(), reply));
         }
     }
 }
@@ -145,7 +146,7 @@ pub(crate) fn query(
             keys.for_each(|key| reply.bulk(key));
         }
         CommandId::MGet if is_too_long(keyspace, slot, args) => {
-            reply.error("ERR the reply would be longer than 64 MiB: ask for fewer keys at a time");
+            reply.error("ERR the reply would be longer than 32 MiB: ask for fewer keys at a time");
         }
         id => keyspace.query(id, slot, args, reply),
     }

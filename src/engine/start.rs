@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
-use raft::{Raft, Ready, Recovered, TermRun};
+use raft::{Raft, Ready, Recovered, StartError, TermRun};
 use types::{GroupId, Instant};
 use wal::{Condition, RecoveredGroup, Wal};
 use wire::{Hello, LeaderNote};
@@ -197,7 +197,14 @@ fn start_group<H: CoreHost>(
     raft_config.cache_bytes_max = config.cache_bytes_max;
     raft_config.first_campaigner = spec.preferred_leader().is_some_and(|replica| replica.id == id);
     raft_config.seed = host.random_u64();
-    let raft = Raft::new(raft_config, recovered(found), now).map_err(|source| Error::Start { group, source })?;
+    let raft = match Raft::new(raft_config, recovered(found), now) {
+        Ok(raft) => raft,
+        Err(StartError::Recovered(reason)) if spec.replicas.len() > 1 => {
+            tracing::error!(%group, ?reason, "this replica is quarantined: what its log holds contradicts itself");
+            return Ok(None);
+        }
+        Err(source) => return Err(Error::Start { group, source }),
+    };
     let places: BTreeMap<_, _> = spec.replicas.iter().map(|replica| (replica.id, replica.place)).collect();
     Ok(Some(Group::new(group, 0, raft, places, host.random_u64())))
 }

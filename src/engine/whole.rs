@@ -46,6 +46,11 @@ impl Wholes {
         self.next
     }
 
+    /// The client that waits for the whole.
+    pub(crate) fn origin(&self, whole: u64) -> Option<Origin> {
+        self.open.get(&whole).map(|entry| entry.origin)
+    }
+
     /// Takes in the RESP2 reply of one part; returns the whole when it was the last.
     pub(crate) fn part(&mut self, whole: u64, reply: &[u8]) -> Option<(Origin, WholeReply)> {
         let entry = self.open.get_mut(&whole)?;

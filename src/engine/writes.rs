@@ -266,7 +266,7 @@ impl<H: CoreHost> Core<H> {
             while let Some(Waiter::Read { origin, command, slot, held }) = waiter {
                 stats.reads_in_batch += 1;
                 let args = waiters.held.get(*held);
-                out.reply(*origin, |reply| crate::reads::query(keyspace, command, *slot, args, reply));
+                out.reply_read(*origin, |reply| crate::reads::query(keyspace, command, *slot, args, reply));
                 waiter = next.next();
             }
         })?;

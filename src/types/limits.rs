@@ -15,8 +15,9 @@ pub const COMMAND_BYTES_MAX: usize = 16 << 20;
 pub const BATCH_BYTES_MAX: usize = 1 << 20;
 /// Longest payload of one log entry: a batch that was just short of full plus the longest command.
 pub const ENTRY_BYTES_MAX: usize = BATCH_BYTES_MAX + COMMAND_BYTES_MAX + (64 << 10);
-/// Longest frame between two cores: an entry of any size and the metadata beside it.
-pub const FRAME_BYTES_MAX: usize = 2 * ENTRY_BYTES_MAX;
+/// Longest frame between two cores: entries, forwarded commands and replies of one turn, and the metadata beside
+/// them. Senders cut what they have into frames well below it.
+pub const FRAME_BYTES_MAX: usize = 128 << 20;
 
 /// Most groups of one cluster.
 pub const GROUPS_COUNT_MAX: usize = 16_384;

@@ -90,6 +90,20 @@ impl Replies {
         self.heads.is_empty()
     }
 
+    /// Keeps the first replies, up to `bytes_max` bytes but at least one, and returns the others.
+    pub fn split_off_behind(&mut self, bytes_max: usize) -> Replies {
+        let mut bytes = 0;
+        let mut count = 0;
+        for head in &self.heads {
+            if count > 0 && bytes + head.len as usize > bytes_max {
+                break;
+            }
+            bytes += head.len as usize;
+            count += 1;
+        }
+        Replies { heads: self.heads.split_off(count), bytes: self.bytes.split_off(bytes) }
+    }
+
     /// Adds a reply whose bytes `write` appends.
     pub fn push(&mut self, id: u64, status: ReplyStatus, write: impl FnOnce(&mut Vec<u8>)) {
         let before = self.bytes.len();

@@ -141,3 +141,16 @@ fn greetings_survive_and_damage_is_noticed() {
     assert_eq!(Verdict::decode(&Verdict::OtherPlace.encode()), Some(Verdict::OtherPlace));
     assert_eq!(Verdict::decode(&[0; VERDICT_BYTES]), None);
 }
+
+#[test]
+fn replies_are_cut_between_replies_and_never_starve() {
+    let mut replies = Replies::default();
+    for (id, len) in [(1, 10), (2, 5), (3, 100), (4, 0)] {
+        replies.push(id, ReplyStatus::Done, |out| out.resize(out.len() + len, id as u8));
+    }
+    let mut rest = replies.split_off_behind(15);
+    assert_eq!((replies.heads.len(), replies.bytes.len()), (2, 15));
+    let last = rest.split_off_behind(15);
+    assert_eq!((rest.heads[0].id, rest.bytes.len()), (3, 100), "one reply goes out whatever its length");
+    assert_eq!((last.heads[0].id, last.bytes.len()), (4, 0));
+}
