@@ -151,6 +151,7 @@ impl<H: CoreHost> Core<H> {
         if self.now >= self.next_tick {
             self.tick()?;
         }
+        self.resume_requests();
         self.resume_held_back();
         self.propose();
         self.drive_groups()?;

@@ -168,7 +168,23 @@ impl<H: CoreHost> Core<H> {
                 start = *end;
             }
             let args = Args::new(&requests.bytes, &ranges);
-            self.on_request(link, head, args);
+            // Replies that the link cannot take now would only pile up: the rest waits, in order. What may wait is
+            // bounded by what the other side forwards before it has answers.
+            if self.out.links.is_congested(link) || !self.out.links.get(link).held_requests.is_empty() {
+                self.out.links.get_mut(link).held_requests.push_back((*head, ArgStore::of(args)));
+            } else {
+                self.on_request(link, head, args);
+            }
+        }
+    }
+
+    /// Goes on with forwarded commands that waited until their replies can leave.
+    pub(crate) fn resume_requests(&mut self) {
+        for link in 0..self.out.links.count() {
+            while !self.out.links.is_congested(link) {
+                let Some((head, args)) = self.out.links.get_mut(link).held_requests.pop_front() else { break };
+                self.on_request(link, &head, args.only());
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use types::limits::{BATCH_BYTES_MAX, COMMAND_BYTES_MAX, ENTRY_BYTES_MAX, FRAME_BYTES_MAX};
 
 /// Requests of one connection without a reply; beyond it the connection is not read.
-pub const CLIENT_REQUESTS_COUNT_MAX: usize = 16_384;
+pub const CLIENT_REQUESTS_COUNT_MAX: usize = 1_024;
 /// Replies held for one connection, whatever happens: a read that would add to more than this is answered with an
 /// error. Reads that had to wait are answered together, so their number alone does not bound them.
 pub const CLIENT_REPLIES_BYTES_MAX: usize = 64 << 20;
@@ -19,9 +19,11 @@ pub const FORWARDS_COUNT_MAX: usize = 65_536;
 pub const FORWARDS_BYTES_MAX: usize = 64 << 20;
 /// Commands that wait for their group to get a leader.
 pub const PARKED_COUNT_MAX: usize = 16_384;
-/// What is queued for a peer while a frame to it is on its way; beyond it Raft messages are dropped (Raft
-/// sends again) and clients whose commands would go there are not read.
+/// Forwarded commands and replies queued for another core while a frame to it is on its way; beyond it clients whose
+/// commands would go there wait, and commands that came from there are held.
 pub const OUTBOX_BYTES_MAX: usize = 16 << 20;
+/// Raft messages queued likewise; beyond it they are dropped, and Raft sends again.
+pub const OUTBOX_MESSAGES_BYTES_MAX: usize = 64 << 20;
 /// Payloads of one frame; a single message may exceed it.
 pub const FRAME_PAYLOAD_BYTES_MAX: usize = 4 << 20;
 /// Network events handled in one turn, so that ticks and writes are never starved.

@@ -4,6 +4,7 @@
 //! A link goes one way. A core connects to every core of the other nodes and sends frames; what those have
 //! to say comes in over the connections they have made. Cores of the same node are reached over the mesh.
 
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -16,7 +17,8 @@ use wire::{
     VERDICT_BYTES, Verdict,
 };
 
-use crate::limits::{FRAME_PAYLOAD_BYTES_MAX, OUTBOX_BYTES_MAX};
+use crate::held::ArgStore;
+use crate::limits::{FRAME_PAYLOAD_BYTES_MAX, OUTBOX_BYTES_MAX, OUTBOX_MESSAGES_BYTES_MAX};
 
 /// How long to wait before the first new attempt to connect, and at most.
 const RETRY_AFTER_MIN: Duration = Duration::from_millis(20);
@@ -44,7 +46,10 @@ pub(crate) struct Link {
     addr: SocketAddr,
     /// What is to be sent next.
     pub(crate) outbox: Frame,
-    outbox_bytes: usize,
+    /// Bytes of the Raft messages in it.
+    messages_bytes: usize,
+    /// Bytes of the forwarded commands and the replies in it. Counted apart: neither may keep the other out.
+    commands_bytes: usize,
     /// Whether a frame is on its way to the network.
     is_sending: bool,
     retry_after: Duration,
@@ -52,6 +57,8 @@ pub(crate) struct Link {
     verdict: Vec<u8>,
     /// Writes forwarded by that core and not answered yet.
     pub(crate) writes_pending: usize,
+    /// Commands forwarded by that core that wait until the replies of earlier ones have left.
+    pub(crate) held_requests: VecDeque<(RequestHead, ArgStore)>,
     /// An earlier gathering list, to be used again.
     spare_parts: Vec<Bytes>,
     /// Whether the link is on the list of those with something to send.
@@ -84,11 +91,13 @@ impl Links {
                 },
                 addr,
                 outbox: Frame::default(),
-                outbox_bytes: 0,
+                messages_bytes: 0,
+                commands_bytes: 0,
                 is_sending: false,
                 retry_after: RETRY_AFTER_MIN,
                 verdict: Vec::new(),
                 writes_pending: 0,
+                held_requests: VecDeque::new(),
                 spare_parts: Vec::new(),
                 is_dirty: false,
                 incarnation: None,
@@ -133,11 +142,11 @@ impl Links {
     pub(crate) fn message(&mut self, idx: u32, message: Message) {
         let link = &mut self.list[idx as usize];
         let bytes = message_bytes(&message);
-        if !link.is_up() || (link.outbox_bytes > 0 && link.outbox_bytes + bytes > OUTBOX_BYTES_MAX) {
+        if !link.is_up() || (link.messages_bytes > 0 && link.messages_bytes + bytes > OUTBOX_MESSAGES_BYTES_MAX) {
             self.dropped_count += 1;
             return;
         }
-        link.outbox_bytes += bytes;
+        link.messages_bytes += bytes;
         link.outbox.messages.push(message);
         self.mark(idx);
     }
@@ -147,7 +156,7 @@ impl Links {
         let link = &mut self.list[idx as usize];
         let before = link.outbox.requests.bytes.len();
         link.outbox.requests.push(head, arguments);
-        link.outbox_bytes += link.outbox.requests.bytes.len() - before + 64;
+        link.commands_bytes += link.outbox.requests.bytes.len() - before + 64;
         self.mark(idx);
     }
 
@@ -160,7 +169,7 @@ impl Links {
         }
         let before = link.outbox.replies.bytes.len();
         link.outbox.replies.push(id, status, write);
-        link.outbox_bytes += link.outbox.replies.bytes.len() - before + 32;
+        link.commands_bytes += link.outbox.replies.bytes.len() - before + 32;
         self.mark(idx);
     }
 
@@ -182,7 +191,7 @@ impl Links {
 
     /// Whether a link has taken more than it can send.
     pub(crate) fn is_congested(&self, idx: u32) -> bool {
-        self.list[idx as usize].outbox_bytes >= OUTBOX_BYTES_MAX
+        self.list[idx as usize].commands_bytes >= OUTBOX_BYTES_MAX
     }
 
     /// Sends one frame on each connection that has something to say and is not busy. Frames for cores of this
@@ -198,7 +207,7 @@ impl Links {
             match link.state {
                 LinkState::Mesh => match mesh(link.place, Box::new(std::mem::take(&mut link.outbox))) {
                     Ok(()) => {
-                        link.outbox_bytes = 0;
+                        (link.messages_bytes, link.commands_bytes) = (0, 0);
                         self.frames_sent += 1;
                     }
                     Err(frame) => {
@@ -291,7 +300,9 @@ impl Links {
         link.state = LinkState::Down { retry_at: now + link.retry_after };
         link.retry_after = (link.retry_after * 2).min(RETRY_AFTER_MAX);
         link.outbox = Frame::default();
-        link.outbox_bytes = 0;
+        (link.messages_bytes, link.commands_bytes) = (0, 0);
+        // Nobody waits for their answers any more: replies to that core were lost with the link.
+        link.held_requests.clear();
         link.is_sending = false;
         link.is_dirty = false;
         self.dirty.retain(|dirty| *dirty != idx);
@@ -322,7 +333,6 @@ impl Link {
     /// Sends as much of the outbox as one frame may hold.
     fn send_frame<N: Net>(&mut self, net: &N, conn: ConnId) {
         let mut frame = std::mem::take(&mut self.outbox);
-        self.outbox_bytes = 0;
         self.split_off_excess(&mut frame);
         let mut parts = std::mem::take(&mut self.spare_parts);
         frame.encode(&mut parts);
@@ -348,8 +358,8 @@ impl Link {
         }
         self.outbox.messages = frame.messages.split_off(fits);
         self.outbox.replies = frame.replies.split_off_behind(FRAME_PAYLOAD_BYTES_MAX);
-        let messages_bytes: usize = self.outbox.messages.iter().map(message_bytes).sum();
-        self.outbox_bytes = messages_bytes + self.outbox.replies.bytes.len() + 32 * self.outbox.replies.heads.len();
+        self.messages_bytes = self.outbox.messages.iter().map(message_bytes).sum();
+        self.commands_bytes = self.outbox.replies.bytes.len() + 32 * self.outbox.replies.heads.len();
     }
 }
 
