@@ -71,6 +71,10 @@ impl<H: CoreHost> Core<H> {
         let mut rest = bytes;
         let Some(Conn::Peer(peer)) = self.out.conns.get_mut(conn) else { return };
         if peer.link.is_none() {
+            if peer.hello.len() == HELLO_BYTES {
+                // Refused: the connection is closed once the verdict is sent, and nothing behind it is looked at.
+                return;
+            }
             let missing = HELLO_BYTES - peer.hello.len();
             let (head, behind) = rest.split_at(missing.min(rest.len()));
             peer.hello.extend_from_slice(head);
