@@ -121,6 +121,36 @@ fn replies_keep_the_order_of_requests_of_every_kind() {
 }
 
 #[test]
+fn commands_on_all_groups_keep_their_place() {
+    let _alone = alone(LIMIT);
+    let cluster = Cluster::start(Options { cores: 2, ..Options::default() });
+    for id in 1..=3 {
+        let mut client = cluster.gateway(id);
+        let (mut requests, mut expected) = (Vec::new(), Vec::new());
+        for round in 0..20 {
+            for key in 0..50 {
+                encode(&[b"SET", format!("whole:{key}").as_bytes(), b"value"], &mut requests);
+                expected.push(ok());
+            }
+            encode(&[b"DBSIZE"], &mut requests);
+            expected.push(Reply::Int(50));
+            encode(&[if round % 2 == 0 { b"FLUSHALL" } else { b"FLUSHDB" }], &mut requests);
+            expected.push(ok());
+            for key in 0..50 {
+                encode(&[b"GET", format!("whole:{key}").as_bytes()], &mut requests);
+                expected.push(Reply::Nil);
+            }
+            encode(&[b"DBSIZE"], &mut requests);
+            expected.push(Reply::Int(0));
+        }
+        let replies = exchange(&mut client, requests, expected.len());
+        for (idx, (reply, expected)) in replies.iter().zip(&expected).enumerate() {
+            assert_eq!(reply, expected, "reply {idx} at node {id}");
+        }
+    }
+}
+
+#[test]
 fn a_client_that_has_said_all_still_gets_its_replies() {
     let _alone = alone(LIMIT);
     let cluster = Cluster::start(Options::default());
