@@ -10,11 +10,11 @@ const KEYS_COUNT: usize = 4_000;
 
 /// Sends all of it from a thread of its own, as the replies begin to come before the last request is sent.
 fn exchange(client: &mut Client, requests: Vec<u8>, count: usize) -> Vec<Reply> {
-    let mut sending = client.socket().try_clone().unwrap();
+    let mut sending = client.socket().try_clone().expect("a second handle");
     let sender = std::thread::spawn(move || std::io::Write::write_all(&mut sending, &requests));
     let replies = (0..count).map(|idx| client.reply().unwrap_or_else(|error| panic!("reply {idx}: {error}")));
     let replies = replies.collect();
-    sender.join().unwrap().unwrap();
+    sender.join().expect("the sender does not panic").expect("all is sent");
     replies
 }
 
