@@ -1,5 +1,7 @@
 //! Nothing acknowledged is lost and nothing happens twice, whatever is killed meanwhile.
 
+#![allow(clippy::unwrap_used, reason = "the helpers here are parts of tests")]
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,7 @@
 //! Broken and oversized input: an error with a name and, where the stream cannot be trusted any more, a close.
 
+#![allow(clippy::unwrap_used, reason = "the helpers here are parts of tests")]
+
 use std::time::{Duration, Instant};
 
 use coracle_tests::client::{bulk, encode, ok};

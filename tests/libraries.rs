@@ -1,5 +1,7 @@
 //! Client libraries that know about clusters: redis-py and the crate `redis`.
 
+#![allow(clippy::unwrap_used, reason = "the helpers here are parts of tests")]
+
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,7 @@
 //! The ports for other nodes: whoever is no node of this cluster is dropped, counted, and not felt.
 
+#![allow(clippy::unwrap_used, reason = "the helpers here are parts of tests")]
+
 use std::io::Read;
 use std::time::Duration;
 

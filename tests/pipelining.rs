@@ -1,5 +1,7 @@
 //! Many requests on one connection: replies in order, each request seeing those before it.
 
+#![allow(clippy::unwrap_used, reason = "the helpers here are parts of tests")]
+
 use std::time::Duration;
 
 use coracle_tests::client::{bulk, encode, ok};

@@ -1,5 +1,7 @@
 //! What must not start does not, and says why.
 
+#![allow(clippy::unwrap_used, reason = "the helpers here are parts of tests")]
+
 use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;

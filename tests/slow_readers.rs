@@ -1,5 +1,7 @@
 //! Clients that do not read their replies: they are held back, then closed, and cost bounded memory.
 
+#![allow(clippy::unwrap_used, reason = "the helpers here are parts of tests")]
+
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
