@@ -50,7 +50,7 @@ pub enum Error {
     /// The node was started with another map than the one the cluster lives by.
     #[error(
         "the cluster was made with another map (epoch {agreed}) than this node's configuration describes: restore the \
-         list of peers, `cores`, `groups` and the other settings of the cluster as they were"
+         peers with their addresses and ports, `cores`, `groups` and the other settings of the cluster as they were"
     )]
     OtherMap {
         /// Epoch of the map in group 0.
