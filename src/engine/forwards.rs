@@ -24,7 +24,6 @@ pub(crate) struct Forward {
 
 /// Forwards that were sent, by number. Numbers are given in order and answered roughly in order, so they
 /// index a window.
-#[derive(Default)]
 pub(crate) struct Forwards {
     first_id: u64,
     window: VecDeque<Option<(u32, Forward)>>,
@@ -33,6 +32,13 @@ pub(crate) struct Forwards {
 }
 
 impl Forwards {
+    /// None yet. Numbers begin at a random place: a leader may still answer a command from before this node
+    /// was restarted, and its number must not be that of a command from after it.
+    pub(crate) fn new(random: u64) -> Forwards {
+        // Half of all numbers lie behind any beginning: they never run out.
+        Forwards { first_id: random >> 1, window: VecDeque::new(), count: 0, bytes: 0 }
+    }
+
     /// Notes that a command was sent over `link`; returns its number.
     pub(crate) fn insert(&mut self, link: u32, forward: Forward) -> u64 {
         self.count += 1;
@@ -118,7 +124,7 @@ mod tests {
 
     #[test]
     fn replies_find_their_forward_once_and_only_over_its_link() {
-        let mut forwards = Forwards::default();
+        let mut forwards = Forwards::new(0);
         let ids: Vec<u64> = (0..4).map(|seq| forwards.insert((seq % 2) as u32, forward(seq))).collect();
         assert!(forwards.remove(1, ids[0]).is_none(), "another link's number");
         assert!(forwards.remove(0, ids[0]).is_some());
@@ -130,5 +136,15 @@ mod tests {
         assert!(forwards.remove(0, 1_000).is_none());
         let next = forwards.insert(0, forward(9));
         assert!(next > ids[3], "numbers are never used twice");
+    }
+
+    #[test]
+    fn a_late_reply_from_before_a_restart_answers_nobody() {
+        let mut before = Forwards::new(0x1234_5678_9abc_def0);
+        let late = before.insert(0, forward(1));
+        let mut after = Forwards::new(u64::MAX);
+        let first = after.insert(0, forward(2));
+        assert!(after.remove(0, late).is_none(), "the reply belongs to a command that is forgotten");
+        assert!(after.remove(0, first).is_some());
     }
 }

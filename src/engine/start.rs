@@ -97,6 +97,7 @@ impl<H: CoreHost> Core<H> {
         let lanes = routes.iter().map(|_| Lane::default()).collect();
         let dirty_groups = (0..groups.len()).collect();
         groups.iter_mut().for_each(|group| group.is_dirty = true);
+        let forwards = Forwards::new(host.random_u64());
         Ok(Core {
             host,
             config: Rc::new(config),
@@ -107,7 +108,7 @@ impl<H: CoreHost> Core<H> {
             wal,
             persisting: VecDeque::new(),
             out: Outlets::new(links),
-            forwards: Forwards::default(),
+            forwards,
             lanes,
             dirty_groups,
             forming_groups: Vec::new(),

@@ -42,6 +42,9 @@ impl<H: CoreHost> Core<H> {
         self.out.write_begun(origin);
         if group.forming.bytes() >= self.config.batch_bytes_max {
             self.propose_group(idx);
+            if self.groups[idx].forming.is_empty() {
+                self.forming_groups.retain(|other| *other != idx);
+            }
         }
     }
 
