@@ -228,7 +228,10 @@ mod tests {
 
     use super::*;
 
-    fn commands(batch: &Batch<'_>) -> Result<Vec<(u16, u16, Vec<Vec<u8>>)>, BatchError> {
+    /// Number, slot and arguments of a command.
+    type Seen = (u16, u16, Vec<Vec<u8>>);
+
+    fn commands(batch: &Batch<'_>) -> Result<Vec<Seen>, BatchError> {
         let mut seen = Vec::new();
         batch.for_each(|command, ranges| {
             let arguments =

@@ -17,8 +17,7 @@ fn sample() -> Frame {
         kind: EntryKind::Batch,
         payload: Bytes::from_static(payload),
     };
-    let mut frame = Frame::default();
-    frame.messages = vec![
+    let messages = vec![
         message(
             1,
             Body::Append { prev_index: 4, prev_term: 6, commit: 3, entries: vec![entry(5, b"five"), entry(6, b"")] },
@@ -32,6 +31,7 @@ fn sample() -> Frame {
         message(3, Body::HeartbeatReply { round: 12 }),
         message(3, Body::TimeoutNow),
     ];
+    let mut frame = Frame { messages, ..Frame::default() };
     let head = RequestHead { id: 99, group: 2, arguments_count: 0, command: 1, slot: 77, resp3: true };
     frame.requests.push(head, [&b"key"[..], b"", b"value"].into_iter());
     frame.requests.push(RequestHead { id: 100, ..head }, [&b"other"[..]].into_iter());
