@@ -18,7 +18,7 @@ impl<H: CoreHost> Core<H> {
         let mut protocol = client.protocol;
         match command.id {
             CommandId::Hello => {
-                protocol = hello(client, args, self.config.version, &mut bytes);
+                protocol = hello(client, args, &mut bytes);
                 client.protocol = protocol;
             }
             CommandId::Quit => {
@@ -34,7 +34,7 @@ impl<H: CoreHost> Core<H> {
             _ => {
                 let mut reply = Reply::new(&mut bytes, protocol);
                 if !resp::answer(command, args, &mut reply) && !about_client(client, command.id, args, &mut reply) {
-                    self.about_server(conn, command, args, protocol, &mut bytes);
+                    self.about_server(command, args, protocol, &mut bytes);
                 }
             }
         }
@@ -48,14 +48,7 @@ impl<H: CoreHost> Core<H> {
         self.local_reply = bytes;
     }
 
-    fn about_server(
-        &mut self,
-        conn: ConnId,
-        command: &'static Command,
-        args: Args<'_>,
-        protocol: Protocol,
-        bytes: &mut Vec<u8>,
-    ) {
+    fn about_server(&mut self, command: &'static Command, args: Args<'_>, protocol: Protocol, bytes: &mut Vec<u8>) {
         let mut reply = Reply::new(bytes, protocol);
         match command.id {
             CommandId::Auth => resp::hello::auth_without_password(args, &mut reply),
@@ -77,10 +70,7 @@ impl<H: CoreHost> Core<H> {
                 let text = self.info(args);
                 reply.verbatim(&text);
             }
-            _ => {
-                let port = self.out.conns.client(conn).map(|client| client.port);
-                self.about_cluster(command, args, port, &mut reply);
-            }
+            _ => self.about_cluster(command, args, &mut reply),
         }
         assert!(!bytes.is_empty(), "the command table serves '{}', and nothing here answers it", command.full_name);
     }
@@ -116,7 +106,7 @@ impl<H: CoreHost> Core<H> {
 }
 
 /// HELLO. Returns the protocol that the connection speaks from now on.
-fn hello(client: &mut Client, args: Args<'_>, version: &str, bytes: &mut Vec<u8>) -> Protocol {
+fn hello(client: &mut Client, args: Args<'_>, bytes: &mut Vec<u8>) -> Protocol {
     let request = match HelloRequest::parse(args) {
         Ok(request) => request,
         Err(message) => {
@@ -133,7 +123,6 @@ fn hello(client: &mut Client, args: Args<'_>, version: &str, bytes: &mut Vec<u8>
         client.name = name.to_vec();
     }
     // Clients look at the version to know what the server can do: tell them the Redis we are like.
-    let _ = version;
     let greeting = Greeting { server: "redis", version: resp::REDIS_VERSION_COMPATIBLE, id: client.id as i64 };
     greeting.write(&mut Reply::new(bytes, protocol));
     protocol

@@ -8,7 +8,6 @@ use std::fmt::Write as _;
 use resp::{Args, Command, CommandId, Protocol, Reply};
 use types::Place;
 
-use crate::client::Port;
 use crate::core::{Core, CoreHost};
 use crate::routes::Routes;
 
@@ -52,17 +51,11 @@ struct Led {
 
 impl<H: CoreHost> Core<H> {
     /// CLUSTER and what it contains.
-    pub(crate) fn about_cluster(
-        &mut self,
-        command: &'static Command,
-        args: Args<'_>,
-        port: Option<Port>,
-        reply: &mut Reply<'_>,
-    ) {
+    pub(crate) fn about_cluster(&mut self, command: &'static Command, args: Args<'_>, reply: &mut Reply<'_>) {
         let id = command.id;
         match id {
             CommandId::ClusterSlots | CommandId::ClusterShards => self.cached(id, reply),
-            CommandId::ClusterNodes => reply.verbatim(&self.cluster_nodes(port)),
+            CommandId::ClusterNodes => reply.verbatim(&self.cluster_nodes()),
             CommandId::ClusterInfo => reply.verbatim(&self.cluster_info()),
             CommandId::ClusterMyId | CommandId::ClusterMyShardId => {
                 reply.bulk(self.config.map.id40(self.place()).as_bytes());
@@ -172,7 +165,7 @@ impl<H: CoreHost> Core<H> {
     }
 
     /// CLUSTER NODES. On the gateway too `myself` is this core: clients look for it.
-    fn cluster_nodes(&self, _port: Option<Port>) -> String {
+    fn cluster_nodes(&self) -> String {
         let mut text = String::new();
         for core in self.led() {
             let addr = self.core_addr(core.place);
