@@ -17,6 +17,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("engine", &["types", "io", "wire", "raft", "wal", "meta", "resp"]),
     ("rt", &["types", "io"]),
     ("node", &["types", "io", "wire", "raft", "wal", "meta", "resp", "engine", "rt"]),
+    ("sim", &["types", "io", "wire", "raft", "wal", "meta", "resp", "engine"]),
 ];
 
 /// The first column of every table in the section `## Layers`.

@@ -234,7 +234,7 @@ fn a_frozen_node_serves_nothing_old() {
     for key in 0..50 {
         other.command(&format!("SET f:{key} old"));
     }
-    process::signal(pid, Signal::STOP);
+    process::freeze(pid);
     // What the frozen node will find when it wakes: reads that arrived while it slept.
     let reads: String = (0..50).map(|key| format!("GET f:{key}\r\n")).collect();
     frozen.send(reads.as_bytes()).unwrap();
@@ -244,6 +244,10 @@ fn a_frozen_node_serves_nothing_old() {
             assert!(begin.elapsed() < Duration::from_secs(20), "no write while one node is frozen");
         }
     }
+    let socket = frozen.socket().try_clone().unwrap();
+    socket.set_nonblocking(true).unwrap();
+    assert!(socket.peek(&mut [0]).is_err(), "a frozen node has answered");
+    socket.set_nonblocking(false).unwrap();
     process::signal(pid, Signal::CONT);
     for key in 0..50 {
         let reply = frozen.reply().unwrap();

@@ -21,6 +21,7 @@ use crate::outlets::Outlets;
 use crate::routes::Routes;
 use crate::stats::Stats;
 use crate::topology::TopologyCache;
+use crate::watch::{Event, Watch};
 
 /// What the cores of a node send each other.
 #[derive(Debug)]
@@ -99,6 +100,7 @@ pub struct Core<H: CoreHost> {
     pub(crate) map_proposed_in: Term,
     pub(crate) stopping: Stopping,
     pub(crate) stats: Stats,
+    pub(crate) watch: Option<Rc<dyn Watch>>,
     pub(crate) topology: TopologyCache,
     pub(crate) ready: Ready,
     pub(crate) ranges: Vec<ArgRange>,
@@ -263,6 +265,14 @@ impl<H: CoreHost> Core<H> {
             })
         });
         self.out.flush_clients(host, self.now);
+    }
+
+    /// Tells the watch, if there is one, what has happened to a group.
+    pub(crate) fn note(&self, idx: usize, event: Event<'_>) {
+        if let Some(watch) = &self.watch {
+            let group = &self.groups[idx];
+            watch.note(self.place(), group.id, group.raft.id(), event);
+        }
     }
 
     pub(crate) fn wal_error(&self, source: wal::Error) -> Error {

@@ -4,11 +4,13 @@ use raft::{Role, SoftState};
 use wire::LeaderNote;
 
 use crate::core::{Core, CoreHost, Stopping};
+use crate::watch::Event;
 use crate::writes::OUTCOME_UNKNOWN;
 
 impl<H: CoreHost> Core<H> {
     /// Raft reports another role, leader or term of a group here.
     pub(crate) fn on_soft_state(&mut self, idx: usize, state: SoftState) {
+        self.note(idx, Event::Role { role: state.role, term: state.term, leader: state.leader });
         let group = &mut self.groups[idx];
         let (id, route) = (group.id, group.route);
         let led_before = std::mem::replace(&mut group.was_leader, state.role == Role::Leader);

@@ -44,9 +44,11 @@ mod routes;
 mod start;
 mod stats;
 mod topology;
+mod watch;
 mod whole;
 mod writes;
 
 pub use config::Config;
 pub use core::{Core, CoreHost, MeshMessage};
 pub use error::Error;
+pub use watch::{Event, Watch};

@@ -22,6 +22,7 @@ use crate::outlets::Outlets;
 use crate::routes::Routes;
 use crate::stats::Stats;
 use crate::topology::TopologyCache;
+use crate::watch::{Event, Watch};
 
 /// Connections that peers and administrators may always have, whatever clients do.
 const PEER_CONNS_COUNT_MAX: usize = 2 * types::limits::CORES_COUNT_MAX + GREETINGS_COUNT_MAX;
@@ -34,6 +35,14 @@ impl<H: CoreHost> Core<H> {
     /// # Errors
     /// See [`Error`]. A damaged group that has other replicas does not fail the start: it stays away.
     pub async fn start(host: H, config: Config) -> Result<Core<H>, Error> {
+        Core::start_watched(host, config, None).await
+    }
+
+    /// Like [`Core::start`], with somebody who sees what happens.
+    ///
+    /// # Errors
+    /// See [`Core::start`].
+    pub async fn start_watched(host: H, config: Config, watch: Option<Rc<dyn Watch>>) -> Result<Core<H>, Error> {
         let place = config.place;
         config.map.validate()?;
         if !config.map.places().any(|known| known == place) {
@@ -51,6 +60,11 @@ impl<H: CoreHost> Core<H> {
         }
         let now = host.now();
         let mut groups = Vec::new();
+        let watch_note = |group, replica, event: Event<'_>| {
+            if let Some(watch) = &watch {
+                watch.note(place, group, replica, event);
+            }
+        };
         for (spec, replica) in config.map.replicas_at(place) {
             if let Some(damage) = &recovered.damage {
                 // What the log does not show any more may have concerned any group of the core.
@@ -58,14 +72,14 @@ impl<H: CoreHost> Core<H> {
                     return Err(Error::LostAlone { group: spec.id, reason: damage.to_string() });
                 }
                 tracing::error!(group = %spec.id, "this replica is quarantined: it neither votes nor acknowledges");
+                watch_note(spec.id, replica.id, Event::Quarantined);
                 continue;
             }
             let found = recovered.groups.remove(&spec.id);
-            if let Some(group) = start_group(&host, &config, spec, replica.id, found, now)? {
-                groups.push(group);
-            }
+            let noted = |event: Event<'_>| watch_note(spec.id, replica.id, event);
+            groups.extend(start_group(&host, &config, spec, replica.id, found, now, noted)?);
         }
-        Core::assemble(host, config, wal, groups, now)
+        Core::assemble(host, config, wal, groups, watch, now)
     }
 
     fn assemble(
@@ -73,6 +87,7 @@ impl<H: CoreHost> Core<H> {
         config: Config,
         wal: Wal<H>,
         mut groups: Vec<Group>,
+        watch: Option<Rc<dyn Watch>>,
         now: Instant,
     ) -> Result<Core<H>, Error> {
         let place = config.place;
@@ -123,6 +138,7 @@ impl<H: CoreHost> Core<H> {
             stopping: Stopping::No,
             stats: Stats { started_at: now, ..Stats::default() },
             topology: TopologyCache::default(),
+            watch,
             ready: Ready::new(),
             ranges: Vec::new(),
             local_reply: Vec::new(),
@@ -175,6 +191,7 @@ fn start_group<H: CoreHost>(
     id: types::ReplicaId,
     found: Option<RecoveredGroup>,
     now: Instant,
+    noted: impl Fn(Event<'_>),
 ) -> Result<Option<Group>, Error> {
     let group = spec.id;
     let settings = &config.map.settings;
@@ -184,6 +201,7 @@ fn start_group<H: CoreHost>(
             return Err(Error::LostAlone { group, reason });
         }
         tracing::error!(%group, %reason, "this replica is quarantined: it neither votes nor acknowledges");
+        noted(Event::Quarantined);
         return Ok(None);
     }
     let voters = spec.replicas.iter().map(|replica| replica.id).collect();
@@ -198,14 +216,19 @@ fn start_group<H: CoreHost>(
     raft_config.cache_bytes_max = config.cache_bytes_max;
     raft_config.first_campaigner = spec.preferred_leader().is_some_and(|replica| replica.id == id);
     raft_config.seed = host.random_u64();
-    let raft = match Raft::new(raft_config, recovered(found), now) {
+    let recovered = recovered(found);
+    let Recovered { hard_state, base_index, base_term, last_index, applied, .. } = recovered;
+    let started = Event::Started { hard_state, base: (base_index, base_term), last_index, applied };
+    let raft = match Raft::new(raft_config, recovered, now) {
         Ok(raft) => raft,
         Err(StartError::Recovered(reason)) if spec.replicas.len() > 1 => {
             tracing::error!(%group, ?reason, "this replica is quarantined: what its log holds contradicts itself");
+            noted(Event::Quarantined);
             return Ok(None);
         }
         Err(source) => return Err(Error::Start { group, source }),
     };
+    noted(started);
     let places: BTreeMap<_, _> = spec.replicas.iter().map(|replica| (replica.id, replica.place)).collect();
     Ok(Some(Group::new(group, 0, raft, places, host.random_u64())))
 }

@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::group::{Proposed, Waiter, Waiters};
 use crate::keyspace::Outcome;
 use crate::origin::Origin;
+use crate::watch::Event;
 
 const DISK_FULL: &str = "DISKFULL The log's disk is full: writes are refused until there is room again, reads go on";
 const NOT_APPLIED: &str = "TRYAGAIN Leadership changed before the write was replicated, and it was not applied";
@@ -167,6 +168,7 @@ impl<H: CoreHost> Core<H> {
                 }
             }
             if let Some(persist) = &ready.persist {
+                self.note(idx, Event::Logged(persist));
                 self.persist(idx, persist)?;
             }
             for entry in ready.committed.drain(..) {
@@ -237,6 +239,7 @@ impl<H: CoreHost> Core<H> {
             }
             EntryKind::ClusterMap => self.apply_map(entry)?,
         }
+        self.note(idx, Event::Applied(entry));
         self.groups[idx].recycle(waiters);
         self.groups[idx].raft.applied(entry.index);
         Ok(())

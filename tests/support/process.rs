@@ -26,6 +26,34 @@ pub fn signal(pid: u32, signal: Signal) {
     kill_process(id, signal).unwrap_or_else(|error| panic!("signal {signal:?} to process {pid}: {error}"));
 }
 
+/// Stops a process, and returns once every one of its threads stands still.
+///
+/// Each thread stops when it next runs in the kernel on its own account, which on a busy machine may be long after the
+/// signal was sent.
+///
+/// # Panics
+/// If there is no such process, or it does not stop in ten seconds.
+pub fn freeze(pid: u32) {
+    signal(pid, Signal::STOP);
+    let begin = Instant::now();
+    while !threads(pid).all(|state| state == 'T') {
+        assert!(begin.elapsed() < Duration::from_secs(10), "process {pid} does not stop");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// The states of the threads of a process, as letters of `/proc/PID/task/TID/stat`.
+fn threads(pid: u32) -> impl Iterator<Item = char> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process exists");
+    tasks.map(|task| {
+        let stat =
+            std::fs::read_to_string(task.expect("a thread").path().join("stat")).expect("a thread has a state");
+        // The name in parentheses may hold anything, parentheses too.
+        let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+        state.expect("a state follows the name")
+    })
+}
+
 /// Whether there is such a process, be it only one that nobody has waited for.
 pub fn exists(pid: u32) -> bool {
     test_kill_process(pid_of(pid)).is_ok()

@@ -1,0 +1,51 @@
+//! A window on what the replicas of a core do, for those who check it.
+
+use raft::{Persist, Role};
+use types::{GroupId, Index, Place, ReplicaId, Term};
+use wire::{Entry, HardState};
+
+/// Sees what happens to the replicas of a core, and takes no part in it. The simulator's checkers watch through it;
+/// a node has none.
+pub trait Watch {
+    /// Something has happened to the replica `replica` of `group` that lives at `place`.
+    fn note(&self, place: Place, group: GroupId, replica: ReplicaId, event: Event<'_>);
+}
+
+/// What a [`Watch`] sees.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// The replica has started on what its disk held. Whatever it had logged and not made durable before is gone.
+    Started {
+        /// The hard state found.
+        hard_state: HardState,
+        /// Index and term of the entry before the first of its log.
+        base: (Index, Term),
+        /// Its log's last index.
+        last_index: Index,
+        /// Everything up to here is in its state already.
+        applied: Index,
+    },
+    /// The replica does not take part: what its disk holds cannot be trusted.
+    Quarantined,
+    /// Entries or a hard state are handed to the log. Entries replace what the log held from the first one on. They
+    /// are durable later, if at all.
+    Logged(&'a Persist),
+    /// An entry is applied.
+    Applied(&'a Entry),
+    /// A state was taken over from a snapshot: it holds everything up to this index, and the log goes on behind it.
+    Restored {
+        /// Index and term of the last entry the state holds.
+        last: (Index, Term),
+    },
+    /// The log's beginning was dropped: its first entry is the one behind this index.
+    Compacted(Index),
+    /// The role, the term or the known leader has changed.
+    Role {
+        /// The role now.
+        role: Role,
+        /// The term.
+        term: Term,
+        /// The leader of that term, if it is known.
+        leader: Option<ReplicaId>,
+    },
+}
