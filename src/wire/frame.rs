@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Little-endian. The metadata is an rkyv archive of [`FrameHead`]. The payloads stand behind it in one run:
-//! entries in the order of the messages, then the bytes of the requests, then those of the replies. On the
-//! way out they are gathered from where they already lie; on the way in they are slices of the frame.
+//! entries in the order of the messages, then the bytes of the requests, those of the replies, and the pieces of
+//! checkpoints. On the way out they are gathered from where they already lie; on the way in they are slices of the frame.
 
 use alloc::vec::Vec;
 
@@ -20,6 +20,7 @@ use types::limits::FRAME_BYTES_MAX;
 use types::{CoreId, GroupId, NodeId, Place, ReplicaId};
 
 use crate::batch::archive_behind;
+use crate::chunk::{CHUNK_BYTES_MAX, Chunk, ChunkReply, ChunkRequest};
 use crate::entry::{Entry, EntryKind};
 use crate::forward::{ArchivedReplyHead, ArchivedRequestHead, Replies, ReplyHead, RequestHead, Requests};
 use crate::message::{Body, Message};
@@ -71,6 +72,10 @@ pub struct Frame {
     pub replies: Replies,
     /// Leaderships of the sender.
     pub leaders: Vec<LeaderNote>,
+    /// Pieces of checkpoints that the sender wants.
+    pub chunk_requests: Vec<ChunkRequest>,
+    /// Pieces of checkpoints that the receiver wanted.
+    pub chunks: Vec<ChunkReply>,
 }
 
 #[derive(Archive, Serialize)]
@@ -81,6 +86,8 @@ struct FrameHead {
     request_ends: Vec<u32>,
     replies: Vec<ReplyHead>,
     leaders: Vec<LeaderHead>,
+    chunk_requests: Vec<ChunkRequestHead>,
+    chunks: Vec<ChunkHead>,
 }
 
 #[derive(Archive, Serialize)]
@@ -120,10 +127,32 @@ struct LeaderHead {
     core: u16,
 }
 
+#[derive(Archive, Serialize)]
+struct ChunkRequestHead {
+    group: u32,
+    last_index: u64,
+    offset: u64,
+}
+
+#[derive(Archive, Serialize)]
+struct ChunkHead {
+    group: u32,
+    last_index: u64,
+    offset: u64,
+    total_bytes: u64,
+    // 0: there is no piece.
+    len: u32,
+}
+
 impl Frame {
     /// Whether there is nothing to send.
     pub fn is_empty(&self) -> bool {
-        self.messages.is_empty() && self.requests.is_empty() && self.replies.is_empty() && self.leaders.is_empty()
+        self.messages.is_empty()
+            && self.requests.is_empty()
+            && self.replies.is_empty()
+            && self.leaders.is_empty()
+            && self.chunk_requests.is_empty()
+            && self.chunks.is_empty()
     }
 
     /// Encodes the frame for one gathering send: header and metadata as one part, then each payload as it
@@ -138,6 +167,8 @@ impl Frame {
             request_ends: Vec::new(),
             replies: Vec::new(),
             leaders: Vec::with_capacity(self.leaders.len()),
+            chunk_requests: Vec::with_capacity(self.chunk_requests.len()),
+            chunks: Vec::with_capacity(self.chunks.len()),
         };
         for message in self.messages.drain(..) {
             let body = body_head(message.body, &mut head.entries, parts);
@@ -162,6 +193,22 @@ impl Frame {
             node: note.place.node.0,
             core: note.place.core.0,
         }));
+        head.chunk_requests.extend(self.chunk_requests.drain(..).map(|request| ChunkRequestHead {
+            group: request.group.0,
+            last_index: request.last_index,
+            offset: request.offset,
+        }));
+        for reply in self.chunks.drain(..) {
+            let chunk = reply.chunk.unwrap_or(Chunk { offset: 0, total_bytes: 0, bytes: Bytes::new() });
+            head.chunks.push(ChunkHead {
+                group: reply.group.0,
+                last_index: reply.last_index,
+                offset: chunk.offset,
+                total_bytes: chunk.total_bytes,
+                len: chunk.bytes.len() as u32,
+            });
+            push_part(parts, chunk.bytes);
+        }
         parts[0] = seal(&head, &parts[1..]);
     }
 }
@@ -289,6 +336,14 @@ impl FrameHeader {
             term: note.term.to_native(),
             place: Place { node: NodeId(note.node.to_native()), core: CoreId(note.core.to_native()) },
         }));
+        frame.chunk_requests.extend(head.chunk_requests.iter().map(|request| ChunkRequest {
+            group: GroupId(request.group.to_native()),
+            last_index: request.last_index.to_native(),
+            offset: request.offset.to_native(),
+        }));
+        for chunk in head.chunks.iter() {
+            frame.chunks.push(decode_chunk(chunk, &mut payloads)?);
+        }
         if payloads.rest.is_empty() { Ok(frame) } else { Err(FrameError::Payloads) }
     }
 }
@@ -346,6 +401,18 @@ fn decode_body<'a>(
         ArchivedBodyHead::HeartbeatReply { round } => Body::HeartbeatReply { round: round.to_native() },
         ArchivedBodyHead::TimeoutNow => Body::TimeoutNow,
     })
+}
+
+fn decode_chunk(head: &ArchivedChunkHead, payloads: &mut Payloads) -> Result<ChunkReply, FrameError> {
+    let len = head.len.to_native() as usize;
+    let (offset, total_bytes) = (head.offset.to_native(), head.total_bytes.to_native());
+    let is_within = offset.checked_add(len as u64).is_some_and(|end| end <= total_bytes);
+    if len > 0 && (len > CHUNK_BYTES_MAX || !is_within) {
+        return Err(FrameError::Metadata);
+    }
+    let bytes = payloads.take(len)?;
+    let chunk = (len > 0).then_some(Chunk { offset, total_bytes, bytes });
+    Ok(ChunkReply { group: GroupId(head.group.to_native()), last_index: head.last_index.to_native(), chunk })
 }
 
 fn decode_requests(head: &ArchivedFrameHead, payloads: &mut Payloads) -> Result<Requests, FrameError> {

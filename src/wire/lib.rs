@@ -11,6 +11,7 @@
 extern crate alloc;
 
 pub mod batch;
+pub mod chunk;
 pub mod entry;
 pub mod forward;
 pub mod frame;
@@ -18,6 +19,7 @@ pub mod handshake;
 pub mod message;
 
 pub use batch::{Batch, BatchBuilder, BatchCommand, BatchError};
+pub use chunk::{CHUNK_BYTES_MAX, Chunk, ChunkReply, ChunkRequest};
 pub use entry::{Entry, EntryKind, HardState};
 pub use forward::{Replies, ReplyHead, ReplyStatus, RequestHead, Requests};
 pub use frame::{FRAME_HEADER_BYTES, Frame, FrameError, FrameHeader, LeaderNote};

@@ -39,6 +39,10 @@ fn sample() -> Frame {
     frame.replies.push(6, ReplyStatus::NotLeader, |_| {});
     let place = Place { node: NodeId(2), core: CoreId(1) };
     frame.leaders.push(LeaderNote { group: GroupId(8), term: 3, place });
+    frame.chunk_requests.push(ChunkRequest { group: GroupId(5), last_index: 0, offset: 8_192 });
+    let chunk = Chunk { offset: 4_096, total_bytes: 4_100, bytes: Bytes::from_static(b"tail") };
+    frame.chunks.push(ChunkReply { group: GroupId(5), last_index: 70, chunk: Some(chunk) });
+    frame.chunks.push(ChunkReply { group: GroupId(6), last_index: 71, chunk: None });
     frame
 }
 
@@ -64,6 +68,18 @@ fn a_frame_survives_the_journey() {
     assert_eq!(frame.replies.heads, expected.replies.heads);
     assert_eq!(frame.replies.bytes, expected.replies.bytes);
     assert_eq!(frame.leaders, expected.leaders);
+    assert_eq!(frame.chunk_requests, expected.chunk_requests);
+    assert_eq!(frame.chunks, expected.chunks);
+}
+
+#[test]
+fn a_piece_beyond_the_end_of_its_file_is_refused() {
+    let chunk = Chunk { offset: 4_097, total_bytes: 4_100, bytes: Bytes::from_static(b"tail") };
+    let mut frame = Frame::default();
+    frame.chunks.push(ChunkReply { group: GroupId(5), last_index: 70, chunk: Some(chunk) });
+    let mut parts = Vec::new();
+    frame.encode(&mut parts);
+    assert_eq!(decode(&parts.concat()).err(), Some(FrameError::Metadata));
 }
 
 #[test]
