@@ -8,16 +8,23 @@
 //!
 //! Deliberately absent: retries. A helper that retries says so in its name.
 //!
-//! Reading order: [`watchdog`], [`process`], [`cluster`], [`client`].
+//! Reading order: [`watchdog`], [`process`], [`cluster`], [`client`], [`replicas`], [`load`]; then what breaks
+//! things: [`firewall`].
 
 #[path = "support/client.rs"]
 pub mod client;
 #[path = "support/cluster.rs"]
 pub mod cluster;
+#[path = "support/firewall.rs"]
+pub mod firewall;
+#[path = "support/load.rs"]
+pub mod load;
 #[path = "support/ports.rs"]
 pub mod ports;
 #[path = "support/process.rs"]
 pub mod process;
+#[path = "support/replicas.rs"]
+pub mod replicas;
 #[path = "support/watchdog.rs"]
 pub mod watchdog;
 
@@ -42,6 +49,12 @@ pub fn binary() -> PathBuf {
     let path = std::env::var_os("CORACLE_BIN").map_or_else(|| root().join("target/release/coracle"), PathBuf::from);
     assert!(path.is_file(), "{} is missing; `cargo build --release -p coracle` makes it", path.display());
     path
+}
+
+/// Tells that a test cannot run on this machine, and why; the test then returns.
+pub fn skipped(why: &str) {
+    let thread = std::thread::current();
+    eprintln!("SKIPPED {}: {why}", thread.name().unwrap_or("a test"));
 }
 
 /// Asks again and again until the answer is true.

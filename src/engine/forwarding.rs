@@ -1,9 +1,10 @@
 //! Commands on their way to the core that leads their group.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use resp::{Args, Command, Protocol};
-use types::Slot;
+use types::{Instant, Slot};
 use wire::{Frame, ReplyStatus, RequestHead};
 
 use crate::core::{Core, CoreHost};
@@ -24,7 +25,13 @@ pub(crate) struct Lane {
     parked: VecDeque<Forward>,
     /// How many at the front of `parked` were refused by a core that does not lead any more.
     refused_count: usize,
+    /// Since when what is under way is with a core that another one has followed as leader.
+    deposed_at: Option<Instant>,
 }
+
+/// How long a former leader may take to answer what was sent to it, once it is known who leads now. It knows as well
+/// unless it is frozen or cut off, and the commands that wait behind those answers must not wait for that.
+const FORMER_LEADER_WAIT: Duration = Duration::from_millis(250);
 
 impl Lane {
     /// Whether a command may be carried out here without overtaking an older one.
@@ -232,13 +239,36 @@ impl<H: CoreHost> Core<H> {
     /// A link is gone. What was sent over it may or may not have run: reads are asked again, writes are not.
     pub(crate) fn fail_forwards(&mut self, link: u32) {
         for forward in self.forwards.remove_link(link) {
-            self.lanes[forward.route].under_way_count -= 1;
-            if forward.command.is_write() {
-                self.stats.outcomes_unknown += 1;
-                self.out.fail(forward.origin, OUTCOME_UNKNOWN);
-            } else {
-                self.put_first(forward);
-            }
+            self.fail_forward(forward);
+        }
+    }
+
+    fn fail_forward(&mut self, forward: Forward) {
+        self.lanes[forward.route].under_way_count -= 1;
+        if forward.command.is_write() {
+            self.stats.outcomes_unknown += 1;
+            self.out.fail(forward.origin, OUTCOME_UNKNOWN);
+        } else {
+            self.put_first(forward);
+        }
+    }
+
+    /// Does the same with what a former leader has not answered in time. If it answers later, nobody listens.
+    fn fail_deposed(&mut self, route: usize) {
+        let target = self.routes.get(route);
+        let lane = &mut self.lanes[route];
+        let is_deposed =
+            lane.under_way_count > 0 && target.is_known && self.out.links.to(target.leader) != lane.link;
+        if !is_deposed {
+            lane.deposed_at = None;
+            return;
+        }
+        let since = *lane.deposed_at.get_or_insert(self.now);
+        if self.now.since(since) < FORMER_LEADER_WAIT {
+            return;
+        }
+        for forward in self.forwards.remove_route(route) {
+            self.fail_forward(forward);
         }
     }
 
@@ -246,6 +276,7 @@ impl<H: CoreHost> Core<H> {
     pub(crate) fn tick_forwards(&mut self) {
         for route in 0..self.lanes.len() {
             self.lanes[route].refused_count = 0;
+            self.fail_deposed(route);
             if self.lanes[route].parked.is_empty() {
                 continue;
             }

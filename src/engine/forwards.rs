@@ -77,9 +77,18 @@ impl Forwards {
 
     /// Takes out all that were sent over `link`, in order.
     pub(crate) fn remove_link(&mut self, link: u32) -> Vec<Forward> {
+        self.remove_where(|(sent_over, _)| *sent_over == link)
+    }
+
+    /// Takes out all that belong to a route, in order.
+    pub(crate) fn remove_route(&mut self, route: usize) -> Vec<Forward> {
+        self.remove_where(|(_, forward)| forward.route == route)
+    }
+
+    fn remove_where(&mut self, is_wanted: impl Fn(&(u32, Forward)) -> bool) -> Vec<Forward> {
         let mut removed = Vec::new();
         for entry in &mut self.window {
-            if entry.as_ref().is_some_and(|(sent_over, _)| *sent_over == link) {
+            if entry.as_ref().is_some_and(&is_wanted) {
                 removed.extend(entry.take().map(|(_, forward)| forward));
             }
         }

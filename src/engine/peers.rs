@@ -82,6 +82,7 @@ impl<H: CoreHost> Core<H> {
             let Some(hello) = peer.hello.first_chunk::<HELLO_BYTES>().copied() else { return };
             let addr = peer.addr;
             let Some(link) = self.judge(conn, addr, &hello) else { return };
+            self.close_former(link);
             let Some(Conn::Peer(peer)) = self.out.conns.get_mut(conn) else { return };
             peer.link = Some(link);
         }
@@ -97,6 +98,15 @@ impl<H: CoreHost> Core<H> {
                     return self.host.close(conn);
                 }
             }
+        }
+    }
+
+    /// Closes what a core had connected with before: of a connection whose other end is gone, cut off or powered down,
+    /// nothing is heard any more, and each such one would take a place for ever.
+    fn close_former(&mut self, link: u32) {
+        let is_former = |conn: &Conn| matches!(conn, Conn::Peer(peer) if peer.link == Some(link));
+        for (former, _) in self.out.conns.iter().filter(|(_, conn)| is_former(conn)) {
+            self.host.close(former);
         }
     }
 

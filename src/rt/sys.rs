@@ -108,9 +108,17 @@ pub(crate) fn listener(addr: SocketAddr, is_shared: bool, backlog: u32) -> io::R
     }
 }
 
+/// How long what was sent may stay unacknowledged before the connection has failed, in milliseconds. By default the
+/// kernel tries for a quarter of an hour, at intervals that double, and finds a network that is whole again late.
+const UNACKNOWLEDGED_MS_MAX: libc::c_int = 2_000;
+
 /// A socket that will connect from a local address, whose port is chosen only when it connects.
 pub(crate) fn connector(from: IpAddr) -> io::Result<RawFd> {
     let fd = stream_socket(from)?;
+    if let Err(error) = set_option_to(fd, libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS_MAX) {
+        close(fd);
+        return Err(error);
+    }
     if from.is_unspecified() {
         return Ok(fd);
     }
@@ -175,10 +183,13 @@ fn bind(fd: RawFd, addr: SocketAddr) -> io::Result<()> {
 }
 
 fn set_option(fd: RawFd, level: libc::c_int, name: libc::c_int) -> io::Result<()> {
-    let on: libc::c_int = 1;
+    set_option_to(fd, level, name, 1)
+}
+
+fn set_option_to(fd: RawFd, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
     let len = size_of::<libc::c_int>() as libc::socklen_t;
     // SAFETY: pointer and length describe an integer that lives during the call.
-    check(unsafe { libc::setsockopt(fd, level, name, (&raw const on).cast(), len) }).map(drop)
+    check(unsafe { libc::setsockopt(fd, level, name, (&raw const value).cast(), len) }).map(drop)
 }
 
 type NameCall = unsafe extern "C" fn(libc::c_int, *mut libc::sockaddr, *mut libc::socklen_t) -> libc::c_int;
