@@ -242,6 +242,7 @@ impl<H: CoreHost> Core<H> {
             self.wal.idle().map_err(|source| self.wal_error(source))?;
         }
         self.blocks_at_tick = self.wal.stats().blocks;
+        self.tell_counts();
         self.tick_stop();
         Ok(())
     }
@@ -273,6 +274,15 @@ impl<H: CoreHost> Core<H> {
             let group = &self.groups[idx];
             watch.note(self.place(), group.id, group.raft.id(), event);
         }
+    }
+
+    /// Tells the watch, if there is one, what was counted so far.
+    fn tell_counts(&self) {
+        let Some(watch) = &self.watch else { return };
+        for group in &self.groups {
+            watch.raft_counted(self.place(), group.id, group.raft.counters());
+        }
+        watch.core_counted(self.place(), &self.wal.stats(), &self.stats.list());
     }
 
     pub(crate) fn wal_error(&self, source: wal::Error) -> Error {

@@ -29,3 +29,33 @@ pub(crate) struct Stats {
     pub(crate) peers_refused: u64,
     pub(crate) messages_misdirected: u64,
 }
+
+impl Stats {
+    /// All counts with their names.
+    pub(crate) fn list(&self) -> [(&'static str, u64); 22] {
+        [
+            ("turns", self.turns),
+            ("connections_received", self.connections_received),
+            ("clients_stalled", self.clients_stalled),
+            ("protocol_errors", self.protocol_errors),
+            ("commands_processed", self.commands_processed),
+            ("error_replies", self.error_replies),
+            ("batches_proposed", self.batches_proposed),
+            ("commands_proposed", self.commands_proposed),
+            ("commands_applied", self.commands_applied),
+            ("reads_by_lease", self.reads_by_lease),
+            ("reads_by_index", self.reads_by_index),
+            ("reads_in_batch", self.reads_in_batch),
+            ("commands_forwarded", self.commands_forwarded),
+            ("commands_parked", self.commands_parked),
+            ("commands_redirected", self.commands_redirected),
+            ("outcomes_unknown", self.outcomes_unknown),
+            ("leaderships_gained", self.leaderships_gained),
+            ("leaderships_lost", self.leaderships_lost),
+            ("frames_received", self.frames_received),
+            ("frames_refused", self.frames_refused),
+            ("peers_refused", self.peers_refused),
+            ("messages_misdirected", self.messages_misdirected),
+        ]
+    }
+}

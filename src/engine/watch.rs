@@ -9,6 +9,12 @@ use wire::{Entry, HardState};
 pub trait Watch {
     /// Something has happened to the replica `replica` of `group` that lives at `place`.
     fn note(&self, place: Place, group: GroupId, replica: ReplicaId, event: Event<'_>);
+
+    /// What a replica of the core has counted since it started. Told at every tick.
+    fn raft_counted(&self, _place: Place, _group: GroupId, _counters: &raft::Counters) {}
+
+    /// What a core has counted since it started, its log and itself, the latter as (name, count). Told at every tick.
+    fn core_counted(&self, _place: Place, _wal: &wal::Stats, _counts: &[(&'static str, u64)]) {}
 }
 
 /// What a [`Watch`] sees.
