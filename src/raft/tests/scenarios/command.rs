@@ -34,7 +34,7 @@ fn run(world: &mut World, command: &str, words: &[&str]) -> Result<(), String> {
     match command {
         "cluster" => cluster(world, words),
         "disk" | "persist" | "answer" | "stored" | "crash" | "start" | "restart" => storage(world, command, words),
-        "tick" | "wait" | "run" | "campaign" | "elect" => time(world, command, words),
+        "tick" | "sleep" | "wait" | "run" | "campaign" | "elect" => time(world, command, words),
         "propose" | "read-index" | "lease-read" | "transfer" | "unreachable" => ask(world, command, words),
         "deliver" => world.deliver(&Selection::parse(words)?),
         "drop" | "copy" | "save" | "send" | "cut" | "isolate" | "heal" => network(world, command, words),
@@ -159,6 +159,10 @@ fn laid((term, index): (Term, u64)) -> Entry {
 fn time(world: &mut World, command: &str, words: &[&str]) -> Result<(), String> {
     match command {
         "tick" => world.tick(id(words)?, duration(words.get(1))?),
+        "sleep" => {
+            world.replica(id(words)?)?.clock += duration(words.get(1))?;
+            Ok(())
+        }
         "wait" => {
             let by = duration(words.first())?;
             world.running().into_iter().try_for_each(|id| world.tick(id, by))
@@ -204,9 +208,12 @@ fn ask(world: &mut World, command: &str, words: &[&str]) -> Result<(), String> {
             world.raft(id)?.propose(payload, clock).map(|_| String::new()).map_err(|e| e.to_string())
         }
         "read-index" => {
-            world.reads_count += 1;
-            let ctx = world.reads_count;
-            world.raft(id)?.read_index(ctx, clock).map(|()| format!("read {ctx}")).map_err(|e| e.to_string())
+            let count: u64 = words.get(1).map_or(Ok(1), |word| number(word))?;
+            let first = world.reads_count + 1;
+            world.reads_count += count;
+            let asked =
+                (first..first + count).map(|ctx| world.raft(id)?.read_index(ctx, clock).map_err(|e| e.to_string()));
+            asked.collect::<Result<Vec<()>, _>>().map(|_| String::new())
         }
         "lease-read" => {
             let read = world.raft(id)?.lease_read(clock);
