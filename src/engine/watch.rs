@@ -28,6 +28,8 @@ pub enum Event<'a> {
         base: (Index, Term),
         /// Its log's last index.
         last_index: Index,
+        /// The term of the entry there. Index and term together identify all of the log (Raft paper, §5.3).
+        last_term: Term,
         /// Everything up to here is in its state already.
         applied: Index,
     },

@@ -1,0 +1,160 @@
+//! What clients asked for and what they were answered: the outside view of a run.
+
+use bytes::Bytes;
+use types::Instant;
+
+/// A key or a value.
+pub type Text = Bytes;
+
+/// A command as a client means it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Call {
+    /// `GET key`.
+    Get(Text),
+    /// `STRLEN key`.
+    StrLen(Text),
+    /// `SET key value`.
+    Set(Text, Text),
+    /// `SETNX key value`.
+    SetNx(Text, Text),
+    /// `GETSET key value`.
+    GetSet(Text, Text),
+    /// `GETDEL key`.
+    GetDel(Text),
+    /// `APPEND key tail`.
+    Append(Text, Text),
+    /// `INCRBY key increment`; an increment of one is sent as `INCR`.
+    Incr(Text, i64),
+    /// `DEL key [key ...]`, all in one slot.
+    Del(Vec<Text>),
+    /// `EXISTS key [key ...]`, all in one slot.
+    Exists(Vec<Text>),
+    /// `MGET key [key ...]`, all in one slot.
+    MGet(Vec<Text>),
+    /// `MSET key value [key value ...]`, all in one slot.
+    MSet(Vec<(Text, Text)>),
+    /// `MSETNX key value [key value ...]`, all in one slot.
+    MSetNx(Vec<(Text, Text)>),
+    /// `FLUSHALL`: every key goes, each group's at a moment of its own.
+    FlushAll,
+}
+
+impl Call {
+    /// Whether it may change something.
+    pub fn is_write(&self) -> bool {
+        !matches!(self, Call::Get(_) | Call::StrLen(_) | Call::Exists(_) | Call::MGet(_))
+    }
+
+    /// Calls `visit` for each key named; for none by [`Call::FlushAll`], which means all.
+    pub fn for_each_key<'a>(&'a self, mut visit: impl FnMut(&'a Text)) {
+        match self {
+            Call::Get(key)
+            | Call::StrLen(key)
+            | Call::Set(key, _)
+            | Call::SetNx(key, _)
+            | Call::GetSet(key, _)
+            | Call::GetDel(key)
+            | Call::Append(key, _)
+            | Call::Incr(key, _) => visit(key),
+            Call::Del(keys) | Call::Exists(keys) | Call::MGet(keys) => keys.iter().for_each(visit),
+            Call::MSet(pairs) | Call::MSetNx(pairs) => pairs.iter().for_each(|(key, _)| visit(key)),
+            Call::FlushAll => {}
+        }
+    }
+}
+
+/// What a command came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// `OK`.
+    Ok,
+    /// A number.
+    Integer(i64),
+    /// A value, or none.
+    Value(Option<Text>),
+    /// Several of them.
+    Values(Vec<Option<Text>>),
+    /// It was refused: the reply says that it has not run and never will.
+    NotApplied,
+    /// It may have run, may run later, or never: no reply came, or one that says just that.
+    Unknown,
+}
+
+/// A command with what is known of it.
+#[derive(Clone, Debug)]
+pub struct Operation {
+    /// Number of the session.
+    pub client: u32,
+    /// When its first byte was sent, in true time.
+    pub begin: Instant,
+    /// When its reply was complete, or it was given up.
+    pub end: Instant,
+    /// The command.
+    pub call: Call,
+    /// What it came to.
+    pub outcome: Outcome,
+    /// For what failed: the error's text, or how the connection ended.
+    pub reason: Option<String>,
+}
+
+impl Operation {
+    /// Whether the reply says what the command did.
+    pub fn is_known(&self) -> bool {
+        !matches!(self.outcome, Outcome::NotApplied | Outcome::Unknown)
+    }
+
+    /// Until when it can take effect: its end, if that is known.
+    pub fn effect_end(&self) -> Instant {
+        if self.outcome == Outcome::Unknown { Instant::NEVER } else { self.end }
+    }
+}
+
+/// Identifies an operation in a [`History`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OperationId(usize);
+
+/// All operations of a run, in the order in which they began.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    operations: Vec<Operation>,
+    healed: Option<Instant>,
+}
+
+impl History {
+    /// An empty one.
+    pub fn new() -> History {
+        History::default()
+    }
+
+    /// A command begins. Calls come in the order of time.
+    pub fn begin(&mut self, client: u32, at: Instant, call: Call) -> OperationId {
+        assert!(self.operations.last().is_none_or(|last| last.begin <= at), "operations begin in the order of time");
+        let end = Instant::NEVER;
+        self.operations.push(Operation { client, begin: at, end, call, outcome: Outcome::Unknown, reason: None });
+        OperationId(self.operations.len() - 1)
+    }
+
+    /// A command has ended.
+    pub fn end(&mut self, id: OperationId, at: Instant, outcome: Outcome, reason: Option<String>) {
+        let operation = &mut self.operations[id.0];
+        assert!(operation.end == Instant::NEVER, "an operation ends once");
+        operation.end = at;
+        operation.outcome = outcome;
+        operation.reason = reason;
+    }
+
+    /// From now on no fault happens. Operations that begin later must succeed.
+    pub fn heal(&mut self, at: Instant) {
+        self.healed = Some(at);
+    }
+
+    /// Since when no fault has happened; `None` if faults went on to the end.
+    pub fn healed_at(&self) -> Option<Instant> {
+        self.healed
+    }
+
+    /// All operations, in the order in which they began. Those without a reply are [`Outcome::Unknown`].
+    pub fn operations(&self) -> &[Operation] {
+        &self.operations
+    }
+}

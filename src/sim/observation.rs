@@ -1,0 +1,131 @@
+//! What checkers see of replicas: the events of [`engine::Watch`], owned and with the time at which they happened.
+
+use engine::Event;
+use raft::Role;
+use types::{GroupId, Index, Instant, Place, ReplicaId, Term};
+use wire::{Entry, HardState};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// An entry as checkers know it: its term, and a hash over its kind and payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Seen {
+    /// The entry's term.
+    pub term: Term,
+    /// Hash over kind and payload.
+    pub hash: u64,
+}
+
+impl Seen {
+    /// What is remembered of an entry.
+    pub fn of(entry: &Entry) -> Seen {
+        Seen { term: entry.term, hash: xxh3_64_with_seed(&entry.payload, entry.kind as u64) }
+    }
+}
+
+/// Something that happened to a replica.
+#[derive(Clone, Debug)]
+pub struct Observation {
+    /// True time, the same for all nodes.
+    pub at: Instant,
+    /// Where the replica lives.
+    pub place: Place,
+    /// Its group.
+    pub group: GroupId,
+    /// The replica.
+    pub replica: ReplicaId,
+    /// What happened.
+    pub what: What,
+}
+
+/// What an [`Observation`] tells.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// The replica has started on what its disk held.
+    Started {
+        /// The hard state found.
+        hard_state: HardState,
+        /// Index and term of the entry before the first of its log.
+        base: (Index, Term),
+        /// Index and term of its log's last entry; those of `base` if there is none.
+        last: (Index, Term),
+        /// Everything up to here is in its state already.
+        applied: Index,
+    },
+    /// Its process has ended, by a crash or otherwise.
+    Stopped,
+    /// The disk has lost or changed what it had called durable: a fault, not the replica's own doing. Seen before the
+    /// replica starts again. Nothing is demanded of its log any more.
+    Damaged,
+    /// It does not take part: its disk cannot be trusted.
+    Quarantined,
+    /// A write was handed to the log; durable later, if at all.
+    Logged {
+        /// The hard state, if it is part of the write.
+        hard_state: Option<HardState>,
+        /// Index of the first of `entries`.
+        first: Index,
+        /// Entries, which replace what the log held from `first` on. Without any the log stays as it is.
+        entries: Vec<Seen>,
+    },
+    /// An entry was applied.
+    Applied {
+        /// Its index.
+        index: Index,
+        /// The entry.
+        entry: Seen,
+    },
+    /// A state was taken over that holds everything up to this index and term; the log goes on behind it.
+    Restored {
+        /// Index and term of the last entry the state holds.
+        last: (Index, Term),
+    },
+    /// The log's beginning was dropped, up to and with this index.
+    Compacted(Index),
+    /// Role, term or known leader have changed.
+    Role {
+        /// The role now.
+        role: Role,
+        /// The term.
+        term: Term,
+        /// The leader of that term, if it is known.
+        leader: Option<ReplicaId>,
+    },
+    /// The digest of the state after an entry.
+    Digest {
+        /// The last entry applied.
+        index: Index,
+        /// Digest of all keys and values.
+        digest: u128,
+    },
+    /// How full a queue is. It concerns the core, whatever group and replica are given.
+    Queue {
+        /// Its name.
+        name: &'static str,
+        /// How much is in it: bytes or elements, as `max` counts them.
+        len: u64,
+        /// How much may be in it.
+        max: u64,
+    },
+}
+
+impl Observation {
+    /// What a core's watch was told at true time `at`.
+    pub fn of_event(at: Instant, place: Place, group: GroupId, replica: ReplicaId, event: &Event<'_>) -> Observation {
+        let what = match *event {
+            Event::Started { hard_state, base, last_index, last_term, applied } => {
+                What::Started { hard_state, base, last: (last_index, last_term), applied }
+            }
+            Event::Quarantined => What::Quarantined,
+            Event::Logged(persist) => What::Logged {
+                hard_state: persist.hard_state,
+                first: persist.entries.first().map_or(0, |entry| entry.index),
+                entries: persist.entries.iter().map(Seen::of).collect(),
+            },
+            Event::Applied(entry) => What::Applied { index: entry.index, entry: Seen::of(entry) },
+            Event::Restored { last } => What::Restored { last },
+            Event::Compacted(index) => What::Compacted(index),
+            Event::Role { role, term, leader } => What::Role { role, term, leader },
+        };
+        Observation { at, place, group, replica, what }
+    }
+}
