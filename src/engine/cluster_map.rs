@@ -34,7 +34,16 @@ impl<H: CoreHost> Core<H> {
 
     /// Takes in the map that the cluster has agreed on.
     pub(crate) fn apply_map(&mut self, entry: &Entry) -> Result<(), Error> {
-        let map = ClusterMap::from_bytes(&entry.payload).map_err(Error::MapEntry)?;
+        self.agree_on(&entry.payload)
+    }
+
+    /// Takes in the map that a checkpoint of a group holds, if it holds one.
+    pub(crate) fn take_map(&mut self, idx: usize, map: &[u8]) -> Result<(), Error> {
+        if self.groups[idx].id == MAP_GROUP && !map.is_empty() { self.agree_on(map) } else { Ok(()) }
+    }
+
+    fn agree_on(&mut self, map: &[u8]) -> Result<(), Error> {
+        let map = ClusterMap::from_bytes(map).map_err(Error::MapEntry)?;
         if map.fingerprint() != self.config.map.fingerprint() {
             return Err(Error::OtherMap { agreed: map.epoch });
         }

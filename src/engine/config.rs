@@ -31,6 +31,14 @@ pub struct Config {
     pub uncommitted_bytes_max: usize,
     /// Entries a group keeps in memory for slow followers, in bytes.
     pub cache_bytes_max: usize,
+    /// Log of one group behind its checkpoint, in bytes, before the next checkpoint is written; more if the state
+    /// itself is larger.
+    pub group_log_bytes_max: u64,
+    /// Segments of the core's log, in bytes: beyond it the groups that keep the oldest one write checkpoints, whatever
+    /// else they would wait for.
+    pub log_bytes_max: u64,
+    /// Log that a group keeps before its checkpoint for slow followers, in bytes.
+    pub log_tail_bytes_max: u64,
     /// Most clients of this core.
     pub clients_count_max: usize,
     /// A client that does not take its replies for this long is closed.
@@ -60,6 +68,9 @@ impl Config {
             inflight_bytes_max: 4 << 20,
             uncommitted_bytes_max: 16 << 20,
             cache_bytes_max: 8 << 20,
+            group_log_bytes_max: 64 << 20,
+            log_bytes_max: 1 << 30,
+            log_tail_bytes_max: 16 << 20,
             clients_count_max: 10_000,
             client_stall_timeout: Duration::from_secs(30),
             leader_wait: Duration::from_secs(5),

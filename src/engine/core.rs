@@ -11,14 +11,17 @@ use types::{Instant, Place, Term};
 use wal::Wal;
 use wire::{Entry, Frame, Hello};
 
+use crate::checkpoints::Checkpoints;
 use crate::client::Port;
 use crate::config::Config;
 use crate::error::Error;
+use crate::fetching::Fetches;
 use crate::forwarding::Lane;
 use crate::forwards::Forwards;
 use crate::group::Group;
 use crate::outlets::Outlets;
 use crate::routes::Routes;
+use crate::serving::Serving;
 use crate::stats::Stats;
 use crate::topology::TopologyCache;
 use crate::watch::{Event, Watch};
@@ -99,6 +102,9 @@ pub struct Core<H: CoreHost> {
     /// Term in which this core has proposed a map; 0: never.
     pub(crate) map_proposed_in: Term,
     pub(crate) stopping: Stopping,
+    pub(crate) checkpoints: Checkpoints<H::File>,
+    pub(crate) serving: Serving<H::File>,
+    pub(crate) fetches: Fetches,
     pub(crate) stats: Stats,
     pub(crate) watch: Option<Rc<dyn Watch>>,
     pub(crate) topology: TopologyCache,
@@ -146,10 +152,12 @@ impl<H: CoreHost> Core<H> {
     /// there is more to do at once.
     pub fn turn(&mut self) -> Result<bool, Error> {
         self.stats.turns += 1;
-        self.now = self.host.now();
+        let begun_at = self.host.now();
+        self.now = begun_at;
         let is_cut_short = self.take_in();
         self.finish_log_reads();
         self.finish_writes()?;
+        self.finish_chunk_reads();
         if self.now >= self.next_tick {
             self.tick()?;
         }
@@ -162,7 +170,11 @@ impl<H: CoreHost> Core<H> {
         self.drive_groups()?;
         self.wal.submit().map_err(|source| self.wal_error(source))?;
         self.flush();
-        Ok(is_cut_short || self.out.links.has_unsent_mesh())
+        // Behind what clients and peers wait for.
+        let is_copying = self.drive_checkpoint()?;
+        let turn_us = self.host.now().since(begun_at).as_micros() as u64;
+        self.stats.turn_us_max = self.stats.turn_us_max.max(turn_us);
+        Ok(is_cut_short || is_copying || self.out.links.has_unsent_mesh())
     }
 
     /// Handles what other cores and the network have brought. Returns whether something was left for the
@@ -234,6 +246,8 @@ impl<H: CoreHost> Core<H> {
             self.mark_dirty(idx);
         }
         self.propose_map();
+        self.tick_checkpoints()?;
+        self.tick_serving();
         self.tick_links();
         self.tick_forwards();
         self.tick_clients();

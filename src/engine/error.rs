@@ -3,6 +3,8 @@
 use thiserror::Error;
 use types::{GroupId, Index, Place};
 
+use crate::checkpoint::LoadError;
+
 /// What ends a core. All of these concern the whole node; none is caused by what a client sends.
 #[derive(Debug, Error)]
 pub enum Error {
@@ -36,9 +38,9 @@ pub enum Error {
         /// Why.
         source: raft::StartError,
     },
-    /// A group that has no other replica lost part of its log.
+    /// A group that has no other replica lost part of its log, or its checkpoint.
     #[error(
-        "the log of group {group} is damaged ({reason}), and no other replica holds it. Nothing was changed. Restore \
+        "the data of group {group} is damaged ({reason}), and no other replica holds it. Nothing was changed. Restore \
          the data directory from a backup, or accept the loss by moving it away and starting this node empty"
     )]
     LostAlone {
@@ -46,6 +48,14 @@ pub enum Error {
         group: GroupId,
         /// What is wrong.
         reason: String,
+    },
+    /// A group's checkpoint cannot be read.
+    #[error("group {group} cannot start: {source}")]
+    Checkpoint {
+        /// The group.
+        group: GroupId,
+        /// Why.
+        source: LoadError,
     },
     /// The node was started with another map than the one the cluster lives by.
     #[error(

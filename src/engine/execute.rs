@@ -152,6 +152,7 @@ impl<H: CoreHost> Core<H> {
     pub(crate) fn is_backlogged(&self) -> bool {
         self.forwards.is_full()
             || self.parked_count() >= crate::limits::PARKED_COUNT_MAX
+            || self.checkpoint_is_behind()
             || self
                 .forming_groups
                 .iter()

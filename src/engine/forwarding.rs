@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use resp::{Args, Command, Protocol};
 use types::{Instant, Slot};
-use wire::{Frame, ReplyStatus, RequestHead};
+use wire::{Body, EntryKind, Frame, ReplyStatus, RequestHead};
 
 use crate::core::{Core, CoreHost};
 use crate::execute::OVERLOADED;
@@ -148,6 +148,9 @@ impl<H: CoreHost> Core<H> {
             rest = behind;
             self.on_forward_reply(link, head.id, head.status, bytes);
         }
+        for request in frame.chunk_requests {
+            self.on_chunk_request(link, request);
+        }
         if !frame.requests.is_empty() {
             self.on_requests(link, &frame.requests);
         }
@@ -155,6 +158,8 @@ impl<H: CoreHost> Core<H> {
 
     fn on_message(&mut self, message: wire::Message) {
         match self.groups.iter().position(|group| group.id == message.group) {
+            // The leader sends it again, for as long as it takes; what is left of the log is for votes.
+            Some(_) if !self.wal.has_room() && brings_commands(&message) => self.stats.appends_refused += 1,
             Some(idx) => {
                 self.groups[idx].raft.step(message, self.now);
                 self.mark_dirty(idx);
@@ -257,8 +262,7 @@ impl<H: CoreHost> Core<H> {
     fn fail_deposed(&mut self, route: usize) {
         let target = self.routes.get(route);
         let lane = &mut self.lanes[route];
-        let is_deposed =
-            lane.under_way_count > 0 && target.is_known && self.out.links.to(target.leader) != lane.link;
+        let is_deposed = lane.under_way_count > 0 && target.is_known && self.out.links.to(target.leader) != lane.link;
         if !is_deposed {
             lane.deposed_at = None;
             return;
@@ -301,5 +305,13 @@ impl<H: CoreHost> Core<H> {
     /// Commands that wait for a leader.
     pub(crate) fn parked_count(&self) -> usize {
         self.lanes.iter().map(|lane| lane.parked.len()).sum()
+    }
+}
+
+/// Whether a message has entries with commands, which take room in the log and can wait.
+fn brings_commands(message: &wire::Message) -> bool {
+    match &message.body {
+        Body::Append { entries, .. } => entries.iter().any(|entry| entry.kind == EntryKind::Batch),
+        _ => false,
     }
 }

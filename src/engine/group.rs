@@ -7,6 +7,7 @@ use resp::{Args, Command};
 use types::{GroupId, Index, Instant, Place, ReplicaId, Slot, Term};
 use wire::BatchBuilder;
 
+use crate::checkpoints::{Held, LogSize};
 use crate::held::{ArgStore, HeldArgs};
 use crate::keyspace::Keyspace;
 use crate::origin::Origin;
@@ -78,6 +79,12 @@ pub(crate) struct Group {
     pub(crate) is_handed_over: bool,
     /// When it last ceased to lead.
     pub(crate) lost_at: Instant,
+    /// The members, as of the last entry applied; empty: those of the cluster map.
+    pub(crate) membership: Vec<u8>,
+    /// The checkpoint on disk.
+    pub(crate) checkpoint: Option<Held>,
+    /// What the state has taken in of the log.
+    pub(crate) log_size: LogSize,
     /// Log reads that failed, to be tried again at the next tick.
     pub(crate) failed_log_reads: Vec<Purpose>,
     /// Emptied waiter lists, to be used again.
@@ -109,6 +116,9 @@ impl Group {
             was_leader: false,
             is_handed_over: false,
             lost_at: Instant::ZERO,
+            membership: Vec::new(),
+            checkpoint: None,
+            log_size: LogSize::default(),
             failed_log_reads: Vec::new(),
             spare_waiters: Vec::new(),
         }

@@ -113,10 +113,12 @@ impl<H: CoreHost> Core<H> {
         vec![
             ("groups", self.groups.len().to_string()),
             ("groups_led", led.to_string()),
+            ("groups_quarantined", self.quarantined_count().to_string()),
             ("groups_without_leader", self.routes.leaderless_count().to_string()),
             ("links_up", self.out.links.up_count().to_string()),
             ("links", self.out.links.count().to_string()),
             ("turns", stats.turns.to_string()),
+            ("turn_us_max", stats.turn_us_max.to_string()),
             ("batches_proposed", stats.batches_proposed.to_string()),
             ("commands_proposed", stats.commands_proposed.to_string()),
             ("commands_applied", stats.commands_applied.to_string()),
@@ -125,6 +127,7 @@ impl<H: CoreHost> Core<H> {
             ("log_records_written", log.records.to_string()),
             ("log_entries_written", log.entries.to_string()),
             ("log_has_room", u8::from(self.wal.has_room()).to_string()),
+            ("appends_refused", stats.appends_refused.to_string()),
             ("reads_by_lease", stats.reads_by_lease.to_string()),
             ("reads_by_index", stats.reads_by_index.to_string()),
             ("reads_in_batch", stats.reads_in_batch.to_string()),
@@ -140,7 +143,22 @@ impl<H: CoreHost> Core<H> {
             ("messages_dropped", self.out.links.dropped_count.to_string()),
             ("messages_misdirected", stats.messages_misdirected.to_string()),
             ("peers_refused", stats.peers_refused.to_string()),
+            ("log_segments_used", log.segments_used.to_string()),
+            ("checkpoints_written", stats.checkpoints_written.to_string()),
+            ("checkpoints_failed", stats.checkpoints_failed.to_string()),
+            ("checkpoint_bytes_written", stats.checkpoint_bytes_written.to_string()),
+            ("checkpoint_last_ms", stats.checkpoint_last_ms.to_string()),
+            ("snapshots_sent", stats.snapshots_sent.to_string()),
+            ("snapshots_received", stats.snapshots_received.to_string()),
+            ("snapshots_failed", stats.snapshots_failed.to_string()),
+            ("snapshot_bytes_sent", stats.snapshot_bytes_sent.to_string()),
+            ("snapshot_bytes_received", stats.snapshot_bytes_received.to_string()),
         ]
+    }
+
+    /// Replicas that the map places here and that stay away, since what the log holds of them cannot be trusted.
+    fn quarantined_count(&self) -> usize {
+        self.config.map.replicas_at(self.place()).count().saturating_sub(self.groups.len())
     }
 
     fn info_groups(&self, text: &mut String) {
@@ -148,7 +166,7 @@ impl<H: CoreHost> Core<H> {
             let raft = &group.raft;
             let _ = write!(
                 text,
-                "group{}:role={:?},term={},commit={},applied={},last={},durable={},keys={},backlog={}\r\n",
+                "group{}:role={:?},term={},commit={},applied={},last={},durable={},keys={},backlog={},checkpoint={}\r\n",
                 group.id,
                 raft.role(),
                 raft.term(),
@@ -158,6 +176,7 @@ impl<H: CoreHost> Core<H> {
                 raft.durable_index(),
                 group.keyspace.keys_count(),
                 group.backlog_bytes(),
+                group.checkpoint.map_or(0, |held| held.last_index),
             );
         }
     }

@@ -10,14 +10,19 @@
 //!   leadership a majority has confirmed since, or at its place in a batch proposed after it.
 //! - Replies leave in the order of the requests of their connection.
 //! - Every queue is bounded by [`limits`]; a full one holds its clients back.
+//! - The log of a group shrinks only behind a checkpoint that is on stable storage, and a checkpoint counts only once
+//!   the entries that it holds are durable here too.
 //! - A command is never carried out twice: one whose fate is not known is answered so and not sent again.
 //!
-//! Deliberately absent: threads, locks, sockets and files (the host has them), expiry, snapshots.
+//! Deliberately absent: threads, locks, sockets and files (the host has them), expiry.
 //!
-//! Reading order: [`Core`] (`core`: the turn), `start`, `events` (bytes of clients), `execute` (where a command
+//! Reading order: [`Core`] (`core`: the turn), `start`, `replica` and `recovery`, `events` (bytes of clients), `execute` (where a command
 //! goes), `writes`, `reads`, `forwarding` and `forwards`, `peers` and `links`, `leadership`, `cluster_map`, `local`,
-//! `topology` and `info` (what is answered without a group), [`keyspace`].
+//! `topology` and `info` (what is answered without a group), [`keyspace`], [`checkpoint`] (the file), `checkpoints`
+//! (writing it and letting the log go), `serving` and `fetching` (handing it over to whom the log cannot help).
 
+pub mod checkpoint;
+mod checkpoints;
 mod client;
 mod cluster_map;
 mod config;
@@ -25,6 +30,7 @@ mod core;
 mod error;
 mod events;
 mod execute;
+mod fetching;
 mod forwarding;
 mod forwards;
 mod group;
@@ -39,8 +45,11 @@ mod origin;
 mod outlets;
 mod peers;
 mod reads;
+mod recovery;
+mod replica;
 mod reply_queue;
 mod routes;
+mod serving;
 mod start;
 mod stats;
 mod topology;

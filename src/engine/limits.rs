@@ -1,5 +1,7 @@
 //! The limits of a core's queues, in one place. Sizes are in bytes.
 
+use wire::CHUNK_BYTES_MAX;
+
 use types::limits::{BATCH_BYTES_MAX, COMMAND_BYTES_MAX, ENTRY_BYTES_MAX, FRAME_BYTES_MAX};
 
 /// Requests of one connection without a reply; beyond it the connection is not read.
@@ -30,6 +32,21 @@ pub const FRAME_PAYLOAD_BYTES_MAX: usize = 4 << 20;
 pub const EVENTS_PER_TURN_MAX: usize = 1_024;
 /// Connections that wait for a handshake on the peer port.
 pub const GREETINGS_COUNT_MAX: usize = 256;
+/// What a turn copies of a state for a checkpoint; a single value may exceed it.
+pub const CHECKPOINT_TURN_BYTES: usize = 64 << 10;
+/// Blocks of a checkpoint that wait to be written before no more is copied ahead.
+pub const CHECKPOINT_PAYLOADS_MAX: usize = 4;
+/// Copies for a checkpoint, those made because commands change what was not written yet included; beyond it clients
+/// are not read.
+pub const CHECKPOINT_WALKED_BYTES_MAX: usize = 64 << 20;
+/// How fast a checkpoint is written, so that the log keeps most of the disk.
+pub const CHECKPOINT_BYTES_PER_SECOND_MAX: u64 = 256 << 20;
+/// How fast a checkpoint is taken over from another core.
+pub const SNAPSHOT_BYTES_PER_SECOND_MAX: u64 = 64 << 20;
+/// Checkpoints kept open to be handed over.
+pub const SERVED_FILES_MAX: usize = 16;
+/// Answers about pieces of checkpoints in one frame.
+pub const CHUNKS_COUNT_MAX: usize = 16;
 
 const _: () = {
     assert!(FORMING_BYTES_MAX >= BATCH_BYTES_MAX);
@@ -38,6 +55,8 @@ const _: () = {
     const REQUESTS: usize = OUTBOX_BYTES_MAX + COMMAND_BYTES_MAX;
     const REPLIES: usize =
         if FRAME_PAYLOAD_BYTES_MAX > REPLY_BYTES_MAX { FRAME_PAYLOAD_BYTES_MAX } else { REPLY_BYTES_MAX };
+    const CHUNKS: usize = CHUNKS_COUNT_MAX * CHUNK_BYTES_MAX;
     const METADATA: usize = 16 << 20;
-    assert!(MESSAGES + REQUESTS + REPLIES + METADATA < FRAME_BYTES_MAX);
+    assert!(MESSAGES + REQUESTS + REPLIES + CHUNKS + METADATA < FRAME_BYTES_MAX);
+    assert!(CHUNK_BYTES_MAX.is_multiple_of(io::ALIGNMENT));
 };

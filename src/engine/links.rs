@@ -13,12 +13,12 @@ use io::{ConnId, Net, SendBuf};
 use types::limits::FRAME_BYTES_MAX;
 use types::{Instant, Place};
 use wire::{
-    Body, FRAME_HEADER_BYTES, Frame, FrameError, FrameHeader, Hello, LeaderNote, Message, ReplyStatus, RequestHead,
-    VERDICT_BYTES, Verdict,
+    Body, ChunkReply, ChunkRequest, FRAME_HEADER_BYTES, Frame, FrameError, FrameHeader, Hello, LeaderNote, Message,
+    ReplyStatus, RequestHead, VERDICT_BYTES, Verdict,
 };
 
 use crate::held::ArgStore;
-use crate::limits::{FRAME_PAYLOAD_BYTES_MAX, OUTBOX_BYTES_MAX, OUTBOX_MESSAGES_BYTES_MAX};
+use crate::limits::{CHUNKS_COUNT_MAX, FRAME_PAYLOAD_BYTES_MAX, OUTBOX_BYTES_MAX, OUTBOX_MESSAGES_BYTES_MAX};
 
 /// How long to wait before the first new attempt to connect, and at most.
 const RETRY_AFTER_MIN: Duration = Duration::from_millis(20);
@@ -171,6 +171,24 @@ impl Links {
         link.outbox.replies.push(id, status, write);
         link.commands_bytes += link.outbox.replies.bytes.len() - before + 32;
         self.mark(idx);
+    }
+
+    /// Queues a question for a piece of a checkpoint.
+    pub(crate) fn chunk_request(&mut self, idx: u32, request: ChunkRequest) {
+        let link = &mut self.list[idx as usize];
+        if link.is_up() {
+            link.outbox.chunk_requests.push(request);
+            self.mark(idx);
+        }
+    }
+
+    /// Queues a piece of a checkpoint. Whoever asked for it asks for one at a time, and again if it is lost.
+    pub(crate) fn chunk(&mut self, idx: u32, reply: ChunkReply) {
+        let link = &mut self.list[idx as usize];
+        if link.is_up() && link.outbox.chunks.len() < CHUNKS_COUNT_MAX {
+            link.outbox.chunks.push(reply);
+            self.mark(idx);
+        }
     }
 
     /// Queues who leads a group, for all cores.
@@ -343,8 +361,8 @@ impl Link {
     /// Leaves in the outbox what is too much for one frame: in bytes, or in parts to gather.
     fn split_off_excess(&mut self, frame: &mut Frame) {
         let mut bytes = 0;
-        // Header, requests and replies take a part each.
-        let mut parts_count = 3;
+        // Header, requests, replies and pieces of checkpoints take a part each.
+        let mut parts_count = 3 + frame.chunks.len();
         let mut fits = 0;
         for message in &frame.messages {
             if let Body::Append { entries, .. } = &message.body {

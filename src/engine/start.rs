@@ -1,25 +1,31 @@
 //! Starting a core: recover the log, start its groups, listen.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 
-use raft::{Raft, Ready, Recovered, StartError, TermRun};
+use raft::Ready;
 use types::{GroupId, Instant};
-use wal::{Condition, RecoveredGroup, Wal};
+use wal::Wal;
 use wire::{Hello, LeaderNote};
 
+use crate::checkpoints::Checkpoints;
 use crate::client::Port;
+use crate::cluster_map::MAP_GROUP;
 use crate::config::Config;
 use crate::core::{Core, CoreHost, ListenerKind, Stopping};
 use crate::error::Error;
+use crate::fetching::Fetches;
 use crate::forwarding::Lane;
 use crate::forwards::Forwards;
 use crate::group::Group;
 use crate::limits::GREETINGS_COUNT_MAX;
 use crate::links::Links;
 use crate::outlets::Outlets;
+use crate::recovery::Lost;
+use crate::replica::start_replica;
 use crate::routes::Routes;
+use crate::serving::Serving;
 use crate::stats::Stats;
 use crate::topology::TopologyCache;
 use crate::watch::{Event, Watch};
@@ -33,7 +39,7 @@ impl<H: CoreHost> Core<H> {
     /// Recovers what the core's log holds and starts its groups. Nothing is listened to yet.
     ///
     /// # Errors
-    /// See [`Error`]. A damaged group that has other replicas does not fail the start: it stays away.
+    /// See [`Error`]. A damaged replica of a group that has others does not fail the start: it stays away.
     pub async fn start(host: H, config: Config) -> Result<Core<H>, Error> {
         Core::start_watched(host, config, None).await
     }
@@ -53,33 +59,49 @@ impl<H: CoreHost> Core<H> {
         wal_config.block_bytes_max = config.block_bytes_max;
         // Raft's own limits bound what is pending: in-flight bytes of followers, uncommitted bytes of leaders.
         wal_config.pending_bytes_max = usize::MAX;
-        let (wal, mut recovered) =
+        let (mut wal, mut recovered) =
             Wal::open(host.clone(), wal_config).await.map_err(|source| Error::Wal { place, source })?;
         if let Some(damage) = &recovered.damage {
             tracing::error!(core = %place, ?damage, "the log is damaged; its groups stay away until repaired");
         }
-        let now = host.now();
-        let mut groups = Vec::new();
         let watch_note = |group, replica, event: Event<'_>| {
             if let Some(watch) = &watch {
                 watch.note(place, group, replica, event);
             }
         };
+        let mut groups = Vec::new();
+        let mut map = Vec::new();
         for (spec, replica) in config.map.replicas_at(place) {
-            if let Some(damage) = &recovered.damage {
-                // What the log does not show any more may have concerned any group of the core.
-                if spec.replicas.len() == 1 {
-                    return Err(Error::LostAlone { group: spec.id, reason: damage.to_string() });
-                }
-                tracing::error!(group = %spec.id, "this replica is quarantined: it neither votes nor acknowledges");
-                watch_note(spec.id, replica.id, Event::Quarantined);
-                continue;
-            }
-            let found = recovered.groups.remove(&spec.id);
             let noted = |event: Event<'_>| watch_note(spec.id, replica.id, event);
-            groups.extend(start_group(&host, &config, spec, replica.id, found, now, noted)?);
+            let log = recovered.groups.remove(&spec.id);
+            let started = match &recovered.damage {
+                // What the log does not show any more may have concerned any group of the core.
+                Some(damage) => Err(Lost { reason: damage.to_string(), log: None }),
+                None => start_replica(&host, &config, spec, replica.id, &mut wal, log).await?,
+            };
+            match started {
+                Ok(started) => {
+                    noted(started.event);
+                    map.extend(started.map);
+                    groups.push(started.group);
+                }
+                Err(Lost { reason, .. }) if spec.replicas.len() == 1 => {
+                    return Err(Error::LostAlone { group: spec.id, reason });
+                }
+                Err(Lost { reason, .. }) => {
+                    tracing::error!(
+                        group = %spec.id, %reason, "this replica is quarantined: it neither votes nor acknowledges"
+                    );
+                    noted(Event::Quarantined);
+                }
+            }
         }
-        Core::assemble(host, config, wal, groups, watch, now)
+        let now = host.now();
+        let mut core = Core::assemble(host, config, wal, groups, watch, now)?;
+        if let Some(idx) = core.groups.iter().position(|group| group.id == MAP_GROUP) {
+            core.take_map(idx, &map)?;
+        }
+        Ok(core)
     }
 
     fn assemble(
@@ -136,6 +158,9 @@ impl<H: CoreHost> Core<H> {
             agreed_map_epoch: None,
             map_proposed_in: 0,
             stopping: Stopping::No,
+            checkpoints: Checkpoints::new(),
+            serving: Serving::new(),
+            fetches: Fetches::new(),
             stats: Stats { started_at: now, ..Stats::default() },
             topology: TopologyCache::default(),
             watch,
@@ -181,68 +206,4 @@ fn fingerprint_start(map: &meta::ClusterMap) -> [u8; 12] {
     let mut start = [0; 12];
     start.copy_from_slice(&map.fingerprint()[..12]);
     start
-}
-
-/// Starts one replica on what the log holds of it; `None` if it must stay away.
-fn start_group<H: CoreHost>(
-    host: &H,
-    config: &Config,
-    spec: &meta::Group,
-    id: types::ReplicaId,
-    found: Option<RecoveredGroup>,
-    now: Instant,
-    noted: impl Fn(Event<'_>),
-) -> Result<Option<Group>, Error> {
-    let group = spec.id;
-    let settings = &config.map.settings;
-    if let Some(RecoveredGroup { condition: Condition::Quarantined(fault), .. }) = &found {
-        let reason = fault.to_string();
-        if spec.replicas.len() == 1 {
-            return Err(Error::LostAlone { group, reason });
-        }
-        tracing::error!(%group, %reason, "this replica is quarantined: it neither votes nor acknowledges");
-        noted(Event::Quarantined);
-        return Ok(None);
-    }
-    let voters = spec.replicas.iter().map(|replica| replica.id).collect();
-    let mut raft_config = raft::Config::new(group, id, voters);
-    let millis = |ms: u32| std::time::Duration::from_millis(u64::from(ms));
-    raft_config.heartbeat_interval = millis(settings.heartbeat_interval_ms);
-    raft_config.election_timeout_min = millis(settings.election_timeout_min_ms);
-    raft_config.election_timeout_max = millis(settings.election_timeout_max_ms);
-    raft_config.clock_drift_ppm_max = settings.clock_drift_ppm_max;
-    raft_config.inflight_bytes_max = config.inflight_bytes_max;
-    raft_config.uncommitted_bytes_max = config.uncommitted_bytes_max;
-    raft_config.cache_bytes_max = config.cache_bytes_max;
-    raft_config.first_campaigner = spec.preferred_leader().is_some_and(|replica| replica.id == id);
-    raft_config.seed = host.random_u64();
-    let recovered = recovered(found);
-    let Recovered { hard_state, base_index, base_term, last_index, applied, .. } = recovered;
-    let started = Event::Started { hard_state, base: (base_index, base_term), last_index, applied };
-    let raft = match Raft::new(raft_config, recovered, now) {
-        Ok(raft) => raft,
-        Err(StartError::Recovered(reason)) if spec.replicas.len() > 1 => {
-            tracing::error!(%group, ?reason, "this replica is quarantined: what its log holds contradicts itself");
-            noted(Event::Quarantined);
-            return Ok(None);
-        }
-        Err(source) => return Err(Error::Start { group, source }),
-    };
-    noted(started);
-    let places: BTreeMap<_, _> = spec.replicas.iter().map(|replica| (replica.id, replica.place)).collect();
-    Ok(Some(Group::new(group, 0, raft, places, host.random_u64())))
-}
-
-/// What the log holds, as Raft wants it told.
-fn recovered(found: Option<RecoveredGroup>) -> Recovered {
-    let Some(found) = found else { return Recovered::default() };
-    Recovered {
-        hard_state: found.hard_state,
-        base_index: found.start_index,
-        base_term: found.start_term,
-        last_index: found.last_index,
-        runs: found.terms.iter().map(|(first, term)| TermRun { first: *first, term: *term }).collect(),
-        // The state machine is in memory: everything is applied anew.
-        applied: found.start_index,
-    }
 }

@@ -24,10 +24,24 @@ pub(crate) struct Stats {
     pub(crate) outcomes_unknown: u64,
     pub(crate) leaderships_gained: u64,
     pub(crate) leaderships_lost: u64,
+    /// Entries that a follower did not take for want of room on its disk, by message.
+    pub(crate) appends_refused: u64,
     pub(crate) frames_received: u64,
     pub(crate) frames_refused: u64,
     pub(crate) peers_refused: u64,
     pub(crate) messages_misdirected: u64,
+    pub(crate) checkpoints_written: u64,
+    pub(crate) checkpoints_failed: u64,
+    pub(crate) checkpoint_bytes_written: u64,
+    /// How long the last one took from its beginning to its name.
+    pub(crate) checkpoint_last_ms: u64,
+    pub(crate) snapshots_sent: u64,
+    pub(crate) snapshots_received: u64,
+    pub(crate) snapshots_failed: u64,
+    pub(crate) snapshot_bytes_sent: u64,
+    pub(crate) snapshot_bytes_received: u64,
+    /// The longest turn, in microseconds.
+    pub(crate) turn_us_max: u64,
 }
 
 impl Stats {

@@ -12,7 +12,6 @@ use crate::keyspace::Outcome;
 use crate::origin::Origin;
 use crate::watch::Event;
 
-const DISK_FULL: &str = "DISKFULL The log's disk is full: writes are refused until there is room again, reads go on";
 const NOT_APPLIED: &str = "TRYAGAIN Leadership changed before the write was replicated, and it was not applied";
 /// More than what a batch's root and Raft's own account add to the bytes of its commands.
 const ENTRY_OVERHEAD_BYTES_MAX: usize = 1 << 10;
@@ -32,8 +31,10 @@ impl<H: CoreHost> Core<H> {
         if let Err(error) = crate::keyspace::check(command.id, args) {
             return self.out.fail(origin, error.message());
         }
-        if !self.wal.has_room() {
-            return self.out.fail(origin, DISK_FULL);
+        if let Some(fault) = self.wal.room_fault() {
+            let message =
+                format!("DISKFULL The log has no room ({fault}): writes are refused until there is, reads go on");
+            return self.out.fail(origin, &message);
         }
         let group = &mut self.groups[idx];
         if group.forming.is_empty() {
@@ -240,8 +241,10 @@ impl<H: CoreHost> Core<H> {
             EntryKind::ClusterMap => self.apply_map(entry)?,
         }
         self.note(idx, Event::Applied(entry));
-        self.groups[idx].recycle(waiters);
-        self.groups[idx].raft.applied(entry.index);
+        let group = &mut self.groups[idx];
+        group.recycle(waiters);
+        group.log_size.applied(entry.index, entry.payload.len());
+        group.raft.applied(entry.index);
         Ok(())
     }
 

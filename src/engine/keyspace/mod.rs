@@ -14,8 +14,8 @@
 //!
 //! Deliberately absent: expiry, types other than strings, and anything that spans groups.
 //!
-//! Read [`outcome`] first, then `check`, `store` (where the bytes lie), `strings` and `keys` (the commands),
-//! `float`.
+//! Read [`outcome`] first, then `check`, `store` (where the bytes lie), `walk` (a state while it changes), `strings` and
+//! `keys` (the commands), `float`.
 
 mod check;
 mod float;
@@ -25,6 +25,7 @@ mod store;
 mod strings;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 use resp::{Args, CommandId, Reply};
 use types::Slot;
@@ -32,6 +33,8 @@ use types::Slot;
 pub use check::check;
 pub use outcome::{Error, Outcome, Taken};
 pub use store::Value;
+
+use crate::checkpoint::Former;
 
 use store::Store;
 
@@ -110,6 +113,45 @@ impl Keyspace {
     /// Removes all keys and gives their memory back.
     pub fn flush(&mut self) {
         self.store.flush();
+    }
+
+    /// Adds a key as a checkpoint holds it; `false` if it is there already.
+    pub fn restore(&mut self, slot: Slot, key: &[u8], value: &[u8]) -> bool {
+        self.store.restore(slot, key, value)
+    }
+
+    /// Begins to walk over all keys and values as they are now, however they change meanwhile. `false` if an earlier
+    /// walk has not ended yet; then go on with that one.
+    pub fn begin_walk(&mut self) -> bool {
+        self.store.begin_walk()
+    }
+
+    /// Walks on and copies about `budget_bytes` of what there was at the beginning. Returns whether all of it is
+    /// copied.
+    pub fn go_on_walking(&mut self, budget_bytes: usize) -> bool {
+        self.store.go_on_walking(budget_bytes)
+    }
+
+    /// What the walk has copied so far; `None` if there is no walk, or it was given up.
+    pub fn walked(&mut self) -> Option<&mut Former> {
+        self.store.walk()?.former()
+    }
+
+    /// Bytes that the walk has copied and nobody has taken yet.
+    pub fn walked_bytes(&self) -> usize {
+        self.store.walk_bytes()
+    }
+
+    /// Copies no more. The walk must still be gone on with to its end.
+    pub fn give_up_walk(&mut self) {
+        if let Some(walk) = self.store.walk() {
+            walk.give_up();
+        }
+    }
+
+    /// Ends a walk that has copied everything.
+    pub fn end_walk(&mut self) {
+        self.store.end_walk();
     }
 
     /// About how much memory the keys and values take, in bytes. Replicas need not agree on it.

@@ -10,11 +10,14 @@ use core::mem::size_of;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use resp::number::write_i64;
+use types::limits::KEY_BYTES_MAX;
 use types::{SLOTS_COUNT, Slot};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
+use super::walk::Walk;
+
 /// Tables of one page. A group of 2,048 neighbouring slots has 16 pages of 4 KiB.
-const PAGE_TABLES_COUNT: usize = 128;
+pub(super) const PAGE_TABLES_COUNT: usize = 128;
 const PAGES_COUNT: usize = SLOTS_COUNT / PAGE_TABLES_COUNT;
 const _: () = assert!(SLOTS_COUNT.is_multiple_of(PAGE_TABLES_COUNT));
 
@@ -28,8 +31,18 @@ const SHRINK_CAPACITY_MIN: usize = 64;
 /// Capacity that a value may leave unused after it has been overwritten, beyond twice its length.
 const SLACK_BYTES_MAX: usize = 64;
 
-type Table = HashTable<Entry>;
+/// Set in [`Entry::key_len_and_mark`] for entries with the one mark, not set for those with the other.
+const MARK_BIT: u32 = 1 << 31;
+const _: () = assert!(KEY_BYTES_MAX < MARK_BIT as usize);
+
+pub(super) type Table = HashTable<Entry>;
 type Page = [Table; PAGE_TABLES_COUNT];
+pub(super) type Pages = Box<[Option<Box<Page>>; PAGES_COUNT]>;
+
+/// Tables without any key.
+pub(super) fn no_pages() -> Pages {
+    Box::new([const { None }; PAGES_COUNT])
+}
 
 /// A value, borrowed from the keyspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,57 +56,78 @@ pub enum Value<'a> {
 pub(super) struct Entry {
     /// Hash of the key. It spares reading the keys of other entries, and of all of them when the table grows.
     hash: u32,
-    /// Invariant: `key_len <= record.len()`.
-    key_len: u32,
+    /// Length of the key, at most that of `record`; and in the highest bit the mark of the last walk that saw the
+    /// entry.
+    key_len_and_mark: u32,
     /// The key's bytes, then the value's.
     record: Vec<u8>,
 }
 
 impl Entry {
-    fn new(hash: u32, key: &[u8], value_parts: [&[u8]; 2]) -> Entry {
-        let key_len = u32::try_from(key.len()).expect("an argument's length is the difference of two u32");
+    fn new(hash: u32, mark: bool, key: &[u8], value_parts: [&[u8]; 2]) -> Entry {
+        assert!(key.len() <= KEY_BYTES_MAX, "longer keys were refused before");
+        let key_len_and_mark = key.len() as u32 | mark_bit(mark);
         let [head, tail] = value_parts;
         let mut record = Vec::with_capacity(key.len() + head.len() + tail.len());
         record.extend_from_slice(key);
         record.extend_from_slice(head);
         record.extend_from_slice(tail);
-        Entry { hash, key_len, record }
+        Entry { hash, key_len_and_mark, record }
+    }
+
+    #[inline]
+    pub(super) fn key_len(&self) -> usize {
+        (self.key_len_and_mark & !MARK_BIT) as usize
+    }
+
+    #[inline]
+    pub(super) fn mark(&self) -> bool {
+        self.key_len_and_mark & MARK_BIT != 0
+    }
+
+    pub(super) fn set_mark(&mut self, mark: bool) {
+        self.key_len_and_mark = self.key_len_and_mark & !MARK_BIT | mark_bit(mark);
+    }
+
+    /// The key's bytes, then the value's.
+    pub(super) fn record(&self) -> &[u8] {
+        &self.record
     }
 
     #[inline]
     fn key(&self) -> &[u8] {
-        &self.record[..self.key_len as usize]
+        &self.record[..self.key_len()]
     }
 
     #[inline]
     pub(super) fn value(&self) -> &[u8] {
-        &self.record[self.key_len as usize..]
+        &self.record[self.key_len()..]
     }
 
     /// Replaces the value, in place where that neither grows the allocation nor leaves most of it unused.
     #[inline]
     pub(super) fn set_value(&mut self, value: &[u8]) {
-        let key_len = self.key_len as usize;
+        let key_len = self.key_len();
         let len = key_len + value.len();
         let capacity = self.record.capacity();
         if len <= capacity && capacity <= 2 * len + SLACK_BYTES_MAX {
             self.record.truncate(key_len);
             self.record.extend_from_slice(value);
         } else {
-            *self = Entry::new(self.hash, self.key(), [value, b""]);
+            *self = Entry::new(self.hash, self.mark(), self.key(), [value, b""]);
         }
     }
 
     /// Replaces the value, which was a number too and so is about as long, by `number`.
     #[inline]
     pub(super) fn set_integer(&mut self, number: i64) {
-        self.record.truncate(self.key_len as usize);
+        self.record.truncate(self.key_len());
         write_i64(&mut self.record, number);
     }
 
     /// Replaces the value and hands out the old one.
     fn replace_value(&mut self, value: &[u8]) -> Entry {
-        let new = Entry::new(self.hash, self.key(), [value, b""]);
+        let new = Entry::new(self.hash, self.mark(), self.key(), [value, b""]);
         core::mem::replace(self, new)
     }
 
@@ -104,7 +138,7 @@ impl Entry {
 
     /// Overwrites the value from `offset` on, zero-filling a gap.
     pub(super) fn write_at(&mut self, offset: usize, bytes: &[u8]) {
-        let start = self.key_len as usize + offset;
+        let start = self.key_len() + offset;
         let end = start + bytes.len();
         if self.record.len() < end {
             self.record.resize(end, 0);
@@ -114,14 +148,17 @@ impl Entry {
 
     /// A digest of the key and the value, the same on every machine. The seed says where the key ends.
     fn digest(&self) -> u128 {
-        xxh3_128_with_seed(&self.record, u64::from(self.key_len))
+        xxh3_128_with_seed(&self.record, self.key_len() as u64)
     }
 }
 
 /// The tables of all slots.
 pub(super) struct Store {
     hasher: FixedState,
-    pages: Box<[Option<Box<Page>>; PAGES_COUNT]>,
+    pages: Pages,
+    /// The mark of new entries. Invariant: without a walk all entries have it.
+    mark: bool,
+    walk: Option<Box<Walk>>,
     /// Invariant: the number of entries in all tables.
     keys_count: usize,
     /// Invariant: the sum of the capacities of all records.
@@ -132,7 +169,9 @@ impl Store {
     pub(super) fn new(hash_seed: u64) -> Store {
         Store {
             hasher: FixedState::with_seed(hash_seed),
-            pages: Box::new([const { None }; PAGES_COUNT]),
+            pages: no_pages(),
+            mark: false,
+            walk: None,
             keys_count: 0,
             records_bytes: 0,
         }
@@ -174,7 +213,7 @@ impl Store {
     pub(super) fn set(&mut self, slot: Slot, key: &[u8], value: &[u8]) {
         let hash = self.hash(key);
         if self.edit_hashed(slot, hash, key, |entry| entry.set_value(value)).is_none() {
-            self.insert(slot, Entry::new(hash, key, [value, b""]));
+            self.insert(slot, Entry::new(hash, self.mark, key, [value, b""]));
         }
     }
 
@@ -183,7 +222,7 @@ impl Store {
         let hash = self.hash(key);
         let old = self.edit_hashed(slot, hash, key, |entry| entry.replace_value(value));
         if old.is_none() {
-            self.insert(slot, Entry::new(hash, key, [value, b""]));
+            self.insert(slot, Entry::new(hash, self.mark, key, [value, b""]));
         }
         old
     }
@@ -192,14 +231,20 @@ impl Store {
     pub(super) fn insert_new(&mut self, slot: Slot, key: &[u8], zeros_count: usize, tail: &[u8]) {
         let hash = self.hash(key);
         let zeros = vec![0; zeros_count];
-        self.insert(slot, Entry::new(hash, key, [&zeros, tail]));
+        self.insert(slot, Entry::new(hash, self.mark, key, [&zeros, tail]));
     }
 
     /// Removes `key` and hands out what it held.
     pub(super) fn remove(&mut self, slot: Slot, key: &[u8]) -> Option<Entry> {
         let hash = self.hash(key);
-        let table = self.table_mut(slot)?;
+        let Store { pages, walk, mark, .. } = self;
+        let table = table_mut(pages, slot)?;
         let (entry, _) = table.find_entry(spread(hash), is_key(hash, key)).ok()?.remove();
+        if entry.mark() != *mark
+            && let Some(walk) = walk
+        {
+            walk.see(slot, &entry);
+        }
         if table.is_empty() {
             *table = HashTable::new();
         } else if table.capacity() >= SHRINK_CAPACITY_MIN && table.len() < table.capacity() / 8 {
@@ -211,6 +256,9 @@ impl Store {
     }
 
     pub(super) fn flush(&mut self) {
+        if let Some(walk) = &mut self.walk {
+            walk.set_aside(&mut self.pages);
+        }
         self.pages.fill_with(|| None);
         self.keys_count = 0;
         self.records_bytes = 0;
@@ -238,12 +286,58 @@ impl Store {
         key: &[u8],
         change: impl FnOnce(&mut Entry) -> R,
     ) -> Option<R> {
-        let entry = self.table_mut(slot)?.find_mut(spread(hash), is_key(hash, key))?;
+        let Store { pages, walk, mark, .. } = self;
+        let entry = table_mut(pages, slot)?.find_mut(spread(hash), is_key(hash, key))?;
+        if entry.mark() != *mark {
+            entry.set_mark(*mark);
+            if let Some(walk) = walk {
+                walk.see(slot, entry);
+            }
+        }
         let capacity_before = entry.record.capacity();
         let result = change(entry);
         let capacity_after = entry.record.capacity();
         self.records_bytes = self.records_bytes + capacity_after - capacity_before;
         Some(result)
+    }
+
+    /// Adds a key as it stands in a checkpoint; `false` if it is there already.
+    pub(super) fn restore(&mut self, slot: Slot, key: &[u8], value: &[u8]) -> bool {
+        let is_new = !self.contains(slot, key);
+        if is_new {
+            self.insert(slot, Entry::new(self.hash(key), self.mark, key, [value, b""]));
+        }
+        is_new
+    }
+
+    /// Begins a walk over what there is now; `false` if another one has not ended.
+    pub(super) fn begin_walk(&mut self) -> bool {
+        if self.walk.is_some() {
+            return false;
+        }
+        self.mark = !self.mark;
+        self.walk = Some(Box::new(Walk::new(self.keys_count)));
+        true
+    }
+
+    /// Goes on with the walk. Returns whether it has seen everything; then it ends with [`Store::end_walk`].
+    pub(super) fn go_on_walking(&mut self, budget_bytes: usize) -> bool {
+        let Store { pages, walk, mark, .. } = self;
+        walk.as_mut().is_none_or(|walk| walk.go_on(pages, *mark, budget_bytes))
+    }
+
+    pub(super) fn walk(&mut self) -> Option<&mut Walk> {
+        self.walk.as_deref_mut()
+    }
+
+    /// Bytes that the walk has copied and nobody has taken yet.
+    pub(super) fn walk_bytes(&self) -> usize {
+        self.walk.as_ref().map_or(0, |walk| walk.bytes())
+    }
+
+    /// Ends a walk that has seen everything.
+    pub(super) fn end_walk(&mut self) {
+        self.walk = None;
     }
 
     fn insert(&mut self, slot: Slot, entry: Entry) {
@@ -262,18 +356,23 @@ impl Store {
     }
 
     #[inline]
-    fn table_mut(&mut self, slot: Slot) -> Option<&mut Table> {
-        let page = self.pages[slot.idx() / PAGE_TABLES_COUNT].as_deref_mut()?;
-        Some(&mut page[slot.idx() % PAGE_TABLES_COUNT])
-    }
-
-    #[inline]
     fn hash(&self, key: &[u8]) -> u32 {
         let mut hasher = self.hasher.build_hasher();
         hasher.write(key);
         let hash = hasher.finish();
         (hash ^ (hash >> 32)) as u32
     }
+}
+
+#[inline]
+fn table_mut(pages: &mut Pages, slot: Slot) -> Option<&mut Table> {
+    let page = pages[slot.idx() / PAGE_TABLES_COUNT].as_deref_mut()?;
+    Some(&mut page[slot.idx() % PAGE_TABLES_COUNT])
+}
+
+#[inline]
+fn mark_bit(mark: bool) -> u32 {
+    if mark { MARK_BIT } else { 0 }
 }
 
 /// The table takes its buckets from the low bits and its tags from the high ones: 32 bits serve both.

@@ -84,6 +84,8 @@ const BATCH_BYTES_MIN: i64 = 4 << 10;
 const CLIENT_OUTPUT_BYTES: (i64, i64) = (64 << 10, 1 << 30);
 /// Bounds on what a group may hold for its followers, in bytes.
 const GROUP_BYTES: (i64, i64) = (64 << 10, 1 << 30);
+/// Lengths of logs, in bytes.
+const LOG_BYTES: (i64, i64) = (1 << 20, 1 << 40);
 /// Most clients of one node.
 const CLIENTS_COUNT_MAX: i64 = 1_000_000;
 /// Longest that a client may leave its replies unread, in milliseconds.
@@ -176,6 +178,15 @@ keys! {
         Fallback::Int(16 << 20);
     /// Bytes of recent entries that a group keeps in memory for slow followers
     CACHE_BYTES_MAX: "cache_bytes_max", LIMITS, Kind::Int { min: 0, max: GROUP_BYTES.1 }, Fallback::Int(8 << 20);
+    /// Bytes of log that a group collects before it writes a checkpoint; more if its state is larger
+    GROUP_LOG_BYTES_MAX: "group_log_bytes_max", LIMITS, Kind::Int { min: LOG_BYTES.0, max: LOG_BYTES.1 },
+        Fallback::Int(64 << 20);
+    /// Bytes of a core's log; beyond it the groups that keep its oldest part write checkpoints
+    LOG_BYTES_MAX: "log_bytes_max", LIMITS, Kind::Int { min: LOG_BYTES.0, max: LOG_BYTES.1 },
+        Fallback::Int(1 << 30);
+    /// Bytes of log that a group keeps before its checkpoint, for followers that are a little behind
+    LOG_TAIL_BYTES_MAX: "log_tail_bytes_max", LIMITS, Kind::Int { min: 0, max: LOG_BYTES.1 },
+        Fallback::Int(16 << 20);
     /// A batch of commands is closed at this many bytes
     BATCH_BYTES_MAX_KEY: "batch_bytes_max", LIMITS, Kind::Int { min: BATCH_BYTES_MIN, max: BATCH_BYTES_MAX as i64 },
         Fallback::Int(BATCH_BYTES_MAX as i64);
@@ -225,6 +236,9 @@ pub static KEYS: &[&Key] = &[
     &INFLIGHT_BYTES_MAX,
     &UNCOMMITTED_BYTES_MAX,
     &CACHE_BYTES_MAX,
+    &GROUP_LOG_BYTES_MAX,
+    &LOG_BYTES_MAX,
+    &LOG_TAIL_BYTES_MAX,
     &MAXCLIENTS,
     &CLIENT_OUTPUT_BYTES_MAX,
     &CLIENT_STALL_TIMEOUT_MS_KEY,

@@ -60,6 +60,12 @@ pub struct Config {
     pub uncommitted_bytes_max: usize,
     /// Bytes of recent entries that a group keeps in memory.
     pub cache_bytes_max: usize,
+    /// Bytes of log that a group collects before it writes a checkpoint.
+    pub group_log_bytes_max: u64,
+    /// Bytes of a core's log before the groups that keep its oldest part write checkpoints.
+    pub log_bytes_max: u64,
+    /// Bytes of log that a group keeps before its checkpoint.
+    pub log_tail_bytes_max: u64,
     /// Most clients of each port of a core.
     pub clients_count_max: usize,
     /// A client that leaves this many bytes of replies unread is not read until it takes some.
@@ -151,6 +157,9 @@ impl Config {
             inflight_bytes_max: number(top, &keys::INFLIGHT_BYTES_MAX),
             uncommitted_bytes_max: number(top, &keys::UNCOMMITTED_BYTES_MAX),
             cache_bytes_max: number(top, &keys::CACHE_BYTES_MAX),
+            group_log_bytes_max: number(top, &keys::GROUP_LOG_BYTES_MAX),
+            log_bytes_max: number(top, &keys::LOG_BYTES_MAX),
+            log_tail_bytes_max: number(top, &keys::LOG_TAIL_BYTES_MAX),
             clients_count_max: number(top, &keys::MAXCLIENTS),
             client_output_bytes_max: number(top, &keys::CLIENT_OUTPUT_BYTES_MAX),
             client_stall_timeout: millis(top, &keys::CLIENT_STALL_TIMEOUT_MS_KEY),

@@ -1,0 +1,160 @@
+//! Where checkpoints lie, and loading them.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use io::{ALIGNMENT, AlignedBuf, Disk};
+use thiserror::Error;
+use types::{GroupId, Slot};
+
+use super::format::{BLOCK_HEADER_BYTES, Corrupt, FileHeader, FileId};
+use super::reader::Verifier;
+use crate::keyspace::Keyspace;
+
+/// How much is read at a time; a longer block is read as a whole.
+const READ_BYTES: usize = 1 << 20;
+
+/// The files of one group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paths {
+    /// The directory, `DATA/groups/NNNN`.
+    pub dir: PathBuf,
+    /// The checkpoint, complete and durable.
+    pub checkpoint: PathBuf,
+    /// One that is being written.
+    pub new: PathBuf,
+    /// One that is being fetched from another replica.
+    pub part: PathBuf,
+}
+
+impl Paths {
+    /// Of a group of the node with this data directory.
+    pub fn new(data_dir: &Path, group: GroupId) -> Paths {
+        let dir = data_dir.join("groups").join(format!("{:04}", group.0));
+        Paths {
+            checkpoint: dir.join("checkpoint"),
+            new: dir.join("checkpoint.new"),
+            part: dir.join("checkpoint.part"),
+            dir,
+        }
+    }
+}
+
+/// A checkpoint in memory.
+pub struct Loaded {
+    /// Group and last index.
+    pub file: FileId,
+    /// What else the file says of the state.
+    pub header: FileHeader,
+    /// Length of the file in bytes.
+    pub bytes: u64,
+    /// The keys.
+    pub keyspace: Keyspace,
+}
+
+/// Why a checkpoint cannot be loaded.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// The disk refused.
+    #[error("cannot read {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not what was written.
+    #[error("{} is damaged: {source}", path.display())]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// How.
+        source: Corrupt,
+    },
+}
+
+impl LoadError {
+    /// Whether it is what the disk holds that is wrong: another attempt will find the same.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            LoadError::Io { source, .. } => source.raw_os_error() == Some(EIO),
+            LoadError::Corrupt { .. } => true,
+        }
+    }
+}
+
+/// The system's number for a place that the disk cannot read.
+const EIO: i32 = 5;
+
+/// Loads and checks a checkpoint, reading a part at a time; `None` if there is none.
+pub(crate) async fn load<D: Disk>(
+    disk: &D,
+    path: &Path,
+    group: GroupId,
+    hash_seed: u64,
+) -> Result<Option<Loaded>, LoadError> {
+    let failed = |source| LoadError::Io { path: path.to_owned(), source };
+    let corrupt = |source| LoadError::Corrupt { path: path.to_owned(), source };
+    let file = match disk.open(path).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        result => result.map_err(failed)?,
+    };
+    let len = disk.len(&file).await.map_err(failed)?;
+    if !len.is_multiple_of(ALIGNMENT as u64) {
+        return Err(corrupt(Corrupt::Truncated { offset: len }));
+    }
+    let mut keyspace = Keyspace::with_hash_seed(hash_seed);
+    let mut verifier = Verifier::new(group);
+    let mut wanted = READ_BYTES;
+    while verifier.offset() < len {
+        let left = usize::try_from(len - verifier.offset()).unwrap_or(usize::MAX);
+        if wanted > READ_BYTES && wanted > left {
+            return Err(corrupt(Corrupt::Truncated { offset: verifier.offset() }));
+        }
+        let window = disk.read(&file, verifier.offset(), wanted.min(left)).await.map_err(failed)?;
+        wanted = take_blocks(&mut verifier, &window, &mut keyspace).map_err(corrupt)?;
+    }
+    let (file, header) = verifier.finish().map_err(corrupt)?;
+    Ok(Some(Loaded { file, header, bytes: len, keyspace }))
+}
+
+/// Takes in the whole blocks of a window. Returns how much to read next, from where the first block begins that was
+/// not whole.
+fn take_blocks(verifier: &mut Verifier, window: &AlignedBuf, keyspace: &mut Keyspace) -> Result<usize, Corrupt> {
+    let mut rest = &window[..];
+    while rest.len() >= BLOCK_HEADER_BYTES {
+        let block_bytes = verifier.block_bytes(rest)?;
+        let Some((block, behind)) = rest.split_at_checked(block_bytes) else {
+            return Ok(block_bytes.max(READ_BYTES).next_multiple_of(ALIGNMENT));
+        };
+        verifier.block(block, |record| {
+            let slot = Slot::new(record.slot).ok_or("a slot that does not exist")?;
+            if keyspace.restore(slot, record.key, record.value) { Ok(()) } else { Err("a key occurs twice") }
+        })?;
+        rest = behind;
+    }
+    Ok(READ_BYTES)
+}
+
+/// Removes what was never finished in the group's directory, if there is one.
+pub(crate) async fn tidy<D: Disk>(disk: &D, paths: &Paths) -> std::io::Result<()> {
+    let names = match disk.list(&paths.dir).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        result => result?,
+    };
+    for name in names {
+        if name.starts_with("checkpoint.") {
+            disk.remove(&paths.dir.join(name)).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes an empty file in place of whatever has this name. What is written at its end makes it longer.
+pub(crate) async fn create<D: Disk>(disk: &D, path: &Path) -> std::io::Result<D::File> {
+    match disk.remove(path).await {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    disk.create_zeroed(path, 0).await
+}

@@ -1,0 +1,135 @@
+//! From keys to blocks: forming payloads in the turn, sealing them in a task.
+
+use io::{ALIGNMENT, AlignedBuf};
+use types::Slot;
+use xxhash_rust::xxh3::Xxh3;
+
+use super::format::{BLOCK_BYTES, BLOCK_HEADER_BYTES, BlockHeader, BlockKind, FileHeader, FileId, Footer, Record};
+
+/// Collects records into payloads. All that it does per record is to copy it; what costs more is the
+/// [`Sealer`]'s.
+#[derive(Default)]
+pub struct Former {
+    /// The payload in the making, behind room for its header; nothing is allocated before the first record.
+    open: AlignedBuf,
+    /// Payloads that wait to be sealed, oldest first.
+    closed: std::collections::VecDeque<AlignedBuf>,
+    /// Bytes of `open` and `closed`.
+    bytes: usize,
+    keys_count: u64,
+}
+
+impl Former {
+    /// Adds a key. `record` is the key's bytes and then the value's.
+    pub fn put(&mut self, slot: Slot, key_len: usize, record: &[u8]) {
+        if self.open.is_empty() {
+            // One more block than the limit, so that the last of many short records does not make it grow.
+            self.open = AlignedBuf::with_capacity(BLOCK_BYTES + ALIGNMENT);
+            self.open.extend_from_slice(&[0; BLOCK_HEADER_BYTES]);
+        }
+        let before = self.open.len();
+        self.open.extend_from_slice(&Record::head(slot.number(), key_len, record.len() - key_len));
+        self.open.extend_from_slice(record);
+        self.bytes += self.open.len() - before;
+        self.keys_count += 1;
+        if self.open.len() >= BLOCK_BYTES {
+            self.close();
+        }
+    }
+
+    /// Closes the payload in the making, if there is one.
+    pub fn close(&mut self) {
+        if !self.open.is_empty() {
+            self.closed.push_back(std::mem::take(&mut self.open));
+        }
+    }
+
+    /// Takes the oldest closed payload.
+    pub fn take_closed(&mut self) -> Option<AlignedBuf> {
+        let payload = self.closed.pop_front()?;
+        self.bytes -= payload.len() - BLOCK_HEADER_BYTES;
+        Some(payload)
+    }
+
+    /// How many payloads wait.
+    pub fn closed_count(&self) -> usize {
+        self.closed.len()
+    }
+
+    /// Bytes of records held.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Records added so far.
+    pub fn keys_count(&self) -> u64 {
+        self.keys_count
+    }
+}
+
+/// Makes blocks of payloads: places, checksums, the chain and the digest.
+pub struct Sealer {
+    file: FileId,
+    sequence: u64,
+    /// Where the next block goes, in bytes.
+    offset: u64,
+    chain: u32,
+    digest: Box<Xxh3>,
+}
+
+impl Sealer {
+    /// The beginning of a file, and its first block.
+    pub fn begin(file: FileId, header: &FileHeader) -> (Sealer, AlignedBuf) {
+        let mut sealer = Sealer { file, sequence: 0, offset: 0, chain: 0, digest: Box::new(Xxh3::new()) };
+        let mut payload = Vec::new();
+        header.encode(&mut payload);
+        let block = sealer.seal_bytes(BlockKind::Header, &payload);
+        (sealer, block)
+    }
+
+    /// Where the next block goes, in bytes.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Makes a block of a payload that the [`Former`] has closed.
+    pub fn seal_keys(&mut self, payload: AlignedBuf) -> AlignedBuf {
+        self.seal(BlockKind::Keys, payload)
+    }
+
+    /// The last block.
+    pub fn end(mut self, keys_count: u64) -> AlignedBuf {
+        let mut payload = Vec::new();
+        Footer { keys_count, digest: self.digest.digest128() }.encode(&mut payload);
+        self.seal_bytes(BlockKind::Footer, &payload)
+    }
+
+    fn seal_bytes(&mut self, kind: BlockKind, payload: &[u8]) -> AlignedBuf {
+        let mut block = AlignedBuf::with_capacity(BLOCK_HEADER_BYTES + payload.len());
+        block.extend_from_slice(&[0; BLOCK_HEADER_BYTES]);
+        block.extend_from_slice(payload);
+        self.seal(kind, block)
+    }
+
+    fn seal(&mut self, kind: BlockKind, mut block: AlignedBuf) -> AlignedBuf {
+        let payload_len = (block.len() - BLOCK_HEADER_BYTES) as u32;
+        // What lies behind a buffer's length is zero up to its capacity, a whole number of blocks.
+        block.pad_to_alignment();
+        let header = BlockHeader {
+            file: self.file,
+            kind,
+            sequence: self.sequence,
+            offset: self.offset,
+            payload_len,
+            payload_crc: crc32fast::hash(&block[BLOCK_HEADER_BYTES..]),
+            chain: self.chain,
+        };
+        let (bytes, crc) = header.encode();
+        block[..BLOCK_HEADER_BYTES].copy_from_slice(&bytes);
+        self.digest.update(&block);
+        self.sequence += 1;
+        self.offset += block.len() as u64;
+        self.chain = crc;
+        block
+    }
+}
