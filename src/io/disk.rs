@@ -37,7 +37,7 @@ pub trait Disk: Clone + 'static {
 
     /// Makes a file of `len` zero bytes, really written and synced together with its directory entry, and
     /// opens it. The file appears under its name only when complete: it is written as `path` with `.tmp`
-    /// appended and renamed. Fails with `AlreadyExists` if `path` exists.
+    /// appended and renamed. Fails with `AlreadyExists` if `path` exists. With `len` 0 the file grows as it is written.
     fn create_zeroed(&self, path: &Path, len: u64) -> impl Future<Output = io::Result<Self::File>>;
 
     /// Opens an existing file for reading and durable writing.
@@ -49,7 +49,7 @@ pub trait Disk: Clone + 'static {
     /// Reads exactly `len` bytes at `offset`. `UnexpectedEof` if the file ends before.
     fn read(&self, file: &Self::File, offset: u64, len: usize) -> impl Future<Output = io::Result<AlignedBuf>>;
 
-    /// Like [`Disk::write_begin`], for tasks that can wait.
+    /// Like [`Disk::write_begin`], for tasks that can wait. A write that begins at the file's end makes it longer, durably.
     fn write(&self, file: &Self::File, offset: u64, buf: AlignedBuf) -> impl Future<Output = io::Result<()>>;
 
     /// Makes a directory and its parents, durably. Succeeds if it exists.
