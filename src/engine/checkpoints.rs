@@ -198,7 +198,7 @@ impl<H: CoreHost> Core<H> {
     fn can_checkpoint(&self, idx: usize) -> bool {
         let group = &self.groups[idx];
         let covered = group.checkpoint.map_or(0, |held| held.last_index);
-        group.raft.applied_index() > covered && !self.fetches.is_fetching(idx)
+        group.raft.applied_index() > covered && !self.fetches.is_fetching(group.id)
     }
 
     fn begin_checkpoint(&mut self, idx: usize) {

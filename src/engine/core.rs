@@ -11,6 +11,7 @@ use types::{Instant, Place, Term};
 use wal::Wal;
 use wire::{Entry, Frame, Hello};
 
+use crate::absent::Absent;
 use crate::checkpoints::Checkpoints;
 use crate::client::Port;
 use crate::config::Config;
@@ -104,7 +105,8 @@ pub struct Core<H: CoreHost> {
     pub(crate) stopping: Stopping,
     pub(crate) checkpoints: Checkpoints<H::File>,
     pub(crate) serving: Serving<H::File>,
-    pub(crate) fetches: Fetches,
+    pub(crate) fetches: Fetches<H::File>,
+    pub(crate) absent: Vec<Absent>,
     pub(crate) stats: Stats,
     pub(crate) watch: Option<Rc<dyn Watch>>,
     pub(crate) topology: TopologyCache,
@@ -158,6 +160,7 @@ impl<H: CoreHost> Core<H> {
         self.finish_log_reads();
         self.finish_writes()?;
         self.finish_chunk_reads();
+        self.drive_fetches()?;
         if self.now >= self.next_tick {
             self.tick()?;
         }
@@ -248,6 +251,7 @@ impl<H: CoreHost> Core<H> {
         self.propose_map();
         self.tick_checkpoints()?;
         self.tick_serving();
+        self.tick_absent();
         self.tick_links();
         self.tick_forwards();
         self.tick_clients();

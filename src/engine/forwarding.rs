@@ -151,6 +151,9 @@ impl<H: CoreHost> Core<H> {
         for request in frame.chunk_requests {
             self.on_chunk_request(link, request);
         }
+        for reply in frame.chunks {
+            self.on_chunk(link, reply);
+        }
         if !frame.requests.is_empty() {
             self.on_requests(link, &frame.requests);
         }

@@ -19,8 +19,9 @@
 //! Reading order: [`Core`] (`core`: the turn), `start`, `replica` and `recovery`, `events` (bytes of clients), `execute` (where a command
 //! goes), `writes`, `reads`, `forwarding` and `forwards`, `peers` and `links`, `leadership`, `cluster_map`, `local`,
 //! `topology` and `info` (what is answered without a group), [`keyspace`], [`checkpoint`] (the file), `checkpoints`
-//! (writing it and letting the log go), `serving` and `fetching` (handing it over to whom the log cannot help).
+//! (writing it and letting the log go), `serving` and `fetching` (handing it over to whom the log cannot help), `absent`.
 
+mod absent;
 pub mod checkpoint;
 mod checkpoints;
 mod client;

@@ -40,7 +40,6 @@ pub(crate) async fn recover<H: LogHost>(
     log: Option<RecoveredGroup>,
     hash_seed: u64,
 ) -> Result<Result<Found, Lost>, Error> {
-    let place = config.place;
     let paths = Paths::new(&config.data_dir, group);
     if let Some(RecoveredGroup { condition: Condition::Quarantined(fault), .. }) = &log {
         return Ok(Err(Lost { reason: format!("the log is damaged: {fault}"), log: None }));
@@ -50,28 +49,48 @@ pub(crate) async fn recover<H: LogHost>(
         .map_err(|source| Error::Checkpoint { group, source: LoadError::Io { path: paths.dir.clone(), source } })?;
     let checkpoint = match checkpoint::load(host, &paths.checkpoint, group, hash_seed).await {
         Ok(checkpoint) => checkpoint,
+        Err(error) if error.is_damage() && log.as_ref().is_some_and(|log| log.start_index == 0) => {
+            tracing::error!(%group, %error, "the checkpoint is lost; the log still begins at the beginning");
+            None
+        }
         Err(error) if error.is_damage() => {
             return Ok(Err(Lost { reason: error.to_string(), log: log.map(Box::new) }));
         }
         Err(source) => return Err(Error::Checkpoint { group, source }),
     };
-    let last = checkpoint.as_ref().map(|found| (found.file.last_index, found.header.last_term));
+    let log = fit_log(config, group, wal, log, checkpoint.as_ref())?;
+    Ok(log.map(|log| Found { log, checkpoint }))
+}
+
+/// Whether a log could go on behind a checkpoint.
+pub(crate) fn fits(log: &RecoveredGroup, checkpoint: &Loaded) -> bool {
+    fit(Some(log.clone()), Some((checkpoint.file.last_index, checkpoint.header.last_term))).is_ok()
+}
+
+/// Makes the log go on where the checkpoint ends.
+pub(crate) fn fit_log<H: LogHost>(
+    config: &Config,
+    group: GroupId,
+    wal: &mut Wal<H>,
+    log: Option<RecoveredGroup>,
+    checkpoint: Option<&Loaded>,
+) -> Result<Result<Option<RecoveredGroup>, Lost>, Error> {
+    let last = checkpoint.map(|found| (found.file.last_index, found.header.last_term));
     let fitted = match fit(log, last) {
         Ok(fitted) => fitted,
         Err(lost) => return Ok(Err(lost)),
     };
-    let log = match fitted {
+    Ok(Ok(match fitted {
         Fitted::AsIs(log) => log,
         Fitted::Behind(log) => {
             tracing::info!(%group, last_index = log.start_index, "the log begins anew behind the checkpoint");
             let written = wal
                 .reset(group, log.start_index, log.start_term)
                 .and_then(|()| wal.append_hard_state(group, log.hard_state));
-            written.map_err(|source| Error::Wal { place, source })?;
+            written.map_err(|source| Error::Wal { place: config.place, source })?;
             Some(log)
         }
-    };
-    Ok(Ok(Found { log, checkpoint }))
+    }))
 }
 
 /// How a log stands to a checkpoint.

@@ -36,11 +36,24 @@ pub(crate) async fn start_replica<H: Host>(
     wal: &mut Wal<H>,
     log: Option<RecoveredGroup>,
 ) -> Result<Result<Started, Lost>, Error> {
-    let hash_seed = host.random_u64();
-    let Found { log, checkpoint } = match recovery::recover(host, config, spec.id, wal, log, hash_seed).await? {
-        Ok(found) => found,
-        Err(lost) => return Ok(Err(lost)),
-    };
+    match recovery::recover(host, config, spec.id, wal, log, host.random_u64()).await? {
+        Ok(found) => build_replica(host, config, spec, id, found),
+        Err(lost) => Ok(Err(lost)),
+    }
+}
+
+/// Starts a replica on this.
+///
+/// # Errors
+/// As [`start_replica`].
+pub(crate) fn build_replica<H: Host>(
+    host: &H,
+    config: &Config,
+    spec: &meta::Group,
+    id: ReplicaId,
+    found: Found,
+) -> Result<Result<Started, Lost>, Error> {
+    let Found { log, checkpoint } = found;
     let recovered = recovered(log.as_ref(), checkpoint.as_ref());
     let event = Event::Started {
         hard_state: recovered.hard_state,
@@ -58,7 +71,7 @@ pub(crate) async fn start_replica<H: Host>(
         Err(source) => return Err(Error::Start { group: spec.id, source }),
     };
     let places: BTreeMap<_, _> = spec.replicas.iter().map(|replica| (replica.id, replica.place)).collect();
-    let mut group = Group::new(spec.id, 0, raft, places, hash_seed);
+    let mut group = Group::new(spec.id, 0, raft, places, host.random_u64());
     let mut map = Vec::new();
     if let Some(Loaded { file, header, bytes, keyspace }) = checkpoint {
         group.keyspace = keyspace;

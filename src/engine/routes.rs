@@ -57,6 +57,13 @@ impl Routes {
         self.by_id.get(&self.slots.group_of(slot)).copied().expect("a validated map knows the group of every slot")
     }
 
+    /// A replica of the group lives here after all, as the core's group of this index. Returns the route's index.
+    pub(crate) fn set_local(&mut self, group: GroupId, local: usize) -> Option<usize> {
+        let idx = self.of_group(group)?;
+        self.groups[idx].local = Some(local);
+        Some(idx)
+    }
+
     /// The index of a group's route.
     pub(crate) fn of_group(&self, group: GroupId) -> Option<usize> {
         self.by_id.get(&group).copied()

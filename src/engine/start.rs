@@ -9,6 +9,7 @@ use types::{GroupId, Instant};
 use wal::Wal;
 use wire::{Hello, LeaderNote};
 
+use crate::absent::Absent;
 use crate::checkpoints::Checkpoints;
 use crate::client::Port;
 use crate::cluster_map::MAP_GROUP;
@@ -70,6 +71,7 @@ impl<H: CoreHost> Core<H> {
             }
         };
         let mut groups = Vec::new();
+        let mut absent = Vec::new();
         let mut map = Vec::new();
         for (spec, replica) in config.map.replicas_at(place) {
             let noted = |event: Event<'_>| watch_note(spec.id, replica.id, event);
@@ -88,7 +90,8 @@ impl<H: CoreHost> Core<H> {
                 Err(Lost { reason, .. }) if spec.replicas.len() == 1 => {
                     return Err(Error::LostAlone { group: spec.id, reason });
                 }
-                Err(Lost { reason, .. }) => {
+                Err(Lost { reason, log }) => {
+                    absent.extend(log.map(|log| Absent::new(spec, replica.id, log)));
                     tracing::error!(
                         group = %spec.id, %reason, "this replica is quarantined: it neither votes nor acknowledges"
                     );
@@ -98,6 +101,7 @@ impl<H: CoreHost> Core<H> {
         }
         let now = host.now();
         let mut core = Core::assemble(host, config, wal, groups, watch, now)?;
+        core.absent = absent;
         if let Some(idx) = core.groups.iter().position(|group| group.id == MAP_GROUP) {
             core.take_map(idx, &map)?;
         }
@@ -161,6 +165,7 @@ impl<H: CoreHost> Core<H> {
             checkpoints: Checkpoints::new(),
             serving: Serving::new(),
             fetches: Fetches::new(),
+            absent: Vec::new(),
             stats: Stats { started_at: now, ..Stats::default() },
             topology: TopologyCache::default(),
             watch,
