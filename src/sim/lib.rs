@@ -2,5 +2,29 @@
 //!
 //! One seed decides everything that happens in a run; the same seed gives the same run, byte for byte.
 
+pub mod campaign;
+pub mod chance;
+pub mod client;
+pub mod clock;
+pub mod cluster;
+pub mod conns;
+pub mod counted;
+pub mod disk;
+pub mod executor;
+pub mod faults;
 pub mod history;
+pub mod host;
+pub mod mesh;
+pub mod net;
 pub mod observation;
+pub mod operations;
+pub mod queue;
+pub mod rare;
+pub mod report;
+pub mod run;
+pub mod shrink;
+pub mod spec;
+pub mod tamper;
+pub mod trace;
+pub mod worker;
+pub mod world;

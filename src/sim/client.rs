@@ -1,0 +1,122 @@
+//! The clients' side of the network: what a workload has in its hands.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use types::Instant;
+
+use crate::net::{Owner, StreamId};
+use crate::queue::Event;
+use crate::trace::Kind;
+use crate::world::{Shared, World};
+
+/// A client's connection. Never used again.
+pub type ClientConn = u64;
+
+/// What happens to clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientEvent {
+    /// A connection stands.
+    Connected(ClientConn),
+    /// Bytes have arrived, never empty, cut anywhere.
+    Received(ClientConn, Bytes),
+    /// A connection has ended or was never made; nothing more comes of it. Not reported for one that the client itself
+    /// has closed.
+    Closed(ClientConn),
+    /// A time asked for has come.
+    Timer(u64),
+}
+
+/// What decides what clients send. Called with everything that happens to clients, in order; in between it has no say.
+pub trait Workload {
+    /// The run begins.
+    fn start(&mut self, net: &ClientNet);
+    /// Something has happened.
+    fn event(&mut self, net: &ClientNet, event: ClientEvent);
+}
+
+/// The clients' ends of their connections.
+#[derive(Default)]
+pub(crate) struct Clients {
+    pub(crate) conns: BTreeMap<ClientConn, StreamId>,
+    next: ClientConn,
+    pub(crate) events: VecDeque<ClientEvent>,
+}
+
+impl Clients {
+    pub(crate) fn timer(&mut self, token: u64) {
+        self.events.push_back(ClientEvent::Timer(token));
+    }
+}
+
+/// The network and the clock as clients have them. Nothing here waits.
+#[derive(Clone)]
+pub struct ClientNet {
+    world: Shared,
+}
+
+impl ClientNet {
+    pub(crate) fn new(world: Shared) -> ClientNet {
+        ClientNet { world }
+    }
+
+    /// True time.
+    pub fn now(&self) -> Instant {
+        Instant::from_nanos(self.world.borrow().now())
+    }
+
+    /// Begins to connect to a gateway or core port. `Connected` or `Closed` follows.
+    pub fn connect(&self, addr: SocketAddr) -> ClientConn {
+        let world = &mut *self.world.borrow_mut();
+        let conn = world.clients.next;
+        world.clients.next += 1;
+        let clients_host = world.nodes.len();
+        let to = world.host_of(addr.ip());
+        let stream = world.net.connect(Owner::Client(conn), clients_host, to, addr, &mut world.queue);
+        world.clients.conns.insert(conn, stream);
+        conn
+    }
+
+    /// Sends bytes behind those sent before. Nothing happens if the connection does not stand.
+    pub fn send(&self, conn: ClientConn, bytes: &[u8]) {
+        let world = &mut *self.world.borrow_mut();
+        let Some(stream) = world.clients.conns.get(&conn).copied() else { return };
+        if bytes.is_empty() || !world.net.stream(stream).is_some_and(|stream| stream.is_open) {
+            return;
+        }
+        world.net.push_bytes(stream, 0, Bytes::copy_from_slice(bytes), &mut world.queue);
+    }
+
+    /// Closes a connection; nothing more is heard of it. What was sent still arrives.
+    pub fn close(&self, conn: ClientConn) {
+        let world = &mut *self.world.borrow_mut();
+        if let Some(stream) = world.clients.conns.remove(&conn) {
+            world.net.close(stream, 0, &mut world.queue);
+        }
+    }
+
+    /// Asks for [`ClientEvent::Timer`] with this token at a true time.
+    pub fn timer(&self, at: Instant, token: u64) {
+        self.world.borrow_mut().queue.push(at.as_nanos(), Event::ClientTimer { token });
+    }
+}
+
+impl World {
+    pub(crate) fn client_event(&mut self, event: ClientEvent) {
+        let now = self.queue.now();
+        match &event {
+            ClientEvent::Connected(conn) => self.trace.add(now, Kind::Client, [*conn, 1]),
+            ClientEvent::Received(conn, bytes) => {
+                self.trace.add(now, Kind::Reply, [*conn, bytes.len() as u64]);
+                self.trace.bytes(bytes);
+            }
+            ClientEvent::Closed(conn) => {
+                self.trace.add(now, Kind::Client, [*conn, 2]);
+                self.clients.conns.remove(conn);
+            }
+            ClientEvent::Timer(_) => {}
+        }
+        self.clients.events.push_back(event);
+    }
+}

@@ -1,0 +1,96 @@
+//! The clocks of a node: one that only goes on, at its own pace, and one that claims to know the date.
+
+use types::Instant;
+
+use crate::chance::PPM;
+
+/// What the wall clocks show when a run begins, in milliseconds since 1970.
+const UNIX_START_MS: u64 = 1_800_000_000_000;
+
+/// The clocks of a node.
+#[derive(Clone, Debug)]
+pub struct NodeClock {
+    /// At true time `base_true` the clock showed `base_local`; both in nanoseconds.
+    base_true: u64,
+    base_local: u64,
+    /// How much faster than the truth it runs, in millionths; may be negative.
+    drift_ppm: i64,
+    unix_offset_ms: i64,
+}
+
+impl NodeClock {
+    /// A clock that shows `start` nanoseconds when a run begins.
+    pub fn new(start: u64, drift_ppm: i64) -> NodeClock {
+        NodeClock { base_true: 0, base_local: start, drift_ppm, unix_offset_ms: 0 }
+    }
+
+    /// What the monotonic clock shows at a true time.
+    pub fn now(&self, at: u64) -> Instant {
+        let passed = at - self.base_true;
+        let drift = i128::from(passed) * i128::from(self.drift_ppm) / i128::from(PPM);
+        Instant::from_nanos(self.base_local + (i128::from(passed) + drift) as u64)
+    }
+
+    /// The true time at which the clock will have reached `local`; `now` if it has.
+    pub fn true_time(&self, local: Instant, now: u64) -> u64 {
+        let local = local.as_nanos();
+        if local == u64::MAX {
+            return u64::MAX;
+        }
+        let to_go = i128::from(local) - i128::from(self.base_local);
+        let pace = i128::from(PPM) + i128::from(self.drift_ppm);
+        // Rounded up, and one more for the rounding of `now`: a wait never ends early.
+        let passed = (to_go * i128::from(PPM) + pace - 1).div_euclid(pace) + 1;
+        let at = i128::from(self.base_true) + passed;
+        u64::try_from(at).unwrap_or(0).max(now)
+    }
+
+    /// What the wall clock shows at a true time.
+    pub fn unix_time_ms(&self, at: u64) -> u64 {
+        (UNIX_START_MS + at / 1_000_000).saturating_add_signed(self.unix_offset_ms)
+    }
+
+    /// Changes the pace.
+    pub fn set_drift(&mut self, drift_ppm: i64, at: u64) {
+        self.base_local = self.now(at).as_nanos();
+        self.base_true = at;
+        self.drift_ppm = drift_ppm;
+    }
+
+    /// Lets the wall clock jump.
+    pub fn jump_unix(&mut self, by_ms: i64) {
+        self.unix_offset_ms = self.unix_offset_ms.saturating_add(by_ms);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_never_ends_early_whatever_the_pace() {
+        for drift in [-9_000, -1, 0, 3, 9_000] {
+            let mut clock = NodeClock::new(12_345, drift);
+            let mut now = 0;
+            for step in 1..200u64 {
+                let deadline = Instant::from_nanos(clock.now(now).as_nanos() + step * 7_919);
+                let at = clock.true_time(deadline, now);
+                assert!(clock.now(at) >= deadline);
+                assert!(clock.now(at.saturating_sub(4)) < deadline || at < 4);
+                now = at;
+                if step == 100 {
+                    let before = clock.now(now);
+                    clock.set_drift(-drift, now);
+                    assert_eq!(clock.now(now), before, "the clock does not jump");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_wall_clock_jumps_both_ways() {
+        let mut clock = NodeClock::new(0, 0);
+        clock.jump_unix(-5_000);
+        assert_eq!(clock.unix_time_ms(2_000_000_000), UNIX_START_MS - 3_000);
+    }
+}

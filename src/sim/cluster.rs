@@ -1,0 +1,457 @@
+//! A cluster of real cores in the world: starting nodes, and all the ways in which they end.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use engine::{Core, MeshMessage, Watch};
+use meta::{Bootstrap, ClusterId, ClusterMap, Settings};
+use types::{GroupId, Instant, NodeId, Place, ReplicaId};
+
+use crate::chance::Chance;
+use crate::client::{ClientNet, Workload};
+use crate::clock::NodeClock;
+use crate::disk::{NodeDisk, SECTOR_BYTES};
+use crate::executor;
+use crate::host::SimHost;
+use crate::net::{Net, Way};
+use crate::observation::{Observation, What};
+use crate::queue::Queue;
+use crate::spec::{Broken, Shape};
+use crate::trace::{Kind, Trace};
+use crate::world::{CoreState, Node, NodeState, Shared, World};
+
+const GATEWAY_PORT: u16 = 7_000;
+const CORE_PORT: u16 = 7_001;
+const PEER_PORT: u16 = 8_000;
+const ADMIN_PORT: u16 = 9_000;
+/// After so many failures in a row a node is left alone, as an operator's tools would.
+const FAILURES_MAX: u32 = 5;
+/// How long a node that has ended by itself stays down, in nanoseconds.
+const RESTART_AFTER: u64 = 500_000_000;
+
+/// What the replicas have done, for the checkers.
+pub type Observations = Rc<RefCell<Vec<Observation>>>;
+
+/// How a process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Death {
+    /// The process alone: its machine answers for it.
+    Process,
+    /// The machine: it falls silent.
+    Machine,
+}
+
+/// A cluster and its world.
+pub struct Cluster {
+    /// The world.
+    pub world: Shared,
+    /// What clients and cores know of the cluster.
+    pub map: ClusterMap,
+    /// What the replicas have done since it was last taken.
+    pub observations: Observations,
+    shape: Shape,
+    /// The last counts of each core, by place.
+    counts: Counts,
+}
+
+/// What cores have counted, by the process that counted.
+type Counts = Rc<RefCell<BTreeMap<(Place, u32, GroupId), Vec<(&'static str, u64)>>>>;
+
+/// Sees what replicas do.
+struct Watcher {
+    world: Shared,
+    core: usize,
+    epoch: u32,
+    observations: Observations,
+    counts: Counts,
+}
+
+/// Stands for the core itself among its groups.
+const NO_GROUP: GroupId = GroupId(u32::MAX);
+
+impl Watch for Watcher {
+    fn note(&self, place: Place, group: GroupId, replica: ReplicaId, event: engine::Event<'_>) {
+        let world = &mut *self.world.borrow_mut();
+        let at = world.now();
+        match &event {
+            engine::Event::Role { role, term, .. } => {
+                world.trace.tell(at, format_args!("{place} group {group}: {role:?} in term {term}"));
+                world.trace.add(at, Kind::Replica, [*role as u64, *term]);
+            }
+            engine::Event::Applied(entry) => world.trace.add(at, Kind::Replica, [entry.index, entry.term]),
+            engine::Event::Quarantined => {
+                world.trace.tell(at, format_args!("{place} group {group}: quarantined"));
+                world.count("a replica was quarantined");
+            }
+            engine::Event::Started { last_index, hard_state, .. } => {
+                world.trace.add(at, Kind::Replica, [*last_index, hard_state.term]);
+            }
+            _ => {}
+        }
+        let seen = Observation::of_event(Instant::from_nanos(at), place, group, replica, &event);
+        self.observations.borrow_mut().push(seen);
+        let _ = self.core;
+    }
+
+    fn raft_counted(&self, place: Place, group: GroupId, counters: &raft::Counters) {
+        let counts = crate::counted::of_raft(counters);
+        self.counts.borrow_mut().insert((place, self.epoch, group), counts);
+    }
+
+    fn core_counted(&self, place: Place, wal: &wal::Stats, counts: &[(&'static str, u64)]) {
+        let mut all = crate::counted::of_wal(wal);
+        all.extend_from_slice(counts);
+        self.counts.borrow_mut().insert((place, self.epoch, NO_GROUP), all);
+    }
+}
+
+impl Cluster {
+    /// A cluster whose nodes are all down.
+    pub fn new(seed: u64, shape: &Shape, broken: Option<Broken>, is_told: bool) -> Cluster {
+        let map = map(seed, shape);
+        let mut chance = Chance::stream(seed, "machines");
+        let (mut nodes, mut cores) = (Vec::new(), Vec::new());
+        for (idx, spec) in map.nodes.iter().enumerate() {
+            let bound = i64::from(shape.drift_ppm_max) / 2;
+            let drift = chance.range(0, 2 * bound as u64) as i64 - bound;
+            let mut disk = NodeDisk::new(chance.pick(&SECTOR_BYTES));
+            disk.forgets = broken == Some(Broken::ForgetfulDisk);
+            let first_core = cores.len();
+            for place in spec.places() {
+                let stream = Chance::stream(seed, &format!("core {place}"));
+                cores.push(CoreState::new(place, idx, usize::from(spec.cores), stream));
+            }
+            nodes.push(Node {
+                state: NodeState::Down,
+                is_paused: false,
+                epoch: 0,
+                host: spec.host,
+                clock: NodeClock::new(chance.below(1 << 50), drift),
+                disk,
+                disk_latency: (chance.range(20_000, 200_000), chance.range(10_000, 300_000)),
+                read_errors: 0,
+                owed_tasks: Vec::new(),
+                first_core,
+                cores_count: usize::from(spec.cores),
+                cores_ended: 0,
+                incarnation: chance.next_u64(),
+                failures: 0,
+            });
+        }
+        let way = Way {
+            is_cut: false,
+            delay_min: chance.range(10_000, 300_000),
+            delay_mean: chance.range(10_000, 400_000),
+            loss: chance.pick(&[0, 0, 100, 2_000]),
+            pieces: chance.pick(&[0, 20_000, 300_000]),
+            drop: 0,
+            repeat: 0,
+            reorder: 0,
+            alter: if broken == Some(Broken::ForgedFrames) { 2_000 } else { 0 },
+        };
+        let give_up_after = chance.range(2, 15) * 1_000_000_000;
+        let net = Net::new(nodes.len() + 1, way, give_up_after, Chance::stream(seed, "net"));
+        let world = World {
+            queue: Queue::default(),
+            trace: Trace::new(is_told),
+            net,
+            nodes,
+            cores,
+            tasks: Default::default(),
+            operations: Default::default(),
+            clients: Default::default(),
+            chance: Chance::stream(seed, "scheduler"),
+            disk_chance: Chance::stream(seed, "disk"),
+            counts: BTreeMap::new(),
+            ended: Vec::new(),
+            faults_due: Vec::new(),
+            boots_due: Vec::new(),
+            forgets_votes: broken == Some(Broken::ForgottenVote),
+        };
+        Cluster {
+            world: Rc::new(RefCell::new(world)),
+            map,
+            observations: Observations::default(),
+            shape: shape.clone(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// Starts a node on what its disk holds. Nothing happens if it runs.
+    pub fn boot(&self, node: usize) {
+        let (epoch, first_core, cores_count, incarnation) = {
+            let world = &mut *self.world.borrow_mut();
+            let now = world.now();
+            let state = &mut world.nodes[node];
+            if state.state == NodeState::Up {
+                return;
+            }
+            state.state = NodeState::Up;
+            state.epoch += 1;
+            state.cores_ended = 0;
+            let (epoch, first_core, cores_count) = (state.epoch, state.first_core, state.cores_count);
+            for core in first_core..first_core + cores_count {
+                world.cores[core].reset(epoch, cores_count);
+            }
+            world.trace.add(now, Kind::Process, [node as u64, u64::from(epoch)]);
+            world.trace.tell(now, format_args!("node {} starts", node + 1));
+            (epoch, first_core, cores_count, world.nodes[node].incarnation)
+        };
+        for core in first_core..first_core + cores_count {
+            let host = SimHost::new(self.world.clone(), core, epoch);
+            let config = self.core_config(core, incarnation);
+            let watch: Rc<dyn Watch> = Rc::new(Watcher {
+                world: self.world.clone(),
+                core,
+                epoch,
+                observations: self.observations.clone(),
+                counts: self.counts.clone(),
+            });
+            let world = self.world.clone();
+            let task = self.world.borrow_mut().spawn(
+                core,
+                Box::pin(async move {
+                    let result = async {
+                        let mut core = Core::start_watched(host, config, Some(watch)).await?;
+                        core.listen()?;
+                        core.run().await
+                    }
+                    .await;
+                    let said = result.err().map(|error: engine::Error| error.to_string());
+                    world.borrow_mut().ended.push((node, epoch, said));
+                }),
+            );
+            self.world.borrow_mut().cores[core].turn_task = Some(task);
+        }
+    }
+
+    fn core_config(&self, core: usize, incarnation: u64) -> engine::Config {
+        let place = self.world.borrow().cores[core].place;
+        let data_dir = PathBuf::from("/data");
+        engine::Config {
+            segment_bytes: self.shape.segment_bytes,
+            block_bytes_max: self.shape.block_bytes_max,
+            batch_bytes_max: self.shape.batch_bytes_max,
+            cache_bytes_max: self.shape.cache_bytes_max,
+            leader_wait: Duration::from_millis(u64::from(self.shape.timing_ms.2) * 4),
+            ..engine::Config::new(place, self.map.clone(), incarnation, data_dir)
+        }
+    }
+
+    /// Ends a node's process at once.
+    pub fn kill(&self, node: usize, death: Death) {
+        let futures = {
+            let world = &mut *self.world.borrow_mut();
+            if world.nodes[node].state != NodeState::Up {
+                if death == Death::Machine {
+                    world.nodes[node].state = NodeState::Dark;
+                }
+                return;
+            }
+            let now = world.now();
+            world.trace.add(now, Kind::Process, [node as u64, 0]);
+            world.trace.tell(now, format_args!("node {} dies: {death:?}", node + 1));
+            let state = &mut world.nodes[node];
+            state.state = if death == Death::Machine { NodeState::Dark } else { NodeState::Down };
+            state.is_paused = false;
+            state.owed_tasks.clear();
+            let cores = state.first_core..state.first_core + state.cores_count;
+            let futures = world.tasks.remove_of(cores.clone());
+            world.tear_operations(cores.clone());
+            let World { nodes, disk_chance, .. } = world;
+            nodes[node].disk.crash(disk_chance);
+            for listeners in world.net.listeners.values_mut() {
+                listeners.retain(|(core, _)| !cores.contains(core));
+            }
+            for core in cores {
+                for (stream, side) in world.cores[core].conns.streams() {
+                    world.net.die(stream, side, death == Death::Machine, &mut world.queue);
+                    world.drop_if_deserted(stream);
+                }
+                let (epoch, cores_count) = (world.nodes[node].epoch, world.nodes[node].cores_count);
+                world.cores[core].reset(epoch, cores_count);
+            }
+            futures
+        };
+        // They may touch the world once more.
+        drop(futures);
+        self.observe_all(node, &What::Stopped);
+    }
+
+    /// Notes something about every replica of a node.
+    pub fn observe_all(&self, node: usize, what: &What) {
+        let at = Instant::from_nanos(self.world.borrow().now());
+        let mut observations = self.observations.borrow_mut();
+        for place in self.map.nodes[node].places() {
+            for (group, replica) in self.map.replicas_at(place) {
+                observations.push(Observation {
+                    at,
+                    place,
+                    group: group.id,
+                    replica: replica.id,
+                    what: what.clone(),
+                });
+            }
+        }
+    }
+
+    /// Asks a node to stop in an orderly way.
+    pub fn stop(&self, node: usize) {
+        let world = &mut *self.world.borrow_mut();
+        if world.nodes[node].state != NodeState::Up {
+            return;
+        }
+        let first = world.nodes[node].first_core;
+        for core in first..first + world.nodes[node].cores_count {
+            let own = world.cores[core].place.core;
+            if world.cores[core].mesh.push(own, MeshMessage::Stop).is_ok() {
+                world.cores[core].mesh.arrive(own);
+                world.wake_core(core);
+            }
+        }
+    }
+
+    /// Lets clients begin.
+    pub fn start(&self, workload: &mut dyn Workload) {
+        workload.start(&ClientNet::new(self.world.clone()));
+    }
+
+    /// Lets everything happen up to a true time, with these clients.
+    pub fn run_with(&self, end: u64, workload: &mut dyn Workload) {
+        let net = ClientNet::new(self.world.clone());
+        self.run_until(end, |cluster| {
+            loop {
+                let Some(event) = cluster.world.borrow_mut().clients.events.pop_front() else { return };
+                workload.event(&net, event);
+            }
+        });
+    }
+
+    /// Lets everything happen up to a true time; `after` is called after every step.
+    pub fn run_until(&self, end: u64, mut after: impl FnMut(&Cluster)) {
+        loop {
+            while executor::run_one(&self.world) {}
+            self.attend();
+            after(self);
+            let world = &mut *self.world.borrow_mut();
+            let Some(event) = world.queue.pop(end) else {
+                world.queue.pass(end);
+                return;
+            };
+            world.trace.show_time(world.queue.now());
+            world.handle(event);
+        }
+    }
+
+    /// Sees to processes that have ended by themselves, and to those that are to be started.
+    fn attend(&self) {
+        if self.world.borrow().ended.is_empty() && self.world.borrow().boots_due.is_empty() {
+            return;
+        }
+        let ended = std::mem::take(&mut self.world.borrow_mut().ended);
+        for (node, epoch, said) in ended {
+            self.on_ended(node, epoch, said);
+        }
+        let boots = std::mem::take(&mut self.world.borrow_mut().boots_due);
+        for (node, epoch) in boots {
+            let is_due = {
+                let world = self.world.borrow();
+                world.nodes[node].epoch == epoch && world.nodes[node].state != NodeState::Up
+            };
+            if is_due {
+                self.boot(node);
+            }
+        }
+    }
+
+    fn on_ended(&self, node: usize, epoch: u32, said: Option<String>) {
+        let failed = {
+            let world = &mut *self.world.borrow_mut();
+            let now = world.now();
+            let state = &mut world.nodes[node];
+            if state.epoch != epoch || state.state != NodeState::Up {
+                return;
+            }
+            match said {
+                None => {
+                    state.cores_ended += 1;
+                    if state.cores_ended < state.cores_count {
+                        return;
+                    }
+                    world.trace.tell(now, format_args!("node {} has stopped", node + 1));
+                    world.count("a node stopped in order");
+                    false
+                }
+                Some(error) => {
+                    state.failures += 1;
+                    world.trace.tell(now, format_args!("node {} fails: {error}", node + 1));
+                    world.count("a node ended by itself");
+                    true
+                }
+            }
+        };
+        self.kill(node, Death::Process);
+        let world = &mut *self.world.borrow_mut();
+        if failed && world.nodes[node].failures <= FAILURES_MAX {
+            let at = world.now() + RESTART_AFTER;
+            world.queue.push(at, crate::queue::Event::Boot { node: node as u32, epoch });
+        }
+    }
+
+    /// Starts a node at a later time, unless it has been started by then.
+    pub fn boot_at(&self, node: usize, at: u64) {
+        let world = &mut *self.world.borrow_mut();
+        let epoch = world.nodes[node].epoch;
+        world.queue.push(at, crate::queue::Event::Boot { node: node as u32, epoch });
+    }
+
+    /// Index of a node by its number.
+    pub fn node_idx(&self, number: u32) -> Option<usize> {
+        self.map.nodes.iter().position(|node| node.id == NodeId(number))
+    }
+
+    /// What all cores of all processes have counted, added up by name.
+    pub fn counted(&self) -> BTreeMap<String, u64> {
+        let mut sums = BTreeMap::new();
+        for counts in self.counts.borrow().values() {
+            for (name, count) in counts {
+                *sums.entry((*name).to_owned()).or_default() += count;
+            }
+        }
+        sums
+    }
+}
+
+/// The first map of a seed's cluster.
+fn map(seed: u64, shape: &Shape) -> ClusterMap {
+    let nodes = (1..=shape.nodes).map(|number| meta::Node {
+        id: NodeId(number),
+        host: IpAddr::from([127, 0, 0, number as u8]),
+        gateway_port: GATEWAY_PORT,
+        core_port: CORE_PORT,
+        peer_port: PEER_PORT,
+        admin_port: ADMIN_PORT,
+        cores: shape.cores,
+        rack: None,
+    });
+    let (heartbeat, shortest, longest) = shape.timing_ms;
+    let settings = Settings {
+        replication_factor: shape.nodes.min(5) as u8,
+        read_mode: shape.read_mode,
+        heartbeat_interval_ms: heartbeat,
+        election_timeout_min_ms: shortest,
+        election_timeout_max_ms: longest,
+        clock_drift_ppm_max: shape.drift_ppm_max,
+    };
+    let bootstrap = Bootstrap {
+        cluster_id: ClusterId(u128::from(seed)),
+        nodes: nodes.collect(),
+        groups_count: shape.groups,
+        settings,
+    };
+    ClusterMap::bootstrap(&bootstrap).expect("the shapes of seeds make valid maps")
+}

@@ -1,0 +1,299 @@
+//! The doors of one core: everything the engine knows of the world.
+
+use std::future::Future;
+use std::io::{ErrorKind, Result};
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use engine::MeshMessage;
+use io::{
+    AlignedBuf, Clock, ConnId, Disk, ListenerId, Mesh, Net, NetEvent, Rng, SendBuf, Spawn, TaskClass, WriteDone,
+    WriteToken,
+};
+use types::{CoreId, Instant};
+
+use crate::disk::File;
+use crate::operations::{Answer, Request, temporary};
+use crate::queue::Event;
+use crate::world::Shared;
+
+/// The handle of one core of one process.
+#[derive(Clone)]
+pub struct SimHost {
+    world: Shared,
+    core: usize,
+    // The process: a handle that outlives it has no effect any more.
+    epoch: u32,
+}
+
+impl SimHost {
+    pub(crate) fn new(world: Shared, core: usize, epoch: u32) -> SimHost {
+        SimHost { world, core, epoch }
+    }
+
+    fn is_current(&self) -> bool {
+        self.world.borrow().is_current(self.core, self.epoch)
+    }
+
+    fn ask(&self, request: Request) -> Operation {
+        Operation { host: self.clone(), request: Some(request), op: None }
+    }
+
+    async fn ask_unit(&self, request: Request) -> Result<()> {
+        self.ask(request).await.map(drop)
+    }
+
+    async fn ask_file(&self, request: Request) -> Result<File> {
+        match self.ask(request).await? {
+            Answer::File(file) => Ok(file),
+            _ => unreachable!("a request for a file is answered with a file"),
+        }
+    }
+}
+
+impl Clock for SimHost {
+    fn now(&self) -> Instant {
+        self.world.borrow().local_time(self.core)
+    }
+
+    fn unix_time_ms(&self) -> u64 {
+        let world = self.world.borrow();
+        world.nodes[world.cores[self.core].node].clock.unix_time_ms(world.now())
+    }
+}
+
+impl Rng for SimHost {
+    fn random_u64(&self) -> u64 {
+        self.world.borrow_mut().cores[self.core].chance.next_u64()
+    }
+}
+
+impl Mesh for SimHost {
+    type Message = MeshMessage;
+
+    fn mesh_send(&self, to: CoreId, message: MeshMessage) -> std::result::Result<(), MeshMessage> {
+        self.world.borrow_mut().mesh_send(self.core, to, message)
+    }
+
+    fn mesh_receive(&self) -> Option<(CoreId, MeshMessage)> {
+        self.world.borrow_mut().cores[self.core].mesh.pop()
+    }
+}
+
+impl Net for SimHost {
+    type RecvBuf = Bytes;
+
+    fn listen(&self, addr: SocketAddr, is_shared: bool, _: usize, _: &'static [u8]) -> Result<ListenerId> {
+        self.world.borrow_mut().listen(self.core, addr, is_shared)
+    }
+
+    fn unlisten(&self, listener: ListenerId) {
+        self.world.borrow_mut().unlisten(self.core, listener);
+    }
+
+    fn connect(&self, _: IpAddr, to: SocketAddr) -> ConnId {
+        self.world.borrow_mut().connect(self.core, to)
+    }
+
+    fn next_event(&self) -> Option<NetEvent<Bytes>> {
+        self.world.borrow_mut().next_event(self.core)
+    }
+
+    fn send(&self, conn: ConnId, buf: SendBuf) {
+        self.world.borrow_mut().send(self.core, conn, buf);
+    }
+
+    fn recv_pause(&self, conn: ConnId) {
+        self.world.borrow_mut().recv_pause(self.core, conn, true);
+    }
+
+    fn recv_resume(&self, conn: ConnId) {
+        self.world.borrow_mut().recv_pause(self.core, conn, false);
+    }
+
+    fn close(&self, conn: ConnId) {
+        self.world.borrow_mut().close(self.core, conn);
+    }
+}
+
+impl Spawn for SimHost {
+    fn spawn(&self, _: TaskClass, task: impl Future<Output = ()> + 'static) {
+        if self.is_current() {
+            self.world.borrow_mut().spawn(self.core, Box::pin(task));
+        }
+    }
+
+    fn notify(&self) {
+        let world = &mut *self.world.borrow_mut();
+        world.cores[self.core].is_notified = true;
+        world.wake_core(self.core);
+    }
+
+    fn park(&self, deadline: Instant) -> impl Future<Output = ()> {
+        Rest { host: self, deadline: Some(deadline), has_begun: false }
+    }
+
+    fn yield_now(&self) -> impl Future<Output = ()> {
+        Rest { host: self, deadline: None, has_begun: false }
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> impl Future<Output = ()> {
+        Sleep { host: self.clone(), deadline }
+    }
+}
+
+/// The turn loop between two turns.
+struct Rest<'a> {
+    host: &'a SimHost,
+    // `None`: it only lets others run.
+    deadline: Option<Instant>,
+    has_begun: bool,
+}
+
+impl Future for Rest<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        let world = &mut *self.host.world.borrow_mut();
+        if self.has_begun {
+            world.unpark(self.host.core);
+            return Poll::Ready(());
+        }
+        let deadline = self.deadline;
+        self.has_begun = true;
+        world.park(self.host.core, deadline.unwrap_or(Instant::ZERO), deadline.is_some());
+        Poll::Pending
+    }
+}
+
+struct Sleep {
+    host: SimHost,
+    deadline: Instant,
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        let world = &mut *self.host.world.borrow_mut();
+        if world.local_time(self.host.core) >= self.deadline {
+            return Poll::Ready(());
+        }
+        let now = world.now();
+        let at = world.nodes[world.cores[self.host.core].node].clock.true_time(self.deadline, now);
+        let task = world.tasks.current;
+        let generation = world.tasks.generation(task);
+        world.queue.push(at.max(now + 1), Event::Wake { task, generation });
+        Poll::Pending
+    }
+}
+
+/// A disk operation and its answer.
+struct Operation {
+    host: SimHost,
+    request: Option<Request>,
+    op: Option<(u32, u32)>,
+}
+
+impl Future for Operation {
+    type Output = Result<Answer>;
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<Answer>> {
+        let core = self.host.core;
+        let request = self.request.take();
+        let shared = self.host.world.clone();
+        let world = &mut *shared.borrow_mut();
+        if let Some(request) = request {
+            let waiter = world.tasks.current;
+            self.op = Some(world.disk_begin(core, request, Some(waiter)));
+            return Poll::Pending;
+        }
+        let op = self.op.expect("begun at the first look");
+        world.disk_answer(op).map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+impl Disk for SimHost {
+    type File = File;
+
+    fn write_begin(&self, file: &File, offset: u64, buf: AlignedBuf, token: WriteToken) {
+        assert_aligned(offset, buf.len());
+        let request = Request::LogWrite { file: *file, offset, buf, token };
+        self.world.borrow_mut().disk_begin(self.core, request, None);
+    }
+
+    fn write_end(&self) -> Option<WriteDone> {
+        self.world.borrow_mut().cores[self.core].writes_done.pop_front()
+    }
+
+    async fn create_zeroed(&self, path: &Path, len: u64) -> Result<File> {
+        assert_aligned(len, 0);
+        match self.ask(Request::Exists(path.to_owned())).await? {
+            Answer::Is(false) => {}
+            _ => return Err(ErrorKind::AlreadyExists.into()),
+        }
+        let name = temporary(path);
+        let result = match self.ask_file(Request::Create { path: name.clone(), len }).await {
+            Ok(_) => self.rename(&name, path).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = result {
+            // The first error counts.
+            let _ = self.ask_unit(Request::Remove(name)).await;
+            return Err(error);
+        }
+        self.open(path).await
+    }
+
+    async fn open(&self, path: &Path) -> Result<File> {
+        self.ask_file(Request::Open(path.to_owned())).await
+    }
+
+    async fn len(&self, file: &File) -> Result<u64> {
+        let world = self.world.borrow();
+        world.nodes[world.cores[self.core].node].disk.len(*file)
+    }
+
+    async fn read(&self, file: &File, offset: u64, len: usize) -> Result<AlignedBuf> {
+        assert_aligned(offset, len);
+        match self.ask(Request::Read { file: *file, offset, len }).await? {
+            Answer::Bytes(buf) => Ok(buf),
+            _ => unreachable!("a read is answered with bytes"),
+        }
+    }
+
+    async fn write(&self, file: &File, offset: u64, buf: AlignedBuf) -> Result<()> {
+        assert_aligned(offset, buf.len());
+        self.ask_unit(Request::Write { file: *file, offset, buf }).await
+    }
+
+    async fn create_dir_all(&self, path: &Path) -> Result<()> {
+        self.ask_unit(Request::MakeDir(path.to_owned())).await
+    }
+
+    async fn list(&self, path: &Path) -> Result<Vec<String>> {
+        match self.ask(Request::List(path.to_owned())).await? {
+            Answer::Names(names) => Ok(names),
+            _ => unreachable!("a listing is answered with names"),
+        }
+    }
+
+    async fn rename(&self, from: &Path, to: &Path) -> Result<()> {
+        self.ask_unit(Request::Rename { from: from.to_owned(), to: to.to_owned() }).await?;
+        self.ask_unit(Request::SyncNames).await
+    }
+
+    async fn remove(&self, path: &Path) -> Result<()> {
+        self.ask_unit(Request::Remove(PathBuf::from(path))).await?;
+        self.ask_unit(Request::SyncNames).await
+    }
+}
+
+fn assert_aligned(offset: u64, len: usize) {
+    let alignment = io::ALIGNMENT as u64;
+    let is_aligned = offset.is_multiple_of(alignment) && (len as u64).is_multiple_of(alignment);
+    assert!(is_aligned, "offset {offset} and length {len} are multiples of {alignment}");
+}

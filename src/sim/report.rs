@@ -1,0 +1,42 @@
+//! What a run has to say for itself. Workers of a campaign send it as one line of JSON.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The outcome of one run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The seed.
+    pub seed: u64,
+    /// What went wrong; `None` if every checker is content.
+    pub failure: Option<Failure>,
+    /// Hash over everything that happened.
+    pub trace_hash: u64,
+    /// How many events that were.
+    pub events: u64,
+    /// Simulated time, in milliseconds.
+    pub simulated_ms: u64,
+    /// Operations of clients, by outcome: answered, refused, unknown.
+    pub operations: [u64; 3],
+    /// How often each kind of fault took effect.
+    pub faults: BTreeMap<String, u64>,
+    /// How often rare paths were reached, by name.
+    pub rare: BTreeMap<String, u64>,
+}
+
+/// Why a run failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The checker that objects, or `panic`, `stuck`, `world`.
+    pub checker: String,
+    /// What contradicts what.
+    pub message: String,
+}
+
+/// Adds up counts by name.
+pub fn add(into: &mut BTreeMap<String, u64>, counts: &BTreeMap<String, u64>) {
+    for (name, count) in counts {
+        *into.entry(name.clone()).or_default() += count;
+    }
+}

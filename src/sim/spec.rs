@@ -1,0 +1,107 @@
+//! What a run is: a seed, the shape of the cluster it gives, and what goes wrong.
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+use meta::ReadMode;
+use serde::{Deserialize, Serialize};
+
+use crate::chance::{Chance, Ppm};
+use crate::faults::{NodeNumber, Schedule};
+
+/// One run, complete: equal specs give equal runs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Spec {
+    /// Decides everything that the other fields do not.
+    pub seed: u64,
+    /// For how long clients are busy and faults may begin, in simulated milliseconds. Then everything is healed, and
+    /// all that was written is read back.
+    pub busy_ms: u64,
+    /// What goes wrong.
+    pub schedule: Schedule,
+    /// A promise of the world that it breaks.
+    pub broken: Option<Broken>,
+}
+
+impl Spec {
+    /// The run of a seed.
+    pub fn of_seed(seed: u64, busy: Duration, broken: Option<Broken>) -> Spec {
+        let schedule = Schedule::generate(seed, &Shape::of_seed(seed), busy);
+        Spec { seed, busy_ms: busy.as_millis() as u64, schedule, broken }
+    }
+}
+
+/// Ways in which the world breaks what the engine relies on. A checker must object to each within a few seeds: that is
+/// how we know that the checkers see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Broken {
+    /// Disks acknowledge writes that a crash then undoes.
+    ForgetfulDisk,
+    /// A voter's term and vote are not there after a restart.
+    ForgottenVote,
+    /// Clocks drift far beyond the bound, and reads are answered by lease.
+    WildClocks,
+    /// A majority of the nodes come back with empty disks.
+    LostMajority,
+    /// Entries are changed on their way between nodes, under checksums that fit.
+    ForgedFrames,
+}
+
+impl Broken {
+    /// Its name on the command line.
+    pub fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+}
+
+/// The cluster a seed gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// How many nodes: 1, 3 or 5.
+    pub nodes: u32,
+    /// Cores of each.
+    pub cores: u16,
+    /// Groups that own slots.
+    pub groups: usize,
+    /// How reads are answered.
+    pub read_mode: ReadMode,
+    /// Nodes whose data at rest may be damaged: a minority.
+    pub victims: Vec<NodeNumber>,
+    /// Heartbeat interval, shortest and longest election timeout, in milliseconds.
+    pub timing_ms: (u32, u32, u32),
+    /// The bound on drift the cluster is told.
+    pub drift_ppm_max: Ppm,
+    /// Length of a log segment, in bytes.
+    pub segment_bytes: u64,
+    /// A block is closed at this length, in bytes.
+    pub block_bytes_max: usize,
+    /// A batch is closed at this length, in bytes.
+    pub batch_bytes_max: usize,
+    /// Entries a group keeps in memory for slow followers, in bytes.
+    pub cache_bytes_max: usize,
+}
+
+impl Shape {
+    /// The shape of a seed's cluster.
+    pub fn of_seed(seed: u64) -> Shape {
+        let mut chance = Chance::stream(seed, "shape");
+        let nodes = chance.pick(&[1, 3, 3, 3, 3, 3, 5]);
+        let first = chance.range(1, u64::from(nodes)) as NodeNumber;
+        let victims_count = chance.range(0, u64::from((nodes - 1) / 2)) as u32;
+        let victims = (0..victims_count).map(|next| (first + next - 1) % nodes + 1).collect();
+        Shape {
+            nodes,
+            cores: chance.pick(&[1, 1, 2]),
+            groups: chance.pick(&[1, 2, 3, 8]),
+            read_mode: chance.pick(&[ReadMode::Lease, ReadMode::Lease, ReadMode::ReadIndex]),
+            victims,
+            timing_ms: chance.pick(&[(50, 500, 1_000), (20, 150, 300), (100, 600, 1_500)]),
+            drift_ppm_max: 10_000,
+            segment_bytes: chance.pick(&[256 << 10, 1 << 20, 4 << 20]),
+            block_bytes_max: chance.pick(&[16 << 10, 64 << 10, 1 << 20]),
+            batch_bytes_max: chance.pick(&[1 << 10, 16 << 10, 1 << 20]),
+            cache_bytes_max: chance.pick(&[4 << 10, 64 << 10, 8 << 20]),
+        }
+    }
+}
