@@ -4,6 +4,7 @@
 
 pub mod campaign;
 pub mod chance;
+pub mod checkers;
 pub mod client;
 pub mod clock;
 pub mod cluster;

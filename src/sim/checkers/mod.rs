@@ -1,0 +1,165 @@
+//! What must hold in every run, one checker per file.
+//!
+//! Those that watch replicas are fed [`Observation`] by [`Observation`] and object as soon as they see a contradiction;
+//! those that judge clients' [`History`] do so at the end. An objection names what contradicts what. None of them looks
+//! inside the engine: they know entries, terms and replies, and what the Raft paper and the protocol promise about them.
+//!
+//! Read `logs` first: what each replica's log holds, on which four checkers rest.
+
+mod bounded_queues;
+mod durability;
+mod election_safety;
+mod equal_digests;
+mod exactly_once;
+mod leader_completeness;
+mod linearizability;
+mod log_matching;
+mod logs;
+mod objects;
+mod progress;
+mod search;
+mod state_machine_safety;
+mod unknowns;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use types::{GroupId, Instant, ReplicaId};
+
+use crate::history::History;
+use crate::observation::Observation;
+
+pub use bounded_queues::BoundedQueues;
+pub use election_safety::ElectionSafety;
+pub use equal_digests::EqualDigests;
+pub use leader_completeness::LeaderCompleteness;
+pub use log_matching::LogMatching;
+pub use logs::{Log, Logs};
+pub use progress::Progress;
+pub use state_machine_safety::StateMachineSafety;
+
+/// A checker's objection.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{checker}: {message}")]
+pub struct Violation {
+    /// Which checker.
+    pub checker: &'static str,
+    /// What contradicts what.
+    pub message: String,
+}
+
+impl Violation {
+    /// An objection of `checker`.
+    pub fn new(checker: &'static str, message: impl fmt::Display) -> Violation {
+        Violation { checker, message: message.to_string() }
+    }
+
+    /// An objection to what a replica did.
+    fn of_replica(checker: &'static str, seen: &Observation, what: impl fmt::Display) -> Violation {
+        let Observation { at, place, group, replica, .. } = seen;
+        let at = at.as_nanos();
+        Violation::new(checker, format_args!("at {at} ns replica {replica} of group {group} on {place} {what}"))
+    }
+}
+
+/// The replicas that vote in each group.
+pub type Voters = BTreeMap<GroupId, Vec<ReplicaId>>;
+
+/// How many votes are a majority of `voters_count`.
+pub(crate) fn majority(voters_count: usize) -> usize {
+    voters_count / 2 + 1
+}
+
+/// What a run gave the checkers to look at, so that a run that shows nothing is not taken for one that is right.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Looked {
+    /// Leaders elected.
+    pub leaders: u64,
+    /// Entries seen committed.
+    pub committed: u64,
+    /// Digests that were compared with one of another replica.
+    pub digests_compared: u64,
+    /// Operations judged by the linearizability checker.
+    pub operations: u64,
+    /// Objects whose history was too entangled to decide.
+    pub undecided: u64,
+    /// Tokens of logs seen once each.
+    pub tokens: u64,
+    /// Keys read back at the end and judged.
+    pub keys_read_back: u64,
+}
+
+/// All checkers.
+pub struct Checkers {
+    logs: Logs,
+    log_matching: LogMatching,
+    election_safety: ElectionSafety,
+    leader_completeness: LeaderCompleteness,
+    state_machine_safety: StateMachineSafety,
+    equal_digests: EqualDigests,
+    bounded_queues: BoundedQueues,
+    progress: Progress,
+}
+
+impl Checkers {
+    /// Checkers of a cluster with these groups. Once faults are over, everything must work again within
+    /// `recovery_max`.
+    pub fn new(voters: Voters, recovery_max: Duration) -> Checkers {
+        Checkers {
+            logs: Logs::default(),
+            log_matching: LogMatching,
+            election_safety: ElectionSafety::new(voters.clone()),
+            leader_completeness: LeaderCompleteness::default(),
+            state_machine_safety: StateMachineSafety::new(voters.clone()),
+            equal_digests: EqualDigests::default(),
+            bounded_queues: BoundedQueues,
+            progress: Progress::new(voters.keys().copied().collect(), recovery_max),
+        }
+    }
+
+    /// Takes in what a replica did. Call in the order of time.
+    ///
+    /// # Errors
+    /// What contradicts what was seen before. The run has failed; what is seen later means nothing.
+    pub fn observe(&mut self, seen: &Observation) -> Result<(), Violation> {
+        self.bounded_queues.observe(seen)?;
+        self.leader_completeness.before(seen, &self.logs)?;
+        self.log_matching.observe(seen, &self.logs)?;
+        self.logs.observe(seen);
+        self.election_safety.observe(seen)?;
+        self.state_machine_safety.observe(seen, &self.logs)?;
+        self.leader_completeness.observe(seen, &self.logs)?;
+        self.equal_digests.observe(seen)?;
+        self.progress.observe(seen);
+        Ok(())
+    }
+
+    /// Judges the end of a run at `now` and everything clients have seen.
+    ///
+    /// # Errors
+    /// The first objection.
+    pub fn finish(&mut self, history: &History, now: Instant) -> Result<Looked, Violation> {
+        self.progress.finish(history, now)?;
+        let tokens = exactly_once::check(history)?;
+        let keys_read_back = durability::check(history)?;
+        let judged = linearizability::check(history)?;
+        Ok(Looked {
+            leaders: self.election_safety.leaders_count(),
+            committed: self.state_machine_safety.committed_count(),
+            digests_compared: self.equal_digests.compared_count(),
+            operations: judged.operations,
+            undecided: judged.undecided,
+            tokens,
+            keys_read_back,
+        })
+    }
+}
+
+pub use durability::check as check_durability;
+pub use exactly_once::check as check_exactly_once;
+pub use linearizability::{Judged, check as check_linearizability};

@@ -1,0 +1,99 @@
+//! Once faults are over, everything works again within a bound.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use raft::Role;
+use types::{GroupId, Instant, ReplicaId};
+
+use super::Violation;
+use crate::history::{History, Outcome};
+use crate::observation::{Observation, What};
+
+/// Most failed operations that an objection lists.
+const LISTED_COUNT_MAX: usize = 8;
+
+/// Objects to a group without a leader, and to operations that fail or stay without an answer, after the bound.
+#[derive(Debug)]
+pub struct Progress {
+    groups: Vec<GroupId>,
+    recovery_max: Duration,
+    leaders: BTreeMap<(GroupId, ReplicaId), u64>,
+}
+
+const NAME: &str = "progress";
+
+impl Progress {
+    /// All of `groups` must have leaders `recovery_max` after the last fault.
+    pub fn new(groups: Vec<GroupId>, recovery_max: Duration) -> Progress {
+        Progress { groups, recovery_max, leaders: BTreeMap::new() }
+    }
+
+    /// Takes in what a replica did.
+    pub fn observe(&mut self, seen: &Observation) {
+        let key = (seen.group, seen.replica);
+        match &seen.what {
+            What::Role { role: Role::Leader, term, .. } => {
+                self.leaders.insert(key, *term);
+            }
+            What::Role { .. } | What::Started { .. } | What::Stopped | What::Quarantined => {
+                self.leaders.remove(&key);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether a group has a leader, as far as was seen.
+    pub fn has_leader(&self, group: GroupId) -> bool {
+        self.leaders.range((group, ReplicaId(0))..=(group, ReplicaId(u64::MAX))).next().is_some()
+    }
+
+    /// Looks at the end of a run.
+    ///
+    /// # Errors
+    /// Something does not work again although it is time.
+    pub fn finish(&self, history: &History, now: Instant) -> Result<(), Violation> {
+        let Some(healed) = history.healed_at() else { return Ok(()) };
+        let due = healed + self.recovery_max;
+        if now < due {
+            return Ok(());
+        }
+        let leaderless: Vec<_> = self.groups.iter().filter(|group| !self.has_leader(**group)).collect();
+        if !leaderless.is_empty() {
+            let what =
+                format!("{} s after the last fault these groups have no leader: {leaderless:?}", self.seconds());
+            return Err(Violation::new(NAME, what));
+        }
+        let mut reasons = BTreeMap::<&str, (usize, String)>::new();
+        let mut failed_count = 0;
+        for operation in history.operations() {
+            let is_failed = !operation.is_known() && operation.begin >= due;
+            let is_stuck = operation.outcome == Outcome::Unknown
+                && operation.end == Instant::NEVER
+                && now.since(operation.begin) > self.recovery_max
+                && operation.begin >= healed;
+            if is_failed || is_stuck {
+                failed_count += 1;
+                let reason = operation.reason.as_deref().unwrap_or("no answer");
+                let example = || format!("{:?} of session {}", operation.call, operation.client);
+                reasons.entry(reason).or_insert_with(|| (0, example())).0 += 1;
+            }
+        }
+        if failed_count == 0 {
+            return Ok(());
+        }
+        let listed: Vec<_> = reasons
+            .iter()
+            .take(LISTED_COUNT_MAX)
+            .map(|(reason, (count, example))| format!("{count} times \"{reason}\", for example {example}"))
+            .collect();
+        let seconds = self.seconds();
+        let what =
+            format!("{seconds} s after the last fault {failed_count} operations failed: {}", listed.join("; "));
+        Err(Violation::new(NAME, what))
+    }
+
+    fn seconds(&self) -> f64 {
+        self.recovery_max.as_secs_f64()
+    }
+}

@@ -1,0 +1,135 @@
+//! State machine safety (Raft paper, §5.4.3): replicas apply the same entries, each once and in order, and only what a
+//! majority holds.
+
+use std::collections::{BTreeMap, HashMap};
+
+use types::{GroupId, Index, ReplicaId};
+
+use super::log_matching::entry_name;
+use super::{Logs, Violation, Voters, majority};
+use crate::observation::{Observation, Seen, What};
+
+/// An applied entry.
+#[derive(Clone, Debug)]
+struct Applied {
+    entry: Seen,
+    by: ReplicaId,
+    /// Whose logs had it when it was first applied, if that was the smallest possible majority: then each of them must
+    /// have had it on stable storage.
+    relied_on: Vec<ReplicaId>,
+}
+
+/// Objects to two entries applied at one index, to gaps and repetitions, to an entry applied that no majority has in its
+/// logs, and to a replica that was relied on for a majority and starts without the entry.
+#[derive(Debug)]
+pub struct StateMachineSafety {
+    voters: Voters,
+    applied: HashMap<GroupId, BTreeMap<Index, Applied>>,
+    /// The last entry each replica has applied since it started.
+    last: HashMap<(GroupId, ReplicaId), Index>,
+    damaged: Vec<(GroupId, ReplicaId)>,
+}
+
+const NAME: &str = "state-machine-safety";
+
+impl StateMachineSafety {
+    /// For groups with these voters.
+    pub fn new(voters: Voters) -> StateMachineSafety {
+        StateMachineSafety { voters, applied: HashMap::new(), last: HashMap::new(), damaged: Vec::new() }
+    }
+
+    /// How many entries were applied, each counted once.
+    pub fn committed_count(&self) -> u64 {
+        self.applied.values().map(|applied| applied.len() as u64).sum()
+    }
+
+    /// Takes in what a replica did; `logs` are as they are behind it.
+    ///
+    /// # Errors
+    /// State machine safety is broken.
+    pub fn observe(&mut self, seen: &Observation, logs: &Logs) -> Result<(), Violation> {
+        let key = (seen.group, seen.replica);
+        match &seen.what {
+            What::Started { last, applied, .. } => self.started(seen, last.0, *applied),
+            What::Restored { last } => {
+                self.check_reach(seen, last.0)?;
+                self.last.insert(key, last.0);
+                Ok(())
+            }
+            What::Applied { index, entry } => self.apply(seen, *index, *entry, logs),
+            What::Damaged | What::Quarantined => {
+                self.damaged.push(key);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn started(&mut self, seen: &Observation, log_last: Index, applied: Index) -> Result<(), Violation> {
+        let key = (seen.group, seen.replica);
+        self.check_reach(seen, applied)?;
+        self.last.insert(key, applied);
+        if self.damaged.contains(&key) {
+            return Ok(());
+        }
+        let Some(all) = self.applied.get(&seen.group) else { return Ok(()) };
+        for (index, known) in all.range(log_last.max(applied) + 1..) {
+            if known.relied_on.contains(&seen.replica) {
+                let name = entry_name(seen.group, *index, known.entry);
+                let what = format!(
+                    "starts on a log that ends at {log_last}, but {name} was committed because its log had it, with {:?}",
+                    known.relied_on
+                );
+                return Err(Violation::of_replica(NAME, seen, &what));
+            }
+        }
+        Ok(())
+    }
+
+    /// A state cannot hold what nobody has applied.
+    fn check_reach(&self, seen: &Observation, applied: Index) -> Result<(), Violation> {
+        let known = self.applied.get(&seen.group).and_then(|all| all.keys().next_back()).copied().unwrap_or(0);
+        if applied > known {
+            let what = format!("has a state that holds entry {applied}, but nobody has applied more than {known}");
+            return Err(Violation::of_replica(NAME, seen, &what));
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, seen: &Observation, index: Index, entry: Seen, logs: &Logs) -> Result<(), Violation> {
+        let key = (seen.group, seen.replica);
+        let before = self.last.insert(key, index).unwrap_or(0);
+        if index != before + 1 {
+            return Err(Violation::of_replica(NAME, seen, format!("applies entry {index} behind entry {before}")));
+        }
+        let name = || entry_name(seen.group, index, entry);
+        let own = logs.get(seen.group, seen.replica);
+        if !own.is_some_and(|log| log.holds(index, entry.term)) {
+            return Err(Violation::of_replica(
+                NAME,
+                seen,
+                format!("applies {}, which its own log does not have", name()),
+            ));
+        }
+        let all = self.applied.entry(seen.group).or_default();
+        if let Some(known) = all.get(&index) {
+            if known.entry != entry {
+                let other = entry_name(seen.group, index, known.entry);
+                let what = format!("applies {}, where replica {} has applied {other}", name(), known.by);
+                return Err(Violation::of_replica(NAME, seen, &what));
+            }
+            return Ok(());
+        }
+        let voters = self.voters.get(&seen.group).map_or(&[][..], Vec::as_slice);
+        let holds =
+            |voter: &&ReplicaId| logs.get(seen.group, **voter).is_some_and(|log| log.holds(index, entry.term));
+        let holders: Vec<_> = voters.iter().filter(holds).copied().collect();
+        if holders.len() < majority(voters.len()) {
+            let what = format!("applies {}, which only {holders:?} of {voters:?} have in their logs", name());
+            return Err(Violation::of_replica(NAME, seen, &what));
+        }
+        let relied_on = if holders.len() == majority(voters.len()) { holders } else { Vec::new() };
+        all.insert(index, Applied { entry, by: seen.replica, relied_on });
+        Ok(())
+    }
+}

@@ -1,0 +1,5 @@
+//! Checkers are shown what is broken, and must object; and what is sound, and must not.
+
+mod clients;
+mod replicas;
+mod speed;

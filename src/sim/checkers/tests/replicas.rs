@@ -1,0 +1,293 @@
+//! Observations of replicas.
+
+use std::time::Duration;
+
+use raft::Role;
+use types::{CoreId, GroupId, Index, Instant, NodeId, Place, ReplicaId, Term};
+use wire::HardState;
+
+use crate::checkers::{Checkers, Violation, Voters};
+use crate::history::{Call, History, Outcome};
+use crate::observation::{Observation, Seen, What};
+
+const GROUP: GroupId = GroupId(1);
+
+/// A group of three replicas that does as it is told.
+struct Story {
+    checkers: Checkers,
+    now: u64,
+    result: Result<(), Violation>,
+}
+
+fn entry(term: Term, hash: u64) -> Seen {
+    Seen { term, hash }
+}
+
+fn state(term: Term, vote: u64) -> HardState {
+    HardState { term, vote: (vote > 0).then_some(ReplicaId(vote)), commit: 0 }
+}
+
+impl Story {
+    fn new() -> Story {
+        let voters: Voters = [(GROUP, vec![ReplicaId(1), ReplicaId(2), ReplicaId(3)])].into();
+        let checkers = Checkers::new(voters, Duration::from_secs(5));
+        let mut story = Story { checkers, now: 0, result: Ok(()) };
+        for replica in 1..=3 {
+            story.start(replica, state(0, 0), (0, 0), 0);
+        }
+        story
+    }
+
+    fn see(&mut self, replica: u64, what: What) -> &mut Story {
+        self.now += 1;
+        let place = Place { node: NodeId(replica as u32), core: CoreId(0) };
+        let at = Instant::from_nanos(self.now);
+        let seen = Observation { at, place, group: GROUP, replica: ReplicaId(replica), what };
+        if self.result.is_ok() {
+            self.result = self.checkers.observe(&seen);
+        }
+        self
+    }
+
+    fn start(&mut self, replica: u64, hard_state: HardState, last: (Index, Term), applied: Index) -> &mut Story {
+        self.see(replica, What::Started { hard_state, base: (0, 0), last, applied })
+    }
+
+    fn vote(&mut self, replica: u64, term: Term, candidate: u64) -> &mut Story {
+        let hard_state = Some(state(term, candidate));
+        self.see(replica, What::Logged { hard_state, first: 0, entries: Vec::new() })
+    }
+
+    fn lead(&mut self, replica: u64, term: Term) -> &mut Story {
+        self.see(replica, What::Role { role: Role::Leader, term, leader: Some(ReplicaId(replica)) })
+    }
+
+    fn elect(&mut self, replica: u64, term: Term, voter: u64) -> &mut Story {
+        self.vote(replica, term, replica).vote(voter, term, replica).lead(replica, term)
+    }
+
+    fn log(&mut self, replica: u64, first: Index, entries: &[Seen]) -> &mut Story {
+        self.see(replica, What::Logged { hard_state: None, first, entries: entries.to_vec() })
+    }
+
+    fn apply(&mut self, replica: u64, index: Index, entry: Seen) -> &mut Story {
+        self.see(replica, What::Applied { index, entry })
+    }
+
+    fn assert_sound(&self) {
+        assert_eq!(self.result, Ok(()));
+    }
+
+    #[track_caller]
+    fn assert_objects(&self, checker: &str, words: &str) {
+        let violation = self.result.clone().expect_err("a checker must object");
+        assert_eq!(violation.checker, checker, "{violation}");
+        assert!(violation.message.contains(words), "{violation}");
+    }
+}
+
+/// Replica 1 leads in term 1 and has committed two entries with replica 2.
+fn committed() -> Story {
+    let mut story = Story::new();
+    let entries = [entry(1, 11), entry(1, 12)];
+    story.elect(1, 1, 2).log(1, 1, &entries).log(2, 1, &entries);
+    story.apply(1, 1, entries[0]).apply(1, 2, entries[1]).apply(2, 1, entries[0]);
+    story
+}
+
+#[test]
+fn a_sound_story_with_a_failover_and_a_restart() {
+    let mut story = committed();
+    story.log(1, 3, &[entry(1, 13)]);
+    story.see(1, What::Stopped);
+    story.elect(2, 2, 3).log(2, 3, &[entry(2, 21)]).log(3, 1, &[entry(1, 11), entry(1, 12), entry(2, 21)]);
+    story.apply(2, 2, entry(1, 12)).apply(2, 3, entry(2, 21));
+    story.start(1, state(1, 1), (3, 1), 0).log(1, 3, &[entry(2, 21)]).apply(1, 1, entry(1, 11));
+    story.assert_sound();
+}
+
+#[test]
+fn election_safety_sees_two_leaders() {
+    let mut story = Story::new();
+    story.elect(1, 1, 2).vote(3, 1, 3).lead(3, 1);
+    story.assert_objects("election-safety", "in which replica 1 has led");
+}
+
+#[test]
+fn election_safety_sees_a_leader_without_votes() {
+    let mut story = Story::new();
+    story.vote(1, 1, 1).lead(1, 1);
+    story.assert_objects("election-safety", "1 logged votes of 3");
+}
+
+#[test]
+fn election_safety_sees_a_second_vote_and_a_term_that_falls() {
+    let mut story = Story::new();
+    story.vote(2, 1, 1).vote(2, 1, 3);
+    story.assert_objects("election-safety", "votes in term 1 first");
+    let mut story = Story::new();
+    story.vote(2, 2, 1).vote(2, 1, 1);
+    story.assert_objects("election-safety", "back to 1");
+}
+
+#[test]
+fn election_safety_sees_a_vote_that_was_not_durable() {
+    let mut story = Story::new();
+    story.elect(1, 1, 2).see(2, What::Stopped).start(2, state(0, 0), (0, 0), 0);
+    story.assert_objects("election-safety", "made that one leader of term 1");
+    // Unless the disk has lied.
+    let mut story = Story::new();
+    story.elect(1, 1, 2).see(2, What::Stopped).see(2, What::Damaged).start(2, state(0, 0), (0, 0), 0);
+    story.assert_sound();
+}
+
+#[test]
+fn log_matching_sees_two_entries_of_one_index_and_term() {
+    let mut story = Story::new();
+    story.log(1, 1, &[entry(1, 11)]).log(2, 1, &[entry(1, 99)]);
+    story.assert_objects("log-matching", "entry 1 of term 1");
+}
+
+#[test]
+fn log_matching_sees_different_pasts_gaps_and_falling_terms() {
+    let mut story = Story::new();
+    story.log(1, 1, &[entry(1, 11), entry(3, 31)]).log(2, 1, &[entry(2, 21), entry(3, 31)]);
+    story.assert_objects("log-matching", "behind one of term 2");
+    let mut story = Story::new();
+    story.log(1, 2, &[entry(1, 11)]);
+    story.assert_objects("log-matching", "where its log spans 0 to 0");
+    let mut story = Story::new();
+    story.log(1, 1, &[entry(2, 11), entry(1, 12)]);
+    story.assert_objects("log-matching", "behind one of term 2");
+}
+
+#[test]
+fn log_matching_sees_a_start_on_what_nobody_wrote() {
+    let mut story = committed();
+    story.see(2, What::Stopped).start(2, state(1, 1), (3, 1), 0);
+    story.assert_objects("log-matching", "nobody logged");
+}
+
+#[test]
+fn leader_completeness_sees_a_leader_that_lacks_what_was_committed() {
+    let mut story = committed();
+    story.elect(3, 2, 1);
+    story.assert_objects("leader-completeness", "without entry 2");
+}
+
+#[test]
+fn leader_completeness_sees_a_commit_that_a_later_leader_lacks() {
+    let mut story = Story::new();
+    let first = entry(1, 11);
+    story.elect(1, 1, 2).log(1, 1, &[first]).elect(3, 2, 2).log(2, 1, &[first]).apply(1, 1, first);
+    story.assert_objects("leader-completeness", "which leader 3 of term 2 lacks");
+}
+
+#[test]
+fn leader_completeness_sees_a_committed_entry_dropped() {
+    let mut story = committed();
+    story.log(2, 2, &[entry(2, 22)]);
+    story.assert_objects("leader-completeness", "drops the committed entry 2");
+}
+
+#[test]
+fn state_machine_safety_sees_different_entries_repetitions_and_gaps() {
+    let mut story = committed();
+    story.log(3, 1, &[entry(0, 7)]).apply(3, 1, entry(0, 7));
+    story.assert_objects("state-machine-safety", "where replica 1 has applied");
+    let mut story = committed();
+    story.apply(1, 2, entry(1, 12));
+    story.assert_objects("state-machine-safety", "applies entry 2 behind entry 2");
+    let mut story = committed();
+    story.log(3, 1, &[entry(1, 11), entry(1, 12)]).apply(3, 2, entry(1, 12));
+    story.assert_objects("state-machine-safety", "applies entry 2 behind entry 0");
+}
+
+#[test]
+fn state_machine_safety_sees_a_commit_without_a_majority() {
+    let mut story = Story::new();
+    story.elect(1, 1, 2).log(1, 1, &[entry(1, 11)]).apply(1, 1, entry(1, 11));
+    story.assert_objects("state-machine-safety", "only [ReplicaId(1)]");
+}
+
+#[test]
+fn state_machine_safety_sees_an_acknowledged_entry_that_was_not_durable() {
+    let mut story = committed();
+    story.see(2, What::Stopped).start(2, state(1, 1), (1, 1), 0);
+    story.assert_objects("state-machine-safety", "was committed because its log had it");
+}
+
+#[test]
+fn state_machine_safety_sees_a_state_from_the_future() {
+    let mut story = committed();
+    story.see(2, What::Restored { last: (9, 1) });
+    story.assert_objects("state-machine-safety", "nobody has applied more than 2");
+}
+
+#[test]
+fn a_state_taken_over_and_a_log_cut_short_are_sound() {
+    let mut story = committed();
+    story.see(3, What::Restored { last: (2, 1) });
+    story.see(1, What::Compacted(2)).log(1, 3, &[entry(1, 13)]).log(3, 3, &[entry(1, 13)]);
+    story.apply(1, 3, entry(1, 13)).apply(3, 3, entry(1, 13)).elect(3, 2, 1);
+    story.assert_sound();
+}
+
+#[test]
+fn equal_digests_sees_states_that_differ() {
+    let mut story = committed();
+    story.see(1, What::Digest { index: 1, digest: 5 }).see(2, What::Digest { index: 1, digest: 5 });
+    story.assert_sound();
+    story.see(3, What::Digest { index: 1, digest: 6 });
+    story.assert_objects("equal-digests", "behind entry 1");
+}
+
+#[test]
+fn bounded_queues_sees_one_that_is_too_long() {
+    let mut story = Story::new();
+    story.see(1, What::Queue { name: "parked", len: 10, max: 10 });
+    story.assert_sound();
+    story.see(1, What::Queue { name: "parked", len: 11, max: 10 });
+    story.assert_objects("bounded-queues", "`parked`");
+}
+
+fn at(seconds: u64) -> Instant {
+    Instant::from_nanos(seconds * 1_000_000_000)
+}
+
+#[test]
+fn progress_sees_a_group_without_a_leader() {
+    let mut history = History::new();
+    history.heal(at(1));
+    let mut story = Story::new();
+    assert!(story.checkers.finish(&history, at(5)).is_ok(), "it is not time yet");
+    let violation = story.checkers.finish(&history, at(6)).expect_err("nobody leads");
+    assert_eq!(violation.checker, "progress");
+    story.elect(1, 1, 2);
+    story.assert_sound();
+    assert!(story.checkers.finish(&history, at(6)).is_ok());
+    story.see(1, What::Stopped);
+    assert!(story.checkers.finish(&history, at(6)).is_err());
+}
+
+#[test]
+fn progress_sees_operations_that_fail_or_never_end() {
+    let call = || Call::Get("k".into());
+    let refused = Some("CLUSTERDOWN The cluster is down".to_owned());
+    let mut story = Story::new();
+    story.elect(1, 1, 2);
+    let mut history = History::new();
+    history.heal(at(1));
+    let early = history.begin(1, at(2), call());
+    history.end(early, at(3), Outcome::NotApplied, refused.clone());
+    assert!(story.checkers.finish(&history, at(20)).is_ok(), "it failed within the bound");
+    let late = history.begin(1, at(7), call());
+    history.end(late, at(8), Outcome::NotApplied, refused);
+    let violation = story.checkers.finish(&history, at(20)).expect_err("it failed too late");
+    assert!(violation.message.contains("1 times \"CLUSTERDOWN"), "{violation}");
+    let mut history = History::new();
+    history.heal(at(1));
+    history.begin(1, at(2), call());
+    let violation = story.checkers.finish(&history, at(20)).expect_err("no answer");
+    assert!(violation.message.contains("no answer"), "{violation}");
+}

@@ -1,0 +1,205 @@
+//! The sequential model: what commands do to values, and what they answer.
+
+use std::hash::Hash;
+
+/// Longest value that is kept as it is; of longer ones length and hash are kept.
+const SHORT_BYTES_MAX: usize = 22;
+/// The hashes are polynomials over this prime, 2^61 - 1.
+const PRIME: u64 = (1 << 61) - 1;
+const BASE: u64 = 0x0b5e_55ed_c0de_1dea % PRIME;
+
+/// A key's value, or that it has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Value {
+    Absent,
+    Short { len: u8, bytes: [u8; SHORT_BYTES_MAX] },
+    // Invariant: len > SHORT_BYTES_MAX.
+    Long { len: u64, hash: u64 },
+}
+
+impl Value {
+    pub(super) fn of(text: &[u8]) -> Value {
+        if text.len() > SHORT_BYTES_MAX {
+            return Value::Long { len: text.len() as u64, hash: hash_behind(0, text) };
+        }
+        let mut bytes = [0; SHORT_BYTES_MAX];
+        bytes[..text.len()].copy_from_slice(text);
+        Value::Short { len: text.len() as u8, bytes }
+    }
+
+    pub(super) fn of_option(text: Option<&[u8]>) -> Value {
+        text.map_or(Value::Absent, Value::of)
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        match self {
+            Value::Absent => 0,
+            Value::Short { len, .. } => u64::from(*len),
+            Value::Long { len, .. } => *len,
+        }
+    }
+
+    pub(super) fn hash(&self) -> u64 {
+        match self {
+            Value::Long { hash, .. } => *hash,
+            _ => hash_behind(0, self.short()),
+        }
+    }
+
+    fn short(&self) -> &[u8] {
+        match self {
+            Value::Short { len, bytes } => &bytes[..usize::from(*len)],
+            _ => &[],
+        }
+    }
+
+    fn append(&self, tail: &Value) -> Value {
+        let len = self.len() + tail.len();
+        if len > SHORT_BYTES_MAX as u64 {
+            let shifted = multiply(self.hash(), power(tail.len()));
+            return Value::Long { len, hash: (shifted + tail.hash()) % PRIME };
+        }
+        Value::of(&[self.short(), tail.short()].concat())
+    }
+
+    fn integer(&self) -> Option<i64> {
+        match self {
+            Value::Absent => Some(0),
+            Value::Short { .. } => std::str::from_utf8(self.short()).ok()?.parse().ok(),
+            Value::Long { .. } => None,
+        }
+    }
+}
+
+fn multiply(left: u64, right: u64) -> u64 {
+    (u128::from(left) * u128::from(right) % u128::from(PRIME)) as u64
+}
+
+fn power(mut exponent: u64) -> u64 {
+    let (mut base, mut product) = (BASE, 1);
+    while exponent > 0 {
+        if exponent & 1 == 1 {
+            product = multiply(product, base);
+        }
+        base = multiply(base, base);
+        exponent >>= 1;
+    }
+    product
+}
+
+/// The hash of a text whose beginning has hash `hash` and whose rest is `tail`.
+pub(super) fn hash_behind(hash: u64, tail: &[u8]) -> u64 {
+    tail.iter().fold(hash, |hash, byte| (multiply(hash, BASE) + u64::from(*byte) + 1) % PRIME)
+}
+
+/// Number of a key within its object.
+pub(super) type KeyIdx = u16;
+
+/// A command on the keys of one object.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Step {
+    Get(KeyIdx),
+    StrLen(KeyIdx),
+    Set(KeyIdx, Value),
+    SetNx(KeyIdx, Value),
+    GetSet(KeyIdx, Value),
+    GetDel(KeyIdx),
+    Append(KeyIdx, Value),
+    Incr(KeyIdx, i64),
+    Del(Vec<KeyIdx>),
+    Exists(Vec<KeyIdx>),
+    MGet(Vec<KeyIdx>),
+    MSet(Vec<(KeyIdx, Value)>),
+    MSetNx(Vec<(KeyIdx, Value)>),
+    Clear,
+}
+
+/// What a command answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    Ok,
+    Integer(i64),
+    Value(Value),
+    Values(Vec<Value>),
+    /// An error, nothing changed.
+    Refused,
+}
+
+/// The values of an object's keys.
+pub(super) type State = Vec<Value>;
+
+impl Step {
+    pub(super) fn is_read(&self) -> bool {
+        matches!(self, Step::Get(_) | Step::StrLen(_) | Step::Exists(_) | Step::MGet(_))
+    }
+
+    /// Runs the command.
+    pub(super) fn run(&self, state: &mut State) -> Answer {
+        match self {
+            Step::Get(key) => Answer::Value(state[usize::from(*key)]),
+            Step::StrLen(key) => Answer::Integer(state[usize::from(*key)].len() as i64),
+            Step::Exists(keys) => Answer::Integer(count_existing(keys.iter(), state)),
+            Step::MGet(keys) => Answer::Values(keys.iter().map(|key| state[usize::from(*key)]).collect()),
+            Step::Set(key, value) => {
+                state[usize::from(*key)] = *value;
+                Answer::Ok
+            }
+            Step::SetNx(key, value) => {
+                let held = &mut state[usize::from(*key)];
+                let sets = *held == Value::Absent;
+                if sets {
+                    *held = *value;
+                }
+                Answer::Integer(i64::from(sets))
+            }
+            Step::GetSet(key, value) => Answer::Value(std::mem::replace(&mut state[usize::from(*key)], *value)),
+            Step::GetDel(key) => Answer::Value(std::mem::replace(&mut state[usize::from(*key)], Value::Absent)),
+            Step::Append(key, tail) => {
+                let held = &mut state[usize::from(*key)];
+                *held = held.append(tail);
+                Answer::Integer(held.len() as i64)
+            }
+            Step::Incr(key, by) => {
+                let held = &mut state[usize::from(*key)];
+                let Some(sum) = held.integer().and_then(|number| number.checked_add(*by)) else {
+                    return Answer::Refused;
+                };
+                *held = Value::of(sum.to_string().as_bytes());
+                Answer::Integer(sum)
+            }
+            Step::Del(keys) => {
+                let mut removed = 0;
+                for key in keys {
+                    let held = std::mem::replace(&mut state[usize::from(*key)], Value::Absent);
+                    removed += i64::from(held != Value::Absent);
+                }
+                Answer::Integer(removed)
+            }
+            Step::MSet(pairs) => {
+                set_all(pairs, state);
+                Answer::Ok
+            }
+            Step::MSetNx(pairs) => {
+                let sets = count_existing(pairs.iter().map(|(key, _)| key), state) == 0;
+                if sets {
+                    set_all(pairs, state);
+                }
+                Answer::Integer(i64::from(sets))
+            }
+            Step::Clear => {
+                state.fill(Value::Absent);
+                Answer::Ok
+            }
+        }
+    }
+}
+
+fn count_existing<'a>(keys: impl Iterator<Item = &'a KeyIdx>, state: &State) -> i64 {
+    keys.filter(|key| state[usize::from(**key)] != Value::Absent).count() as i64
+}
+
+fn set_all(pairs: &[(KeyIdx, Value)], state: &mut State) {
+    for (key, value) in pairs {
+        state[usize::from(*key)] = *value;
+    }
+}
