@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use types::Instant;
 
+use crate::history::History;
 use crate::net::{Owner, StreamId};
 use crate::queue::Event;
 use crate::trace::Kind;
@@ -34,6 +35,14 @@ pub trait Workload {
     fn start(&mut self, net: &ClientNet);
     /// Something has happened.
     fn event(&mut self, net: &ClientNet, event: ClientEvent);
+    /// No fault happens any more: read back what was written, and come to an end.
+    fn heal(&mut self, _net: &ClientNet) {}
+    /// Whether everything that was to be asked after [`Workload::heal`] is asked and answered.
+    fn is_done(&self) -> bool {
+        true
+    }
+    /// What was asked and answered.
+    fn history(&self) -> &History;
 }
 
 /// The clients' ends of their connections.

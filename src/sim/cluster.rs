@@ -82,10 +82,18 @@ impl Watch for Watcher {
                 world.trace.tell(at, format_args!("{place} group {group}: {role:?} in term {term}"));
                 world.trace.add(at, Kind::Replica, [*role as u64, *term]);
             }
+            engine::Event::Logged(persist) if world.forgets_votes => {
+                let node = world.cores[self.core].node;
+                let is_vote =
+                    persist.entries.is_empty() && persist.hard_state.is_some_and(|state| state.vote.is_some());
+                world.nodes[node].disk.forget_from_here(is_vote);
+            }
             engine::Event::Applied(entry) => world.trace.add(at, Kind::Replica, [entry.index, entry.term]),
             engine::Event::Quarantined => {
                 world.trace.tell(at, format_args!("{place} group {group}: quarantined"));
                 world.count("a replica was quarantined");
+                let node = world.cores[self.core].node;
+                world.nodes[node].has_quarantined = true;
             }
             engine::Event::Started { last_index, hard_state, .. } => {
                 world.trace.add(at, Kind::Replica, [*last_index, hard_state.term]);
@@ -94,7 +102,6 @@ impl Watch for Watcher {
         }
         let seen = Observation::of_event(Instant::from_nanos(at), place, group, replica, &event);
         self.observations.borrow_mut().push(seen);
-        let _ = self.core;
     }
 
     fn raft_counted(&self, place: Place, group: GroupId, counters: &raft::Counters) {
@@ -117,7 +124,10 @@ impl Cluster {
         let (mut nodes, mut cores) = (Vec::new(), Vec::new());
         for (idx, spec) in map.nodes.iter().enumerate() {
             let bound = i64::from(shape.drift_ppm_max) / 2;
-            let drift = chance.range(0, 2 * bound as u64) as i64 - bound;
+            let drift = match broken {
+                Some(Broken::WildClocks) => crate::broken::wild_drift(&mut chance),
+                _ => chance.range(0, 2 * bound as u64) as i64 - bound,
+            };
             let mut disk = NodeDisk::new(chance.pick(&SECTOR_BYTES));
             disk.forgets = broken == Some(Broken::ForgetfulDisk);
             let first_core = cores.len();
@@ -140,10 +150,13 @@ impl Cluster {
                 cores_ended: 0,
                 incarnation: chance.next_u64(),
                 failures: 0,
+                restart_after: None,
+                is_damaged: false,
+                has_quarantined: false,
             });
         }
         let way = Way {
-            is_cut: false,
+            cuts: 0,
             delay_min: chance.range(10_000, 300_000),
             delay_mean: chance.range(10_000, 400_000),
             loss: chance.pick(&[0, 0, 100, 2_000]),
@@ -183,6 +196,11 @@ impl Cluster {
 
     /// Starts a node on what its disk holds. Nothing happens if it runs.
     pub fn boot(&self, node: usize) {
+        let is_damaged = self.world.borrow().nodes[node].is_damaged;
+        if is_damaged && self.world.borrow().nodes[node].state != NodeState::Up {
+            // Told only now: what it acknowledged before it died may still be on its way.
+            self.observe_all(node, &What::Damaged);
+        }
         let (epoch, first_core, cores_count, incarnation) = {
             let world = &mut *self.world.borrow_mut();
             let now = world.now();
@@ -193,6 +211,7 @@ impl Cluster {
             state.state = NodeState::Up;
             state.epoch += 1;
             state.cores_ended = 0;
+            state.has_quarantined = false;
             let (epoch, first_core, cores_count) = (state.epoch, state.first_core, state.cores_count);
             for core in first_core..first_core + cores_count {
                 world.cores[core].reset(epoch, cores_count);
@@ -299,12 +318,13 @@ impl Cluster {
         }
     }
 
-    /// Asks a node to stop in an orderly way.
-    pub fn stop(&self, node: usize) {
+    /// Asks a node to stop in an orderly way. It is started again so many nanoseconds after it has ended.
+    pub fn stop(&self, node: usize, restart_after: u64) {
         let world = &mut *self.world.borrow_mut();
         if world.nodes[node].state != NodeState::Up {
             return;
         }
+        world.nodes[node].restart_after = Some(restart_after);
         let first = world.nodes[node].first_core;
         for core in first..first + world.nodes[node].cores_count {
             let own = world.cores[core].place.core;
@@ -325,18 +345,20 @@ impl Cluster {
         let net = ClientNet::new(self.world.clone());
         self.run_until(end, |cluster| {
             loop {
-                let Some(event) = cluster.world.borrow_mut().clients.events.pop_front() else { return };
+                let Some(event) = cluster.world.borrow_mut().clients.events.pop_front() else { return true };
                 workload.event(&net, event);
             }
         });
     }
 
-    /// Lets everything happen up to a true time; `after` is called after every step.
-    pub fn run_until(&self, end: u64, mut after: impl FnMut(&Cluster)) {
+    /// Lets everything happen up to a true time; `after` is called after every step and says whether to go on.
+    pub fn run_until(&self, end: u64, mut after: impl FnMut(&Cluster) -> bool) {
         loop {
             while executor::run_one(&self.world) {}
             self.attend();
-            after(self);
+            if !after(self) {
+                return;
+            }
             let world = &mut *self.world.borrow_mut();
             let Some(event) = world.queue.pop(end) else {
                 world.queue.pass(end);
@@ -349,8 +371,11 @@ impl Cluster {
 
     /// Sees to processes that have ended by themselves, and to those that are to be started.
     fn attend(&self) {
-        if self.world.borrow().ended.is_empty() && self.world.borrow().boots_due.is_empty() {
-            return;
+        {
+            let world = self.world.borrow();
+            if world.ended.is_empty() && world.boots_due.is_empty() {
+                return;
+            }
         }
         let ended = std::mem::take(&mut self.world.borrow_mut().ended);
         for (node, epoch, said) in ended {
@@ -396,8 +421,9 @@ impl Cluster {
         };
         self.kill(node, Death::Process);
         let world = &mut *self.world.borrow_mut();
-        if failed && world.nodes[node].failures <= FAILURES_MAX {
-            let at = world.now() + RESTART_AFTER;
+        let is_wanted = failed || world.nodes[node].restart_after.is_some();
+        if is_wanted && world.nodes[node].failures <= FAILURES_MAX {
+            let at = world.now() + world.nodes[node].restart_after.take().unwrap_or(RESTART_AFTER);
             world.queue.push(at, crate::queue::Event::Boot { node: node as u32, epoch });
         }
     }

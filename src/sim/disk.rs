@@ -78,6 +78,7 @@ pub struct NodeDisk {
     pub write_faults: VecDeque<WriteFault>,
     /// Whether it acknowledges writes that a crash undoes. No real disk may.
     pub forgets: bool,
+    forgets_all: bool,
     forgettable: VecDeque<(File, u64, Vec<Option<Page>>)>,
     hidden: Vec<Hidden>,
     // The latest writes of each file: from where to where.
@@ -112,6 +113,7 @@ impl NodeDisk {
             slowness: 1,
             write_faults: VecDeque::new(),
             forgets: false,
+            forgets_all: false,
             forgettable: VecDeque::new(),
             hidden: Vec::new(),
             recent: BTreeMap::new(),
@@ -404,7 +406,8 @@ impl NodeDisk {
             self.put(hidden.file, hidden.offset, &hidden.buf);
         }
         if self.forgets {
-            let count = chance.below(self.forgettable.len() as u64 + 1);
+            let all = self.forgettable.len() as u64;
+            let count = if self.forgets_all { all } else { chance.below(all + 1) };
             for _ in 0..count {
                 let Some((file, offset, before)) = self.forgettable.pop_back() else { break };
                 if let Some(inode) = self.inodes[file.0 as usize].as_mut() {
@@ -495,6 +498,16 @@ impl NodeDisk {
     pub fn dir_of(&self, file: File) -> Option<&Path> {
         let (path, _) = self.names.iter().find(|(_, number)| **number == file.0)?;
         path.parent()
+    }
+
+    /// What is written from here on is forgotten at a crash, or, if not `is_forgetting`, nothing is any more. For worlds
+    /// that break their promises.
+    pub fn forget_from_here(&mut self, is_forgetting: bool) {
+        if is_forgetting && !self.forgets_all {
+            self.forgettable.clear();
+        }
+        self.forgets = is_forgetting;
+        self.forgets_all = is_forgetting;
     }
 
     /// Removes everything: a new disk in an old machine.

@@ -2,6 +2,7 @@
 //!
 //! One seed decides everything that happens in a run; the same seed gives the same run, byte for byte.
 
+pub mod broken;
 pub mod campaign;
 pub mod chance;
 pub mod checkers;
@@ -15,6 +16,8 @@ pub mod executor;
 pub mod faults;
 pub mod history;
 pub mod host;
+pub mod inject;
+pub mod load;
 pub mod mesh;
 pub mod net;
 pub mod observation;

@@ -94,8 +94,8 @@ pub struct StreamId {
 /// How the way from one host to another is.
 #[derive(Clone, Copy, Debug)]
 pub struct Way {
-    /// Nothing gets through.
-    pub is_cut: bool,
+    /// How many cuts keep everything from getting through.
+    pub cuts: u32,
     /// Least delay in nanoseconds.
     pub delay_min: u64,
     /// What is added to it on average.
@@ -159,8 +159,13 @@ impl Net {
         &mut self.ways[from * self.hosts_count + to]
     }
 
+    /// Changes every way.
+    pub fn for_all_ways(&mut self, change: impl FnMut(&mut Way)) {
+        self.ways.iter_mut().for_each(change);
+    }
+
     fn is_cut(&self, from: Host, to: Host) -> bool {
-        self.ways[from * self.hosts_count + to].is_cut
+        self.ways[from * self.hosts_count + to].cuts > 0
     }
 
     /// The stream with this number, if it is still there.

@@ -124,6 +124,10 @@ impl World {
             None => disk.write(file, offset, buf),
             Some(fault) => {
                 let result = disk.write_wrong(fault, file, offset, buf, &mut self.disk_chance);
+                if fault != crate::disk::WriteFault::Fail {
+                    let node = self.cores[core].node;
+                    self.nodes[node].is_damaged = true;
+                }
                 self.count(match fault {
                     crate::disk::WriteFault::Fail => "a write failed",
                     crate::disk::WriteFault::Lose => "a write was lost",

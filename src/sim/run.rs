@@ -1,18 +1,143 @@
 //! One run: a seed gives a cluster, clients and faults, and at its end a report.
 
-use crate::cluster::Cluster;
-use crate::report::Report;
-use crate::spec::{Shape, Spec};
+use std::time::Duration;
+
+use types::Instant;
+
+use crate::checkers::{Checkers, Violation, Voters};
+use crate::client::{ClientNet, Workload};
+use crate::cluster::{Cluster, Death};
+use crate::history::{History, Outcome};
+use crate::inject::Injector;
+use crate::load::Sessions;
+use crate::report::{Failure, Report};
+use crate::spec::{Broken, Shape, Spec};
+
+/// How long after the last fault everything must work again.
+const RECOVERY_MAX: Duration = Duration::from_secs(15);
+/// How long reading back may take after that.
+const READ_BACK_MAX: Duration = Duration::from_secs(60);
+/// How often it is looked whether a run has come to its end, in nanoseconds.
+const STEP: u64 = 100_000_000;
 
 /// Carries out a run. `is_told` tells what happens in words on the standard error.
 pub fn run(spec: &Spec, is_told: bool) -> Report {
-    let shape = Shape::of_seed(spec.seed);
+    let mut shape = Shape::of_seed(spec.seed);
+    crate::broken::change_shape(spec.broken, &mut shape);
     let cluster = Cluster::new(spec.seed, &shape, spec.broken, is_told);
-    for node in 0..cluster.map.nodes.len() {
-        cluster.boot(node);
-    }
-    cluster.run_until(spec.busy_ms * 1_000_000, |_| {});
+    let mut sessions = Sessions::new(spec.seed, &cluster.map, Duration::from_millis(spec.busy_ms));
+    let mut run = Run::new(spec, &cluster, &mut sessions);
+    let verdict = run.carry_out();
+    let (injected, history_counts) = (std::mem::take(&mut run.injector.counts), count(run.workload.history()));
     let world = cluster.world.borrow();
     let (events, trace_hash) = world.trace.digest();
-    Report { seed: spec.seed, trace_hash, events, simulated_ms: world.now() / 1_000_000, ..Report::default() }
+    let mut rare = cluster.counted();
+    rare.extend(world.counts.iter().map(|(name, count)| (format!("world: {name}"), *count)));
+    Report {
+        seed: spec.seed,
+        failure: verdict.err().map(|said| Failure { checker: said.checker.to_owned(), message: said.message }),
+        trace_hash,
+        events,
+        simulated_ms: world.now() / 1_000_000,
+        operations: history_counts,
+        faults: injected,
+        rare,
+    }
+}
+
+/// Operations answered, refused, of unknown outcome.
+fn count(history: &History) -> [u64; 3] {
+    let mut counts = [0; 3];
+    for operation in history.operations() {
+        counts[match operation.outcome {
+            Outcome::NotApplied => 1,
+            Outcome::Unknown => 2,
+            _ => 0,
+        }] += 1;
+    }
+    counts
+}
+
+/// A run under way.
+struct Run<'a> {
+    spec: &'a Spec,
+    cluster: &'a Cluster,
+    injector: Injector,
+    checkers: Checkers,
+    workload: &'a mut dyn Workload,
+}
+
+impl<'a> Run<'a> {
+    fn new(spec: &'a Spec, cluster: &'a Cluster, workload: &'a mut dyn Workload) -> Run<'a> {
+        let injector = Injector::new(spec.seed, &spec.schedule, cluster);
+        let replicas = |group: &meta::Group| group.replicas.iter().map(|replica| replica.id).collect();
+        let voters: Voters = cluster.map.groups.iter().map(|group| (group.id, replicas(group))).collect();
+        Run { spec, cluster, injector, checkers: Checkers::new(voters, RECOVERY_MAX), workload }
+    }
+
+    fn carry_out(&mut self) -> Result<(), Violation> {
+        for node in 0..self.cluster.map.nodes.len() {
+            self.cluster.boot(node);
+        }
+        let net = ClientNet::new(self.cluster.world.clone());
+        self.workload.start(&net);
+        let busy = self.spec.busy_ms * 1_000_000;
+        if self.spec.broken == Some(Broken::LostMajority) {
+            self.go_on(busy / 2)?;
+            self.lose_majority();
+        }
+        self.go_on(busy)?;
+        self.injector.heal(self.cluster);
+        self.workload.heal(&net);
+        let due = busy + (RECOVERY_MAX + READ_BACK_MAX).as_nanos() as u64;
+        let least = busy + RECOVERY_MAX.as_nanos() as u64 + STEP;
+        let mut now = busy;
+        while now < due && (now < least || !self.workload.is_done()) {
+            now += STEP;
+            self.go_on(now)?;
+        }
+        if !self.workload.is_done() {
+            let message =
+                format!("not everything was read back {} s after the last fault", (due - busy) / 1_000_000_000);
+            // The checkers may know better why.
+            self.checkers.finish(self.workload.history(), Instant::from_nanos(now))?;
+            return Err(Violation::new("progress", message));
+        }
+        self.checkers.finish(self.workload.history(), Instant::from_nanos(now)).map(drop)
+    }
+
+    /// Lets everything happen up to a true time, and checks it.
+    fn go_on(&mut self, end: u64) -> Result<(), Violation> {
+        let net = ClientNet::new(self.cluster.world.clone());
+        let mut verdict = Ok(());
+        let Run { injector, checkers, workload, .. } = self;
+        self.cluster.run_until(end, |cluster| {
+            if verdict.is_err() {
+                return false;
+            }
+            injector.attend(cluster);
+            loop {
+                let Some(event) = cluster.world.borrow_mut().clients.events.pop_front() else { break };
+                workload.event(&net, event);
+            }
+            let mut seen = cluster.observations.borrow_mut();
+            for observation in seen.drain(..) {
+                if verdict.is_ok() {
+                    verdict = checkers.observe(&observation);
+                }
+            }
+            verdict.is_ok()
+        });
+        verdict
+    }
+
+    fn lose_majority(&self) {
+        for node in 0..self.cluster.map.nodes.len() / 2 + 1 {
+            self.cluster.kill(node, Death::Machine);
+            self.cluster.world.borrow_mut().nodes[node].disk.wipe();
+        }
+        for node in 0..self.cluster.map.nodes.len() {
+            self.cluster.boot(node);
+        }
+    }
 }

@@ -26,8 +26,12 @@ pub struct Spec {
 impl Spec {
     /// The run of a seed.
     pub fn of_seed(seed: u64, busy: Duration, broken: Option<Broken>) -> Spec {
-        let schedule = Schedule::generate(seed, &Shape::of_seed(seed), busy);
-        Spec { seed, busy_ms: busy.as_millis() as u64, schedule, broken }
+        let mut shape = Shape::of_seed(seed);
+        crate::broken::change_shape(broken, &mut shape);
+        let busy_ms = busy.as_millis() as u64;
+        let mut schedule = Schedule::generate(seed, &shape, busy);
+        crate::broken::change_schedule(broken, seed, busy_ms, &mut schedule);
+        Spec { seed, busy_ms, schedule, broken }
     }
 }
 
@@ -99,7 +103,7 @@ impl Shape {
             timing_ms: chance.pick(&[(50, 500, 1_000), (20, 150, 300), (100, 600, 1_500)]),
             drift_ppm_max: 10_000,
             segment_bytes: chance.pick(&[256 << 10, 1 << 20, 4 << 20]),
-            block_bytes_max: chance.pick(&[16 << 10, 64 << 10, 1 << 20]),
+            block_bytes_max: chance.pick(&[16 << 10, 64 << 10, 256 << 10]),
             batch_bytes_max: chance.pick(&[1 << 10, 16 << 10, 1 << 20]),
             cache_bytes_max: chance.pick(&[4 << 10, 64 << 10, 8 << 20]),
         }

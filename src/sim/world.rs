@@ -68,6 +68,12 @@ pub struct Node {
     pub incarnation: u64,
     /// How often its process has ended by itself with an error since the last deliberate start.
     pub failures: u32,
+    /// When it ends by itself: how long it stays down, in nanoseconds.
+    pub(crate) restart_after: Option<u64>,
+    /// Whether its disk has lost or changed something that it had called durable.
+    pub is_damaged: bool,
+    /// Whether a replica of its process stays away because of what its disk holds.
+    pub has_quarantined: bool,
 }
 
 /// What a core has of the world.

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use meta::ReadMode;
 use sim::client::{ClientConn, ClientEvent, ClientNet, Workload};
 use sim::cluster::{Cluster, Death};
+use sim::history::History;
 use sim::spec::Shape;
 use types::Instant;
 
@@ -16,6 +17,7 @@ struct Asker {
     addr: std::net::SocketAddr,
     conn: Option<ClientConn>,
     sent: u64,
+    history: History,
     replies: Rc<RefCell<Vec<String>>>,
 }
 
@@ -47,6 +49,10 @@ impl Workload for Asker {
             ClientEvent::Timer(_) => self.conn = Some(net.connect(self.addr)),
         }
     }
+
+    fn history(&self) -> &History {
+        &self.history
+    }
 }
 
 fn shape() -> Shape {
@@ -67,7 +73,7 @@ fn story(seed: u64) -> (Vec<String>, (u64, u64)) {
     let cluster = Cluster::new(seed, &shape(), None, std::env::var_os("TOLD").is_some());
     let replies = Rc::new(RefCell::new(Vec::new()));
     let addr = cluster.map.nodes[0].gateway_addr();
-    let mut asker = Asker { addr, conn: None, sent: 0, replies: replies.clone() };
+    let mut asker = Asker { addr, conn: None, sent: 0, history: History::new(), replies: replies.clone() };
     (0..3).for_each(|node| cluster.boot(node));
     cluster.start(&mut asker);
     second(&cluster, 3, &mut asker);

@@ -1,0 +1,291 @@
+//! Carries out a schedule of faults, and in the end undoes what can be undone.
+
+use std::collections::BTreeMap;
+
+use crate::chance::Chance;
+use crate::cluster::{Cluster, Death};
+use crate::disk::WriteFault;
+use crate::faults::{Fault, NodeNumber, Schedule};
+use crate::net::Owner;
+use crate::queue::Event;
+use crate::trace::Kind;
+use crate::world::NodeState;
+
+const MS: u64 = 1_000_000;
+
+/// The end of a fault that lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Lasting {
+    Pause(usize),
+    Cut { from: usize, to: usize },
+    Delay { from: usize, to: usize },
+    Tamper { from: usize, to: usize },
+    SlowDisk(usize),
+    ReadErrors(usize),
+    DiskFull(usize),
+}
+
+/// Carries out the faults of a run.
+pub struct Injector {
+    seed: u64,
+    faults: Vec<Fault>,
+    ends: Vec<Lasting>,
+    /// Until when what lasts is to last; a later fault of the same kind prolongs it.
+    until: BTreeMap<Lasting, u64>,
+    usual_delay_mean: u64,
+    is_over: bool,
+    /// How often each kind took effect.
+    pub counts: BTreeMap<String, u64>,
+}
+
+impl Injector {
+    /// Plans the faults of a schedule.
+    pub fn new(seed: u64, schedule: &Schedule, cluster: &Cluster) -> Injector {
+        let world = &mut *cluster.world.borrow_mut();
+        let mut faults = Vec::new();
+        for timed in &schedule.faults {
+            world.queue.push(timed.at_ms * MS, Event::Fault { idx: faults.len() as u32 });
+            faults.push(timed.fault.clone());
+        }
+        let usual_delay_mean = world.net.way(0, 0).delay_mean;
+        Injector {
+            seed,
+            faults,
+            ends: Vec::new(),
+            until: BTreeMap::new(),
+            usual_delay_mean,
+            is_over: false,
+            counts: BTreeMap::new(),
+        }
+    }
+
+    /// Carries out what is due.
+    pub fn attend(&mut self, cluster: &Cluster) {
+        loop {
+            let Some(idx) = cluster.world.borrow_mut().faults_due.pop() else { return };
+            let idx = idx as usize;
+            if self.is_over {
+                continue;
+            }
+            match self.faults.get(idx).cloned() {
+                Some(fault) => self.begin(cluster, idx, &fault),
+                None => self.end(cluster, self.ends[idx - self.faults.len()]),
+            }
+        }
+    }
+
+    fn begin(&mut self, cluster: &Cluster, idx: usize, fault: &Fault) {
+        let now = {
+            let world = &mut *cluster.world.borrow_mut();
+            let now = world.now();
+            world.trace.add(now, Kind::Fault, [idx as u64, 0]);
+            world.trace.tell(now, format_args!("fault: {fault:?}"));
+            now
+        };
+        // Independent of what came before, so that a schedule that is made shorter stays comparable.
+        let mut chance = Chance::stream(self.seed ^ now, "fault");
+        if self.carry_out(cluster, fault, now, &mut chance).is_some() {
+            *self.counts.entry(fault.name().to_owned()).or_default() += 1;
+        }
+    }
+
+    /// `None` if there was nothing to do it to.
+    fn carry_out(&mut self, cluster: &Cluster, fault: &Fault, now: u64, chance: &mut Chance) -> Option<()> {
+        let idx = |number: NodeNumber| cluster.node_idx(number);
+        match fault {
+            Fault::Crash { node, down_ms } => self.crash(cluster, idx(*node)?, *down_ms, chance)?,
+            Fault::CrashAll { down_ms } => {
+                for node in 0..cluster.map.nodes.len() {
+                    // Their machines do not come back at the very same moment.
+                    self.crash(cluster, node, down_ms + chance.below(200), chance);
+                }
+            }
+            Fault::Stop { node, down_ms } => {
+                self.is_up(cluster, idx(*node)?).then_some(())?;
+                cluster.stop(idx(*node)?, down_ms * MS);
+            }
+            Fault::Pause { node, for_ms } => {
+                let node = idx(*node)?;
+                self.is_up(cluster, node).then_some(())?;
+                cluster.world.borrow_mut().pause(node);
+                self.lasts(cluster, Lasting::Pause(node), now + for_ms * MS);
+            }
+            Fault::ClockJump { node, by_ms } => {
+                cluster.world.borrow_mut().nodes[idx(*node)?].clock.jump_unix(*by_ms);
+            }
+            Fault::Drift { node, ppm } => {
+                cluster.world.borrow_mut().nodes[idx(*node)?].clock.set_drift(*ppm, now);
+            }
+            Fault::CutOneWay { from, to, for_ms } => {
+                self.cut(cluster, idx(*from)?, idx(*to)?, now + for_ms * MS);
+            }
+            Fault::Partition { side, for_ms } => {
+                let side: Vec<usize> = side.iter().filter_map(|number| idx(*number)).collect();
+                for from in 0..cluster.map.nodes.len() {
+                    for to in (0..cluster.map.nodes.len()).filter(|to| side.contains(to) != side.contains(&from)) {
+                        self.cut(cluster, from, to, now + for_ms * MS);
+                    }
+                }
+            }
+            Fault::Delay { from, to, mean_ms, for_ms } => {
+                let (from, to) = (idx(*from)?, idx(*to)?);
+                cluster.world.borrow_mut().net.way(from, to).delay_mean = mean_ms * MS;
+                self.lasts(cluster, Lasting::Delay { from, to }, now + for_ms * MS);
+            }
+            Fault::Reset { a, b } => self.reset(cluster, idx(*a)?, Some(idx(*b)?)),
+            Fault::ResetClients { node } => self.reset(cluster, idx(*node)?, None),
+            Fault::Tamper { from, to, lose, repeat, reorder, for_ms } => {
+                let (from, to) = (idx(*from)?, idx(*to)?);
+                {
+                    let world = &mut *cluster.world.borrow_mut();
+                    let way = world.net.way(from, to);
+                    (way.drop, way.repeat, way.reorder) = (*lose, *repeat, *reorder);
+                }
+                self.lasts(cluster, Lasting::Tamper { from, to }, now + for_ms * MS);
+            }
+            _ => self.harm_disk(cluster, fault, now, chance)?,
+        }
+        Some(())
+    }
+
+    fn harm_disk(&mut self, cluster: &Cluster, fault: &Fault, now: u64, chance: &mut Chance) -> Option<()> {
+        let idx = |number: NodeNumber| cluster.node_idx(number);
+        match fault {
+            Fault::SlowDisk { node, factor, for_ms } => {
+                let node = idx(*node)?;
+                cluster.world.borrow_mut().nodes[node].disk.slowness = *factor;
+                self.lasts(cluster, Lasting::SlowDisk(node), now + for_ms * MS);
+            }
+            Fault::WriteError { node, restart_ms } => {
+                let node = idx(*node)?;
+                self.is_up(cluster, node).then_some(())?;
+                let world = &mut *cluster.world.borrow_mut();
+                world.nodes[node].restart_after = Some(restart_ms * MS);
+                world.nodes[node].disk.write_faults.push_back(WriteFault::Fail);
+            }
+            Fault::ReadErrors { node, likely, for_ms } => {
+                let node = idx(*node)?;
+                cluster.world.borrow_mut().nodes[node].read_errors = *likely;
+                self.lasts(cluster, Lasting::ReadErrors(node), now + for_ms * MS);
+            }
+            Fault::DiskFull { node, for_ms } => {
+                let node = idx(*node)?;
+                {
+                    let world = &mut *cluster.world.borrow_mut();
+                    let used = world.nodes[node].disk.used();
+                    world.nodes[node].disk.capacity = Some(used);
+                }
+                self.lasts(cluster, Lasting::DiskFull(node), now + for_ms * MS);
+            }
+            Fault::BitRot { node, flips, down_ms } => {
+                let node = idx(*node)?;
+                self.crash(cluster, node, *down_ms, chance)?;
+                self.damage(cluster, node);
+                let world = &mut *cluster.world.borrow_mut();
+                for _ in 0..*flips {
+                    world.nodes[node].disk.rot(chance);
+                }
+            }
+            Fault::LostFile { node, down_ms } => {
+                let node = idx(*node)?;
+                self.crash(cluster, node, *down_ms, chance)?;
+                cluster.world.borrow_mut().nodes[node].disk.lose_file(chance).then_some(())?;
+                self.damage(cluster, node);
+            }
+            Fault::LostWrite { node } | Fault::MisdirectedWrite { node } => {
+                let node = idx(*node)?;
+                self.is_up(cluster, node).then_some(())?;
+                let is_lost = matches!(fault, Fault::LostWrite { .. });
+                let fault = if is_lost { WriteFault::Lose } else { WriteFault::Misdirect };
+                cluster.world.borrow_mut().nodes[node].disk.write_faults.push_back(fault);
+            }
+            other => unreachable!("a fault without a way to carry it out: {other:?}"),
+        }
+        Some(())
+    }
+
+    fn is_up(&self, cluster: &Cluster, node: usize) -> bool {
+        cluster.world.borrow().nodes[node].state == NodeState::Up
+    }
+
+    fn crash(&self, cluster: &Cluster, node: usize, down_ms: u64, chance: &mut Chance) -> Option<()> {
+        self.is_up(cluster, node).then_some(())?;
+        cluster.kill(node, if chance.happens(500_000) { Death::Process } else { Death::Machine });
+        let now = cluster.world.borrow().now();
+        cluster.boot_at(node, now + down_ms * MS);
+        Some(())
+    }
+
+    fn damage(&self, cluster: &Cluster, node: usize) {
+        cluster.world.borrow_mut().nodes[node].is_damaged = true;
+    }
+
+    fn cut(&mut self, cluster: &Cluster, from: usize, to: usize, until: u64) {
+        cluster.world.borrow_mut().net.way(from, to).cuts = 1;
+        self.lasts(cluster, Lasting::Cut { from, to }, until);
+    }
+
+    fn reset(&self, cluster: &Cluster, a: usize, b: Option<usize>) {
+        let world = &mut *cluster.world.borrow_mut();
+        let clients = world.nodes.len();
+        for id in world.net.ids() {
+            let Some(stream) = world.net.stream(id) else { continue };
+            let hosts = [stream.sides[0].host, stream.sides[1].host];
+            let is_client = matches!(stream.sides[0].owner, Owner::Client(_));
+            if hosts == [a, b.unwrap_or(clients)] || hosts == [b.unwrap_or(clients), a] {
+                assert!(b.is_some() || is_client || stream.sides[0].owner == Owner::Nobody);
+                world.reset_stream(id);
+            }
+        }
+    }
+
+    fn lasts(&mut self, cluster: &Cluster, what: Lasting, until: u64) {
+        let until_before = self.until.get(&what).copied().unwrap_or(0);
+        self.until.insert(what, until.max(until_before));
+        let idx = (self.faults.len() + self.ends.len()) as u32;
+        self.ends.push(what);
+        cluster.world.borrow_mut().queue.push(until, Event::Fault { idx });
+    }
+
+    fn end(&mut self, cluster: &Cluster, what: Lasting) {
+        let now = cluster.world.borrow().now();
+        if self.until.get(&what).is_some_and(|until| *until <= now) {
+            self.undo(cluster, what);
+        }
+    }
+
+    fn undo(&mut self, cluster: &Cluster, what: Lasting) {
+        let world = &mut *cluster.world.borrow_mut();
+        world.trace.tell(world.now(), format_args!("over: {what:?}"));
+        match what {
+            Lasting::Pause(node) => world.resume(node),
+            Lasting::Cut { from, to } => world.net.way(from, to).cuts = 0,
+            Lasting::Delay { from, to } => world.net.way(from, to).delay_mean = self.usual_delay_mean,
+            Lasting::Tamper { from, to } => {
+                let way = world.net.way(from, to);
+                (way.drop, way.repeat, way.reorder) = (0, 0, 0);
+            }
+            Lasting::SlowDisk(node) => world.nodes[node].disk.slowness = 1,
+            Lasting::ReadErrors(node) => world.nodes[node].read_errors = 0,
+            Lasting::DiskFull(node) => world.nodes[node].disk.capacity = None,
+        }
+    }
+
+    /// Ends every fault: from now on the world keeps its promises, and every node runs.
+    pub fn heal(&mut self, cluster: &Cluster) {
+        self.is_over = true;
+        for what in std::mem::take(&mut self.until).into_keys() {
+            self.undo(cluster, what);
+        }
+        for node in 0..cluster.map.nodes.len() {
+            cluster.world.borrow_mut().nodes[node].disk.write_faults.clear();
+            cluster.world.borrow_mut().nodes[node].failures = 0;
+            let is_unwell = cluster.world.borrow().nodes[node].has_quarantined;
+            if is_unwell {
+                // What it could not read may be readable now.
+                cluster.kill(node, Death::Process);
+            }
+            cluster.boot(node);
+        }
+    }
+}
