@@ -9,7 +9,7 @@
 //! Deliberately absent: retries. A helper that retries says so in its name.
 //!
 //! Reading order: [`watchdog`], [`process`], [`cluster`], [`client`], [`replicas`], [`load`]; then what breaks
-//! things: [`firewall`].
+//! things: [`firewall`], [`mounts`].
 
 #[path = "support/client.rs"]
 pub mod client;
@@ -19,6 +19,8 @@ pub mod cluster;
 pub mod firewall;
 #[path = "support/load.rs"]
 pub mod load;
+#[path = "support/mounts.rs"]
+pub mod mounts;
 #[path = "support/ports.rs"]
 pub mod ports;
 #[path = "support/process.rs"]

@@ -1,10 +1,34 @@
 //! What a core is told when it starts.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use meta::ClusterMap;
-use types::Place;
+use types::{NodeId, Place};
+
+/// Remembers, durably, with which data directory another node was first seen.
+#[derive(Clone)]
+pub struct Acquaint(Arc<dyn Fn(NodeId, u64) + Send + Sync>);
+
+impl Acquaint {
+    /// `remember` is told a node and its incarnation, and must not wait. Once they are on stable storage every core of
+    /// this node is sent [`MeshMessage::Acquainted`](crate::MeshMessage::Acquainted). It may be told the same again.
+    pub fn new(remember: impl Fn(NodeId, u64) + Send + Sync + 'static) -> Acquaint {
+        Acquaint(Arc::new(remember))
+    }
+
+    pub(crate) fn remember(&self, node: NodeId, incarnation: u64) {
+        (self.0)(node, incarnation);
+    }
+}
+
+impl fmt::Debug for Acquaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Acquaint")
+    }
+}
 
 /// Configuration of one core. The same for all cores of a node but for [`Config::place`].
 #[derive(Clone, Debug)]
@@ -15,6 +39,10 @@ pub struct Config {
     pub map: ClusterMap,
     /// Drawn when the data directory was made; peers remember it.
     pub incarnation: u64,
+    /// The other nodes' incarnations, as far as they are known.
+    pub acquaintances: Vec<(NodeId, u64)>,
+    /// Who remembers those that are not. Without it they are let in at once and remembered in memory only.
+    pub acquaint: Option<Acquaint>,
     /// The node's data directory.
     pub data_dir: PathBuf,
     /// Length of a log segment in bytes.
@@ -60,6 +88,8 @@ impl Config {
             place,
             map,
             incarnation,
+            acquaintances: Vec::new(),
+            acquaint: None,
             data_dir,
             segment_bytes: 64 << 20,
             block_bytes_max: 1 << 20,

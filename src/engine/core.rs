@@ -7,7 +7,7 @@ use std::rc::Rc;
 use io::{Host, ListenerId, Mesh, SendBuf};
 use raft::{Purpose, Ready};
 use resp::ArgRange;
-use types::{Instant, Place, Term};
+use types::{Instant, NodeId, Place, Term};
 use wal::Wal;
 use wire::{Entry, Frame, Hello};
 
@@ -32,6 +32,8 @@ use crate::watch::{Event, Watch};
 pub enum MeshMessage {
     /// What one core has for another after a turn.
     Frame(Box<Frame>),
+    /// Another node and the incarnation that is remembered of it from now on. Sent by the node, not by a core.
+    Acquainted(NodeId, u64),
     /// Hand leaderships over, finish what is under way, and end. Sent by the node, not by a core.
     Stop,
 }
@@ -171,7 +173,9 @@ impl<H: CoreHost> Core<H> {
         // Applying may have sent commands another way, into the next batch of an idle log.
         self.propose();
         self.drive_groups()?;
-        self.wal.submit().map_err(|source| self.wal_error(source))?;
+        if self.wal.damage().is_none() {
+            self.wal.submit().map_err(|source| self.wal_error(source))?;
+        }
         self.flush();
         // Behind what clients and peers wait for.
         let is_copying = self.drive_checkpoint()?;
@@ -195,6 +199,7 @@ impl<H: CoreHost> Core<H> {
                         self.on_frame(link, *frame);
                     }
                 }
+                MeshMessage::Acquainted(node, incarnation) => self.out.links.acquaint(node, incarnation),
                 MeshMessage::Stop => self.begin_stop(),
             }
         }
@@ -224,6 +229,10 @@ impl<H: CoreHost> Core<H> {
     }
 
     fn finish_writes(&mut self) -> Result<(), Error> {
+        if self.wal.damage().is_some() {
+            // No replica lives on it: the node serves by way of others.
+            return Ok(());
+        }
         let Some(durable) = self.wal.poll().map_err(|source| self.wal_error(source))? else { return Ok(()) };
         while let Some(first) = self.persisting.front() {
             if first.block_seq > durable {
@@ -256,7 +265,7 @@ impl<H: CoreHost> Core<H> {
         self.tick_forwards();
         self.tick_clients();
         let blocks = self.wal.stats().blocks;
-        if blocks == self.blocks_at_tick && self.persisting.is_empty() {
+        if blocks == self.blocks_at_tick && self.persisting.is_empty() && self.wal.damage().is_none() {
             self.wal.idle().map_err(|source| self.wal_error(source))?;
         }
         self.blocks_at_tick = self.wal.stats().blocks;
@@ -280,7 +289,7 @@ impl<H: CoreHost> Core<H> {
         self.out.links.flush(host, |place, frame| {
             host.mesh_send(place.core, MeshMessage::Frame(frame)).map_err(|refused| match refused {
                 MeshMessage::Frame(frame) => frame,
-                MeshMessage::Stop => panic!("the mesh handed back another message than it was given"),
+                _ => panic!("the mesh handed back another message than it was given"),
             })
         });
         self.out.flush_clients(host, self.now);

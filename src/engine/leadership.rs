@@ -79,9 +79,23 @@ impl<H: CoreHost> Core<H> {
         }
     }
 
-    /// The part of a tick that concerns leaderships: unresolved writes, and a stop under way.
+    /// While the disk is full, this core refuses writes: it hands what it leads to cores that may take them. Once only
+    /// until there is room again, since theirs may be full as well.
+    fn tick_room(&mut self) {
+        if self.stopping != Stopping::No {
+            return;
+        }
+        if self.wal.has_room() {
+            self.groups.iter_mut().for_each(|group| group.is_handed_over = false);
+        } else {
+            self.hand_over();
+        }
+    }
+
+    /// The part of a tick that concerns leaderships: unresolved writes, a full disk, and a stop under way.
     pub(crate) fn tick_stop(&mut self) {
         self.tick_unresolved();
+        self.tick_room();
         let Stopping::Draining { deadline } = self.stopping else { return };
         self.hand_over();
         let leads = self.groups.iter().any(|group| group.raft.transferring_to().is_some());

@@ -58,7 +58,7 @@ mod watch;
 mod whole;
 mod writes;
 
-pub use config::Config;
+pub use config::{Acquaint, Config};
 pub use core::{Core, CoreHost, MeshMessage};
 pub use error::Error;
 pub use watch::{Event, Watch};

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use io::{ConnId, Net, SendBuf};
 use types::limits::FRAME_BYTES_MAX;
-use types::{Instant, Place};
+use types::{Instant, NodeId, Place};
 use wire::{
     Body, ChunkReply, ChunkRequest, FRAME_HEADER_BYTES, Frame, FrameError, FrameHeader, Hello, LeaderNote, Message,
     ReplyStatus, RequestHead, VERDICT_BYTES, Verdict,
@@ -113,6 +113,13 @@ impl Links {
 
     pub(crate) fn get_mut(&mut self, idx: u32) -> &mut Link {
         &mut self.list[idx as usize]
+    }
+
+    /// Notes the data directory that a node is known with; the first one counts.
+    pub(crate) fn acquaint(&mut self, node: NodeId, incarnation: u64) {
+        for link in self.list.iter_mut().filter(|link| link.place.node == node) {
+            link.incarnation.get_or_insert(incarnation);
+        }
     }
 
     /// The link to a place.

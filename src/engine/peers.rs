@@ -113,7 +113,14 @@ impl<H: CoreHost> Core<H> {
     /// Decides whether whoever has connected is let in, and tells it. Returns the link to it.
     fn judge(&mut self, conn: ConnId, addr: SocketAddr, hello: &[u8; HELLO_BYTES]) -> Option<u32> {
         let (verdict, link) = match Hello::decode(hello) {
-            Ok(hello) => self.verdict_on(&hello),
+            Ok(hello) => match self.verdict_on(&hello) {
+                Some(verdict) => verdict,
+                None => {
+                    // It comes again in a moment, and then it is known.
+                    self.host.close(conn);
+                    return None;
+                }
+            },
             Err(HelloError::Version(_)) => (Verdict::OtherVersion, None),
             Err(error) => {
                 self.stats.peers_refused += 1;
@@ -130,23 +137,29 @@ impl<H: CoreHost> Core<H> {
         link
     }
 
-    fn verdict_on(&mut self, hello: &Hello) -> (Verdict, Option<u32>) {
+    /// What to answer to a greeting; `None` for a node seen for the first time that is not remembered yet.
+    fn verdict_on(&mut self, hello: &Hello) -> Option<(Verdict, Option<u32>)> {
         if hello.cluster_id != self.hello.cluster_id {
-            return (Verdict::OtherCluster, None);
+            return Some((Verdict::OtherCluster, None));
         }
         if hello.to != self.place() {
-            return (Verdict::OtherPlace, None);
+            return Some((Verdict::OtherPlace, None));
         }
         let known = self.out.links.to(hello.from).filter(|_| hello.from.node != self.place().node);
-        let Some(link) = known else { return (Verdict::Unknown, None) };
+        let Some(link) = known else { return Some((Verdict::Unknown, None)) };
         if hello.map != self.hello.map {
-            return (Verdict::OtherMap, None);
+            return Some((Verdict::OtherMap, None));
         }
-        let seen = &mut self.out.links.get_mut(link).incarnation;
-        if seen.is_some_and(|seen| seen != hello.incarnation) {
-            return (Verdict::OtherIncarnation, None);
+        match (self.out.links.get(link).incarnation, &self.config.acquaint) {
+            (Some(seen), _) if seen != hello.incarnation => return Some((Verdict::OtherIncarnation, None)),
+            (Some(_), _) => {}
+            // What is forgotten at a crash would let a node in that has lost its votes.
+            (None, Some(acquaint)) => {
+                acquaint.remember(hello.from.node, hello.incarnation);
+                return None;
+            }
+            (None, None) => self.out.links.acquaint(hello.from.node, hello.incarnation),
         }
-        *seen = Some(hello.incarnation);
-        (Verdict::Accepted, Some(link))
+        Some((Verdict::Accepted, Some(link)))
     }
 }

@@ -127,7 +127,8 @@ impl<H: CoreHost> Core<H> {
                 .map(move |place| (place, node.peer_addr(place.core)))
                 .filter(move |(other, _)| *other != place)
         });
-        let links = Links::new(place, others);
+        let mut links = Links::new(place, others);
+        config.acquaintances.iter().for_each(|(node, incarnation)| links.acquaint(*node, *incarnation));
         let hello = Hello {
             cluster_id: config.map.cluster_id.0.to_le_bytes(),
             from: place,

@@ -77,6 +77,15 @@ pub enum IdentityError {
         /// The data that was found.
         name: &'static str,
     },
+    /// The node has had a log, and it is gone.
+    #[error(
+        "the log in {dir} is gone, and this node has voted and acknowledged on it; restore it from a copy. If it is \
+         lost, this node must not come back under its `node_id`"
+    )]
+    LogGone {
+        /// Where the log was.
+        dir: PathBuf,
+    },
     /// A newer version of the program wrote it.
     #[error("{path} has format {found}, and this version reads format {FORMAT}; start the version that wrote it")]
     Format {

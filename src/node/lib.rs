@@ -1,8 +1,8 @@
 //! The `coracle` program: starts the cores of a node and wires them together, and runs whole clusters for
 //! development.
 //!
-//! - `coracle server` runs one node: [`config`] says what it is, [`identity`] whose data it finds, [`server`] joins
-//!   the engine with the runtime.
+//! - `coracle server` runs one node: [`config`] says what it is, [`identity`] whose data it finds,
+//!   [`acquaintances`] whom it has met, [`server`] joins the engine with the runtime.
 //! - `coracle dev` runs a cluster on this machine, a `coracle server` process per node, and watches over it; see
 //!   [`dev`].
 //!
@@ -17,6 +17,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod acquaintances;
 pub mod atomic_file;
 pub mod cli;
 pub mod config;

@@ -6,11 +6,13 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, sync_channel};
 
 use engine::MeshMessage;
 use meta::ClusterMap;
-use types::CoreId;
+use types::{CoreId, NodeId};
 
+use crate::acquaintances::{self, Acquaintances};
 use crate::config::Config;
 use crate::identity::{Identity, IdentityError};
 use crate::logging;
@@ -67,6 +69,8 @@ pub struct Prepared {
     pub lock: rt::DirLock,
     /// Whose data the directory holds.
     pub identity: Identity,
+    /// The other nodes' incarnations, as far as they are known.
+    pub acquaintances: Acquaintances,
     /// The first cluster map.
     pub map: ClusterMap,
     /// The cpu of each core, if cores are pinned.
@@ -107,16 +111,55 @@ pub fn run(config: &Config) -> Result<(), Error> {
         spin: std::time::Duration::from_micros(config.spin_us.into()),
         ..rt::Config::default()
     };
-    let configs = engine_configs(config, &prepared);
+    let (acquaint, told) = acquaintances::queue();
+    let configs: Vec<engine::Config> = engine_configs(config, &prepared)
+        .into_iter()
+        .map(|config| engine::Config { acquaint: Some(acquaint.clone()), ..config })
+        .collect();
+    drop(acquaint);
+    prepared.acquaintances.check_logs(configs.iter().map(engine::Config::wal_dir))?;
+    let (begun, beginnings) = sync_channel(configs.len());
     let running = rt::start(runtime, move |core: CoreId, host| {
         let config = configs[usize::from(core.0)].clone();
+        let begun = begun.clone();
         async move {
             let mut core = engine::Core::start(host, config).await?;
+            // There is room for one word of each core, and a node that does not listen any more ends anyway.
+            let _ = begun.try_send(());
+            drop(begun);
             core.listen()?;
             core.run().await
         }
     })?;
+    remember_nodes(prepared.acquaintances, told, beginnings, &running)?;
     supervise(running, stop)
+}
+
+/// Starts the thread that remembers the other nodes' incarnations. It begins once the logs of all cores are there.
+fn remember_nodes(
+    mut known: Acquaintances,
+    told: Receiver<(NodeId, u64)>,
+    beginnings: Receiver<()>,
+    running: &rt::Running<MeshMessage, Result<(), engine::Error>>,
+) -> Result<(), Error> {
+    let (remote, cores_count) = (running.remote(), running.cores_count());
+    let serve = move || {
+        if beginnings.iter().take(cores_count).count() < cores_count {
+            // A core has failed, and the node with it.
+            return;
+        }
+        if let Err(error) = known.begin() {
+            tracing::error!(%error, file = acquaintances::FILE_NAME, "cannot be written");
+        }
+        acquaintances::serve(known, &told, |node, incarnation| {
+            for core in 0..cores_count {
+                // A core whose queue is full asks again when the node connects again.
+                let _ = remote.send(CoreId(core as u16), MeshMessage::Acquainted(node, incarnation));
+            }
+        });
+    };
+    let spawned = std::thread::Builder::new().name("acquaintances".to_owned()).spawn(serve);
+    spawned.map(drop).map_err(|source| Error::Os { what: "starting a thread".into(), source })
 }
 
 /// Passes requests to stop on to the cores, and waits until all of them have ended. The first failure of a core ends
@@ -184,6 +227,7 @@ fn engine_configs(config: &Config, prepared: &Prepared) -> Vec<engine::Config> {
             leader_wait: config.leader_wait,
             stop_timeout: config.stop_timeout,
             shown_settings: shown_settings.clone(),
+            acquaintances: prepared.acquaintances.known(),
             ..engine::Config::new(place, prepared.map.clone(), prepared.identity.incarnation, config.data_dir.clone())
         })
         .collect()
@@ -204,7 +248,8 @@ pub fn prepare(config: &Config) -> Result<Prepared, Error> {
     rt::check_direct_io(&config.data_dir)?;
     let map = ClusterMap::bootstrap(&config.bootstrap)?;
     let identity = Identity::open(&config.data_dir, config.bootstrap.cluster_id, config.node_id)?;
-    Ok(Prepared { lock, identity, map, cpus })
+    let acquaintances = Acquaintances::open(&config.data_dir)?;
+    Ok(Prepared { lock, identity, acquaintances, map, cpus })
 }
 
 /// The cpu of each core: the c-th that this process may use, if cores are pinned.

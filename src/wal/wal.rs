@@ -12,7 +12,7 @@ use wire::{Entry, HardState};
 use crate::LogHost;
 use crate::config::Config;
 use crate::error::Error;
-use crate::format::{HEADER_BYTES, SEQ_FIRST, padded};
+use crate::format::{HEADER_BYTES, SEQ_FIRST, padded, segment_name};
 use crate::group::{GroupLog, Run};
 use crate::reader::{self, ReadPlan};
 use crate::record::{self, Body, GROUP_STATE_BYTES, Place};
@@ -240,6 +240,15 @@ impl<D: LogHost> Wal<D> {
         self.pool.borrow().has_room()
     }
 
+    /// What recovery found missing or changed, if anything. Then the log is only there to be looked into:
+    /// [`Wal::poll`], [`Wal::submit`] and everything that appends give [`Error::Damaged`].
+    pub fn damage(&self) -> Option<&Damage> {
+        match &self.failure {
+            Some(Failure::Damaged(damage)) => Some(damage),
+            _ => None,
+        }
+    }
+
     /// Why [`Wal::has_room`] is false, in the operating system's words.
     pub fn room_fault(&self) -> Option<String> {
         self.pool.borrow().fault().map(str::to_owned)
@@ -282,7 +291,9 @@ impl<D: LogHost> Wal<D> {
                     segment = block.place.segment, offset = block.place.offset, %error,
                     "writing the log failed; nothing more is acknowledged"
                 );
-                let failure = Failure::Poisoned { place: block.place, message: error.to_string() };
+                let path = self.config.dir.join(segment_name(block.place.segment));
+                let message = format!("{error} ({})", path.display());
+                let failure = Failure::Poisoned { place: block.place, message };
                 let error = failure.error();
                 self.failure = Some(failure);
                 return Err(error);
