@@ -238,6 +238,7 @@ impl<H: CoreHost> Core<H> {
                 let (group, index) = (self.groups[idx].id, entry.index);
                 self.apply_batch(idx, entry, &waiters).map_err(|source| Error::Batch { group, index, source })?;
             }
+            EntryKind::Membership => self.groups[idx].membership = entry.payload.to_vec(),
             EntryKind::ClusterMap => self.apply_map(entry)?,
         }
         self.note(idx, Event::Applied(entry));

@@ -14,7 +14,8 @@ pub struct Config {
     pub group: GroupId,
     /// This replica. Must be one of `voters`.
     pub id: ReplicaId,
-    /// All voters of the group, this one included, in any order.
+    /// All voters a brand-new group begins with, this one included, in any order. Empty for a replica that joins a
+    /// group later: it learns from the log or a snapshot who takes part. Once it has, this is of no meaning.
     pub voters: Vec<ReplicaId>,
     /// Campaign at the first tick if the group is brand new, instead of after an election timeout. Set for
     /// one replica of each group it lets a fresh cluster spread its leaders as it likes. Only a hint.
@@ -89,7 +90,7 @@ impl Config {
         if self.voters.len() > REPLICAS_COUNT_MAX {
             return Err(ConfigError::TooManyVoters(self.voters.len()));
         }
-        if !self.voters.contains(&self.id) {
+        if !self.voters.is_empty() && !self.voters.contains(&self.id) {
             return Err(ConfigError::NotAVoter(self.id));
         }
         for (idx, voter) in self.voters.iter().enumerate() {

@@ -5,7 +5,6 @@ use types::{Index, ReplicaId, Term};
 use wire::{Body, Entry, EntryKind};
 
 use crate::log::entry_bytes;
-use crate::quorum::majority;
 use crate::raft::Raft;
 use crate::ready::Role;
 
@@ -63,7 +62,10 @@ impl Raft {
 
     /// The election timeout has passed.
     pub(crate) fn election_due(&mut self) {
-        if self.peers.is_empty() {
+        if !self.is_voter() {
+            return self.draw_election_deadline();
+        }
+        if self.is_sole_voter() {
             // There is nobody to ask. A campaign under way waits for its own disk, however slow.
             if self.role != Role::Candidate {
                 self.campaign(false);
@@ -97,6 +99,9 @@ impl Raft {
         let (last_index, last_term) = (self.log.last_index(), self.log.last_term());
         for idx in 0..self.peers.len() {
             self.peers[idx].vote = None;
+            if !self.membership().is_voter(self.peers[idx].id) {
+                continue;
+            }
             self.send_in_term(self.peers[idx].id, term, Body::Vote { pre, transfer, last_index, last_term });
         }
     }
@@ -147,19 +152,13 @@ impl Raft {
     }
 
     pub(crate) fn count_votes(&mut self) {
-        let granted = self.peers.iter().filter(|peer| peer.vote == Some(true)).count() + usize::from(self.own_vote);
-        let denied = self.peers.iter().filter(|peer| peer.vote == Some(false)).count();
-        let needed = majority(self.voters_count());
-        if granted >= needed {
-            match self.role {
-                Role::PreCandidate => self.campaign(false),
-                // Without our own vote on disk the same term could see us twice.
-                Role::Candidate if self.own_vote => self.become_leader(),
-                _ => {}
-            }
-        } else if denied > self.voters_count() - needed {
+        match (self.votes(), self.role) {
+            (Some(true), Role::PreCandidate) => self.campaign(false),
+            // Without our own vote on disk the same term could see us twice.
+            (Some(true), Role::Candidate) if self.own_vote => self.become_leader(),
             // Lost. The deadline drawn for this campaign decides when to try again.
-            self.role = Role::Follower;
+            (Some(false), _) => self.role = Role::Follower,
+            _ => {}
         }
     }
 
@@ -188,8 +187,10 @@ impl Raft {
         let entry = Entry { term: self.term, index: self.log.last_index() + 1, kind, payload };
         let index = entry.index;
         self.uncommitted_bytes += entry_bytes(&entry);
+        let payload = entry.payload.clone();
         self.log.push(entry);
         self.send_due = true;
+        self.note_appended(index, kind, &payload);
         index
     }
 
@@ -204,7 +205,7 @@ impl Raft {
 
     /// The leader asks us to take over (thesis §3.10).
     pub(crate) fn handle_timeout_now(&mut self, from: ReplicaId) {
-        if self.role == Role::Leader || self.leader.is_some_and(|leader| leader != from) {
+        if self.role == Role::Leader || !self.is_voter() || self.leader.is_some_and(|leader| leader != from) {
             self.counters.malformed += 1;
             return;
         }

@@ -50,6 +50,7 @@ impl Raft {
                 fits
             })
             && term <= self.term
+            && Raft::memberships_are_sound(entries)
     }
 
     /// Appends those entries that the log does not hold, after cutting off what contradicts them.
@@ -71,10 +72,13 @@ impl Raft {
                 if held.is_some() {
                     self.log.truncate_from(entry.index);
                     self.durability.truncated(self.log.last_index());
+                    self.note_truncated();
                 }
                 appending = true;
             }
+            let (index, kind, payload) = (entry.index, entry.kind, entry.payload.clone());
             self.log.push(entry);
+            self.note_appended(index, kind, &payload);
         }
     }
 
@@ -100,6 +104,7 @@ impl Raft {
     pub(crate) fn commit_to(&mut self, index: Index) {
         self.commit = self.commit.max(index);
         assert!(self.commit <= self.log.last_index(), "only what the log holds is committed");
+        self.memberships.committed(self.commit);
     }
 
     /// Tells the leader how much of its log is durable here, if it is waiting to hear that.

@@ -6,7 +6,6 @@ use wire::{Body, EntryKind};
 
 use crate::log::ENTRY_OVERHEAD_BYTES;
 use crate::progress::LogReadState;
-use crate::quorum::reached_by_majority;
 use crate::raft::Raft;
 use crate::ready::Role;
 
@@ -93,7 +92,7 @@ impl Raft {
         }
         // Nobody can be elected without a group's only voter.
         let confirmed = self.rounds.confirmed_at();
-        let valid = self.peers.is_empty() || confirmed.is_some_and(|at| self.now < at + self.lease_duration);
+        let valid = self.is_sole_voter() || confirmed.is_some_and(|at| self.now < at + self.lease_duration);
         if valid { Ok(self.commit) } else { Err(ReadError::LeaseExpired) }
     }
 
@@ -151,8 +150,7 @@ impl Raft {
     /// Whether a majority has answered within `election_timeout_max`. By the time it has not, every lease is
     /// long over.
     fn hears_majority(&self) -> bool {
-        let heard = self.peers.iter().map(|peer| peer.heard_at).chain([self.now]);
-        let since = reached_by_majority(heard, Instant::ZERO);
+        let since = self.reached(|peer| peer.heard_at, self.now, Instant::ZERO);
         self.now.since(since) <= self.config.election_timeout_max
     }
 
@@ -194,8 +192,7 @@ impl Raft {
     }
 
     fn confirm_rounds(&mut self) {
-        let answered = self.peers.iter().map(|peer| peer.round).chain([self.rounds.current()]);
-        let round = reached_by_majority(answered, 0);
+        let round = self.reached(|peer| peer.round, self.rounds.current(), 0);
         if self.rounds.confirm(round) {
             self.reads.confirmed(round);
         }

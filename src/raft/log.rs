@@ -61,6 +61,10 @@ impl Log {
         self.last_index
     }
 
+    pub(crate) fn base_index(&self) -> Index {
+        self.base_index
+    }
+
     pub(crate) fn last_term(&self) -> Term {
         self.runs.last().map_or(self.base_term, |run| run.term)
     }
@@ -139,6 +143,32 @@ impl Log {
         self.last_index = index - 1;
         self.handed = self.handed.min(self.last_index);
         self.durable = self.durable.min(self.last_index);
+    }
+
+    /// Drops everything up to and with `index`, which is durable.
+    pub(crate) fn compact(&mut self, index: Index) {
+        assert!(self.base_index <= index && index <= self.durable, "only what is durable leaves the log's beginning");
+        self.base_term = self.term(index).expect("the log holds what it is asked to drop");
+        self.base_index = index;
+        while self.cache.front().is_some_and(|entry| entry.index <= index) {
+            if let Some(entry) = self.cache.pop_front() {
+                self.cache_bytes -= entry_bytes(&entry);
+            }
+        }
+        // The run that goes on behind `index` begins there now.
+        let gone = self.runs.partition_point(|run| run.first <= index);
+        let first = index + 1;
+        if gone > 0 && first <= self.last_index && self.runs.get(gone).is_none_or(|run| run.first > first) {
+            self.runs[gone - 1].first = first;
+            self.runs.drain(..gone - 1);
+        } else {
+            self.runs.drain(..gone);
+        }
+    }
+
+    /// Empties the log; it goes on behind `index`, up to which a snapshot holds everything durably.
+    pub(crate) fn reset(&mut self, index: Index, term: Term) {
+        *self = Log::new(index, term, index, Vec::new());
     }
 
     /// Appends what was not handed out yet to `out`.

@@ -24,6 +24,9 @@ impl Raft {
             || self.role == Role::Leader && self.reads.has_waiting() && self.commit >= self.term_start
             || self.reads.has_results()
             || self.soft_state() != self.reported
+            || self.reset_due.is_some()
+            || self.fetch.is_some()
+            || self.membership_news
     }
 
     fn has_entries_to_apply(&self) -> bool {
@@ -48,11 +51,15 @@ impl Raft {
             self.reported = soft_state;
             out.soft_state = Some(soft_state);
         }
+        out.fetch = self.fetch.take();
+        if mem::take(&mut self.membership_news) {
+            out.membership = Some(self.membership().clone());
+        }
     }
 
     fn fill_persist(&mut self, out: &mut Ready) {
         let dirty = self.durability.is_dirty();
-        if !dirty && self.log.handed() == self.log.last_index() {
+        if !dirty && self.reset_due.is_none() && self.log.handed() == self.log.last_index() {
             return;
         }
         let mut entries = out.take_spare();
@@ -64,7 +71,8 @@ impl Raft {
         let wanted = dirty || commit > self.commit_written;
         self.commit_written = commit;
         let seq = self.durability.write(self.log.last_index());
-        out.persist = Some(Persist { seq, hard_state: wanted.then_some(hard_state), entries });
+        let reset = self.reset_due.take();
+        out.persist = Some(Persist { seq, reset, hard_state: wanted.then_some(hard_state), entries });
     }
 
     fn fill_committed(&mut self, out: &mut Ready) {
@@ -107,6 +115,7 @@ impl Raft {
     pub fn applied(&mut self, index: Index) {
         assert!(index < self.apply_next, "entry {index} was never handed out to be applied");
         self.applied = self.applied.max(index);
+        self.leave_joint_if_due();
         self.log.evict(self.applied, self.config.cache_bytes_max);
     }
 

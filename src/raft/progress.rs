@@ -11,6 +11,8 @@ pub enum ProgressState {
     Probe,
     /// The logs agree: Appends are sent ahead of their answers, as far as the window allows.
     Replicate,
+    /// Our log no longer reaches back to where its log ends: it was offered a snapshot.
+    Snapshot,
 }
 
 /// State of reading entries for a follower back from the log.
@@ -24,7 +26,7 @@ pub(crate) enum LogReadState {
     Failed,
 }
 
-/// A leader's view of one other voter.
+/// A leader's view of one other member.
 #[derive(Clone, Debug)]
 pub(crate) struct Progress {
     pub(crate) id: ReplicaId,
@@ -84,6 +86,13 @@ impl Progress {
         self.inflights.clear();
     }
 
+    /// Its log cannot be continued from ours.
+    pub(crate) fn become_snapshot(&mut self) {
+        self.state = ProgressState::Snapshot;
+        self.paused = true;
+        self.inflights.clear();
+    }
+
     /// The follower accepted entries up to `index`. True if that is news.
     pub(crate) fn accepted(&mut self, index: Index) -> bool {
         let news = index > self.match_index;
@@ -92,7 +101,7 @@ impl Progress {
             self.next_index = self.next_index.max(index + 1);
             self.inflights.free_to(index);
         }
-        if self.state == ProgressState::Probe && index == self.match_index {
+        if self.state != ProgressState::Replicate && index == self.match_index {
             self.state = ProgressState::Replicate;
             self.next_index = index + 1;
             self.paused = false;
@@ -105,6 +114,7 @@ impl Progress {
         match self.state {
             ProgressState::Replicate => prev_index > self.match_index && prev_index < self.next_index,
             ProgressState::Probe => prev_index + 1 == self.next_index && prev_index > self.match_index,
+            ProgressState::Snapshot => false,
         }
     }
 }

@@ -4,16 +4,17 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use types::{GroupId, Index, Instant, ReplicaId, Term};
-use wire::{Body, Entry, HardState, Message};
+use wire::{Body, Entry, HardState, Membership, Message, SnapshotMeta};
 
 use crate::config::{Config, ConfigError};
 use crate::counters::Counters;
 use crate::durability::Durability;
 use crate::inflights::Inflights;
 use crate::log::{Log, TermRun};
+use crate::membership::{self, Memberships};
 use crate::progress::{LogReadState, PeerStatus, Progress};
 use crate::reads::{Reads, Rounds};
-use crate::ready::{Role, SoftState};
+use crate::ready::{Fetch, Role, SoftState};
 use crate::rng::Rng;
 use crate::transfer::Transfer;
 
@@ -32,6 +33,11 @@ pub struct Recovered {
     pub runs: Vec<TermRun>,
     /// Everything up to here is part of the state machine already. Applying starts behind it.
     pub applied: Index,
+    /// The durable snapshot of the state, if there is one.
+    pub snapshot: Option<SnapshotMeta>,
+    /// The configurations among the log's entries, with their indexes, in order. Those that `snapshot` covers may be
+    /// among them or not.
+    pub memberships: Vec<(Index, Membership)>,
 }
 
 /// Why a replica cannot start.
@@ -66,6 +72,15 @@ impl Recovered {
             (self.hard_state.commit <= self.last_index, "the commit index lies behind the log"),
             (self.applied <= self.last_index, "the applied index lies behind the log"),
             (self.applied >= self.base_index, "entries that are not applied were dropped from the log"),
+            (
+                self.snapshot.as_ref().is_none_or(|snapshot| snapshot.last_index <= self.applied),
+                "the snapshot holds more than what is applied",
+            ),
+            (
+                self.memberships.windows(2).all(|pair| pair[0].0 < pair[1].0)
+                    && self.memberships.last().is_none_or(|(index, _)| *index <= self.last_index),
+                "configurations are out of order or lie behind the log",
+            ),
         ];
         match rules.iter().find(|(holds, _)| !holds) {
             Some((_, rule)) => Err(StartError::Recovered(rule)),
@@ -106,8 +121,18 @@ pub struct Raft {
     pub(crate) role: Role,
     /// The leader of the current term, once known; kept while we campaign without raising the term.
     pub(crate) leader: Option<ReplicaId>,
-    /// The other voters, ordered by id.
+    /// The other members, ordered by id.
     pub(crate) peers: Vec<Progress>,
+    pub(crate) memberships: Memberships,
+    /// The configuration in effect has changed and the driver does not know it.
+    pub(crate) membership_news: bool,
+    /// What followers are offered whose logs cannot be continued. Invariant: its last index is at most `applied`, and at
+    /// least the log's base unless the log was recovered without one.
+    pub(crate) snapshot: Option<SnapshotMeta>,
+    /// The log was emptied and the driver does not know it.
+    pub(crate) reset_due: Option<(Index, Term)>,
+    /// A state the driver should fetch.
+    pub(crate) fetch: Option<Fetch>,
     pub(crate) election_timeout: Duration,
     pub(crate) election_deadline: Instant,
     /// Until then we owe loyalty to a leader we heard, or may have heard before a restart.
@@ -149,21 +174,20 @@ impl Raft {
     pub fn new(config: Config, recovered: Recovered, now: Instant) -> Result<Raft, StartError> {
         config.validate()?;
         recovered.validate()?;
-        let mut ids: Vec<ReplicaId> = config.voters.iter().copied().filter(|id| *id != config.id).collect();
-        ids.sort_unstable();
-        let window = Inflights::new(config.inflight_count_max, config.inflight_bytes_max);
-        let peers: Vec<_> = ids.iter().map(|id| Progress::new(*id, window.clone())).collect();
-
+        let first = match &recovered.snapshot {
+            Some(snapshot) => (snapshot.last_index, snapshot.membership.clone()),
+            None => (0, membership::of_ids(&config.voters)),
+        };
+        let memberships = Memberships::new(first.0, first.1, recovered.memberships);
         let mut rng = Rng::new(config.seed ^ (u64::from(config.group.0) << 32) ^ config.id.0.rotate_left(17));
         let election_timeout = rng.duration(config.election_timeout_min, config.election_timeout_max);
         // A replica in term 0 has never answered a leader: an answer leaves only once its term is durable.
         let brand_new = recovered.hard_state.term == 0;
-        let alone = peers.is_empty();
-        let campaign_at_once = alone || (brand_new && config.first_campaigner);
-        let loyalty = if brand_new || alone { Duration::ZERO } else { config.election_timeout_min };
+        let campaign_at_once = brand_new && config.first_campaigner;
+        let loyalty = if brand_new { Duration::ZERO } else { config.election_timeout_min };
         let HardState { term, vote, commit } = recovered.hard_state;
-        let Recovered { base_index, base_term, last_index, runs, applied, .. } = recovered;
-        Ok(Raft {
+        let Recovered { base_index, base_term, last_index, runs, applied, snapshot, .. } = recovered;
+        let mut raft = Raft {
             lease_duration: config.lease_duration(),
             now,
             rng,
@@ -180,7 +204,12 @@ impl Raft {
             apply_entries: Vec::new(),
             role: Role::Follower,
             leader: None,
-            peers,
+            peers: Vec::new(),
+            memberships,
+            membership_news: false,
+            snapshot,
+            reset_due: None,
+            fetch: None,
             election_timeout,
             election_deadline: if campaign_at_once { now } else { now + election_timeout },
             loyal_until: now + loyalty,
@@ -199,7 +228,14 @@ impl Raft {
             held: Vec::new(),
             reported: SoftState { role: Role::Follower, leader: None, term },
             config,
-        })
+        };
+        raft.memberships.committed(raft.commit);
+        raft.membership_changed();
+        if raft.is_sole_voter() {
+            // There is nobody to be loyal to.
+            (raft.election_deadline, raft.loyal_until) = (now, now);
+        }
+        Ok(raft)
     }
 
     /// The group.
@@ -280,7 +316,7 @@ impl Raft {
         self.transfer.as_ref().map(|transfer| transfer.to)
     }
 
-    /// The other voters, ordered by id. Meaningful on the leader.
+    /// The other members, ordered by id. Meaningful on the leader.
     pub fn peers(&self) -> impl Iterator<Item = PeerStatus> + '_ {
         self.peers.iter().map(|peer| PeerStatus {
             id: peer.id,
@@ -307,8 +343,9 @@ impl Raft {
         self.now = self.now.max(now);
     }
 
-    pub(crate) fn voters_count(&self) -> usize {
-        self.peers.len() + 1
+    /// An empty window for what is on its way to a follower.
+    pub(crate) fn window(&self) -> Inflights {
+        Inflights::new(self.config.inflight_count_max, self.config.inflight_bytes_max)
     }
 
     pub(crate) fn peer_idx(&self, id: ReplicaId) -> Option<usize> {

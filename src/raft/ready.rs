@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use types::{Index, ReplicaId, Term};
-use wire::{Entry, HardState, Message};
+use wire::{Entry, HardState, Membership, Message};
 
 use crate::reads::ReadState;
 
@@ -39,6 +39,9 @@ pub struct SoftState {
 pub struct Persist {
     /// Number of the write, growing by one from 1 at each start.
     pub seq: u64,
+    /// Index and term of the last entry of a snapshot that was taken over: the log is emptied and goes on behind it,
+    /// before anything else of this write.
+    pub reset: Option<(Index, Term)>,
     /// The new hard state, if it must be written.
     pub hard_state: Option<HardState>,
     /// Entries to append, in order and without gaps. If the first one's index is at or before the last one
@@ -71,6 +74,17 @@ pub struct LogRead {
     pub bytes_max: usize,
 }
 
+/// A state to fetch from the leader, since its log no longer reaches back to where ours ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fetch {
+    /// The leader that offered it.
+    pub from: ReplicaId,
+    /// Index of the last entry it holds; a later state will do as well.
+    pub last_index: Index,
+    /// Term of that entry.
+    pub last_term: Term,
+}
+
 /// Everything there is to do since the last one. Keep it and hand it in again: its buffers are reused.
 #[derive(Debug, Default)]
 pub struct Ready {
@@ -89,6 +103,11 @@ pub struct Ready {
     pub reads_failed: Vec<u64>,
     /// Role, leader or term, if one of them changed.
     pub soft_state: Option<SoftState>,
+    /// A state to fetch and hand to [`Raft::restore`](crate::Raft::restore). Comes again while it is wanted: one that is
+    /// being fetched already, or a later one, will do.
+    pub fetch: Option<Fetch>,
+    /// The configuration now in effect, if it has changed: committed or not.
+    pub membership: Option<Membership>,
     /// The entries buffer of the last `persist`.
     spare: Vec<Entry>,
 }
@@ -108,6 +127,8 @@ impl Ready {
             && self.reads.is_empty()
             && self.reads_failed.is_empty()
             && self.soft_state.is_none()
+            && self.fetch.is_none()
+            && self.membership.is_none()
     }
 
     pub(crate) fn clear(&mut self) {
@@ -121,6 +142,8 @@ impl Ready {
         self.reads.clear();
         self.reads_failed.clear();
         self.soft_state = None;
+        self.fetch = None;
+        self.membership = None;
     }
 
     pub(crate) fn take_spare(&mut self) -> Vec<Entry> {

@@ -7,7 +7,6 @@ use wire::{Body, Entry};
 
 use crate::log::entry_bytes;
 use crate::progress::{LogReadState, ProgressState};
-use crate::quorum::reached_by_majority;
 use crate::raft::Raft;
 use crate::ready::{LogRead, Purpose, Role};
 
@@ -26,8 +25,16 @@ impl Raft {
         let peer = &mut self.peers[idx];
         let first = peer.next_index;
         let probing = peer.state == ProgressState::Probe;
-        let stopped = if probing { peer.paused } else { first > last_index || peer.inflights.full() };
+        let stopped = match peer.state {
+            ProgressState::Probe => peer.paused,
+            ProgressState::Replicate => first > last_index || peer.inflights.full(),
+            ProgressState::Snapshot => true,
+        };
         if stopped {
+            return false;
+        }
+        if first <= self.log.base_index() {
+            self.offer_snapshot(idx);
             return false;
         }
         let mut entries = Vec::new();
@@ -51,20 +58,19 @@ impl Raft {
 
     /// Sends `entries`, which start at the follower's next index. False if the log no longer reaches there.
     fn send_append(&mut self, idx: usize, entries: Vec<Entry>) -> bool {
-        let peer = &mut self.peers[idx];
-        let prev_index = peer.next_index - 1;
+        let prev_index = self.peers[idx].next_index - 1;
         let Some(prev_term) = self.log.term(prev_index) else {
-            self.counters.peers_behind_log += 1;
-            peer.paused = true;
+            self.offer_snapshot(idx);
             return false;
         };
+        let peer = &mut self.peers[idx];
         match (peer.state, entries.last()) {
             (ProgressState::Probe, _) => peer.paused = true,
             (ProgressState::Replicate, Some(last)) => {
                 peer.inflights.add(last.index, entries.iter().map(entry_bytes).sum());
                 peer.next_index = last.index + 1;
             }
-            (ProgressState::Replicate, None) => {}
+            (ProgressState::Replicate | ProgressState::Snapshot, _) => {}
         }
         let to = peer.id;
         self.send(to, Body::Append { prev_index, prev_term, commit: self.commit, entries });
@@ -94,6 +100,10 @@ impl Raft {
             return;
         }
         self.send_due = true;
+        if self.waits_for_snapshot(idx) && match_index < self.log.base_index() {
+            // What it acknowledges is from before the offer: our log cannot go on from there.
+            return;
+        }
         if self.peers[idx].accepted(match_index) {
             self.commit_by_counting();
             self.order_transfer_if_caught_up();
@@ -120,6 +130,10 @@ impl Raft {
             peer.log_read = LogReadState::Idle;
         }
         self.send_due = true;
+        if peer.state == ProgressState::Snapshot {
+            // The offer may be lost, or outdated by a later snapshot.
+            return self.offer_snapshot(idx);
+        }
         let stuck = peer.state == ProgressState::Replicate
             && peer.match_index + 1 < peer.next_index
             && peer.match_index == peer.match_at_heartbeat;
@@ -134,8 +148,7 @@ impl Raft {
     /// Commits what a majority holds durably, if it reaches into our own term: an entry of an earlier term on
     /// a majority may still be replaced (Raft paper §5.4.2).
     pub(crate) fn commit_by_counting(&mut self) {
-        let peers = self.peers.iter().map(|peer| peer.match_index);
-        let index = reached_by_majority(peers.chain([self.log.durable()]), 0);
+        let index = self.reached(|peer| peer.match_index, self.log.durable(), 0);
         if index <= self.commit || index < self.term_start {
             return;
         }
@@ -143,5 +156,7 @@ impl Raft {
         let first_own = self.term_start.max(self.commit + 1);
         self.uncommitted_bytes -= self.log.bytes(first_own, index);
         self.commit = index;
+        self.memberships.committed(index);
+        self.step_down_if_removed();
     }
 }

@@ -18,10 +18,20 @@ impl Raft {
             self.counters.not_addressed_here += 1;
             return;
         }
-        let Some(sender_idx) = self.peer_idx(message.from) else {
+        // Our configuration may be older than the sender's: it may campaign among us, or lead us.
+        let sender = self.peer_idx(message.from);
+        let asks = matches!(
+            message.body,
+            Body::Vote { .. }
+                | Body::Append { .. }
+                | Body::Heartbeat { .. }
+                | Body::Snapshot { .. }
+                | Body::TimeoutNow
+        );
+        if sender.is_none() && (!asks || message.from == self.config.id) {
             self.counters.unknown_sender += 1;
             return;
-        };
+        }
         if message.term > TERM_MAX {
             self.counters.malformed += 1;
             return;
@@ -35,34 +45,49 @@ impl Raft {
             self.answer_stale(message);
             return;
         }
-        if self.role == Role::Leader && message.term == self.term {
-            self.peers[sender_idx].heard_at = self.now;
+        if self.role == Role::Leader
+            && message.term == self.term
+            && let Some(idx) = sender
+        {
+            self.peers[idx].heard_at = self.now;
         }
         let Message { from, term, body, .. } = message;
-        match body {
-            Body::Vote { pre: true, transfer: _, last_index, last_term } => {
+        match (body, sender) {
+            (Body::Vote { pre: true, transfer: _, last_index, last_term }, _) => {
                 self.handle_pre_vote(from, term, last_index, last_term);
             }
-            Body::Vote { pre: false, transfer, last_index, last_term } => {
+            (Body::Vote { pre: false, transfer, last_index, last_term }, _) => {
                 self.handle_vote(from, transfer, last_index, last_term);
             }
-            Body::VoteReply { pre, granted } => self.handle_vote_reply(sender_idx, term, pre, granted),
-            Body::Append { prev_index, prev_term, commit, entries } => {
+            (Body::Append { prev_index, prev_term, commit, entries }, _) => {
                 if self.hear_leader(from) {
                     self.handle_append(from, prev_index, prev_term, commit, entries);
                 }
             }
-            Body::Heartbeat { commit, round } => {
+            (Body::Heartbeat { commit, round }, _) => {
                 if self.hear_leader(from) {
                     self.handle_heartbeat(from, commit, round);
                 }
             }
-            Body::AppendAccepted { match_index } => self.handle_accepted(sender_idx, match_index),
-            Body::AppendRejected { prev_index, hint_index, hint_term } => {
-                self.handle_rejected(sender_idx, prev_index, hint_index, hint_term);
+            (Body::Snapshot { last_index, last_term }, _) => {
+                if self.hear_leader(from) {
+                    self.handle_snapshot(from, last_index, last_term);
+                }
             }
-            Body::HeartbeatReply { round } => self.handle_heartbeat_reply(sender_idx, round),
-            Body::TimeoutNow => self.handle_timeout_now(from),
+            (Body::TimeoutNow, _) => self.handle_timeout_now(from),
+            (Body::VoteReply { pre, granted }, Some(idx)) => self.handle_vote_reply(idx, term, pre, granted),
+            (Body::AppendAccepted { match_index }, Some(idx)) => self.handle_accepted(idx, match_index),
+            (Body::AppendRejected { prev_index, hint_index, hint_term }, Some(idx)) => {
+                self.handle_rejected(idx, prev_index, hint_index, hint_term);
+            }
+            (Body::HeartbeatReply { round }, Some(idx)) => self.handle_heartbeat_reply(idx, round),
+            (
+                Body::VoteReply { .. }
+                | Body::AppendAccepted { .. }
+                | Body::AppendRejected { .. }
+                | Body::HeartbeatReply { .. },
+                None,
+            ) => unreachable!("answers of strangers were dropped above"),
         }
     }
 
@@ -78,7 +103,7 @@ impl Raft {
                 self.counters.votes_denied += 1;
                 false
             }
-            Body::Append { .. } | Body::Heartbeat { .. } | Body::TimeoutNow => {
+            Body::Append { .. } | Body::Heartbeat { .. } | Body::Snapshot { .. } | Body::TimeoutNow => {
                 self.become_follower(message.term, Some(message.from));
                 true
             }

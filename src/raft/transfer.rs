@@ -45,10 +45,12 @@ impl Raft {
             return Err(TransferError::Transferring);
         }
         let patience = self.config.election_timeout_min;
+        let (_, membership) = self.memberships.last();
+        let mut voters = self.peers.iter().filter(|peer| membership.voters.iter().any(|member| member.id == peer.id));
         let chosen = match to {
-            Some(id) => self.peers.iter().find(|peer| peer.id == id),
+            Some(id) => voters.find(|peer| peer.id == id),
             // One that answers comes before one that does not, however much it holds.
-            None => self.peers.iter().max_by_key(|peer| (self.now.since(peer.heard_at) < patience, peer.match_index)),
+            None => voters.max_by_key(|peer| (self.now.since(peer.heard_at) < patience, peer.match_index)),
         };
         let to = chosen.ok_or(TransferError::NoSuchVoter)?.id;
         self.counters.transfers += 1;

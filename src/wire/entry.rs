@@ -13,6 +13,8 @@ pub enum EntryKind {
     Batch = 1,
     /// An archived cluster map. Only in group 0.
     ClusterMap = 2,
+    /// Who takes part in the group from here on ([`Membership`](crate::Membership)).
+    Membership = 3,
 }
 
 impl EntryKind {
@@ -22,6 +24,7 @@ impl EntryKind {
             0 => Some(EntryKind::Empty),
             1 => Some(EntryKind::Batch),
             2 => Some(EntryKind::ClusterMap),
+            3 => Some(EntryKind::Membership),
             _ => None,
         }
     }

@@ -109,6 +109,7 @@ enum BodyHead {
     Heartbeat { commit: u64, round: u64 },
     HeartbeatReply { round: u64 },
     TimeoutNow,
+    Snapshot { last_index: u64, last_term: u64 },
 }
 
 #[derive(Archive, Serialize)]
@@ -245,6 +246,7 @@ fn body_head(body: Body, heads: &mut Vec<EntryHead>, parts: &mut Vec<Bytes>) -> 
         Body::Heartbeat { commit, round } => BodyHead::Heartbeat { commit, round },
         Body::HeartbeatReply { round } => BodyHead::HeartbeatReply { round },
         Body::TimeoutNow => BodyHead::TimeoutNow,
+        Body::Snapshot { last_index, last_term } => BodyHead::Snapshot { last_index, last_term },
     }
 }
 
@@ -400,6 +402,9 @@ fn decode_body<'a>(
         }
         ArchivedBodyHead::HeartbeatReply { round } => Body::HeartbeatReply { round: round.to_native() },
         ArchivedBodyHead::TimeoutNow => Body::TimeoutNow,
+        ArchivedBodyHead::Snapshot { last_index, last_term } => {
+            Body::Snapshot { last_index: last_index.to_native(), last_term: last_term.to_native() }
+        }
     })
 }
 

@@ -16,6 +16,7 @@ pub mod entry;
 pub mod forward;
 pub mod frame;
 pub mod handshake;
+pub mod membership;
 pub mod message;
 
 pub use batch::{Batch, BatchBuilder, BatchCommand, BatchError};
@@ -24,6 +25,7 @@ pub use entry::{Entry, EntryKind, HardState};
 pub use forward::{Replies, ReplyHead, ReplyStatus, RequestHead, Requests};
 pub use frame::{FRAME_HEADER_BYTES, Frame, FrameError, FrameHeader, LeaderNote};
 pub use handshake::{HELLO_BYTES, Hello, HelloError, VERDICT_BYTES, Verdict};
+pub use membership::{Member, Membership, MembershipError, SnapshotMeta};
 pub use message::{Body, Message};
 
 #[cfg(test)]

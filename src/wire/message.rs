@@ -70,6 +70,14 @@ pub enum Body {
         /// Term of the follower's entry at `hint_index`.
         hint_term: Term,
     },
+    /// The leader's log no longer reaches back to where the follower's ends: fetch the state up to here, or a later
+    /// one, from whoever leads. Repeated until an Append is accepted again.
+    Snapshot {
+        /// Index of the last entry in the leader's snapshot.
+        last_index: Index,
+        /// Its term.
+        last_term: Term,
+    },
     /// The leader is alive. Sent together for all groups of a pair of cores.
     Heartbeat {
         /// What the receiver may commit: at most what it is known to hold.

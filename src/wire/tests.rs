@@ -30,6 +30,7 @@ fn sample() -> Frame {
         message(3, Body::AppendAccepted { match_index: 8 }),
         message(3, Body::HeartbeatReply { round: 12 }),
         message(3, Body::TimeoutNow),
+        message(2, Body::Snapshot { last_index: 70, last_term: 8 }),
     ];
     let mut frame = Frame { messages, ..Frame::default() };
     let head = RequestHead { id: 99, group: 2, arguments_count: 0, command: 1, slot: 77, resp3: true };

@@ -26,6 +26,7 @@ pub(crate) fn kind(body: &Body) -> &'static str {
         Body::AppendRejected { .. } => "rejected",
         Body::Heartbeat { .. } => "heartbeat",
         Body::HeartbeatReply { .. } => "heartbeat-reply",
+        Body::Snapshot { .. } => "snapshot",
         Body::TimeoutNow => "timeout-now",
     }
 }
@@ -45,6 +46,7 @@ fn body(body: &Body) -> String {
             format!("{kind} after {prev_index}@{prev_term}, commit {commit}: {}", self::entries(entries))
         }
         Body::AppendAccepted { match_index } => format!("{kind} {match_index}"),
+        Body::Snapshot { last_index, last_term } => format!("{kind} {last_index}@{last_term}"),
         Body::AppendRejected { prev_index, hint_index, hint_term } => {
             format!("{kind} {prev_index}, hint {hint_index}@{hint_term}")
         }
@@ -129,6 +131,7 @@ pub(crate) fn progress(peer: &PeerStatus) -> String {
     let state = match peer.state {
         ProgressState::Probe => "probe",
         ProgressState::Replicate => "replicate",
+        ProgressState::Snapshot => "snapshot",
     };
     let PeerStatus { id, match_index, next_index, inflight_count, .. } = peer;
     format!("{id} {state}, match {match_index}, next {next_index}, {inflight_count} under way")
