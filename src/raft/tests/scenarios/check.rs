@@ -56,7 +56,7 @@ impl Checker {
             _ if durable.term != message.term => true,
             Body::Vote { .. } => durable.vote == Some(message.from),
             Body::VoteReply { granted: true, .. } => durable.vote == Some(message.to),
-            Body::AppendAccepted { match_index } => match_index <= disk.last_index(),
+            Body::AppendAccepted { match_index } => match_index <= disk.reaches(),
             _ => true,
         };
         if promised { Ok(()) } else { Err(format!("{} promises what is not durable", message.from)) }

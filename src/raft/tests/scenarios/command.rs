@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use raft::Config;
-use types::{GroupId, ReplicaId, Term};
-use wire::{Entry, EntryKind, HardState};
+use raft::{Change, Config};
+use types::{GroupId, Place, ReplicaId, Term};
+use wire::{Entry, EntryKind, HardState, Member};
 
 use crate::network::Selection;
 use crate::replica::Replica;
@@ -35,11 +35,13 @@ fn run(world: &mut World, command: &str, words: &[&str]) -> Result<(), String> {
         "cluster" => cluster(world, words),
         "disk" | "persist" | "answer" | "stored" | "crash" | "start" | "restart" => storage(world, command, words),
         "tick" | "sleep" | "wait" | "run" | "campaign" | "elect" => time(world, command, words),
+        "snapshot" | "compact" | "restore" => snapshots(world, command, words),
+        "change" => change(world, words),
         "propose" | "read-index" | "lease-read" | "transfer" | "unreachable" => ask(world, command, words),
         "deliver" => world.deliver(&Selection::parse(words)?),
         "drop" | "copy" | "save" | "send" | "cut" | "isolate" | "heal" => network(world, command, words),
         "settle" => world.settle(),
-        "status" | "progress" | "log" | "on-disk" | "counters" => look(world, command, words),
+        "status" | "progress" | "members" | "log" | "on-disk" | "counters" => look(world, command, words),
         other => Err(format!("`{other}` is no command")),
     }
 }
@@ -65,9 +67,11 @@ fn duration(word: Option<&&str>) -> Result<Duration, String> {
 fn cluster(world: &mut World, words: &[&str]) -> Result<(), String> {
     let setting = |name: &str| words.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
     let voters: Vec<_> = numbers(setting("voters").ok_or("which voters?")?)?.into_iter().map(ReplicaId).collect();
+    let joining: Vec<_> = numbers(setting("joining").unwrap_or(""))?.into_iter().map(ReplicaId).collect();
     *world = World { out: std::mem::take(&mut world.out), ..World::default() };
-    for voter in &voters {
-        let mut config = Config::new(GroupId(1), *voter, voters.clone());
+    for id in voters.iter().chain(&joining) {
+        let first = if joining.contains(id) { Vec::new() } else { voters.clone() };
+        let mut config = Config::new(GroupId(1), *id, first);
         for (name, value) in words.iter().filter_map(|word| word.split_once('=')) {
             configure(&mut config, name, value)?;
         }
@@ -75,15 +79,16 @@ fn cluster(world: &mut World, words: &[&str]) -> Result<(), String> {
         if !words.contains(&"down") {
             replica.start()?;
         }
-        world.replicas.insert(*voter, replica);
+        world.replicas.insert(*id, replica);
     }
+    world.running().into_iter().try_for_each(|id| world.drain(id))?;
     Ok(())
 }
 
 fn configure(config: &mut Config, name: &str, value: &str) -> Result<(), String> {
     let millis = || number(value).map(Duration::from_millis);
     match name {
-        "voters" => {}
+        "voters" | "joining" => {}
         "first-campaigner" => config.first_campaigner = config.id == ReplicaId(number(value)?),
         "heartbeat" => config.heartbeat_interval = millis()?,
         "election-min" => config.election_timeout_min = millis()?,
@@ -131,6 +136,41 @@ fn storage(world: &mut World, command: &str, words: &[&str]) -> Result<(), Strin
             world.drain(id)
         }
     }
+}
+
+fn snapshots(world: &mut World, command: &str, words: &[&str]) -> Result<(), String> {
+    let id = id(words)?;
+    match command {
+        "snapshot" => world.snapshot(id),
+        "compact" => world.compact(id, words.get(1).map(|word| number(word)).transpose()?),
+        _ => {
+            let source = ReplicaId(number(words.get(1).ok_or("from whom?")?)?);
+            let meta = world.replica(source)?.disk.snapshot.clone().ok_or("it has no snapshot")?;
+            world.restore(id, meta)
+        }
+    }
+}
+
+/// `change 1 add=4 promote=4 remove=3`
+fn change(world: &mut World, words: &[&str]) -> Result<(), String> {
+    let id = id(words)?;
+    let mut changes = Vec::new();
+    for word in &words[1..] {
+        let (what, ids) = word.split_once('=').ok_or("add=4 promote=4 remove=3")?;
+        for who in numbers(ids)?.into_iter().map(ReplicaId) {
+            changes.push(match what {
+                "add" => Change::AddLearner(Member { id: who, place: Place::default() }),
+                "promote" => Change::Promote(who),
+                "remove" => Change::Remove(who),
+                other => return Err(format!("`{other}` is no change")),
+            });
+        }
+    }
+    let clock = world.replica(id)?.clock;
+    if let Err(error) = world.raft(id)?.change_membership(&changes, clock) {
+        world.say(&format!("refused: {error}"));
+    }
+    world.drain(id)
 }
 
 fn stored(replica: &mut Replica, words: &[&str]) -> Result<(), String> {
@@ -298,6 +338,7 @@ fn look(world: &mut World, command: &str, words: &[&str]) -> Result<(), String> 
             }
             (_, None) => vec![format!("{id} is down")],
             ("status", Some(raft)) => vec![show::status(raft)],
+            ("members", Some(raft)) => vec![format!("{id}: {}", show::members(raft.membership()))],
             ("progress", Some(raft)) => raft.peers().map(|peer| show::progress(&peer)).collect(),
             ("counters", Some(raft)) => vec![format!("{id}: {}", show::counters(raft.counters()))],
             (_, Some(raft)) => vec![format!("{id}: {}", show::log(raft, disk, &replica.writes))],

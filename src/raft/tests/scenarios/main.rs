@@ -19,6 +19,7 @@
 //!
 //! ```text
 //! cluster voters=1,2,3 [KEY=VALUE ..]    settings as in `Config`, times in ms; `down` leaves all stopped
+//! cluster voters=1,2,3 joining=4         4 belongs to nobody yet
 //! disk 2 manual | auto                   manual: writes wait for `persist`, log reads for `answer`
 //! persist 2 [N]                          all or the first N writes of 2 become durable
 //! answer 2 | answer 2 failed             the log reads of 2
@@ -36,6 +37,10 @@
 //! propose 1 x | propose 1 x*1000         the second is a payload of 1,000 bytes
 //! read-index 1 [N], lease-read 1         N reads are asked for at once; they are numbered from 1
 //! transfer 1 [2]
+//! change 1 add=4,5 promote=4 remove=3    4 and 5 become learners, 4 a voter; as one change
+//! snapshot 1                             the store of 1 makes a durable snapshot of what is applied
+//! compact 1 [INDEX]                      the log of 1 is dropped up to there, or as far as its snapshot holds
+//! restore 2 1                            2 has fetched the snapshot of 1, and takes it over
 //! unreachable 1 2                        1 learns that its connection to 2 broke
 //!
 //! deliver 1->2 *->3 [KIND] [N | last]    what is on its way now, of that kind only, the first N only
@@ -44,7 +49,7 @@
 //! cut 1-2, isolate 1, heal               what is sent on a cut link is lost
 //! settle                                 delivers until nothing is on its way; manual disks wait
 //!
-//! status, progress 1, log 1, on-disk 1, counters 1
+//! status, progress 1, members 1, log 1, on-disk 1, counters 1
 //! ```
 
 // Helpers of tests are tests, too.

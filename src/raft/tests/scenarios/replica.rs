@@ -3,42 +3,98 @@
 use std::collections::VecDeque;
 
 use raft::{Config, LogRead, Persist, Raft, Ready, Recovered, TermRun};
-use types::{Index, Instant};
-use wire::{Entry, HardState};
+use types::{Index, Instant, Place, Term};
+use wire::{Entry, EntryKind, HardState, Member, Membership, SnapshotMeta};
 
 /// What survives a crash.
 #[derive(Default)]
 pub(crate) struct Disk {
     pub(crate) hard_state: HardState,
-    /// The log from index 1 on.
+    /// Index and term of the entry before the log's first.
+    pub(crate) base: (Index, Term),
+    /// The log behind `base`.
     pub(crate) entries: Vec<Entry>,
+    pub(crate) snapshot: Option<SnapshotMeta>,
 }
 
 impl Disk {
     pub(crate) fn write(&mut self, persist: Persist) {
+        if let Some(base) = persist.reset {
+            self.base = base;
+            self.entries.clear();
+        }
         if let Some(hard_state) = persist.hard_state {
             self.hard_state = hard_state;
         }
         if let Some(first) = persist.entries.first() {
             assert!(first.index <= self.last_index() + 1, "no gap in the log");
-            self.entries.truncate(first.index as usize - 1);
+            self.entries.truncate(self.offset(first.index));
         }
         self.entries.extend(persist.entries);
     }
 
-    pub(crate) fn last_index(&self) -> Index {
-        self.entries.len() as Index
+    fn offset(&self, index: Index) -> usize {
+        (index - self.base.0 - 1) as usize
     }
 
-    fn recover(&self) -> Recovered {
+    pub(crate) fn last_index(&self) -> Index {
+        self.base.0 + self.entries.len() as Index
+    }
+
+    /// Everything up to here survives a crash, in the log or in the snapshot.
+    pub(crate) fn reaches(&self) -> Index {
+        self.last_index().max(self.snapshot.as_ref().map_or(0, |snapshot| snapshot.last_index))
+    }
+
+    /// The entries `first ..= last`.
+    pub(crate) fn range(&self, first: Index, last: Index) -> &[Entry] {
+        &self.entries[self.offset(first)..=self.offset(last)]
+    }
+
+    /// Drops the log up to `index`.
+    pub(crate) fn compact(&mut self, index: Index) {
+        if index > self.base.0 {
+            let dropped = self.offset(index) + 1;
+            self.base = (index, self.entries[dropped - 1].term);
+            self.entries.drain(..dropped);
+        }
+    }
+
+    /// A snapshot whose entry the log does not hold came from elsewhere, and the crash came before the log was emptied.
+    fn finish_restore(&mut self) {
+        let Some(SnapshotMeta { last_index, last_term, .. }) = self.snapshot else { return };
+        let follows = last_index <= self.base.0
+            || last_index <= self.last_index() && self.range(last_index, last_index)[0].term == last_term;
+        if !follows {
+            self.base = (last_index, last_term);
+            self.entries.clear();
+        }
+    }
+
+    fn recover(&mut self) -> Recovered {
+        self.finish_restore();
         let mut runs: Vec<TermRun> = Vec::new();
         for entry in &self.entries {
             if runs.last().is_none_or(|run| run.term != entry.term) {
                 runs.push(TermRun { first: entry.index, term: entry.term });
             }
         }
-        Recovered { hard_state: self.hard_state, last_index: self.last_index(), runs, ..Recovered::default() }
+        Recovered {
+            hard_state: self.hard_state,
+            base_index: self.base.0,
+            base_term: self.base.1,
+            last_index: self.last_index(),
+            runs,
+            applied: self.snapshot.as_ref().map_or(0, |snapshot| snapshot.last_index),
+            snapshot: self.snapshot.clone(),
+            memberships: self.entries.iter().filter_map(|entry| Some((entry.index, membership(entry)?))).collect(),
+        }
     }
+}
+
+/// The configuration in an entry.
+pub(crate) fn membership(entry: &Entry) -> Option<Membership> {
+    (entry.kind == EntryKind::Membership).then(|| Membership::decode(&entry.payload).unwrap())
 }
 
 /// A replica, running or stopped.
@@ -55,13 +111,21 @@ pub(crate) struct Replica {
     /// What its clock shows.
     pub(crate) clock: Instant,
     pub(crate) applied: Index,
+    /// Who took part as of `applied`.
+    pub(crate) membership: Membership,
     /// Its role as last shown.
     pub(crate) shown: String,
+    /// The configuration it counts on, as last shown.
+    pub(crate) shown_members: Membership,
 }
 
 impl Replica {
     pub(crate) fn new(config: Config) -> Replica {
+        let voters = config.voters.iter().map(|id| Member { id: *id, place: Place::default() });
+        let membership = Membership::of_voters(voters);
         Replica {
+            shown_members: membership.clone(),
+            membership,
             // Clocks of different nodes have nothing to do with each other.
             clock: Instant::from_nanos(1_000_000_000 * config.id.0),
             config,
@@ -82,7 +146,10 @@ impl Replica {
         }
         let raft = Raft::new(self.config.clone(), self.disk.recover(), self.clock).map_err(|e| e.to_string())?;
         self.shown = crate::show::role(&raft);
-        self.applied = 0;
+        self.applied = raft.applied_index();
+        if let Some(snapshot) = &self.disk.snapshot {
+            self.membership = snapshot.membership.clone();
+        }
         self.raft = Some(raft);
         Ok(())
     }
@@ -100,7 +167,7 @@ impl Replica {
     /// Answers a log read as a log would: at least one entry, no more than fit.
     pub(crate) fn read_log(&self, read: &LogRead) -> Vec<Entry> {
         let mut bytes = 0;
-        let wanted = &self.disk.entries[read.first as usize - 1..read.last as usize];
+        let wanted = self.disk.range(read.first, read.last);
         let fits = |entry: &&Entry| {
             let first = bytes == 0;
             bytes += entry.payload.len() + 1;

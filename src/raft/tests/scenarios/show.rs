@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 
 use raft::{Counters, PeerStatus, Persist, ProgressState, Raft, Role};
 use types::ReplicaId;
-use wire::{Body, Entry, EntryKind, HardState, Message};
+use wire::{Body, Entry, EntryKind, HardState, Member, Membership, Message};
 
-use crate::replica::Disk;
+use crate::replica::{Disk, membership};
 
 /// `1->2 t3 append after 4@2, commit 4: 5@3 x`
 pub(crate) fn message(message: &Message) -> String {
@@ -24,9 +24,9 @@ pub(crate) fn kind(body: &Body) -> &'static str {
         Body::Append { .. } => "append",
         Body::AppendAccepted { .. } => "accepted",
         Body::AppendRejected { .. } => "rejected",
+        Body::Snapshot { .. } => "snapshot",
         Body::Heartbeat { .. } => "heartbeat",
         Body::HeartbeatReply { .. } => "heartbeat-reply",
-        Body::Snapshot { .. } => "snapshot",
         Body::TimeoutNow => "timeout-now",
     }
 }
@@ -83,8 +83,21 @@ fn payload(entry: &Entry) -> String {
         EntryKind::Empty => String::new(),
         EntryKind::Batch if entry.payload.len() > 16 => format!(" <{} bytes>", entry.payload.len()),
         EntryKind::Batch => format!(" {}", String::from_utf8_lossy(&entry.payload)),
+        EntryKind::Membership => membership(entry).map_or(" ?".into(), |found| format!(" {}", members(&found))),
         other => format!(" {other:?}"),
     }
+}
+
+/// `{1,2,3}`, `{1,2,4 and 1,2,3}` for the joint state, `{1,2,3 learners 4}`, and `later` for those who will be learners.
+pub(crate) fn members(membership: &Membership) -> String {
+    let Membership { voters, outgoing, learners, learners_next } = membership;
+    let list = |word: &str, members: &[Member]| {
+        let ids: Vec<String> = members.iter().map(|member| member.id.to_string()).collect();
+        if ids.is_empty() { String::new() } else { format!("{word}{}", ids.join(",")) }
+    };
+    let parts =
+        [list("", voters), list(" and ", outgoing), list(" learners ", learners), list(" later ", learners_next)];
+    format!("{{{}}}", parts.concat())
 }
 
 pub(crate) fn hard_state(state: &HardState) -> String {
@@ -142,14 +155,19 @@ pub(crate) fn progress(peer: &PeerStatus) -> String {
 pub(crate) fn log(raft: &Raft, disk: &Disk, writes: &VecDeque<Persist>) -> String {
     let mut log = disk.entries.clone();
     for persist in writes {
+        if persist.reset.is_some() {
+            log.clear();
+        }
         if let Some(first) = persist.entries.first() {
-            log.truncate(first.index as usize - 1);
+            log.retain(|entry| entry.index < first.index);
         }
         log.extend(persist.entries.iter().cloned());
     }
     let behind_commit = log.partition_point(|entry| entry.index <= raft.commit_index());
     let (committed, open) = log.split_at(behind_commit);
-    format!("{} | {}", entries(committed), entries(open)).trim().into()
+    let base = raft.base_index();
+    let from = if base > 0 { format!("behind {base}: ") } else { String::new() };
+    format!("{from}{}", format!("{} | {}", entries(committed), entries(open)).trim())
 }
 
 /// The counters that are not zero, by the names of their fields.

@@ -5,12 +5,12 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use raft::{Purpose, Raft};
-use types::ReplicaId;
-use wire::Message;
+use types::{Index, ReplicaId};
+use wire::{Message, SnapshotMeta};
 
 use crate::check::Checker;
 use crate::network::{Network, Selection};
-use crate::replica::Replica;
+use crate::replica::{Replica, membership};
 use crate::show;
 
 /// Rounds of deliveries after which a cluster that should have come to rest is given up.
@@ -122,19 +122,24 @@ impl World {
         }
         if let Some(persist) = ready.persist.take() {
             if self.replica(id)?.manual {
-                let state = persist.hard_state.iter().map(show::hard_state);
+                let reset = persist.reset.map(|(index, term)| format!("the log begins behind {index}@{term}"));
+                let state = persist.hard_state.as_ref().map(show::hard_state);
                 let entries = Some(show::entries(&persist.entries)).filter(|shown| !shown.is_empty());
-                let parts: Vec<String> = state.chain(entries).collect();
+                let parts: Vec<String> = [reset, state, entries].into_iter().flatten().collect();
                 self.tell(&format!("{id} writes #{}: {}", persist.seq, parts.join("; ")));
             }
             self.replica(id)?.writes.push_back(persist);
         }
         if let Some(last) = ready.committed.last() {
+            self.tell(&format!("{id} applies {}", show::entries(&ready.committed)));
             for entry in &ready.committed {
                 self.checker.applied(id, entry)?;
+                if let Some(membership) = membership(entry) {
+                    self.replica(id)?.membership = membership;
+                }
             }
+            self.replica(id)?.applied = last.index;
             self.raft(id)?.applied(last.index);
-            self.tell(&format!("{id} applies {}", show::entries(&ready.committed)));
         }
         for read in ready.log_reads.drain(..) {
             let purpose = match read.purpose {
@@ -143,6 +148,18 @@ impl World {
             };
             self.tell(&format!("{id} reads its log {}..{} {purpose}", read.first, read.last));
             self.replica(id)?.log_reads.push_back(read);
+        }
+        if let Some(membership) = ready.membership.take() {
+            let shown = std::mem::replace(&mut self.replica(id)?.shown_members, membership.clone());
+            if shown != membership {
+                self.tell(&format!("{id} counts on {}", show::members(&membership)));
+            }
+        }
+        if let Some(fetch) = ready.fetch.take() {
+            self.tell(&format!(
+                "{id} wants the state up to {}@{} from {}",
+                fetch.last_index, fetch.last_term, fetch.from
+            ));
         }
         for read in &ready.reads {
             self.tell(&format!("{id} may serve read {} at {}", read.ctx, read.index));
@@ -177,6 +194,45 @@ impl World {
         let clock = replica.clock;
         if let (Some(seq), Some(raft)) = (done, &mut replica.raft) {
             raft.persisted(seq, clock);
+        }
+        self.drain(id)
+    }
+
+    /// The store of a replica makes a durable snapshot of what is applied.
+    pub(crate) fn snapshot(&mut self, id: ReplicaId) -> Result<(), String> {
+        let replica = self.replica(id)?;
+        let (last_index, membership) = (replica.applied, replica.membership.clone());
+        let last_term = self.raft(id)?.term_at(last_index).ok_or("what is applied has left the log")?;
+        let meta = SnapshotMeta { last_index, last_term, membership };
+        self.raft(id)?.set_snapshot(meta.clone());
+        self.replica(id)?.disk.snapshot = Some(meta);
+        self.drain(id)
+    }
+
+    /// The beginning of a log is dropped, up to what the snapshot holds.
+    pub(crate) fn compact(&mut self, id: ReplicaId, index: Option<Index>) -> Result<(), String> {
+        let covered = self.raft(id)?.snapshot().map_or(0, |snapshot| snapshot.last_index);
+        let index = index.unwrap_or(covered);
+        self.raft(id)?.compact(index);
+        self.replica(id)?.disk.compact(index);
+        self.drain(id)
+    }
+
+    /// A replica has fetched the snapshot of another one and made it durable.
+    pub(crate) fn restore(&mut self, id: ReplicaId, meta: SnapshotMeta) -> Result<(), String> {
+        let clock = self.replica(id)?.clock;
+        // Durable before Raft hears of it, unless the log has brought the replica further by itself.
+        let useful = meta.last_index > self.raft(id)?.commit_index();
+        if useful {
+            self.replica(id)?.disk.snapshot = Some(meta.clone());
+        }
+        match self.raft(id)?.restore(meta.clone(), clock) {
+            Ok(()) => {
+                let replica = self.replica(id)?;
+                (replica.applied, replica.membership) = (meta.last_index, meta.membership);
+                self.say(&format!("{id} stands at {}", meta.last_index));
+            }
+            Err(error) => self.say(&format!("refused: {error}")),
         }
         self.drain(id)
     }
