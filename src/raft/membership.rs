@@ -242,6 +242,10 @@ impl Raft {
             next.learners.retain(|member| !votes(member));
             next.outgoing = current.voters;
         }
+        // The joint state may name more replicas than either side of the change.
+        if next.validate().is_err() {
+            return Err(ChangeError::Count);
+        }
         Ok(next)
     }
 

@@ -68,7 +68,10 @@ impl Recovered {
             ),
             (self.runs.last().is_none_or(|run| run.first <= self.last_index), "a term starts behind the log"),
             (grows, "terms do not grow along the log"),
-            (self.hard_state.term >= last_term, "the log holds entries of a later term than the hard state"),
+            (
+                self.hard_state.term >= last_term || (self.runs.is_empty() && self.snapshot.is_some()),
+                "the log holds entries of a later term than the hard state",
+            ),
             (self.hard_state.commit <= self.last_index, "the commit index lies behind the log"),
             (self.applied <= self.last_index, "the applied index lies behind the log"),
             (self.applied >= self.base_index, "entries that are not applied were dropped from the log"),
@@ -185,8 +188,14 @@ impl Raft {
         let brand_new = recovered.hard_state.term == 0;
         let campaign_at_once = brand_new && config.first_campaigner;
         let loyalty = if brand_new { Duration::ZERO } else { config.election_timeout_min };
-        let HardState { term, vote, commit } = recovered.hard_state;
+        let HardState { mut term, mut vote, commit } = recovered.hard_state;
         let Recovered { base_index, base_term, last_index, runs, applied, snapshot, .. } = recovered;
+        let mut durability = Durability::new();
+        if base_term > term {
+            // A state was taken over, and the crash came before its term was durable: nothing was promised in it.
+            (term, vote) = (base_term, None);
+            durability.dirty();
+        }
         let mut raft = Raft {
             lease_duration: config.lease_duration(),
             now,
@@ -196,7 +205,7 @@ impl Raft {
             vote,
             commit: commit.max(applied),
             log: Log::new(base_index, base_term, last_index, runs),
-            durability: Durability::new(),
+            durability,
             commit_written: commit,
             applied,
             apply_next: applied + 1,

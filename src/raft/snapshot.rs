@@ -105,6 +105,10 @@ impl Raft {
             self.counters.snapshots_stale += 1;
             return Err(RestoreError::Stale);
         }
+        if meta.last_term > self.term {
+            // Its last entry proves that this term has begun, though nobody in it has spoken to us yet.
+            self.become_follower(meta.last_term, None);
+        }
         let last = meta.last_index;
         if self.log.term(last) != Some(meta.last_term) {
             self.log.reset(last, meta.last_term);
