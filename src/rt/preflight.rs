@@ -10,6 +10,7 @@ use ::io::{ALIGNMENT, AlignedBuf};
 use io::ErrorKind;
 
 use crate::error::Error;
+use crate::ring::Ring;
 
 /// Least limit of locked memory, in bytes: the host executor refuses to start below it.
 pub const MEMLOCK_BYTES_NEEDED: u64 = 512 << 10;
@@ -19,10 +20,11 @@ const FILES_PER_CORE: u64 = 256;
 /// Checks limits and kernel switches.
 ///
 /// `connections_count_max` is the sum over all listeners and peers. Errors: [`Error::IoUringDisabled`],
-/// [`Error::MemlockTooLow`], [`Error::FilesLimitTooLow`].
+/// [`Error::IoUringMissing`], [`Error::KernelTooOld`], [`Error::MemlockTooLow`], [`Error::FilesLimitTooLow`].
 pub fn check_host(cores_count: usize, connections_count_max: usize) -> Result<(), Error> {
     check_switch()?;
     check_memlock()?;
+    check_ring()?;
     let needed = connections_count_max as u64 + FILES_PER_CORE * cores_count as u64;
     let limit = limit_of(libc::RLIMIT_NOFILE)?;
     if limit < needed { Err(Error::FilesLimitTooLow { limit, needed }) } else { Ok(()) }
@@ -53,6 +55,13 @@ pub(crate) fn check_switch() -> Result<(), Error> {
         Some(2) => Err(Error::IoUringDisabled { value: 2 }),
         _ => Ok(()),
     }
+}
+
+/// Checks that a ring can be made at all, by making one. The host executor makes its own first, and panics where it
+/// cannot.
+pub(crate) fn check_ring() -> Result<(), Error> {
+    const ENTRIES: u32 = 8;
+    Ring::new(ENTRIES, 2 * ENTRIES).map(drop)
 }
 
 /// Checks that files in `dir` can be read and written with O_DIRECT in blocks of [`ALIGNMENT`] bytes, by

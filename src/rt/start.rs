@@ -125,6 +125,7 @@ where
     config.check()?;
     preflight::check_switch()?;
     preflight::check_memlock()?;
+    preflight::check_ring()?;
     let shareds = (0..config.cores.len())
         .map(|core| CoreShared::new(CoreId(core as u16)).map(Arc::new))
         .collect::<Result<Vec<_>, _>>()?;
