@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
 use types::{Index, Term};
 use wire::HardState;
 
@@ -38,6 +39,8 @@ pub(crate) struct GroupLog {
     runs: VecDeque<Run>,
     // Invariant: ascending; neighbours differ in term; the first begins at the first entry that has a run.
     terms: VecDeque<(Index, Term)>,
+    /// Payloads of the entries that change the membership. Invariant: ascending, all behind start.0.
+    memberships: VecDeque<(Index, Bytes)>,
     pub(crate) fault: Option<Fault>,
 }
 
@@ -51,6 +54,7 @@ impl GroupLog {
             absent: None,
             runs: VecDeque::new(),
             terms: VecDeque::new(),
+            memberships: VecDeque::new(),
             fault: None,
         }
     }
@@ -154,6 +158,13 @@ impl GroupLog {
         Ok(())
     }
 
+    /// Notes that one of the entries just appended changes the membership.
+    pub(crate) fn note_membership(&mut self, index: Index, payload: Bytes) {
+        if index > self.start.0 {
+            self.memberships.push_back((index, payload));
+        }
+    }
+
     /// Removes the entries at and behind `from`.
     pub(crate) fn truncate(&mut self, from: Index, mut dropped: impl FnMut(u64)) -> Result<(), &'static str> {
         if from <= self.start.0 {
@@ -165,6 +176,9 @@ impl GroupLog {
         }
         while self.terms.back().is_some_and(|(first, _)| *first >= from) {
             self.terms.pop_back();
+        }
+        while self.memberships.back().is_some_and(|(index, _)| *index >= from) {
+            self.memberships.pop_back();
         }
         self.last_index = self.last_index.min(from - 1);
         if let Some((last, _)) = self.absent.filter(|(last, _)| *last >= from) {
@@ -181,6 +195,9 @@ impl GroupLog {
             return;
         }
         self.start = (index, term);
+        while self.memberships.front().is_some_and(|(changed, _)| *changed <= index) {
+            self.memberships.pop_front();
+        }
         if self.absent.is_some_and(|(last, _)| last <= index) {
             self.absent = None;
         }
@@ -229,6 +246,7 @@ impl GroupLog {
             start_term: self.start.1,
             last_index: self.last_index,
             terms: self.terms.iter().copied().collect(),
+            memberships: self.memberships.iter().cloned().collect(),
             condition: self.fault.clone().map_or(Condition::Sound, Condition::Quarantined),
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use bytes::Bytes;
 use types::{GroupId, Index, Term};
 use wire::HardState;
 
@@ -37,6 +38,8 @@ pub struct RecoveredGroup {
     pub last_index: Index,
     /// Where terms begin: (first index, term), ascending, for the entries behind `start_index`.
     pub terms: Vec<(Index, Term)>,
+    /// The entries behind `start_index` that change the membership: index and payload, ascending.
+    pub memberships: Vec<(Index, Bytes)>,
     /// Whether all that can be trusted.
     pub condition: Condition,
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use types::GroupId;
+use wire::EntryKind;
 
 use crate::format::HEADER_BYTES;
 use crate::group::{GroupLog, Run};
@@ -82,6 +84,12 @@ fn apply_to<F>(
                 len: u32::try_from(record.len).map_err(|_| "the record is too long")?,
             };
             log.append(run, entries.count, entries.term, |id| segments.run_dropped(id))?;
+            for (index, (kind, range)) in (entries.first..).zip(entries.iter()) {
+                if kind == EntryKind::Membership as u8 {
+                    let payload = entries.payloads().get(range).ok_or("payloads are cut off")?;
+                    log.note_membership(index, Bytes::copy_from_slice(payload));
+                }
+            }
             segments.run_added(place.segment);
         }
         Body::HardState(state) => log.hard_state = state,

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::rc::Rc;
 
+use bytes::Bytes;
 use io::AlignedBuf;
 use types::{GroupId, Index, Term};
-use wire::{Entry, HardState};
+use wire::{Entry, EntryKind, HardState};
 
 use crate::LogHost;
 use crate::config::Config;
@@ -472,6 +473,10 @@ impl<D: LogHost> Wal<D> {
         let Wal { groups, segments, .. } = self;
         let log = groups.entry(group).or_insert_with(GroupLog::new);
         log.append(run, count, entries[0].term, |id| segments.run_dropped(id)).expect("checked before appending");
+        for entry in entries.iter().filter(|entry| entry.kind == EntryKind::Membership) {
+            // The entry's payload may be a slice of something much longer.
+            log.note_membership(entry.index, Bytes::copy_from_slice(&entry.payload));
+        }
         segments.run_added(place.segment);
     }
 

@@ -318,11 +318,12 @@ pub fn entry(term: Term, index: Index, payload: &[u8]) -> Entry {
     Entry { term, index, kind: EntryKind::Batch, payload: Bytes::copy_from_slice(payload) }
 }
 
-/// Entries whose payloads of this length tell term and index.
+/// Entries whose payloads of this length tell term and index. Every fifth changes the membership.
 pub fn entries(term: Term, indices: std::ops::RangeInclusive<Index>, len: usize) -> Vec<Entry> {
     let payload =
         |index: Index| format!("{term}/{index}/").into_bytes().into_iter().cycle().take(len).collect::<Vec<_>>();
-    indices.map(|index| entry(term, index, &payload(index))).collect()
+    let kind = |index: Index| if index.is_multiple_of(5) { EntryKind::Membership } else { EntryKind::Batch };
+    indices.map(|index| Entry { kind: kind(index), ..entry(term, index, &payload(index)) }).collect()
 }
 
 /// Makes everything appended durable.
