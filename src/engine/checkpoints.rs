@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use io::{AlignedBuf, TaskClass};
 use types::{GroupId, Index, Instant, Term};
+use wire::Membership;
 
 use crate::checkpoint::{self, FileHeader, FileId, Paths, Sealer};
 use crate::cluster_map::MAP_GROUP;
@@ -24,12 +25,12 @@ const RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(5);
 const CUT_EVERY_BYTES: u64 = 64 << 10;
 
 /// The checkpoint that a group has on disk.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Held {
     pub(crate) last_index: Index,
     pub(crate) last_term: Term,
-    /// Length of the file.
-    pub(crate) bytes: u64,
+    /// The members as of that entry.
+    pub(crate) membership: Membership,
 }
 
 /// How much of a group's log its state has taken in, and where it could be cut.
@@ -94,6 +95,7 @@ pub(crate) struct Writing<F> {
     paths: Paths,
     file_id: FileId,
     last_term: Term,
+    membership: Membership,
     stage: Stage<F>,
     /// Bytes of the group's log that it covers.
     covers_bytes: u64,
@@ -161,9 +163,9 @@ impl<H: CoreHost> Core<H> {
             return Ok(());
         }
         for (group, pinned) in self.wal.pins() {
-            let Some(idx) = self.groups.iter().position(|own| own.id == group) else { continue };
-            let covered = self.groups[idx].checkpoint.map_or(0, |held| held.last_index);
-            if covered >= pinned {
+            let Some(idx) = self.routes.local_of(group) else { continue };
+            let offered = self.groups[idx].raft.snapshot().map_or(0, |snapshot| snapshot.last_index);
+            if offered >= pinned {
                 self.compact(idx, pinned)?;
             }
         }
@@ -176,10 +178,10 @@ impl<H: CoreHost> Core<H> {
             return None;
         }
         let pins = self.wal.pins();
-        let idx_of = |group: GroupId| self.groups.iter().position(|own| own.id == group);
+        let idx_of = |group: GroupId| self.routes.local_of(group);
         pins.iter().filter_map(|(group, pinned)| Some((idx_of(*group)?, *pinned))).find_map(|(idx, pinned)| {
             let group = &self.groups[idx];
-            let covered = group.checkpoint.map_or(0, |held| held.last_index);
+            let covered = group.checkpoint_index();
             (covered < pinned && self.can_checkpoint(idx)).then_some(idx)
         })
     }
@@ -189,15 +191,17 @@ impl<H: CoreHost> Core<H> {
     fn longest_group(&self) -> Option<usize> {
         let is_due = |idx: &usize| {
             let group = &self.groups[*idx];
-            let limit = self.config.group_log_bytes_max.max(group.keyspace.bytes() as u64);
-            group.log_size.behind_checkpoint() > limit && self.can_checkpoint(*idx)
+            let behind = group.log_size.behind_checkpoint();
+            behind > self.config.group_log_bytes_max
+                && behind > group.keyspace.bytes() as u64
+                && self.can_checkpoint(*idx)
         };
         (0..self.groups.len()).filter(is_due).max_by_key(|idx| self.groups[*idx].log_size.behind_checkpoint())
     }
 
     fn can_checkpoint(&self, idx: usize) -> bool {
         let group = &self.groups[idx];
-        let covered = group.checkpoint.map_or(0, |held| held.last_index);
+        let covered = group.checkpoint_index();
         group.raft.applied_index() > covered && !self.fetches.is_fetching(group.id)
     }
 
@@ -218,7 +222,7 @@ impl<H: CoreHost> Core<H> {
             last_term,
             time_ms: group.time_ms,
             keys_count: group.keyspace.keys_count() as u64,
-            membership: group.membership.clone(),
+            membership: group.membership.encode().to_vec(),
             map,
         };
         let paths = Paths::new(&self.config.data_dir, group.id);
@@ -230,6 +234,7 @@ impl<H: CoreHost> Core<H> {
             paths: paths.clone(),
             file_id,
             last_term,
+            membership: group.membership.clone(),
             stage: Stage::Begun,
             covers_bytes: group.log_size.applied_bytes,
             begun_at: self.now,
@@ -367,9 +372,11 @@ impl<H: CoreHost> Core<H> {
         tracing::debug!(group = %self.groups[idx].id, last_index, bytes = writing.bytes, ?elapsed, "checkpoint");
         let group = &mut self.groups[idx];
         group.log_size.at_checkpoint = writing.covers_bytes;
-        self.hold(idx, Held { last_index, last_term: writing.last_term, bytes: writing.bytes });
+        self.hold(idx, Held { last_index, last_term: writing.last_term, membership: writing.membership });
         let tail_bytes = self.config.log_tail_bytes_max;
-        match self.groups[idx].log_size.cut(last_index, tail_bytes) {
+        // What Raft does not offer yet is still ahead of the state here: then the log stays as it is.
+        let offered = self.groups[idx].raft.snapshot().map_or(0, |snapshot| snapshot.last_index);
+        match self.groups[idx].log_size.cut(last_index.min(offered), tail_bytes) {
             Some(index) => self.compact(idx, index),
             None => Ok(()),
         }
@@ -379,18 +386,18 @@ impl<H: CoreHost> Core<H> {
     pub(crate) fn hold(&mut self, idx: usize, held: Held) {
         let group = &mut self.groups[idx];
         group.checkpoint = Some(held);
+        group.offer_checkpoint();
         self.mark_dirty(idx);
     }
 
     /// Lets a group's log up to `index` go, which a checkpoint covers.
     fn compact(&mut self, idx: usize, index: Index) -> Result<(), Error> {
         let group = &mut self.groups[idx];
-        assert!(group.checkpoint.is_some_and(|held| index <= held.last_index), "only what a checkpoint holds may go");
         let id = group.id;
-        if group.places.len() > 1 {
-            // Followers are helped by the log alone.
+        if index <= group.raft.base_index() {
             return Ok(());
         }
+        group.raft.compact(index);
         self.wal.compact(id, index).map_err(|source| self.wal_error(source))?;
         self.note(idx, Event::Compacted(index));
         Ok(())

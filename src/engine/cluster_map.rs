@@ -17,7 +17,7 @@ pub(crate) const MAP_GROUP: GroupId = GroupId(0);
 impl<H: CoreHost> Core<H> {
     /// Proposes the map of the configuration, if this core leads group 0 and nothing is agreed on yet.
     pub(crate) fn propose_map(&mut self) {
-        let Some(idx) = self.groups.iter().position(|group| group.id == MAP_GROUP) else { return };
+        let Some(idx) = self.routes.local_of(MAP_GROUP) else { return };
         let raft = &mut self.groups[idx].raft;
         // Everything committed earlier is applied once an entry of the leader's own term is.
         let is_settled = raft.is_leader() && raft.term_at(raft.applied_index()) == Some(raft.term());

@@ -255,7 +255,10 @@ impl<H: CoreHost> Core<H> {
                 group.raft.log_read_failed(purpose);
             }
             group.raft.tick(self.now);
-            self.mark_dirty(idx);
+            let has_reads = !group.index_reads.is_empty() || !group.waiting_reads.is_empty();
+            if has_reads || group.raft.has_ready() {
+                self.mark_dirty(idx);
+            }
         }
         self.propose_map();
         self.tick_checkpoints()?;

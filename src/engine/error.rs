@@ -69,6 +69,16 @@ pub enum Error {
     /// The map in group 0 cannot be read.
     #[error("the cluster map in the log of group 0 cannot be read: {0}")]
     MapEntry(meta::Error),
+    /// A committed change of membership cannot be read: a defect of this software or of memory, not of the disk.
+    #[error("group {group}: the committed membership {index} cannot be read: {source}")]
+    Membership {
+        /// The group.
+        group: GroupId,
+        /// The entry.
+        index: Index,
+        /// What is wrong with it.
+        source: wire::MembershipError,
+    },
     /// A committed entry is not a batch: a defect of this software or of memory, not of the disk.
     #[error("group {group}: the committed entry {index} cannot be read: {source}")]
     Batch {

@@ -11,12 +11,16 @@ use std::time::Duration;
 
 use io::{ALIGNMENT, AlignedBuf, TaskClass};
 use types::{GroupId, Index, Instant};
-use wire::{ChunkReply, ChunkRequest};
+use wire::{ChunkReply, ChunkRequest, SnapshotMeta};
 
 use crate::checkpoint::{self, LoadError, Loaded, Paths};
+use crate::checkpoints::{Held, LogSize};
 use crate::core::{Core, CoreHost};
 use crate::error::Error;
 use crate::limits::SNAPSHOT_BYTES_PER_SECOND_MAX;
+use crate::replica::membership_of;
+use crate::watch::Event;
+use crate::writes::OUTCOME_UNKNOWN;
 
 /// How long to wait for a piece before asking again.
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -122,6 +126,20 @@ fn take<F>(stage: &mut Stage<F>) -> Stage<F> {
 }
 
 impl<H: CoreHost> Core<H> {
+    /// Raft wants a group's state from another replica.
+    pub(crate) fn want_checkpoint(&mut self, idx: usize, fetch: raft::Fetch) {
+        let id = self.groups[idx].id;
+        let place = self.groups[idx].places.get(&fetch.from).copied();
+        let Some(link) = place.and_then(|place| self.out.links.to(place)) else { return };
+        self.fetches.waiting.retain(|(group, ..)| *group != id);
+        // One that is under way goes on unless somebody else is to be asked: what it brings is newer than what is here.
+        let is_same = |fetching: &Fetching<H::File>| fetching.group == id && fetching.link == link;
+        if self.fetches.active.iter().any(is_same) {
+            return;
+        }
+        self.fetches.waiting.push_back((id, link, fetch.last_index));
+    }
+
     /// Goes on with what is being fetched.
     pub(crate) fn drive_fetches(&mut self) -> Result<(), Error> {
         if self.fetches.is_idle() {
@@ -213,7 +231,10 @@ impl<H: CoreHost> Core<H> {
             }
             (Step::Loaded(Ok(loaded)), Stage::Loading) => fetch.stage = Stage::Checked { loaded },
             (Step::Named(Ok(())), Stage::Naming { loaded }) => {
-                self.come_back(group, *loaded)?;
+                match self.routes.local_of(group) {
+                    Some(idx) => self.install(idx, *loaded, fetch.begun_at)?,
+                    None => self.come_back(group, *loaded)?,
+                }
                 return Ok(None);
             }
             (Step::Removed, _) => return Ok(None),
@@ -285,13 +306,17 @@ impl<H: CoreHost> Core<H> {
 
     /// Whether a checkpoint that was taken over may take the place of the one here.
     fn may_name(&self, group: GroupId, loaded: &Loaded) -> MayName {
-        let Some(idx) = self.groups.iter().position(|own| own.id == group) else {
+        let spec = self.config.map.groups.iter().find(|spec| spec.id == group);
+        if spec.is_none_or(|spec| membership_of(Some(loaded), spec).is_err()) {
+            return MayName::Never;
+        }
+        let Some(idx) = self.routes.local_of(group) else {
             return if self.can_come_back(group, loaded) { MayName::Yes } else { MayName::Never };
         };
         let is_writing = self.checkpoints.writing.as_ref().is_some_and(|own| own.group == idx);
         // The term in which the state was taken over must be remembered before the state is.
         let is_persisting = self.persisting.iter().any(|write| write.group == idx);
-        let held = self.groups[idx].checkpoint.map_or(0, |held| held.last_index);
+        let held = self.groups[idx].checkpoint_index();
         if is_writing || is_persisting {
             MayName::Later
         } else if loaded.file.last_index > held {
@@ -352,5 +377,44 @@ impl<H: CoreHost> Core<H> {
         if newest > 0 && newest != fetch.last_index {
             self.fetches.waiting.push_back((fetch.group, fetch.link, newest));
         }
+    }
+
+    /// Takes a state into use that was taken over and has its name on disk.
+    fn install(&mut self, idx: usize, loaded: Loaded, begun_at: Instant) -> Result<(), Error> {
+        let (last_index, last_term) = (loaded.file.last_index, loaded.header.last_term);
+        let id = self.groups[idx].id;
+        let spec = self.config.map.groups.iter().find(|spec| spec.id == id).expect("groups are of the map");
+        // It was looked at before the file got its name.
+        let membership = membership_of(Some(&loaded), spec).expect("the membership was decoded before");
+        let Loaded { header, bytes, keyspace, .. } = loaded;
+        let held = Held { last_index, last_term, membership: membership.clone() };
+        let group = &mut self.groups[idx];
+        let meta = SnapshotMeta { last_index, last_term, membership: membership.clone() };
+        if let Err(error) = group.raft.restore(meta, self.now) {
+            // The log has caught up meanwhile. The file is as good as one written here.
+            tracing::info!(group = %id, %error, "the state that was taken over is not needed any more");
+            self.hold(idx, held);
+            return Ok(());
+        }
+        group.meet(&membership);
+        group.membership = membership;
+        group.keyspace = keyspace;
+        group.time_ms = group.time_ms.max(header.time_ms);
+        group.log_size = LogSize::default();
+        self.stats.snapshots_received += 1;
+        tracing::info!(
+            group = %id, last_index, bytes, elapsed = ?self.now.since(begun_at), "a checkpoint was taken over"
+        );
+        self.note(idx, Event::Restored { last: (last_index, last_term) });
+        self.take_map(idx, &header.map)?;
+        self.hold(idx, held);
+        // Whether what was proposed here is part of that state nobody can tell.
+        let group = &mut self.groups[idx];
+        let count = group.proposed.iter().take_while(|proposed| proposed.index <= last_index).count();
+        for proposed in group.proposed.drain(..count).collect::<Vec<_>>() {
+            self.stats.outcomes_unknown += proposed.waiters.list.len() as u64;
+            self.fail_waiters(idx, proposed.waiters, OUTCOME_UNKNOWN);
+        }
+        Ok(())
     }
 }

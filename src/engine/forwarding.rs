@@ -160,7 +160,7 @@ impl<H: CoreHost> Core<H> {
     }
 
     fn on_message(&mut self, message: wire::Message) {
-        match self.groups.iter().position(|group| group.id == message.group) {
+        match self.routes.local_of(message.group) {
             // The leader sends it again, for as long as it takes; what is left of the log is for votes.
             Some(_) if !self.wal.has_room() && brings_commands(&message) => self.stats.appends_refused += 1,
             Some(idx) => {
@@ -209,7 +209,7 @@ impl<H: CoreHost> Core<H> {
         let (Some(command), Some(slot)) = (command_of(head.command), Slot::new(head.slot)) else {
             return self.out.fail(origin, "ERR the leader runs a release that does not know this command");
         };
-        let group = self.groups.iter().position(|group| group.id == head.group() && group.leads());
+        let group = self.routes.local_of(head.group()).filter(|idx| self.groups[*idx].leads());
         match group {
             Some(idx) => self.execute_here(idx, origin, command, slot, args),
             None => self.out.links.reply(link, head.id, ReplyStatus::NotLeader, |_| {}),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use raft::{Purpose, Raft};
 use resp::{Args, Command};
 use types::{GroupId, Index, Instant, Place, ReplicaId, Slot, Term};
-use wire::BatchBuilder;
+use wire::{BatchBuilder, Membership, SnapshotMeta};
 
 use crate::checkpoints::{Held, LogSize};
 use crate::held::{ArgStore, HeldArgs};
@@ -79,8 +79,8 @@ pub(crate) struct Group {
     pub(crate) is_handed_over: bool,
     /// When it last ceased to lead.
     pub(crate) lost_at: Instant,
-    /// The members, as of the last entry applied; empty: those of the cluster map.
-    pub(crate) membership: Vec<u8>,
+    /// The members, as of the last entry applied.
+    pub(crate) membership: Membership,
     /// The checkpoint on disk.
     pub(crate) checkpoint: Option<Held>,
     /// What the state has taken in of the log.
@@ -92,19 +92,13 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    pub(crate) fn new(
-        id: GroupId,
-        route: usize,
-        raft: Raft,
-        places: BTreeMap<ReplicaId, Place>,
-        hash_seed: u64,
-    ) -> Group {
+    pub(crate) fn new(id: GroupId, route: usize, raft: Raft, membership: Membership, hash_seed: u64) -> Group {
         Group {
             id,
             route,
             raft,
             keyspace: Keyspace::with_hash_seed(hash_seed),
-            places,
+            places: membership.members().map(|member| (member.id, member.place)).collect(),
             forming: BatchBuilder::default(),
             forming_waiters: Waiters::default(),
             proposed: VecDeque::new(),
@@ -116,7 +110,7 @@ impl Group {
             was_leader: false,
             is_handed_over: false,
             lost_at: Instant::ZERO,
-            membership: Vec::new(),
+            membership,
             checkpoint: None,
             log_size: LogSize::default(),
             failed_log_reads: Vec::new(),
@@ -155,6 +149,28 @@ impl Group {
             waiters.list.clear();
             waiters.held.clear();
             self.spare_waiters.push(waiters);
+        }
+    }
+
+    /// The members have changed, or are about to: learns where they live. Those that leave are still spoken to.
+    pub(crate) fn meet(&mut self, membership: &Membership) {
+        // Members that a group began with are known from the cluster map, and to Raft by their ids alone.
+        let known = membership.members().filter(|member| member.place != Place::default());
+        self.places.extend(known.map(|member| (member.id, member.place)));
+    }
+
+    /// Last index of the checkpoint on disk; 0 if there is none.
+    pub(crate) fn checkpoint_index(&self) -> Index {
+        self.checkpoint.as_ref().map_or(0, |held| held.last_index)
+    }
+
+    /// Tells Raft of the checkpoint on disk, if the state here has come as far.
+    pub(crate) fn offer_checkpoint(&mut self) {
+        let offered = self.raft.snapshot().map_or(0, |snapshot| snapshot.last_index);
+        let Some(held) = self.checkpoint.as_ref().filter(|held| held.last_index > offered) else { return };
+        if held.last_index <= self.raft.applied_index() {
+            let (last_index, last_term) = (held.last_index, held.last_term);
+            self.raft.set_snapshot(SnapshotMeta { last_index, last_term, membership: held.membership.clone() });
         }
     }
 

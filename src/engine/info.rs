@@ -176,7 +176,7 @@ impl<H: CoreHost> Core<H> {
                 raft.durable_index(),
                 group.keyspace.keys_count(),
                 group.backlog_bytes(),
-                group.checkpoint.map_or(0, |held| held.last_index),
+                group.checkpoint_index(),
             );
         }
     }

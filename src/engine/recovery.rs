@@ -127,6 +127,10 @@ fn fit(log: Option<RecoveredGroup>, checkpoint: Option<(Index, Term)>) -> Result
     if term_at(&log, last_index) == Some(last_term) {
         return Ok(Fitted::AsIs(Some(log)));
     }
+    if last_index <= log.hard_state.commit {
+        let reason = format!("the checkpoint and the log disagree on entry {last_index}, which was committed");
+        return Err(Lost { reason, log: None });
+    }
     // A state was taken over and the crash came before the log had noted it. What the log holds is behind that state,
     // or was never committed.
     let mut hard_state = log.hard_state;
@@ -141,6 +145,7 @@ fn fit(log: Option<RecoveredGroup>, checkpoint: Option<(Index, Term)>) -> Result
         start_term: last_term,
         last_index,
         terms: Vec::new(),
+        memberships: Vec::new(),
         ..log
     }))
 }
@@ -167,6 +172,7 @@ mod tests {
             start_term: start.1,
             last_index,
             terms: terms.to_vec(),
+            memberships: Vec::new(),
             condition: Condition::Sound,
         }
     }
@@ -205,5 +211,13 @@ mod tests {
         assert!(fit(Some(log.clone()), Some((9, 2))).is_err_and(|lost| lost.log.is_some()));
         assert!(fit(Some(log), None).is_err_and(|lost| lost.log.is_some()));
         assert!(fit(None, Some((9, 2))).is_err_and(|lost| lost.log.is_none()));
+    }
+
+    #[test]
+    fn a_checkpoint_that_contradicts_what_was_committed_is_refused() {
+        let mut log = log((10, 2), 20, &[(11, 2), (15, 3)], 4);
+        log.hard_state.commit = 16;
+        assert!(fit(Some(log.clone()), Some((16, 9))).is_err_and(|lost| lost.log.is_none()));
+        assert!(fit(Some(log), Some((17, 9))).is_ok());
     }
 }

@@ -1,12 +1,12 @@
 //! Starting one replica on what its disk holds.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use io::Host;
 use raft::{Raft, Recovered, StartError, TermRun};
 use types::ReplicaId;
 use wal::{RecoveredGroup, Wal};
+use wire::{Member, Membership, MembershipError, SnapshotMeta};
 
 use crate::checkpoint::Loaded;
 use crate::checkpoints::Held;
@@ -54,7 +54,14 @@ pub(crate) fn build_replica<H: Host>(
     found: Found,
 ) -> Result<Result<Started, Lost>, Error> {
     let Found { log, checkpoint } = found;
-    let recovered = recovered(log.as_ref(), checkpoint.as_ref());
+    let membership = match membership_of(checkpoint.as_ref(), spec) {
+        Ok(membership) => membership,
+        Err(error) => return Ok(Err(Lost { reason: format!("its checkpoint names {error}"), log: None })),
+    };
+    let recovered = match recovered(log.as_ref(), checkpoint.as_ref(), &membership) {
+        Ok(recovered) => recovered,
+        Err(error) => return Ok(Err(Lost { reason: format!("its log names {error}"), log: None })),
+    };
     let event = Event::Started {
         hard_state: recovered.hard_state,
         base: (recovered.base_index, recovered.base_term),
@@ -70,13 +77,12 @@ pub(crate) fn build_replica<H: Host>(
         }
         Err(source) => return Err(Error::Start { group: spec.id, source }),
     };
-    let places: BTreeMap<_, _> = spec.replicas.iter().map(|replica| (replica.id, replica.place)).collect();
-    let mut group = Group::new(spec.id, 0, raft, places, host.random_u64());
+    let mut group = Group::new(spec.id, 0, raft, membership.clone(), host.random_u64());
     let mut map = Vec::new();
-    if let Some(Loaded { file, header, bytes, keyspace }) = checkpoint {
+    if let Some(Loaded { file, header, keyspace, .. }) = checkpoint {
         group.keyspace = keyspace;
         group.time_ms = header.time_ms;
-        group.checkpoint = Some(Held { last_index: file.last_index, last_term: header.last_term, bytes });
+        group.checkpoint = Some(Held { last_index: file.last_index, last_term: header.last_term, membership });
         map = header.map;
     }
     Ok(Ok(Started { group, event, map }))
@@ -99,10 +105,27 @@ fn raft_config<H: Host>(host: &H, config: &Config, spec: &meta::Group, id: Repli
     raft_config
 }
 
+/// The members as of the checkpoint, or those that the group began with.
+pub(crate) fn membership_of(checkpoint: Option<&Loaded>, spec: &meta::Group) -> Result<Membership, MembershipError> {
+    match checkpoint {
+        Some(loaded) if !loaded.header.membership.is_empty() => Membership::decode(&loaded.header.membership),
+        _ => {
+            let member = |replica: &meta::Replica| Member { id: replica.id, place: replica.place };
+            Ok(Membership::of_voters(spec.replicas.iter().map(member)))
+        }
+    }
+}
+
 /// What the disk holds, as Raft wants it told.
-fn recovered(log: Option<&RecoveredGroup>, checkpoint: Option<&Loaded>) -> Recovered {
-    let Some(log) = log else { return Recovered::default() };
-    Recovered {
+fn recovered(
+    log: Option<&RecoveredGroup>,
+    checkpoint: Option<&Loaded>,
+    membership: &Membership,
+) -> Result<Recovered, MembershipError> {
+    let Some(log) = log else { return Ok(Recovered::default()) };
+    let memberships =
+        log.memberships.iter().map(|(index, payload)| Membership::decode(payload).map(|decoded| (*index, decoded)));
+    Ok(Recovered {
         hard_state: log.hard_state,
         base_index: log.start_index,
         base_term: log.start_term,
@@ -110,5 +133,11 @@ fn recovered(log: Option<&RecoveredGroup>, checkpoint: Option<&Loaded>) -> Recov
         runs: log.terms.iter().map(|(first, term)| TermRun { first: *first, term: *term }).collect(),
         // The rest of the state is in memory: what came behind the checkpoint is applied anew.
         applied: checkpoint.map_or(log.start_index, |loaded| loaded.file.last_index),
-    }
+        snapshot: checkpoint.map(|loaded| SnapshotMeta {
+            last_index: loaded.file.last_index,
+            last_term: loaded.header.last_term,
+            membership: membership.clone(),
+        }),
+        memberships: memberships.collect::<Result<_, _>>()?,
+    })
 }

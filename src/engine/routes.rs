@@ -57,6 +57,11 @@ impl Routes {
         self.by_id.get(&self.slots.group_of(slot)).copied().expect("a validated map knows the group of every slot")
     }
 
+    /// The index of a group among the core's own, if a replica of it lives here.
+    pub(crate) fn local_of(&self, group: GroupId) -> Option<usize> {
+        self.groups[self.of_group(group)?].local
+    }
+
     /// A replica of the group lives here after all, as the core's group of this index. Returns the route's index.
     pub(crate) fn set_local(&mut self, group: GroupId, local: usize) -> Option<usize> {
         let idx = self.of_group(group)?;

@@ -53,8 +53,7 @@ impl<H: CoreHost> Core<H> {
     /// Another core wants a piece of a checkpoint.
     pub(crate) fn on_chunk_request(&mut self, link: u32, request: ChunkRequest) {
         let group = request.group;
-        let held = self.groups.iter().find(|own| own.id == group).and_then(|own| own.checkpoint);
-        let newest = held.map_or(0, |held| held.last_index);
+        let newest = self.routes.local_of(group).map_or(0, |idx| self.groups[idx].checkpoint_index());
         let wanted = if request.last_index == 0 { newest } else { request.last_index };
         if self.serving.reading.contains(&link) {
             // Whoever asks does so again if there is no answer.

@@ -102,7 +102,7 @@ impl<H: CoreHost> Core<H> {
         let now = host.now();
         let mut core = Core::assemble(host, config, wal, groups, watch, now)?;
         core.absent = absent;
-        if let Some(idx) = core.groups.iter().position(|group| group.id == MAP_GROUP) {
+        if let Some(idx) = core.routes.local_of(MAP_GROUP) {
             core.take_map(idx, &map)?;
         }
         Ok(core)

@@ -3,7 +3,7 @@
 use raft::ProposeError;
 use resp::{ArgRange, Args, Command, CommandId};
 use types::Slot;
-use wire::{Batch, BatchError, Entry, EntryKind};
+use wire::{Batch, BatchError, Entry, EntryKind, Membership};
 
 use crate::core::{Core, CoreHost, Persisting};
 use crate::error::Error;
@@ -161,6 +161,9 @@ impl<H: CoreHost> Core<H> {
         let mut ready = std::mem::take(&mut self.ready);
         while self.groups[idx].raft.has_ready() {
             self.groups[idx].raft.ready(&mut ready);
+            if let Some(membership) = ready.membership.take() {
+                self.groups[idx].meet(&membership);
+            }
             for message in ready.messages.drain(..) {
                 if let Some(link) =
                     self.groups[idx].places.get(&message.to).and_then(|place| self.out.links.to(*place))
@@ -184,6 +187,9 @@ impl<H: CoreHost> Core<H> {
             for ctx in ready.reads_failed.drain(..) {
                 self.reroute_index_reads(idx, ctx);
             }
+            if let Some(fetch) = ready.fetch.take() {
+                self.want_checkpoint(idx, fetch);
+            }
             if let Some(state) = ready.soft_state {
                 self.on_soft_state(idx, state);
             }
@@ -195,9 +201,12 @@ impl<H: CoreHost> Core<H> {
     fn persist(&mut self, idx: usize, persist: &raft::Persist) -> Result<(), Error> {
         let group = self.groups[idx].id;
         // Entries first: what a hard state calls committed must be in the log before it.
-        let mut written = Ok(());
+        let mut written = match persist.reset {
+            Some((index, term)) => self.wal.reset(group, index, term),
+            None => Ok(()),
+        };
         if !persist.entries.is_empty() {
-            written = self.wal.append_entries(group, &persist.entries);
+            written = written.and_then(|()| self.wal.append_entries(group, &persist.entries));
         }
         if let Some(state) = persist.hard_state {
             written = written.and_then(|()| self.wal.append_hard_state(group, state));
@@ -238,14 +247,21 @@ impl<H: CoreHost> Core<H> {
                 let (group, index) = (self.groups[idx].id, entry.index);
                 self.apply_batch(idx, entry, &waiters).map_err(|source| Error::Batch { group, index, source })?;
             }
-            EntryKind::Membership => self.groups[idx].membership = entry.payload.to_vec(),
             EntryKind::ClusterMap => self.apply_map(entry)?,
+            EntryKind::Membership => {
+                let (group, index) = (self.groups[idx].id, entry.index);
+                let membership = Membership::decode(&entry.payload);
+                let membership = membership.map_err(|source| Error::Membership { group, index, source })?;
+                self.groups[idx].meet(&membership);
+                self.groups[idx].membership = membership;
+            }
         }
         self.note(idx, Event::Applied(entry));
         let group = &mut self.groups[idx];
         group.recycle(waiters);
         group.log_size.applied(entry.index, entry.payload.len());
         group.raft.applied(entry.index);
+        group.offer_checkpoint();
         Ok(())
     }
 
