@@ -62,7 +62,7 @@ impl Raft {
 
     /// The election timeout has passed.
     pub(crate) fn election_due(&mut self) {
-        if !self.is_voter() {
+        if !self.may_campaign() {
             return self.draw_election_deadline();
         }
         if self.is_sole_voter() {
@@ -205,7 +205,7 @@ impl Raft {
 
     /// The leader asks us to take over (thesis §3.10).
     pub(crate) fn handle_timeout_now(&mut self, from: ReplicaId) {
-        if self.role == Role::Leader || !self.is_voter() || self.leader.is_some_and(|leader| leader != from) {
+        if self.role == Role::Leader || !self.may_campaign() || self.leader.is_some_and(|leader| leader != from) {
             self.counters.malformed += 1;
             return;
         }

@@ -130,6 +130,13 @@ impl Raft {
         self.membership().is_voter(self.config.id)
     }
 
+    /// Whether this replica may campaign: it votes in the configuration in effect, or in one that is in effect again if
+    /// what came later is cut off. A replica that is about to be removed may be the only one whose log is long enough
+    /// to be elected, until the entry that removes it is committed (thesis §4.2.2).
+    pub(crate) fn may_campaign(&self) -> bool {
+        self.memberships.list.iter().any(|(_, membership)| membership.is_voter(self.config.id))
+    }
+
     /// Whether this replica is the only one that votes.
     pub(crate) fn is_sole_voter(&self) -> bool {
         let Membership { voters, outgoing, .. } = self.membership();

@@ -1,7 +1,12 @@
 //! Random faults. Each seed is a world of its own; the checkers look at every step, and once the faults stop the
 //! group must serve again.
 
-use crate::sim::{CALM, MS, Sim, Weather};
+use raft::Change;
+use types::{Place, ReplicaId};
+use wire::{Member, Membership};
+
+use crate::node::Node;
+use crate::sim::{CALM, Dice, MS, Sim, Weather};
 
 const STORM: Weather = Weather {
     drop: 60,
@@ -26,6 +31,10 @@ struct Seen {
     lease_reads: u64,
     index_reads: u64,
     crashes: u64,
+    restored: u64,
+    changes: u64,
+    undone: u64,
+    joint_left: u64,
 }
 
 fn world(seed: u64, count: usize) -> Sim {
@@ -44,6 +53,14 @@ fn world(seed: u64, count: usize) -> Sim {
     sim
 }
 
+fn count_rare(sim: &Sim, idx: usize, seen: &mut Seen) {
+    let Some(raft) = &sim.nodes[idx].raft else { return };
+    let counters = raft.counters();
+    seen.restored += counters.snapshots_restored;
+    seen.undone += counters.memberships_undone;
+    seen.joint_left += counters.joint_left;
+}
+
 /// One millisecond of clients and misfortune.
 fn misfortune(sim: &mut Sim, seen: &mut Seen) {
     let count = sim.nodes.len();
@@ -58,6 +75,7 @@ fn misfortune(sim: &mut Sim, seen: &mut Seen) {
             2 if sim.nodes[idx].raft.is_some() => {
                 let survivors = sim.dice.below(3) as usize;
                 seen.crashes += 1;
+                count_rare(sim, idx, seen);
                 sim.crash_with(idx, survivors);
             }
             3 => sim.nodes[idx].paused_until = sim.now + sim.dice.below(150) * MS,
@@ -96,9 +114,11 @@ fn clients(sim: &mut Sim) {
             let _ = sim.raft(idx).transfer_leader(None, clock);
         }
         if sim.dice.chance(5) {
-            // The store makes itself durable, never ahead of the log.
-            let applied = sim.raft(idx).applied_index().min(sim.nodes[idx].disk.entries.len() as u64);
-            sim.nodes[idx].disk.checkpoint = applied.min(sim.raft(idx).durable_index());
+            sim.nodes[idx].checkpoint();
+        }
+        if sim.dice.chance(5) {
+            let kept = sim.dice.below(40);
+            sim.nodes[idx].compact(kept);
         }
     }
 }
@@ -143,6 +163,7 @@ fn storm(seeds: std::ops::Range<u64>, count: usize, ms: u64) -> Seen {
             sim.turn();
         }
         recovers(&mut sim, seed);
+        (0..count).for_each(|idx| count_rare(&sim, idx, &mut seen));
         sim.check.logs(&sim.nodes);
         seen.commits += sim.check.commit_max();
         seen.leaders += sim.check.leaders_count();
@@ -155,10 +176,11 @@ fn storm(seeds: std::ops::Range<u64>, count: usize, ms: u64) -> Seen {
 /// The faults must not be so many that nothing happens, nor so few that nothing is tested.
 fn assert_busy(seen: &Seen, seeds: u64) {
     println!(
-        "commits {} leaders {} lease reads {} index reads {} crashes {}",
-        seen.commits, seen.leaders, seen.lease_reads, seen.index_reads, seen.crashes
+        "commits {} leaders {} lease reads {} index reads {} crashes {} snapshots restored {}",
+        seen.commits, seen.leaders, seen.lease_reads, seen.index_reads, seen.crashes, seen.restored
     );
     assert!(seen.commits > 20 * seeds && seen.leaders as u64 > 3 * seeds);
+    assert!(seen.restored > seeds / 4, "snapshots are part of the storm");
     assert!(seen.lease_reads > 50 * seeds && seen.index_reads > seeds && seen.crashes > seeds / 2);
 }
 
@@ -236,6 +258,92 @@ fn three_replicas_survive_random_faults() {
 fn five_replicas_survive_random_faults() {
     let seen = storm(0..250, 5, 1_500);
     assert_busy(&seen, 250);
+}
+
+/// A leader is asked for some change of membership, sensible or not.
+fn change(sim: &mut Sim, seen: &mut Seen) {
+    let Some(leader) = sim.leader() else { return };
+    if sim.nodes[leader].paused_until > sim.now {
+        return;
+    }
+    let member = |dice: &mut Dice| Member { id: ReplicaId(1 + dice.below(5)), place: Place::default() };
+    let mut changes = Vec::new();
+    for _ in 0..1 + sim.dice.below(3) {
+        let member = member(&mut sim.dice);
+        changes.push(match sim.dice.below(5) {
+            0 | 1 => Change::AddLearner(member),
+            2 | 3 => Change::Promote(member.id),
+            _ => Change::Remove(member.id),
+        });
+    }
+    let clock = sim.clock(leader);
+    seen.changes += u64::from(sim.raft(leader).change_membership(&changes, clock).is_ok());
+    sim.drain(leader);
+}
+
+/// What each replica believes, for messages.
+fn members(sim: &Sim) -> String {
+    let ids = |list: &[Member]| list.iter().map(|member| member.id.0).collect::<Vec<_>>();
+    let one = |node: &Node| {
+        let Some(raft) = &node.raft else { return format!("\n  {} is down", node.config.id) };
+        let Membership { voters, outgoing, learners, .. } = raft.membership();
+        let (term, last, commit) = (raft.term(), raft.last_index(), raft.commit_index());
+        let last_term = raft.term_at(last).unwrap_or(0);
+        let sets = (ids(voters), ids(outgoing), ids(learners));
+        format!("\n  {} {:?} term {term} last {last}@{last_term} commit {commit} {sets:?}", raft.id(), raft.role())
+    };
+    sim.nodes.iter().map(one).collect()
+}
+
+#[test]
+fn groups_whose_members_change_survive_random_faults() {
+    let mut seen = Seen::default();
+    for seed in 0..150 {
+        let mut sim = Sim::with(5, seed, |config| {
+            config.clock_drift_ppm_max = DRIFT_PPM_MAX;
+            config.cache_bytes_max = 300 + (seed as usize % 3) * 1_000;
+            config.first_campaigner = config.id.0 == 1;
+            config.voters = if config.id.0 <= 3 { (1..=3).map(ReplicaId).collect() } else { Vec::new() };
+        });
+        sim.check.members_change = true;
+        for ms in 0..2_000 {
+            if ms % 200 == 100 {
+                sim.weather = if sim.dice.chance(500) { CALM } else { STORM };
+            }
+            misfortune(&mut sim, &mut seen);
+            clients(&mut sim);
+            if sim.dice.chance(30) {
+                change(&mut sim, &mut seen);
+            }
+            sim.turn();
+        }
+        sim.heal();
+        sim.weather = CALM;
+        for idx in 0..5 {
+            sim.nodes[idx].disk_stopped = false;
+            sim.nodes[idx].paused_until = 0;
+            if sim.nodes[idx].raft.is_none() {
+                sim.restart(idx);
+            }
+        }
+        sim.run(900);
+        let leader = sim.leader().unwrap_or_else(|| panic!("seed {seed}: no leader: {}", members(&sim)));
+        let (_, last) = sim.propose(leader, b"last").unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        sim.run(100);
+        let members: Vec<_> = sim.raft(leader).membership().members().map(|member| member.id).collect();
+        assert!(!sim.raft(leader).membership().is_joint(), "seed {seed}: the joint state ends by itself");
+        for node in sim.nodes.iter().filter(|node| members.contains(&node.config.id)) {
+            assert!(node.applied >= last, "seed {seed}: member {} has not caught up", node.config.id);
+        }
+        (0..5).for_each(|idx| count_rare(&sim, idx, &mut seen));
+        sim.check.logs(&sim.nodes);
+        seen.commits += sim.check.commit_max();
+    }
+    println!(
+        "commits {} changes {} joint states left {} configurations undone {} snapshots restored {}",
+        seen.commits, seen.changes, seen.joint_left, seen.undone, seen.restored
+    );
+    assert!(seen.changes > 1_000 && seen.joint_left > 500 && seen.undone > 0 && seen.restored > 100);
 }
 
 #[test]

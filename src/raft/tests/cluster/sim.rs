@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use raft::{Config, ProposeError, Purpose, Raft, ReadError, Role};
 use types::{GroupId, Index, Instant, ReplicaId, Term};
-use wire::{Body, Message};
+use wire::{Body, EntryKind, Membership, Message};
 
 use crate::check::Checker;
 use crate::node::Node;
@@ -213,6 +213,7 @@ impl Sim {
                 self.raft(idx).persisted(seq, clock);
             }
             self.answer_log_reads(idx);
+            self.end_fetch(idx);
             self.raft(idx).tick(clock);
             self.drain(idx);
         }
@@ -252,6 +253,23 @@ impl Sim {
         }
     }
 
+    /// A fetch ends: with the state of whoever offered it, or of nobody if that one is away by now.
+    fn end_fetch(&mut self, idx: usize) {
+        let Some((due, fetch)) = self.nodes[idx].fetch else { return };
+        if due > self.now {
+            return;
+        }
+        self.nodes[idx].fetch = None;
+        let from = fetch.from.0 as usize - 1;
+        let offered = self.nodes[from].raft.as_ref().and_then(|raft| raft.snapshot().cloned());
+        if let Some(meta) = offered.filter(|_| !self.cuts.contains(&(from, idx))) {
+            assert!(meta.last_index >= fetch.last_index, "snapshots grow");
+            let clock = self.clock(idx);
+            let committed = self.check.committed().to_vec();
+            self.nodes[idx].restore(meta, &committed, clock);
+        }
+    }
+
     /// Does what the replica wants done.
     pub(crate) fn drain(&mut self, idx: usize) {
         let node = &mut self.nodes[idx];
@@ -271,8 +289,16 @@ impl Sim {
                 assert_eq!(entry.index, node.applied + 1);
                 self.check.applied(node.config.id, &entry);
                 node.applied = entry.index;
+                if entry.kind == EntryKind::Membership {
+                    node.membership = Membership::decode(&entry.payload).unwrap();
+                }
             }
             raft.applied(node.applied);
+            if let Some(fetch) = node.ready.fetch.take()
+                && node.fetch.is_none()
+            {
+                node.fetch = Some((self.now + self.dice.below(30 * MS), fetch));
+            }
             for read in node.ready.log_reads.drain(..) {
                 assert!(node.log_reads.iter().all(|other| other.purpose != read.purpose), "one read per purpose");
                 assert!(read.purpose != Purpose::Peer(node.config.id) && read.first <= read.last);
@@ -330,7 +356,7 @@ impl Sim {
                 assert_eq!(node.disk.hard_state.vote, Some(message.to), "a vote is durable before it leaves");
             }
             Body::AppendAccepted { match_index } => {
-                assert!(*match_index <= node.disk.entries.len() as u64, "only the durable is acknowledged");
+                assert!(*match_index <= node.disk.reach(), "only the durable is acknowledged");
             }
             _ => {}
         }
