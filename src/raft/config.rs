@@ -6,6 +6,9 @@ use core::time::Duration;
 use types::limits::REPLICAS_COUNT_MAX;
 use types::{GroupId, ReplicaId};
 
+use crate::priority::PRIORITY_MAX;
+use crate::quiescence::ROUNDS_UNANSWERED_MAX;
+
 /// Settings of one replica. All replicas of a group must agree on `voters`, on the three times and on
 /// `clock_drift_ppm_max`: the lease of one rests on the patience of the others.
 #[derive(Clone, Debug)]
@@ -20,15 +23,26 @@ pub struct Config {
     /// Campaign at the first tick if the group is brand new, instead of after an election timeout. Set for
     /// one replica of each group it lets a fresh cluster spread its leaders as it likes. Only a hint.
     pub first_campaigner: bool,
+    /// How likely this replica is to lead, `0 ..= PRIORITY_MAX`: see [`PRIORITY_MAX`].
+    pub priority: u8,
     /// How often a leader sends heartbeats. They leave when the clock passes a multiple of this interval, so
     /// that groups ticked together send together.
     pub heartbeat_interval: Duration,
+    /// While round trips are long, heartbeats are sent more often, but not more often than this. A value beyond
+    /// `heartbeat_interval` stands for that.
+    pub heartbeat_interval_min: Duration,
     /// Voters are loyal for this long to a leader they heard; leases end before. Also how long a leadership
     /// transfer may take.
     pub election_timeout_min: Duration,
     /// Election timeouts are drawn from `election_timeout_min .. election_timeout_max`. A leader that has not
     /// heard from a majority for `election_timeout_max` steps down.
     pub election_timeout_max: Duration,
+    /// Where network and disks are fast, election timeouts are drawn from a shorter range, but not from one shorter
+    /// than this. A value beyond `election_timeout_max - election_timeout_min` stands for that.
+    pub campaign_spread_min: Duration,
+    /// A group falls silent after this many heartbeat intervals in which nothing happened; 0 if it never does. It must
+    /// be 0 unless the driver calls [`Raft::wake`](crate::Raft::wake) when the link to a leader's node is lost.
+    pub quiesce_intervals_count: u32,
     /// How much faster one replica's clock may run than another's, in millionths. Leases are shortened by it.
     pub clock_drift_ppm_max: u32,
     /// Most Append messages on their way to one follower.
@@ -72,9 +86,13 @@ impl Config {
             id,
             voters,
             first_campaigner: false,
+            priority: PRIORITY_MAX,
             heartbeat_interval: Duration::from_millis(100),
+            heartbeat_interval_min: Duration::from_millis(25),
             election_timeout_min: Duration::from_millis(600),
             election_timeout_max: Duration::from_millis(1_200),
+            campaign_spread_min: Duration::from_millis(600),
+            quiesce_intervals_count: 0,
             clock_drift_ppm_max: 10_000,
             inflight_count_max: 256,
             inflight_bytes_max: 16 << 20,
@@ -100,6 +118,12 @@ impl Config {
         }
         let rules = [
             (!self.heartbeat_interval.is_zero(), "heartbeat_interval must not be zero"),
+            (!self.heartbeat_interval_min.is_zero(), "heartbeat_interval_min must not be zero"),
+            (self.priority <= PRIORITY_MAX, "priority must be at most 3"),
+            (
+                self.quiesce_intervals_count == 0 || self.quiesce_intervals_count as u64 > ROUNDS_UNANSWERED_MAX,
+                "quiesce_intervals_count must be 0 or at least 3, or a group falls silent before a death is noticed",
+            ),
             (
                 self.election_timeout_min >= self.heartbeat_interval * 2,
                 "election_timeout_min must be at least two heartbeat intervals",

@@ -53,6 +53,30 @@ pub struct Counters {
     pub memberships_undone: u64,
     /// Leaders that stepped down because they do not vote any more.
     pub leaders_removed: u64,
+    /// Leadership transfers begun because a voter of higher priority was fit to lead.
+    pub transfers_by_priority: u64,
+    /// Times this replica fell silent with its group.
+    pub quiesced: u64,
+    /// Times it woke from that.
+    pub woken: u64,
+    /// Heartbeats that would have silenced this replica, and came too late or while it lacked something.
+    pub silences_declined: u64,
+    /// Times the heartbeat interval followed the round trips measured.
+    pub heartbeat_interval_changes: u64,
+    /// Times the spread of election timeouts followed the round trips and writes measured.
+    pub campaign_spread_changes: u64,
+    /// Times a follower's refusal sent a leader back over a whole term or more.
+    pub terms_skipped: u64,
+    /// Times a follower's window of Appends under way was full: the next one waits for an answer.
+    pub windows_closed: u64,
+    /// Reads by lease refused because there was none.
+    pub leases_missing: u64,
+    /// Reads by ReadIndex refused because too many were waiting.
+    pub reads_refused: u64,
+    /// Reads by ReadIndex that failed because leadership was lost.
+    pub reads_failed: u64,
+    /// Proposals refused because leadership was being handed over.
+    pub proposals_during_transfer: u64,
     /// Proposals refused because too much is uncommitted.
     pub proposals_refused: u64,
 }

@@ -22,7 +22,8 @@ impl Raft {
             self.set_term(term, None);
         }
         if self.role == Role::Leader {
-            self.reads.fail_all();
+            self.quiescent = false;
+            self.counters.reads_failed += self.reads.fail_all() as u64;
             self.transfer = None;
             self.uncommitted_bytes = 0;
             self.draw_election_deadline();
@@ -38,13 +39,26 @@ impl Raft {
         self.leader = None;
         self.matched = 0;
         self.ack_due = false;
+        self.round_heard = 0;
+        self.quiescent = false;
         self.durability.dirty();
         self.held.clear();
     }
 
     pub(crate) fn draw_election_deadline(&mut self) {
-        self.election_timeout = self.rng.duration(self.config.election_timeout_min, self.config.election_timeout_max);
+        self.draw_election_timeout();
         self.election_deadline = self.now + self.election_timeout;
+    }
+
+    /// Draws how long this replica waits for a leader. Never less than the loyalty that leases rest on.
+    pub(crate) fn draw_election_timeout(&mut self) {
+        let min = self.config.election_timeout_min;
+        self.election_timeout = self.rng.duration(min, min + self.timing.spread());
+    }
+
+    /// There is a leader, or somebody else is about to be one: gives it an election timeout.
+    pub(crate) fn await_leader(&mut self) {
+        self.election_deadline = self.now + self.election_timeout + self.priority_wait();
     }
 
     /// The leader of our term speaks. False if the message is to be dropped.
@@ -56,7 +70,7 @@ impl Raft {
         }
         self.become_follower(self.term, Some(from));
         self.loyal_until = self.now + self.config.election_timeout_min;
-        self.election_deadline = self.now + self.election_timeout;
+        self.await_leader();
         true
     }
 
@@ -131,7 +145,7 @@ impl Raft {
                 self.vote = Some(from);
                 self.durability.dirty();
             }
-            self.election_deadline = self.now + self.election_timeout;
+            self.await_leader();
             if self.role == Role::PreCandidate {
                 self.role = Role::Follower;
             }
@@ -172,6 +186,9 @@ impl Raft {
             peer.reset(last_index, self.now);
         }
         self.rounds.reset();
+        self.timing.leading();
+        self.idle_intervals_count = 0;
+        self.hand_over_from = self.stable_from();
         self.transfer = None;
         self.lease_barred = false;
         self.uncommitted_bytes = 0;
@@ -179,7 +196,7 @@ impl Raft {
         // Entries of earlier terms become committed through one of our own.
         self.append_own(EntryKind::Empty, Bytes::new());
         self.heartbeat_slot = self.slot_of_now();
-        self.start_round();
+        self.start_round(false);
     }
 
     /// Appends an entry of our own term as its leader. Returns its index.

@@ -91,14 +91,20 @@ impl Raft {
         self.send(from, Body::AppendRejected { prev_index, hint_index, hint_term });
     }
 
-    pub(crate) fn handle_heartbeat(&mut self, from: ReplicaId, commit: Index, round: u64) {
+    pub(crate) fn handle_heartbeat(&mut self, from: ReplicaId, commit: Index, round: u64, quiesce: bool) {
         // The leader counts on nothing but what we acknowledged: if it is not here, it was lost.
         if commit > self.log.last_index() {
             self.counters.commits_beyond_log += 1;
         } else {
             self.commit_to(commit);
         }
-        self.send(from, Body::HeartbeatReply { round });
+        self.send(from, Body::HeartbeatReply { round, priority: self.config.priority });
+        // One that was overtaken, or comes again, may be from before the last time we woke.
+        let newest = round > self.round_heard;
+        self.round_heard = self.round_heard.max(round);
+        if quiesce {
+            self.fall_silent_with_leader(newest, commit);
+        }
     }
 
     pub(crate) fn commit_to(&mut self, index: Index) {

@@ -5,6 +5,7 @@ use types::{Index, Instant, ReplicaId, Term};
 use wire::{Body, EntryKind};
 
 use crate::log::ENTRY_OVERHEAD_BYTES;
+use crate::priority::PRIORITY_MAX;
 use crate::progress::LogReadState;
 use crate::raft::Raft;
 use crate::ready::Role;
@@ -62,10 +63,12 @@ impl Raft {
         now: Instant,
     ) -> Result<(Term, Index), ProposeError> {
         self.advance(now);
+        self.note_activity();
         if self.role != Role::Leader {
             return Err(ProposeError::NotLeader { leader: self.leader() });
         }
         if self.transfer.is_some() {
+            self.counters.proposals_during_transfer += 1;
             return Err(ProposeError::Transferring);
         }
         // A log with nothing uncommitted takes one entry of any size.
@@ -81,19 +84,26 @@ impl Raft {
     /// have been read after the read was received.
     pub fn lease_read(&mut self, now: Instant) -> Result<Index, ReadError> {
         self.advance(now);
+        let silent = self.quiescent && !self.is_sole_voter();
+        self.note_activity();
         if self.role != Role::Leader {
             return Err(ReadError::NotLeader { leader: self.leader() });
         }
         if self.commit < self.term_start {
             return Err(ReadError::NotReady);
         }
-        if self.transfer.is_some() || self.lease_barred {
+        if silent || self.transfer.is_some() || self.lease_barred {
+            self.counters.leases_missing += 1;
             return Err(ReadError::LeaseExpired);
         }
         // Nobody can be elected without a group's only voter.
         let confirmed = self.rounds.confirmed_at();
         let valid = self.is_sole_voter() || confirmed.is_some_and(|at| self.now < at + self.lease_duration);
-        if valid { Ok(self.commit) } else { Err(ReadError::LeaseExpired) }
+        if !valid {
+            self.counters.leases_missing += 1;
+            return Err(ReadError::LeaseExpired);
+        }
+        Ok(self.commit)
     }
 
     /// A read by ReadIndex. `ctx` comes back in [`Ready::reads`](crate::Ready::reads) with the index to wait
@@ -101,10 +111,12 @@ impl Raft {
     /// one heartbeat round; reads asked before the term's first commit wait for it.
     pub fn read_index(&mut self, ctx: u64, now: Instant) -> Result<(), ReadError> {
         self.advance(now);
+        self.note_activity();
         if self.role != Role::Leader {
             return Err(ReadError::NotLeader { leader: self.leader() });
         }
         if !self.reads.has_room() {
+            self.counters.reads_refused += 1;
             return Err(ReadError::Overloaded);
         }
         self.reads.ask(ctx);
@@ -117,6 +129,9 @@ impl Raft {
         self.advance(now);
         if self.apply_log_read == LogReadState::Failed {
             self.apply_log_read = LogReadState::Idle;
+        }
+        if self.quiescent {
+            return;
         }
         if self.role != Role::Leader {
             if self.now >= self.election_deadline {
@@ -133,16 +148,29 @@ impl Raft {
         let slot = self.slot_of_now();
         if slot > self.heartbeat_slot {
             self.heartbeat_slot = slot;
-            self.start_round();
+            self.heartbeat_due();
+        }
+    }
+
+    /// A heartbeat interval has passed.
+    fn heartbeat_due(&mut self) {
+        self.hand_over_if_due();
+        let last = self.idle_long_enough();
+        self.start_round(last);
+        if last {
+            self.fall_silent();
         }
     }
 
     /// When the next [`tick`](Self::tick) has something to do, if nothing else happens before.
     pub fn next_deadline(&self) -> Instant {
+        if self.quiescent {
+            return Instant::NEVER;
+        }
         if self.role != Role::Leader {
             return self.election_deadline;
         }
-        let interval = self.config.heartbeat_interval.as_nanos() as u64;
+        let interval = self.timing.heartbeat_interval().as_nanos() as u64;
         let heartbeat = Instant::from_nanos((self.heartbeat_slot + 1).saturating_mul(interval));
         self.transfer.as_ref().map_or(heartbeat, |transfer| heartbeat.min(transfer.deadline))
     }
@@ -155,16 +183,18 @@ impl Raft {
     }
 
     pub(crate) fn slot_of_now(&self) -> u64 {
-        self.now.as_nanos() / self.config.heartbeat_interval.as_nanos() as u64
+        self.now.as_nanos() / self.timing.heartbeat_interval().as_nanos() as u64
     }
 
-    /// Starts a heartbeat round, dated with the latest time known: the messages leave at that time or later.
-    pub(crate) fn start_round(&mut self) {
+    /// Starts a heartbeat round, dated with the latest time known: the messages leave at that time or later. With
+    /// `quiesce` they are the last for now.
+    pub(crate) fn start_round(&mut self, quiesce: bool) {
+        let round_trip_us = self.timing.round_trip_us();
         let round = self.rounds.start(self.now);
         for idx in 0..self.peers.len() {
             let peer = &self.peers[idx];
             let (to, commit) = (peer.id, peer.match_index.min(self.commit));
-            self.send(to, Body::Heartbeat { commit, round });
+            self.send(to, Body::Heartbeat { commit, round, quiesce, round_trip_us });
         }
         self.confirm_rounds();
     }
@@ -173,11 +203,11 @@ impl Raft {
     pub(crate) fn start_read_round(&mut self) {
         if self.reads.has_waiting() && self.commit >= self.term_start {
             self.reads.join_round(self.rounds.current() + 1, self.commit);
-            self.start_round();
+            self.start_round(false);
         }
     }
 
-    pub(crate) fn handle_heartbeat_reply(&mut self, sender_idx: usize, round: u64) {
+    pub(crate) fn handle_heartbeat_reply(&mut self, sender_idx: usize, round: u64, priority: u8) {
         if self.role != Role::Leader {
             return;
         }
@@ -187,14 +217,36 @@ impl Raft {
         }
         let peer = &mut self.peers[sender_idx];
         peer.round = peer.round.max(round);
-        self.confirm_rounds();
+        peer.priority = priority.min(PRIORITY_MAX);
+        if self.confirm_rounds()
+            && let Some(sent) = self.rounds.confirmed_at()
+        {
+            self.timing.round_answered(self.now.since(sent));
+            self.retune();
+        }
         self.resume_peer(sender_idx);
     }
 
-    fn confirm_rounds(&mut self) {
+    /// Lets the timing follow what was measured.
+    pub(crate) fn retune(&mut self) {
+        let retuned = self.timing.retune();
+        if retuned.heartbeat_interval {
+            self.counters.heartbeat_interval_changes += 1;
+            self.heartbeat_slot = self.slot_of_now();
+        }
+        if retuned.spread {
+            self.counters.campaign_spread_changes += 1;
+            self.draw_election_timeout();
+        }
+    }
+
+    /// True if a majority has answered a later round than before.
+    fn confirm_rounds(&mut self) -> bool {
         let round = self.reached(|peer| peer.round, self.rounds.current(), 0);
-        if self.rounds.confirm(round) {
+        let news = self.rounds.confirm(round);
+        if news {
             self.reads.confirmed(round);
         }
+        news
     }
 }

@@ -187,6 +187,7 @@ impl Raft {
     /// See [`ChangeError`]. Ask again later after `NotReady`, `Pending` and `NotCaughtUp`.
     pub fn change_membership(&mut self, changes: &[Change], now: Instant) -> Result<(Term, Index), ChangeError> {
         self.advance(now);
+        self.note_activity();
         if self.role != Role::Leader {
             return Err(ChangeError::NotLeader { leader: self.leader() });
         }

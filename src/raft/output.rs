@@ -71,6 +71,7 @@ impl Raft {
         let wanted = dirty || commit > self.commit_written;
         self.commit_written = commit;
         let seq = self.durability.write(self.log.last_index());
+        self.timing.write_begins(seq, self.now);
         let reset = self.reset_due.take();
         out.persist = Some(Persist { seq, reset, hard_state: wanted.then_some(hard_state), entries });
     }
@@ -99,6 +100,7 @@ impl Raft {
     pub fn persisted(&mut self, seq: u64, now: Instant) {
         self.advance(now);
         let gained = self.durability.complete(seq, &mut self.log);
+        self.timing.write_done(seq, self.now);
         if gained.hard_state {
             self.hard_state_became_durable();
         }

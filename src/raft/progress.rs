@@ -49,6 +49,8 @@ pub(crate) struct Progress {
     pub(crate) heard_at: Instant,
     /// Its answer to the current campaign.
     pub(crate) vote: Option<bool>,
+    /// As it said last.
+    pub(crate) priority: u8,
     pub(crate) log_read: LogReadState,
 }
 
@@ -65,6 +67,7 @@ impl Progress {
             round: 0,
             heard_at: Instant::ZERO,
             vote: None,
+            priority: 0,
             log_read: LogReadState::Idle,
         }
     }

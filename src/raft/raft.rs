@@ -16,6 +16,7 @@ use crate::progress::{LogReadState, PeerStatus, Progress};
 use crate::reads::{Reads, Rounds};
 use crate::ready::{Fetch, Role, SoftState};
 use crate::rng::Rng;
+use crate::timing::Timing;
 use crate::transfer::Transfer;
 
 /// What a replica finds on its disk when it starts. The default is that of a brand-new replica.
@@ -100,6 +101,7 @@ pub struct Raft {
     /// The latest time handed in.
     pub(crate) now: Instant,
     pub(crate) rng: Rng,
+    pub(crate) timing: Timing,
     pub(crate) counters: Counters,
 
     // Hard state, and what is durable.
@@ -145,11 +147,19 @@ pub struct Raft {
     /// Our own vote counts: it is durable, or the campaign is only a question.
     pub(crate) own_vote: bool,
 
+    // Both sides of a silence.
+    /// Timers stand still until something happens. Only leaders and followers are.
+    pub(crate) quiescent: bool,
+    /// Leader: heartbeat intervals since something happened.
+    pub(crate) idle_intervals_count: u32,
+
     // Follower.
     /// Everything up to here equals the log of this term's leader.
     pub(crate) matched: Index,
     /// The leader waits to hear that we hold `matched` durably.
     pub(crate) ack_due: bool,
+    /// The last heartbeat round heard in this term.
+    pub(crate) round_heard: u64,
 
     // Leader.
     /// Index of the entry that began our term.
@@ -160,6 +170,10 @@ pub struct Raft {
     pub(crate) transfer: Option<Transfer>,
     /// In this term somebody was told to campaign against us: there is no lease any more.
     pub(crate) lease_barred: bool,
+    /// No hand-over to a voter of higher priority before.
+    pub(crate) hand_over_from: Instant,
+    /// Hand-overs that were given up since the last one that succeeded.
+    pub(crate) hand_overs_failed: u32,
     /// Which multiple of the heartbeat interval the last heartbeat belonged to.
     pub(crate) heartbeat_slot: u64,
     /// Something changed that may allow Appends to be sent.
@@ -184,6 +198,7 @@ impl Raft {
         let memberships = Memberships::new(first.0, first.1, recovered.memberships);
         let mut rng = Rng::new(config.seed ^ (u64::from(config.group.0) << 32) ^ config.id.0.rotate_left(17));
         let election_timeout = rng.duration(config.election_timeout_min, config.election_timeout_max);
+        let timing = Timing::new(&config);
         // A replica in term 0 has never answered a leader: an answer leaves only once its term is durable.
         let brand_new = recovered.hard_state.term == 0;
         let campaign_at_once = brand_new && config.first_campaigner;
@@ -200,6 +215,7 @@ impl Raft {
             lease_duration: config.lease_duration(),
             now,
             rng,
+            timing,
             counters: Counters::default(),
             term,
             vote,
@@ -223,14 +239,19 @@ impl Raft {
             election_deadline: if campaign_at_once { now } else { now + election_timeout },
             loyal_until: now + loyalty,
             own_vote: false,
+            quiescent: false,
+            idle_intervals_count: 0,
             matched: 0,
             ack_due: false,
+            round_heard: 0,
             term_start: 0,
             uncommitted_bytes: 0,
             rounds: Rounds::default(),
             reads: Reads::default(),
             transfer: None,
             lease_barred: false,
+            hand_over_from: now,
+            hand_overs_failed: 0,
             heartbeat_slot: 0,
             send_due: false,
             messages: Vec::new(),
@@ -243,6 +264,9 @@ impl Raft {
         if raft.is_sole_voter() {
             // There is nobody to be loyal to.
             (raft.election_deadline, raft.loyal_until) = (now, now);
+        }
+        if raft.election_deadline > now {
+            raft.election_deadline += raft.priority_wait();
         }
         Ok(raft)
     }
@@ -335,6 +359,16 @@ impl Raft {
             inflight_count: peer.inflights.count(),
             heard_at: peer.heard_at,
         })
+    }
+
+    /// How often this replica sends heartbeats while it leads, as adapted to what was measured.
+    pub fn heartbeat_interval(&self) -> Duration {
+        self.timing.heartbeat_interval()
+    }
+
+    /// The latest this replica misses a leader it has heard, as adapted to what was measured; priority aside.
+    pub fn campaign_timeout_max(&self) -> Duration {
+        self.config.election_timeout_min + self.timing.spread()
     }
 
     /// How often rare things happened since the start.

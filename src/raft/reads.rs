@@ -117,10 +117,17 @@ impl Reads {
         }
     }
 
-    /// Leadership is lost, and with it every read that is not confirmed.
-    pub(crate) fn fail_all(&mut self) {
+    /// Leadership is lost, and with it every read that is not confirmed. Returns how many.
+    pub(crate) fn fail_all(&mut self) -> usize {
+        let failed = self.pending.len() + self.waiting.len();
         self.failed.extend(self.pending.drain(..).map(|(_, read)| read.ctx));
         self.failed.append(&mut self.waiting);
+        failed
+    }
+
+    /// Whether no read waits for anything.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.pending.is_empty()
     }
 
     pub(crate) fn has_results(&self) -> bool {

@@ -69,6 +69,7 @@ impl Raft {
             (ProgressState::Replicate, Some(last)) => {
                 peer.inflights.add(last.index, entries.iter().map(entry_bytes).sum());
                 peer.next_index = last.index + 1;
+                self.counters.windows_closed += u64::from(peer.inflights.full());
             }
             (ProgressState::Replicate | ProgressState::Snapshot, _) => {}
         }
@@ -118,6 +119,7 @@ impl Raft {
         let agreed = self.log.last_of_term(hint_index.min(prev_index - 1), hint_term);
         let peer = &mut self.peers[idx];
         let next_index = (agreed + 1).max(peer.match_index + 1);
+        self.counters.terms_skipped += u64::from(self.log.term(agreed) != self.log.term(prev_index));
         peer.become_probe(next_index);
         self.send_due = true;
     }

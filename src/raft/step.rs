@@ -36,6 +36,7 @@ impl Raft {
             self.counters.malformed += 1;
             return;
         }
+        self.wake_by(message.from, &message.body);
         if message.term > self.term && !self.meet_higher_term(&message) {
             return;
         }
@@ -64,9 +65,11 @@ impl Raft {
                     self.handle_append(from, prev_index, prev_term, commit, entries);
                 }
             }
-            (Body::Heartbeat { commit, round }, _) => {
+            (Body::Heartbeat { commit, round, quiesce, round_trip_us }, _) => {
                 if self.hear_leader(from) {
-                    self.handle_heartbeat(from, commit, round);
+                    self.timing.told(round_trip_us);
+                    self.retune();
+                    self.handle_heartbeat(from, commit, round, quiesce);
                 }
             }
             (Body::Snapshot { last_index, last_term }, _) => {
@@ -80,7 +83,9 @@ impl Raft {
             (Body::AppendRejected { prev_index, hint_index, hint_term }, Some(idx)) => {
                 self.handle_rejected(idx, prev_index, hint_index, hint_term);
             }
-            (Body::HeartbeatReply { round }, Some(idx)) => self.handle_heartbeat_reply(idx, round),
+            (Body::HeartbeatReply { round, priority }, Some(idx)) => {
+                self.handle_heartbeat_reply(idx, round, priority)
+            }
             (
                 Body::VoteReply { .. }
                 | Body::AppendAccepted { .. }
@@ -120,7 +125,9 @@ impl Raft {
     fn answer_stale(&mut self, message: Message) {
         match message.body {
             Body::Vote { pre, .. } => self.send(message.from, Body::VoteReply { pre, granted: false }),
-            Body::Heartbeat { .. } => self.send(message.from, Body::HeartbeatReply { round: 0 }),
+            Body::Heartbeat { .. } => {
+                self.send(message.from, Body::HeartbeatReply { round: 0, priority: self.config.priority });
+            }
             Body::Append { prev_index, .. } => {
                 self.send(message.from, Body::AppendRejected { prev_index, hint_index: 0, hint_term: 0 });
             }

@@ -14,6 +14,8 @@ pub(crate) struct Transfer {
     pub(crate) deadline: Instant,
     /// The other was told to campaign.
     pub(crate) ordered: bool,
+    /// Nobody but us wanted it: the other has the higher priority.
+    pub(crate) by_priority: bool,
 }
 
 /// Why leadership is not handed over.
@@ -38,6 +40,7 @@ impl Raft {
     /// the order to campaign may still arrive, however late.
     pub fn transfer_leader(&mut self, to: Option<ReplicaId>, now: Instant) -> Result<ReplicaId, TransferError> {
         self.advance(now);
+        self.note_activity();
         if self.role != Role::Leader {
             return Err(TransferError::NotLeader);
         }
@@ -53,10 +56,15 @@ impl Raft {
             None => voters.max_by_key(|peer| (self.now.since(peer.heard_at) < patience, peer.match_index)),
         };
         let to = chosen.ok_or(TransferError::NoSuchVoter)?.id;
-        self.counters.transfers += 1;
-        self.transfer = Some(Transfer { to, deadline: self.now + patience, ordered: false });
-        self.order_transfer_if_caught_up();
+        self.begin_transfer(to, false);
         Ok(to)
+    }
+
+    pub(crate) fn begin_transfer(&mut self, to: ReplicaId, by_priority: bool) {
+        let deadline = self.now + self.config.election_timeout_min;
+        self.counters.transfers += 1;
+        self.transfer = Some(Transfer { to, deadline, ordered: false, by_priority });
+        self.order_transfer_if_caught_up();
     }
 
     /// Orders the chosen voter to campaign once it holds our whole log.
@@ -72,9 +80,12 @@ impl Raft {
     }
 
     pub(crate) fn give_up_late_transfer(&mut self) {
-        if self.transfer.as_ref().is_some_and(|transfer| self.now >= transfer.deadline) {
-            self.transfer = None;
+        if let Some(late) = self.transfer.take_if(|transfer| self.now >= transfer.deadline) {
             self.counters.transfers_timed_out += 1;
+            if late.by_priority {
+                self.hand_overs_failed += 1;
+                self.hand_over_from = self.stable_from();
+            }
         }
     }
 }

@@ -106,8 +106,8 @@ enum BodyHead {
     Append { prev_index: u64, prev_term: u64, commit: u64, entries_count: u32 },
     AppendAccepted { match_index: u64 },
     AppendRejected { prev_index: u64, hint_index: u64, hint_term: u64 },
-    Heartbeat { commit: u64, round: u64 },
-    HeartbeatReply { round: u64 },
+    Heartbeat { commit: u64, round: u64, quiesce: bool, round_trip_us: u32 },
+    HeartbeatReply { round: u64, priority: u8 },
     TimeoutNow,
     Snapshot { last_index: u64, last_term: u64 },
 }
@@ -243,8 +243,10 @@ fn body_head(body: Body, heads: &mut Vec<EntryHead>, parts: &mut Vec<Bytes>) -> 
         Body::AppendRejected { prev_index, hint_index, hint_term } => {
             BodyHead::AppendRejected { prev_index, hint_index, hint_term }
         }
-        Body::Heartbeat { commit, round } => BodyHead::Heartbeat { commit, round },
-        Body::HeartbeatReply { round } => BodyHead::HeartbeatReply { round },
+        Body::Heartbeat { commit, round, quiesce, round_trip_us } => {
+            BodyHead::Heartbeat { commit, round, quiesce, round_trip_us }
+        }
+        Body::HeartbeatReply { round, priority } => BodyHead::HeartbeatReply { round, priority },
         Body::TimeoutNow => BodyHead::TimeoutNow,
         Body::Snapshot { last_index, last_term } => BodyHead::Snapshot { last_index, last_term },
     }
@@ -397,10 +399,15 @@ fn decode_body<'a>(
             hint_index: hint_index.to_native(),
             hint_term: hint_term.to_native(),
         },
-        ArchivedBodyHead::Heartbeat { commit, round } => {
-            Body::Heartbeat { commit: commit.to_native(), round: round.to_native() }
+        ArchivedBodyHead::Heartbeat { commit, round, quiesce, round_trip_us } => Body::Heartbeat {
+            commit: commit.to_native(),
+            round: round.to_native(),
+            quiesce: *quiesce,
+            round_trip_us: round_trip_us.to_native(),
+        },
+        ArchivedBodyHead::HeartbeatReply { round, priority } => {
+            Body::HeartbeatReply { round: round.to_native(), priority: *priority }
         }
-        ArchivedBodyHead::HeartbeatReply { round } => Body::HeartbeatReply { round: round.to_native() },
         ArchivedBodyHead::TimeoutNow => Body::TimeoutNow,
         ArchivedBodyHead::Snapshot { last_index, last_term } => {
             Body::Snapshot { last_index: last_index.to_native(), last_term: last_term.to_native() }

@@ -85,11 +85,18 @@ pub enum Body {
         /// Number of the heartbeat round, growing within a term. A majority that answers round `n` has
         /// confirmed the leader at a time after round `n` was sent: leases and ReadIndex rest on it.
         round: u64,
+        /// There is nothing to do, and this is the last heartbeat for now: whoever has everything stops waiting for
+        /// more.
+        quiesce: bool,
+        /// How long, in microseconds, a majority takes to answer a heartbeat; 0 if the leader does not know.
+        round_trip_us: u32,
     },
     /// Answers [`Body::Heartbeat`].
     HeartbeatReply {
         /// Repeats the round.
         round: u64,
+        /// The sender's priority: who should rather lead.
+        priority: u8,
     },
     /// Leadership transfer: campaign at once (thesis §3.10).
     TimeoutNow,

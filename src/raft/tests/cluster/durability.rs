@@ -3,7 +3,7 @@
 use wire::Body;
 
 use crate::sim::{MS, Sim};
-use crate::solo::{ONE, Solo, THREE, TWO, recovered};
+use crate::solo::{ONE, Solo, THREE, TWO, heartbeat, heartbeat_reply, recovered};
 
 const REQUEST: Body = Body::Vote { pre: false, transfer: false, last_index: 0, last_term: 0 };
 
@@ -76,12 +76,12 @@ fn one_acknowledgement_answers_all_appends_of_a_write() {
 #[test]
 fn a_heartbeat_is_answered_once_its_term_is_durable() {
     let mut solo = Solo::new();
-    solo.step(TWO, 4, Body::Heartbeat { commit: 0, round: 1 });
+    solo.step(TWO, 4, heartbeat(0, 1));
     assert_eq!(solo.messages, [], "a restart would forget the term, and with it that a leader was heard");
     solo.persist();
-    assert_eq!(solo.take(TWO), [Body::HeartbeatReply { round: 1 }]);
-    solo.step(TWO, 4, Body::Heartbeat { commit: 0, round: 2 });
-    assert_eq!(solo.take(TWO), [Body::HeartbeatReply { round: 2 }]);
+    assert_eq!(solo.take(TWO), [heartbeat_reply(1)]);
+    solo.step(TWO, 4, heartbeat(0, 2));
+    assert_eq!(solo.take(TWO), [heartbeat_reply(2)]);
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn the_commit_index_alone_forces_no_write_and_never_overtakes_the_durable_log() 
     let mut solo = Solo::new();
     solo.append(TWO, 1, (0, 0), &[1, 1], 0);
     solo.persist();
-    solo.step(TWO, 1, Body::Heartbeat { commit: 2, round: 1 });
+    solo.step(TWO, 1, heartbeat(2, 1));
     assert_eq!((solo.raft.commit_index(), solo.writes.len()), (2, 0));
     solo.append(TWO, 1, (2, 1), &[1], 3);
     assert_eq!(solo.raft.commit_index(), 3, "the leader says so");

@@ -7,7 +7,7 @@ use types::{GroupId, Instant, ReplicaId};
 use wire::{Body, HardState, Message};
 
 use crate::sim::Sim;
-use crate::solo::{ONE, Solo, THREE, TWO, recovered};
+use crate::solo::{ONE, Solo, THREE, TWO, heartbeat, recovered};
 
 fn request(last_index: u64, last_term: u64) -> Body {
     Body::Vote { pre: false, transfer: false, last_index, last_term }
@@ -100,7 +100,7 @@ fn a_leader_that_is_not_heard_makes_room() {
 #[test]
 fn voters_are_loyal_to_a_leader_they_heard_until_election_timeout_min_has_passed() {
     let mut solo = Solo::new();
-    solo.step(TWO, 1, Body::Heartbeat { commit: 0, round: 1 });
+    solo.step(TWO, 1, heartbeat(0, 1));
     solo.persist();
     solo.messages.clear();
     solo.wait_ms(49);
@@ -118,7 +118,7 @@ fn voters_are_loyal_to_a_leader_they_heard_until_election_timeout_min_has_passed
 #[test]
 fn loyalty_outlives_a_higher_term() {
     let mut solo = Solo::new();
-    solo.step(TWO, 1, Body::Heartbeat { commit: 0, round: 1 });
+    solo.step(TWO, 1, heartbeat(0, 1));
     solo.step(THREE, 7, Body::VoteReply { pre: true, granted: false });
     assert_eq!(solo.raft.term(), 7);
     solo.persist();
@@ -215,7 +215,7 @@ fn strangers_and_messages_for_others_are_dropped_and_counted() {
 #[test]
 fn time_does_not_go_backwards() {
     let mut solo = Solo::new();
-    solo.step(TWO, 1, Body::Heartbeat { commit: 0, round: 1 });
+    solo.step(TWO, 1, heartbeat(0, 1));
     solo.raft.tick(Instant::ZERO);
     let loyal_until = solo.now + Duration::from_millis(50);
     assert!(solo.raft.next_deadline() >= loyal_until);

@@ -6,7 +6,7 @@ use raft::{ReadError, Role};
 use wire::Body;
 
 use crate::sim::{MS, Sim};
-use crate::solo::{Solo, THREE, TWO, recovered};
+use crate::solo::{Solo, THREE, TWO, heartbeat, heartbeat_reply, recovered};
 
 /// A leader with its first entry committed, and with no heartbeat answered yet.
 fn leader() -> Solo {
@@ -16,7 +16,7 @@ fn leader() -> Solo {
 }
 
 fn answer(solo: &mut Solo, round: u64) {
-    solo.step(TWO, solo.raft.term(), Body::HeartbeatReply { round });
+    solo.step(TWO, solo.raft.term(), heartbeat_reply(round));
 }
 
 #[test]
@@ -62,9 +62,9 @@ fn a_new_leader_serves_no_read_before_it_has_committed_in_its_own_term() {
 fn an_answer_of_a_voter_that_has_moved_on_confirms_nobody() {
     // A voter in term 9 is asked by a leader left behind in term 1.
     let mut voter = Solo::with(recovered(9, &[]), |_| {});
-    voter.step(TWO, 1, Body::Heartbeat { commit: 0, round: 7 });
+    voter.step(TWO, 1, heartbeat(0, 7));
     assert_eq!(voter.messages[0].term, 9);
-    assert_eq!(voter.take(TWO), [Body::HeartbeatReply { round: 0 }]);
+    assert_eq!(voter.take(TWO), [heartbeat_reply(0)]);
 }
 
 #[test]

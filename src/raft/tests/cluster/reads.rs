@@ -4,7 +4,7 @@ use raft::{READS_COUNT_MAX, ReadError, Role};
 use wire::Body;
 
 use crate::sim::Sim;
-use crate::solo::{Solo, THREE, TWO, recovered};
+use crate::solo::{Solo, THREE, TWO, heartbeat, heartbeat_reply, recovered};
 
 fn rounds(bodies: Vec<Body>) -> Vec<u64> {
     let round = |body| match body {
@@ -24,9 +24,9 @@ fn reads_of_a_turn_share_a_round() {
     }
     solo.drain();
     assert_eq!(rounds(solo.take(TWO)), [2]);
-    solo.step(TWO, solo.raft.term(), Body::HeartbeatReply { round: 1 });
+    solo.step(TWO, solo.raft.term(), heartbeat_reply(1));
     assert_eq!(solo.reads, [], "an earlier round proves nothing");
-    solo.step(TWO, solo.raft.term(), Body::HeartbeatReply { round: 2 });
+    solo.step(TWO, solo.raft.term(), heartbeat_reply(2));
     assert_eq!(solo.reads, [(10, 1), (11, 1), (12, 1)]);
 }
 
@@ -38,7 +38,7 @@ fn a_read_before_the_first_commit_of_the_term_waits_for_it() {
     assert!(rounds(solo.take(TWO)).is_empty());
     solo.accept(TWO, 2);
     assert_eq!(rounds(solo.take(TWO)), [2]);
-    solo.step(TWO, solo.raft.term(), Body::HeartbeatReply { round: 2 });
+    solo.step(TWO, solo.raft.term(), heartbeat_reply(2));
     assert_eq!(solo.reads, [(5, 2)]);
 }
 
@@ -50,7 +50,7 @@ fn a_lost_round_is_made_good_by_the_next() {
     solo.wait_ms(10);
     solo.drain();
     solo.tick();
-    solo.step(THREE, solo.raft.term(), Body::HeartbeatReply { round: 3 });
+    solo.step(THREE, solo.raft.term(), heartbeat_reply(3));
     assert_eq!(solo.reads, [(5, 1)]);
 }
 
@@ -60,7 +60,7 @@ fn reads_fail_when_leadership_is_lost() {
     solo.raft.read_index(4, solo.now).unwrap();
     solo.accept(TWO, 1);
     solo.raft.read_index(5, solo.now).unwrap();
-    solo.step(THREE, 9, Body::Heartbeat { commit: 0, round: 1 });
+    solo.step(THREE, 9, heartbeat(0, 1));
     assert_eq!(solo.raft.role(), Role::Follower);
     assert_eq!((&solo.reads[..], &solo.reads_failed[..]), (&[][..], &[4, 5][..]));
     assert_eq!(solo.raft.read_index(6, solo.now), Err(ReadError::NotLeader { leader: Some(THREE) }));

@@ -4,7 +4,7 @@ use raft::{ProgressState, ProposeError, Purpose};
 use wire::Body;
 
 use crate::sim::Sim;
-use crate::solo::{Solo, THREE, TWO, entries, recovered};
+use crate::solo::{Solo, THREE, TWO, entries, heartbeat, heartbeat_reply, recovered};
 
 #[test]
 fn a_leader_commits_only_entries_of_its_own_term_by_counting() {
@@ -159,7 +159,7 @@ fn a_failed_log_read_is_tried_again_at_the_next_heartbeat() {
     solo.raft.log_read_failed(read.purpose);
     solo.propose(1);
     assert_eq!(solo.log_reads, []);
-    solo.step(TWO, solo.raft.term(), Body::HeartbeatReply { round: 1 });
+    solo.step(TWO, solo.raft.term(), heartbeat_reply(1));
     assert_eq!(solo.log_reads, [read]);
 }
 
@@ -225,7 +225,7 @@ fn a_broken_connection_starts_a_new_probe() {
     assert_eq!(solo.take_appends(TWO), [(2, 3)], "once more, and then only when it is answered");
     solo.propose(10);
     assert_eq!(solo.take_appends(TWO), []);
-    solo.step(TWO, solo.raft.term(), Body::HeartbeatReply { round: 1 });
+    solo.step(TWO, solo.raft.term(), heartbeat_reply(1));
     assert_eq!(solo.take_appends(TWO), [(2, 4)]);
 }
 
@@ -285,7 +285,7 @@ fn a_malformed_append_is_dropped() {
 #[test]
 fn a_follower_that_lost_its_log_is_not_believed() {
     let mut solo = Solo::new();
-    solo.step(TWO, 1, Body::Heartbeat { commit: 9, round: 1 });
+    solo.step(TWO, 1, heartbeat(9, 1));
     assert_eq!((solo.raft.commit_index(), solo.raft.counters().commits_beyond_log), (0, 1));
     let mut leader = Solo::leader(recovered(0, &[]), |_| {});
     leader.accept(TWO, 99);
@@ -324,6 +324,6 @@ fn what_is_uncommitted_is_bounded_and_one_entry_always_fits() {
 fn a_follower_takes_no_proposals_and_names_the_leader() {
     let mut solo = Solo::new();
     assert_eq!(solo.raft.propose(vec![0; 1].into(), solo.now), Err(ProposeError::NotLeader { leader: None }));
-    solo.step(TWO, 1, Body::Heartbeat { commit: 0, round: 1 });
+    solo.step(TWO, 1, heartbeat(0, 1));
     assert_eq!(solo.raft.propose(vec![0; 1].into(), solo.now), Err(ProposeError::NotLeader { leader: Some(TWO) }));
 }

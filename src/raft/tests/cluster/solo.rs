@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use raft::{Config, LogRead, Persist, Raft, Ready, Recovered, Role, TermRun};
+use raft::{Config, LogRead, PRIORITY_MAX, Persist, Raft, Ready, Recovered, Role, TermRun};
 use types::{GroupId, Index, Instant, ReplicaId, Term};
 use wire::{Body, Entry, EntryKind, HardState, Message};
 
@@ -24,6 +24,16 @@ pub(crate) struct Solo {
     pub(crate) log_reads: Vec<LogRead>,
     pub(crate) reads: Vec<(u64, Index)>,
     pub(crate) reads_failed: Vec<u64>,
+}
+
+/// A heartbeat that tells nothing else.
+pub(crate) fn heartbeat(commit: Index, round: u64) -> Body {
+    Body::Heartbeat { commit, round, quiesce: false, round_trip_us: 0 }
+}
+
+/// The answer of a replica of no special priority.
+pub(crate) fn heartbeat_reply(round: u64) -> Body {
+    Body::HeartbeatReply { round, priority: PRIORITY_MAX }
 }
 
 pub(crate) fn entry(index: Index, term: Term) -> Entry {

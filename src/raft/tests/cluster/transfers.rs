@@ -5,7 +5,7 @@ use types::ReplicaId;
 use wire::Body;
 
 use crate::sim::Sim;
-use crate::solo::{Solo, THREE, TWO, recovered};
+use crate::solo::{Solo, THREE, TWO, heartbeat, recovered};
 
 #[test]
 fn leadership_moves_to_the_voter_named() {
@@ -80,7 +80,7 @@ fn an_order_of_an_earlier_term_is_ignored() {
     let mut solo = Solo::with(recovered(5, &[]), |_| {});
     solo.step(TWO, 4, Body::TimeoutNow);
     assert_eq!(solo.raft.term(), 5);
-    solo.step(TWO, 5, Body::Heartbeat { commit: 0, round: 1 });
+    solo.step(TWO, 5, heartbeat(0, 1));
     solo.step(THREE, 5, Body::TimeoutNow);
     assert_eq!(solo.raft.term(), 5, "only the leader may give it");
     solo.messages.clear();

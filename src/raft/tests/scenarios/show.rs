@@ -50,8 +50,8 @@ fn body(body: &Body) -> String {
         Body::AppendRejected { prev_index, hint_index, hint_term } => {
             format!("{kind} {prev_index}, hint {hint_index}@{hint_term}")
         }
-        Body::Heartbeat { commit, round } => format!("{kind} {round}, commit {commit}"),
-        Body::HeartbeatReply { round } => format!("{kind} {round}"),
+        Body::Heartbeat { commit, round, .. } => format!("{kind} {round}, commit {commit}"),
+        Body::HeartbeatReply { round, .. } => format!("{kind} {round}"),
         Body::TimeoutNow => kind.into(),
     }
 }

@@ -1,0 +1,68 @@
+//! Who should rather lead: replicas of lower priority wait longer before they campaign, and hand leadership to one of
+//! higher priority that is there and has caught up.
+//!
+//! Priority never decides whether somebody leads, only who: it is a delay before the first campaign after a leader was
+//! heard, and an orderly transfer while everything is well.
+
+use core::time::Duration;
+
+use types::{Instant, ReplicaId};
+
+use crate::progress::ProgressState;
+use crate::quiescence::ROUNDS_UNANSWERED_MAX;
+use crate::raft::Raft;
+
+/// The highest priority, and what replicas have unless told otherwise.
+pub const PRIORITY_MAX: u8 = 3;
+
+/// A successor may lack this many entries when leadership begins to be handed over; proposals wait until it has them.
+const SUCCESSOR_LAG_MAX: u64 = 64;
+
+/// A leader is stable, and may hand over to one of higher priority, after this many times `election_timeout_max`. Twice
+/// that after every hand-over that failed.
+const STABLE_TIMEOUTS_COUNT: u32 = 2;
+
+/// The wait for stability is not doubled more often than this.
+const FAILURES_COUNT_MAX: u32 = 8;
+
+impl Raft {
+    /// How much longer than one of the highest priority this replica waits before it misses a leader it has heard.
+    pub(crate) fn priority_wait(&self) -> Duration {
+        self.timing.spread() * u32::from(PRIORITY_MAX - self.config.priority)
+    }
+
+    /// When a leader just elected, or one whose hand-over failed, may hand over.
+    pub(crate) fn stable_from(&self) -> Instant {
+        let doublings = self.hand_overs_failed.min(FAILURES_COUNT_MAX);
+        self.now + self.config.election_timeout_max * STABLE_TIMEOUTS_COUNT * (1 << doublings)
+    }
+
+    /// The voter of the highest priority above ours that is there and could take over now.
+    pub(crate) fn successor_by_priority(&self) -> Option<ReplicaId> {
+        let (own, last_index, round) = (self.config.priority, self.log.last_index(), self.rounds.current());
+        if own == PRIORITY_MAX {
+            return None;
+        }
+        let membership = self.membership();
+        let fit = self.peers.iter().filter(|peer| {
+            peer.priority > own
+                && peer.state == ProgressState::Replicate
+                && peer.match_index + SUCCESSOR_LAG_MAX >= last_index
+                && peer.round + ROUNDS_UNANSWERED_MAX >= round
+                && membership.voters.iter().any(|voter| voter.id == peer.id)
+        });
+        fit.max_by_key(|peer| (peer.priority, peer.match_index)).map(|peer| peer.id)
+    }
+
+    /// A heartbeat interval has passed: hands over if that is due.
+    pub(crate) fn hand_over_if_due(&mut self) {
+        let busy = self.transfer.is_some() || self.commit < self.term_start || self.membership().is_joint();
+        if busy || self.now < self.hand_over_from {
+            return;
+        }
+        if let Some(successor) = self.successor_by_priority() {
+            self.counters.transfers_by_priority += 1;
+            self.begin_transfer(successor, true);
+        }
+    }
+}

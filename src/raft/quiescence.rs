@@ -1,0 +1,121 @@
+//! Idle groups fall silent: a leader that has had nothing to do for a while says so in a last heartbeat, and then
+//! neither side's timers run until something happens.
+//!
+//! No safety rests on this. A quiescent leader has no lease, since nobody confirms it; a read by ReadIndex wakes the
+//! group. A quiescent follower would not miss a leader that died, so its driver watches the link to the leader's node
+//! and calls [`Raft::wake`] when that is lost.
+
+use types::{Index, Instant, ReplicaId};
+use wire::Body;
+
+use crate::progress::ProgressState;
+use crate::raft::Raft;
+use crate::ready::Role;
+
+/// A follower counts as present if it has answered one of this many last heartbeat rounds.
+pub(crate) const ROUNDS_UNANSWERED_MAX: u64 = 2;
+
+impl Raft {
+    /// Whether this replica has fallen silent: [`tick`](Self::tick) does nothing, and need not be called.
+    pub fn is_quiescent(&self) -> bool {
+        self.quiescent
+    }
+
+    /// Ends quiescence, if there is any: the link to a node was lost, or the driver has another reason for doubt. A
+    /// follower gives its leader an election timeout to speak up.
+    pub fn wake(&mut self, now: Instant) {
+        self.advance(now);
+        self.wake_up();
+    }
+
+    /// Somebody wants something of this replica.
+    pub(crate) fn note_activity(&mut self) {
+        self.idle_intervals_count = 0;
+        self.wake_up();
+    }
+
+    pub(crate) fn wake_up(&mut self) {
+        if !self.quiescent {
+            return;
+        }
+        self.quiescent = false;
+        self.idle_intervals_count = 0;
+        self.counters.woken += 1;
+        if self.role != Role::Leader {
+            self.await_leader();
+            return;
+        }
+        // Their silence was agreed upon.
+        for peer in &mut self.peers {
+            peer.heard_at = self.now;
+        }
+        self.heartbeat_slot = self.slot_of_now();
+        self.start_round(false);
+    }
+
+    /// Wakes if this message is more than the end of the conversation before the silence.
+    pub(crate) fn wake_by(&mut self, from: ReplicaId, body: &Body) {
+        if !self.quiescent {
+            return;
+        }
+        let leads = self.role == Role::Leader;
+        match body {
+            Body::HeartbeatReply { .. } | Body::AppendAccepted { .. } | Body::VoteReply { .. } if leads => {}
+            Body::Heartbeat { quiesce: true, .. } if self.leader == Some(from) => {}
+            Body::Vote { .. } => {
+                self.wake_up();
+                // We have not missed the leader yet: it was to be silent. Whoever asks has an election timeout to hear
+                // from it, now that it is asked too.
+                self.loyal_until = self.loyal_until.max(self.now + self.config.election_timeout_min);
+            }
+            _ => self.wake_up(),
+        }
+    }
+
+    /// A heartbeat interval has passed. True if the heartbeats now due are to be the last.
+    pub(crate) fn idle_long_enough(&mut self) -> bool {
+        if self.config.quiesce_intervals_count == 0 || !self.is_idle() {
+            self.idle_intervals_count = 0;
+            return false;
+        }
+        self.idle_intervals_count += 1;
+        self.idle_intervals_count >= self.config.quiesce_intervals_count
+    }
+
+    /// Whether everybody has everything and nobody is missing.
+    fn is_idle(&self) -> bool {
+        let last_index = self.log.last_index();
+        let settled = |index: Index| index == last_index;
+        let round = self.rounds.current();
+        settled(self.commit)
+            && settled(self.applied)
+            && settled(self.log.durable())
+            && self.transfer.is_none()
+            && self.reads.is_idle()
+            && !self.membership().is_joint()
+            && self.successor_by_priority().is_none()
+            && self.peers.iter().all(|peer| {
+                peer.state == ProgressState::Replicate
+                    && settled(peer.match_index)
+                    && peer.round + ROUNDS_UNANSWERED_MAX >= round
+            })
+    }
+
+    /// The leader's heartbeats were the last for now.
+    pub(crate) fn fall_silent(&mut self) {
+        self.quiescent = true;
+        self.counters.quiesced += 1;
+    }
+
+    /// The leader wants to be silent. A follower that lacks something, or that hears of it late, does not join in: its
+    /// election timeout will wake the leader.
+    pub(crate) fn fall_silent_with_leader(&mut self, newest: bool, commit: Index) {
+        let last_index = self.log.last_index();
+        let settled = commit == last_index && self.commit == last_index && self.log.durable() == last_index;
+        if !newest || !settled || self.config.quiesce_intervals_count == 0 {
+            self.counters.silences_declined += 1;
+        } else if !self.quiescent {
+            self.fall_silent();
+        }
+    }
+}
