@@ -362,7 +362,14 @@ impl Link {
         let mut parts = std::mem::take(&mut self.spare_parts);
         frame.encode(&mut parts);
         self.is_sending = true;
-        net.send(conn, SendBuf::Gather(parts));
+        if parts.len() <= io::net::GATHER_COUNT_MAX {
+            return net.send(conn, SendBuf::Gather(parts));
+        }
+        // One message with very many small entries, as for a follower far behind: they are copied together.
+        let joined = parts.concat();
+        parts.clear();
+        self.spare_parts = parts;
+        net.send(conn, SendBuf::Plain(joined));
     }
 
     /// Leaves in the outbox what is too much for one frame: in bytes, or in parts to gather.
