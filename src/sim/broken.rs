@@ -6,8 +6,8 @@ use crate::chance::Chance;
 use crate::faults::{Fault, Schedule, Timed};
 use crate::spec::{Broken, Shape};
 
-/// How much faster or slower than the truth clocks run that keep to no bound, in millionths.
-const WILD_PPM: [i64; 3] = [-600_000, 0, 1_500_000];
+/// How much slower and faster than the truth clocks run that keep to no bound, in millionths.
+const WILD_PPM: [i64; 2] = [-600_000, 1_500_000];
 
 /// Gives the cluster a shape in which the broken promise matters.
 pub fn change_shape(broken: Option<Broken>, shape: &mut Shape) {
@@ -19,35 +19,26 @@ pub fn change_shape(broken: Option<Broken>, shape: &mut Shape) {
     }
 }
 
-/// Adds what brings a broken promise to light: crashes, or cuts.
-pub fn change_schedule(broken: Option<Broken>, seed: u64, busy_ms: u64, schedule: &mut Schedule) {
+/// Puts what brings a broken promise to light in the place of other faults: crashes, or cuts.
+pub fn change_schedule(broken: Option<Broken>, seed: u64, busy_ms: u64, nodes: u32, schedule: &mut Schedule) {
     let Some(broken) = broken else { return };
     let mut chance = Chance::stream(seed, "broken");
-    let mut faults = Vec::new();
+    schedule.faults.clear();
     let mut at_ms = 1_000;
     while at_ms < busy_ms {
-        let node = chance.range(1, 3) as u32;
-        match broken {
-            Broken::ForgetfulDisk => faults.push(Fault::CrashAll { down_ms: 100 }),
-            Broken::ForgottenVote => {
-                faults.push(Fault::Crash { node, down_ms: 1 });
-                faults.push(Fault::Crash { node: node % 3 + 1, down_ms: 1 });
-            }
+        let node = chance.range(1, u64::from(nodes)) as u32;
+        let faults = match broken {
+            Broken::ForgetfulDisk => vec![Fault::CrashAll { down_ms: 100 }],
+            Broken::ForgottenVote => vec![Fault::Crash { node, down_ms: 2_000 }],
             Broken::WildClocks => {
-                faults.push(Fault::Partition { side: vec![node], for_ms: chance.range(300, 3_000) })
+                // Whoever leads there thinks its lease long, and the others think it short.
+                let drift = |number| Fault::Drift { node: number, ppm: WILD_PPM[usize::from(number != node)] };
+                let cut = Fault::Partition { side: vec![node], for_ms: chance.range(500, 2_500) };
+                (1..=nodes).map(drift).chain([cut]).collect()
             }
-            Broken::LostMajority | Broken::ForgedFrames => {}
-        }
-        for fault in faults.drain(..) {
-            schedule.faults.push(Timed { at_ms, fault });
-            at_ms += chance.range(1, 400);
-        }
-        at_ms += chance.range(100, 3_000);
+            Broken::LostMajority | Broken::ForgedFrames => Vec::new(),
+        };
+        schedule.faults.extend(faults.into_iter().map(|fault| Timed { at_ms, fault }));
+        at_ms += chance.range(1_500, 4_500);
     }
-    schedule.faults.sort_by_key(|timed| timed.at_ms);
-}
-
-/// The pace of a clock that keeps to no bound.
-pub fn wild_drift(chance: &mut Chance) -> i64 {
-    chance.pick(&WILD_PPM)
 }

@@ -19,7 +19,7 @@ use crate::executor;
 use crate::host::SimHost;
 use crate::net::{Net, Way};
 use crate::observation::{Observation, What};
-use crate::queue::Queue;
+use crate::queue::{Event, Queue};
 use crate::spec::{Broken, Shape};
 use crate::trace::{Kind, Trace};
 use crate::world::{CoreState, Node, NodeState, Shared, World};
@@ -32,6 +32,8 @@ const ADMIN_PORT: u16 = 9_000;
 const FAILURES_MAX: u32 = 5;
 /// How long a node that has ended by itself stays down, in nanoseconds.
 const RESTART_AFTER: u64 = 500_000_000;
+/// How soon a voter that forgets is restarted after it has voted, in nanoseconds.
+const FORGETS_AFTER_MAX: u64 = 8_000_000;
 
 /// What the replicas have done, for the checkers.
 pub type Observations = Rc<RefCell<Vec<Observation>>>;
@@ -84,9 +86,12 @@ impl Watch for Watcher {
             }
             engine::Event::Logged(persist) if world.forgets_votes => {
                 let node = world.cores[self.core].node;
-                let is_vote =
-                    persist.entries.is_empty() && persist.hard_state.is_some_and(|state| state.vote.is_some());
-                world.nodes[node].disk.forget_from_here(is_vote);
+                let votes = persist.hard_state.is_some_and(|state| state.vote.is_some_and(|vote| vote != replica));
+                if persist.entries.is_empty() && votes {
+                    world.nodes[node].disk.forget_from_here();
+                    let at = at + world.chance.range(1, FORGETS_AFTER_MAX);
+                    world.queue.push(at, Event::Kill { node: node as u32, epoch: self.epoch });
+                }
             }
             engine::Event::Applied(entry) => world.trace.add(at, Kind::Replica, [entry.index, entry.term]),
             engine::Event::Quarantined => {
@@ -124,10 +129,7 @@ impl Cluster {
         let (mut nodes, mut cores) = (Vec::new(), Vec::new());
         for (idx, spec) in map.nodes.iter().enumerate() {
             let bound = i64::from(shape.drift_ppm_max) / 2;
-            let drift = match broken {
-                Some(Broken::WildClocks) => crate::broken::wild_drift(&mut chance),
-                _ => chance.range(0, 2 * bound as u64) as i64 - bound,
-            };
+            let drift = chance.range(0, 2 * bound as u64) as i64 - bound;
             let mut disk = NodeDisk::new(chance.pick(&SECTOR_BYTES));
             disk.forgets = broken == Some(Broken::ForgetfulDisk);
             let first_core = cores.len();
@@ -183,6 +185,7 @@ impl Cluster {
             ended: Vec::new(),
             faults_due: Vec::new(),
             boots_due: Vec::new(),
+            kills_due: Vec::new(),
             forgets_votes: broken == Some(Broken::ForgottenVote),
         };
         Cluster {
@@ -274,6 +277,10 @@ impl Cluster {
             let now = world.now();
             world.trace.add(now, Kind::Process, [node as u64, 0]);
             world.trace.tell(now, format_args!("node {} dies: {death:?}", node + 1));
+            let first = world.nodes[node].first_core;
+            if world.cores[first].conns.listeners_count == 0 {
+                world.count("a process died while it was starting");
+            }
             let state = &mut world.nodes[node];
             state.state = if death == Death::Machine { NodeState::Dark } else { NodeState::Down };
             state.is_paused = false;
@@ -373,8 +380,16 @@ impl Cluster {
     fn attend(&self) {
         {
             let world = self.world.borrow();
-            if world.ended.is_empty() && world.boots_due.is_empty() {
+            if world.ended.is_empty() && world.boots_due.is_empty() && world.kills_due.is_empty() {
                 return;
+            }
+        }
+        let kills = std::mem::take(&mut self.world.borrow_mut().kills_due);
+        for (node, epoch) in kills {
+            if self.world.borrow().nodes[node].epoch == epoch {
+                self.kill(node, Death::Process);
+                let now = self.world.borrow().now();
+                self.boot_at(node, now + 1_000_000);
             }
         }
         let ended = std::mem::take(&mut self.world.borrow_mut().ended);
@@ -424,7 +439,7 @@ impl Cluster {
         let is_wanted = failed || world.nodes[node].restart_after.is_some();
         if is_wanted && world.nodes[node].failures <= FAILURES_MAX {
             let at = world.now() + world.nodes[node].restart_after.take().unwrap_or(RESTART_AFTER);
-            world.queue.push(at, crate::queue::Event::Boot { node: node as u32, epoch });
+            world.queue.push(at, Event::Boot { node: node as u32, epoch });
         }
     }
 
@@ -432,7 +447,7 @@ impl Cluster {
     pub fn boot_at(&self, node: usize, at: u64) {
         let world = &mut *self.world.borrow_mut();
         let epoch = world.nodes[node].epoch;
-        world.queue.push(at, crate::queue::Event::Boot { node: node as u32, epoch });
+        world.queue.push(at, Event::Boot { node: node as u32, epoch });
     }
 
     /// Index of a node by its number.

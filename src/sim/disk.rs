@@ -250,6 +250,8 @@ impl NodeDisk {
             self.forgettable.push_back((file, offset, before));
             if self.forgettable.len() > FORGETTABLE_COUNT_MAX {
                 self.forgettable.pop_front();
+                // The vote itself is remembered by now.
+                self.forgets &= !std::mem::take(&mut self.forgets_all);
             }
         }
         self.put(file, offset, buf);
@@ -332,7 +334,8 @@ impl NodeDisk {
             let places = (len - buf.len() as u64) / ALIGNMENT as u64 + 1;
             let wrong = chance.below(places) * ALIGNMENT as u64;
             let wrong_end = wrong + buf.len() as u64;
-            if !self.is_recent(file, wrong, wrong_end) && !(wrong < end && offset < wrong_end) {
+            let hits_itself = wrong < end && offset < wrong_end;
+            if !self.is_recent(file, wrong, wrong_end) && !hits_itself {
                 self.put(file, wrong, buf);
             }
         }
@@ -419,6 +422,7 @@ impl NodeDisk {
             }
         }
         self.forgettable.clear();
+        self.forgets &= !std::mem::take(&mut self.forgets_all);
         self.write_faults.clear();
         self.drop_unnamed();
     }
@@ -500,14 +504,13 @@ impl NodeDisk {
         path.parent()
     }
 
-    /// What is written from here on is forgotten at a crash, or, if not `is_forgetting`, nothing is any more. For worlds
-    /// that break their promises.
-    pub fn forget_from_here(&mut self, is_forgetting: bool) {
-        if is_forgetting && !self.forgets_all {
+    /// What is written from here on is forgotten at the next crash. For worlds that break their promises.
+    pub fn forget_from_here(&mut self) {
+        if !self.forgets_all {
             self.forgettable.clear();
+            self.forgets = true;
+            self.forgets_all = true;
         }
-        self.forgets = is_forgetting;
-        self.forgets_all = is_forgetting;
     }
 
     /// Removes everything: a new disk in an old machine.

@@ -87,6 +87,13 @@ pub enum Event {
         /// Which one.
         idx: u32,
     },
+    /// A broken world ends a process.
+    Kill {
+        /// The node.
+        node: u32,
+        /// Its process.
+        epoch: u32,
+    },
     /// A node is to be started.
     Boot {
         /// Which one.

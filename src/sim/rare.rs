@@ -4,7 +4,41 @@ use std::collections::BTreeMap;
 
 /// Paths that a campaign with `--require-rare` must reach, by the names under which [`crate::report::Report::rare`]
 /// counts them, with what each means.
-pub const REQUIRED: &[(&str, &str)] = &[];
+pub const REQUIRED: &[(&str, &str)] = &[
+    ("world: a crash lost a write", "nothing of a block that was being written is on the disk"),
+    ("world: a crash left a write whole", "a block is durable whose end nobody has seen"),
+    ("world: a crash tore a write behind its beginning", "a torn tail that begins like a block"),
+    ("world: a crash left a write without its beginning", "a torn tail whose header is not there"),
+    ("world: a crash met another disk operation", "a file being made, renamed or read"),
+    ("world: a process died while it was starting", "recovery is itself interrupted"),
+    ("world: a write failed", "the log is poisoned"),
+    ("world: a write was lost", "a gap in the chain of blocks"),
+    ("world: a write was misdirected", "a valid block in a wrong place"),
+    ("world: a read failed", "recovery or a slow follower's log read meets an unreadable sector"),
+    ("world: a disk was full", "no next segment"),
+    ("world: a replica was quarantined", "damage was noticed"),
+    ("world: a node ended by itself", "a core has given up"),
+    ("world: a node stopped in order", "leaderships were handed over"),
+    ("world: a message was lost", "Raft sends again"),
+    ("world: a message was repeated", "Raft ignores it"),
+    ("world: a message was overtaken", "Raft bears it"),
+    ("world: a stream was given up", "a cut lasted longer than a connection"),
+    ("raft.appends_refused", "a log did not match"),
+    ("raft.votes_denied", "loyalty to a leader"),
+    ("raft.quorum_lost", "a leader that hears of no majority steps down"),
+    ("raft.stale_term", "a message of an earlier term"),
+    ("raft.transfers", "leadership was handed over"),
+    ("raft.transfers_timed_out", "leadership was kept after all"),
+    ("raft.log_reads_failed", "the log could not be read back"),
+    ("reads_by_lease", "a read from memory"),
+    ("reads_by_index", "a read behind a round to a majority"),
+    ("reads_in_batch", "a read at its place among writes"),
+    ("commands_parked", "commands that wait for a leader"),
+    ("outcomes_unknown", "writes whose fate is not known"),
+    ("wal.marks", "an idle log confirms its last block"),
+    ("wal.rolls", "the log moves on to another segment"),
+    ("wal.prepare_failures", "no room for the next segment"),
+];
 
 /// The required paths that `reached` lacks.
 pub fn missing(reached: &BTreeMap<String, u64>) -> Vec<&'static str> {

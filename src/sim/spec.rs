@@ -30,7 +30,7 @@ impl Spec {
         crate::broken::change_shape(broken, &mut shape);
         let busy_ms = busy.as_millis() as u64;
         let mut schedule = Schedule::generate(seed, &shape, busy);
-        crate::broken::change_schedule(broken, seed, busy_ms, &mut schedule);
+        crate::broken::change_schedule(broken, seed, busy_ms, shape.nodes, &mut schedule);
         Spec { seed, busy_ms, schedule, broken }
     }
 }

@@ -21,8 +21,8 @@ use crate::queue::{Event, Queue};
 use crate::trace::{Kind, Trace};
 
 /// How long a turn takes at least, and what is added on average, in nanoseconds.
-const TURN_MIN: u64 = 5_000;
-const TURN_MEAN: u64 = 15_000;
+const TURN_MIN: u64 = 10_000;
+const TURN_MEAN: u64 = 30_000;
 /// How long a message takes to another core of the same node.
 const MESH_MIN: u64 = 2_000;
 const MESH_MEAN: u64 = 8_000;
@@ -135,6 +135,8 @@ pub struct World {
     pub(crate) faults_due: Vec<u32>,
     /// Nodes to be started.
     pub(crate) boots_due: Vec<(usize, u32)>,
+    /// Processes that a broken world ends.
+    pub(crate) kills_due: Vec<(usize, u32)>,
     /// What a broken world forgets: the votes of a process.
     pub(crate) forgets_votes: bool,
 }
@@ -341,6 +343,7 @@ impl World {
             }
             Event::ClientTimer { token } => self.clients.timer(token),
             Event::Fault { idx } => self.faults_due.push(idx),
+            Event::Kill { node, epoch } => self.kills_due.push((node as usize, epoch)),
             Event::Boot { node, epoch } => self.boots_due.push((node as usize, epoch)),
         }
     }
