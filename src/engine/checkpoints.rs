@@ -377,7 +377,10 @@ impl<H: CoreHost> Core<H> {
         // What Raft does not offer yet is still ahead of the state here: then the log stays as it is.
         let offered = self.groups[idx].raft.snapshot().map_or(0, |snapshot| snapshot.last_index);
         match self.groups[idx].log_size.cut(last_index.min(offered), tail_bytes) {
-            Some(index) => self.compact(idx, index),
+            Some(index) => {
+                let wanted = self.serving.oldest_wanted(self.groups[idx].id, self.now);
+                self.compact(idx, wanted.map_or(index, |wanted| wanted.min(index)))
+            }
             None => Ok(()),
         }
     }

@@ -135,7 +135,7 @@ impl<H: CoreHost> Core<H> {
     pub(crate) fn on_frame(&mut self, link: u32, frame: Frame) {
         self.stats.frames_received += 1;
         for message in frame.messages {
-            self.on_message(message);
+            self.on_message(link, message);
         }
         for note in frame.leaders {
             if let Some(route) = self.routes.note(note) {
@@ -159,12 +159,15 @@ impl<H: CoreHost> Core<H> {
         }
     }
 
-    fn on_message(&mut self, message: wire::Message) {
+    fn on_message(&mut self, link: u32, message: wire::Message) {
         match self.routes.local_of(message.group) {
             // The leader sends it again, for as long as it takes; what is left of the log is for votes.
             Some(_) if !self.wal.has_room() && brings_commands(&message) => self.stats.appends_refused += 1,
             Some(idx) => {
-                self.groups[idx].raft.step(message, self.now);
+                let (group, place) = (&mut self.groups[idx], self.out.links.get(link).place);
+                // Whoever takes part by a configuration that has not come here yet must be answered too.
+                group.places.entry(message.from).or_insert(place);
+                group.raft.step(message, self.now);
                 self.mark_dirty(idx);
             }
             None => self.stats.messages_misdirected += 1,

@@ -18,6 +18,8 @@ use crate::limits::SERVED_FILES_MAX;
 
 /// A file that nobody has asked for in this time is closed.
 const CLOSE_AFTER: Duration = Duration::from_secs(30);
+/// For so long after a piece was read the log behind its checkpoint is kept.
+const WANTED_FOR: Duration = Duration::from_secs(5);
 
 /// A checkpoint that is being handed over.
 struct Served<F> {
@@ -46,6 +48,14 @@ pub(crate) struct Serving<F> {
 impl<F> Serving<F> {
     pub(crate) fn new() -> Serving<F> {
         Serving { files: Vec::new(), reading: Vec::new(), done: Rc::new(RefCell::new(Vec::new())) }
+    }
+}
+
+impl<F> Serving<F> {
+    /// The oldest checkpoint of a group that is being handed over: whoever takes it goes on with the log behind it.
+    pub(crate) fn oldest_wanted(&self, group: GroupId, now: Instant) -> Option<Index> {
+        let is_wanted = |open: &&Served<F>| open.group == group && now.since(open.used_at) < WANTED_FOR;
+        self.files.iter().filter(is_wanted).map(|open| open.last_index).min()
     }
 }
 
