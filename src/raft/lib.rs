@@ -22,7 +22,7 @@
 //!         apply ready.committed, raft.applied(index)
 //!         start ready.log_reads
 //!         serve ready.reads once their index is applied, fail ready.reads_failed
-//!         note ready.soft_state
+//!         note ready.soft_state and ready.membership, fetch ready.fetch if there is one
 //! ```
 //!
 //! - **Time.** The `now` of a call must have been read after that call's input was received, so read the clock
@@ -55,15 +55,28 @@
 //! - The commit index alone never forces a write. A follower learns it from the next Append or heartbeat.
 //! - Broken invariants of our own panic; contradictory messages are dropped and counted in [`Counters`].
 //!
+//! - **Membership** takes effect when its entry is appended and is undone when that is cut off. Voters change only
+//!   through the joint state, in which nothing is elected, committed, confirmed or read without a majority of both
+//!   sets. One change is under way at a time, and none before the leader has committed in its own term.
+//! - **Snapshots.** Only what a snapshot covers leaves the log's beginning. A state that is taken over replaces the log
+//!   unless the log goes on from it.
+//! - **Silence.** The timers of a quiescent group stand still. No safety rests on it, and liveness rests on the driver,
+//!   who calls [`Raft::wake`] when the link to a leader's node is lost.
+//! - **Priority** decides who leads, never whether somebody does.
+//! - **Timing** follows measurements between the bounds of [`Config`]; `election_timeout_min`, on which leases rest,
+//!   does not.
+//!
 //! # What is not here
 //!
-//! Changes of membership, learners, snapshots, quiescence. Nothing is ever dropped from a log's beginning by
-//! this crate; one recovered without its beginning is served as far as it reaches.
+//! The bytes of snapshots: Raft says who needs one and from whom, and its driver fetches it. The contents of entries,
+//! membership aside. Connections: who cannot be reached is not known here, unless the driver says so.
 //!
 //! # Reading order
 //!
-//! [`Config`], `log`, `durability`, `progress`, `reads` are the parts; `raft` is the replica; `step` lets messages
-//! in; `election`, `follower`, `replication`, `leader`, `transfer` are what the roles do; `output` is the way out.
+//! [`Config`], `log`, `durability`, `progress`, `reads`, `timing` are the parts; `raft` is the replica; `step` lets
+//! messages in; `election`, `follower`, `replication`, `leader`, `transfer` are what the roles do; `membership` and
+//! `snapshot` are who takes part and what becomes of the log's beginning; `priority` and `quiescence` are about comfort;
+//! `output` is the way out.
 
 #![no_std]
 

@@ -163,7 +163,6 @@ pub struct SnapshotMeta {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec;
 
     fn members(ids: &[u64]) -> Vec<Member> {
         let place = |id: u64| Place { node: NodeId(id as u32), core: CoreId(7) };
@@ -204,6 +203,6 @@ mod tests {
                 "{membership:?}"
             );
         }
-        assert!(Membership::decode(&vec![255; 80]).is_err());
+        assert!(Membership::decode(&[255; 80]).is_err());
     }
 }

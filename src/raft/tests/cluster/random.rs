@@ -8,7 +8,7 @@ use wire::{Member, Membership};
 use crate::node::Node;
 use crate::sim::{CALM, Dice, MS, Sim, Weather};
 
-const STORM: Weather = Weather {
+pub(crate) const STORM: Weather = Weather {
     drop: 60,
     repeat: 60,
     latency_min: MS / 10,
@@ -22,10 +22,10 @@ const STORM: Weather = Weather {
 
 /// Drift of each clock against true time, in millionths; the drift between two is at most twice that and a bit.
 const DRIFT_PPM: i64 = 20_000;
-const DRIFT_PPM_MAX: u32 = 41_000;
+pub(crate) const DRIFT_PPM_MAX: u32 = 41_000;
 
 #[derive(Default)]
-struct Seen {
+pub(crate) struct Seen {
     commits: u64,
     leaders: usize,
     lease_reads: u64,
@@ -53,7 +53,7 @@ fn world(seed: u64, count: usize) -> Sim {
     sim
 }
 
-fn count_rare(sim: &Sim, idx: usize, seen: &mut Seen) {
+pub(crate) fn count_rare(sim: &Sim, idx: usize, seen: &mut Seen) {
     let Some(raft) = &sim.nodes[idx].raft else { return };
     let counters = raft.counters();
     seen.restored += counters.snapshots_restored;
@@ -62,7 +62,7 @@ fn count_rare(sim: &Sim, idx: usize, seen: &mut Seen) {
 }
 
 /// One millisecond of clients and misfortune.
-fn misfortune(sim: &mut Sim, seen: &mut Seen) {
+pub(crate) fn misfortune(sim: &mut Sim, seen: &mut Seen) {
     let count = sim.nodes.len();
     let idx = sim.dice.below(count as u64) as usize;
     if sim.dice.chance(4) {
@@ -96,7 +96,7 @@ fn misfortune(sim: &mut Sim, seen: &mut Seen) {
 }
 
 /// Clients talk to any node that is awake.
-fn clients(sim: &mut Sim) {
+pub(crate) fn clients(sim: &mut Sim) {
     for idx in 0..sim.nodes.len() {
         if sim.nodes[idx].raft.is_none() || sim.nodes[idx].paused_until > sim.now {
             continue;

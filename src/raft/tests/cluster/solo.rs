@@ -88,7 +88,7 @@ impl Solo {
     }
 
     pub(crate) fn elect(&mut self) {
-        self.wait_ms(200);
+        self.wait_ms(300);
         self.raft.tick(self.now);
         let term = self.raft.term() + 1;
         self.step(TWO, term, Body::VoteReply { pre: true, granted: true });

@@ -1,0 +1,129 @@
+//! Who should rather lead.
+
+use raft::{PRIORITY_MAX, Role};
+use types::ReplicaId;
+use wire::Body;
+
+use crate::sim::Sim;
+use crate::solo::{ONE, Solo, THREE, TWO, heartbeat, recovered};
+
+fn group(priorities: [u8; 3]) -> Sim {
+    Sim::with(3, 1, |config| {
+        config.first_campaigner = config.id == ONE;
+        config.priority = priorities[config.id.0 as usize - 1];
+    })
+}
+
+#[test]
+fn a_replica_of_lower_priority_misses_its_leader_later() {
+    for priority in 0..=PRIORITY_MAX {
+        let mut solo = Solo::with(recovered(1, &[1]), |config| config.priority = priority);
+        solo.step(TWO, 1, heartbeat(0, 1));
+        let earliest = 50 + 50 * u64::from(PRIORITY_MAX - priority);
+        solo.wait_ms(earliest - 1);
+        solo.tick();
+        assert_eq!(solo.raft.role(), Role::Follower, "priority {priority}");
+        solo.wait_ms(51);
+        solo.tick();
+        assert_eq!(solo.raft.role(), Role::PreCandidate, "priority {priority}");
+    }
+}
+
+#[test]
+fn leadership_moves_to_the_highest_priority_and_returns_to_it() {
+    let mut sim = group([1, 3, 2]);
+    assert_eq!(sim.elect(), 0);
+    sim.run(150);
+    assert_eq!(sim.leader(), Some(0), "not before it is stable");
+    sim.run(200);
+    assert_eq!(sim.leader(), Some(1));
+    assert_eq!(sim.raft(0).counters().transfers_by_priority, 1);
+    sim.crash(1);
+    sim.run(400);
+    assert_eq!(sim.leader(), Some(2), "the next best");
+    sim.restart(1);
+    sim.run(500);
+    assert_eq!(sim.leader(), Some(1));
+    let leader = sim.leader().unwrap();
+    sim.run(30);
+    assert!(sim.lease_read(leader).is_ok());
+    sim.run(3_000);
+    assert_eq!(sim.leader(), Some(1), "and stays");
+}
+
+#[test]
+fn nobody_is_too_low_to_lead() {
+    let mut sim = group([0, 0, 0]);
+    sim.elect();
+    let mut sim = group([0, 3, 3]);
+    sim.run(300);
+    sim.crash(1);
+    sim.run(600);
+    let leader = sim.leader().unwrap();
+    sim.propose(leader, b"x").unwrap();
+    sim.crash(if leader == 2 { 0 } else { 2 });
+    sim.restart(1);
+    sim.run(600);
+    assert!(sim.leader().is_some());
+}
+
+#[test]
+fn a_voter_that_is_silent_or_far_behind_is_not_handed_leadership() {
+    let mut sim = group([1, 3, 1]);
+    sim.elect();
+    sim.isolate(1);
+    sim.run(2_000);
+    assert_eq!(sim.raft(0).counters().transfers_by_priority, 0, "silent");
+    let mut solo = Solo::leader(recovered(0, &[]), |config| config.priority = 0);
+    solo.accept(TWO, 1);
+    for _ in 0..100 {
+        solo.propose(1);
+    }
+    for _ in 0..60 {
+        answer_heartbeats(&mut solo);
+    }
+    assert_eq!(solo.raft.counters().transfers_by_priority, 0, "far behind");
+    solo.accept(THREE, 101);
+    answer_heartbeats(&mut solo);
+    assert_eq!((solo.raft.counters().transfers_by_priority, solo.raft.transferring_to()), (1, Some(THREE)));
+}
+
+/// Ten milliseconds pass; the peers answer heartbeats and nothing else.
+fn answer_heartbeats(solo: &mut Solo) {
+    solo.wait_ms(10);
+    solo.tick();
+    let term = solo.raft.term();
+    for peer in [TWO, THREE] {
+        for body in solo.take(peer) {
+            if let Body::Heartbeat { round, .. } = body {
+                solo.step(peer, term, Body::HeartbeatReply { round, priority: u8::MAX });
+            }
+        }
+    }
+}
+
+#[test]
+fn hand_overs_that_fail_become_rare() {
+    let mut solo = Solo::leader(recovered(0, &[]), |config| config.priority = 0);
+    solo.accept(TWO, 1);
+    solo.accept(THREE, 1);
+    for _ in 0..1_000 {
+        answer_heartbeats(&mut solo);
+    }
+    let counters = solo.raft.counters();
+    assert!((3..=6).contains(&counters.transfers_by_priority), "in ten seconds: {counters:?}");
+    assert_eq!(solo.raft.role(), Role::Leader);
+}
+
+#[test]
+fn a_group_is_not_silent_while_leadership_should_move() {
+    let mut sim = Sim::with(3, 1, |config| {
+        config.first_campaigner = config.id == ONE;
+        config.quiesce_intervals_count = 3;
+        config.priority = if config.id == ReplicaId(3) { 3 } else { 2 };
+    });
+    sim.elect();
+    sim.run(600);
+    assert_eq!(sim.leader(), Some(2));
+    assert!(sim.raft(2).is_quiescent());
+}
