@@ -20,6 +20,7 @@ pub(crate) type Record = (u64, u64);
 pub(crate) struct View {
     pub(crate) term: u64,
     pub(crate) leads: bool,
+    /// With what was dropped from its beginning.
     pub(crate) log: Vec<Record>,
     pub(crate) commit: usize,
 }
@@ -27,6 +28,8 @@ pub(crate) struct View {
 /// A replica of either implementation.
 pub(crate) trait Replica {
     type Message: Clone;
+    /// A snapshot that does not travel in messages.
+    type Snapshot;
 
     /// A brand-new replica `id` of a group of `1 ..= count`; `narrow` if its windows and messages are small.
     fn new(id: u64, count: u64, narrow: bool) -> Self;
@@ -35,6 +38,14 @@ pub(crate) trait Replica {
     /// Writes do not become durable from now on, until `resume`.
     fn stall(&mut self);
     fn resume(&mut self);
+    /// Makes a snapshot of what is applied and drops the log up to about there.
+    fn compact(&mut self);
+    /// Whose snapshot it wants to fetch.
+    fn wants(&mut self) -> Option<u64>;
+    fn give(&self) -> Option<Self::Snapshot>;
+    fn take_over(&mut self, snapshot: Self::Snapshot);
+    /// The host learns whether a message it sent has arrived.
+    fn reported(&mut self, message: &Self::Message, arrived: bool);
     /// It no longer owes loyalty to any leader.
     fn forget_leader(&mut self);
     /// It no longer leads, in the same term.
@@ -123,8 +134,8 @@ impl<R: Replica> Cluster<R> {
         }
     }
 
-    /// Delivers until nothing is on its way. In each wave links take their turns by chance, some messages come twice; both
-    /// depend on `seed`, wave and link alone, so that they are the same for both clusters.
+    /// Delivers until nothing is on its way. In each wave links take their turns by chance, some messages come twice;
+    /// both depend on `seed`, wave and link alone, so that they are the same for both clusters.
     pub(crate) fn settle(&mut self, cuts: &Cuts, seed: u64) {
         for wave in 0..WAVES_MAX {
             self.collect();
@@ -136,15 +147,28 @@ impl<R: Replica> Cluster<R> {
             arriving.sort_by_key(|(from, to, _)| luck(*from, *to));
             for (from, to, message) in arriving {
                 if !cuts.connects(from, to) {
+                    self.replica(from).reported(&message, false);
                     continue;
                 }
+                self.replica(from).reported(&message, true);
                 if luck(from, to).is_multiple_of(4) {
                     self.replica(to).step(message.clone());
                 }
                 self.replica(to).step(message);
             }
+            self.fetch(cuts);
         }
         panic!("the cluster does not come to rest");
+    }
+
+    /// Replicas that want a snapshot have it at once, if they can reach its owner.
+    fn fetch(&mut self, cuts: &Cuts) {
+        for id in 1..=self.replicas.len() as u64 {
+            let Some(from) = self.replica(id).wants().filter(|from| cuts.connects(id, *from)) else { continue };
+            if let Some(snapshot) = self.replica(from).give() {
+                self.replica(id).take_over(snapshot);
+            }
+        }
     }
 
     /// Settles, and lets leaders bring everybody within reach up to date.
@@ -171,14 +195,20 @@ impl<R: Replica> Cluster<R> {
             let idx = dice.below(arriving.len() as u64) as usize;
             let (from, to, message) = arriving.swap_remove(idx);
             match dice.below(10) {
-                0 | 1 => {}
+                0 | 1 => self.replica(from).reported(&message, false),
                 2 | 3 => self.flying.push((from, to, message)),
                 4 => {
                     self.flying.push((from, to, message.clone()));
                     self.replica(to).step(message);
                 }
-                _ => self.replica(to).step(message),
+                _ => {
+                    self.replica(from).reported(&message, true);
+                    self.replica(to).step(message);
+                }
             }
+        }
+        if dice.chance(50) {
+            self.fetch(&Cuts::default());
         }
     }
 }

@@ -29,6 +29,9 @@ fn weather<R: Replica>(seed: u64) -> Vec<Record> {
         if dice.chance(20) {
             cluster.replica(leader).ping();
         }
+        if dice.chance(10) {
+            cluster.replica(1 + dice.below(count)).compact();
+        }
         let other = 1 + dice.below(count);
         if other != leader && dice.chance(10) {
             cluster.replica(other).restart();

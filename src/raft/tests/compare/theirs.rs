@@ -1,20 +1,22 @@
 //! A replica of raft-rs.
 
-use raft_rs::eraftpb::{Entry, HardState, Message};
+use raft_rs::eraftpb::{Entry, HardState, Message, MessageType, Snapshot};
 use raft_rs::storage::MemStorage;
-use raft_rs::{Config, INVALID_ID, RawNode, StateRole};
+use raft_rs::{Config, GetEntriesContext, INVALID_ID, RawNode, SnapshotStatus, StateRole, Storage};
 
-use crate::cluster::{Replica, View};
+use crate::cluster::{Record, Replica, View};
 
-/// A replica with its storage. The library wants to read at once what it hands out to be written, so what a crash leaves
-/// is kept aside while writes are stalled.
+/// A replica with its storage. The library wants to read at once what it hands out to be written, so what a crash
+/// leaves is kept aside while writes are stalled.
 pub(crate) struct Theirs {
     node: RawNode<MemStorage>,
     config: Config,
     voters: Vec<u64>,
     stalled: bool,
     /// What was durable when the stall began.
-    durable: Option<(HardState, Vec<Entry>)>,
+    durable: Option<Durable>,
+    /// The entries that left the log's beginning, in place of the state they led to.
+    dropped: Vec<Record>,
     /// Number of the last write under way.
     written: u64,
     /// Messages that wait for a write.
@@ -22,31 +24,86 @@ pub(crate) struct Theirs {
     messages: Vec<Message>,
 }
 
+/// What a crash leaves.
+struct Durable {
+    hard_state: HardState,
+    dropped: Vec<Record>,
+    entries: Vec<Entry>,
+}
+
 fn start(config: &Config, storage: MemStorage) -> RawNode<MemStorage> {
     let silent = slog::Logger::root(slog::Discard, slog::o!());
     RawNode::new(config, storage, &silent).unwrap()
 }
 
-fn storage(voters: &[u64], hard_state: HardState, entries: &[Entry]) -> MemStorage {
+fn storage(voters: &[u64], durable: &Durable) -> MemStorage {
     let storage = MemStorage::new_with_conf_state((voters.to_vec(), Vec::new()));
-    storage.wl().append(entries).unwrap();
-    storage.wl().set_hardstate(hard_state);
+    if let Some((term, _)) = durable.dropped.last() {
+        let mut snapshot = Snapshot::default();
+        let meta = snapshot.mut_metadata();
+        (meta.index, meta.term) = (durable.dropped.len() as u64, *term);
+        meta.mut_conf_state().voters = voters.to_vec();
+        storage.wl().apply_snapshot(snapshot).unwrap();
+    }
+    storage.wl().append(&durable.entries).unwrap();
+    storage.wl().set_hardstate(durable.hard_state.clone());
     storage
 }
 
+fn record(entry: &Entry) -> Record {
+    (entry.term, <[u8; 8]>::try_from(&entry.data[..]).map_or(0, u64::from_le_bytes))
+}
+
+/// The state in a snapshot: what led to it.
+fn encode(records: &[Record]) -> Vec<u8> {
+    records.iter().flat_map(|(term, payload)| [term.to_le_bytes(), payload.to_le_bytes()].concat()).collect()
+}
+
+fn decode(bytes: &[u8]) -> Vec<Record> {
+    let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap());
+    bytes.chunks_exact(16).map(|pair| (number(&pair[..8]), number(&pair[8..]))).collect()
+}
+
 impl Theirs {
-    fn stored(&self) -> (HardState, Vec<Entry>) {
-        let core = self.node.store().rl();
-        let hard_state = core.hard_state().clone();
-        drop(core);
-        let entries = all_entries(self.node.store());
-        (hard_state, entries)
+    fn stored(&self) -> Durable {
+        let hard_state = self.node.store().rl().hard_state().clone();
+        Durable { hard_state, dropped: self.dropped.clone(), entries: self.entries() }
+    }
+
+    fn entries(&self) -> Vec<Entry> {
+        let store = self.node.store();
+        let (first, last) = (store.first_index().unwrap(), store.last_index().unwrap());
+        if last < first {
+            return Vec::new();
+        }
+        store.entries(first, last + 1, None, GetEntriesContext::empty(false)).unwrap()
+    }
+
+    fn records(&self) -> Vec<Record> {
+        self.dropped.iter().copied().chain(self.entries().iter().map(record)).collect()
+    }
+
+    /// A snapshot leaves with the state that belongs to it.
+    fn fill(&self, mut message: Message) -> Message {
+        if message.get_msg_type() == MessageType::MsgSnapshot {
+            let count = message.get_snapshot().get_metadata().index as usize;
+            let state = encode(&self.records()[..count]);
+            message.mut_snapshot().data = state.into();
+        }
+        message
     }
 
     fn drain(&mut self) {
         while self.node.has_ready() {
             let mut ready = self.node.ready();
-            self.messages.extend(ready.take_messages());
+            if ready.snapshot().get_metadata().index > 0 {
+                self.dropped = decode(&ready.snapshot().data);
+                self.node.mut_store().wl().apply_snapshot(ready.snapshot().clone()).unwrap();
+            }
+            for message in ready.take_messages() {
+                let message = self.fill(message);
+                self.messages.push(message);
+            }
             if !ready.entries().is_empty() {
                 self.node.mut_store().wl().append(ready.entries()).unwrap();
             }
@@ -56,7 +113,6 @@ impl Theirs {
             self.held.extend(ready.take_persisted_messages());
             self.written = ready.number();
             self.node.advance_append_async(ready);
-            self.node.advance_apply();
             if !self.stalled {
                 self.complete();
             }
@@ -66,21 +122,15 @@ impl Theirs {
     /// All writes under way are done.
     fn complete(&mut self) {
         self.node.on_persist_ready(self.written);
+        self.node.advance_apply();
         self.messages.append(&mut self.held);
     }
 }
 
-fn all_entries(storage: &MemStorage) -> Vec<Entry> {
-    use raft_rs::{GetEntriesContext, Storage};
-    let (first, last) = (storage.first_index().unwrap(), storage.last_index().unwrap());
-    if last < first {
-        return Vec::new();
-    }
-    storage.entries(first, last + 1, None, GetEntriesContext::empty(false)).unwrap()
-}
-
 impl Replica for Theirs {
     type Message = Message;
+    /// Its snapshots travel in messages.
+    type Snapshot = ();
 
     fn new(id: u64, count: u64, narrow: bool) -> Theirs {
         let mut config = Config { pre_vote: true, max_size_per_msg: 1 << 20, ..Config::new(id) };
@@ -89,14 +139,16 @@ impl Replica for Theirs {
             config.max_size_per_msg = 30;
         }
         let voters: Vec<u64> = (1..=count).collect();
-        let node = start(&config, storage(&voters, HardState::default(), &[]));
-        let (held, messages) = (Vec::new(), Vec::new());
-        Theirs { node, config, voters, stalled: false, durable: None, written: 0, held, messages }
+        let nothing = Durable { hard_state: HardState::default(), dropped: Vec::new(), entries: Vec::new() };
+        let node = start(&config, storage(&voters, &nothing));
+        let (held, messages, dropped) = (Vec::new(), Vec::new(), Vec::new());
+        Theirs { node, config, voters, stalled: false, durable: None, dropped, written: 0, held, messages }
     }
 
     fn restart(&mut self) {
-        let (hard_state, entries) = self.durable.take().unwrap_or_else(|| self.stored());
-        self.node = start(&self.config, storage(&self.voters, hard_state, &entries));
+        let durable = self.durable.take().unwrap_or_else(|| self.stored());
+        self.node = start(&self.config, storage(&self.voters, &durable));
+        self.dropped = durable.dropped;
         self.stalled = false;
         self.held.clear();
         self.messages.clear();
@@ -112,6 +164,35 @@ impl Replica for Theirs {
         self.durable = None;
         self.complete();
         self.drain();
+    }
+
+    fn compact(&mut self) {
+        // Its storage forgets the terms of what it drops, and wants one entry to stay.
+        let first = self.node.raft.raft_log.applied;
+        if first > self.dropped.len() as u64 + 1 {
+            let count = first as usize - 1;
+            self.dropped = self.records();
+            self.dropped.truncate(count);
+            self.node.mut_store().wl().compact(first).unwrap();
+        }
+    }
+
+    fn wants(&mut self) -> Option<u64> {
+        None
+    }
+
+    fn give(&self) -> Option<()> {
+        None
+    }
+
+    fn take_over(&mut self, (): ()) {}
+
+    fn reported(&mut self, message: &Message, arrived: bool) {
+        if message.get_msg_type() == MessageType::MsgSnapshot {
+            let status = if arrived { SnapshotStatus::Finish } else { SnapshotStatus::Failure };
+            self.node.report_snapshot(message.to, status);
+            self.drain();
+        }
     }
 
     fn forget_leader(&mut self) {}
@@ -150,11 +231,10 @@ impl Replica for Theirs {
     }
 
     fn view(&self) -> View {
-        let payload = |entry: &Entry| <[u8; 8]>::try_from(&entry.data[..]).map_or(0, u64::from_le_bytes);
         View {
             term: self.node.raft.term,
             leads: self.node.raft.state == StateRole::Leader,
-            log: all_entries(self.node.store()).iter().map(|entry| (entry.term, payload(entry))).collect(),
+            log: self.records(),
             commit: self.node.raft.raft_log.committed as usize,
         }
     }

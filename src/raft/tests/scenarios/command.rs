@@ -37,7 +37,7 @@ fn run(world: &mut World, command: &str, words: &[&str]) -> Result<(), String> {
         "tick" | "sleep" | "wait" | "run" | "campaign" | "elect" => time(world, command, words),
         "snapshot" | "compact" | "restore" => snapshots(world, command, words),
         "change" => change(world, words),
-        "propose" | "read-index" | "lease-read" | "transfer" | "unreachable" => ask(world, command, words),
+        "propose" | "read-index" | "lease-read" | "transfer" | "unreachable" | "wake" => ask(world, command, words),
         "deliver" => world.deliver(&Selection::parse(words)?),
         "drop" | "copy" | "save" | "send" | "cut" | "isolate" | "heal" => network(world, command, words),
         "settle" => world.settle(),
@@ -98,6 +98,12 @@ fn configure(config: &mut Config, name: &str, value: &str) -> Result<(), String>
         "inflight-bytes" => config.inflight_bytes_max = number(value)?,
         "append-bytes" => config.append_bytes_max = number(value)?,
         "uncommitted-bytes" => config.uncommitted_bytes_max = number(value)?,
+        "quiesce" => config.quiesce_intervals_count = number(value)?,
+        own if own.starts_with("priority-") => {
+            if own == format!("priority-{}", config.id) {
+                config.priority = number(value)?;
+            }
+        }
         "cache-bytes" => config.cache_bytes_max = number(value)?,
         other => return Err(format!("`{other}` is no setting")),
     }
@@ -262,6 +268,10 @@ fn ask(world: &mut World, command: &str, words: &[&str]) -> Result<(), String> {
         "transfer" => {
             let to = words.get(1).map(|word| number(word).map(ReplicaId)).transpose()?;
             world.raft(id)?.transfer_leader(to, clock).map(|to| format!("to {to}")).map_err(|e| e.to_string())
+        }
+        "wake" => {
+            world.raft(id)?.wake(clock);
+            Ok(String::new())
         }
         _ => {
             let peer = ReplicaId(number(words.get(1).ok_or("unreachable by whom?")?)?);

@@ -19,6 +19,7 @@
 //!
 //! ```text
 //! cluster voters=1,2,3 [KEY=VALUE ..]    settings as in `Config`, times in ms; `down` leaves all stopped
+//! cluster voters=1,2,3 priority-2=0      a setting of 2 alone
 //! cluster voters=1,2,3 joining=4         4 belongs to nobody yet
 //! disk 2 manual | auto                   manual: writes wait for `persist`, log reads for `answer`
 //! persist 2 [N]                          all or the first N writes of 2 become durable
@@ -42,6 +43,7 @@
 //! compact 1 [INDEX]                      the log of 1 is dropped up to there, or as far as its snapshot holds
 //! restore 2 1                            2 has fetched the snapshot of 1, and takes it over
 //! unreachable 1 2                        1 learns that its connection to 2 broke
+//! wake 2                                 2 is to end its silence
 //!
 //! deliver 1->2 *->3 [KIND] [N | last]    what is on its way now, of that kind only, the first N only
 //! drop, copy, save NAME                  the same selection: lost, doubled, moved out of the network

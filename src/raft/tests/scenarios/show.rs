@@ -50,7 +50,10 @@ fn body(body: &Body) -> String {
         Body::AppendRejected { prev_index, hint_index, hint_term } => {
             format!("{kind} {prev_index}, hint {hint_index}@{hint_term}")
         }
-        Body::Heartbeat { commit, round, .. } => format!("{kind} {round}, commit {commit}"),
+        Body::Heartbeat { commit, round, quiesce, .. } => {
+            let last = if *quiesce { ", the last for now" } else { "" };
+            format!("{kind} {round}, commit {commit}{last}")
+        }
         Body::HeartbeatReply { round, .. } => format!("{kind} {round}"),
         Body::TimeoutNow => kind.into(),
     }
@@ -132,6 +135,9 @@ pub(crate) fn status(raft: &Raft) -> String {
     line += &format!(", commit {commit}");
     if raft.applied_index() != commit {
         line += &format!(", applied {}", raft.applied_index());
+    }
+    if raft.is_quiescent() {
+        line += ", silent";
     }
     if let Some(to) = raft.transferring_to() {
         line += &format!(", hands over to {to}");
