@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Duration;
 
 use io::{Host, ListenerId, Mesh, SendBuf};
 use raft::{Purpose, Ready};
@@ -249,8 +250,15 @@ impl<H: CoreHost> Core<H> {
     fn tick(&mut self) -> Result<(), Error> {
         let interval = self.config.tick_interval();
         self.next_tick = self.now + interval;
+        let heartbeat_interval = 2 * interval;
+        let silence_max = Duration::from_millis(u64::from(self.config.map.settings.election_timeout_min_ms));
+        let silent = self.out.links.keep_alive(self.now, heartbeat_interval, silence_max);
         for idx in 0..self.groups.len() {
             let group = &mut self.groups[idx];
+            if group.raft.is_quiescent() && (silent.is_empty() || !group.follows_one_of(&silent)) {
+                continue;
+            }
+            group.raft.wake(self.now);
             for purpose in group.failed_log_reads.drain(..) {
                 group.raft.log_read_failed(purpose);
             }

@@ -134,6 +134,7 @@ impl<H: CoreHost> Core<H> {
     /// A frame of another core: Raft messages, commands for groups led here, and replies.
     pub(crate) fn on_frame(&mut self, link: u32, frame: Frame) {
         self.stats.frames_received += 1;
+        self.out.links.heard(link, self.now);
         for message in frame.messages {
             self.on_message(link, message);
         }

@@ -118,6 +118,12 @@ impl Group {
         }
     }
 
+    /// Whether the leader that this replica follows lives at one of these places.
+    pub(crate) fn follows_one_of(&self, places: &[Place]) -> bool {
+        let leader = self.raft.leader().and_then(|leader| self.places.get(&leader));
+        !self.raft.is_leader() && leader.is_none_or(|place| places.contains(place))
+    }
+
     /// Whether commands can be taken in here now.
     pub(crate) fn leads(&self) -> bool {
         self.raft.is_leader() && self.raft.transferring_to().is_none()

@@ -63,6 +63,10 @@ pub(crate) struct Link {
     spare_parts: Vec<Bytes>,
     /// Whether the link is on the list of those with something to send.
     is_dirty: bool,
+    /// When a frame was last sent.
+    sent_at: Instant,
+    /// When a frame last came from there.
+    pub(crate) heard_at: Instant,
     /// The data directory that the node there was first seen with.
     pub(crate) incarnation: Option<u64>,
     /// Why the last attempt failed, so that the log tells it once.
@@ -100,6 +104,8 @@ impl Links {
                 held_requests: VecDeque::new(),
                 spare_parts: Vec::new(),
                 is_dirty: false,
+                sent_at: Instant::ZERO,
+                heard_at: Instant::ZERO,
                 incarnation: None,
                 last_failure: None,
             })
@@ -217,6 +223,32 @@ impl Links {
     /// Whether a link has taken more than it can send.
     pub(crate) fn is_congested(&self, idx: u32) -> bool {
         self.list[idx as usize].commands_bytes >= OUTBOX_BYTES_MAX
+    }
+
+    /// Lets the cores of other nodes know that this one is there, where nothing else has told them for `interval`:
+    /// groups that have fallen silent rely on it. Returns the places that were not heard for `silence_max`.
+    pub(crate) fn keep_alive(&mut self, now: Instant, interval: Duration, silence_max: Duration) -> Vec<Place> {
+        let mut silent = Vec::new();
+        for idx in 0..self.count() {
+            let link = &mut self.list[idx as usize];
+            if link.state == LinkState::Mesh {
+                continue;
+            }
+            if now.since(link.heard_at) >= silence_max {
+                silent.push(link.place);
+            }
+            if link.is_up() && !link.is_sending && now.since(link.sent_at) >= interval {
+                // An empty frame says it.
+                link.sent_at = now;
+                self.mark(idx);
+            }
+        }
+        silent
+    }
+
+    /// A frame has come from another core.
+    pub(crate) fn heard(&mut self, idx: u32, now: Instant) {
+        self.list[idx as usize].heard_at = now;
     }
 
     /// Sends one frame on each connection that has something to say and is not busy. Frames for cores of this

@@ -61,6 +61,9 @@ impl<H: CoreHost> Core<H> {
                 if let Some(id) = lost {
                     group.raft.peer_unreachable(id);
                 }
+                if group.follows_one_of(&[to]) {
+                    group.raft.wake(self.now);
+                }
             }
         }
         self.fail_forwards(link);
