@@ -12,7 +12,7 @@ use types::limits::REPLICAS_COUNT_MAX;
 use types::{Index, Instant, Place, ReplicaId, Term};
 use wire::{Entry, EntryKind, Member, Membership};
 
-use crate::progress::Progress;
+use crate::progress::{LogReadState, Progress};
 use crate::quorum::{majority, reached_by_majority};
 use crate::raft::Raft;
 use crate::ready::Role;
@@ -314,11 +314,18 @@ impl Raft {
                 None => {
                     let mut peer = Progress::new(id, window.clone());
                     peer.reset(last_index, now);
+                    if let Some(at) = self.reads_of_strangers.iter().position(|stranger| *stranger == id) {
+                        self.reads_of_strangers.swap_remove(at);
+                        peer.log_read = LogReadState::Pending;
+                    }
                     peer
                 }
             };
             self.peers.push(peer);
         }
+        // Should one of them come back, no second read may be asked for on its behalf before the first is answered.
+        let reading = known.iter().filter(|peer| peer.log_read == LogReadState::Pending);
+        self.reads_of_strangers.extend(reading.map(|peer| peer.id));
         self.membership_news = true;
         self.send_due = true;
         if self.role == Role::Leader {

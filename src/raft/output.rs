@@ -129,7 +129,10 @@ impl Raft {
             Purpose::Apply => self.take_entries_to_apply(entries),
             Purpose::Peer(id) => match self.peer_idx(id) {
                 Some(idx) => self.send_read_entries(idx, entries),
-                None => self.counters.log_reads_stale += 1,
+                None => {
+                    self.counters.log_reads_stale += 1;
+                    self.reads_of_strangers.retain(|stranger| *stranger != id);
+                }
             },
         }
     }
@@ -162,6 +165,7 @@ impl Raft {
                 if let Some(idx) = self.peer_idx(id) {
                     self.peers[idx].log_read = LogReadState::Failed;
                 }
+                self.reads_of_strangers.retain(|stranger| *stranger != id);
             }
         }
     }

@@ -62,6 +62,9 @@ impl Raft {
         match body {
             Body::HeartbeatReply { .. } | Body::AppendAccepted { .. } | Body::VoteReply { .. } if leads => {}
             Body::Heartbeat { quiesce: true, .. } if self.leader == Some(from) => {}
+            // One that was removed and does not know asks for ever. One that we only do not know yet gets its answer,
+            // and we wake with the term it begins.
+            Body::Vote { .. } if self.peer_idx(from).is_none() => {}
             Body::Vote { .. } => {
                 self.wake_up();
                 // We have not missed the leader yet: it was to be silent. Whoever asks has an election timeout to hear

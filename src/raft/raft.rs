@@ -128,6 +128,8 @@ pub struct Raft {
     pub(crate) leader: Option<ReplicaId>,
     /// The other members, ordered by id.
     pub(crate) peers: Vec<Progress>,
+    /// Former peers for whom a log read is under way. It is answered all the same.
+    pub(crate) reads_of_strangers: Vec<ReplicaId>,
     pub(crate) memberships: Memberships,
     /// The configuration in effect has changed and the driver does not know it.
     pub(crate) membership_news: bool,
@@ -230,6 +232,7 @@ impl Raft {
             role: Role::Follower,
             leader: None,
             peers: Vec::new(),
+            reads_of_strangers: Vec::new(),
             memberships,
             membership_news: false,
             snapshot,

@@ -14,6 +14,7 @@ mod solo;
 mod durability;
 mod elections;
 mod leases;
+mod memberships;
 mod priorities;
 mod quiet;
 mod random;

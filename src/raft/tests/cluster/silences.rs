@@ -1,7 +1,7 @@
 //! Idle groups fall silent, and wake again.
 
 use raft::{ReadError, Role};
-use types::Instant;
+use types::{Instant, ReplicaId};
 use wire::Body;
 
 use crate::sim::Sim;
@@ -266,4 +266,16 @@ fn a_leader_wakes_for_a_transfer_and_for_a_stranger_to_the_silence_but_not_for_l
     solo.raft.transfer_leader(Some(TWO), solo.now).unwrap();
     solo.tick();
     assert_eq!(solo.raft.role(), Role::Leader, "the silence is no lost quorum");
+}
+
+#[test]
+fn a_replica_that_was_removed_and_does_not_know_wakes_nobody() {
+    let mut solo = follower();
+    solo.step(TWO, 1, last_heartbeat(2, 1));
+    solo.wait_ms(10_000);
+    let question = |pre| Body::Vote { pre, transfer: false, last_index: 1, last_term: 1 };
+    solo.step(ReplicaId(9), 2, question(true));
+    assert!(solo.raft.is_quiescent());
+    solo.step(ReplicaId(9), 2, question(false));
+    assert!(!solo.raft.is_quiescent(), "but a term that has begun is a reason to be awake");
 }
