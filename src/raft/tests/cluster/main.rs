@@ -21,6 +21,7 @@ mod random;
 mod reads;
 mod replication;
 mod silences;
+mod snapshots;
 mod start;
 mod timings;
 mod transfers;
