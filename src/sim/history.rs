@@ -118,6 +118,7 @@ pub struct OperationId(usize);
 pub struct History {
     operations: Vec<Operation>,
     healed: Option<Instant>,
+    objection: Option<String>,
 }
 
 impl History {
@@ -146,6 +147,17 @@ impl History {
     /// From now on no fault happens. Operations that begin later must succeed.
     pub fn heal(&mut self, at: Instant) {
         self.healed = Some(at);
+    }
+
+    /// A session has met a reply that no server may send: malformed, of the wrong kind, or to nothing it asked. The first
+    /// such message is kept.
+    pub fn object(&mut self, message: String) {
+        self.objection.get_or_insert(message);
+    }
+
+    /// What sessions objected to.
+    pub fn objection(&self) -> Option<&str> {
+        self.objection.as_deref()
     }
 
     /// Since when no fault has happened; `None` if faults went on to the end.

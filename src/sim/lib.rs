@@ -31,4 +31,5 @@ pub mod spec;
 pub mod tamper;
 pub mod trace;
 pub mod worker;
+pub mod workload;
 pub mod world;

@@ -144,6 +144,9 @@ impl Checkers {
     /// # Errors
     /// The first objection.
     pub fn finish(&mut self, history: &History, now: Instant) -> Result<Looked, Violation> {
+        if let Some(objection) = history.objection() {
+            return Err(Violation::new("replies", objection));
+        }
         self.progress.finish(history, now)?;
         let tokens = exactly_once::check(history)?;
         let keys_read_back = durability::check(history)?;
@@ -161,5 +164,6 @@ impl Checkers {
 }
 
 pub use durability::check as check_durability;
+pub(crate) use exactly_once::TOKEN_END;
 pub use exactly_once::check as check_exactly_once;
 pub use linearizability::{Judged, check as check_linearizability};

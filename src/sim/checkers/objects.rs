@@ -18,6 +18,10 @@ pub(super) struct Op {
     /// By when it has taken effect; `NEVER` if it is unknown whether it has.
     pub(super) end: Instant,
     pub(super) step: Step,
+    /// It is unknown whether it takes effect, and is taken to do so any number of times.
+    pub(super) repeats: bool,
+    /// Equal for operations of the object with equal steps.
+    pub(super) class: u32,
     /// What it answered; `None` if that is unknown.
     pub(super) answer: Option<Answer>,
 }
@@ -29,6 +33,8 @@ pub(super) struct Object {
     pub(super) ops: Vec<Op>,
     /// The longest value that a `GET` of the only key has returned, if nothing but `APPEND` changes it.
     pub(super) longest: Option<(usize, Text)>,
+    /// Whether its values are numbers that only grow.
+    pub(super) only_counts: bool,
 }
 
 struct Sets(Vec<usize>);
@@ -94,6 +100,12 @@ pub(super) fn split(history: &History) -> Vec<Object> {
     for object in &mut objects {
         settle(object);
         object.longest = longest(object, operations);
+        let mut classes = HashMap::new();
+        for op in &mut object.ops {
+            let next = classes.len() as u32;
+            op.class = *classes.entry(op.step.clone()).or_insert(next);
+        }
+        object.only_counts = object.ops.iter().all(|op| op.step.is_read() || matches!(op.step, Step::Incr(_, 0..)));
     }
     objects
 }
@@ -111,7 +123,7 @@ fn op(idx: usize, operation: &Operation, step: Step) -> Op {
         Outcome::Values(texts) => Some(Answer::Values(texts.iter().map(value).collect())),
         Outcome::NotApplied | Outcome::Unknown => None,
     };
-    Op { idx, begin: operation.begin, end: operation.effect_end(), step, answer }
+    Op { idx, begin: operation.begin, end: operation.effect_end(), step, repeats: false, class: 0, answer }
 }
 
 fn step(call: &Call, place: impl Fn(&Text) -> KeyIdx) -> Step {

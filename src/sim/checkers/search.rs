@@ -3,24 +3,25 @@
 //! "Just-in-time linearization" (Lowe, "Testing for Linearizability"): operations are walked through by time, and what
 //! may have happened so far is kept as a set of configurations, each a state and the pending operations that have
 //! already taken effect. Only when an operation ends must it have taken effect; then every sequence of pending
-//! operations that ends with it is tried. Five rules keep the set small without losing an explanation:
+//! operations that ends with it is tried. Six rules keep the set small without losing an explanation:
 //! - a read with a known answer takes effect as soon as its answer fits, since it changes nothing;
 //! - of two configurations with one state, the one in which only more operations of unknown outcome were used up is
 //!   dropped, since those may just as well never take effect;
 //! - of pending operations that are equal and unknown, the oldest goes first;
 //! - an unknown operation that took effect in every configuration is forgotten;
-//! - where a value only grows, it must stay a beginning of the longest value read until that read has taken effect.
+//! - a counter that only grows must not exceed what the operation that ends has seen;
+//! - where a text only grows, it must stay a beginning of the longest value read until that read has taken effect.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use types::Instant;
 use xxhash_rust::xxh3::Xxh3DefaultBuilder;
 
-use super::objects::Object;
-use super::value::{State, Step, Value, hash_behind};
+use super::objects::{Object, Op};
+use super::value::{Answer, State, Step, Value, hash_behind};
 
-/// Most configurations looked at for one object; beyond it the object is left undecided.
-const CONFIGURATIONS_COUNT_MAX: usize = 2_000_000;
+/// Most steps tried for one object; beyond it the object is left undecided.
+const STEPS_COUNT_MAX: usize = 4_000_000;
 
 /// What became of a search.
 #[derive(Debug)]
@@ -77,8 +78,15 @@ struct Search<'a> {
     /// The pending operation of each slot.
     pending: Vec<Option<usize>>,
     unknown: Slots,
+    /// Slots of pending writes that end some time.
+    ending: Vec<usize>,
+    /// Slots of pending writes that may never take effect, by class, the oldest first.
+    unending: BTreeMap<u32, Vec<usize>>,
+    reads: Vec<usize>,
+    /// If values only grow: what they must not exceed before the operation that ends now.
+    most: Option<i64>,
     configurations: Vec<(State, Slots)>,
-    looked_at_count: usize,
+    steps_count: usize,
     /// Hash of each beginning of the longest value read, by length.
     beginnings: Vec<u64>,
     longest_slot: Option<usize>,
@@ -105,7 +113,7 @@ pub(super) fn search(object: &Object) -> Verdict {
         }
         let before = search.configurations.clone();
         search.end(slots[idx]);
-        if search.looked_at_count > CONFIGURATIONS_COUNT_MAX {
+        if search.steps_count > STEPS_COUNT_MAX {
             return Verdict::Undecided;
         }
         if search.configurations.is_empty() {
@@ -131,8 +139,12 @@ impl<'a> Search<'a> {
             object,
             pending: Vec::new(),
             unknown: Slots::default(),
+            ending: Vec::new(),
+            unending: BTreeMap::new(),
+            reads: Vec::new(),
+            most: None,
             configurations: vec![(vec![Value::Absent; object.keys.len()], Slots::default())],
-            looked_at_count: 0,
+            steps_count: 0,
             beginnings,
             longest_slot: None,
             longest_is_over: false,
@@ -149,6 +161,11 @@ impl<'a> Search<'a> {
         let op = &self.object.ops[idx];
         if op.end == Instant::NEVER {
             self.unknown = self.unknown.with(slot);
+            self.unending.entry(op.class).or_default().push(slot);
+        } else if op.step.is_read() {
+            self.reads.push(slot);
+        } else {
+            self.ending.push(slot);
         }
         if self.object.longest.as_ref().is_some_and(|(longest, _)| *longest == idx) {
             self.longest_slot = Some(slot);
@@ -164,12 +181,14 @@ impl<'a> Search<'a> {
     }
 
     fn end(&mut self, slot: usize) {
+        self.most =
+            self.pending[slot].filter(|_| self.object.only_counts).and_then(|idx| most(&self.object.ops[idx]));
         let mut done = Found::default();
         let mut visited = Found::default();
         let mut queue = std::mem::take(&mut self.configurations);
         while let Some((state, taken)) = queue.pop() {
-            self.looked_at_count += 1;
-            if self.looked_at_count > CONFIGURATIONS_COUNT_MAX {
+            self.steps_count += 1;
+            if self.steps_count > STEPS_COUNT_MAX {
                 return;
             }
             if taken.has(slot) {
@@ -179,7 +198,9 @@ impl<'a> Search<'a> {
                 continue;
             }
             for next in self.candidates(&taken) {
+                self.steps_count += 1;
                 let Some((state, taken)) = self.try_next(&state, &taken, next) else { continue };
+                self.steps_count += visited.get(&state).map_or(0, Vec::len);
                 if add(&mut visited, state.clone(), taken.clone(), &self.unknown) {
                     queue.push((state, taken));
                 }
@@ -189,7 +210,7 @@ impl<'a> Search<'a> {
             self.longest_slot = None;
             self.longest_is_over = true;
         }
-        self.pending[slot] = None;
+        self.forget(slot);
         let mut configurations: Vec<_> = Vec::new();
         for (state, takens) in done {
             configurations.extend(takens.into_iter().map(|taken| (state.clone(), taken)));
@@ -198,26 +219,11 @@ impl<'a> Search<'a> {
         self.forget_used_up();
     }
 
-    /// Pending operations that may take effect next.
+    /// Pending writes that may take effect next. Reads take effect wherever they can.
     fn candidates(&self, taken: &Slots) -> Vec<usize> {
-        let mut steps = HashMap::<&Step, (usize, usize)>::new();
-        let mut candidates = Vec::new();
-        for (slot, idx) in self.pending.iter().enumerate() {
-            let Some(idx) = idx.filter(|_| !taken.has(slot)) else { continue };
-            let op = &self.object.ops[idx];
-            match (op.step.is_read(), op.end == Instant::NEVER) {
-                // It took effect wherever it could.
-                (true, _) => {}
-                (false, false) => candidates.push(slot),
-                (false, true) => {
-                    let oldest = steps.entry(&op.step).or_insert((idx, slot));
-                    *oldest = (*oldest).min((idx, slot));
-                }
-            }
-        }
-        candidates.extend(steps.into_values().map(|(_, slot)| slot));
-        candidates.sort_unstable();
-        candidates
+        let ending = self.ending.iter().copied().filter(|slot| !taken.has(*slot));
+        let oldest = |slots: &Vec<usize>| slots.iter().copied().find(|slot| !taken.has(*slot));
+        ending.chain(self.unending.values().filter_map(oldest)).collect()
     }
 
     /// Lets the operation of a slot take effect, if that explains its answer.
@@ -228,11 +234,15 @@ impl<'a> Search<'a> {
         if op.answer.as_ref().is_some_and(|expected| *expected != answer) {
             return None;
         }
-        let mut taken = taken.with(slot);
-        for (slot, idx) in self.pending.iter().enumerate() {
-            let Some(idx) = *idx else { continue };
-            let read = &self.object.ops[idx];
-            if read.step.is_read() && !taken.has(slot) && read.answer.as_ref() == Some(&read.step.run(&mut state)) {
+        let mut taken = if op.repeats { taken.clone() } else { taken.with(slot) };
+        if let ([value], Some(most)) = (state.as_slice(), self.most)
+            && value.integer().is_some_and(|number| number > most)
+        {
+            return None;
+        }
+        for slot in self.reads.iter().copied().filter(|slot| !taken.has(*slot)).collect::<Vec<_>>() {
+            let read = self.pending[slot].map(|idx| &self.object.ops[idx])?;
+            if read.answer.as_ref() == Some(&read.step.run(&mut state)) {
                 taken = taken.with(slot);
             }
         }
@@ -247,14 +257,32 @@ impl<'a> Search<'a> {
         }
     }
 
+    fn forget(&mut self, slot: usize) {
+        if let Some(slots) = self.pending[slot].and_then(|idx| self.unending.get_mut(&self.object.ops[idx].class)) {
+            slots.retain(|other| *other != slot);
+        }
+        self.pending[slot] = None;
+        self.unknown.remove(slot);
+        self.ending.retain(|other| *other != slot);
+        self.reads.retain(|other| *other != slot);
+    }
+
     fn forget_used_up(&mut self) {
         for slot in 0..self.pending.len() {
             if self.unknown.has(slot) && self.configurations.iter().all(|(_, taken)| taken.has(slot)) {
-                self.pending[slot] = None;
-                self.unknown.remove(slot);
+                self.forget(slot);
                 self.configurations.iter_mut().for_each(|(_, taken)| taken.remove(slot));
             }
         }
+    }
+}
+
+/// The value of a counter once an operation has taken effect, if its answer tells.
+fn most(op: &Op) -> Option<i64> {
+    match (&op.step, op.answer.as_ref()?) {
+        (Step::Incr(..), Answer::Integer(sum)) => Some(*sum),
+        (Step::Get(_), Answer::Value(value)) => value.integer(),
+        _ => None,
     }
 }
 

@@ -2,7 +2,13 @@
 //!
 //! A value that only one write has given to a key, and that was read, shows that this write took effect before the read
 //! ended. And if all answers about an object are values, a write none of whose values was ever read may as well not
-//! have happened: in an order that explains everything it can be left out.
+//! have happened: in an order that explains everything it can be left out. If some answers tell only whether there is a
+//! value, or how long it is, such writes may matter, but not by what they wrote: they are made equal to each other, and a
+//! search tries only one of them.
+//!
+//! What is left of unknown outcome may vanish in a search, or stay for ever. If there is much of it the search would drown
+//! in which of them were used up, so then each may take effect any number of times. That can only excuse a wrong answer,
+//! never condemn a right one; what was read of a value is not touched by it.
 
 use std::collections::HashMap;
 
@@ -10,6 +16,9 @@ use types::Instant;
 
 use super::objects::{Object, Op};
 use super::value::{Answer, KeyIdx, Step, Value};
+
+/// Most writes of unknown outcome of one object that take effect once at most.
+const EXACT_COUNT_MAX: usize = 10;
 
 /// Bounds writes of unknown outcome by what was read, and leaves out those that nobody saw.
 pub(super) fn settle(object: &mut Object) {
@@ -33,10 +42,10 @@ pub(super) fn settle(object: &mut Object) {
         )
     });
     object.ops.retain_mut(|op| {
-        let is_setter = matches!(op.step, Step::Set(..) | Step::MSet(_) | Step::GetSet(..));
-        if op.end != Instant::NEVER || !is_setter {
+        if op.end != Instant::NEVER {
             return true;
         }
+        let is_setter = matches!(op.step, Step::Set(..) | Step::MSet(_) | Step::GetSet(..));
         let mut is_seen = false;
         for_each_value_given(&op.step, |key, value| {
             let Some(end) = seen.get(&(key, value)) else { return };
@@ -45,8 +54,25 @@ pub(super) fn settle(object: &mut Object) {
                 op.end = op.end.min(*end);
             }
         });
-        is_seen || !all_see_values
+        if !is_seen {
+            forget_values(&mut op.step);
+        }
+        is_seen || !is_setter || !all_see_values
     });
+    let unknown_count = object.ops.iter().filter(|op| op.end == Instant::NEVER).count();
+    for op in &mut object.ops {
+        op.repeats = op.end == Instant::NEVER && unknown_count > EXACT_COUNT_MAX;
+    }
+}
+
+fn forget_values(step: &mut Step) {
+    match step {
+        Step::Set(_, value) | Step::SetNx(_, value) | Step::GetSet(_, value) => *value = value.forgotten(),
+        Step::MSet(pairs) | Step::MSetNx(pairs) => {
+            pairs.iter_mut().for_each(|(_, value)| *value = value.forgotten());
+        }
+        _ => {}
+    }
 }
 
 fn for_each_value_given(step: &Step, mut visit: impl FnMut(KeyIdx, Value)) {

@@ -39,6 +39,15 @@ impl Value {
         }
     }
 
+    /// A value of the same length that nobody reads.
+    pub(super) fn forgotten(&self) -> Value {
+        match self {
+            Value::Absent => Value::Absent,
+            Value::Short { len, .. } => Value::Short { len: *len, bytes: [0xFF; SHORT_BYTES_MAX] },
+            Value::Long { len, .. } => Value::Long { len: *len, hash: PRIME },
+        }
+    }
+
     pub(super) fn hash(&self) -> u64 {
         match self {
             Value::Long { hash, .. } => *hash,
@@ -62,7 +71,7 @@ impl Value {
         Value::of(&[self.short(), tail.short()].concat())
     }
 
-    fn integer(&self) -> Option<i64> {
+    pub(super) fn integer(&self) -> Option<i64> {
         match self {
             Value::Absent => Some(0),
             Value::Short { .. } => std::str::from_utf8(self.short()).ok()?.parse().ok(),

@@ -1,0 +1,115 @@
+//! Commands as bytes, and replies as outcomes.
+
+use resp::number::write_i64;
+
+use super::reader::Answer;
+use crate::history::{Call, Outcome, Text};
+
+/// Appends the bytes of a command.
+pub(super) fn write(call: &Call, out: &mut Vec<u8>) {
+    match call {
+        Call::Get(key) => write_parts(out, &[b"GET", key]),
+        Call::StrLen(key) => write_parts(out, &[b"STRLEN", key]),
+        Call::Set(key, value) => write_parts(out, &[b"SET", key, value]),
+        Call::SetNx(key, value) => write_parts(out, &[b"SETNX", key, value]),
+        Call::GetSet(key, value) => write_parts(out, &[b"GETSET", key, value]),
+        Call::GetDel(key) => write_parts(out, &[b"GETDEL", key]),
+        Call::Append(key, tail) => write_parts(out, &[b"APPEND", key, tail]),
+        Call::Incr(key, 1) => write_parts(out, &[b"INCR", key]),
+        Call::Incr(key, by) => {
+            let mut digits = Vec::new();
+            write_i64(&mut digits, *by);
+            write_parts(out, &[b"INCRBY", key, &digits]);
+        }
+        Call::Del(keys) => write_keys(out, b"DEL", keys),
+        Call::Exists(keys) => write_keys(out, b"EXISTS", keys),
+        Call::MGet(keys) => write_keys(out, b"MGET", keys),
+        Call::MSet(pairs) => write_pairs(out, b"MSET", pairs),
+        Call::MSetNx(pairs) => write_pairs(out, b"MSETNX", pairs),
+        Call::FlushAll => write_parts(out, &[b"FLUSHALL"]),
+    }
+}
+
+fn write_keys(out: &mut Vec<u8>, name: &[u8], keys: &[Text]) {
+    let mut parts = vec![name];
+    parts.extend(keys.iter().map(|key| &key[..]));
+    write_parts(out, &parts);
+}
+
+fn write_pairs(out: &mut Vec<u8>, name: &[u8], pairs: &[(Text, Text)]) {
+    let mut parts = vec![name];
+    parts.extend(pairs.iter().flat_map(|(key, value)| [&key[..], &value[..]]));
+    write_parts(out, &parts);
+}
+
+pub(super) fn write_parts(out: &mut Vec<u8>, parts: &[&[u8]]) {
+    let header = |out: &mut Vec<u8>, kind: u8, len: usize| {
+        out.push(kind);
+        write_i64(out, len as i64);
+        out.extend_from_slice(b"\r\n");
+    };
+    header(out, b'*', parts.len());
+    for part in parts {
+        header(out, b'$', part.len());
+        out.extend_from_slice(part);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// What a reply that is no error says about a command; `None` if no server may answer it so.
+pub(super) fn outcome(call: &Call, answer: Answer) -> Option<Outcome> {
+    match (call, answer) {
+        (Call::Set(..) | Call::MSet(_) | Call::FlushAll, Answer::Simple(text)) if text == "OK" => Some(Outcome::Ok),
+        (Call::Get(_) | Call::GetSet(..) | Call::GetDel(_), Answer::Null) => Some(Outcome::Value(None)),
+        (Call::Get(_) | Call::GetSet(..) | Call::GetDel(_), Answer::Bulk(value)) => Some(Outcome::Value(Some(value))),
+        (Call::MGet(keys), Answer::Array(answers)) if answers.len() == keys.len() => {
+            let value = |answer| match answer {
+                Answer::Null => Some(None),
+                Answer::Bulk(value) => Some(Some(value)),
+                _ => None,
+            };
+            answers.into_iter().map(value).collect::<Option<_>>().map(Outcome::Values)
+        }
+        (Call::Incr(..), Answer::Integer(number)) => Some(Outcome::Integer(number)),
+        (call, Answer::Integer(number)) => {
+            let most = match call {
+                Call::StrLen(_) | Call::Append(..) => i64::MAX,
+                Call::SetNx(..) | Call::MSetNx(_) => 1,
+                Call::Del(keys) | Call::Exists(keys) => keys.len() as i64,
+                _ => return None,
+            };
+            (0..=most).contains(&number).then_some(Outcome::Integer(number))
+        }
+        _ => None,
+    }
+}
+
+/// What an error says about a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// It has not run and never will.
+    NotApplied,
+    /// It may have run.
+    Unknown,
+    /// Ask this address.
+    Moved(u16, std::net::SocketAddr),
+    /// No server may answer so.
+    Unexpected,
+}
+
+/// Reads an error.
+pub(super) fn failure(call: &Call, error: &str) -> Failure {
+    let mut words = error.split(' ');
+    match words.next().unwrap_or_default() {
+        // Some groups may have been flushed.
+        "TRYAGAIN" | "CLUSTERDOWN" | "DISKFULL" if *call == Call::FlushAll => Failure::Unknown,
+        "TRYAGAIN" | "CLUSTERDOWN" => Failure::NotApplied,
+        "DISKFULL" if call.is_write() => Failure::NotApplied,
+        "UNKNOWNOUTCOME" if call.is_write() => Failure::Unknown,
+        "MOVED" => match (words.next().map(str::parse), words.next().map(str::parse), words.next()) {
+            (Some(Ok(slot)), Some(Ok(addr)), None) => Failure::Moved(slot, addr),
+            _ => Failure::Unexpected,
+        },
+        _ => Failure::Unexpected,
+    }
+}

@@ -1,0 +1,172 @@
+//! What sessions ask for: families of keys, each used in its own way, so that each checker has something to look at.
+
+use bytes::Bytes;
+
+use crate::chance::Chance;
+use crate::checkers::TOKEN_END;
+use crate::history::{Call, Text};
+
+/// How often one key of a family of logs is appended to before the next key takes its place: reads return all of it.
+const LOG_APPENDS_COUNT: u64 = 150;
+/// Longest large value, in bytes.
+const LARGE_BYTES_MAX: u64 = 96 << 10;
+
+/// A way to use keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Family {
+    /// Values of their own are set, swapped, deleted and read.
+    Registers,
+    /// Only set and read: what durability judges.
+    Plain,
+    /// Counted up.
+    Counters,
+    /// Appended to, each time a token of its own.
+    Logs,
+    /// Three keys of one slot, written and read together.
+    Tagged,
+    /// As plain ones, with long values.
+    Large,
+}
+
+/// What the sessions of a run do.
+#[derive(Clone, Debug)]
+pub(super) struct Mix {
+    chance: Chance,
+    families: Vec<Family>,
+    keys_count: u64,
+    /// One in so many operations goes to the first key of its family.
+    hot_of: u64,
+    /// One in so many operations reads.
+    reads_of: u64,
+    flushes: bool,
+    number: u64,
+    appends_count: u64,
+}
+
+impl Mix {
+    pub(super) fn of_seed(seed: u64) -> Mix {
+        let mut chance = Chance::stream(seed, "mix");
+        let flushes = chance.below(6) == 0;
+        // Logs and counters could not be judged as a whole if everything may vanish.
+        let choices: &[Family] = if flushes {
+            &[Family::Registers, Family::Plain, Family::Tagged]
+        } else {
+            &[
+                Family::Registers,
+                Family::Plain,
+                Family::Counters,
+                Family::Logs,
+                Family::Logs,
+                Family::Tagged,
+                Family::Large,
+            ]
+        };
+        let mut families: Vec<_> = (0..chance.range(2, 4)).map(|_| chance.pick(choices)).collect();
+        if !flushes {
+            families.push(Family::Logs);
+        }
+        Mix {
+            families,
+            keys_count: chance.pick(&[2, 5, 20, 100, 1_000]),
+            hot_of: chance.pick(&[2, 5, 1_000_000]),
+            reads_of: chance.pick(&[2, 3, 10]),
+            flushes,
+            number: 0,
+            appends_count: 0,
+            chance,
+        }
+    }
+
+    /// The next command.
+    pub(super) fn call(&mut self) -> Call {
+        self.number += 1;
+        if self.flushes && self.chance.below(400) == 0 {
+            return Call::FlushAll;
+        }
+        let is_hot = self.chance.below(self.hot_of) == 0;
+        let key = if is_hot { 0 } else { self.chance.below(self.keys_count) };
+        let reads = self.chance.below(self.reads_of) == 0;
+        match self.chance.pick(&self.families) {
+            Family::Registers => self.register(name("register", key), reads),
+            Family::Plain => {
+                let key = name("plain", key);
+                if reads { Call::Get(key) } else { Call::Set(key, self.value()) }
+            }
+            Family::Counters => {
+                let key = name("counter", key);
+                if reads { Call::Get(key) } else { Call::Incr(key, self.chance.pick(&[1, 1, 1, 5])) }
+            }
+            Family::Logs => self.log(key % 8, reads),
+            Family::Tagged => self.tagged(key % 50, reads),
+            Family::Large => {
+                let key = name("large", key % 5);
+                if reads { Call::Get(key) } else { Call::Set(key, self.large_value()) }
+            }
+        }
+    }
+
+    /// A value that no other operation writes.
+    fn value(&mut self) -> Text {
+        Bytes::from(format!("v{}", self.number))
+    }
+
+    fn large_value(&mut self) -> Text {
+        let len = self.chance.latency(1_024, LARGE_BYTES_MAX / 16).min(LARGE_BYTES_MAX) as usize;
+        let mut value = format!("v{}.", self.number).into_bytes();
+        value.resize(len, b'a' + (self.number % 26) as u8);
+        value.into()
+    }
+
+    fn register(&mut self, key: Text, reads: bool) -> Call {
+        if reads {
+            return match self.chance.below(8) {
+                0 => Call::StrLen(key),
+                1 => Call::Exists(vec![key]),
+                _ => Call::Get(key),
+            };
+        }
+        match self.chance.below(10) {
+            0 => Call::SetNx(key, self.value()),
+            1 => Call::GetSet(key, self.value()),
+            2 => Call::GetDel(key),
+            3 => Call::Del(vec![key]),
+            _ => Call::Set(key, self.value()),
+        }
+    }
+
+    fn log(&mut self, key: u64, reads: bool) -> Call {
+        self.appends_count += u64::from(!reads);
+        let key = name("log", key + 8 * (self.appends_count / LOG_APPENDS_COUNT / 8));
+        if !reads {
+            let mut token = self.value().to_vec();
+            token.push(TOKEN_END);
+            return Call::Append(key, token.into());
+        }
+        if self.chance.below(4) == 0 { Call::Get(key) } else { Call::StrLen(key) }
+    }
+
+    fn tagged(&mut self, tag: u64, reads: bool) -> Call {
+        let part = |part: u64| Bytes::from(format!("{{tag{tag}}}{part}"));
+        let some = [self.chance.below(3), self.chance.below(3)];
+        let keys = if some[0] == some[1] { vec![part(some[0])] } else { some.map(part).to_vec() };
+        if reads {
+            return match self.chance.below(4) {
+                0 => Call::Get(part(some[0])),
+                1 => Call::Exists(keys),
+                _ => Call::MGet((0..3).map(part).collect()),
+            };
+        }
+        let value = self.value();
+        let pairs = |keys: Vec<Text>| keys.into_iter().map(|key| (key, value.clone())).collect();
+        match self.chance.below(10) {
+            0 => Call::MSetNx(pairs(keys)),
+            1 => Call::Del(keys),
+            2 => Call::Set(part(some[0]), value),
+            _ => Call::MSet(pairs((0..3).map(part).collect())),
+        }
+    }
+}
+
+fn name(family: &str, key: u64) -> Text {
+    Bytes::from(format!("{family}{key}"))
+}

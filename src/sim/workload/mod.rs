@@ -1,0 +1,233 @@
+//! Simulated clients: sessions that send commands, read replies strictly, follow redirections, lose connections and come
+//! back, and write down what they asked and were answered.
+//!
+//! Nothing waits here: a [`Sessions`] is told what happens and answers by what it sends. The seed decides how many
+//! sessions there are, which protocol each speaks, whether it asks gateways or goes to the cores as a cluster client
+//! does, how deep its pipelines are, and what it asks for.
+//!
+//! Once faults are over the sessions go on a little, stop writing, and then read back every key that was ever named.
+//!
+//! Read `mix` (what is asked), `calls` (commands and replies as bytes), [`reader`], `routes`, `session`.
+
+mod calls;
+mod mix;
+pub mod reader;
+mod routes;
+mod session;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use meta::ClusterMap;
+use types::{CoreId, Instant};
+
+use crate::chance::Chance;
+use crate::client::{ClientConn, ClientEvent, ClientNet, Workload};
+use crate::history::{History, Text};
+
+use mix::Mix;
+use session::{Manner, Session};
+
+/// How long after the last fault sessions stop to write.
+const WRITES_UNTIL: Duration = Duration::from_secs(12);
+/// How long after the last fault they begin to read back: later than everything must work again.
+const READ_BACK_AFTER: Duration = Duration::from_secs(16);
+/// When the first commands are sent.
+const BEGIN: Instant = Instant::from_nanos(100_000_000);
+
+/// The network and the clock, as a session needs them. Nothing here waits.
+pub trait ClientPort {
+    /// True time.
+    fn now(&self) -> Instant;
+    /// Begins to connect.
+    fn connect(&self, addr: SocketAddr) -> ClientConn;
+    /// Sends bytes behind those sent before.
+    fn send(&self, conn: ClientConn, bytes: &[u8]);
+    /// Closes a connection; nothing more is heard of it.
+    fn close(&self, conn: ClientConn);
+    /// Asks for a timer event with this token.
+    fn timer(&self, at: Instant, token: u64);
+}
+
+impl ClientPort for ClientNet {
+    fn now(&self) -> Instant {
+        ClientNet::now(self)
+    }
+
+    fn connect(&self, addr: SocketAddr) -> ClientConn {
+        ClientNet::connect(self, addr)
+    }
+
+    fn send(&self, conn: ClientConn, bytes: &[u8]) {
+        ClientNet::send(self, conn, bytes);
+    }
+
+    fn close(&self, conn: ClientConn) {
+        ClientNet::close(self, conn);
+    }
+
+    fn timer(&self, at: Instant, token: u64) {
+        ClientNet::timer(self, at, token);
+    }
+}
+
+/// What sessions are about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Reads and writes.
+    Busy,
+    /// Reads only.
+    Quiet,
+    /// Reads back all keys, each once.
+    ReadBack,
+}
+
+/// What all sessions share.
+struct Shared {
+    chance: Chance,
+    mix: Mix,
+    history: History,
+    stage: Stage,
+    /// Which session a connection belongs to.
+    owners: BTreeMap<ClientConn, usize>,
+}
+
+/// All sessions of a run.
+pub struct Sessions {
+    sessions: Vec<Session>,
+    shared: Shared,
+}
+
+impl Sessions {
+    /// The sessions of a seed, for a cluster with this map. `busy` is for how long faults may happen: so many commands
+    /// are sent in this time that their number does not depend on it.
+    pub fn new(seed: u64, map: &ClusterMap, busy: Duration) -> Sessions {
+        let gateways = map.nodes.iter().map(|node| node.gateway_addr()).collect();
+        let cores = map.nodes.iter().flat_map(|node| (0..node.cores).map(|core| node.core_addr(CoreId(core))));
+        Sessions::with_addrs(seed, gateways, cores.collect(), busy)
+    }
+
+    /// The sessions of a seed, for a cluster with these gateways and ports of cores.
+    pub fn with_addrs(seed: u64, gateways: Vec<SocketAddr>, cores: Vec<SocketAddr>, busy: Duration) -> Sessions {
+        let mut chance = Chance::stream(seed, "sessions");
+        let count = chance.pick(&[3, 8, 16, 24]);
+        let operations_count = chance.pick(&[1_500, 4_000, 12_000]);
+        let sessions = (0..count)
+            .map(|number| {
+                let manner = Manner::draw(&mut chance, busy, operations_count / count);
+                Session::new(number, manner, gateways.clone(), cores.clone())
+            })
+            .collect();
+        let shared = Shared {
+            chance,
+            mix: Mix::of_seed(seed),
+            history: History::new(),
+            stage: Stage::Busy,
+            owners: BTreeMap::new(),
+        };
+        Sessions { sessions, shared }
+    }
+
+    /// The run begins.
+    pub fn begin(&mut self, port: &dyn ClientPort) {
+        for session in &mut self.sessions {
+            session.sleep(port, BEGIN);
+        }
+    }
+
+    /// Something has happened.
+    pub fn happened(&mut self, port: &dyn ClientPort, event: ClientEvent) {
+        self.advance_stage(port);
+        match event {
+            ClientEvent::Connected(conn) => self.with(conn, |session, shared| session.connected(port, shared, conn)),
+            ClientEvent::Received(conn, bytes) => {
+                self.with(conn, |session, shared| session.received(port, shared, conn, &bytes));
+            }
+            ClientEvent::Closed(conn) => {
+                self.with(conn, |session, shared| session.closed(port, shared, conn, "the connection was closed"));
+            }
+            ClientEvent::Timer(token) => {
+                let session = self.sessions.get_mut((token & session::TOKEN_SESSION) as usize);
+                if let Some(session) = session {
+                    session.timer(port, &mut self.shared, token);
+                }
+            }
+        }
+    }
+
+    fn with(&mut self, conn: ClientConn, act: impl FnOnce(&mut Session, &mut Shared)) {
+        if let Some(idx) = self.shared.owners.get(&conn).copied() {
+            act(&mut self.sessions[idx], &mut self.shared);
+        }
+    }
+
+    fn advance_stage(&mut self, port: &dyn ClientPort) {
+        let Some(healed) = self.shared.history.healed_at() else { return };
+        let now = port.now();
+        if self.shared.stage == Stage::Busy && now >= healed + WRITES_UNTIL {
+            self.shared.stage = Stage::Quiet;
+        }
+        if self.shared.stage == Stage::Quiet && now >= healed + READ_BACK_AFTER {
+            self.shared.stage = Stage::ReadBack;
+            let sessions_count = self.sessions.len();
+            for (idx, key) in all_keys(&self.shared.history).into_iter().enumerate() {
+                self.sessions[idx % sessions_count].unread.push(key);
+            }
+        }
+    }
+
+    /// No fault happens any more.
+    pub fn healed(&mut self, port: &dyn ClientPort) {
+        self.shared.history.heal(port.now());
+    }
+
+    /// Whether everything was read back.
+    pub fn has_read_back(&self) -> bool {
+        self.shared.stage == Stage::ReadBack
+            && self.sessions.iter().all(|session| session.unread.is_empty() && !session.is_busy())
+    }
+
+    /// What was asked and answered.
+    pub fn history(&self) -> &History {
+        &self.shared.history
+    }
+}
+
+/// All keys that operations name, in the order of their first use.
+fn all_keys(history: &History) -> Vec<Text> {
+    let mut known = HashSet::new();
+    let mut keys = Vec::new();
+    for operation in history.operations() {
+        operation.call.for_each_key(|key| {
+            if known.insert(key) {
+                keys.push(key.clone());
+            }
+        });
+    }
+    keys
+}
+
+impl Workload for Sessions {
+    fn start(&mut self, net: &ClientNet) {
+        self.begin(net);
+    }
+
+    fn event(&mut self, net: &ClientNet, event: ClientEvent) {
+        self.happened(net, event);
+    }
+
+    fn heal(&mut self, net: &ClientNet) {
+        self.healed(net);
+    }
+
+    fn is_done(&self) -> bool {
+        self.has_read_back()
+    }
+
+    fn history(&self) -> &History {
+        Sessions::history(self)
+    }
+}

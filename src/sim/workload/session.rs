@@ -1,0 +1,398 @@
+//! One client: its connections, what it has sent, and what it does with what comes back.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use resp::Protocol;
+use types::{Instant, Slot};
+
+use super::calls::{self, Failure};
+use super::reader::{self, Answer};
+use super::routes::Routes;
+use super::{ClientPort, Shared, Stage};
+use crate::chance::{Chance, Ppm};
+use crate::client::ClientConn;
+use crate::history::{Call, OperationId, Outcome, Text};
+
+/// The session's number in a timer's token.
+pub(super) const TOKEN_SESSION: u64 = 0xFFFF;
+/// The timer is a deadline.
+const TOKEN_DEADLINE: u64 = 1 << 16;
+/// Where the number of the burst begins.
+const TOKEN_BURST_SHIFT: u32 = 17;
+/// How often a command is redirected before it is given up.
+const REDIRECTS_COUNT_MAX: u8 = 5;
+/// How long a session waits after a failure, at most.
+const BACK_OFF_MAX: Duration = Duration::from_millis(400);
+/// How many pieces a burst is sent in, at most.
+const PIECES_COUNT_MAX: u64 = 5;
+
+/// How a session behaves.
+#[derive(Clone, Debug)]
+pub(super) struct Manner {
+    protocol: Protocol,
+    is_cluster_client: bool,
+    /// Most commands in a pipeline.
+    depth_max: u64,
+    /// How long it thinks between two bursts, on average, in nanoseconds.
+    think: u64,
+    /// How long it waits for answers.
+    patience: Duration,
+    /// How likely it closes its connections right after a burst.
+    rudeness: Ppm,
+}
+
+impl Manner {
+    /// A manner in which about `operations_count` operations are sent in `busy`.
+    pub(super) fn draw(chance: &mut Chance, busy: Duration, operations_count: u64) -> Manner {
+        let depth_max = chance.pick(&[1u64, 1, 4, 16, 64]);
+        let bursts_count = (operations_count / depth_max.div_ceil(2)).max(1);
+        Manner {
+            protocol: chance.pick(&[Protocol::Resp2, Protocol::Resp3]),
+            is_cluster_client: chance.happens(400_000),
+            depth_max,
+            think: busy.as_nanos() as u64 / bursts_count,
+            patience: Duration::from_millis(chance.range(1_000, 9_000)),
+            rudeness: chance.pick(&[0, 0, 3_000, 20_000]),
+        }
+    }
+}
+
+/// A command on its way. One that is sent a second time keeps its operation.
+struct Item {
+    call: Call,
+    id: Option<OperationId>,
+    redirects_count: u8,
+}
+
+enum Waiting {
+    Hello,
+    Command(Item),
+}
+
+struct Link {
+    conn: ClientConn,
+    addr: SocketAddr,
+    is_open: bool,
+    received: Vec<u8>,
+    /// Not sent yet.
+    queue: Vec<Item>,
+    /// Sent, in order.
+    waiting: VecDeque<Waiting>,
+}
+
+/// A client.
+pub(super) struct Session {
+    number: u64,
+    manner: Manner,
+    gateways: Vec<SocketAddr>,
+    routes: Routes,
+    links: Vec<Link>,
+    /// Number of the burst under way, or of the next one.
+    burst: u64,
+    has_failed: bool,
+    /// Keys to be read back.
+    pub(super) unread: Vec<Text>,
+}
+
+impl Session {
+    pub(super) fn new(number: u64, manner: Manner, gateways: Vec<SocketAddr>, cores: Vec<SocketAddr>) -> Session {
+        let routes = Routes::new(cores);
+        let links = Vec::new();
+        Session { number, manner, gateways, routes, links, burst: 0, has_failed: false, unread: Vec::new() }
+    }
+
+    /// Whether it waits for anything.
+    pub(super) fn is_busy(&self) -> bool {
+        self.links.iter().any(|link| !link.queue.is_empty() || !link.waiting.is_empty())
+    }
+
+    /// Sends the next burst at `at`.
+    pub(super) fn sleep(&mut self, port: &dyn ClientPort, at: Instant) {
+        self.burst += 1;
+        port.timer(at, self.burst << TOKEN_BURST_SHIFT | self.number);
+    }
+
+    /// A timer of this session.
+    pub(super) fn timer(&mut self, port: &dyn ClientPort, shared: &mut Shared, token: u64) {
+        if token >> TOKEN_BURST_SHIFT != self.burst {
+            return;
+        }
+        if token & TOKEN_DEADLINE == 0 {
+            return self.send_burst(port, shared);
+        }
+        let late: Vec<_> = self.links.iter().map(|link| link.conn).collect();
+        for conn in late {
+            port.close(conn);
+            self.drop_link(shared, conn, "no answer came in time", port.now());
+        }
+        self.rest(port, shared);
+    }
+
+    fn send_burst(&mut self, port: &dyn ClientPort, shared: &mut Shared) {
+        let calls = self.calls(shared);
+        if calls.is_empty() {
+            let pause = self.manner.think.min(BACK_OFF_MAX.as_nanos() as u64);
+            return self.sleep(port, port.now() + Duration::from_nanos(pause));
+        }
+        port.timer(port.now() + self.manner.patience, self.burst << TOKEN_BURST_SHIFT | TOKEN_DEADLINE | self.number);
+        for call in calls {
+            let item = Item { call, id: None, redirects_count: 0 };
+            let addr = self.addr(&item.call, shared);
+            self.enqueue(port, shared, addr, item);
+        }
+        self.flush(port, shared);
+        if shared.stage == Stage::Busy
+            && shared.history.healed_at().is_none()
+            && shared.chance.happens(self.manner.rudeness)
+        {
+            let conns: Vec<_> = self.links.iter().map(|link| link.conn).collect();
+            for conn in conns {
+                port.close(conn);
+                self.drop_link(shared, conn, "the session closed the connection", port.now());
+            }
+            self.rest(port, shared);
+        }
+    }
+
+    /// What to ask next.
+    fn calls(&mut self, shared: &mut Shared) -> Vec<Call> {
+        let depth = shared.chance.range(1, self.manner.depth_max);
+        let next = |_| loop {
+            let call = shared.mix.call();
+            if shared.stage == Stage::Busy || !call.is_write() {
+                return call;
+            }
+        };
+        if shared.stage == Stage::ReadBack {
+            let rest = self.unread.len().saturating_sub(depth as usize);
+            return self.unread.split_off(rest).into_iter().map(Call::Get).collect();
+        }
+        (0..depth).map(next).collect()
+    }
+
+    fn addr(&self, call: &Call, shared: &mut Shared) -> SocketAddr {
+        let mut slot = None;
+        call.for_each_key(|key| slot = Some(Slot::of_key(key)));
+        match slot {
+            Some(slot) if self.manner.is_cluster_client => self.routes.addr(slot, &mut shared.chance),
+            // A gateway stays until its connection is lost.
+            _ => {
+                let known = self.links.iter().map(|link| link.addr).find(|addr| self.gateways.contains(addr));
+                known.unwrap_or_else(|| shared.chance.pick(&self.gateways))
+            }
+        }
+    }
+
+    fn enqueue(&mut self, port: &dyn ClientPort, shared: &mut Shared, addr: SocketAddr, item: Item) {
+        if let Some(link) = self.links.iter_mut().find(|link| link.addr == addr) {
+            return link.queue.push(item);
+        }
+        let conn = port.connect(addr);
+        shared.owners.insert(conn, self.number as usize);
+        let (received, waiting) = (Vec::new(), VecDeque::new());
+        self.links.push(Link { conn, addr, is_open: false, received, queue: vec![item], waiting });
+    }
+
+    /// Sends what stands in queues.
+    fn flush(&mut self, port: &dyn ClientPort, shared: &mut Shared) {
+        let now = port.now();
+        for link in self.links.iter_mut().filter(|link| link.is_open && !link.queue.is_empty()) {
+            let mut bytes = Vec::new();
+            for mut item in link.queue.drain(..) {
+                let begin = || shared.history.begin(self.number as u32, now, item.call.clone());
+                item.id = Some(item.id.unwrap_or_else(begin));
+                calls::write(&item.call, &mut bytes);
+                link.waiting.push_back(Waiting::Command(item));
+            }
+            send_in_pieces(port, &mut shared.chance, link.conn, &bytes);
+        }
+    }
+
+    /// A connection stands.
+    pub(super) fn connected(&mut self, port: &dyn ClientPort, shared: &mut Shared, conn: ClientConn) {
+        let Some(link) = self.links.iter_mut().find(|link| link.conn == conn) else { return };
+        link.is_open = true;
+        if self.manner.protocol == Protocol::Resp3 {
+            let mut hello = Vec::new();
+            calls::write_parts(&mut hello, &[b"HELLO", b"3"]);
+            port.send(conn, &hello);
+            link.waiting.push_back(Waiting::Hello);
+        }
+        self.flush(port, shared);
+    }
+
+    /// Bytes have come.
+    pub(super) fn received(&mut self, port: &dyn ClientPort, shared: &mut Shared, conn: ClientConn, bytes: &[u8]) {
+        let Some(link) = self.links.iter_mut().find(|link| link.conn == conn) else { return };
+        link.received.extend_from_slice(bytes);
+        let received = std::mem::take(&mut link.received);
+        let mut at = 0;
+        loop {
+            match reader::read(&received[at..], self.manner.protocol) {
+                Ok(None) => break,
+                Ok(Some((answer, len))) => {
+                    at += len;
+                    if let Err(what) = self.answered(port, shared, conn, answer) {
+                        shared.history.object(format!("session {}: {what}", self.number));
+                    }
+                }
+                Err(bad) => {
+                    shared.history.object(format!("session {}: {bad}", self.number));
+                    break;
+                }
+            }
+        }
+        if let Some(link) = self.links.iter_mut().find(|link| link.conn == conn) {
+            link.received = received[at..].to_vec();
+        }
+        self.flush(port, shared);
+        self.rest_if_idle(port, shared);
+    }
+
+    fn answered(
+        &mut self,
+        port: &dyn ClientPort,
+        shared: &mut Shared,
+        conn: ClientConn,
+        answer: Answer,
+    ) -> Result<(), String> {
+        let Some(link) = self.links.iter_mut().find(|link| link.conn == conn) else { return Ok(()) };
+        let Some(waiting) = link.waiting.pop_front() else {
+            return Err(format!("a reply to nothing: {answer:?}"));
+        };
+        let item = match (waiting, answer) {
+            (Waiting::Hello, Answer::Array(_)) => return Ok(()),
+            (Waiting::Hello, answer) => return Err(format!("HELLO was answered with {answer:?}")),
+            (Waiting::Command(item), Answer::Error(error)) => return self.refused(port, shared, item, error),
+            (Waiting::Command(item), answer) => (item, answer),
+        };
+        let (item, answer) = item;
+        let shown = format!("{answer:?}");
+        match calls::outcome(&item.call, answer) {
+            Some(outcome) => {
+                end(port, shared, &item, outcome, None);
+                Ok(())
+            }
+            None => {
+                end(port, shared, &item, Outcome::Unknown, Some("an answer of the wrong kind".to_owned()));
+                Err(format!("{:?} was answered with {shown:.200}", item.call))
+            }
+        }
+    }
+
+    fn refused(
+        &mut self,
+        port: &dyn ClientPort,
+        shared: &mut Shared,
+        mut item: Item,
+        error: String,
+    ) -> Result<(), String> {
+        match calls::failure(&item.call, &error) {
+            Failure::NotApplied => self.failed(port, shared, item, Outcome::NotApplied, error),
+            Failure::Unknown => self.failed(port, shared, item, Outcome::Unknown, error),
+            Failure::Moved(slot, addr) if self.manner.is_cluster_client && self.routes.knows(addr) => {
+                self.routes.learn(slot, addr);
+                item.redirects_count += 1;
+                if item.redirects_count > REDIRECTS_COUNT_MAX {
+                    self.failed(port, shared, item, Outcome::NotApplied, error);
+                } else {
+                    self.enqueue(port, shared, addr, item);
+                }
+            }
+            Failure::Moved(..) | Failure::Unexpected => {
+                let what = format!("{:?} was answered with the error `{error}`", item.call);
+                self.failed(port, shared, item, Outcome::Unknown, error);
+                return Err(what);
+            }
+        }
+        Ok(())
+    }
+
+    fn failed(&mut self, port: &dyn ClientPort, shared: &mut Shared, item: Item, outcome: Outcome, reason: String) {
+        self.has_failed = true;
+        end(port, shared, &item, outcome, Some(reason));
+        self.give_back(shared, item);
+    }
+
+    /// A key that could not be read back must be read again.
+    fn give_back(&mut self, shared: &Shared, item: Item) {
+        if shared.stage == Stage::ReadBack
+            && let Call::Get(key) = item.call
+        {
+            self.unread.push(key);
+        }
+    }
+
+    /// A connection has ended.
+    pub(super) fn closed(&mut self, port: &dyn ClientPort, shared: &mut Shared, conn: ClientConn, reason: &str) {
+        let was_busy = self.is_busy();
+        self.drop_link(shared, conn, reason, port.now());
+        if was_busy {
+            self.rest_if_idle(port, shared);
+        }
+    }
+
+    fn drop_link(&mut self, shared: &mut Shared, conn: ClientConn, reason: &str, now: Instant) {
+        shared.owners.remove(&conn);
+        let Some(idx) = self.links.iter().position(|link| link.conn == conn) else { return };
+        let link = self.links.remove(idx);
+        self.routes.forget(link.addr);
+        self.has_failed = true;
+        for waiting in link.waiting {
+            let Waiting::Command(item) = waiting else { continue };
+            if let Some(id) = item.id {
+                shared.history.end(id, now, Outcome::Unknown, Some(reason.to_owned()));
+            }
+            self.give_back(shared, item);
+        }
+        for item in link.queue {
+            // It was redirected here, and never sent.
+            if let Some(id) = item.id {
+                shared.history.end(id, now, Outcome::NotApplied, Some(reason.to_owned()));
+            }
+            self.give_back(shared, item);
+        }
+    }
+
+    fn rest_if_idle(&mut self, port: &dyn ClientPort, shared: &mut Shared) {
+        if !self.is_busy() {
+            self.rest(port, shared);
+        }
+    }
+
+    /// The burst is over: the next one comes after a while.
+    fn rest(&mut self, port: &dyn ClientPort, shared: &mut Shared) {
+        let most = if std::mem::take(&mut self.has_failed) {
+            BACK_OFF_MAX.as_nanos() as u64
+        } else if shared.stage == Stage::ReadBack {
+            1_000_000
+        } else {
+            // Once all is healed there is nothing left to provoke.
+            let factor = if shared.history.healed_at().is_some() { 8 } else { 2 };
+            factor * self.manner.think
+        };
+        let pause = Duration::from_nanos(shared.chance.range(0, most));
+        self.sleep(port, port.now() + pause);
+    }
+}
+
+fn end(port: &dyn ClientPort, shared: &mut Shared, item: &Item, outcome: Outcome, reason: Option<String>) {
+    let id = item.id.expect("a command that was sent has begun");
+    shared.history.end(id, port.now(), outcome, reason);
+}
+
+fn send_in_pieces(port: &dyn ClientPort, chance: &mut Chance, conn: ClientConn, bytes: &[u8]) {
+    let mut rest = bytes;
+    for _ in 1..chance.range(1, PIECES_COUNT_MAX) {
+        let (piece, behind) = rest.split_at(chance.below(rest.len() as u64 + 1) as usize);
+        if !piece.is_empty() {
+            port.send(conn, piece);
+        }
+        rest = behind;
+    }
+    if !rest.is_empty() {
+        port.send(conn, rest);
+    }
+}

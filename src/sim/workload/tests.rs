@@ -1,0 +1,382 @@
+//! Sessions against a server in memory that runs one command after the other, and against ones that do not.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use resp::{Protocol, Reply};
+use types::{Instant, Slot};
+
+use super::reader::{Answer, read};
+use super::{ClientPort, Sessions};
+use crate::chance::Chance;
+use crate::checkers::{check_durability, check_exactly_once, check_linearizability};
+use crate::client::{ClientConn, ClientEvent};
+use crate::history::Outcome;
+
+const BUSY: Duration = Duration::from_secs(5);
+const SECOND: u64 = 1_000_000_000;
+
+/// In which way the server is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wrong {
+    Nothing,
+    /// Forgets one write in a thousand that it has acknowledged.
+    Forgets,
+    /// Runs one write in a hundred twice.
+    Repeats,
+    /// Now and then answers a read with the value before.
+    ReadsOld,
+    /// Now and then swaps two replies of a pipeline.
+    Swaps,
+    /// Now and then leaves a reply out.
+    Skips,
+    /// Now and then sends what is no reply.
+    Babbles,
+}
+
+struct Conn {
+    addr: SocketAddr,
+    received: Vec<u8>,
+    protocol: Protocol,
+}
+
+enum Due {
+    Event(ClientEvent),
+    Arrives(ClientConn, Vec<u8>),
+}
+
+struct Server {
+    now: u64,
+    next: u64,
+    due: BTreeMap<(u64, u64), Due>,
+    conns: BTreeMap<ClientConn, Conn>,
+    values: BTreeMap<Bytes, Bytes>,
+    before: BTreeMap<Bytes, Option<Bytes>>,
+    chance: Chance,
+    wrong: Wrong,
+    /// When the last segment on a connection arrives: they do not overtake each other.
+    last: BTreeMap<ClientConn, u64>,
+}
+
+struct Port(RefCell<Server>);
+
+impl ClientPort for Port {
+    fn now(&self) -> Instant {
+        Instant::from_nanos(self.0.borrow().now)
+    }
+
+    fn connect(&self, addr: SocketAddr) -> ClientConn {
+        let mut server = self.0.borrow_mut();
+        let conn = server.next;
+        if server.chance.below(20) == 0 {
+            server.later(1_000, Due::Event(ClientEvent::Closed(conn)));
+        } else {
+            server.conns.insert(conn, Conn { addr, received: Vec::new(), protocol: Protocol::Resp2 });
+            server.later(1_000, Due::Event(ClientEvent::Connected(conn)));
+        }
+        conn
+    }
+
+    fn send(&self, conn: ClientConn, bytes: &[u8]) {
+        let mut server = self.0.borrow_mut();
+        let delay = server.chance.range(1_000, 2_000_000);
+        let at = (server.now + delay).max(server.last.get(&conn).copied().unwrap_or(0));
+        server.last.insert(conn, at);
+        let delay = at - server.now;
+        server.later(delay, Due::Arrives(conn, bytes.to_vec()));
+    }
+
+    fn close(&self, conn: ClientConn) {
+        self.0.borrow_mut().conns.remove(&conn);
+    }
+
+    fn timer(&self, at: Instant, token: u64) {
+        let mut server = self.0.borrow_mut();
+        let delay = at.as_nanos().saturating_sub(server.now);
+        server.later(delay, Due::Event(ClientEvent::Timer(token)));
+    }
+}
+
+fn core_of(slot: Slot) -> u16 {
+    slot.number() % 2
+}
+
+fn addr(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+const GATEWAY: u16 = 7_000;
+const CORE: u16 = 7_001;
+
+impl Server {
+    fn later(&mut self, delay: u64, due: Due) {
+        self.next += 1;
+        self.due.insert((self.now + delay, self.next), due);
+    }
+
+    fn arrives(&mut self, id: ClientConn, bytes: &[u8]) {
+        let Some(mut conn) = self.conns.remove(&id) else { return };
+        conn.received.extend_from_slice(bytes);
+        let mut replies = Vec::new();
+        while let Some((request, len)) = read(&conn.received, Protocol::Resp2).expect("sessions send sound requests")
+        {
+            conn.received.drain(..len);
+            let Answer::Array(parts) = request else { panic!("a request is an array") };
+            let parts: Vec<_> = parts
+                .into_iter()
+                .map(|part| match part {
+                    Answer::Bulk(part) => part,
+                    other => panic!("{other:?} in a request"),
+                })
+                .collect();
+            let mut out = Vec::new();
+            self.request(&mut conn, &parts, &mut out);
+            replies.push(out);
+        }
+        self.spoil(&mut replies);
+        // A connection may end before its replies have left.
+        if self.chance.below(500) == 0 {
+            return self.later(1_000, Due::Event(ClientEvent::Closed(id)));
+        }
+        self.conns.insert(id, conn);
+        let bytes = replies.concat();
+        let cut = self.chance.below(bytes.len() as u64 + 1) as usize;
+        for piece in [&bytes[..cut], &bytes[cut..]] {
+            if !piece.is_empty() {
+                let event = ClientEvent::Received(id, Bytes::copy_from_slice(piece));
+                self.later(1_000, Due::Event(event));
+            }
+        }
+    }
+
+    fn spoil(&mut self, replies: &mut Vec<Vec<u8>>) {
+        if self.chance.below(20) != 0 || replies.is_empty() {
+            return;
+        }
+        match self.wrong {
+            Wrong::Swaps if replies.len() > 1 => replies.swap(0, 1),
+            Wrong::Skips => drop(replies.remove(0)),
+            Wrong::Babbles => replies[0].insert(0, b'?'),
+            _ => {}
+        }
+    }
+
+    fn request(&mut self, conn: &mut Conn, parts: &[Bytes], out: &mut Vec<u8>) {
+        if parts[0] == "HELLO" {
+            conn.protocol = Protocol::Resp3;
+            out.extend_from_slice(b"%1\r\n$5\r\nproto\r\n:3\r\n");
+            return;
+        }
+        let mut reply = Reply::new(out, conn.protocol);
+        if self.chance.below(1_000) == 0 {
+            return reply.error("CLUSTERDOWN The cluster is down");
+        }
+        if parts.len() > 1 && conn.addr.port() != GATEWAY {
+            let slot = Slot::of_key(&parts[1]);
+            let owner = CORE + core_of(slot);
+            if conn.addr.port() != owner {
+                return reply.error(&format!("MOVED {} 127.0.0.1:{owner}", slot.number()));
+            }
+        }
+        let is_write = !matches!(&parts[0][..], b"GET" | b"STRLEN" | b"MGET" | b"EXISTS");
+        let unluckiness = self.chance.below(1_000);
+        if is_write && unluckiness < 10 {
+            if unluckiness < 5 {
+                self.run(parts, &mut Reply::new(&mut Vec::new(), Protocol::Resp2));
+            }
+            return reply.error("UNKNOWNOUTCOME it may or may not have been applied");
+        }
+        match self.wrong {
+            Wrong::Forgets if is_write && self.chance.below(300) == 0 => {
+                let kept = self.values.clone();
+                self.run(parts, &mut reply);
+                self.values = kept;
+            }
+            Wrong::Repeats if is_write && self.chance.below(100) == 0 => {
+                self.run(parts, &mut reply);
+                self.run(parts, &mut Reply::new(&mut Vec::new(), Protocol::Resp2));
+            }
+            _ => self.run(parts, &mut reply),
+        }
+    }
+
+    fn set(&mut self, key: &Bytes, value: Bytes) {
+        let before = self.values.insert(key.clone(), value);
+        self.before.insert(key.clone(), before);
+    }
+
+    fn bulk(value: Option<&Bytes>, reply: &mut Reply<'_>) {
+        match value {
+            Some(value) => reply.bulk(value),
+            None => reply.null(),
+        }
+    }
+
+    fn run(&mut self, parts: &[Bytes], reply: &mut Reply<'_>) {
+        let held = parts.get(1).and_then(|key| self.values.get(key)).cloned();
+        let len = |value: &Option<Bytes>| value.as_ref().map_or(0, Bytes::len) as i64;
+        let pairs = || parts[1..].chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone()));
+        match &parts[0][..] {
+            b"GET" => {
+                let is_old = self.wrong == Wrong::ReadsOld && self.chance.below(100) == 0;
+                match self.before.get(&parts[1]).filter(|_| is_old) {
+                    Some(before) => Server::bulk(before.as_ref(), reply),
+                    None => Server::bulk(held.as_ref(), reply),
+                }
+            }
+            b"STRLEN" => reply.integer(len(&held)),
+            b"SET" => {
+                self.set(&parts[1], parts[2].clone());
+                reply.ok();
+            }
+            b"SETNX" => {
+                if held.is_none() {
+                    self.set(&parts[1], parts[2].clone());
+                }
+                reply.integer(i64::from(held.is_none()));
+            }
+            b"GETSET" => {
+                self.set(&parts[1], parts[2].clone());
+                Server::bulk(held.as_ref(), reply);
+            }
+            b"GETDEL" => {
+                self.values.remove(&parts[1]);
+                Server::bulk(held.as_ref(), reply);
+            }
+            b"APPEND" => {
+                let value: Bytes = [held.unwrap_or_default(), parts[2].clone()].concat().into();
+                reply.integer(value.len() as i64);
+                self.set(&parts[1], value);
+            }
+            b"INCR" | b"INCRBY" => {
+                let by = parts.get(2).map_or(1, |by| resp::number::parse_i64(by).expect("sessions send integers"));
+                let sum =
+                    held.map_or(0, |value| resp::number::parse_i64(&value).expect("counters hold integers")) + by;
+                self.set(&parts[1], sum.to_string().into());
+                reply.integer(sum);
+            }
+            b"DEL" => {
+                reply.integer(parts[1..].iter().filter(|key| self.values.remove(*key).is_some()).count() as i64)
+            }
+            b"EXISTS" => reply.integer(parts[1..].iter().filter(|key| self.values.contains_key(*key)).count() as i64),
+            b"MGET" => {
+                reply.array(parts.len() - 1);
+                parts[1..].iter().for_each(|key| Server::bulk(self.values.get(key), reply));
+            }
+            b"MSETNX" if pairs().any(|(key, _)| self.values.contains_key(&key)) => reply.integer(0),
+            b"MSET" | b"MSETNX" => {
+                pairs().for_each(|(key, value)| self.set(&key, value));
+                if parts[0] == "MSET" { reply.ok() } else { reply.integer(1) }
+            }
+            b"FLUSHALL" => {
+                self.values.clear();
+                reply.ok();
+            }
+            other => panic!("an unknown command {}", other.escape_ascii()),
+        }
+    }
+}
+
+fn run(seed: u64, wrong: Wrong) -> Sessions {
+    let server = Server {
+        now: 0,
+        next: 0,
+        due: BTreeMap::new(),
+        conns: BTreeMap::new(),
+        values: BTreeMap::new(),
+        before: BTreeMap::new(),
+        chance: Chance::stream(seed, "server"),
+        wrong,
+        last: BTreeMap::new(),
+    };
+    let port = Port(RefCell::new(server));
+    let mut sessions = Sessions::with_addrs(seed, vec![addr(GATEWAY)], vec![addr(CORE), addr(CORE + 1)], BUSY);
+    sessions.begin(&port);
+    let mut is_healed = false;
+    while !sessions.has_read_back() && sessions.history().objection().is_none() {
+        let next = port.0.borrow_mut().due.pop_first();
+        let Some(((at, _), due)) = next else { panic!("sessions wait for nothing") };
+        port.0.borrow_mut().now = at;
+        assert!(at < 60 * SECOND, "sessions come to an end");
+        if !is_healed && at > BUSY.as_nanos() as u64 {
+            is_healed = true;
+            sessions.healed(&port);
+        }
+        match due {
+            Due::Arrives(conn, bytes) => port.0.borrow_mut().arrives(conn, &bytes),
+            Due::Event(event) => {
+                if let ClientEvent::Received(conn, _) | ClientEvent::Closed(conn) = &event
+                    && matches!(event, ClientEvent::Received(..))
+                    && !port.0.borrow().conns.contains_key(conn)
+                {
+                    continue;
+                }
+                sessions.happened(&port, event);
+            }
+        }
+    }
+    sessions
+}
+
+/// The objection of the first checker that has one.
+fn judge(sessions: &Sessions) -> Result<(), String> {
+    let history = sessions.history();
+    if let Some(objection) = history.objection() {
+        return Err(format!("replies: {objection}"));
+    }
+    check_exactly_once(history).map_err(|violation| violation.to_string())?;
+    check_durability(history).map_err(|violation| violation.to_string())?;
+    let judged = check_linearizability(history).map_err(|violation| violation.to_string())?;
+    assert!(judged.operations * 4 > history.operations().len() as u64, "{judged:?}");
+    Ok(())
+}
+
+#[test]
+fn a_sound_server_is_found_sound_and_everything_is_read_back() {
+    for seed in 0..20 {
+        let sessions = run(seed, Wrong::Nothing);
+        judge(&sessions).unwrap_or_else(|objection| panic!("seed {seed}: {objection}"));
+        let operations = sessions.history().operations();
+        let count = |is: &dyn Fn(&Outcome) -> bool| operations.iter().filter(|one| is(&one.outcome)).count();
+        let answered = count(&|outcome| !matches!(outcome, Outcome::Unknown | Outcome::NotApplied));
+        assert!(answered > 500 && answered > operations.len() / 2, "seed {seed}: {answered} of {}", operations.len());
+        assert!(operations.iter().all(|one| one.end != Instant::NEVER), "seed {seed}: every operation has ended");
+    }
+}
+
+#[test]
+fn equal_seeds_ask_the_same() {
+    let ask = || format!("{:?}", run(3, Wrong::Nothing).history().operations());
+    assert_eq!(ask(), ask());
+}
+
+#[test]
+fn wrong_servers_are_found_out() {
+    for wrong in [Wrong::Forgets, Wrong::Repeats, Wrong::ReadsOld, Wrong::Swaps, Wrong::Skips, Wrong::Babbles] {
+        let caught = (0..20).find(|seed| judge(&run(*seed, wrong)).is_err());
+        assert!(caught.is_some(), "{wrong:?}");
+    }
+}
+
+#[test]
+fn replies_are_read_however_they_are_cut() {
+    let bytes = b"*3\r\n$2\r\na\n\r\n:-12\r\n$-1\r\n";
+    let expected = Answer::Array(vec![Answer::Bulk("a\n".into()), Answer::Integer(-12), Answer::Null]);
+    for len in 0..bytes.len() {
+        assert_eq!(read(&bytes[..len], Protocol::Resp2), Ok(None), "{len}");
+    }
+    assert_eq!(read(bytes, Protocol::Resp2), Ok(Some((expected, bytes.len()))));
+}
+
+#[test]
+fn what_the_protocol_does_not_have_is_refused() {
+    for bytes in [&b"_\r\n"[..], b"%1\r\n", b"+OK\n", b"$1\r\nab\r\n", b":1x\r\n", b"$-2\r\n", b"?", b"\r\n"] {
+        let is_whole = bytes.ends_with(b"\n");
+        assert!(!is_whole || read(bytes, Protocol::Resp2).is_err(), "{}", bytes.escape_ascii());
+    }
+    assert!(read(b"$-1\r\n", Protocol::Resp3).is_err(), "RESP3 has a null of its own");
+    assert_eq!(read(b"_\r\n", Protocol::Resp3), Ok(Some((Answer::Null, 3))));
+}
