@@ -16,6 +16,9 @@ use crate::group::Group;
 use crate::recovery::{self, Found, Lost};
 use crate::watch::Event;
 
+/// A group in which nothing has happened for this many heartbeat intervals falls silent.
+const QUIESCE_INTERVALS_COUNT: u32 = 40;
+
 /// A replica that has started.
 pub(crate) struct Started {
     pub(crate) group: Group,
@@ -97,6 +100,7 @@ fn raft_config<H: Host>(host: &H, config: &Config, spec: &meta::Group, id: Repli
     raft_config.election_timeout_min = millis(settings.election_timeout_min_ms);
     raft_config.election_timeout_max = millis(settings.election_timeout_max_ms);
     raft_config.clock_drift_ppm_max = settings.clock_drift_ppm_max;
+    raft_config.quiesce_intervals_count = QUIESCE_INTERVALS_COUNT;
     raft_config.inflight_bytes_max = config.inflight_bytes_max;
     raft_config.uncommitted_bytes_max = config.uncommitted_bytes_max;
     raft_config.cache_bytes_max = config.cache_bytes_max;
