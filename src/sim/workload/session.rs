@@ -25,6 +25,8 @@ const TOKEN_BURST_SHIFT: u32 = 17;
 const REDIRECTS_COUNT_MAX: u8 = 5;
 /// How long a session waits after a failure, at most.
 const BACK_OFF_MAX: Duration = Duration::from_millis(400);
+/// How long it thinks between two bursts once faults are over, at most.
+const REST_HEALED_MAX: Duration = Duration::from_secs(2);
 /// How many pieces a burst is sent in, at most.
 const PIECES_COUNT_MAX: u64 = 5;
 
@@ -369,9 +371,13 @@ impl Session {
         } else if shared.stage == Stage::ReadBack {
             1_000_000
         } else {
-            // Once all is healed there is nothing left to provoke.
-            let factor = if shared.history.healed_at().is_some() { 8 } else { 2 };
-            factor * self.manner.think
+            // Once all is healed there is nothing left to provoke, and the end must not be missed.
+            let is_healed = shared.history.healed_at().is_some();
+            if is_healed {
+                (8 * self.manner.think).min(REST_HEALED_MAX.as_nanos() as u64)
+            } else {
+                2 * self.manner.think
+            }
         };
         let pause = Duration::from_nanos(shared.chance.range(0, most));
         self.sleep(port, port.now() + pause);
