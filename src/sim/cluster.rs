@@ -153,6 +153,7 @@ impl Cluster {
                 incarnation: chance.next_u64(),
                 failures: 0,
                 restart_after: None,
+                dies_writing: false,
                 is_damaged: false,
                 has_quarantined: false,
             });
@@ -388,8 +389,9 @@ impl Cluster {
         for (node, epoch) in kills {
             if self.world.borrow().nodes[node].epoch == epoch {
                 self.kill(node, Death::Process);
+                let restart_after = self.world.borrow_mut().nodes[node].restart_after.take();
                 let now = self.world.borrow().now();
-                self.boot_at(node, now + 1_000_000);
+                self.boot_at(node, now + restart_after.unwrap_or(1_000_000));
             }
         }
         let ended = std::mem::take(&mut self.world.borrow_mut().ended);

@@ -93,11 +93,11 @@ impl Injector {
     fn carry_out(&mut self, cluster: &Cluster, fault: &Fault, now: u64, chance: &mut Chance) -> Option<()> {
         let idx = |number: NodeNumber| cluster.node_idx(number);
         match fault {
-            Fault::Crash { node, down_ms } => self.crash(cluster, idx(*node)?, *down_ms, chance)?,
+            Fault::Crash { node, down_ms } => self.crash(cluster, idx(*node)?, *down_ms, chance, true)?,
             Fault::CrashAll { down_ms } => {
                 for node in 0..cluster.map.nodes.len() {
                     // Their machines do not come back at the very same moment.
-                    self.crash(cluster, node, down_ms + chance.below(200), chance);
+                    self.crash(cluster, node, down_ms + chance.below(200), chance, false);
                 }
             }
             Fault::Stop { node, down_ms } => {
@@ -179,7 +179,7 @@ impl Injector {
             }
             Fault::BitRot { node, flips, down_ms } => {
                 let node = idx(*node)?;
-                self.crash(cluster, node, *down_ms, chance)?;
+                self.crash(cluster, node, *down_ms, chance, false)?;
                 self.damage(cluster, node);
                 let world = &mut *cluster.world.borrow_mut();
                 for _ in 0..*flips {
@@ -188,7 +188,7 @@ impl Injector {
             }
             Fault::LostFile { node, down_ms } => {
                 let node = idx(*node)?;
-                self.crash(cluster, node, *down_ms, chance)?;
+                self.crash(cluster, node, *down_ms, chance, false)?;
                 cluster.world.borrow_mut().nodes[node].disk.lose_file(chance).then_some(())?;
                 self.damage(cluster, node);
             }
@@ -208,8 +208,15 @@ impl Injector {
         cluster.world.borrow().nodes[node].state == NodeState::Up
     }
 
-    fn crash(&self, cluster: &Cluster, node: usize, down_ms: u64, chance: &mut Chance) -> Option<()> {
+    /// Lets a node die, now or, if that `may_wait`, in the middle of its next log write.
+    fn crash(&self, cluster: &Cluster, node: usize, down_ms: u64, chance: &mut Chance, may_wait: bool) -> Option<()> {
         self.is_up(cluster, node).then_some(())?;
+        if may_wait && chance.happens(500_000) {
+            let world = &mut *cluster.world.borrow_mut();
+            world.nodes[node].dies_writing = true;
+            world.nodes[node].restart_after = Some(down_ms * MS);
+            return Some(());
+        }
         cluster.kill(node, if chance.happens(500_000) { Death::Process } else { Death::Machine });
         let now = cluster.world.borrow().now();
         cluster.boot_at(node, now + down_ms * MS);
@@ -277,9 +284,12 @@ impl Injector {
         for what in std::mem::take(&mut self.until).into_keys() {
             self.undo(cluster, what);
         }
+        // With a node that stays away, a group of two would lose its leader with every packet that is sent again late.
+        cluster.world.borrow_mut().net.for_all_ways(|way| way.loss = 0);
         for node in 0..cluster.map.nodes.len() {
             cluster.world.borrow_mut().nodes[node].disk.write_faults.clear();
             cluster.world.borrow_mut().nodes[node].failures = 0;
+            cluster.world.borrow_mut().nodes[node].dies_writing = false;
             let is_unwell = cluster.world.borrow().nodes[node].has_quarantined;
             if is_unwell {
                 // What it could not read may be readable now.

@@ -71,6 +71,12 @@ impl World {
         };
         let latency = self.disk_chance.latency(least * weight / 4, mean * weight / 4) + bytes / 2;
         let at = self.queue.now() + latency * node.disk.slowness;
+        let dies = matches!(request, Request::LogWrite { .. }) && node.dies_writing;
+        if dies {
+            let (node, epoch) = (self.cores[core].node, node.epoch);
+            self.nodes[node].dies_writing = false;
+            self.queue.push((self.queue.now() + at) / 2, Event::Kill { node: node as u32, epoch });
+        }
         let idx = self.operations.free.pop().unwrap_or_else(|| {
             self.operations.slots.push(Slot { generation: 0, core, request: None, answer: None, waiter: None });
             self.operations.slots.len() as u32 - 1

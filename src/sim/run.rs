@@ -9,9 +9,9 @@ use crate::client::{ClientNet, Workload};
 use crate::cluster::{Cluster, Death};
 use crate::history::{History, Outcome};
 use crate::inject::Injector;
-use crate::load::Sessions;
 use crate::report::{Failure, Report};
 use crate::spec::{Broken, Shape, Spec};
+use crate::workload::Sessions;
 
 /// How long after the last fault everything must work again.
 const RECOVERY_MAX: Duration = Duration::from_secs(15);

@@ -70,6 +70,8 @@ pub struct Node {
     pub failures: u32,
     /// When it ends by itself: how long it stays down, in nanoseconds.
     pub(crate) restart_after: Option<u64>,
+    /// Whether its process dies in the middle of its next log write.
+    pub(crate) dies_writing: bool,
     /// Whether its disk has lost or changed something that it had called durable.
     pub is_damaged: bool,
     /// Whether a replica of its process stays away because of what its disk holds.
