@@ -17,7 +17,6 @@ pub mod faults;
 pub mod history;
 pub mod host;
 pub mod inject;
-pub mod load;
 pub mod mesh;
 pub mod net;
 pub mod observation;
