@@ -130,7 +130,9 @@ impl Acquaintances {
 pub fn queue() -> (engine::Acquaint, Receiver<(NodeId, u64)>) {
     let (sender, receiver): (SyncSender<(NodeId, u64)>, _) = sync_channel(WAITING_COUNT_MAX);
     // Full, or nobody listens any more: the node that waits connects again.
-    let remember = move |node, incarnation| drop(sender.try_send((node, incarnation)));
+    let remember = move |node, incarnation| {
+        let _ = sender.try_send((node, incarnation));
+    };
     (engine::Acquaint::new(remember), receiver)
 }
 

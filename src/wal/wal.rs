@@ -427,10 +427,14 @@ impl<D: LogHost> Wal<D> {
         usize::try_from(self.config.segment_bytes).expect("segments are at most 2 GiB long")
     }
 
-    fn check_size(&self, entries: &[Entry]) -> Result<(), Error> {
-        // A new segment opens with the states of all groups, this one included.
+    /// Longest record. A new segment opens with the states of all groups, one more than there are now included.
+    fn record_bytes_max(&self) -> usize {
         let states_bytes = (self.groups.len() + 1) * GROUP_STATE_BYTES;
-        let bytes_max = self.segment_len().saturating_sub(HEADER_BYTES + states_bytes);
+        self.segment_len().saturating_sub(HEADER_BYTES + states_bytes)
+    }
+
+    fn check_size(&self, entries: &[Entry]) -> Result<(), Error> {
+        let bytes_max = self.record_bytes_max();
         let mut total = 0;
         for entry in entries {
             let bytes = record::entries_bytes(std::slice::from_ref(entry));
@@ -445,11 +449,12 @@ impl<D: LogHost> Wal<D> {
         Ok(())
     }
 
-    /// How many of the entries go into one record: of one term, and not longer than a block should be.
+    /// How many of the entries go into one record: of one term, and not longer than a block should be
+    /// or a segment has room for.
     fn run_length(&self, entries: &[Entry]) -> usize {
         let term = entries[0].term;
         let mut bytes = HEADER_BYTES + record::ENTRIES_HEADER_BYTES;
-        let bytes_max = self.config.block_bytes_max;
+        let bytes_max = self.config.block_bytes_max.min(self.record_bytes_max() + HEADER_BYTES);
         let joined = entries.iter().take_while(|entry| {
             bytes += record::entry_bytes(entry);
             entry.term == term && bytes <= bytes_max

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use support::*;
 use types::{GroupId, ReplicaId};
-use wal::Error;
+use wal::{Config, Error};
 use wire::HardState;
 
 const G: GroupId = GroupId(7);
@@ -260,4 +260,22 @@ fn entries_truncated_and_compacted_before_the_oldest_segment_are_not_missed() {
     let (mut wal, recovered) = open_sound(&host.crash(|_| false));
     assert_eq!((recovered.groups[&G].start_index, recovered.groups[&G].last_index), (index - 4, index - 4));
     wal.append_entries(G, &entries(4, index - 3..=index, 1_000)).unwrap();
+}
+
+#[test]
+fn blocks_as_long_as_a_segment_leave_room_for_what_a_segment_opens_with() {
+    // Of these lengths some make a record that fits an empty segment, but not behind the states of the groups.
+    for len in 1_050..1_080 {
+        let host = Host::new();
+        let config = Config { block_bytes_max: 64 << 10, pending_bytes_max: 1 << 20, ..config() };
+        let (mut wal, _) = open_with(&host, config);
+        let written = entries(1, 1..=61, len);
+        for group in [1, 2] {
+            wal.append_entries(GroupId(group), &written).unwrap();
+            sync(&host, &mut wal);
+        }
+        for group in [1, 2] {
+            assert_eq!(read(&wal, group, 1, 61).unwrap(), written);
+        }
+    }
 }
