@@ -221,7 +221,7 @@ fn a_group_that_lags_pins_its_segment_and_is_named() {
 fn a_segment_is_not_used_again_while_it_is_read() {
     let host = Host::new();
     // Free segments are kept, so that the first one would be the first to be used again.
-    let (mut wal, _) = open_with(&host, wal::Config { recycled_segments_max: 100, ..config() });
+    let (mut wal, _) = open_with(&host, Config { recycled_segments_max: 100, ..config() });
     for index in 1..=100 {
         wal.append_entries(G, &entries(1, index..=index, 1_000)).unwrap();
         sync(&host, &mut wal);
