@@ -150,7 +150,7 @@ fn a_peer_that_sends_nonsense_is_cut_off_and_not_felt() {
     let mut forger = connect(one, &hello);
     forger.send(&encoded(message(12_345, 77, append()))).unwrap();
     wait_until("a message for no group here is counted", WITHIN, || core.info("messages_misdirected") > misdirected);
-    for body in [append(), Body::TimeoutNow, Body::HeartbeatReply { round: u64::MAX }] {
+    for body in [append(), Body::TimeoutNow, Body::HeartbeatReply { round: u64::MAX, priority: u8::MAX }] {
         forger.send(&encoded(message(1, u64::MAX, body))).unwrap();
     }
     let note = LeaderNote { group: GroupId(12_345), term: 9, place: place(99) };

@@ -169,6 +169,9 @@ impl Sessions {
         let now = port.now();
         if self.shared.stage == Stage::Busy && now >= healed + WRITES_UNTIL {
             self.shared.stage = Stage::Quiet;
+            for session in &mut self.sessions {
+                session.hang_up_idle(port, &mut self.shared);
+            }
         }
         if self.shared.stage == Stage::Quiet && now >= healed + READ_BACK_AFTER {
             self.shared.stage = Stage::ReadBack;

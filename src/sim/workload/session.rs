@@ -116,6 +116,20 @@ impl Session {
         port.timer(at, self.burst << TOKEN_BURST_SHIFT | self.number);
     }
 
+    /// Closes the connections on which nothing is under way. A connection that was idle while the machine at its other end
+    /// died looks sound until something is sent on it; what is judged by whether it is
+    /// answered must not meet such a one.
+    pub(super) fn hang_up_idle(&mut self, port: &dyn ClientPort, shared: &mut Shared) {
+        self.links.retain(|link| {
+            let is_busy = !link.queue.is_empty() || !link.waiting.is_empty();
+            if !is_busy {
+                shared.owners.remove(&link.conn);
+                port.close(link.conn);
+            }
+            is_busy
+        });
+    }
+
     /// A timer of this session.
     pub(super) fn timer(&mut self, port: &dyn ClientPort, shared: &mut Shared, token: u64) {
         if token >> TOKEN_BURST_SHIFT != self.burst {
