@@ -75,7 +75,10 @@ impl Progress {
             if is_failed || is_stuck {
                 failed_count += 1;
                 let reason = operation.reason.as_deref().unwrap_or("no answer");
-                let example = || format!("{:?} of session {}", operation.call, operation.client);
+                let example = || {
+                    let since = operation.begin.since(healed).as_secs_f64();
+                    format!("{:?} of session {}, {since:.3} s after it", operation.call, operation.client)
+                };
                 reasons.entry(reason).or_insert_with(|| (0, example())).0 += 1;
             }
         }
