@@ -12,7 +12,7 @@ use types::{Instant, Slot};
 use super::reader::{Answer, read};
 use super::{ClientPort, Sessions};
 use crate::chance::Chance;
-use crate::checkers::{check_durability, check_exactly_once, check_linearizability};
+use crate::checkers::{Judged, check_durability, check_exactly_once, check_linearizability};
 use crate::client::{ClientConn, ClientEvent};
 use crate::history::Outcome;
 
@@ -322,29 +322,32 @@ fn run(seed: u64, wrong: Wrong) -> Sessions {
 }
 
 /// The objection of the first checker that has one.
-fn judge(sessions: &Sessions) -> Result<(), String> {
+fn judge(sessions: &Sessions) -> Result<Judged, String> {
     let history = sessions.history();
     if let Some(objection) = history.objection() {
         return Err(format!("replies: {objection}"));
     }
     check_exactly_once(history).map_err(|violation| violation.to_string())?;
     check_durability(history).map_err(|violation| violation.to_string())?;
-    let judged = check_linearizability(history).map_err(|violation| violation.to_string())?;
-    assert!(judged.operations * 4 > history.operations().len() as u64, "{judged:?}");
-    Ok(())
+    check_linearizability(history).map_err(|violation| violation.to_string())
 }
 
 #[test]
 fn a_sound_server_is_found_sound_and_everything_is_read_back() {
+    let (mut all_count, mut judged_count) = (0, 0);
     for seed in 0..20 {
         let sessions = run(seed, Wrong::Nothing);
-        judge(&sessions).unwrap_or_else(|objection| panic!("seed {seed}: {objection}"));
+        let judged = judge(&sessions).unwrap_or_else(|objection| panic!("seed {seed}: {objection}"));
         let operations = sessions.history().operations();
+        all_count += operations.len() as u64;
+        judged_count += judged.operations;
         let count = |is: &dyn Fn(&Outcome) -> bool| operations.iter().filter(|one| is(&one.outcome)).count();
         let answered = count(&|outcome| !matches!(outcome, Outcome::Unknown | Outcome::NotApplied));
         assert!(answered > 500 && answered > operations.len() / 2, "seed {seed}: {answered} of {}", operations.len());
         assert!(operations.iter().all(|one| one.end != Instant::NEVER), "seed {seed}: every operation has ended");
     }
+    // Objects on which too many outcomes are unknown at once are left undecided: they must be few.
+    assert!(judged_count * 10 > all_count * 8, "only {judged_count} of {all_count} operations were judged");
 }
 
 #[test]
