@@ -70,13 +70,24 @@ fn log_bytes(dir: &Path, node: usize) -> u64 {
     log.filter_map(|file| Some(file.unwrap().metadata().ok()?.len())).sum()
 }
 
-/// Starts a node that has died, as `coracle dev` would. It ends with the test's thread.
-fn start_again(dir: &Path, node: usize) -> Child {
+/// A node that was started again by the test.
+struct Again(Child);
+
+impl Drop for Again {
+    fn drop(&mut self) {
+        // It may have ended already, and either way it is waited for.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts a node that has died, as `coracle dev` would.
+fn start_again(dir: &Path, node: usize) -> Again {
     let log = std::fs::File::options().append(true).create(true).open(dir.join(format!("node-{node}.log"))).unwrap();
     let mut command = process::bound(binary());
     command.args(["server", "--config"]).arg(dir.join(format!("node-{node}.toml")));
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-    command.spawn().unwrap()
+    Again(command.spawn().unwrap())
 }
 
 /// A counter of a node; 0 if it does not answer.
@@ -167,10 +178,8 @@ fn either_side_may_die_while_a_checkpoint_is_handed_over() {
     let keys_count = 60_000;
     let round = leave_behind(&cluster, keys_count);
     for _ in 0..2 {
-        let mut third = start_again(dir.path(), 3);
+        let _third = start_again(dir.path(), 3);
         wait_until("something is taken over", WITHIN, || counter(&cluster, 3, "snapshot_bytes_received") > 1 << 20);
-        third.kill().unwrap();
-        third.wait().unwrap();
     }
     let mut third = start_again(dir.path(), 3);
     let begun = || counter(&cluster, 3, "snapshot_bytes_received") > 1 << 20;
@@ -181,7 +190,7 @@ fn either_side_may_die_while_a_checkpoint_is_handed_over() {
     cluster.wait_healthy(3, WITHIN);
     let _sender = start_again(dir.path(), sender);
     replicas::wait_equal(&cluster, &[1, 2, 3], GROUPS_COUNT, WITHIN);
-    assert!(third.try_wait().unwrap().is_none(), "the third node has ended");
+    assert!(third.0.try_wait().unwrap().is_none(), "the third node has ended");
     assert!(counter(&cluster, 3, "snapshots_received") >= 1);
     (1..=3).for_each(|node| verify(&mut cluster.gateway(node), keys_count, round));
     for node in 1..=3 {
