@@ -409,9 +409,7 @@ impl<H: CoreHost> Core<H> {
         self.take_map(idx, &header.map)?;
         self.hold(idx, held);
         // Whether what was proposed here is part of that state nobody can tell.
-        let group = &mut self.groups[idx];
-        let count = group.proposed.iter().take_while(|proposed| proposed.index <= last_index).count();
-        for proposed in group.proposed.drain(..count).collect::<Vec<_>>() {
+        while let Some(proposed) = self.groups[idx].proposed.pop_up_to(last_index) {
             self.stats.outcomes_unknown += proposed.waiters.list.len() as u64;
             self.fail_waiters(idx, proposed.waiters, OUTCOME_UNKNOWN);
         }

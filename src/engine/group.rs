@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, VecDeque};
 
 use raft::{Purpose, Raft};
 use resp::{Args, Command};
-use types::{GroupId, Index, Instant, Place, ReplicaId, Slot, Term};
+use types::{GroupId, Index, Instant, Place, ReplicaId, Slot};
 use wire::{BatchBuilder, Membership, SnapshotMeta};
 
 use crate::checkpoints::{Held, LogSize};
 use crate::held::{ArgStore, HeldArgs};
 use crate::keyspace::Keyspace;
 use crate::origin::Origin;
+use crate::proposals::Proposals;
 
 /// Someone who waits for a batch to be applied.
 #[derive(Clone, Copy)]
@@ -28,13 +29,6 @@ pub(crate) enum Waiter {
 pub(crate) struct Waiters {
     pub(crate) list: Vec<Waiter>,
     pub(crate) held: ArgStore,
-}
-
-/// A batch that was proposed here and is not yet applied.
-pub(crate) struct Proposed {
-    pub(crate) term: Term,
-    pub(crate) index: Index,
-    pub(crate) waiters: Waiters,
 }
 
 /// A read that waits for something to be applied.
@@ -61,8 +55,8 @@ pub(crate) struct Group {
     /// Commands for the next batch.
     pub(crate) forming: BatchBuilder,
     pub(crate) forming_waiters: Waiters,
-    /// Proposed batches in the order of their index.
-    pub(crate) proposed: VecDeque<Proposed>,
+    /// Batches that were proposed here and are not yet applied.
+    pub(crate) proposed: Proposals,
     /// Reads that wait for an index, in the order of arrival.
     pub(crate) waiting_reads: VecDeque<WaitingRead>,
     /// Reads whose leadership check is under way or about to be asked for, by the number of the check.
@@ -101,7 +95,7 @@ impl Group {
             places: membership.members().map(|member| (member.id, member.place)).collect(),
             forming: BatchBuilder::default(),
             forming_waiters: Waiters::default(),
-            proposed: VecDeque::new(),
+            proposed: Proposals::default(),
             waiting_reads: VecDeque::new(),
             index_reads: BTreeMap::new(),
             index_read_next: 1,

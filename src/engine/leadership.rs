@@ -1,6 +1,7 @@
 //! Who leads: news from Raft, and handing over at a stop.
 
 use raft::{Role, SoftState};
+use types::Term;
 use wire::LeaderNote;
 
 use crate::core::{Core, CoreHost, Stopping};
@@ -39,14 +40,13 @@ impl<H: CoreHost> Core<H> {
     /// Gives up on writes whose fate a former leader could not learn in time.
     fn tick_unresolved(&mut self) {
         for idx in 0..self.groups.len() {
-            let group = &mut self.groups[idx];
-            if group.was_leader || group.proposed.is_empty() {
+            let group = &self.groups[idx];
+            if group.proposed.is_empty() || self.now.since(group.lost_at) < self.config.leader_wait {
                 continue;
             }
-            if self.now.since(group.lost_at) < self.config.leader_wait {
-                continue;
-            }
-            for proposed in std::mem::take(&mut group.proposed) {
+            // What a leader has proposed in its term is under way.
+            let live_term = if group.was_leader { group.raft.term() } else { Term::MAX };
+            while let Some(proposed) = self.groups[idx].proposed.pop_older_than(live_term) {
                 self.stats.outcomes_unknown += proposed.waiters.list.len() as u64;
                 self.fail_waiters(idx, proposed.waiters, OUTCOME_UNKNOWN);
             }

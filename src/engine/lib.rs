@@ -45,6 +45,7 @@ mod local;
 mod origin;
 mod outlets;
 mod peers;
+mod proposals;
 mod reads;
 mod recovery;
 mod replica;

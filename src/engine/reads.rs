@@ -24,7 +24,7 @@ impl<H: CoreHost> Core<H> {
         if is_behind_write && !group.forming.is_empty() {
             return group.push_read(origin, command, slot, args);
         }
-        let behind = if is_behind_write { group.proposed.back().map_or(0, |last| last.index) } else { 0 };
+        let behind = if is_behind_write { group.proposed.last_in(group.raft.term()).unwrap_or(0) } else { 0 };
         if self.config.map.settings.read_mode == ReadMode::Lease
             && let Ok(index) = group.raft.lease_read(self.now)
         {

@@ -7,9 +7,10 @@ use wire::{Batch, BatchError, Entry, EntryKind, Membership};
 
 use crate::core::{Core, CoreHost, Persisting};
 use crate::error::Error;
-use crate::group::{Proposed, Waiter, Waiters};
+use crate::group::{Waiter, Waiters};
 use crate::keyspace::Outcome;
 use crate::origin::Origin;
+use crate::proposals::Proposed;
 use crate::watch::Event;
 
 const NOT_APPLIED: &str = "TRYAGAIN Leadership changed before the write was replicated, and it was not applied";
@@ -87,7 +88,7 @@ impl<H: CoreHost> Core<H> {
         match group.raft.propose(payload, now) {
             Ok((term, index)) => {
                 let waiters = group.take_forming_waiters();
-                group.proposed.push_back(Proposed { term, index, waiters });
+                group.proposed.push(Proposed { term, index, waiters });
                 self.stats.batches_proposed += 1;
                 self.stats.commands_proposed += commands_count as u64;
                 self.mark_dirty(idx);
@@ -229,15 +230,13 @@ impl<H: CoreHost> Core<H> {
     /// Applies a committed entry, and answers those who wait for it.
     fn apply(&mut self, idx: usize, entry: &Entry) -> Result<(), Error> {
         let mut waiters = Waiters::default();
-        while let Some(first) = self.groups[idx].proposed.front() {
-            if first.index > entry.index {
-                break;
-            }
-            let proposed = self.groups[idx].proposed.pop_front().expect("the front was just seen");
-            if proposed.index == entry.index && proposed.term == entry.term {
+        while let Some(proposed) = self.groups[idx].proposed.pop_up_to(entry.index) {
+            // Entries are applied one by one, and a state that is taken over answers what it may hold.
+            assert!(proposed.index == entry.index, "a proposal was passed by: {} < {}", proposed.index, entry.index);
+            if proposed.term == entry.term {
                 waiters = proposed.waiters;
             } else {
-                // Another leader's entry stands in its place: it can never be applied.
+                // Another leader's entry is committed in its place: it can never be applied.
                 self.fail_waiters(idx, proposed.waiters, NOT_APPLIED);
             }
         }

@@ -259,6 +259,9 @@ impl Cluster {
             segment_bytes: self.shape.segment_bytes,
             block_bytes_max: self.shape.block_bytes_max,
             batch_bytes_max: self.shape.batch_bytes_max,
+            group_log_bytes_max: self.shape.group_log_bytes_max,
+            log_bytes_max: self.shape.log_bytes_max,
+            log_tail_bytes_max: self.shape.log_tail_bytes_max,
             cache_bytes_max: self.shape.cache_bytes_max,
             leader_wait: Duration::from_millis(u64::from(self.shape.timing_ms.2) * 4),
             ..engine::Config::new(place, self.map.clone(), incarnation, data_dir)

@@ -20,6 +20,23 @@ pub fn of_raft(counters: &raft::Counters) -> Vec<(&'static str, u64)> {
         ("raft.transfers", counters.transfers),
         ("raft.transfers_timed_out", counters.transfers_timed_out),
         ("raft.proposals_refused", counters.proposals_refused),
+        ("raft.compactions", counters.compactions),
+        ("raft.snapshots_offered", counters.snapshots_offered),
+        ("raft.snapshots_wanted", counters.snapshots_wanted),
+        ("raft.snapshots_restored", counters.snapshots_restored),
+        ("raft.snapshots_stale", counters.snapshots_stale),
+        ("raft.quiesced", counters.quiesced),
+        ("raft.woken", counters.woken),
+        ("raft.silences_declined", counters.silences_declined),
+        ("raft.transfers_by_priority", counters.transfers_by_priority),
+        ("raft.heartbeat_interval_changes", counters.heartbeat_interval_changes),
+        ("raft.campaign_spread_changes", counters.campaign_spread_changes),
+        ("raft.terms_skipped", counters.terms_skipped),
+        ("raft.windows_closed", counters.windows_closed),
+        ("raft.leases_missing", counters.leases_missing),
+        ("raft.reads_refused", counters.reads_refused),
+        ("raft.reads_failed", counters.reads_failed),
+        ("raft.proposals_during_transfer", counters.proposals_during_transfer),
     ]
 }
 

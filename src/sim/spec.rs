@@ -84,6 +84,12 @@ pub struct Shape {
     pub batch_bytes_max: usize,
     /// Entries a group keeps in memory for slow followers, in bytes.
     pub cache_bytes_max: usize,
+    /// A group's state is checkpointed behind so much log of its own, in bytes.
+    pub group_log_bytes_max: u64,
+    /// Length of a core's log beyond which groups that pin its beginning are checkpointed early, in bytes.
+    pub log_bytes_max: u64,
+    /// Log kept behind a checkpoint for slow followers, in bytes.
+    pub log_tail_bytes_max: u64,
 }
 
 impl Shape {
@@ -106,6 +112,9 @@ impl Shape {
             block_bytes_max: chance.pick(&[16 << 10, 64 << 10, 256 << 10]),
             batch_bytes_max: chance.pick(&[1 << 10, 16 << 10, 1 << 20]),
             cache_bytes_max: chance.pick(&[4 << 10, 64 << 10, 8 << 20]),
+            group_log_bytes_max: chance.pick(&[16 << 10, 64 << 10, 256 << 10, 64 << 20]),
+            log_bytes_max: chance.pick(&[512 << 10, 4 << 20, 1 << 30]),
+            log_tail_bytes_max: chance.pick(&[0, 4 << 10, 64 << 10]),
         }
     }
 }
