@@ -33,7 +33,10 @@ impl Proposals {
 
     /// Takes out the next batch that was proposed for an index up to `index`.
     pub(crate) fn pop_up_to(&mut self, index: Index) -> Option<Proposed> {
-        self.list.pop_front_if(|first| first.index <= index)
+        if self.list.front()?.index > index {
+            return None;
+        }
+        self.list.pop_front()
     }
 
     /// Takes out the next batch that was proposed in a term before `term`.
