@@ -77,6 +77,7 @@ impl<H: CoreHost> Core<H> {
         replica.route = self.routes.set_local(group, idx).expect("routes are those of the map");
         self.groups.push(replica);
         self.note(idx, event);
+        self.note_digest(idx);
         self.take_map(idx, &map)?;
         self.stats.snapshots_received += 1;
         self.mark_dirty(idx);

@@ -217,6 +217,9 @@ impl<H: CoreHost> Core<H> {
         if !group.keyspace.begin_walk() {
             return;
         }
+        // Whoever starts on this checkpoint must come to the same one.
+        self.note_digest(idx);
+        let group = &mut self.groups[idx];
         let file_id = FileId { group: group.id, last_index };
         let header = FileHeader {
             last_term,

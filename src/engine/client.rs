@@ -4,7 +4,6 @@ use io::ConnId;
 use resp::{Args, Limits, Parsed, Parser, Protocol, ProtocolError};
 use types::Instant;
 
-use crate::limits::CLIENT_REQUESTS_COUNT_MAX;
 use crate::reply_queue::ReplyQueue;
 
 /// Which of a core's ports a client came in through.
@@ -123,8 +122,8 @@ impl Client {
     }
 
     /// Whether this client's own limits allow another command.
-    pub(crate) fn has_room(&self, output_bytes_max: usize) -> bool {
-        self.replies.open_count() < CLIENT_REQUESTS_COUNT_MAX
+    pub(crate) fn has_room(&self, requests_count_max: usize, output_bytes_max: usize) -> bool {
+        self.replies.open_count() < requests_count_max
             && self.replies.bytes() + self.sending_bytes < output_bytes_max
             && !self.closes_when_sent
     }

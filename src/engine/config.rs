@@ -8,6 +8,8 @@ use std::time::Duration;
 use meta::ClusterMap;
 use types::{NodeId, Place};
 
+use crate::limits::Limits;
+
 /// Remembers, durably, with which data directory another node was first seen.
 #[derive(Clone)]
 pub struct Acquaint(Arc<dyn Fn(NodeId, u64) + Send + Sync>);
@@ -67,6 +69,8 @@ pub struct Config {
     pub log_bytes_max: u64,
     /// Log that a group keeps before its checkpoint for slow followers, in bytes.
     pub log_tail_bytes_max: u64,
+    /// Limits of queues, beyond which clients and peers are held back.
+    pub limits: Limits,
     /// Most clients of this core.
     pub clients_count_max: usize,
     /// A client that does not take its replies for this long is closed.
@@ -101,6 +105,7 @@ impl Config {
             group_log_bytes_max: 64 << 20,
             log_bytes_max: 1 << 30,
             log_tail_bytes_max: 16 << 20,
+            limits: Limits::default(),
             clients_count_max: 10_000,
             client_stall_timeout: Duration::from_secs(30),
             leader_wait: Duration::from_secs(5),

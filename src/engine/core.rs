@@ -26,7 +26,7 @@ use crate::routes::Routes;
 use crate::serving::Serving;
 use crate::stats::Stats;
 use crate::topology::TopologyCache;
-use crate::watch::{Event, Watch};
+use crate::watch::Watch;
 
 /// What the cores of a node send each other.
 #[derive(Debug)]
@@ -177,6 +177,7 @@ impl<H: CoreHost> Core<H> {
         if self.wal.damage().is_none() {
             self.wal.submit().map_err(|source| self.wal_error(source))?;
         }
+        self.tell_queues();
         self.flush();
         // Behind what clients and peers wait for.
         let is_copying = self.drive_checkpoint()?;
@@ -281,6 +282,7 @@ impl<H: CoreHost> Core<H> {
         }
         self.blocks_at_tick = self.wal.stats().blocks;
         self.tell_counts();
+        (0..self.groups.len()).for_each(|idx| self.note_digest_if_wanted(idx));
         self.tick_stop();
         Ok(())
     }
@@ -304,23 +306,6 @@ impl<H: CoreHost> Core<H> {
             })
         });
         self.out.flush_clients(host, self.now);
-    }
-
-    /// Tells the watch, if there is one, what has happened to a group.
-    pub(crate) fn note(&self, idx: usize, event: Event<'_>) {
-        if let Some(watch) = &self.watch {
-            let group = &self.groups[idx];
-            watch.note(self.place(), group.id, group.raft.id(), event);
-        }
-    }
-
-    /// Tells the watch, if there is one, what was counted so far.
-    fn tell_counts(&self) {
-        let Some(watch) = &self.watch else { return };
-        for group in &self.groups {
-            watch.raft_counted(self.place(), group.id, group.raft.counters());
-        }
-        watch.core_counted(self.place(), &self.wal.stats(), &self.stats.list());
     }
 
     pub(crate) fn wal_error(&self, source: wal::Error) -> Error {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use io::{ConnId, ListenerId, NetEvent};
-use resp::{Limits, Reply};
+use resp::Reply;
 use types::Instant;
 
 use crate::client::{Client, Input, Port, Step};
@@ -126,7 +126,8 @@ impl<H: CoreHost> Core<H> {
     fn put_back(&mut self, conn: ConnId, input: Box<Input>) {
         let Some(client) = self.out.conns.client(conn) else { return };
         // A command that is not complete may grow to its own limit; only what stands behind a held-back one is bounded here.
-        let is_full = client.is_held_back && input.rest.len() >= CLIENT_INPUT_BYTES_MAX;
+        let input_bytes_max = self.config.limits.client_input_bytes_max;
+        let is_full = client.is_held_back && input.rest.len() >= input_bytes_max;
         if is_full && !client.is_paused {
             client.is_paused = true;
             self.host.recv_pause(conn);
@@ -139,7 +140,7 @@ impl<H: CoreHost> Core<H> {
 
     /// Carries out the whole commands at the front of `buf`; returns how many bytes they took.
     fn carry_out(&mut self, conn: ConnId, parser: &mut resp::Parser, buf: &[u8]) -> usize {
-        let limits = Limits::default();
+        let limits = self.config.limits.commands;
         let mut pos = 0;
         // What commands fill is looked at once per run of bytes, which bounds what can be added to it.
         let is_backlogged = self.is_backlogged();
@@ -170,14 +171,17 @@ impl<H: CoreHost> Core<H> {
 
     /// Whether the client's own limits allow another command. A client that is about to be closed has no room.
     fn has_room(&mut self, conn: ConnId) -> bool {
+        let requests_count_max = self.config.limits.client_requests_count_max;
         let output_bytes_max = self.config.client_output_bytes_max;
-        self.out.conns.client(conn).is_some_and(|client| client.has_room(output_bytes_max))
+        let client = self.out.conns.client(conn);
+        client.is_some_and(|client| client.has_room(requests_count_max, output_bytes_max))
     }
 
     fn hold_back(&mut self, conn: ConnId) {
         let Some(client) = self.out.conns.client(conn) else { return };
         if !client.is_held_back && !client.closes_when_sent {
             client.is_held_back = true;
+            self.stats.clients_held_back += 1;
             self.held_back.push_back(conn);
         }
     }

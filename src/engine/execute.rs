@@ -150,13 +150,11 @@ impl<H: CoreHost> Core<H> {
 
     /// Whether something that commands fill is full, so that clients must wait.
     pub(crate) fn is_backlogged(&self) -> bool {
-        self.forwards.is_full()
-            || self.parked_count() >= crate::limits::PARKED_COUNT_MAX
+        let limits = &self.config.limits;
+        self.forwards.is_full(limits)
+            || self.parked_count() >= limits.parked_count_max
             || self.checkpoint_is_behind()
-            || self
-                .forming_groups
-                .iter()
-                .any(|group| self.groups[*group].forming.bytes() >= crate::limits::FORMING_BYTES_MAX)
+            || self.forming_groups.iter().any(|group| self.groups[*group].forming.bytes() >= limits.forming_bytes_max)
     }
 }
 

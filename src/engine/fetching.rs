@@ -111,6 +111,11 @@ impl<F> Fetches<F> {
         }
     }
 
+    /// How many there are, those that wait included.
+    pub(crate) fn count(&self) -> usize {
+        self.active.len() + self.waiting.len()
+    }
+
     /// Whether a group is taking a checkpoint over.
     pub(crate) fn is_fetching(&self, group: GroupId) -> bool {
         self.active.iter().any(|fetch| fetch.group == group)
@@ -274,6 +279,7 @@ impl<H: CoreHost> Core<H> {
         match take(&mut fetch.stage) {
             Stage::Asking { .. } | Stage::Asked { .. } if self.now.since(fetch.progress_at) >= STALL_TIMEOUT => {
                 tracing::warn!(group = %fetch.group, "nobody hands the checkpoint over");
+                self.stats.snapshots_given_up += 1;
                 self.drop_fetch(&mut fetch);
             }
             Stage::Asking { file } if self.out.links.get(fetch.link).is_up() => {
@@ -375,6 +381,7 @@ impl<H: CoreHost> Core<H> {
         tracing::info!(group = %fetch.group, newest, "the checkpoint that was being taken over is gone");
         self.stats.snapshots_failed += 1;
         if newest > 0 && newest != fetch.last_index {
+            self.stats.snapshots_overtaken += 1;
             self.fetches.waiting.push_back((fetch.group, fetch.link, newest));
         }
     }
@@ -406,6 +413,7 @@ impl<H: CoreHost> Core<H> {
             group = %id, last_index, bytes, elapsed = ?self.now.since(begun_at), "a checkpoint was taken over"
         );
         self.note(idx, Event::Restored { last: (last_index, last_term) });
+        self.note_digest(idx);
         self.take_map(idx, &header.map)?;
         self.hold(idx, held);
         // Whether what was proposed here is part of that state nobody can tell.

@@ -6,7 +6,7 @@ use resp::Command;
 use types::{Instant, Slot};
 
 use crate::held::ArgStore;
-use crate::limits::{FORWARDS_BYTES_MAX, FORWARDS_COUNT_MAX};
+use crate::limits::Limits;
 use crate::origin::Origin;
 
 /// A command that is carried out elsewhere, or waits for somebody who does.
@@ -106,10 +106,20 @@ impl Forwards {
     }
 
     /// Whether no more should be taken in for now.
-    pub(crate) fn is_full(&self) -> bool {
-        self.count >= FORWARDS_COUNT_MAX
-            || self.bytes >= FORWARDS_BYTES_MAX
-            || self.window.len() >= 4 * FORWARDS_COUNT_MAX
+    pub(crate) fn is_full(&self, limits: &Limits) -> bool {
+        self.count >= limits.forwards_count_max
+            || self.bytes >= limits.forwards_bytes_max
+            || self.window.len() >= 4 * limits.forwards_count_max
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Bytes of their arguments.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 }
 

@@ -63,8 +63,11 @@ pub(crate) struct Group {
     pub(crate) index_reads: BTreeMap<u64, Vec<WaitingRead>>,
     /// Number of the next check; reads of one turn share one.
     pub(crate) index_read_next: u64,
-    /// Time of the latest batch, in milliseconds since 1970. Never goes back within a group.
+    /// Time of the latest batch applied, in milliseconds since 1970. Never goes back within a group, and is part of its
+    /// state: the same on every replica that has applied the same entries.
     pub(crate) time_ms: u64,
+    /// Time of the latest batch proposed here, which may not be applied yet.
+    pub(crate) proposed_ms: u64,
     /// Whether it is on the core's list of groups to look at in this turn.
     pub(crate) is_dirty: bool,
     /// Whether it led when Raft last reported its role.
@@ -100,6 +103,7 @@ impl Group {
             index_reads: BTreeMap::new(),
             index_read_next: 1,
             time_ms: 0,
+            proposed_ms: 0,
             is_dirty: false,
             was_leader: false,
             is_handed_over: false,
@@ -172,6 +176,17 @@ impl Group {
             let (last_index, last_term) = (held.last_index, held.last_term);
             self.raft.set_snapshot(SnapshotMeta { last_index, last_term, membership: held.membership.clone() });
         }
+    }
+
+    /// A digest of the state: of all keys and values, the time, the members and the last entry applied. Replicas that
+    /// have applied the same log agree on it. Walks over all keys.
+    pub(crate) fn digest(&self) -> u128 {
+        let mut state = self.membership.encode().to_vec();
+        state.extend_from_slice(&self.keyspace.digest().to_le_bytes());
+        state.extend_from_slice(&(self.keyspace.keys_count() as u64).to_le_bytes());
+        state.extend_from_slice(&self.time_ms.to_le_bytes());
+        state.extend_from_slice(&self.raft.applied_index().to_le_bytes());
+        xxhash_rust::xxh3::xxh3_128(&state)
     }
 
     /// Bytes of commands that are not committed yet, proposed or not.

@@ -19,7 +19,8 @@
 //! Reading order: [`Core`] (`core`: the turn), `start`, `replica` and `recovery`, `events` (bytes of clients), `execute` (where a command
 //! goes), `writes`, `reads`, `forwarding` and `forwards`, `peers` and `links`, `leadership`, `cluster_map`, `local`,
 //! `topology` and `info` (what is answered without a group), [`keyspace`], [`checkpoint`] (the file), `checkpoints`
-//! (writing it and letting the log go), `serving` and `fetching` (handing it over to whom the log cannot help), `absent`.
+//! (writing it and letting the log go), `serving` and `fetching` (handing it over to whom the log cannot help), `absent`;
+//! [`Watch`] and `queues` (what checkers see).
 
 mod absent;
 pub mod checkpoint;
@@ -46,6 +47,7 @@ mod origin;
 mod outlets;
 mod peers;
 mod proposals;
+mod queues;
 mod reads;
 mod recovery;
 mod replica;
@@ -62,4 +64,4 @@ mod writes;
 pub use config::{Acquaint, Config};
 pub use core::{Core, CoreHost, MeshMessage};
 pub use error::Error;
-pub use watch::{Event, Watch};
+pub use watch::{Event, QueueLen, Watch};

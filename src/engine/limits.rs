@@ -48,6 +48,49 @@ pub const SERVED_FILES_MAX: usize = 16;
 /// Answers about pieces of checkpoints in one frame.
 pub const CHUNKS_COUNT_MAX: usize = 16;
 
+/// Those limits that hold clients and peers back when they are reached. [`Limits::default`] is what a node uses; smaller
+/// ones make full queues common, for those who check what happens then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// See [`CLIENT_REQUESTS_COUNT_MAX`].
+    pub client_requests_count_max: usize,
+    /// What a client's command may be.
+    pub commands: resp::Limits,
+    /// See [`CLIENT_INPUT_BYTES_MAX`].
+    pub client_input_bytes_max: usize,
+    /// See [`CLIENT_REPLIES_BYTES_MAX`].
+    pub client_replies_bytes_max: usize,
+    /// See [`FORMING_BYTES_MAX`].
+    pub forming_bytes_max: usize,
+    /// See [`FORWARDS_COUNT_MAX`].
+    pub forwards_count_max: usize,
+    /// See [`FORWARDS_BYTES_MAX`].
+    pub forwards_bytes_max: usize,
+    /// See [`PARKED_COUNT_MAX`].
+    pub parked_count_max: usize,
+    /// See [`OUTBOX_BYTES_MAX`].
+    pub outbox_bytes_max: usize,
+    /// See [`OUTBOX_MESSAGES_BYTES_MAX`].
+    pub outbox_messages_bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            client_requests_count_max: CLIENT_REQUESTS_COUNT_MAX,
+            commands: resp::Limits::default(),
+            client_input_bytes_max: CLIENT_INPUT_BYTES_MAX,
+            client_replies_bytes_max: CLIENT_REPLIES_BYTES_MAX,
+            forming_bytes_max: FORMING_BYTES_MAX,
+            forwards_count_max: FORWARDS_COUNT_MAX,
+            forwards_bytes_max: FORWARDS_BYTES_MAX,
+            parked_count_max: PARKED_COUNT_MAX,
+            outbox_bytes_max: OUTBOX_BYTES_MAX,
+            outbox_messages_bytes_max: OUTBOX_MESSAGES_BYTES_MAX,
+        }
+    }
+}
+
 const _: () = {
     assert!(FORMING_BYTES_MAX >= BATCH_BYTES_MAX);
     // A frame: messages with entries, forwarded commands, replies; each cut at its bound, behind one of any length.

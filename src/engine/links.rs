@@ -18,7 +18,7 @@ use wire::{
 };
 
 use crate::held::ArgStore;
-use crate::limits::{CHUNKS_COUNT_MAX, FRAME_PAYLOAD_BYTES_MAX, OUTBOX_BYTES_MAX, OUTBOX_MESSAGES_BYTES_MAX};
+use crate::limits::{CHUNKS_COUNT_MAX, FRAME_PAYLOAD_BYTES_MAX, Limits};
 
 /// How long to wait before the first new attempt to connect, and at most.
 const RETRY_AFTER_MIN: Duration = Duration::from_millis(20);
@@ -47,9 +47,9 @@ pub(crate) struct Link {
     /// What is to be sent next.
     pub(crate) outbox: Frame,
     /// Bytes of the Raft messages in it.
-    messages_bytes: usize,
+    pub(crate) messages_bytes: usize,
     /// Bytes of the forwarded commands and the replies in it. Counted apart: neither may keep the other out.
-    commands_bytes: usize,
+    pub(crate) commands_bytes: usize,
     /// Whether a frame is on its way to the network.
     is_sending: bool,
     retry_after: Duration,
@@ -76,6 +76,7 @@ pub(crate) struct Link {
 /// All links of a core.
 pub(crate) struct Links {
     list: Vec<Link>,
+    limits: Limits,
     dirty: Vec<u32>,
     /// Messages dropped because an outbox was full or a link down.
     pub(crate) dropped_count: u64,
@@ -84,7 +85,7 @@ pub(crate) struct Links {
 
 impl Links {
     /// Links to all places given, which do not include this core's own.
-    pub(crate) fn new(me: Place, places: impl Iterator<Item = (Place, SocketAddr)>) -> Links {
+    pub(crate) fn new(me: Place, places: impl Iterator<Item = (Place, SocketAddr)>, limits: Limits) -> Links {
         let list = places
             .map(|(place, addr)| Link {
                 place,
@@ -110,7 +111,7 @@ impl Links {
                 last_failure: None,
             })
             .collect();
-        Links { list, dirty: Vec::new(), dropped_count: 0, frames_sent: 0 }
+        Links { list, limits, dirty: Vec::new(), dropped_count: 0, frames_sent: 0 }
     }
 
     pub(crate) fn get(&self, idx: u32) -> &Link {
@@ -133,6 +134,11 @@ impl Links {
         self.list.iter().position(|link| link.place == place).map(|idx| idx as u32)
     }
 
+    /// All links.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Link> {
+        self.list.iter()
+    }
+
     /// How many links there are.
     pub(crate) fn count(&self) -> u32 {
         self.list.len() as u32
@@ -153,9 +159,10 @@ impl Links {
 
     /// Queues a Raft message. Dropped if it cannot go out soon: Raft sends again.
     pub(crate) fn message(&mut self, idx: u32, message: Message) {
+        let messages_bytes_max = self.limits.outbox_messages_bytes_max;
         let link = &mut self.list[idx as usize];
         let bytes = message_bytes(&message);
-        if !link.is_up() || (link.messages_bytes > 0 && link.messages_bytes + bytes > OUTBOX_MESSAGES_BYTES_MAX) {
+        if !link.is_up() || (link.messages_bytes > 0 && link.messages_bytes + bytes > messages_bytes_max) {
             self.dropped_count += 1;
             return;
         }
@@ -222,7 +229,7 @@ impl Links {
 
     /// Whether a link has taken more than it can send.
     pub(crate) fn is_congested(&self, idx: u32) -> bool {
-        self.list[idx as usize].commands_bytes >= OUTBOX_BYTES_MAX
+        self.list[idx as usize].commands_bytes >= self.limits.outbox_bytes_max
     }
 
     /// Lets the cores of other nodes know that this one is there, where nothing else has told them for `interval`:

@@ -7,7 +7,6 @@ use types::Instant;
 use wire::ReplyStatus;
 
 use crate::client::Client;
-use crate::limits::CLIENT_REPLIES_BYTES_MAX;
 use crate::links::{FrameAssembler, Links};
 use crate::origin::Origin;
 use crate::whole::{WholeReply, Wholes};
@@ -15,7 +14,7 @@ use crate::whole::{WholeReply, Wholes};
 /// What a read is answered when too much waits for its receiver.
 const CHOKED: &str = "TRYAGAIN Too many bytes of replies are waiting to be sent: read them first";
 /// Replies up to this length are passed on in any case: most are the outcomes of writes.
-const SHORT_REPLY_BYTES_MAX: usize = 1 << 10;
+pub(crate) const SHORT_REPLY_BYTES_MAX: usize = 1 << 10;
 
 /// What a connection is used for.
 pub(crate) enum Conn {
@@ -95,16 +94,19 @@ pub(crate) struct Outlets {
     pub(crate) links: Links,
     pub(crate) wholes: Wholes,
     pub(crate) error_replies: u64,
+    /// See [`crate::limits::CLIENT_REPLIES_BYTES_MAX`].
+    replies_bytes_max: usize,
     dirty_clients: Vec<ConnId>,
 }
 
 impl Outlets {
-    pub(crate) fn new(links: Links) -> Outlets {
+    pub(crate) fn new(links: Links, replies_bytes_max: usize) -> Outlets {
         Outlets {
             conns: Conns::default(),
             links,
             wholes: Wholes::default(),
             error_replies: 0,
+            replies_bytes_max,
             dirty_clients: Vec::new(),
         }
     }
@@ -159,7 +161,7 @@ impl Outlets {
             Origin::Client { conn, .. } => self
                 .conns
                 .client(conn)
-                .is_some_and(|client| client.replies.bytes() + client.sending_bytes >= CLIENT_REPLIES_BYTES_MAX),
+                .is_some_and(|client| client.replies.bytes() + client.sending_bytes >= self.replies_bytes_max),
             Origin::Core { link, .. } => self.links.is_congested(link),
             Origin::Part { .. } => false,
         };

@@ -52,6 +52,11 @@ impl<F> Serving<F> {
 }
 
 impl<F> Serving<F> {
+    /// How many files are open.
+    pub(crate) fn files_count(&self) -> usize {
+        self.files.len()
+    }
+
     /// The oldest checkpoint of a group that is being handed over: whoever takes it goes on with the log behind it.
     pub(crate) fn oldest_wanted(&self, group: GroupId, now: Instant) -> Option<Index> {
         let is_wanted = |open: &&Served<F>| open.group == group && now.since(open.used_at) < WANTED_FOR;

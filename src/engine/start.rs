@@ -105,6 +105,7 @@ impl<H: CoreHost> Core<H> {
         if let Some(idx) = core.routes.local_of(MAP_GROUP) {
             core.take_map(idx, &map)?;
         }
+        (0..core.groups.len()).for_each(|idx| core.note_digest(idx));
         Ok(core)
     }
 
@@ -127,7 +128,7 @@ impl<H: CoreHost> Core<H> {
                 .map(move |place| (place, node.peer_addr(place.core)))
                 .filter(move |(other, _)| *other != place)
         });
-        let mut links = Links::new(place, others);
+        let mut links = Links::new(place, others, config.limits);
         config.acquaintances.iter().for_each(|(node, incarnation)| links.acquaint(*node, *incarnation));
         let hello = Hello {
             cluster_id: config.map.cluster_id.0.to_le_bytes(),
@@ -140,6 +141,7 @@ impl<H: CoreHost> Core<H> {
         let dirty_groups = (0..groups.len()).collect();
         groups.iter_mut().for_each(|group| group.is_dirty = true);
         let forwards = Forwards::new(host.random_u64());
+        let replies_bytes_max = config.limits.client_replies_bytes_max;
         Ok(Core {
             host,
             config: Rc::new(config),
@@ -149,7 +151,7 @@ impl<H: CoreHost> Core<H> {
             groups,
             wal,
             persisting: VecDeque::new(),
-            out: Outlets::new(links),
+            out: Outlets::new(links, replies_bytes_max),
             forwards,
             lanes,
             dirty_groups,

@@ -1,8 +1,12 @@
 //! A window on what the replicas of a core do, for those who check it.
 
+use std::fmt;
+
 use raft::{Persist, Role};
 use types::{GroupId, Index, Place, ReplicaId, Term};
 use wire::{Entry, HardState};
+
+use crate::core::{Core, CoreHost};
 
 /// Sees what happens to the replicas of a core, and takes no part in it. The simulator's checkers watch through it;
 /// a node has none.
@@ -15,6 +19,33 @@ pub trait Watch {
 
     /// What a core has counted since it started, its log and itself, the latter as (name, count). Told at every tick.
     fn core_counted(&self, _place: Place, _wal: &wal::Stats, _counts: &[(&'static str, u64)]) {}
+
+    /// Whether to tell the digest of a replica's state now that it has applied everything up to this entry. Asked behind
+    /// each entry and at every tick. Told without being asked for are the digests of what a replica starts on, of what it
+    /// takes over, and of what goes into a checkpoint.
+    fn wants_digest(&self, _place: Place, _group: GroupId, _applied: Index) -> bool {
+        false
+    }
+
+    /// How full the queues of a core are. Told once per turn, before what the turn has produced is sent.
+    fn queues(&self, _place: Place, _queues: &[QueueLen]) {}
+}
+
+/// How full a queue is; of several of one kind the fullest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueLen {
+    /// What is in it.
+    pub name: &'static str,
+    /// How much is in it: bytes or elements, as `max` counts them.
+    pub len: u64,
+    /// How much there may be at most.
+    pub max: u64,
+}
+
+impl fmt::Display for QueueLen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} of at most {}", self.name, self.len, self.max)
+    }
 }
 
 /// What a [`Watch`] sees.
@@ -47,6 +78,14 @@ pub enum Event<'a> {
     },
     /// The log's beginning was dropped: its first entry is the one behind this index.
     Compacted(Index),
+    /// The digest of the replica's state: of its keys and values, its time, its members and `applied`. Equal for all
+    /// replicas of a group that have applied the same entries.
+    Digest {
+        /// The last entry applied.
+        applied: Index,
+        /// The digest.
+        digest: u128,
+    },
     /// The role, the term or the known leader has changed.
     Role {
         /// The role now.
@@ -56,4 +95,47 @@ pub enum Event<'a> {
         /// The leader of that term, if it is known.
         leader: Option<ReplicaId>,
     },
+}
+
+impl<H: CoreHost> Core<H> {
+    /// Tells the watch, if there is one, what has happened to a group.
+    pub(crate) fn note(&self, idx: usize, event: Event<'_>) {
+        if let Some(watch) = &self.watch {
+            let group = &self.groups[idx];
+            watch.note(self.place(), group.id, group.raft.id(), event);
+        }
+    }
+
+    /// Tells the watch, if there is one, the digest of a group's state, which takes a walk over all keys.
+    pub(crate) fn note_digest(&self, idx: usize) {
+        if self.watch.is_some() {
+            let group = &self.groups[idx];
+            self.note(idx, Event::Digest { applied: group.raft.applied_index(), digest: group.digest() });
+        }
+    }
+
+    /// Does so if the watch wants it.
+    pub(crate) fn note_digest_if_wanted(&self, idx: usize) {
+        let group = &self.groups[idx];
+        let wants = |watch: &dyn Watch| watch.wants_digest(self.place(), group.id, group.raft.applied_index());
+        if self.watch.as_deref().is_some_and(wants) {
+            self.note_digest(idx);
+        }
+    }
+
+    /// Tells the watch, if there is one, what was counted so far.
+    pub(crate) fn tell_counts(&self) {
+        let Some(watch) = &self.watch else { return };
+        for group in &self.groups {
+            watch.raft_counted(self.place(), group.id, group.raft.counters());
+        }
+        watch.core_counted(self.place(), &self.wal.stats(), &self.stats.list(self.out.error_replies));
+    }
+
+    /// Tells the watch, if there is one, how full the queues are.
+    pub(crate) fn tell_queues(&self) {
+        if let Some(watch) = &self.watch {
+            watch.queues(self.place(), &self.queue_lens());
+        }
+    }
 }

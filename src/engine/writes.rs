@@ -33,6 +33,7 @@ impl<H: CoreHost> Core<H> {
             return self.out.fail(origin, error.message());
         }
         if let Some(fault) = self.wal.room_fault() {
+            self.stats.writes_refused += 1;
             let message =
                 format!("DISKFULL The log has no room ({fault}): writes are refused until there is, reads go on");
             return self.out.fail(origin, &message);
@@ -82,9 +83,9 @@ impl<H: CoreHost> Core<H> {
         {
             return;
         }
-        group.time_ms = group.time_ms.max(self.host.unix_time_ms());
+        group.proposed_ms = group.proposed_ms.max(group.time_ms).max(self.host.unix_time_ms());
         let commands_count = group.forming.commands_count();
-        let payload = group.forming.finish(group.time_ms);
+        let payload = group.forming.finish(group.proposed_ms);
         match group.raft.propose(payload, now) {
             Ok((term, index)) => {
                 let waiters = group.take_forming_waiters();
@@ -237,6 +238,7 @@ impl<H: CoreHost> Core<H> {
                 waiters = proposed.waiters;
             } else {
                 // Another leader's entry is committed in its place: it can never be applied.
+                self.stats.batches_not_applied += 1;
                 self.fail_waiters(idx, proposed.waiters, NOT_APPLIED);
             }
         }
@@ -261,6 +263,7 @@ impl<H: CoreHost> Core<H> {
         group.log_size.applied(entry.index, entry.payload.len());
         group.raft.applied(entry.index);
         group.offer_checkpoint();
+        self.note_digest_if_wanted(idx);
         Ok(())
     }
 

@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::checkers::Looked;
 use crate::report::{self, Report};
 use crate::spec::{Broken, Spec};
 use crate::worker::Worker;
-use crate::{rare, shrink};
+use crate::{describe, shrink};
 
 /// What to do.
 #[derive(Clone, Debug)]
@@ -36,6 +37,11 @@ pub struct Campaign {
 
 /// Longest real time of one run.
 const RUN_LIMIT: Duration = Duration::from_secs(120);
+/// A campaign in which the linearizability checker left more than this share of the operations undecided, in millionths,
+/// has not shown what it should have.
+pub const UNDECIDED_PPM_MAX: u64 = 300_000;
+/// Below so many operations the share says nothing.
+const JUDGED_COUNT_MIN: u64 = 100_000;
 /// How many failing seeds are shrunken.
 const SHRUNKEN_MAX: usize = 3;
 /// How many runs shrinking one schedule may take, and how long.
@@ -55,10 +61,16 @@ pub struct Summary {
     pub simulated_ms: u64,
     /// Operations of clients: answered, refused, unknown.
     pub operations: [u64; 3],
+    /// What the checkers had to look at in the runs that did not fail.
+    pub looked: Looked,
+    /// The fullest that queues have been, by kind: how much was in one, of how much at most.
+    pub queues: BTreeMap<String, (u64, u64)>,
     /// Faults by kind.
     pub faults: BTreeMap<String, u64>,
     /// Rare paths by name.
     pub rare: BTreeMap<String, u64>,
+    /// How many seeds have reached each of them.
+    pub reached_by: BTreeMap<String, u64>,
     /// Real time it took.
     pub took: Duration,
 }
@@ -70,12 +82,36 @@ impl Summary {
         for (all, one) in self.operations.iter_mut().zip(report.operations) {
             *all += one;
         }
+        self.looked.add(&report.looked);
+        for (name, queue) in &report.queues {
+            let fullest = self.queues.entry(name.clone()).or_insert(*queue);
+            if is_fuller(*queue, *fullest) {
+                *fullest = *queue;
+            }
+        }
+        for (name, _) in report.rare.iter().filter(|(_, count)| **count > 0) {
+            *self.reached_by.entry(name.clone()).or_default() += 1;
+        }
         report::add(&mut self.faults, &report.faults);
         report::add(&mut self.rare, &report.rare);
         if report.failure.is_some() {
             self.failed.push(report);
         }
     }
+}
+
+impl Summary {
+    /// Whether so little was left undecided that the rest means something.
+    pub fn is_decided(&self) -> bool {
+        let judged = &self.looked.linearizability;
+        judged.operations + judged.undecided_operations < JUDGED_COUNT_MIN
+            || judged.undecided_ppm() <= UNDECIDED_PPM_MAX
+    }
+}
+
+/// Whether more of its bound is used.
+fn is_fuller((len, max): (u64, u64), (other_len, other_max): (u64, u64)) -> bool {
+    u128::from(len) * u128::from(other_max) > u128::from(other_len) * u128::from(max)
 }
 
 impl Campaign {
@@ -131,26 +167,7 @@ impl Campaign {
     /// # Errors
     /// If workers cannot be started or schedules cannot be written.
     pub fn describe(&self, summary: &Summary) -> io::Result<String> {
-        let mut text = String::new();
-        let simulated = Duration::from_millis(summary.simulated_ms);
-        let speed = simulated.as_secs_f64() / summary.took.as_secs_f64().max(1e-9) / self.jobs as f64;
-        let [answered, refused, unknown] = summary.operations;
-        let _ = writeln!(
-            text,
-            "seeds       {} ({}..{}), {} failed\nsimulated   {:.2} h in {:.0} s: {speed:.0} s per second and job\n\
-             operations  {answered} answered, {refused} refused, {unknown} of unknown outcome",
-            summary.seeds,
-            self.first,
-            self.first + self.count - 1,
-            summary.failed.len(),
-            hours(summary.simulated_ms),
-            summary.took.as_secs_f64(),
-        );
-        table(&mut text, "faults", &summary.faults);
-        table(&mut text, "rare paths", &summary.rare);
-        for name in rare::missing(&summary.rare) {
-            let _ = writeln!(text, "never reached: {name}");
-        }
+        let mut text = describe::describe(self, summary);
         for (number, report) in summary.failed.iter().enumerate() {
             let Some(failure) = &report.failure else { continue };
             let busy = self.busy.as_secs();
@@ -204,14 +221,6 @@ fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }
 
-fn table(text: &mut String, title: &str, counts: &BTreeMap<String, u64>) {
-    let width = counts.keys().map(String::len).max().unwrap_or(0);
-    for (number, (name, count)) in counts.iter().enumerate() {
-        let title = if number == 0 { title } else { "" };
-        let _ = writeln!(text, "{title:<12}{name:<width$}  {count}");
-    }
-}
-
 fn progress_bar(count: u64) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(count), ProgressDrawTarget::stderr());
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} seeds  {msg}  {elapsed} (about {eta} to go)");
@@ -226,5 +235,38 @@ fn tell_progress(bar: &ProgressBar, count: u64) {
         if !bar.is_finished() && !io::stderr().is_terminal() {
             eprintln!("{} of {count} seeds, {}", bar.position(), bar.message());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_much_left_undecided_is_judged_over_many_operations() {
+        let mut summary = Summary::default();
+        let judged = |operations, undecided_operations| {
+            let mut report = Report::default();
+            report.looked.linearizability.operations = operations;
+            report.looked.linearizability.undecided_operations = undecided_operations;
+            report
+        };
+        summary.add(judged(100, 900));
+        assert!(summary.is_decided(), "few operations say nothing");
+        let most = UNDECIDED_PPM_MAX;
+        summary.add(judged(1_000_000 - most - 100, most - 900));
+        assert!(summary.is_decided(), "as much as is allowed");
+        summary.add(judged(0, 2));
+        assert!(!summary.is_decided(), "more");
+    }
+
+    #[test]
+    fn the_fullest_queue_of_all_runs_is_kept() {
+        let mut summary = Summary::default();
+        let report = |len, max| Report { queues: [("waiting".to_owned(), (len, max))].into(), ..Report::default() };
+        for (len, max) in [(10, 1_000), (3, 4), (500, 1_000)] {
+            summary.add(report(len, max));
+        }
+        assert_eq!(summary.queues["waiting"], (3, 4), "it was closest to its bound");
     }
 }

@@ -1,15 +1,15 @@
 //! A cluster of real cores in the world: starting nodes, and all the ways in which they end.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use engine::{Core, MeshMessage, Watch};
+use engine::{Core, MeshMessage, QueueLen, Watch};
 use meta::{Bootstrap, ClusterId, ClusterMap, Settings};
-use types::{GroupId, Instant, NodeId, Place, ReplicaId};
+use types::{GroupId, Index, Instant, NodeId, Place, ReplicaId};
 
 use crate::chance::Chance;
 use crate::client::{ClientNet, Workload};
@@ -17,6 +17,7 @@ use crate::clock::NodeClock;
 use crate::disk::{NodeDisk, SECTOR_BYTES};
 use crate::executor;
 use crate::host::SimHost;
+use crate::limits;
 use crate::net::{Net, Way};
 use crate::observation::{Observation, What};
 use crate::queue::{Event, Queue};
@@ -56,12 +57,27 @@ pub struct Cluster {
     /// What the replicas have done since it was last taken.
     pub observations: Observations,
     shape: Shape,
-    /// The last counts of each core, by place.
-    counts: Counts,
+    seed: u64,
+    is_broken: bool,
+    views: Rc<Views>,
+}
+
+/// What the watches of all cores share.
+#[derive(Default)]
+struct Views {
+    /// The last counts of each core.
+    counts: RefCell<Counts>,
+    /// The fullest that each kind of queue has been.
+    queues: RefCell<Vec<QueueLen>>,
+    /// Whether every replica is to tell how far it has come.
+    asks_for_digests: Cell<bool>,
 }
 
 /// What cores have counted, by the process that counted.
-type Counts = Rc<RefCell<BTreeMap<(Place, u32, GroupId), Vec<(&'static str, u64)>>>>;
+type Counts = BTreeMap<(Place, u32, GroupId), Vec<(&'static str, u64)>>;
+
+/// A replica tells the digest of its state behind each so many entries.
+const DIGEST_EVERY: Index = 64;
 
 /// Sees what replicas do.
 struct Watcher {
@@ -69,7 +85,9 @@ struct Watcher {
     core: usize,
     epoch: u32,
     observations: Observations,
-    counts: Counts,
+    views: Rc<Views>,
+    /// The index of the last digest of each replica.
+    digests: RefCell<BTreeMap<GroupId, Index>>,
 }
 
 /// Stands for the core itself among its groups.
@@ -100,6 +118,9 @@ impl Watch for Watcher {
                 let node = world.cores[self.core].node;
                 world.nodes[node].has_quarantined = true;
             }
+            engine::Event::Digest { applied, .. } => {
+                self.digests.borrow_mut().insert(group, *applied);
+            }
             engine::Event::Started { last_index, hard_state, .. } => {
                 world.trace.add(at, Kind::Replica, [*last_index, hard_state.term]);
             }
@@ -111,13 +132,36 @@ impl Watch for Watcher {
 
     fn raft_counted(&self, place: Place, group: GroupId, counters: &raft::Counters) {
         let counts = crate::counted::of_raft(counters);
-        self.counts.borrow_mut().insert((place, self.epoch, group), counts);
+        self.views.counts.borrow_mut().insert((place, self.epoch, group), counts);
     }
 
     fn core_counted(&self, place: Place, wal: &wal::Stats, counts: &[(&'static str, u64)]) {
         let mut all = crate::counted::of_wal(wal);
         all.extend_from_slice(counts);
-        self.counts.borrow_mut().insert((place, self.epoch, NO_GROUP), all);
+        self.views.counts.borrow_mut().insert((place, self.epoch, NO_GROUP), all);
+    }
+
+    fn wants_digest(&self, _: Place, group: GroupId, applied: Index) -> bool {
+        let is_due = applied.is_multiple_of(DIGEST_EVERY) || self.views.asks_for_digests.get();
+        is_due && self.digests.borrow().get(&group) != Some(&applied)
+    }
+
+    fn queues(&self, place: Place, queues: &[QueueLen]) {
+        let mut fullest = self.views.queues.borrow_mut();
+        if fullest.is_empty() {
+            fullest.extend(queues.iter().map(|queue| QueueLen { len: 0, ..*queue }));
+        }
+        for (known, queue) in fullest.iter_mut().zip(queues) {
+            // What is neither fuller than ever nor too full says nothing new.
+            if queue.len <= known.len && queue.len <= queue.max {
+                continue;
+            }
+            *known = *queue;
+            let at = Instant::from_nanos(self.world.borrow().now());
+            let what = What::Queue { name: queue.name, len: queue.len, max: queue.max };
+            let seen = Observation { at, place, group: NO_GROUP, replica: ReplicaId::default(), what };
+            self.observations.borrow_mut().push(seen);
+        }
     }
 }
 
@@ -155,6 +199,7 @@ impl Cluster {
                 restart_after: None,
                 dies_writing: false,
                 is_damaged: false,
+                has_disk_failed: false,
                 has_quarantined: false,
             });
         }
@@ -194,7 +239,9 @@ impl Cluster {
             map,
             observations: Observations::default(),
             shape: shape.clone(),
-            counts: Counts::default(),
+            seed,
+            is_broken: broken.is_some(),
+            views: Rc::default(),
         }
     }
 
@@ -216,6 +263,7 @@ impl Cluster {
             state.epoch += 1;
             state.cores_ended = 0;
             state.has_quarantined = false;
+            state.has_disk_failed = false;
             let (epoch, first_core, cores_count) = (state.epoch, state.first_core, state.cores_count);
             for core in first_core..first_core + cores_count {
                 world.cores[core].reset(epoch, cores_count);
@@ -232,7 +280,8 @@ impl Cluster {
                 core,
                 epoch,
                 observations: self.observations.clone(),
-                counts: self.counts.clone(),
+                views: self.views.clone(),
+                digests: RefCell::default(),
             });
             let world = self.world.clone();
             let task = self.world.borrow_mut().spawn(
@@ -255,7 +304,7 @@ impl Cluster {
     fn core_config(&self, core: usize, incarnation: u64) -> engine::Config {
         let place = self.world.borrow().cores[core].place;
         let data_dir = PathBuf::from("/data");
-        engine::Config {
+        let mut config = engine::Config {
             segment_bytes: self.shape.segment_bytes,
             block_bytes_max: self.shape.block_bytes_max,
             batch_bytes_max: self.shape.batch_bytes_max,
@@ -265,7 +314,9 @@ impl Cluster {
             cache_bytes_max: self.shape.cache_bytes_max,
             leader_wait: Duration::from_millis(u64::from(self.shape.timing_ms.2) * 4),
             ..engine::Config::new(place, self.map.clone(), incarnation, data_dir)
-        }
+        };
+        limits::limit(self.seed, &mut config);
+        config
     }
 
     /// Ends a node's process at once.
@@ -433,6 +484,12 @@ impl Cluster {
                 }
                 Some(error) => {
                     state.failures += 1;
+                    let is_provoked = self.is_broken || state.has_disk_failed || state.is_damaged;
+                    let place = world.cores[world.nodes[node].first_core].place;
+                    let what = What::Ended { error: error.clone(), is_provoked };
+                    let at = Instant::from_nanos(now);
+                    let seen = Observation { at, place, group: NO_GROUP, replica: ReplicaId::default(), what };
+                    self.observations.borrow_mut().push(seen);
                     world.trace.tell(now, format_args!("node {} fails: {error}", node + 1));
                     world.count("a node ended by itself");
                     true
@@ -460,10 +517,20 @@ impl Cluster {
         self.map.nodes.iter().position(|node| node.id == NodeId(number))
     }
 
+    /// Lets every replica tell the digest of its state at its next tick, if it has not told it since the last entry.
+    pub fn ask_for_digests(&self) {
+        self.views.asks_for_digests.set(true);
+    }
+
+    /// The fullest that each kind of queue has been.
+    pub fn queues(&self) -> Vec<QueueLen> {
+        self.views.queues.borrow().clone()
+    }
+
     /// What all cores of all processes have counted, added up by name.
     pub fn counted(&self) -> BTreeMap<String, u64> {
         let mut sums = BTreeMap::new();
-        for counts in self.counts.borrow().values() {
+        for counts in self.views.counts.borrow().values() {
             for (name, count) in counts {
                 *sums.entry((*name).to_owned()).or_default() += count;
             }

@@ -53,7 +53,5 @@ pub fn of_wal(stats: &wal::Stats) -> Vec<(&'static str, u64)> {
         ("wal.segments_recycled", stats.segments_recycled),
         ("wal.segments_removed", stats.segments_removed),
         ("wal.prepare_failures", stats.prepare_failures),
-        ("wal.segments_used", stats.segments_used),
-        ("wal.pending_bytes", stats.pending_bytes),
     ]
 }

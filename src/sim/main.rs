@@ -113,5 +113,5 @@ fn campaign(options: &Options) -> Result<bool, String> {
         return Ok(!summary.failed.is_empty());
     }
     let has_reached = !options.require_rare || rare::missing(&summary.rare).is_empty();
-    Ok(summary.failed.is_empty() && has_reached)
+    Ok(summary.failed.is_empty() && summary.is_decided() && has_reached)
 }

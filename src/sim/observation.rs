@@ -53,6 +53,13 @@ pub enum What {
     },
     /// Its process has ended, by a crash or otherwise.
     Stopped,
+    /// Its process has ended by itself, with an error. It concerns the node, whatever group and replica are given.
+    Ended {
+        /// What it said.
+        error: String,
+        /// Whether its disk has failed it since it was started, or has lost or changed what it had called durable.
+        is_provoked: bool,
+    },
     /// The disk has lost or changed what it had called durable: a fault, not the replica's own doing. Seen before the
     /// replica starts again. Nothing is demanded of its log any more.
     Damaged,
@@ -94,7 +101,7 @@ pub enum What {
     Digest {
         /// The last entry applied.
         index: Index,
-        /// Digest of all keys and values.
+        /// Digest of all keys and values, the time, and the members.
         digest: u128,
     },
     /// How full a queue is. It concerns the core, whatever group and replica are given.
@@ -124,6 +131,7 @@ impl Observation {
             Event::Applied(entry) => What::Applied { index: entry.index, entry: Seen::of(entry) },
             Event::Restored { last } => What::Restored { last },
             Event::Compacted(index) => What::Compacted(index),
+            Event::Digest { applied, digest } => What::Digest { index: applied, digest },
             Event::Role { role, term, leader } => What::Role { role, term, leader },
         };
         Observation { at, place, group, replica, what }

@@ -1,7 +1,7 @@
 //! Disk operations under way: what they do when they end, and what a crash makes of them.
 
 use std::collections::VecDeque;
-use std::io::{Error, Result};
+use std::io::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 
 use io::{AlignedBuf, WriteDone, WriteToken};
@@ -112,15 +112,26 @@ impl World {
         if let Request::LogWrite { file, offset, buf, token } = request {
             self.operations.release(op);
             let result = self.write(core, file, offset, &buf);
+            self.note_failure(core, result.as_ref().err());
             self.cores[core].writes_done.push_back(WriteDone { token, buf, result });
             return self.wake_core(core);
         }
         let answer = self.carry_out(core, request);
+        self.note_failure(core, answer.as_ref().err());
         let slot = &mut self.operations.slots[op as usize];
         slot.answer = Some(answer);
         match slot.waiter.take() {
             Some((task, generation)) if self.tasks.is_there(task, generation) => self.make_ready(task),
             _ => self.operations.release(op),
+        }
+    }
+
+    /// Remembers that a disk has failed its process. That a file is not there, or is there already, is no failure.
+    fn note_failure(&mut self, core: usize, error: Option<&Error>) {
+        let is_answer = |error: &Error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists);
+        if error.is_some_and(|error| !is_answer(error)) {
+            let node = self.cores[core].node;
+            self.nodes[node].has_disk_failed = true;
         }
     }
 

@@ -40,6 +40,26 @@ pub const REQUIRED: &[(&str, &str)] = &[
     ("wal.prepare_failures", "no room for the next segment"),
 ];
 
+/// Counts that are always 0 here, and why: nobody would learn anything from them.
+pub const ABSENT: &[(&str, &str)] = &[
+    ("clients_stalled", "clients here always read their replies"),
+    ("protocol_errors", "clients here speak the protocol"),
+    ("frames_refused", "streams here deliver what was sent"),
+    ("peers_refused", "nodes here keep their identity"),
+    ("raft.transfers_by_priority", "all replicas have the same priority"),
+    ("world: a message was forged", "only a broken world forges"),
+];
+
+/// Whether a campaign must reach it.
+pub fn is_required(name: &str) -> bool {
+    REQUIRED.iter().any(|(required, _)| *required == name)
+}
+
+/// Whether it cannot happen here.
+pub fn is_absent(name: &str) -> bool {
+    ABSENT.iter().any(|(absent, _)| *absent == name)
+}
+
 /// The required paths that `reached` lacks.
 pub fn missing(reached: &BTreeMap<String, u64>) -> Vec<&'static str> {
     let lacks = |name: &&str| reached.get(*name).is_none_or(|count| *count == 0);

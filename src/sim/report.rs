@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::checkers::Looked;
+
 /// The outcome of one run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
@@ -19,6 +21,10 @@ pub struct Report {
     pub simulated_ms: u64,
     /// Operations of clients, by outcome: answered, refused, unknown.
     pub operations: [u64; 3],
+    /// What the checkers had to look at, if none objects.
+    pub looked: Looked,
+    /// The fullest that queues have been, by kind: how much was in one, of how much at most.
+    pub queues: BTreeMap<String, (u64, u64)>,
     /// How often each kind of fault took effect.
     pub faults: BTreeMap<String, u64>,
     /// How often rare paths were reached, by name.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use types::Instant;
 
-use crate::checkers::{Checkers, Violation, Voters};
+use crate::checkers::{Checkers, Looked, Violation, Voters};
 use crate::client::{ClientNet, Workload};
 use crate::cluster::{Cluster, Death};
 use crate::history::{History, Outcome};
@@ -17,6 +17,8 @@ use crate::workload::Sessions;
 const RECOVERY_MAX: Duration = Duration::from_secs(15);
 /// How long reading back may take after that.
 const READ_BACK_MAX: Duration = Duration::from_secs(60);
+/// How long all replicas are given in the end to tell their digests.
+const REST: Duration = Duration::from_millis(500);
 /// How often it is looked whether a run has come to its end, in nanoseconds.
 const STEP: u64 = 100_000_000;
 
@@ -33,9 +35,16 @@ pub fn run(spec: &Spec, is_told: bool) -> Report {
     let (events, trace_hash) = world.trace.digest();
     let mut rare = cluster.counted();
     rare.extend(world.counts.iter().map(|(name, count)| (format!("world: {name}"), *count)));
+    let queues = cluster.queues().iter().map(|queue| (queue.name.to_owned(), (queue.len, queue.max))).collect();
+    let (looked, failure) = match verdict {
+        Ok(looked) => (looked, None),
+        Err(said) => (Looked::default(), Some(said)),
+    };
     Report {
         seed: spec.seed,
-        failure: verdict.err().map(|said| Failure { checker: said.checker.to_owned(), message: said.message }),
+        failure: failure.map(|said| Failure { checker: said.checker.to_owned(), message: said.message }),
+        looked,
+        queues,
         trace_hash,
         events,
         simulated_ms: world.now() / 1_000_000,
@@ -75,7 +84,7 @@ impl<'a> Run<'a> {
         Run { spec, cluster, injector, checkers: Checkers::new(voters, RECOVERY_MAX), workload }
     }
 
-    fn carry_out(&mut self) -> Result<(), Violation> {
+    fn carry_out(&mut self) -> Result<Looked, Violation> {
         for node in 0..self.cluster.map.nodes.len() {
             self.cluster.boot(node);
         }
@@ -103,7 +112,11 @@ impl<'a> Run<'a> {
             self.checkers.finish(self.workload.history(), Instant::from_nanos(now))?;
             return Err(Violation::new("progress", message));
         }
-        self.checkers.finish(self.workload.history(), Instant::from_nanos(now)).map(drop)
+        self.cluster.ask_for_digests();
+        now += REST.as_nanos() as u64;
+        self.go_on(now)?;
+        self.checkers.at_rest()?;
+        self.checkers.finish(self.workload.history(), Instant::from_nanos(now))
     }
 
     /// Lets everything happen up to a true time, and checks it.

@@ -74,6 +74,8 @@ pub struct Node {
     pub(crate) dies_writing: bool,
     /// Whether its disk has lost or changed something that it had called durable.
     pub is_damaged: bool,
+    /// Whether its disk has failed a request of its process.
+    pub has_disk_failed: bool,
     /// Whether a replica of its process stays away because of what its disk holds.
     pub has_quarantined: bool,
 }

@@ -1,21 +1,27 @@
-//! Replicas that have applied the same entries hold the same state.
+//! Replicas that have applied the same entries hold the same state: at any time, across restarts and states that were
+//! taken over, and in the end, when nothing happens any more, all of them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use types::{GroupId, Index, Place};
+use types::{GroupId, Index, Place, ReplicaId};
 
 use super::Violation;
 use crate::observation::{Observation, What};
 
-/// Objects to two digests of one group at one index that differ.
+const NAME: &str = "equal-digests";
+
+/// Objects to two digests of one group at one index that differ, and to replicas at rest that have not applied the same
+/// entries.
 #[derive(Debug, Default)]
 pub struct EqualDigests {
     known: HashMap<(GroupId, Index), (u128, Place)>,
+    /// How far each replica that runs had come at its last digest.
+    reached: BTreeMap<(GroupId, ReplicaId), (Index, Place)>,
     compared_count: u64,
 }
 
 impl EqualDigests {
-    /// How many digests could be compared with that of another replica.
+    /// How many digests could be compared with an earlier one, of another replica or of another life of the same.
     pub fn compared_count(&self) -> u64 {
         self.compared_count
     }
@@ -25,19 +31,58 @@ impl EqualDigests {
     /// # Errors
     /// Two states differ.
     pub fn observe(&mut self, seen: &Observation) -> Result<(), Violation> {
-        let What::Digest { index, digest } = seen.what else { return Ok(()) };
-        let (known, place) = *self.known.entry((seen.group, index)).or_insert((digest, seen.place));
-        self.compared_count += u64::from(place != seen.place);
+        let replica = (seen.group, seen.replica);
+        match seen.what {
+            What::Digest { index, digest } => {
+                self.reached.insert(replica, (index, seen.place));
+                self.compare(seen, index, digest)
+            }
+            What::Stopped | What::Quarantined => {
+                self.reached.remove(&replica);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn compare(&mut self, seen: &Observation, index: Index, digest: u128) -> Result<(), Violation> {
+        let mut is_new = false;
+        let (known, place) = *self.known.entry((seen.group, index)).or_insert_with(|| {
+            is_new = true;
+            (digest, seen.place)
+        });
+        self.compared_count += u64::from(!is_new);
         if known == digest {
             return Ok(());
         }
         let (group, here) = (seen.group, seen.place);
         Err(Violation::new(
-            "equal-digests",
+            NAME,
             format_args!(
                 "behind entry {index} of group {group} the state on {here} has digest {digest:032x}, that on {place} \
                  {known:032x}"
             ),
         ))
+    }
+
+    /// Judges replicas of which nothing was asked for long, and which have told their last digests since.
+    ///
+    /// # Errors
+    /// Replicas of one group have come differently far.
+    pub fn at_rest(&self) -> Result<(), Violation> {
+        for ((group, _), (index, place)) in &self.reached {
+            let others = self.reached.range((*group, ReplicaId(0))..=(*group, ReplicaId(u64::MAX)));
+            let furthest = others.map(|(_, reached)| *reached).max_by_key(|(reached, _)| *reached);
+            if let Some((most, other)) = furthest.filter(|(most, _)| most > index) {
+                return Err(Violation::new(
+                    NAME,
+                    format_args!(
+                        "with everything at rest the replica of group {group} on {place} has applied {index} entries, \
+                         that on {other} {most}"
+                    ),
+                ));
+            }
+        }
+        Ok(())
     }
 }

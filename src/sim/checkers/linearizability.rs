@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use super::Violation;
 use super::objects::{Object, split};
 use super::search::{Verdict, search};
@@ -14,12 +16,32 @@ const LISTED_COUNT_MAX: usize = 24;
 const SHOWN_BYTES_MAX: usize = 48;
 
 /// What was judged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Judged {
-    /// Operations on objects that were decided.
+    /// Objects that were decided: keys, and sets of keys that were used together.
+    pub objects: u64,
+    /// Operations on them.
     pub operations: u64,
     /// Objects that were too entangled to decide.
     pub undecided: u64,
+    /// Operations on those.
+    pub undecided_operations: u64,
+}
+
+impl Judged {
+    /// Adds what was judged of another history.
+    pub fn add(&mut self, other: &Judged) {
+        self.objects += other.objects;
+        self.operations += other.operations;
+        self.undecided += other.undecided;
+        self.undecided_operations += other.undecided_operations;
+    }
+
+    /// Which share of the operations was left undecided, in millionths.
+    pub fn undecided_ppm(&self) -> u64 {
+        let all = self.operations + self.undecided_operations;
+        (self.undecided_operations * 1_000_000).checked_div(all).unwrap_or(0)
+    }
 }
 
 /// Judges a history object by object.
@@ -30,8 +52,14 @@ pub fn check(history: &History) -> Result<Judged, Violation> {
     let mut judged = Judged::default();
     for object in split(history) {
         match search(&object) {
-            Verdict::Explained => judged.operations += object.ops.len() as u64,
-            Verdict::Undecided => judged.undecided += 1,
+            Verdict::Explained => {
+                judged.objects += 1;
+                judged.operations += object.ops.len() as u64;
+            }
+            Verdict::Undecided => {
+                judged.undecided += 1;
+                judged.undecided_operations += object.ops.len() as u64;
+            }
             Verdict::Contradiction { op, states } => {
                 return Err(Violation::new("linearizability", explain(history, &object, op, states.len())));
             }

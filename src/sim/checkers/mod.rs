@@ -18,6 +18,7 @@ mod logs;
 mod objects;
 mod progress;
 mod search;
+mod sound_ends;
 mod state_machine_safety;
 mod unknowns;
 mod value;
@@ -29,6 +30,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use types::{GroupId, Instant, ReplicaId};
 
 use crate::history::History;
@@ -41,6 +43,7 @@ pub use leader_completeness::LeaderCompleteness;
 pub use log_matching::LogMatching;
 pub use logs::{Log, Logs};
 pub use progress::Progress;
+pub use sound_ends::SoundEnds;
 pub use state_machine_safety::StateMachineSafety;
 
 /// A checker's objection.
@@ -76,22 +79,33 @@ pub(crate) fn majority(voters_count: usize) -> usize {
 }
 
 /// What a run gave the checkers to look at, so that a run that shows nothing is not taken for one that is right.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Looked {
     /// Leaders elected.
     pub leaders: u64,
     /// Entries seen committed.
     pub committed: u64,
-    /// Digests that were compared with one of another replica.
+    /// Digests that were compared with an earlier one, of another replica or of another life of the same.
     pub digests_compared: u64,
-    /// Operations judged by the linearizability checker.
-    pub operations: u64,
-    /// Objects whose history was too entangled to decide.
-    pub undecided: u64,
+    /// What the linearizability checker judged, and what it did not.
+    pub linearizability: Judged,
     /// Tokens of logs seen once each.
     pub tokens: u64,
     /// Keys read back at the end and judged.
     pub keys_read_back: u64,
+}
+
+impl Looked {
+    /// Adds what another run gave to look at.
+    pub fn add(&mut self, other: &Looked) {
+        let Looked { leaders, committed, digests_compared, linearizability, tokens, keys_read_back } = other;
+        self.leaders += leaders;
+        self.committed += committed;
+        self.digests_compared += digests_compared;
+        self.linearizability.add(linearizability);
+        self.tokens += tokens;
+        self.keys_read_back += keys_read_back;
+    }
 }
 
 /// All checkers.
@@ -103,6 +117,7 @@ pub struct Checkers {
     state_machine_safety: StateMachineSafety,
     equal_digests: EqualDigests,
     bounded_queues: BoundedQueues,
+    sound_ends: SoundEnds,
     progress: Progress,
 }
 
@@ -118,6 +133,7 @@ impl Checkers {
             state_machine_safety: StateMachineSafety::new(voters.clone()),
             equal_digests: EqualDigests::default(),
             bounded_queues: BoundedQueues,
+            sound_ends: SoundEnds,
             progress: Progress::new(voters.keys().copied().collect(), recovery_max),
         }
     }
@@ -128,6 +144,7 @@ impl Checkers {
     /// What contradicts what was seen before. The run has failed; what is seen later means nothing.
     pub fn observe(&mut self, seen: &Observation) -> Result<(), Violation> {
         self.bounded_queues.observe(seen)?;
+        self.sound_ends.observe(seen)?;
         self.leader_completeness.before(seen, &self.logs)?;
         self.log_matching.observe(seen, &self.logs)?;
         self.logs.observe(seen);
@@ -137,6 +154,14 @@ impl Checkers {
         self.equal_digests.observe(seen)?;
         self.progress.observe(seen);
         Ok(())
+    }
+
+    /// Judges replicas that were left alone for long and have told their digests since.
+    ///
+    /// # Errors
+    /// The first objection.
+    pub fn at_rest(&self) -> Result<(), Violation> {
+        self.equal_digests.at_rest()
     }
 
     /// Judges the end of a run at `now` and everything clients have seen.
@@ -155,8 +180,7 @@ impl Checkers {
             leaders: self.election_safety.leaders_count(),
             committed: self.state_machine_safety.committed_count(),
             digests_compared: self.equal_digests.compared_count(),
-            operations: judged.operations,
-            undecided: judged.undecided,
+            linearizability: judged,
             tokens,
             keys_read_back,
         })

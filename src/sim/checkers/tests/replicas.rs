@@ -243,6 +243,44 @@ fn equal_digests_sees_states_that_differ() {
 }
 
 #[test]
+fn equal_digests_sees_a_restart_and_a_state_taken_over_that_differ() {
+    let mut story = committed();
+    story.see(1, What::Digest { index: 2, digest: 7 }).see(1, What::Stopped);
+    story.start(1, state(1, 1), (2, 1), 2).see(1, What::Digest { index: 2, digest: 8 });
+    story.assert_objects("equal-digests", "on 1/0 has digest");
+    let mut story = committed();
+    story.see(1, What::Digest { index: 2, digest: 7 });
+    story.see(3, What::Restored { last: (2, 1) }).see(3, What::Digest { index: 2, digest: 9 });
+    story.assert_objects("equal-digests", "on 3/0 has digest");
+}
+
+#[test]
+fn equal_digests_sees_a_replica_that_stays_behind() {
+    let mut story = committed();
+    story.see(1, What::Digest { index: 2, digest: 7 }).see(2, What::Digest { index: 1, digest: 5 });
+    assert!(story.checkers.at_rest().is_err_and(|said| said.message.contains("on 2/0 has applied 1 entries")));
+    story.see(2, What::Digest { index: 2, digest: 7 });
+    assert_eq!(story.checkers.at_rest(), Ok(()));
+    // One that does not run, or stays away, need not have come as far.
+    story.see(2, What::Digest { index: 1, digest: 5 }).see(2, What::Stopped);
+    story.see(3, What::Digest { index: 0, digest: 0 }).see(3, What::Quarantined);
+    assert_eq!(story.checkers.at_rest(), Ok(()));
+    story.assert_sound();
+    let looked = story.checkers.finish(&History::new(), at(1)).expect("nothing is wrong");
+    assert_eq!(looked.digests_compared, 2);
+}
+
+#[test]
+fn sound_ends_sees_a_node_that_gives_up_for_no_reason() {
+    let mut story = Story::new();
+    let ended = |is_provoked| What::Ended { error: "the log is full of holes".to_owned(), is_provoked };
+    story.see(1, ended(true));
+    story.assert_sound();
+    story.see(1, ended(false));
+    story.assert_objects("sound-ends", "node 1 ended although its disk had done nothing wrong: the log is full");
+}
+
+#[test]
 fn bounded_queues_sees_one_that_is_too_long() {
     let mut story = Story::new();
     story.see(1, What::Queue { name: "parked", len: 10, max: 10 });

@@ -1,0 +1,37 @@
+//! The limits that the cores of a run are given. Those of production are out of reach of the few clients of a run, so most
+//! runs have smaller ones, at which queues do fill up.
+
+use engine::limits::Limits;
+
+use crate::chance::Chance;
+
+/// Longest command and longest value of the clients here, and more, in bytes.
+const COMMAND_BYTES_MAX: usize = 1 << 20;
+const VALUE_BYTES_MAX: usize = 256 << 10;
+/// More clients than any run has at once.
+const CLIENTS_COUNT_MAX: usize = 64;
+
+/// Sets the limits of a seed.
+pub fn limit(seed: u64, config: &mut engine::Config) {
+    let mut chance = Chance::stream(seed, "limits");
+    let limits = Limits::default();
+    let commands = resp::Limits {
+        command_bytes_max: COMMAND_BYTES_MAX,
+        bulk_bytes_max: VALUE_BYTES_MAX,
+        ..resp::Limits::default()
+    };
+    config.limits = Limits {
+        commands,
+        client_requests_count_max: chance.pick(&[2, 16, limits.client_requests_count_max]),
+        client_input_bytes_max: chance.pick(&[64 << 10, limits.client_input_bytes_max]),
+        forming_bytes_max: chance.pick(&[4 << 10, 64 << 10, limits.forming_bytes_max]),
+        forwards_count_max: chance.pick(&[4, 64, limits.forwards_count_max]),
+        parked_count_max: chance.pick(&[4, 64, limits.parked_count_max]),
+        outbox_messages_bytes_max: chance.pick(&[64 << 10, limits.outbox_messages_bytes_max]),
+        ..limits
+    };
+    config.clients_count_max = CLIENTS_COUNT_MAX;
+    config.client_output_bytes_max = chance.pick(&[4 << 10, config.client_output_bytes_max]);
+    config.uncommitted_bytes_max = chance.pick(&[4 << 10, 64 << 10, config.uncommitted_bytes_max]);
+    config.inflight_bytes_max = chance.pick(&[4 << 10, 64 << 10, config.inflight_bytes_max]);
+}
