@@ -47,6 +47,22 @@ impl Part {
     pub const ALL: [Part; 4] = [Part::Disk, Part::Redis, Part::Etcd, Part::Coracle];
 }
 
+impl Part {
+    fn require_program(self, options: &Options) -> Result<(), Error> {
+        match self {
+            Part::Disk => Ok(()),
+            Part::Redis => {
+                process::require(Path::new("redis-server"), "install Debian's redis-server, or leave out `redis`")
+            }
+            Part::Etcd => process::require(Path::new("etcd"), "install Debian's etcd-server, or leave out `etcd`"),
+            Part::Coracle => process::require(
+                &options.coracle,
+                "build it with `cargo build --release`, or give its path with --coracle",
+            ),
+        }
+    }
+}
+
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -120,6 +136,9 @@ struct Document<'a> {
 /// # Errors
 /// If a server cannot be started or a measurement cannot be finished. All servers are stopped then too.
 pub fn run(options: &Options, json: Option<&Path>, stop: &AtomicBool) -> Result<u64, Error> {
+    for part in &options.parts {
+        part.require_program(options)?;
+    }
     let prefix = "coracle-bench-";
     let dir = tempfile::Builder::new().prefix(prefix).tempdir_in(&options.dir);
     let dir = dir.map_err(Error::os(format!("making a directory in {}", options.dir.display())))?;

@@ -21,6 +21,19 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// How much of what a program printed is shown when it fails.
 const LOG_LINES_MAX: usize = 15;
 
+/// Makes sure that a program is there, before anything is measured that would be lost without it.
+///
+/// # Errors
+/// [`Error::Usage`] with its name and the `remedy`.
+pub fn require(program: &Path, remedy: &str) -> Result<(), Error> {
+    let mut command = Command::new(program);
+    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    match command.status() {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Error::Usage(format!("{} cannot be run ({error}): {remedy}", program.display()))),
+    }
+}
+
 /// A running program. Dropping it stops the program and whatever that has started.
 pub struct Server {
     name: String,

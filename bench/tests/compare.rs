@@ -73,7 +73,8 @@ fn a_missing_server_is_an_error_with_its_name() {
     let output = compare(dir.path(), &["--quick", "--only", "coracle", "--coracle", "/nowhere/coracle"]).output();
     let output = output.unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("/nowhere/coracle"));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("/nowhere/coracle") && said.contains("cargo build --release"), "{said}");
     assert!(is_empty(dir.path()));
     // A program that is no server ends before it is ready, and what it said is shown.
     let output = compare(dir.path(), &["--quick", "--only", "coracle", "--coracle", "/bin/ls"]).output().unwrap();

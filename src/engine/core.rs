@@ -21,6 +21,7 @@ use crate::fetching::Fetches;
 use crate::forwarding::Lane;
 use crate::forwards::Forwards;
 use crate::group::Group;
+use crate::log_pace::LogPace;
 use crate::outlets::Outlets;
 use crate::routes::Routes;
 use crate::serving::Serving;
@@ -49,6 +50,8 @@ pub(crate) struct Persisting {
     pub(crate) block_seq: u64,
     pub(crate) group: usize,
     pub(crate) seq: u64,
+    /// When it was handed over.
+    pub(crate) begun_at: Instant,
 }
 
 /// The end of a log read, left by its task for the next turn.
@@ -85,6 +88,7 @@ pub struct Core<H: CoreHost> {
     pub(crate) wal: Wal<H>,
     /// Writes handed to the log and not durable yet, in order.
     pub(crate) persisting: VecDeque<Persisting>,
+    pub(crate) log_pace: LogPace,
     pub(crate) out: Outlets,
     pub(crate) forwards: Forwards,
     /// One per route: how its commands leave this core.
@@ -240,8 +244,9 @@ impl<H: CoreHost> Core<H> {
             if first.block_seq > durable {
                 break;
             }
-            let (group, seq) = (first.group, first.seq);
+            let (group, seq, took) = (first.group, first.seq, self.now.since(first.begun_at));
             self.persisting.pop_front();
+            self.log_pace.wrote(took, self.now);
             self.groups[group].raft.persisted(seq, self.now);
             self.mark_dirty(group);
         }
@@ -283,6 +288,7 @@ impl<H: CoreHost> Core<H> {
         self.blocks_at_tick = self.wal.stats().blocks;
         self.tell_counts();
         (0..self.groups.len()).for_each(|idx| self.note_digest_if_wanted(idx));
+        self.tick_fitness();
         self.tick_stop();
         Ok(())
     }

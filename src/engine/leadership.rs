@@ -1,6 +1,6 @@
 //! Who leads: news from Raft, and handing over at a stop.
 
-use raft::{Role, SoftState};
+use raft::{PRIORITY_MAX, Role, SoftState};
 use types::Term;
 use wire::LeaderNote;
 
@@ -79,23 +79,21 @@ impl<H: CoreHost> Core<H> {
         }
     }
 
-    /// While the disk is full, this core refuses writes: it hands what it leads to cores that may take them. Once only
-    /// until there is room again, since theirs may be full as well.
-    fn tick_room(&mut self) {
-        if self.stopping != Stopping::No {
-            return;
-        }
-        if self.wal.has_room() {
-            self.groups.iter_mut().for_each(|group| group.is_handed_over = false);
-        } else {
-            self.hand_over();
+    /// A core that refuses writes because its disk is full, or whose disk is much slower than others, should not lead
+    /// where another can. If all are like that they stay as they are.
+    pub(crate) fn tick_fitness(&mut self) {
+        let under_way = self.persisting.front().map(|write| self.now.since(write.begun_at));
+        self.log_pace.tick(under_way, self.now);
+        let is_fit = self.wal.has_room() && !self.log_pace.is_slow();
+        let priority = if is_fit { PRIORITY_MAX } else { 0 };
+        for group in &mut self.groups {
+            group.raft.set_priority(priority, self.now);
         }
     }
 
-    /// The part of a tick that concerns leaderships: unresolved writes, a full disk, and a stop under way.
+    /// The part of a tick that concerns unresolved writes and a stop under way.
     pub(crate) fn tick_stop(&mut self) {
         self.tick_unresolved();
-        self.tick_room();
         let Stopping::Draining { deadline } = self.stopping else { return };
         self.hand_over();
         let leads = self.groups.iter().any(|group| group.raft.transferring_to().is_some());

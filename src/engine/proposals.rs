@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use types::{Index, Term};
+use types::{Index, Instant, Term};
 
 use crate::group::Waiters;
 
@@ -10,6 +10,8 @@ use crate::group::Waiters;
 pub(crate) struct Proposed {
     pub(crate) term: Term,
     pub(crate) index: Index,
+    /// When it was proposed.
+    pub(crate) at: Instant,
     pub(crate) waiters: Waiters,
 }
 
@@ -62,7 +64,7 @@ mod tests {
     fn proposals(places: &[(Term, Index)]) -> Proposals {
         let mut proposals = Proposals::default();
         for (term, index) in places {
-            proposals.push(Proposed { term: *term, index: *index, waiters: Waiters::default() });
+            proposals.push(Proposed { term: *term, index: *index, at: Instant::ZERO, waiters: Waiters::default() });
         }
         proposals
     }

@@ -22,6 +22,7 @@ use crate::forwards::Forwards;
 use crate::group::Group;
 use crate::limits::GREETINGS_COUNT_MAX;
 use crate::links::Links;
+use crate::log_pace::LogPace;
 use crate::outlets::Outlets;
 use crate::recovery::Lost;
 use crate::replica::start_replica;
@@ -151,6 +152,7 @@ impl<H: CoreHost> Core<H> {
             groups,
             wal,
             persisting: VecDeque::new(),
+            log_pace: LogPace::default(),
             out: Outlets::new(links, replies_bytes_max),
             forwards,
             lanes,

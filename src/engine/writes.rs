@@ -89,7 +89,7 @@ impl<H: CoreHost> Core<H> {
         match group.raft.propose(payload, now) {
             Ok((term, index)) => {
                 let waiters = group.take_forming_waiters();
-                group.proposed.push(Proposed { term, index, waiters });
+                group.proposed.push(Proposed { term, index, at: now, waiters });
                 self.stats.batches_proposed += 1;
                 self.stats.commands_proposed += commands_count as u64;
                 self.mark_dirty(idx);
@@ -214,7 +214,12 @@ impl<H: CoreHost> Core<H> {
             written = written.and_then(|()| self.wal.append_hard_state(group, state));
         }
         written.map_err(|source| self.wal_error(source))?;
-        self.persisting.push_back(Persisting { block_seq: self.wal.pending_seq(), group: idx, seq: persist.seq });
+        self.persisting.push_back(Persisting {
+            block_seq: self.wal.pending_seq(),
+            group: idx,
+            seq: persist.seq,
+            begun_at: self.now,
+        });
         Ok(())
     }
 
@@ -235,6 +240,7 @@ impl<H: CoreHost> Core<H> {
             // Entries are applied one by one, and a state that is taken over answers what it may hold.
             assert!(proposed.index == entry.index, "a proposal was passed by: {} < {}", proposed.index, entry.index);
             if proposed.term == entry.term {
+                self.log_pace.committed(self.now.since(proposed.at));
                 waiters = proposed.waiters;
             } else {
                 // Another leader's entry is committed in its place: it can never be applied.

@@ -26,6 +26,24 @@ const STABLE_TIMEOUTS_COUNT: u32 = 2;
 const FAILURES_COUNT_MAX: u32 = 8;
 
 impl Raft {
+    /// Changes this replica's priority, `0 ..= PRIORITY_MAX`. The others hear of it with the next heartbeat; a leader
+    /// that has fallen silent and should rather not lead speaks up again, to hand over.
+    ///
+    /// # Panics
+    /// If it is above [`PRIORITY_MAX`].
+    pub fn set_priority(&mut self, priority: u8, now: Instant) {
+        assert!(priority <= PRIORITY_MAX, "priority must be at most {PRIORITY_MAX}");
+        if priority == self.config.priority {
+            return;
+        }
+        self.advance(now);
+        let is_lowered = priority < self.config.priority;
+        self.config.priority = priority;
+        if is_lowered && self.is_leader() {
+            self.note_activity();
+        }
+    }
+
     /// How much longer than one of the highest priority this replica waits before it misses a leader it has heard.
     pub(crate) fn priority_wait(&self) -> Duration {
         self.timing.spread() * u32::from(PRIORITY_MAX - self.config.priority)

@@ -52,8 +52,11 @@ impl Raft {
         let mut voters = self.peers.iter().filter(|peer| membership.voters.iter().any(|member| member.id == peer.id));
         let chosen = match to {
             Some(id) => voters.find(|peer| peer.id == id),
-            // One that answers comes before one that does not, however much it holds.
-            None => voters.max_by_key(|peer| (self.now.since(peer.heard_at) < patience, peer.match_index)),
+            // One that answers comes before one that does not, and one that should lead before one that should not,
+            // however much they hold.
+            None => {
+                voters.max_by_key(|peer| (self.now.since(peer.heard_at) < patience, peer.priority, peer.match_index))
+            }
         };
         let to = chosen.ok_or(TransferError::NoSuchVoter)?.id;
         self.begin_transfer(to, false);

@@ -76,6 +76,8 @@ pub struct Linked {
 #[derive(Debug, Default)]
 pub struct Logs {
     logs: BTreeMap<(GroupId, ReplicaId), Log>,
+    /// What logs held before their disks were damaged.
+    damaged: BTreeMap<(GroupId, ReplicaId), Log>,
     linked: HashMap<(GroupId, Index, Term), Linked>,
 }
 
@@ -83,6 +85,13 @@ impl Logs {
     /// A replica's log; empty if nothing was seen of it.
     pub fn get(&self, group: GroupId, replica: ReplicaId) -> Option<&Log> {
         self.logs.get(&(group, replica))
+    }
+
+    /// Whether the replica has this entry or a state that holds it, or had it before its disk was damaged: then it may
+    /// have said so, and be counted on.
+    pub fn has_held(&self, group: GroupId, replica: ReplicaId, index: Index, term: Term) -> bool {
+        let key = (group, replica);
+        [self.logs.get(&key), self.damaged.get(&key)].into_iter().flatten().any(|log| log.holds(index, term))
     }
 
     /// What an index and a term name, if any replica ever logged it.
@@ -116,7 +125,9 @@ impl Logs {
             }
             What::Restored { last } => self.logs.entry(key).or_default().drop_beginning(*last),
             What::Damaged | What::Quarantined => {
-                self.logs.remove(&key);
+                if let Some(log) = self.logs.remove(&key) {
+                    self.damaged.insert(key, log);
+                }
             }
             _ => {}
         }

@@ -121,8 +121,7 @@ impl StateMachineSafety {
             return Ok(());
         }
         let voters = self.voters.get(&seen.group).map_or(&[][..], Vec::as_slice);
-        let holds =
-            |voter: &&ReplicaId| logs.get(seen.group, **voter).is_some_and(|log| log.holds(index, entry.term));
+        let holds = |voter: &&ReplicaId| logs.has_held(seen.group, **voter, index, entry.term);
         let holders: Vec<_> = voters.iter().filter(holds).copied().collect();
         if holders.len() < majority(voters.len()) {
             let what = format!("applies {}, which only {holders:?} of {voters:?} have in their logs", name());

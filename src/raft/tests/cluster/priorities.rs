@@ -52,6 +52,29 @@ fn leadership_moves_to_the_highest_priority_and_returns_to_it() {
 }
 
 #[test]
+fn a_leader_that_is_lowered_hands_over_even_out_of_silence() {
+    let mut sim = Sim::with(3, 1, |config| {
+        config.first_campaigner = config.id == ONE;
+        config.quiesce_intervals_count = 3;
+    });
+    sim.elect();
+    sim.run(600);
+    assert!(sim.raft(0).is_quiescent(), "nothing happens");
+    sim.set_priority(0, 0);
+    sim.run(100);
+    let successor = sim.leader().unwrap();
+    assert_ne!(successor, 0);
+    assert_eq!(sim.raft(0).counters().transfers_by_priority, 1);
+    sim.set_priority(successor, 0);
+    sim.run(500);
+    let last = 3 - successor;
+    assert_eq!(sim.leader(), Some(last), "the only one that is left, once its predecessor is stable");
+    sim.set_priority(last, 0);
+    sim.run(2_000);
+    assert_eq!(sim.leader(), Some(last), "nobody would be better");
+}
+
+#[test]
 fn nobody_is_too_low_to_lead() {
     let mut sim = group([0, 0, 0]);
     sim.elect();

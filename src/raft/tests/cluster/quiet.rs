@@ -127,6 +127,12 @@ fn groups_that_fall_silent_survive_random_faults() {
                 }
             }
             watch_links(&mut sim, &mut lost);
+            if sim.dice.chance(2) {
+                let (idx, priority) = (sim.dice.below(3) as usize, sim.dice.below(u64::from(PRIORITY_MAX) + 1) as u8);
+                if sim.nodes[idx].raft.is_some() {
+                    sim.set_priority(idx, priority);
+                }
+            }
             if at % 600 < 300 {
                 clients(&mut sim);
             }

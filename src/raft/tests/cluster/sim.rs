@@ -155,6 +155,12 @@ impl Sim {
         proposed
     }
 
+    pub(crate) fn set_priority(&mut self, idx: usize, priority: u8) {
+        let clock = self.clock(idx);
+        self.raft(idx).set_priority(priority, clock);
+        self.drain(idx);
+    }
+
     pub(crate) fn lease_read(&mut self, idx: usize) -> Result<Index, ReadError> {
         let clock = self.clock(idx);
         let read = self.raft(idx).lease_read(clock);

@@ -211,6 +211,18 @@ fn state_machine_safety_sees_a_commit_without_a_majority() {
 }
 
 #[test]
+fn what_a_replica_acknowledged_before_its_disk_was_damaged_counts() {
+    let mut story = Story::new();
+    story.elect(1, 1, 2).log(1, 1, &[entry(1, 11)]).log(2, 1, &[entry(1, 11)]);
+    story.see(2, What::Stopped).see(2, What::Damaged).apply(1, 1, entry(1, 11));
+    story.assert_sound();
+    let mut story = Story::new();
+    story.elect(1, 1, 2).see(2, What::Stopped).see(2, What::Damaged);
+    story.log(1, 1, &[entry(1, 11)]).apply(1, 1, entry(1, 11));
+    story.assert_objects("state-machine-safety", "only [ReplicaId(1)]");
+}
+
+#[test]
 fn state_machine_safety_sees_an_acknowledged_entry_that_was_not_durable() {
     let mut story = committed();
     story.see(2, What::Stopped).start(2, state(1, 1), (1, 1), 0);
