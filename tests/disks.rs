@@ -1,4 +1,4 @@
-//! Disks that are full and disks that fail, for real: file systems on loop devices.
+//! Disks that are full, slow or failing, for real: file systems on loop devices.
 
 #![allow(clippy::unwrap_used, reason = "the helpers here are parts of tests")]
 
@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use coracle_tests::client::{bulk, ok};
 use coracle_tests::load::{check, under_load};
 use coracle_tests::mounts::SmallDisk;
+use coracle_tests::throttle::Throttle;
 use coracle_tests::{Client, Cluster, Options, Reply, alone, process, replicas, skipped, wait_until};
 use rustix::process::Signal;
 
@@ -14,10 +15,14 @@ const LIMIT: Duration = Duration::from_secs(120);
 const WITHIN: Duration = Duration::from_secs(30);
 /// Room for three segments, the least a node has, and some more.
 const DISK_BYTES: u64 = 160 << 20;
+/// Room for whatever a node may write in a test.
+const ROOMY_DISK_BYTES: u64 = 2 << 30;
 /// Too little for another segment.
 const LEFT_BYTES: u64 = 8 << 20;
 const VALUE_BYTES: usize = 64 << 10;
 const KEYS_COUNT: usize = 64;
+/// A disk that takes 50 ms for a write.
+const SLOW_WRITES_PER_SECOND: u32 = 20;
 
 fn set() -> Vec<String> {
     vec!["segment_bytes=33554432".to_owned()]
@@ -149,6 +154,63 @@ fn one_full_disk_of_three_costs_no_writes() {
     process::signal(third, Signal::CONT);
     replicas::wait_equal(&cluster, &[1, 2, 3], 9, WITHIN);
     assert!((0..KEYS_COUNT).all(|key| client.command(&format!("GET key:{key}")) == bulk("with-node-1")));
+}
+
+/// Sets keys, one after the other, until something is so; returns the times that took and the errors.
+fn set_until(client: &mut Client, what: &str, mut is_so: impl FnMut() -> bool) -> (Vec<Duration>, Vec<String>) {
+    let (begin, mut took, mut errors) = (Instant::now(), Vec::new(), Vec::new());
+    while !is_so() {
+        assert!(begin.elapsed() < WITHIN, "not {what} within {WITHIN:?}");
+        for key in 0..KEYS_COUNT {
+            let asked_at = Instant::now();
+            let reply = client.command(&format!("SET key:{key} value-{}", took.len()));
+            took.push(asked_at.elapsed());
+            errors.extend(reply.error().map(str::to_owned));
+        }
+    }
+    took.sort();
+    (took, errors)
+}
+
+#[test]
+fn a_node_whose_disk_gets_slow_leads_no_more() {
+    let _alone = alone(LIMIT);
+    let dir = tempfile::tempdir().unwrap();
+    let disk = match SmallDisk::mount(&dir.path().join("node-1"), ROOMY_DISK_BYTES) {
+        Ok(disk) => disk,
+        Err(why) => return skipped(&why),
+    };
+    let cluster = Cluster::start(Options { set: set(), data_dir: Some(dir.path().to_owned()), ..Options::default() });
+    let throttle = match Throttle::new(disk.device(), cluster.node(1).pid) {
+        Ok(throttle) => throttle,
+        Err(why) => return skipped(&why),
+    };
+    let (mut client, mut slow) = (cluster.gateway(2), cluster.core(1, 0));
+    assert!(slow.info("groups_led") > 0, "node 1 leads nothing");
+    let begin = Instant::now();
+    let (before, _) = set_until(&mut client, "a second", || begin.elapsed() > Duration::from_secs(1));
+    throttle.limit(Some(SLOW_WRITES_PER_SECOND)).unwrap();
+    let begin = Instant::now();
+    let (moving, errors) = set_until(&mut client, "leaderless", || slow.info("groups_led") == 0);
+    println!("node 1 leads nothing {:?} after its disk got slow; errors: {errors:?}", begin.elapsed());
+    let begin = Instant::now();
+    let (after, _) = set_until(&mut client, "three seconds", || begin.elapsed() > Duration::from_secs(3));
+    let middle = |took: &[Duration]| took[took.len() / 2];
+    println!(
+        "SET p50: {:?} before, {:?} while leaders moved (worst {:?}), {:?} after",
+        middle(&before),
+        middle(&moving),
+        moving.last().unwrap(),
+        middle(&after)
+    );
+    assert_eq!(slow.info("groups_led"), 0);
+    assert_eq!(slow.info("log_is_slow"), 1);
+    assert!(middle(&after) < Duration::from_secs(1) / SLOW_WRITES_PER_SECOND, "clients still wait for that disk");
+    assert_eq!(errors, Vec::<String>::new(), "leaders moved in order");
+    throttle.limit(None).unwrap();
+    let (_, errors) = set_until(&mut client, "as quick as the others", || slow.info("log_is_slow") == 0);
+    assert_eq!(errors, Vec::<String>::new());
+    replicas::wait_equal(&cluster, &[1, 2, 3], 9, WITHIN);
 }
 
 #[test]

@@ -27,6 +27,8 @@ pub mod ports;
 pub mod process;
 #[path = "support/replicas.rs"]
 pub mod replicas;
+#[path = "support/throttle.rs"]
+pub mod throttle;
 #[path = "support/watchdog.rs"]
 pub mod watchdog;
 

@@ -14,12 +14,17 @@ use types::Instant;
 const LATE_RATIO: u32 = 8;
 /// ... and longer than this: differences that no client would notice are none.
 const LATE_MIN: Duration = Duration::from_millis(2);
-/// The log is slow when this many writes in a row were late ...
-const LATE_COUNT: u32 = 8;
-/// ... over at least this time, or when one write takes longer than that.
+/// A late write adds this to the score, one in time takes 1 away: a disk of which every second write is late is slow.
+const LATE_POINTS: u32 = 2;
+/// The log is slow when the score is this high: more than the writes add that are under way when a process stands
+/// still ...
+const SLOW_SCORE: u32 = 16;
+/// ... and has been above 0 for this long, or when one write takes longer than that.
 const LATE_FOR: Duration = Duration::from_secs(1);
-/// It has recovered when as many writes in a row were in time, and none was late for this long.
+/// It has recovered when the score has been 0 for this long.
 const IN_TIME_FOR: Duration = Duration::from_secs(10);
+/// The score does not rise above this.
+const SCORE_MAX: u32 = 2 * SLOW_SCORE;
 /// One over the weight of the newest sample in the means.
 const SMOOTHING: u32 = 8;
 
@@ -30,14 +35,10 @@ pub(crate) struct LogPace {
     write: Duration,
     /// Mean time from proposing a batch until it is committed and applied.
     commit: Duration,
-    /// Writes in a row that were late; 0 after one in time.
-    late_count: u32,
-    /// When the first of these ended.
-    late_since: Instant,
-    /// When the last late write ended.
-    late_at: Instant,
-    /// Writes in a row that were in time.
-    in_time_count: u32,
+    /// How many writes were late of late.
+    score: u32,
+    /// Since when the score is 0, or since when it is not.
+    changed_at: Instant,
     is_slow: bool,
 }
 
@@ -49,17 +50,15 @@ impl LogPace {
     /// A write to the log has become durable, this long after it was handed over.
     pub(crate) fn wrote(&mut self, took: Duration, now: Instant) {
         smooth(&mut self.write, took);
-        if !self.is_late(took) {
-            self.late_count = 0;
-            self.in_time_count = self.in_time_count.saturating_add(1);
-            return;
+        let score = if self.is_late(took) { self.score + LATE_POINTS } else { self.score.saturating_sub(1) };
+        self.set_score(score, now);
+    }
+
+    fn set_score(&mut self, score: u32, now: Instant) {
+        if (self.score == 0) != (score == 0) {
+            self.changed_at = now;
         }
-        if self.late_count == 0 {
-            self.late_since = now;
-        }
-        self.late_count = self.late_count.saturating_add(1);
-        self.late_at = now;
-        self.in_time_count = 0;
+        self.score = score.min(SCORE_MAX);
     }
 
     /// A batch was committed, this long after it was proposed here.
@@ -75,11 +74,10 @@ impl LogPace {
     pub(crate) fn tick(&mut self, under_way: Option<Duration>, now: Instant) {
         let hangs = under_way.is_some_and(|age| age > LATE_FOR && self.is_late(age));
         if hangs {
-            self.late_at = now;
-            self.in_time_count = 0;
+            self.set_score(SCORE_MAX, now);
         }
-        let lags = self.late_count >= LATE_COUNT && self.late_at.since(self.late_since) >= LATE_FOR;
-        let has_recovered = self.in_time_count >= LATE_COUNT && now.since(self.late_at) >= IN_TIME_FOR;
+        let lags = self.score >= SLOW_SCORE && now.since(self.changed_at) >= LATE_FOR;
+        let has_recovered = self.score == 0 && now.since(self.changed_at) >= IN_TIME_FOR;
         if !self.is_slow && (hangs || lags) {
             self.is_slow = true;
             tracing::warn!(
@@ -137,6 +135,17 @@ mod tests {
         assert!(pace.is_slow(), "it may be back soon");
         after(&mut pace, &mut now, 1, 2_000);
         assert!(!pace.is_slow());
+    }
+
+    #[test]
+    fn a_log_that_lags_with_every_second_write_is_slow() {
+        let (mut pace, mut now) = (LogPace::default(), Instant::ZERO);
+        after(&mut pace, &mut now, 1, 1_000);
+        for _ in 0..20 {
+            after(&mut pace, &mut now, 1, 1);
+            after(&mut pace, &mut now, 100, 100);
+        }
+        assert!(pace.is_slow());
     }
 
     #[test]

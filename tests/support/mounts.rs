@@ -69,6 +69,11 @@ impl SmallDisk {
         &self.at
     }
 
+    /// Its loop device, such as `/dev/loop0`.
+    pub fn device(&self) -> &str {
+        &self.device
+    }
+
     /// Takes all room but so many bytes.
     ///
     /// # Panics
