@@ -86,8 +86,12 @@ impl LoadError {
 /// The system's number for a place that the disk cannot read.
 const EIO: i32 = 5;
 
-/// Loads and checks a checkpoint, reading a part at a time; `None` if there is none.
-pub(crate) async fn load<D: Disk>(
+/// Loads and checks a checkpoint of `group`, reading a part at a time; `None` if there is none. `hash_seed` is that of the
+/// keyspace.
+///
+/// # Errors
+/// [`LoadError::Io`] if the disk refuses, [`LoadError::Corrupt`] if any byte of the file is not as it was written.
+pub async fn load<D: Disk>(
     disk: &D,
     path: &Path,
     group: GroupId,

@@ -19,12 +19,12 @@ mod reader;
 mod tests;
 mod writer;
 
-pub use files::{LoadError, Loaded, Paths};
+pub use files::{LoadError, Loaded, Paths, load};
 pub use format::{Corrupt, FileHeader, FileId, Record};
 pub use reader::Verifier;
 pub use writer::{Former, Sealer};
 
-pub(crate) use files::{create, load, tidy};
+pub(crate) use files::{create, tidy};
 
 /// Which checkpoint the file is that begins with these bytes; `None` if it is none.
 pub(crate) fn file_id(bytes: &[u8]) -> Option<FileId> {

@@ -1,7 +1,11 @@
 //! What each fuzz target checks, as functions of plain bytes: libFuzzer calls them with what it makes up, the test
 //! `kept` with every input that is kept.
 
+pub mod batch;
+pub mod checkpoint;
+pub mod cluster_map;
 pub mod frame;
+mod input;
 pub mod log_block;
 pub mod log_dir;
 pub mod resp;

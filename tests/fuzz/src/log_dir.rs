@@ -1,118 +1,120 @@
-//! Recovery of whole directories of segments: a log is written as the input says, damaged as the input says, and opened.
-//! What was acknowledged is found, or the log says that it is damaged; and nothing is ever found that was not written.
+//! Recovery of whole directories of segments: a log is written, its files are damaged, and it is opened again.
+//!
+//! ```text
+//! 0 seed of the history   1 number of its operations   2 bit 0: a mark follows; bits 1..4: number of edits - 1
+//! 3 edits, 6 bytes each; see `edits`                     then further operations, 4 bytes each; see `history`
+//! ```
+//!
+//! What must hold, whatever the edits are:
+//! - nothing panics, and no entry is found that was not written;
+//! - a group that is said to be sound is as it once was, and so is the whole log if nothing is said against it;
+//! - if a later block is as it was written, nothing before it is missing without a word. Only a tail of blocks of which
+//!   none is left may be;
+//! - opened once more, a sound log holds the same and can be written; a damaged one is still damaged.
 
-use arbitrary::{Arbitrary, Unstructured};
-use wal::Condition;
+mod edits;
+mod history;
 
-use crate::support::model::{GROUPS, Op, Run, content};
-use crate::support::{Host, open, read, sync};
+use wal::{Condition, Recovered, Wal};
 
-/// One way to spoil the files of a log that is closed.
-#[derive(Arbitrary, Debug)]
-enum Damage {
-    /// A bit flips.
-    Flip { file: u8, bit: u32 },
-    /// A file is gone.
-    Vanish { file: u8 },
-    /// Sectors hold zeros.
-    Zeros { file: u8, sector: u8, count: u8 },
-    /// Blocks of 4 KiB stand where others belong.
-    Splice { file: u8, from: u8, to: u8 },
-    /// Anything stands somewhere.
-    Garbage { file: u8, offset: u16, bytes: [u8; 16] },
-}
+use crate::input::Input;
+use crate::support::model::{Model, content};
+use crate::support::{Host, entries, open, read, sync};
+
+use edits::Edit;
+use history::{Block, History};
 
 /// Writes, damages, opens.
 pub fn check(data: &[u8]) {
-    let mut input = Unstructured::new(data);
-    let _ = attempt(&mut input);
-}
+    let mut input = Input::new(data);
+    let (seed, count, flags) = (input.byte(), input.byte(), input.byte());
+    let edits: Vec<Edit> = (0..=flags >> 1 & 7).map(|_| Edit::read(&mut input)).collect();
+    let history = History::write(seed, count, &mut input, flags & 1 == 1);
+    let host = history.run.host.crash(|_| false);
+    let mut unreadable = Vec::new();
+    edits.iter().for_each(|edit| edit.apply(&history, &host, &mut unreadable));
+    let is_kept = |block: &&Block| block.is_kept(&host, &unreadable);
+    let first_spoiled = history.blocks.iter().find(|block| !is_kept(block));
+    let last_kept = history.blocks.iter().rfind(is_kept);
 
-fn attempt(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
-    let mut run = Run::new();
-    for _ in 0..input.int_in_range(1..=120)? {
-        run.step(&op(input)?);
-    }
-    sync(&run.host, &mut run.wal);
-    let marked = input.arbitrary()?;
-    if marked {
-        run.wal.idle().expect("an idle log can be marked");
-        sync(&run.host, &mut run.wal);
-    }
-    run.durable = run.wal.durable_seq();
-    let host = run.host.crash(|_| false);
-    let damages: Vec<Damage> =
-        (0..input.int_in_range(1..=4)?).map(|_| input.arbitrary()).collect::<Result<_, _>>()?;
-    damages.iter().for_each(|damage| spoil(&host, damage));
     let (wal, recovered) = open(&host);
-    let is_sound =
-        recovered.damage.is_none() && recovered.groups.values().all(|group| group.condition == Condition::Sound);
-    // One spoiled place is always seen. With several the last block and the mark that vouches for it may both be hit.
-    let is_promised = matches!(damages[..], [Damage::Flip { .. } | Damage::Vanish { .. }]);
-    if is_sound && is_promised {
+    nothing_is_made_up(&history, &wal, &recovered);
+    if is_sound(&recovered) {
         let found = content(&wal, &recovered);
-        let is_last_only = !marked && found == *run.at(run.durable.saturating_sub(1));
-        assert!(found == *run.at(run.durable) || is_last_only, "acknowledged data is missing: {damages:?}");
+        let seqs = allowed(&history, first_spoiled, last_kept);
+        let is_allowed = seqs.clone().any(|seq| history.at(seq) == &found);
+        let is_all_gone = last_kept.is_none() && found.is_empty();
+        assert!(
+            is_allowed || is_all_gone,
+            "the log is none of blocks {seqs:?}, without a word: {edits:?}, {found:#?}"
+        );
+        goes_on(&host, wal, found);
+    } else {
+        let again = open(&host.crash(|_| false)).1;
+        assert!(!is_sound(&again), "what was damaged is sound at the next start: {edits:?}, {recovered:?}");
+        assert!(
+            recovered.damage.is_none() || again.damage.is_some(),
+            "damage is forgotten: {edits:?}, {recovered:?}"
+        );
     }
+}
+
+/// With which last block the log may be found if it is said to be sound.
+fn allowed(
+    history: &History,
+    first_spoiled: Option<&Block>,
+    last_kept: Option<&Block>,
+) -> std::ops::RangeInclusive<u64> {
+    let durable = history.run.durable;
+    match (first_spoiled, last_kept) {
+        // None behind it is left: nothing tells it from a block that never came to be.
+        (Some(spoiled), last) if last.is_none_or(|last| last.seq < spoiled.seq) => spoiled.seq - 1..=durable,
+        _ => durable..=durable,
+    }
+}
+
+fn is_sound(recovered: &Recovered) -> bool {
+    recovered.damage.is_none() && recovered.groups.values().all(|group| group.condition == Condition::Sound)
+}
+
+fn nothing_is_made_up(history: &History, wal: &Wal<Host>, recovered: &Recovered) {
     for (group, state) in recovered.groups.iter().filter(|(_, state)| state.first_index() > 0) {
-        let Ok(entries) = read(&wal, group.0, state.first_index(), state.last_index) else { continue };
-        for entry in entries {
-            let was_written = run
-                .history
-                .iter()
-                .any(|(_, model)| model.get(&group.0).is_some_and(|known| known.entries.contains(&entry)));
-            assert!(was_written, "group {group}: entry {} was never written: {damages:?}", entry.index);
+        let (first, last) = (state.first_index(), state.last_index);
+        let whole = read(wal, group.0, first, last);
+        // An error is an answer; entries before it or behind it may still be read.
+        let pieces = || (first..=last).filter_map(|index| read(wal, group.0, index, index).ok()).flatten().collect();
+        for entry in whole.unwrap_or_else(|_| pieces()) {
+            assert!(history.has_written(group.0, &entry), "group {group}: {entry:?} was never written");
         }
     }
-    Ok(())
-}
-
-fn op(input: &mut Unstructured<'_>) -> arbitrary::Result<Op> {
-    let group = input.int_in_range(0..=GROUPS - 1)?;
-    Ok(match input.int_in_range(0..=15_u8)? {
-        0..=4 => Op::Append {
-            group,
-            back: input.int_in_range(0..=3)?,
-            count: input.int_in_range(1..=4)?,
-            len: input.int_in_range(0..=2_500)?,
-            newer: input.arbitrary()?,
-        },
-        5 => Op::HardState { group, newer: input.arbitrary()?, back: input.int_in_range(0..=3)? },
-        6 => Op::Truncate { group, back: input.int_in_range(0..=2)? },
-        7 => Op::Compact { group, back: input.int_in_range(0..=5)? },
-        8 => Op::Reset { group, ahead: input.int_in_range(1..=4)? },
-        9 => Op::Forget { group },
-        10 | 11 => Op::Submit,
-        12 | 13 => Op::Complete,
-        14 => Op::Tasks,
-        _ if input.arbitrary()? => Op::Idle,
-        _ => Op::Crash { sectors: input.arbitrary()? },
-    })
-}
-
-fn spoil(host: &Host, damage: &Damage) {
-    let segments: Vec<u64> = host.file_names().iter().filter_map(|name| wal::format::segment_id(name)).collect();
-    let Some(last) = segments.len().checked_sub(1) else { return };
-    let pick = |file: &u8| segments[usize::from(*file) % (last + 1)];
-    match damage {
-        Damage::Flip { file, bit } => {
-            let bits = 8 * host.content(pick(file)).len();
-            host.flip(pick(file), *bit as usize % bits);
-        }
-        Damage::Vanish { file } => host.delete(pick(file)),
-        Damage::Zeros { file, sector, count } => host.change(pick(file), |bytes| {
-            let start = usize::from(*sector) * 512 % bytes.len();
-            let end = (start + usize::from(*count) * 512).min(bytes.len());
-            bytes[start..end].fill(0);
-        }),
-        Damage::Splice { file, from, to } => host.change(pick(file), |bytes| {
-            let blocks = bytes.len() / 4_096;
-            let (from, to) = (usize::from(*from) % blocks, usize::from(*to) % blocks);
-            bytes.copy_within(from * 4_096..(from + 1) * 4_096, to * 4_096);
-        }),
-        Damage::Garbage { file, offset, bytes } => host.change(pick(file), |content| {
-            let offset = usize::from(*offset) % (content.len() - bytes.len());
-            content[offset..offset + bytes.len()].copy_from_slice(bytes);
-        }),
+    if recovered.damage.is_some() {
+        return;
     }
+    for (group, state) in recovered.groups.iter().filter(|(_, state)| state.condition == Condition::Sound) {
+        let once = history.models().any(|model| {
+            model.get(&group.0).is_some_and(|known| {
+                let start = (state.start_index, state.start_term);
+                (known.hard_state, known.start, known.last()) == (state.hard_state, start, state.last_index)
+            })
+        });
+        assert!(once, "group {group} never was as it is said to be: {state:?}");
+    }
+}
+
+/// What was found is found again, and the log goes on behind it.
+fn goes_on(host: &Host, mut wal: Wal<Host>, found: Model) {
+    let (again, recovered) = open(&host.crash(|_| false));
+    assert!(is_sound(&recovered), "what was sound is damaged at the next start: {recovered:?}");
+    assert_eq!(content(&again, &recovered), found, "the next start finds something else");
+    let mut expected = found;
+    let group = expected.entry(0).or_default();
+    let next = group.last() + 1;
+    let term = group.entries.last().map_or(group.start.1, |entry| entry.term).max(1);
+    let more = entries(term, next..=next, 5_000);
+    wal.append_entries(types::GroupId(0), &more).expect("a sound log takes entries");
+    group.entries.extend(more);
+    sync(host, &mut wal);
+    let (wal, recovered) = open(&host.crash(|_| false));
+    assert!(is_sound(&recovered), "what was written behind the end is damaged: {recovered:?}");
+    assert_eq!(content(&wal, &recovered), expected, "what was written behind the end is not found");
 }
