@@ -4,6 +4,7 @@ use io::ConnId;
 use resp::{Args, Limits, Parsed, Parser, Protocol, ProtocolError};
 use types::Instant;
 
+use crate::origin::Pending;
 use crate::reply_queue::ReplyQueue;
 
 /// Which of a core's ports a client came in through.
@@ -30,8 +31,8 @@ pub(crate) struct Client {
     pub(crate) last_command: &'static str,
     pub(crate) commands_count: u64,
     pub(crate) replies: ReplyQueue,
-    /// Writes of this client that this core has taken in and not answered.
-    pub(crate) writes_pending: usize,
+    /// What this core has under way for it.
+    pub(crate) pending: Pending,
     /// `None` while its commands are being carried out.
     pub(crate) input: Option<Box<Input>>,
     /// A reply is on its way to the network; the next ones collect until it has left.
@@ -106,7 +107,7 @@ impl Client {
             last_command: "NULL",
             commands_count: 0,
             replies: ReplyQueue::default(),
-            writes_pending: 0,
+            pending: Pending::default(),
             input: Some(Box::default()),
             is_sending: false,
             sending_bytes: 0,

@@ -68,8 +68,11 @@ impl<H: CoreHost> Core<H> {
         {
             return self.execute_here(group, origin, command, slot, args);
         }
+        // Behind older commands that wait for something; or the leader is elsewhere.
+        let leads = target.local.is_some_and(|group| self.groups[group].leads());
         match port {
             Port::Gateway => self.forward(route, origin, command, slot, args),
+            Port::Core if leads => self.forward(route, origin, command, slot, args),
             Port::Core if !target.is_known || target.leader == self.place() => {
                 self.out.fail(origin, errors::CLUSTERDOWN);
             }

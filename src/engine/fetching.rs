@@ -417,9 +417,9 @@ impl<H: CoreHost> Core<H> {
         self.take_map(idx, &header.map)?;
         self.hold(idx, held);
         // Whether what was proposed here is part of that state nobody can tell.
-        while let Some(proposed) = self.groups[idx].proposed.pop_up_to(last_index) {
+        while let Some(proposed) = self.groups[idx].proposed.pop_settled_by(last_term, last_index) {
             self.stats.outcomes_unknown += proposed.waiters.list.len() as u64;
-            self.fail_waiters(idx, proposed.waiters, OUTCOME_UNKNOWN);
+            self.fail_waiters(&proposed.waiters, OUTCOME_UNKNOWN);
         }
         Ok(())
     }

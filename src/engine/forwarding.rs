@@ -23,7 +23,8 @@ pub(crate) struct Lane {
     link: Option<u32>,
     under_way_count: usize,
     parked: VecDeque<Forward>,
-    /// How many at the front of `parked` were refused by a core that does not lead any more.
+    /// How many at the front of `parked` were refused by a core that does not lead any more, or lost with its link,
+    /// since the lane was last free.
     refused_count: usize,
     /// Since when what is under way is with a core that another one has followed as leader.
     deposed_at: Option<Instant>,
@@ -37,6 +38,38 @@ impl Lane {
     /// Whether a command may be carried out here without overtaking an older one.
     pub(crate) fn is_free_for_local(&self) -> bool {
         self.under_way_count == 0 && self.parked.is_empty()
+    }
+
+    /// Puts commands back that were taken in here before all that waits.
+    pub(crate) fn put_before_all(&mut self, older: Vec<Forward>) {
+        if self.refused_count > 0 {
+            self.refused_count += older.len();
+        }
+        for forward in older.into_iter().rev() {
+            self.parked.push_front(forward);
+        }
+    }
+
+    /// Puts a command back that was refused: behind others that were refused before it, which are older.
+    fn put_back(&mut self, forward: Forward) {
+        self.parked.insert(self.refused_count, forward);
+        self.refused_count += 1;
+    }
+
+    /// Takes out what has waited for too long.
+    fn take_late(&mut self, now: Instant) -> Vec<Forward> {
+        let mut late = Vec::new();
+        let mut refused_count = 0;
+        for (place, forward) in std::mem::take(&mut self.parked).into_iter().enumerate() {
+            if forward.deadline <= now {
+                late.push(forward);
+            } else {
+                refused_count += usize::from(place < self.refused_count);
+                self.parked.push_back(forward);
+            }
+        }
+        self.refused_count = refused_count;
+        late
     }
 }
 
@@ -60,24 +93,11 @@ impl<H: CoreHost> Core<H> {
         self.lanes[forward.route].parked.push_back(forward);
     }
 
-    /// A command that this core had taken in and did not run looks for its leader again.
-    pub(crate) fn reroute(
-        &mut self,
-        route: usize,
-        origin: Origin,
-        command: &'static Command,
-        slot: Slot,
-        args: ArgStore,
-    ) {
-        match origin {
-            // The core it came from looks itself.
-            Origin::Core { link, id, .. } => self.out.links.reply(link, id, ReplyStatus::NotLeader, |_| {}),
-            Origin::Client { .. } | Origin::Part { .. } => {
-                self.stats.commands_parked += 1;
-                let deadline = self.now + self.config.leader_wait;
-                self.park(Forward { origin, command, slot, route, args, deadline });
-            }
-        }
+    /// Whether commands for a group must wait for older ones: for those taken in while it was led here, until they have
+    /// been given back, or until it is known what has become of them.
+    pub(crate) fn is_held_up(&self, idx: usize) -> bool {
+        let group = &self.groups[idx];
+        !group.leads() && group.has_commands()
     }
 
     /// Sends what waits for a group, in order, as far as its leader is known and reachable.
@@ -92,28 +112,33 @@ impl<H: CoreHost> Core<H> {
                 }
                 let lane = &mut self.lanes[route];
                 let Some(forward) = lane.parked.pop_front() else { return };
-                lane.refused_count = lane.refused_count.saturating_sub(1);
+                lane.refused_count = 0;
                 self.execute_here(group, forward.origin, forward.command, forward.slot, forward.args.only());
                 continue;
             }
-            if !target.is_known {
+            if !target.is_known || target.local.is_some_and(|group| self.is_held_up(group)) {
                 return;
             }
             let Some(link) = self.out.links.to(target.leader) else { return };
             let lane = &mut self.lanes[route];
-            let is_other_way = lane.under_way_count > 0 && lane.link != Some(link);
-            if is_other_way || !self.out.links.get(link).is_up() || self.out.links.is_congested(link) {
+            // What comes behind a refused command is refused as well: it goes again with the others, in order.
+            let must_end = lane.link != Some(link) || lane.refused_count > 0;
+            if lane.under_way_count > 0 && must_end
+                || !self.out.links.get(link).is_up()
+                || self.out.links.is_congested(link)
+            {
                 return;
             }
             let Some(forward) = lane.parked.pop_front() else { return };
-            lane.refused_count = lane.refused_count.saturating_sub(1);
+            let resumes = lane.under_way_count == 0;
+            lane.refused_count = 0;
             lane.link = Some(link);
             lane.under_way_count += 1;
-            self.send_forward(link, forward);
+            self.send_forward(link, forward, resumes);
         }
     }
 
-    fn send_forward(&mut self, link: u32, mut forward: Forward) {
+    fn send_forward(&mut self, link: u32, mut forward: Forward, resumes: bool) {
         self.stats.commands_forwarded += 1;
         forward.deadline = self.now + self.config.leader_wait;
         let mut head = RequestHead {
@@ -123,6 +148,7 @@ impl<H: CoreHost> Core<H> {
             command: forward.command.id.as_u16(),
             slot: forward.slot.number(),
             resp3: forward.origin.protocol() == Protocol::Resp3,
+            resumes,
         };
         // The number is known once the forward is filed, and its arguments are needed for the request: file first.
         head.id = self.forwards.insert(link, forward);
@@ -213,11 +239,19 @@ impl<H: CoreHost> Core<H> {
         let (Some(command), Some(slot)) = (command_of(head.command), Slot::new(head.slot)) else {
             return self.out.fail(origin, "ERR the leader runs a release that does not know this command");
         };
-        let group = self.routes.local_of(head.group()).filter(|idx| self.groups[*idx].leads());
-        match group {
-            Some(idx) => self.execute_here(idx, origin, command, slot, args),
-            None => self.out.links.reply(link, head.id, ReplyStatus::NotLeader, |_| {}),
+        if let Some(idx) = self.routes.local_of(head.group()) {
+            let group = &mut self.groups[idx];
+            if head.resumes {
+                group.accept_again(link);
+            }
+            if group.leads() && !group.refuses(link) {
+                return self.execute_here(idx, origin, command, slot, args);
+            }
+            // The older ones first.
+            self.give_back(idx);
+            self.groups[idx].refuse(link);
         }
+        self.out.links.reply(link, head.id, ReplyStatus::NotLeader, |_| {});
     }
 
     fn on_forward_reply(&mut self, link: u32, id: u64, status: ReplyStatus, bytes: &[u8]) {
@@ -232,20 +266,12 @@ impl<H: CoreHost> Core<H> {
                 // It stands before all that came later. The old leader may have been asked in vain: wait for
                 // news of the group, or for the next tick.
                 self.stats.commands_parked += 1;
-                self.put_first(forward);
+                self.lanes[route].put_back(forward);
             }
         }
         if self.lanes[route].under_way_count == 0 && status == ReplyStatus::Done {
             self.drain_lane(route);
         }
-    }
-
-    /// Puts a command back that was refused: behind others that were refused before it, which are older.
-    fn put_first(&mut self, forward: Forward) {
-        let lane = &mut self.lanes[forward.route];
-        let place = lane.refused_count.min(lane.parked.len());
-        lane.parked.insert(place, forward);
-        lane.refused_count = place + 1;
     }
 
     /// A link is gone. What was sent over it may or may not have run: reads are asked again, writes are not.
@@ -261,7 +287,7 @@ impl<H: CoreHost> Core<H> {
             self.stats.outcomes_unknown += 1;
             self.out.fail(forward.origin, OUTCOME_UNKNOWN);
         } else {
-            self.put_first(forward);
+            self.lanes[forward.route].put_back(forward);
         }
     }
 
@@ -286,7 +312,6 @@ impl<H: CoreHost> Core<H> {
     /// Looks again for leaders, and gives up on commands that have waited too long.
     pub(crate) fn tick_forwards(&mut self) {
         for route in 0..self.lanes.len() {
-            self.lanes[route].refused_count = 0;
             self.fail_deposed(route);
             if self.lanes[route].parked.is_empty() {
                 continue;
@@ -294,10 +319,7 @@ impl<H: CoreHost> Core<H> {
             self.drain_lane(route);
             let now = self.now;
             let lane = &mut self.lanes[route];
-            let (late, waiting) = lane.parked.drain(..).partition(|forward| forward.deadline <= now);
-            lane.parked = waiting;
-            let late: VecDeque<Forward> = late;
-            for forward in late {
+            for forward in lane.take_late(now) {
                 self.out.fail(forward.origin, resp::errors::CLUSTERDOWN);
             }
         }

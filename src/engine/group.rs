@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use raft::{Purpose, Raft};
 use resp::{Args, Command};
-use types::{GroupId, Index, Instant, Place, ReplicaId, Slot};
+use types::{GroupId, Index, Instant, Place, ReplicaId, Slot, Term};
 use wire::{BatchBuilder, Membership, SnapshotMeta};
 
 use crate::checkpoints::{Held, LogSize};
@@ -70,8 +70,10 @@ pub(crate) struct Group {
     pub(crate) proposed_ms: u64,
     /// Whether it is on the core's list of groups to look at in this turn.
     pub(crate) is_dirty: bool,
-    /// Whether it led when Raft last reported its role.
-    pub(crate) was_leader: bool,
+    /// The term in which it led when Raft last reported its role, if it did.
+    pub(crate) led_in: Option<Term>,
+    /// Links over which commands came that were refused, and over which none is taken until the other side has heard so.
+    pub(crate) refused_links: Vec<u32>,
     /// Whether leadership was handed over because the node stops.
     pub(crate) is_handed_over: bool,
     /// When it last ceased to lead.
@@ -105,7 +107,8 @@ impl Group {
             time_ms: 0,
             proposed_ms: 0,
             is_dirty: false,
-            was_leader: false,
+            led_in: None,
+            refused_links: Vec::new(),
             is_handed_over: false,
             lost_at: Instant::ZERO,
             membership,
@@ -127,6 +130,31 @@ impl Group {
         self.raft.is_leader() && self.raft.transferring_to().is_none()
     }
 
+    /// Whether commands that were taken in here have no answer yet.
+    pub(crate) fn has_commands(&self) -> bool {
+        !(self.proposed.is_empty()
+            && self.forming.is_empty()
+            && self.waiting_reads.is_empty()
+            && self.index_reads.is_empty())
+    }
+
+    /// Whether commands over this link must go back unseen.
+    pub(crate) fn refuses(&self, link: u32) -> bool {
+        self.refused_links.contains(&link)
+    }
+
+    /// A command over this link went back.
+    pub(crate) fn refuse(&mut self, link: u32) {
+        if !self.refuses(link) {
+            self.refused_links.push(link);
+        }
+    }
+
+    /// The other side has heard of all that went back.
+    pub(crate) fn accept_again(&mut self, link: u32) {
+        self.refused_links.retain(|refused| *refused != link);
+    }
+
     /// Adds a write to the next batch.
     pub(crate) fn push_write(&mut self, origin: Origin, command: &'static Command, slot: Slot, args: Args<'_>) {
         self.forming.push(command.id.as_u16(), slot.number(), args.iter_from(1));
@@ -137,6 +165,19 @@ impl Group {
     pub(crate) fn push_read(&mut self, origin: Origin, command: &'static Command, slot: Slot, args: Args<'_>) {
         let held = self.forming_waiters.held.push(args);
         self.forming_waiters.list.push(Waiter::Read { origin, command, slot, held });
+    }
+
+    /// Takes out reads that wait, in the order in which they came.
+    pub(crate) fn take_reads(&mut self, mut is_wanted: impl FnMut(&WaitingRead) -> bool) -> Vec<WaitingRead> {
+        let mut taken: Vec<WaitingRead> = Vec::new();
+        for read in std::mem::take(&mut self.waiting_reads) {
+            if is_wanted(&read) { taken.push(read) } else { self.waiting_reads.push_back(read) }
+        }
+        for reads in self.index_reads.values_mut() {
+            taken.extend(reads.extract_if(.., |read| is_wanted(read)));
+        }
+        self.index_reads.retain(|_, reads| !reads.is_empty());
+        taken
     }
 
     /// Takes the waiters of the batch that is being proposed.

@@ -14,19 +14,21 @@ impl<H: CoreHost> Core<H> {
         self.note(idx, Event::Role { role: state.role, term: state.term, leader: state.leader });
         let group = &mut self.groups[idx];
         let (id, route) = (group.id, group.route);
-        let led_before = std::mem::replace(&mut group.was_leader, state.role == Role::Leader);
-        let leads_now = group.was_leader;
-        if led_before && !leads_now {
+        let leads_in = (state.role == Role::Leader).then_some(state.term);
+        let led_in = std::mem::replace(&mut group.led_in, leads_in);
+        if led_in.is_some() && led_in != leads_in {
             group.lost_at = self.now;
             self.stats.leaderships_lost += 1;
             tracing::info!(group = %id, term = state.term, "no longer leader");
+            self.give_back(idx);
         }
+        let group = &self.groups[idx];
         let place = state.leader.and_then(|leader| group.places.get(&leader).copied());
         match place {
             Some(place) => {
                 let note = LeaderNote { group: id, term: state.term, place };
                 self.routes.note(note);
-                if leads_now && !led_before {
+                if leads_in.is_some() && led_in != leads_in {
                     self.stats.leaderships_gained += 1;
                     tracing::info!(group = %id, term = state.term, "leader");
                     self.out.links.announce(note);
@@ -45,10 +47,10 @@ impl<H: CoreHost> Core<H> {
                 continue;
             }
             // What a leader has proposed in its term is under way.
-            let live_term = if group.was_leader { group.raft.term() } else { Term::MAX };
+            let live_term = group.led_in.unwrap_or(Term::MAX);
             while let Some(proposed) = self.groups[idx].proposed.pop_older_than(live_term) {
                 self.stats.outcomes_unknown += proposed.waiters.list.len() as u64;
-                self.fail_waiters(idx, proposed.waiters, OUTCOME_UNKNOWN);
+                self.fail_waiters(&proposed.waiters, OUTCOME_UNKNOWN);
             }
         }
     }

@@ -17,7 +17,7 @@
 //! Deliberately absent: threads, locks, sockets and files (the host has them), expiry.
 //!
 //! Reading order: [`Core`] (`core`: the turn), `start`, `replica` and `recovery`, `events` (bytes of clients), `execute` (where a command
-//! goes), `writes`, `reads`, `forwarding` and `forwards`, `peers` and `links`, `leadership`, `log_pace`, `cluster_map`, `local`,
+//! goes), `writes`, `reads`, `forwarding` and `forwards`, `give_back`, `peers` and `links`, `leadership`, `log_pace`, `cluster_map`, `local`,
 //! `topology` and `info` (what is answered without a group), [`keyspace`], [`checkpoint`] (the file), `checkpoints`
 //! (writing it and letting the log go), `serving` and `fetching` (handing it over to whom the log cannot help), `absent`;
 //! [`Watch`] and `queues` (what checkers see).
@@ -35,6 +35,7 @@ mod execute;
 mod fetching;
 mod forwarding;
 mod forwards;
+mod give_back;
 mod group;
 mod held;
 mod info;

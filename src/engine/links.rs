@@ -19,6 +19,7 @@ use wire::{
 
 use crate::held::ArgStore;
 use crate::limits::{CHUNKS_COUNT_MAX, FRAME_PAYLOAD_BYTES_MAX, Limits};
+use crate::origin::Pending;
 
 /// How long to wait before the first new attempt to connect, and at most.
 const RETRY_AFTER_MIN: Duration = Duration::from_millis(20);
@@ -55,8 +56,8 @@ pub(crate) struct Link {
     retry_after: Duration,
     /// The peer's answer, as far as it has come.
     verdict: Vec<u8>,
-    /// Writes forwarded by that core and not answered yet.
-    pub(crate) writes_pending: usize,
+    /// What this core has under way for it.
+    pub(crate) pending: Pending,
     /// Commands forwarded by that core that wait until the replies of earlier ones have left.
     pub(crate) held_requests: VecDeque<(RequestHead, ArgStore)>,
     /// An earlier gathering list, to be used again.
@@ -101,7 +102,7 @@ impl Links {
                 is_sending: false,
                 retry_after: RETRY_AFTER_MIN,
                 verdict: Vec::new(),
-                writes_pending: 0,
+                pending: Pending::default(),
                 held_requests: VecDeque::new(),
                 spare_parts: Vec::new(),
                 is_dirty: false,

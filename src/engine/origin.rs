@@ -14,6 +14,24 @@ pub(crate) enum Origin {
     Part { whole: u64 },
 }
 
+/// Whose commands must not overtake each other: those of a connection, or all that another core forwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// A client of this core.
+    Client(ConnId),
+    /// Another core, by its link.
+    Core(u32),
+}
+
+/// What a core has taken in from one source and not answered.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Pending {
+    /// Writes that are in a batch or proposed.
+    pub(crate) writes: usize,
+    /// Reads that wait outside of batches.
+    pub(crate) reads: usize,
+}
+
 impl Origin {
     /// The protocol in which the reply is written.
     pub(crate) fn protocol(self) -> Protocol {

@@ -8,7 +8,7 @@ use wire::ReplyStatus;
 
 use crate::client::Client;
 use crate::links::{FrameAssembler, Links};
-use crate::origin::Origin;
+use crate::origin::{Origin, Pending, Source};
 use crate::whole::{WholeReply, Wholes};
 
 /// What a read is answered when too much waits for its receiver.
@@ -178,47 +178,51 @@ impl Outlets {
         self.reply(origin, |reply| reply.error(message));
     }
 
+    /// Where a command comes from, as far as order is concerned; `None` if that is gone.
+    pub(crate) fn source(&self, origin: Origin) -> Option<Source> {
+        match origin {
+            Origin::Client { conn, .. } => Some(Source::Client(conn)),
+            Origin::Core { link, .. } => Some(Source::Core(link)),
+            Origin::Part { whole } => self.wholes.origin(whole).and_then(|origin| self.source(origin)),
+        }
+    }
+
+    /// What is under way here of the commands from the same source.
+    pub(crate) fn pending(&mut self, origin: Origin) -> Option<&mut Pending> {
+        match self.source(origin)? {
+            Source::Client(conn) => self.conns.client(conn).map(|client| &mut client.pending),
+            Source::Core(link) => Some(&mut self.links.get_mut(link).pending),
+        }
+    }
+
     /// Notes that a write was taken in.
     pub(crate) fn write_begun(&mut self, origin: Origin) {
-        match origin {
-            Origin::Client { conn, .. } => {
-                if let Some(client) = self.conns.client(conn) {
-                    client.writes_pending += 1;
-                }
-            }
-            Origin::Core { link, .. } => self.links.get_mut(link).writes_pending += 1,
-            Origin::Part { whole } => {
-                if let Some(origin) = self.wholes.origin(whole) {
-                    self.write_begun(origin);
-                }
-            }
-        }
+        self.pending(origin).into_iter().for_each(|pending| pending.writes += 1);
     }
 
     /// Notes that a write taken in is answered, or about to go another way.
     pub(crate) fn write_ended(&mut self, origin: Origin) {
-        match origin {
-            Origin::Client { conn, .. } => {
-                if let Some(client) = self.conns.client(conn) {
-                    client.writes_pending -= 1;
-                }
-            }
-            Origin::Core { link, .. } => self.links.get_mut(link).writes_pending -= 1,
-            Origin::Part { whole } => {
-                if let Some(origin) = self.wholes.origin(whole) {
-                    self.write_ended(origin);
-                }
-            }
-        }
+        self.pending(origin).into_iter().for_each(|pending| pending.writes -= 1);
     }
 
     /// Whether writes from the same source are under way here, behind which a read has to wait.
     pub(crate) fn has_writes_pending(&mut self, origin: Origin) -> bool {
-        match origin {
-            Origin::Client { conn, .. } => self.conns.client(conn).is_some_and(|client| client.writes_pending > 0),
-            Origin::Core { link, .. } => self.links.get(link).writes_pending > 0,
-            Origin::Part { whole } => self.wholes.origin(whole).is_some_and(|origin| self.has_writes_pending(origin)),
-        }
+        self.pending(origin).is_some_and(|pending| pending.writes > 0)
+    }
+
+    /// Notes that a read has to wait.
+    pub(crate) fn read_begun(&mut self, origin: Origin) {
+        self.pending(origin).into_iter().for_each(|pending| pending.reads += 1);
+    }
+
+    /// Notes that a read waits no more.
+    pub(crate) fn read_ended(&mut self, origin: Origin) {
+        self.pending(origin).into_iter().for_each(|pending| pending.reads -= 1);
+    }
+
+    /// Whether reads from the same source wait here, which a write must not overtake.
+    pub(crate) fn has_reads_pending(&mut self, origin: Origin) -> bool {
+        self.pending(origin).is_some_and(|pending| pending.reads > 0)
     }
 
     /// Notes that a client has something to send or to be closed for.

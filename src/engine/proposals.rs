@@ -15,11 +15,10 @@ pub(crate) struct Proposed {
     pub(crate) waiters: Waiters,
 }
 
-/// Proposed batches, by index, and those for one index by term.
+/// Proposed batches in the order in which they were proposed: by term, and within a term by index.
 ///
-/// There can be several for one index: who is elected again proposes in a later term, at places where its proposals of
-/// an earlier one stood until another leader cut them off. Those stay, since another replica may still hold the old
-/// entry and be elected with it. Only what is applied at an index tells which of them was committed.
+/// Who is deposed and elected again before its proposals are settled proposes in the new term at places where those of
+/// the old one stood: indexes may repeat.
 #[derive(Default)]
 pub(crate) struct Proposals {
     list: VecDeque<Proposed>,
@@ -28,14 +27,15 @@ pub(crate) struct Proposals {
 impl Proposals {
     /// Adds what was just proposed.
     pub(crate) fn push(&mut self, proposed: Proposed) {
-        let place = (proposed.index, proposed.term);
-        let older = self.list.iter().rev().take_while(|other| (other.index, other.term) > place).count();
-        self.list.insert(self.list.len() - older, proposed);
+        self.list.push_back(proposed);
     }
 
-    /// Takes out the next batch that was proposed for an index up to `index`.
-    pub(crate) fn pop_up_to(&mut self, index: Index) -> Option<Proposed> {
-        if self.list.front()?.index > index {
+    /// Takes out the next batch whose fate is known once the entry of this term and index is applied: that entry itself,
+    /// or one of an earlier term, which will never be applied. Terms never decrease along a log, and entries are
+    /// applied in its order: what was proposed in an earlier term would have been applied before.
+    pub(crate) fn pop_settled_by(&mut self, term: Term, index: Index) -> Option<Proposed> {
+        let first = self.list.front()?;
+        if (first.term, first.index) > (term, index) {
             return None;
         }
         self.list.pop_front()
@@ -43,13 +43,16 @@ impl Proposals {
 
     /// Takes out the next batch that was proposed in a term before `term`.
     pub(crate) fn pop_older_than(&mut self, term: Term) -> Option<Proposed> {
-        let place = self.list.iter().position(|proposed| proposed.term < term)?;
-        self.list.remove(place)
+        self.pop_settled_by(term, 0)
     }
 
     /// The last index that was proposed in `term`.
     pub(crate) fn last_in(&self, term: Term) -> Option<Index> {
-        self.list.iter().rev().find(|proposed| proposed.term == term).map(|proposed| proposed.index)
+        self.list.back().filter(|last| last.term == term).map(|last| last.index)
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Proposed> {
+        self.list.iter_mut()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -64,34 +67,43 @@ mod tests {
     fn proposals(places: &[(Term, Index)]) -> Proposals {
         let mut proposals = Proposals::default();
         for (term, index) in places {
-            proposals.push(Proposed { term: *term, index: *index, at: Instant::ZERO, waiters: Waiters::default() });
+            let (at, waiters) = (Instant::ZERO, Waiters::default());
+            proposals.push(Proposed { term: *term, index: *index, at, waiters });
         }
         proposals
     }
 
-    fn taken_up_to(proposals: &mut Proposals, index: Index) -> Vec<(Term, Index)> {
-        std::iter::from_fn(|| proposals.pop_up_to(index)).map(|proposed| (proposed.term, proposed.index)).collect()
+    fn settled_by(proposals: &mut Proposals, term: Term, index: Index) -> Vec<(Term, Index)> {
+        let taken = std::iter::from_fn(|| proposals.pop_settled_by(term, index));
+        taken.map(|proposed| (proposed.term, proposed.index)).collect()
     }
 
-    /// Found by simulation (seed 3155): the second entry of the new term was applied while its proposal stood behind
-    /// one of the old term with a higher index, and its clients were told that it was not.
+    /// Found by simulation (seed 3155): an entry of the new term was applied while its proposal stood behind one of
+    /// the old term with a higher index, and later its clients were told that it was not.
     #[test]
-    fn proposals_of_a_second_leadership_are_met_by_the_entries_of_their_index() {
+    fn proposals_of_a_second_leadership_are_met_by_their_entries() {
         let mut proposals = proposals(&[(1, 199), (1, 200), (1, 201), (1, 202), (3, 201), (3, 202)]);
-        assert_eq!(taken_up_to(&mut proposals, 199), [(1, 199)]);
-        assert_eq!(taken_up_to(&mut proposals, 200), [(1, 200)]);
-        assert_eq!(taken_up_to(&mut proposals, 201), [(1, 201), (3, 201)]);
-        assert_eq!(taken_up_to(&mut proposals, 202), [(1, 202), (3, 202)]);
+        assert_eq!(settled_by(&mut proposals, 1, 199), [(1, 199)]);
+        assert_eq!(settled_by(&mut proposals, 3, 200), [(1, 200), (1, 201), (1, 202)], "cut off by the new term");
+        assert_eq!(settled_by(&mut proposals, 3, 201), [(3, 201)]);
+        assert_eq!(settled_by(&mut proposals, 3, 202), [(3, 202)]);
         assert!(proposals.is_empty());
+    }
+
+    #[test]
+    fn an_older_entry_settles_nothing_newer() {
+        // Raft paper, figure 8: another replica's entry of term 1 is committed where ours of term 2 stood.
+        let mut proposals = proposals(&[(2, 7), (2, 8)]);
+        assert_eq!(settled_by(&mut proposals, 1, 7), []);
+        assert_eq!(settled_by(&mut proposals, 4, 8), [(2, 7), (2, 8)]);
     }
 
     #[test]
     fn proposals_of_older_terms_can_be_given_up() {
         let mut proposals = proposals(&[(1, 7), (1, 8), (3, 7)]);
-        assert_eq!(proposals.pop_older_than(3).map(|proposed| (proposed.term, proposed.index)), Some((1, 7)));
-        assert_eq!(proposals.pop_older_than(3).map(|proposed| (proposed.term, proposed.index)), Some((1, 8)));
-        assert!(proposals.pop_older_than(3).is_none());
-        assert_eq!(taken_up_to(&mut proposals, 7), [(3, 7)]);
+        let given_up: Vec<_> = std::iter::from_fn(|| proposals.pop_older_than(3)).map(|old| old.index).collect();
+        assert_eq!(given_up, [7, 8]);
+        assert_eq!(settled_by(&mut proposals, 3, 7), [(3, 7)]);
     }
 
     #[test]

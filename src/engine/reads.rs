@@ -7,6 +7,7 @@ use types::Slot;
 
 use crate::core::{Core, CoreHost};
 use crate::execute::OVERLOADED;
+use crate::give_back::GivenBack;
 use crate::group::WaitingRead;
 use crate::held::ArgStore;
 use crate::keyspace::{Keyspace, Value};
@@ -36,11 +37,26 @@ impl<H: CoreHost> Core<H> {
             }
             let args = ArgStore::of(args);
             group.waiting_reads.push_back(WaitingRead { origin, command, slot, args, index, is_confirmed: false });
-            return;
+            return self.out.read_begun(origin);
         }
         let read =
             WaitingRead { origin, command, slot, args: ArgStore::of(args), index: behind, is_confirmed: false };
+        self.out.read_begun(origin);
         self.read_by_index(idx, read);
+    }
+
+    /// Reads that wait are put into the forming batch before a write from the same source, which would else be seen by
+    /// them. They need no check there: the batch is proposed after they came.
+    pub(crate) fn put_reads_before_write(&mut self, idx: usize, origin: Origin) {
+        if !self.out.has_reads_pending(origin) {
+            return;
+        }
+        let Core { groups, out, .. } = self;
+        let (group, source) = (&mut groups[idx], out.source(origin));
+        for read in group.take_reads(|read| out.source(read.origin) == source) {
+            out.read_ended(read.origin);
+            group.push_read(read.origin, read.command, read.slot, read.args.only());
+        }
     }
 
     /// Puts a read on the next leadership check of its group. All reads of a turn share one.
@@ -63,6 +79,7 @@ impl<H: CoreHost> Core<H> {
             Ok(()) => {}
             Err(ReadError::Overloaded) => {
                 for read in group.index_reads.remove(&ctx).unwrap_or_default() {
+                    self.out.read_ended(read.origin);
                     self.out.fail(read.origin, OVERLOADED);
                 }
             }
@@ -83,19 +100,18 @@ impl<H: CoreHost> Core<H> {
 
     /// Leadership is not confirmed and will not be: the reads go another way, under a new check.
     pub(crate) fn reroute_index_reads(&mut self, idx: usize, ctx: u64) {
-        let group = &mut self.groups[idx];
-        let route = group.route;
-        for read in group.index_reads.remove(&ctx).unwrap_or_default() {
-            self.reroute(route, read.origin, read.command, read.slot, read.args);
-        }
+        let reads = self.groups[idx].index_reads.remove(&ctx).unwrap_or_default();
+        reads.iter().for_each(|read| self.out.read_ended(read.origin));
+        self.find_leader_again(idx, reads.into_iter().map(GivenBack::from).collect());
     }
 
     /// Answers the reads whose index is applied.
     pub(crate) fn serve_waiting_reads(&mut self, idx: usize) {
+        let mut again = Vec::new();
         for _ in 0..self.groups[idx].waiting_reads.len() {
             let now = self.now;
             let group = &mut self.groups[idx];
-            let Some(read) = group.waiting_reads.pop_front() else { return };
+            let Some(read) = group.waiting_reads.pop_front() else { break };
             if read.is_confirmed && group.raft.applied_index() < read.index {
                 group.waiting_reads.push_back(read);
                 continue;
@@ -108,8 +124,8 @@ impl<H: CoreHost> Core<H> {
                     }
                     Ok(_) => {}
                     Err(ReadError::NotLeader { .. }) => {
-                        let route = group.route;
-                        self.reroute(route, read.origin, read.command, read.slot, read.args);
+                        self.out.read_ended(read.origin);
+                        again.push(read.into());
                         continue;
                     }
                     Err(_) => {
@@ -122,9 +138,11 @@ impl<H: CoreHost> Core<H> {
                 if read.is_confirmed { &mut self.stats.reads_by_index } else { &mut self.stats.reads_by_lease };
             *counter += 1;
             let keyspace = &group.keyspace;
+            self.out.read_ended(read.origin);
             self.out
                 .reply_read(read.origin, |reply| query(keyspace, read.command, read.slot, read.args.only(), reply));
         }
+        self.find_leader_again(idx, again);
     }
 }
 

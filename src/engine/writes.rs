@@ -1,5 +1,8 @@
 //! Writes: collected into batches, proposed, and applied once committed.
 
+use std::iter::Peekable;
+use std::slice::Iter;
+
 use raft::ProposeError;
 use resp::{ArgRange, Args, Command, CommandId};
 use types::Slot;
@@ -8,8 +11,9 @@ use wire::{Batch, BatchError, Entry, EntryKind, Membership};
 use crate::core::{Core, CoreHost, Persisting};
 use crate::error::Error;
 use crate::group::{Waiter, Waiters};
-use crate::keyspace::Outcome;
+use crate::keyspace::{Keyspace, Outcome};
 use crate::origin::Origin;
+use crate::outlets::Outlets;
 use crate::proposals::Proposed;
 use crate::watch::Event;
 
@@ -38,6 +42,7 @@ impl<H: CoreHost> Core<H> {
                 format!("DISKFULL The log has no room ({fault}): writes are refused until there is, reads go on");
             return self.out.fail(origin, &message);
         }
+        self.put_reads_before_write(idx, origin);
         let group = &mut self.groups[idx];
         if group.forming.is_empty() {
             self.forming_groups.push(idx);
@@ -75,7 +80,7 @@ impl<H: CoreHost> Core<H> {
             return;
         }
         if !group.leads() {
-            return self.abandon_forming(idx);
+            return self.give_back(idx);
         }
         if group.raft.uncommitted_bytes() > 0
             && group.raft.uncommitted_bytes() + group.forming.bytes() + ENTRY_OVERHEAD_BYTES_MAX
@@ -101,53 +106,6 @@ impl<H: CoreHost> Core<H> {
         }
     }
 
-    /// Leadership went before the batch was proposed: its commands have not run, and go another way.
-    fn abandon_forming(&mut self, idx: usize) {
-        let group = &mut self.groups[idx];
-        let route = group.route;
-        let payload = group.forming.finish(0);
-        let waiters = group.take_forming_waiters();
-        let batch = Batch::access(&payload).expect("a batch that was just archived is valid");
-        let mut ranges = Vec::new();
-        let mut next = waiters.list.iter();
-        let mut again = Vec::new();
-        batch
-            .for_each(|command, arguments| {
-                ranges.clear();
-                // The name is not archived; nothing looks at it.
-                ranges.push(ArgRange { start: 0, end: 0 });
-                ranges.extend(arguments.map(|(start, end)| ArgRange { start, end }));
-                let slot = Slot::new(command.slot).expect("a slot of our own batch");
-                for waiter in next.by_ref() {
-                    match *waiter {
-                        Waiter::Write(origin) => {
-                            let args = Args::new(batch.arguments(), &ranges);
-                            again.push((origin, command.id, slot, crate::held::ArgStore::of(args)));
-                            return;
-                        }
-                        Waiter::Read { origin, command, slot, held } => {
-                            let args = crate::held::ArgStore::of(waiters.held.get(held));
-                            again.push((origin, command.id.as_u16(), slot, args));
-                        }
-                    }
-                }
-            })
-            .expect("a batch that was just archived is valid");
-        for waiter in next {
-            if let Waiter::Read { origin, command, slot, held } = *waiter {
-                let args = crate::held::ArgStore::of(waiters.held.get(held));
-                again.push((origin, command.id.as_u16(), slot, args));
-            }
-        }
-        for (origin, id, slot, args) in again {
-            let command = command_of(id).expect("a command of our own batch");
-            if command.is_write() {
-                self.out.write_ended(origin);
-            }
-            self.reroute(route, origin, command, slot, args);
-        }
-    }
-
     /// Does what Raft wants done, for all groups that have something.
     pub(crate) fn drive_groups(&mut self) -> Result<(), Error> {
         while let Some(idx) = self.dirty_groups.pop() {
@@ -161,6 +119,7 @@ impl<H: CoreHost> Core<H> {
 
     fn drive_group(&mut self, idx: usize) -> Result<(), Error> {
         let mut ready = std::mem::take(&mut self.ready);
+        let held_up = self.is_held_up(idx);
         while self.groups[idx].raft.has_ready() {
             self.groups[idx].raft.ready(&mut ready);
             if let Some(membership) = ready.membership.take() {
@@ -183,6 +142,10 @@ impl<H: CoreHost> Core<H> {
             for read in ready.log_reads.drain(..) {
                 self.start_log_read(idx, read);
             }
+            // Behind what is applied, which tells what has become of commands, and before single reads are refused.
+            if let Some(state) = ready.soft_state {
+                self.on_soft_state(idx, state);
+            }
             for read in ready.reads.drain(..) {
                 self.confirm_index_reads(idx, read);
             }
@@ -192,11 +155,11 @@ impl<H: CoreHost> Core<H> {
             if let Some(fetch) = ready.fetch.take() {
                 self.want_checkpoint(idx, fetch);
             }
-            if let Some(state) = ready.soft_state {
-                self.on_soft_state(idx, state);
-            }
         }
         self.ready = ready;
+        if held_up && !self.is_held_up(idx) {
+            self.drain_lane(self.groups[idx].route);
+        }
         Ok(())
     }
 
@@ -236,16 +199,16 @@ impl<H: CoreHost> Core<H> {
     /// Applies a committed entry, and answers those who wait for it.
     fn apply(&mut self, idx: usize, entry: &Entry) -> Result<(), Error> {
         let mut waiters = Waiters::default();
-        while let Some(proposed) = self.groups[idx].proposed.pop_up_to(entry.index) {
-            // Entries are applied one by one, and a state that is taken over answers what it may hold.
-            assert!(proposed.index == entry.index, "a proposal was passed by: {} < {}", proposed.index, entry.index);
+        while let Some(proposed) = self.groups[idx].proposed.pop_settled_by(entry.term, entry.index) {
             if proposed.term == entry.term {
+                // Entries are applied one by one, and a state that is taken over answers what it may hold.
+                assert!(proposed.index == entry.index, "proposal {} is passed by {}", proposed.index, entry.index);
                 self.log_pace.committed(self.now.since(proposed.at));
                 waiters = proposed.waiters;
             } else {
-                // Another leader's entry is committed in its place: it can never be applied.
+                // A later leader's entry is committed, and it is not before that: it can never be applied.
                 self.stats.batches_not_applied += 1;
-                self.fail_waiters(idx, proposed.waiters, NOT_APPLIED);
+                self.fail_waiters(&proposed.waiters, NOT_APPLIED);
             }
         }
         match entry.kind {
@@ -280,47 +243,44 @@ impl<H: CoreHost> Core<H> {
         let time_ms = group.time_ms.max(batch.time_ms());
         group.time_ms = time_ms;
         let keyspace = &mut group.keyspace;
-        let mut next = waiters.list.iter();
-        let mut waiter = next.next();
+        let mut next = waiters.list.iter().peekable();
+        let mut serve_reads = |keyspace: &Keyspace, out: &mut Outlets, next: &mut Peekable<Iter<'_, Waiter>>| {
+            while let Some(&&Waiter::Read { origin, command, slot, held }) = next.peek() {
+                next.next();
+                stats.reads_in_batch += 1;
+                let args = waiters.held.get(held);
+                out.reply_read(origin, |reply| crate::reads::query(keyspace, command, slot, args, reply));
+            }
+        };
         batch.for_each(|command, arguments| {
             ranges.clear();
             ranges.push(ArgRange { start: 0, end: 0 });
             ranges.extend(arguments.map(|(start, end)| ArgRange { start, end }));
+            serve_reads(keyspace, out, &mut next);
             let args = Args::new(batch.arguments(), ranges);
             let outcome = match (CommandId::from_u16(command.id), Slot::new(command.slot)) {
                 (Some(id), Some(slot)) => keyspace.apply(id, slot, args, time_ms),
                 _ => Outcome::Error(crate::keyspace::Error::Unsupported),
             };
-            if let Some(Waiter::Write(origin)) = waiter {
-                out.write_ended(*origin);
-                out.reply(*origin, |reply| outcome.write(reply));
-                waiter = next.next();
-            }
-            drop(outcome);
-            while let Some(Waiter::Read { origin, command, slot, held }) = waiter {
-                stats.reads_in_batch += 1;
-                let args = waiters.held.get(*held);
-                out.reply_read(*origin, |reply| crate::reads::query(keyspace, command, *slot, args, reply));
-                waiter = next.next();
+            if let Some(&Waiter::Write(origin)) = next.next() {
+                out.write_ended(origin);
+                out.reply(origin, |reply| outcome.write(reply));
             }
         })?;
+        serve_reads(keyspace, out, &mut next);
         stats.commands_applied += batch.commands_count() as u64;
         Ok(())
     }
 
     /// Answers all who wait for a batch that cannot be applied any more, or not be known to be.
-    pub(crate) fn fail_waiters(&mut self, idx: usize, waiters: Waiters, message: &str) {
-        let route = self.groups[idx].route;
+    pub(crate) fn fail_waiters(&mut self, waiters: &Waiters, message: &str) {
         for waiter in &waiters.list {
             match *waiter {
                 Waiter::Write(origin) => {
                     self.out.write_ended(origin);
                     self.out.fail(origin, message);
                 }
-                Waiter::Read { origin, command, slot, held } => {
-                    let args = crate::held::ArgStore::of(waiters.held.get(held));
-                    self.reroute(route, origin, command, slot, args);
-                }
+                Waiter::Read { .. } => panic!("reads leave a batch when leadership is lost"),
             }
         }
     }

@@ -165,6 +165,17 @@ impl Watch for Watcher {
     }
 }
 
+impl Drop for Cluster {
+    /// Tasks hold the world that holds them: they end here.
+    fn drop(&mut self) {
+        let tasks = {
+            let world = &mut *self.world.borrow_mut();
+            world.tasks.remove_of(0..world.cores.len())
+        };
+        drop(tasks);
+    }
+}
+
 impl Cluster {
     /// A cluster whose nodes are all down.
     pub fn new(seed: u64, shape: &Shape, broken: Option<Broken>, is_told: bool) -> Cluster {

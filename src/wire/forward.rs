@@ -23,6 +23,9 @@ pub struct RequestHead {
     pub slot: u16,
     /// Whether the reply is to be written in RESP3.
     pub resp3: bool,
+    /// Whether the sender has an answer to every earlier command for this group. A core that has refused one refuses
+    /// all that follow until such a command, so that none overtakes those that were refused.
+    pub resumes: bool,
 }
 
 /// Commands for one core, in order.
@@ -128,6 +131,7 @@ impl ArchivedRequestHead {
             command: self.command.to_native(),
             slot: self.slot.to_native(),
             resp3: self.resp3,
+            resumes: self.resumes,
         }
     }
 }

@@ -33,7 +33,8 @@ fn sample() -> Frame {
         message(2, Body::Snapshot { last_index: 70, last_term: 8 }),
     ];
     let mut frame = Frame { messages, ..Frame::default() };
-    let head = RequestHead { id: 99, group: 2, arguments_count: 0, command: 1, slot: 77, resp3: true };
+    let head =
+        RequestHead { id: 99, group: 2, arguments_count: 0, command: 1, slot: 77, resp3: true, resumes: false };
     frame.requests.push(head, [&b"key"[..], b"", b"value"].into_iter());
     frame.requests.push(RequestHead { id: 100, ..head }, [&b"other"[..]].into_iter());
     frame.replies.push(5, ReplyStatus::Done, |out| out.extend_from_slice(b"+OK\r\n"));
