@@ -438,10 +438,14 @@ impl NodeDisk {
         self.used = named.into_iter().map(|number| self.bytes_of(number)).sum();
     }
 
-    /// A place that holds something and was not written just now, among all files.
+    /// A place that holds something and was not written just now. Of which kind of files, by the ends of their names, is
+    /// drawn first: there is much more log than there are checkpoints.
     fn old_place(&self, chance: &mut Chance) -> Option<(u32, u64)> {
+        let kinds: BTreeSet<_> = self.names.keys().map(|path| path.extension()).collect();
+        let kinds: Vec<_> = kinds.into_iter().collect();
+        let kind = if kinds.is_empty() { return None } else { chance.pick(&kinds) };
         let mut places = Vec::new();
-        for number in self.names.values() {
+        for (_, number) in self.names.iter().filter(|(path, _)| path.extension() == kind) {
             let Some(inode) = &self.inodes[*number as usize] else { continue };
             for (page, bytes) in inode.pages.iter().enumerate() {
                 let offset = (page * ALIGNMENT) as u64;

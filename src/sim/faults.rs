@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::blows::{Blow, any_blow, simple_blow};
 use crate::chance::{Chance, Ppm};
 use crate::spec::Shape;
 
@@ -61,6 +62,10 @@ pub enum Fault {
     MisdirectedWrite { node: NodeNumber },
     /// A whole file of a node's log is gone while it is down.
     LostFile { node: NodeNumber, down_ms: u64 },
+    /// Whoever leads a group is struck.
+    StrikeLeader { group: u32, blow: Blow },
+    /// For some time, whoever is elected to lead any group is struck so soon after it.
+    HuntLeaders { blow: Box<Blow>, within_ms: u64, for_ms: u64 },
 }
 
 /// Every name [`Fault::name`] gives, for reports.
@@ -85,6 +90,8 @@ pub const NAMES: &[&str] = &[
     "lost write",
     "misdirected write",
     "lost file",
+    "leader struck",
+    "leaders hunted",
 ];
 
 impl Fault {
@@ -111,6 +118,8 @@ impl Fault {
             Fault::LostWrite { .. } => "lost write",
             Fault::MisdirectedWrite { .. } => "misdirected write",
             Fault::LostFile { .. } => "lost file",
+            Fault::StrikeLeader { .. } => "leader struck",
+            Fault::HuntLeaders { .. } => "leaders hunted",
         }
     }
 
@@ -145,17 +154,24 @@ const QUIET_START_MS: u64 = 500;
 /// The longest that an effect with a duration is drawn for, most of the time.
 const SHORT_MS: u64 = 1_500;
 const LONG_MS: u64 = 6_000;
+/// How likely a run is about what befalls leaders, and little else.
+const ABOUT_LEADERS_PPM: Ppm = 350_000;
+/// From this factor on a disk stands still rather than works, and does so for a short time only.
+pub(crate) const STALL_FACTOR: u64 = 1_000;
 
 impl Schedule {
     /// The faults of a seed. They begin after a quiet start and none begins after `end`.
     pub fn generate(seed: u64, shape: &Shape, end: Duration) -> Schedule {
         let mut chance = Chance::stream(seed, "faults");
         let end_ms = end.as_millis() as u64;
+        // What breaks when leaders are lost needs times of peace in between, in which something is written.
+        let is_about_leaders = shape.nodes > 1 && chance.happens(ABOUT_LEADERS_PPM);
         // A run concentrates on a few kinds, so that each is also seen without all the others.
-        let kinds = kinds_of_run(&mut chance, shape);
+        let kinds = if is_about_leaders { leader_kinds(&mut chance) } else { kinds_of_run(&mut chance, shape) };
         let mut faults = Vec::new();
         // Between hardly any and several a second.
-        let mean_gap_ms = chance.pick(&[150, 400, 1_000, 3_000]);
+        let mean_gap_ms =
+            if is_about_leaders { chance.pick(&[500, 1_000, 2_000]) } else { chance.pick(&[150, 400, 1_000, 3_000]) };
         let mut at_ms = QUIET_START_MS;
         loop {
             at_ms += chance.range(1, 2 * mean_gap_ms);
@@ -188,12 +204,22 @@ impl Schedule {
     }
 }
 
+/// The kinds of a run about leaders: blows to them, and what decides how these turn out.
+fn leader_kinds(chance: &mut Chance) -> Vec<usize> {
+    let always = ["leader struck"];
+    let sometimes = ["leader struck", "leaders hunted", "slow disk", "drift", "delay", "tampering", "stop"];
+    let mut names = always.to_vec();
+    names.extend(sometimes.iter().filter(|_| chance.happens(400_000)));
+    names.iter().filter_map(|name| NAMES.iter().position(|other| other == name)).collect()
+}
+
 /// The kinds a run draws from, by their place in [`NAMES`].
 fn kinds_of_run(chance: &mut Chance, shape: &Shape) -> Vec<usize> {
     let likely = chance.pick(&[100_000, 300_000, 600_000]);
     let mut kinds: Vec<usize> = (0..NAMES.len()).filter(|_| chance.happens(likely)).collect();
     if shape.nodes == 1 {
-        let between_nodes = ["one-way cut", "partition", "delay", "reset", "tampering"];
+        let between_nodes =
+            ["one-way cut", "partition", "delay", "reset", "tampering", "leader struck", "leaders hunted"];
         kinds.retain(|kind| !between_nodes.contains(&NAMES[*kind]));
     }
     if shape.victims.is_empty() {
@@ -224,8 +250,10 @@ fn draw(kind: usize, chance: &mut Chance, shape: &Shape) -> Option<Fault> {
         "pause" => Fault::Pause { node, for_ms },
         "clock jump" => Fault::ClockJump { node, by_ms: chance.range(0, 20_000) as i64 - 10_000 },
         "drift" => {
+            // At the bound as often as anywhere below it: two clocks may then part as fast as they may at all.
             let bound = i64::from(shape.drift_ppm_max) / 2;
-            Fault::Drift { node, ppm: chance.range(0, 2 * bound as u64) as i64 - bound }
+            let between = chance.range(0, 2 * bound as u64) as i64 - bound;
+            Fault::Drift { node, ppm: chance.pick(&[between, between, -bound, bound]) }
         }
         "one-way cut" => Fault::CutOneWay { from: node, to: other, for_ms },
         "partition" => {
@@ -247,7 +275,14 @@ fn draw(kind: usize, chance: &mut Chance, shape: &Shape) -> Option<Fault> {
             for_ms,
         },
         "reset of clients" => Fault::ResetClients { node },
-        "slow disk" => Fault::SlowDisk { node, factor: chance.pick(&[3, 10, 100]), for_ms },
+        "slow disk" => {
+            let factor = chance.pick(&[3, 10, 100, STALL_FACTOR]);
+            Fault::SlowDisk {
+                node,
+                factor,
+                for_ms: if factor >= STALL_FACTOR { for_ms.min(SHORT_MS) } else { for_ms },
+            }
+        }
         "write error" => Fault::WriteError { node, restart_ms: for_ms },
         "read errors" => Fault::ReadErrors { node, likely: chance.pick(&[10_000, 300_000]), for_ms },
         "full disk" => Fault::DiskFull { node, for_ms },
@@ -255,6 +290,14 @@ fn draw(kind: usize, chance: &mut Chance, shape: &Shape) -> Option<Fault> {
         "lost write" => Fault::LostWrite { node: victim? },
         "misdirected write" => Fault::MisdirectedWrite { node: victim? },
         "lost file" => Fault::LostFile { node: victim?, down_ms: for_ms },
+        "leader struck" => {
+            Fault::StrikeLeader { group: chance.below(shape.groups as u64) as u32, blow: any_blow(chance, shape) }
+        }
+        "leaders hunted" => Fault::HuntLeaders {
+            blow: Box::new(simple_blow(chance)),
+            within_ms: chance.pick(&[1, 5, 20, 100, 500]),
+            for_ms: chance.range(500, LONG_MS),
+        },
         name => unreachable!("a fault without a way to draw it: {name}"),
     })
 }

@@ -2,16 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use crate::chance::Chance;
+use raft::Role;
+use types::{GroupId, Term};
+
+use crate::blows::Blow;
+use crate::chance::{Chance, Ppm};
 use crate::cluster::{Cluster, Death};
 use crate::disk::WriteFault;
 use crate::faults::{Fault, NodeNumber, Schedule};
 use crate::net::Owner;
+use crate::observation::What;
 use crate::queue::Event;
+use crate::spec::Shape;
 use crate::trace::Kind;
 use crate::world::NodeState;
 
 const MS: u64 = 1_000_000;
+/// How likely a new leader is struck while leaders are hunted.
+const HUNT_PPM: Ppm = 700_000;
 
 /// The end of a fault that lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,11 +33,31 @@ enum Lasting {
     DiskFull(usize),
 }
 
+/// What is to happen at some time.
+#[derive(Clone, Debug)]
+enum Planned {
+    Begin(Fault),
+    Strike(usize, Blow),
+    End(Lasting),
+}
+
+/// New leaders are struck for a while.
+struct Hunt {
+    blow: Blow,
+    within_ms: u64,
+    until: u64,
+}
+
 /// Carries out the faults of a run.
 pub struct Injector {
     seed: u64,
-    faults: Vec<Fault>,
-    ends: Vec<Lasting>,
+    /// Whom blows may concern.
+    shape: Shape,
+    /// By the number of its event.
+    planned: Vec<Planned>,
+    /// Who leads what on which node, and in which term, as far as replicas have said.
+    leaders: BTreeMap<(GroupId, usize), Term>,
+    hunts: Vec<Hunt>,
     /// Until when what lasts is to last; a later fault of the same kind prolongs it.
     until: BTreeMap<Lasting, u64>,
     usual_delay_mean: u64,
@@ -41,36 +69,97 @@ pub struct Injector {
 impl Injector {
     /// Plans the faults of a schedule.
     pub fn new(seed: u64, schedule: &Schedule, cluster: &Cluster) -> Injector {
-        let world = &mut *cluster.world.borrow_mut();
-        let mut faults = Vec::new();
-        for timed in &schedule.faults {
-            world.queue.push(timed.at_ms * MS, Event::Fault { idx: faults.len() as u32 });
-            faults.push(timed.fault.clone());
-        }
-        let usual_delay_mean = world.net.way(0, 0).delay_mean;
-        Injector {
+        let usual_delay_mean = cluster.world.borrow_mut().net.way(0, 0).delay_mean;
+        let mut injector = Injector {
             seed,
-            faults,
-            ends: Vec::new(),
+            shape: Shape::of_seed(seed),
+            planned: Vec::new(),
+            leaders: BTreeMap::new(),
+            hunts: Vec::new(),
             until: BTreeMap::new(),
             usual_delay_mean,
             is_over: false,
             counts: BTreeMap::new(),
+        };
+        for timed in &schedule.faults {
+            injector.plan(cluster, timed.at_ms * MS, Planned::Begin(timed.fault.clone()));
         }
+        injector
     }
 
-    /// Carries out what is due.
+    fn plan(&mut self, cluster: &Cluster, at: u64, planned: Planned) {
+        let idx = self.planned.len() as u32;
+        self.planned.push(planned);
+        cluster.world.borrow_mut().queue.push(at, Event::Fault { idx });
+    }
+
+    /// Carries out what is due. To be called before anybody takes what replicas have done.
     pub fn attend(&mut self, cluster: &Cluster) {
+        self.watch(cluster);
         loop {
             let Some(idx) = cluster.world.borrow_mut().faults_due.pop() else { return };
             let idx = idx as usize;
             if self.is_over {
                 continue;
             }
-            match self.faults.get(idx).cloned() {
-                Some(fault) => self.begin(cluster, idx, &fault),
-                None => self.end(cluster, self.ends[idx - self.faults.len()]),
+            match self.planned[idx].clone() {
+                Planned::Begin(fault) => self.begin(cluster, idx, &fault),
+                Planned::Strike(node, blow) => self.strike(cluster, node, &blow),
+                Planned::End(what) => self.end(cluster, what),
             }
+        }
+    }
+
+    /// Notes who leads, and sets the hunters on new leaders.
+    fn watch(&mut self, cluster: &Cluster) {
+        let mut elected = Vec::new();
+        for seen in cluster.observations.borrow().iter() {
+            let Some(node) = cluster.node_idx(seen.place.node.0) else { continue };
+            match seen.what {
+                What::Role { role: Role::Leader, term, .. } => {
+                    let is_new = self.leaders.insert((seen.group, node), term) != Some(term);
+                    elected.extend(is_new.then_some(node));
+                }
+                What::Role { .. } | What::Started { .. } | What::Stopped | What::Quarantined => {
+                    self.leaders.remove(&(seen.group, node));
+                }
+                _ => {}
+            }
+        }
+        if elected.is_empty() || self.is_over {
+            return;
+        }
+        let now = cluster.world.borrow().now();
+        self.hunts.retain(|hunt| hunt.until > now);
+        // A node that is elected by many groups at once is struck once.
+        elected.dedup();
+        let mut chance = Chance::stream(self.seed ^ now, "hunt");
+        let mut struck = Vec::new();
+        for (node, hunt) in elected.iter().flat_map(|node| self.hunts.iter().map(move |hunt| (*node, hunt))) {
+            if chance.happens(HUNT_PPM) {
+                let at = now + chance.range(1, hunt.within_ms * MS);
+                struck.push((at, Planned::Strike(node, hunt.blow.clone())));
+            }
+        }
+        for (at, planned) in struck {
+            self.plan(cluster, at, planned);
+        }
+    }
+
+    /// Which node leads a group, by the number of the group; in the latest term, if several claim to.
+    fn leader(&self, cluster: &Cluster, group: u32) -> Option<usize> {
+        let groups = &cluster.map.groups;
+        let group = groups.get(group as usize % groups.len())?.id;
+        let leaders = self.leaders.iter().filter(|((led, _), _)| *led == group);
+        leaders.max_by_key(|(_, term)| **term).map(|((_, node), _)| *node)
+    }
+
+    /// Lets a blow fall on a node.
+    fn strike(&mut self, cluster: &Cluster, node: usize, blow: &Blow) {
+        let now = cluster.world.borrow().now();
+        let mut chance = Chance::stream(self.seed ^ now, "blow");
+        for (after_ms, fault) in blow.steps(cluster.map.nodes[node].id.0, &self.shape, &mut chance) {
+            self.plan(cluster, now + after_ms * MS, Planned::Begin(fault));
         }
     }
 
@@ -131,6 +220,14 @@ impl Injector {
                 let (from, to) = (idx(*from)?, idx(*to)?);
                 cluster.world.borrow_mut().net.way(from, to).delay_mean = mean_ms * MS;
                 self.lasts(cluster, Lasting::Delay { from, to }, now + for_ms * MS);
+            }
+            Fault::StrikeLeader { group, blow } => {
+                let node = self.leader(cluster, *group)?;
+                self.strike(cluster, node, blow);
+            }
+            Fault::HuntLeaders { blow, within_ms, for_ms } => {
+                let until = now + for_ms * MS;
+                self.hunts.push(Hunt { blow: (**blow).clone(), within_ms: *within_ms, until });
             }
             Fault::Reset { a, b } => self.reset(cluster, idx(*a)?, Some(idx(*b)?)),
             Fault::ResetClients { node } => self.reset(cluster, idx(*node)?, None),
@@ -209,7 +306,14 @@ impl Injector {
     }
 
     /// Lets a node die, now or, if that `may_wait`, in the middle of its next log write.
-    fn crash(&self, cluster: &Cluster, node: usize, down_ms: u64, chance: &mut Chance, may_wait: bool) -> Option<()> {
+    fn crash(
+        &mut self,
+        cluster: &Cluster,
+        node: usize,
+        down_ms: u64,
+        chance: &mut Chance,
+        may_wait: bool,
+    ) -> Option<()> {
         self.is_up(cluster, node).then_some(())?;
         if may_wait && chance.happens(500_000) {
             let world = &mut *cluster.world.borrow_mut();
@@ -218,6 +322,7 @@ impl Injector {
             return Some(());
         }
         cluster.kill(node, if chance.happens(500_000) { Death::Process } else { Death::Machine });
+        self.leaders.retain(|(_, leader), _| *leader != node);
         let now = cluster.world.borrow().now();
         cluster.boot_at(node, now + down_ms * MS);
         Some(())
@@ -249,9 +354,7 @@ impl Injector {
     fn lasts(&mut self, cluster: &Cluster, what: Lasting, until: u64) {
         let until_before = self.until.get(&what).copied().unwrap_or(0);
         self.until.insert(what, until.max(until_before));
-        let idx = (self.faults.len() + self.ends.len()) as u32;
-        self.ends.push(what);
-        cluster.world.borrow_mut().queue.push(until, Event::Fault { idx });
+        self.plan(cluster, until, Planned::End(what));
     }
 
     fn end(&mut self, cluster: &Cluster, what: Lasting) {

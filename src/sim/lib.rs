@@ -2,6 +2,7 @@
 //!
 //! One seed decides everything that happens in a run; the same seed gives the same run, byte for byte.
 
+pub mod blows;
 pub mod broken;
 pub mod campaign;
 pub mod chance;

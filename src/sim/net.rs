@@ -1,7 +1,8 @@
 //! The network: streams between cores, and between clients and cores.
 //!
 //! A stream behaves like TCP: bytes arrive in order or not at all, in pieces of any size. What a packet network loses, TCP
-//! sends again, so loss is delay here; a cut is silence, then a reset. See `tamper` for what is done to whole frames.
+//! sends again, so loss is delay here; a cut is silence, then a reset. A cut in one direction lets what was sent the other way
+//! arrive, and a little more. See `tamper` for what is done to whole frames.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -17,6 +18,10 @@ const IN_FLIGHT_BYTES_MAX: usize = 1 << 20;
 /// How long a sender that hears nothing waits before it sends again, at first and at most, in nanoseconds.
 const RETRY_MIN: u64 = 200_000_000;
 const RETRY_MAX: u64 = 3_200_000_000;
+
+/// For how long a sender whose words get there goes on to send though nothing is confirmed: then its window is full, or it
+/// waits to send the first of them again.
+const UNCONFIRMED_MAX: u64 = RETRY_MIN;
 
 /// Where a node or the clients are on the network.
 pub type Host = usize;
@@ -42,6 +47,8 @@ struct Segment {
     at: u64,
     bytes: Bytes,
     is_end: bool,
+    /// It was sent when nothing had been confirmed for long: it leaves only once something is.
+    waits: bool,
 }
 
 /// One side of a stream, and what it has sent.
@@ -56,6 +63,8 @@ pub struct Side {
     is_scheduled: bool,
     is_held: bool,
     stalled_since: Option<u64>,
+    /// Since when what is sent has been getting there, as far as is known, without being confirmed.
+    unconfirmed_since: Option<u64>,
     retries: u32,
     /// A send that ends when there is room again.
     sending: Option<SendBuf>,
@@ -195,6 +204,7 @@ impl Net {
             is_scheduled: false,
             is_held: false,
             stalled_since: None,
+            unconfirmed_since: None,
             retries: 0,
             sending: None,
             is_paused: false,
@@ -295,12 +305,19 @@ impl Net {
         let Some(stream) = self.stream(id) else { return };
         let (from, to) = (stream.sides[side].host, stream.sides[1 - side].host);
         let delay = self.delay(from, to);
+        let is_confirmed = !self.is_cut(to, from);
         let Some(stream) = self.stream(id) else { return };
         let sender = &mut stream.sides[side];
+        let waits = if is_confirmed {
+            sender.unconfirmed_since = None;
+            false
+        } else {
+            queue.now() - *sender.unconfirmed_since.get_or_insert(queue.now()) >= UNCONFIRMED_MAX
+        };
         sender.last_at = sender.last_at.max(queue.now() + delay);
         let at = sender.last_at;
         sender.in_flight_bytes += bytes.len();
-        sender.segments.push_back(Segment { at, bytes, is_end });
+        sender.segments.push_back(Segment { at, bytes, is_end, waits });
         if !sender.is_scheduled && !sender.is_held {
             sender.is_scheduled = true;
             queue.push(at, Event::Deliver { stream: id.idx, generation: id.generation, from: side as u8 });
@@ -315,9 +332,11 @@ impl Net {
         let event = Event::Deliver { stream: id.idx, generation: id.generation, from: side as u8 };
         let Some(stream) = self.stream(id) else { return arrivals };
         let (from, to) = (stream.sides[side].host, stream.sides[1 - side].host);
-        // What is sent must get there, and what confirms it must get back.
-        let passes = is_heard && !self.is_cut(from, to) && !self.is_cut(to, from);
+        // What is sent must get there. If what confirms it does not get back, the sender soon sends nothing new.
+        let is_confirmed = !self.is_cut(to, from);
+        let is_open = is_heard && !self.is_cut(from, to);
         let Some(stream) = self.stream(id) else { return arrivals };
+        let passes = is_open && (is_confirmed || stream.sides[side].segments.front().is_some_and(|next| !next.waits));
         let is_paused = stream.sides[1 - side].is_paused;
         let sender = &mut stream.sides[side];
         sender.is_scheduled = false;
@@ -339,7 +358,7 @@ impl Net {
             sender.is_held = true;
             return arrivals;
         }
-        while sender.segments.front().is_some_and(|segment| segment.at <= now) {
+        while sender.segments.front().is_some_and(|next| next.at <= now && (is_confirmed || !next.waits)) {
             let Some(segment) = sender.segments.pop_front() else { break };
             sender.in_flight_bytes -= segment.bytes.len();
             if !segment.bytes.is_empty() {
@@ -356,7 +375,7 @@ impl Net {
         }
         if let Some(next) = sender.segments.front() {
             sender.is_scheduled = true;
-            queue.push(next.at, event);
+            queue.push(next.at.max(now + 1), event);
         }
         arrivals
     }
@@ -427,5 +446,65 @@ impl Net {
     pub fn in_flight_bytes(&self) -> usize {
         let streams = self.slots.iter().filter_map(|slot| slot.stream.as_ref());
         streams.flat_map(|stream| stream.sides.iter()).map(|side| side.in_flight_bytes).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    /// Sends something of one byte from side 0, with what arrives there until the time of it.
+    fn send(net: &mut Net, queue: &mut Queue, id: StreamId, at_ms: u64) -> usize {
+        let arrived_count = run(net, queue, id, at_ms);
+        net.push_bytes(id, 0, Bytes::from_static(b"x"), queue);
+        arrived_count
+    }
+
+    /// How many bytes arrive at side 1 until a time.
+    fn run(net: &mut Net, queue: &mut Queue, id: StreamId, until_ms: u64) -> usize {
+        let mut arrived_count = 0;
+        while let Some(event) = queue.pop(until_ms * MS) {
+            let Event::Deliver { .. } = event else { continue };
+            for arrival in net.deliver(id, 0, true, queue) {
+                match arrival {
+                    Arrival::Bytes(bytes) => arrived_count += bytes.len(),
+                    _ => panic!("nothing but bytes arrives"),
+                }
+            }
+        }
+        queue.pass(until_ms * MS);
+        arrived_count
+    }
+
+    #[test]
+    fn what_nobody_confirms_arrives_for_a_while() {
+        let way = Way {
+            cuts: 0,
+            delay_min: 50 * MS,
+            delay_mean: 0,
+            loss: 0,
+            pieces: 0,
+            drop: 0,
+            repeat: 0,
+            reorder: 0,
+            alter: 0,
+        };
+        let mut queue = Queue::default();
+        let mut net = Net::new(2, way, 15_000 * MS, Chance::stream(1, "net"));
+        let addr = SocketAddr::from(([127, 0, 0, 1], 1));
+        let id = net.connect(Owner::Client(0), 0, 1, addr, &mut queue);
+        assert_eq!(send(&mut net, &mut queue, id, 10), 0);
+        net.way(1, 0).cuts = 1;
+        assert_eq!(send(&mut net, &mut queue, id, 100), 1, "it was on its way");
+        assert_eq!(send(&mut net, &mut queue, id, 250), 1, "the first that nobody confirms");
+        assert_eq!(send(&mut net, &mut queue, id, 400), 1, "the window is not full yet");
+        assert_eq!(run(&mut net, &mut queue, id, 2_000), 0, "now it is");
+        net.way(1, 0).cuts = 0;
+        assert_eq!(run(&mut net, &mut queue, id, 8_000), 1, "it was kept");
+        net.way(0, 1).cuts = 1;
+        assert_eq!(send(&mut net, &mut queue, id, 9_000), 0);
+        assert_eq!(run(&mut net, &mut queue, id, 10_000), 0, "nothing gets there at all");
     }
 }

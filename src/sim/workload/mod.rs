@@ -3,7 +3,7 @@
 //!
 //! Nothing waits here: a [`Sessions`] is told what happens and answers by what it sends. The seed decides how many
 //! sessions there are, which protocol each speaks, whether it asks gateways or goes to the cores as a cluster client
-//! does, how deep its pipelines are, and what it asks for.
+//! does, how deep its pipelines are, whether it waits for answers before it asks on, and what it asks for.
 //!
 //! Once faults are over the sessions go on a little, stop writing, and then read back every key that was ever named.
 //!
@@ -115,9 +115,12 @@ impl Sessions {
         let mut chance = Chance::stream(seed, "sessions");
         let count = chance.pick(&[3, 8, 16, 24]);
         let operations_count = chance.pick(&[1_500, 4_000, 12_000]);
+        let readers = chance.pick(&[0, 300_000, 600_000]);
         let sessions = (0..count)
             .map(|number| {
                 let manner = Manner::draw(&mut chance, busy, operations_count / count);
+                // Somebody has to write.
+                let manner = if number > 0 && chance.happens(readers) { manner.only_reading() } else { manner };
                 Session::new(number, manner, gateways.clone(), cores.clone())
             })
             .collect();

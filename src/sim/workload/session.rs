@@ -30,11 +30,18 @@ const REST_HEALED_MAX: Duration = Duration::from_secs(2);
 /// How many pieces a burst is sent in, at most.
 const PIECES_COUNT_MAX: u64 = 5;
 
+/// Most commands under way of a session that does not wait for answers.
+const UNDER_WAY_COUNT_MAX: usize = 32;
+
 /// How a session behaves.
 #[derive(Clone, Debug)]
 pub(super) struct Manner {
     protocol: Protocol,
     is_cluster_client: bool,
+    /// It asks on without waiting for answers, as many callers behind one connection do. While a node is cut off or frozen
+    /// this goes on telling what it would answer.
+    is_open_loop: bool,
+    only_reads: bool,
     /// Most commands in a pipeline.
     depth_max: u64,
     /// How long it thinks between two bursts, on average, in nanoseconds.
@@ -53,11 +60,18 @@ impl Manner {
         Manner {
             protocol: chance.pick(&[Protocol::Resp2, Protocol::Resp3]),
             is_cluster_client: chance.happens(400_000),
+            is_open_loop: chance.happens(400_000),
+            only_reads: false,
             depth_max,
             think: busy.as_nanos() as u64 / bursts_count,
             patience: Duration::from_millis(chance.range(1_000, 9_000)),
             rudeness: chance.pick(&[0, 0, 3_000, 20_000]),
         }
+    }
+
+    /// The same, but it never writes.
+    pub(super) fn only_reading(self) -> Manner {
+        Manner { only_reads: true, ..self }
     }
 }
 
@@ -77,11 +91,19 @@ struct Link {
     conn: ClientConn,
     addr: SocketAddr,
     is_open: bool,
+    /// Since when nothing that is waited for has come.
+    waits_since: Instant,
     received: Vec<u8>,
     /// Not sent yet.
     queue: Vec<Item>,
     /// Sent, in order.
     waiting: VecDeque<Waiting>,
+}
+
+impl Link {
+    fn is_busy(&self) -> bool {
+        !self.queue.is_empty() || !self.waiting.is_empty()
+    }
 }
 
 /// A client.
@@ -107,7 +129,7 @@ impl Session {
 
     /// Whether it waits for anything.
     pub(super) fn is_busy(&self) -> bool {
-        self.links.iter().any(|link| !link.queue.is_empty() || !link.waiting.is_empty())
+        self.links.iter().any(Link::is_busy)
     }
 
     /// Sends the next burst at `at`.
@@ -121,7 +143,7 @@ impl Session {
     /// answered must not meet such a one.
     pub(super) fn hang_up_idle(&mut self, port: &dyn ClientPort, shared: &mut Shared) {
         self.links.retain(|link| {
-            let is_busy = !link.queue.is_empty() || !link.waiting.is_empty();
+            let is_busy = link.is_busy();
             if !is_busy {
                 shared.owners.remove(&link.conn);
                 port.close(link.conn);
@@ -138,21 +160,50 @@ impl Session {
         if token & TOKEN_DEADLINE == 0 {
             return self.send_burst(port, shared);
         }
-        let late: Vec<_> = self.links.iter().map(|link| link.conn).collect();
+        self.give_up_links(port, shared, |_| true);
+        self.rest(port, shared);
+    }
+
+    fn give_up_links(&mut self, port: &dyn ClientPort, shared: &mut Shared, is_late: impl Fn(&Link) -> bool) {
+        let late: Vec<_> = self.links.iter().filter(|link| is_late(link)).map(|link| link.conn).collect();
         for conn in late {
             port.close(conn);
             self.drop_link(shared, conn, "no answer came in time", port.now());
         }
-        self.rest(port, shared);
+    }
+
+    fn under_way_count(&self) -> usize {
+        self.links.iter().map(|link| link.queue.len() + link.waiting.len()).sum()
+    }
+
+    /// Whether the next burst waits until this one is answered.
+    fn waits(&self, shared: &Shared) -> bool {
+        !self.manner.is_open_loop || shared.history.healed_at().is_some()
     }
 
     fn send_burst(&mut self, port: &dyn ClientPort, shared: &mut Shared) {
+        let deadline = self.burst << TOKEN_BURST_SHIFT | TOKEN_DEADLINE | self.number;
+        if self.is_busy() {
+            if self.waits(shared) {
+                // It did not wait before: what it has asked for is to be answered first.
+                return port.timer(port.now() + self.manner.patience, deadline);
+            }
+            let (now, patience) = (port.now(), self.manner.patience);
+            self.give_up_links(port, shared, |link| link.is_busy() && now.since(link.waits_since) > patience);
+            if self.under_way_count() >= UNDER_WAY_COUNT_MAX {
+                return self.go_on(port, shared);
+            }
+        }
         let calls = self.calls(shared);
         if calls.is_empty() {
             let pause = self.manner.think.min(BACK_OFF_MAX.as_nanos() as u64);
             return self.sleep(port, port.now() + Duration::from_nanos(pause));
         }
-        port.timer(port.now() + self.manner.patience, self.burst << TOKEN_BURST_SHIFT | TOKEN_DEADLINE | self.number);
+        if self.waits(shared) {
+            port.timer(port.now() + self.manner.patience, deadline);
+        } else {
+            self.go_on(port, shared);
+        }
         for call in calls {
             let item = Item { call, id: None, redirects_count: 0 };
             let addr = self.addr(&item.call, shared);
@@ -172,19 +223,26 @@ impl Session {
         }
     }
 
+    /// The next burst comes whatever is answered until then.
+    fn go_on(&mut self, port: &dyn ClientPort, shared: &mut Shared) {
+        let pause = Duration::from_nanos(shared.chance.range(0, 2 * self.manner.think));
+        self.sleep(port, port.now() + pause);
+    }
+
     /// What to ask next.
     fn calls(&mut self, shared: &mut Shared) -> Vec<Call> {
         let depth = shared.chance.range(1, self.manner.depth_max);
-        let next = |_| loop {
-            let call = shared.mix.call();
-            if shared.stage == Stage::Busy || !call.is_write() {
-                return call;
-            }
-        };
         if shared.stage == Stage::ReadBack {
             let rest = self.unread.len().saturating_sub(depth as usize);
             return self.unread.split_off(rest).into_iter().map(Call::Get).collect();
         }
+        let may_write = shared.stage == Stage::Busy && !self.manner.only_reads;
+        let next = |_| loop {
+            let call = shared.mix.call();
+            if may_write || !call.is_write() {
+                return call;
+            }
+        };
         (0..depth).map(next).collect()
     }
 
@@ -207,8 +265,8 @@ impl Session {
         }
         let conn = port.connect(addr);
         shared.owners.insert(conn, self.number as usize);
-        let (received, waiting) = (Vec::new(), VecDeque::new());
-        self.links.push(Link { conn, addr, is_open: false, received, queue: vec![item], waiting });
+        let (received, waiting, waits_since) = (Vec::new(), VecDeque::new(), port.now());
+        self.links.push(Link { conn, addr, is_open: false, waits_since, received, queue: vec![item], waiting });
     }
 
     /// Sends what stands in queues.
@@ -216,6 +274,9 @@ impl Session {
         let now = port.now();
         for link in self.links.iter_mut().filter(|link| link.is_open && !link.queue.is_empty()) {
             let mut bytes = Vec::new();
+            if link.waiting.is_empty() {
+                link.waits_since = now;
+            }
             for mut item in link.queue.drain(..) {
                 let begin = || shared.history.begin(self.number as u32, now, item.call.clone());
                 item.id = Some(item.id.unwrap_or_else(begin));
@@ -243,6 +304,7 @@ impl Session {
     pub(super) fn received(&mut self, port: &dyn ClientPort, shared: &mut Shared, conn: ClientConn, bytes: &[u8]) {
         let Some(link) = self.links.iter_mut().find(|link| link.conn == conn) else { return };
         link.received.extend_from_slice(bytes);
+        link.waits_since = port.now();
         let received = std::mem::take(&mut link.received);
         let mut at = 0;
         loop {
