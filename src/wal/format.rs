@@ -26,7 +26,8 @@
 //! its own crc32 behind it is a constant.
 //!
 //! A **mark** is a block that tells nothing new: it holds no records, or none but the group states with
-//! which a segment opens. It proves by its mere presence that the block before it had become durable.
+//! which a segment opens. It proves by its mere presence that the block before it had become durable. The first block of
+//! a segment always holds a record: one without any would pass for it wherever it was written to.
 //!
 //! # Records
 //!
@@ -60,7 +61,7 @@
 //!     49 u64 its term
 //!     57 u64 index of the last entry
 //!     65 u64 its term
-//! 6 group forgotten: nothing of what was said before holds
+//! 6 group forgotten: nothing of what was said before holds. A segment opens with one for group 0 if there are no groups
 //! ```
 //!
 //! Other types are free. The checksum of a record covers its place, so a record that was written elsewhere, or

@@ -23,7 +23,7 @@ use types::GroupId;
 use crate::LogHost;
 use crate::config::Config;
 use crate::error::Error;
-use crate::format::{SEGMENT_FIRST, SEQ_FIRST, segment_id, segment_name};
+use crate::format::{BlockHeader, SEGMENT_FIRST, SEQ_FIRST, segment_id, segment_name};
 use crate::group::GroupLog;
 use crate::record::Place;
 use crate::recovered::{Damage, DamageKind, Fault, Recovered};
@@ -283,7 +283,9 @@ impl Walk {
                 return Ok(());
             }
             image = load(host, dir, segments, last.segment + 1).await?;
-            if self.end.offset > 0 && self.next_at(&image, 0).is_some() {
+            // A first segment that is shorter than the first block, of an empty log, was left out.
+            let goes_on = |header: &BlockHeader| self.end.offset > 0 || header.block_bytes() as u64 > last.len();
+            if self.next_at(&image, 0).is_some_and(|(header, _)| goes_on(&header)) {
                 self.end = Place { segment: image.segment, offset: 0 };
                 self.follow(&image, oldest, segments);
                 continue;
@@ -324,6 +326,11 @@ impl Walk {
         while let Some((header, crc)) = self.next_at(image, self.end.offset) {
             let records = image.records(self.end.offset, &header).unwrap_or_default();
             let is_oldest = image.segment == oldest;
+            if self.blocks == 0 && records.is_empty() && image.segment > SEGMENT_FIRST && is_oldest {
+                // Nothing in a block without records tells its place, and no segment opens with one: it was misdirected.
+                self.damage = Some(self.damage_here(DamageKind::FirstBlock));
+                return;
+            }
             match replay(records, self.end, is_oldest, &mut self.groups, segments) {
                 Ok(replayed) => {
                     self.records += replayed.records;
@@ -349,10 +356,10 @@ impl Walk {
     }
 
     /// The sound block at an offset, if it is the next of the chain.
-    fn next_at(&self, image: &Image, offset: u64) -> Option<(crate::format::BlockHeader, u32)> {
+    fn next_at(&self, image: &Image, offset: u64) -> Option<(BlockHeader, u32)> {
         let Look::Whole(header, crc) = image.look(offset) else { return None };
         // Where the oldest segment is not the first of the log, what came before its first block is unknown.
-        let unknown = self.blocks == 0 && image.segment > SEGMENT_FIRST;
+        let unknown = self.blocks == 0 && self.end.segment > SEGMENT_FIRST;
         let follows = header.seq == self.last_seq + 1 && header.chain == self.chain;
         (unknown || follows).then_some((header, crc))
     }

@@ -129,8 +129,12 @@ impl Writer {
         place
     }
 
-    /// Appends the states of all groups: what a segment opens with.
+    /// Appends the states of all groups: what a segment opens with. Without groups it says of one that there is none, so
+    /// that the block has a record, which tells its place.
     pub(crate) fn put_states(&mut self, groups: &BTreeMap<GroupId, GroupLog>) {
+        if groups.is_empty() {
+            self.put(false, |buf, place| record::put_small(buf, place, GroupId(0), &Body::Forgotten));
+        }
         for (group, log) in groups {
             let state = Body::GroupState(log.state());
             self.put(false, |buf, place| record::put_small(buf, place, *group, &state));

@@ -180,6 +180,54 @@ fn a_mark_over_the_first_block_of_the_oldest_segment_is_noticed() {
 }
 
 #[test]
+fn a_mark_over_the_only_block_of_the_oldest_segment_is_noticed() {
+    let (host, mut wal) = ten_blocks();
+    append_blocks(&host, &mut wal, 11..=16);
+    wal.compact(G, 16).unwrap();
+    sync(&host, &mut wal);
+    assert_eq!(wal.stats().rolls, 1, "the compaction stands behind the states that the second segment opens with");
+    wal.poll().unwrap();
+    host.run_tasks();
+    host.delete(1);
+    wal.idle().unwrap();
+    host.set_write_fault(WriteFault::Misdirect { offset: 0 });
+    sync(&host, &mut wal);
+    assert_eq!(damage_after(&host), DamageKind::FirstBlock);
+}
+
+#[test]
+fn a_log_without_groups_may_begin_with_any_segment() {
+    let (host, mut wal) = ten_blocks();
+    append_blocks(&host, &mut wal, 11..=15);
+    wal.forget(G).unwrap();
+    sync(&host, &mut wal);
+    wal.idle().unwrap();
+    sync(&host, &mut wal);
+    assert_eq!(wal.stats().rolls, 1, "the mark stands in the second segment");
+    wal.poll().unwrap();
+    host.run_tasks();
+    host.delete(1);
+    let host = host.crash(|_| false);
+    let (mut wal, recovered) = open_sound(&host);
+    assert!(recovered.groups.is_empty());
+    append_blocks(&host, &mut wal, 1..=2);
+    assert_eq!(open_sound(&host.crash(|_| false)).1.groups[&G].last_index, 2);
+}
+
+#[test]
+fn a_first_segment_too_short_for_the_first_block_is_left_out() {
+    let host = Host::new();
+    drop(open_sound(&host));
+    let host = host.crash(|_| false);
+    host.change(1, Vec::clear);
+    let (mut wal, _) = open_sound(&host);
+    append_blocks(&host, &mut wal, 1..=2);
+    let (wal, recovered) = open_sound(&host.crash(|_| false));
+    assert_eq!(recovered.groups[&G].last_index, 2);
+    assert_eq!(read(&wal, 7, 1, 2).unwrap(), entries(1, 1..=2, 1_000));
+}
+
+#[test]
 fn an_unreadable_sector_at_the_tail_is_damage_and_in_the_middle_too() {
     for offset in [3, 9, 10, 15] {
         let (host, _wal) = ten_blocks();
