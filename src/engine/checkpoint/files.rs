@@ -115,8 +115,13 @@ pub async fn load<D: Disk>(
         if wanted > READ_BYTES && wanted > left {
             return Err(corrupt(Corrupt::Truncated { offset: verifier.offset() }));
         }
-        let window = disk.read(&file, verifier.offset(), wanted.min(left)).await.map_err(failed)?;
+        let before = verifier.offset();
+        let window = disk.read(&file, before, wanted.min(left)).await.map_err(failed)?;
         wanted = take_blocks(&mut verifier, &window, &mut keyspace).map_err(corrupt)?;
+        if verifier.offset() == before && window.len() == left {
+            // All that there is does not make a whole block, and reading it again would not either.
+            return Err(corrupt(Corrupt::Truncated { offset: before }));
+        }
     }
     let (file, header) = verifier.finish().map_err(corrupt)?;
     Ok(Some(Loaded { file, header, bytes: len, keyspace }))

@@ -15,6 +15,8 @@
 mod edits;
 mod history;
 
+use std::ops::RangeInclusive;
+
 use wal::{Condition, Recovered, Wal};
 
 use crate::input::Input;
@@ -33,20 +35,20 @@ pub fn check(data: &[u8]) {
     let host = history.run.host.crash(|_| false);
     let mut unreadable = Vec::new();
     edits.iter().for_each(|edit| edit.apply(&history, &host, &mut unreadable));
-    let is_kept = |block: &&Block| block.is_kept(&host, &unreadable);
-    let first_spoiled = history.blocks.iter().find(|block| !is_kept(block));
-    let last_kept = history.blocks.iter().rfind(is_kept);
+    let last_kept = history.last_kept(&host, &unreadable);
 
     let (wal, recovered) = open(&host);
     nothing_is_made_up(&history, &wal, &recovered);
     if is_sound(&recovered) {
         let found = content(&wal, &recovered);
-        let seqs = allowed(&history, first_spoiled, last_kept);
+        let seqs = allowed(&history, last_kept);
         let is_allowed = seqs.clone().any(|seq| history.at(seq) == &found);
         let is_all_gone = last_kept.is_none() && found.is_empty();
         assert!(
             is_allowed || is_all_gone,
-            "the log is none of blocks {seqs:?}, without a word: {edits:?}, {found:#?}"
+            "the log is not as it was after any block of {seqs:?}, without a word: {edits:?}\nfound {:?}\nwritten {:?}",
+            outline(&found),
+            outline(history.at(history.run.durable)),
         );
         goes_on(&host, wal, found);
     } else {
@@ -59,18 +61,16 @@ pub fn check(data: &[u8]) {
     }
 }
 
-/// With which last block the log may be found if it is said to be sound.
-fn allowed(
-    history: &History,
-    first_spoiled: Option<&Block>,
-    last_kept: Option<&Block>,
-) -> std::ops::RangeInclusive<u64> {
-    let durable = history.run.durable;
-    match (first_spoiled, last_kept) {
-        // None behind it is left: nothing tells it from a block that never came to be.
-        (Some(spoiled), last) if last.is_none_or(|last| last.seq < spoiled.seq) => spoiled.seq - 1..=durable,
-        _ => durable..=durable,
-    }
+/// With which last block the log may be found if it is said to be sound: nothing tells a block behind which none is left
+/// from one that never came to be.
+fn allowed(history: &History, last_kept: Option<&Block>) -> RangeInclusive<u64> {
+    let before_all = history.blocks.first().map_or(0, |first| first.seq - 1);
+    last_kept.map_or(before_all, |last| last.seq)..=history.run.durable
+}
+
+/// Of each group its hard state, where it starts and where it ends.
+fn outline(model: &Model) -> Vec<(u32, wire::HardState, (u64, u64), u64)> {
+    model.iter().map(|(group, known)| (*group, known.hard_state, known.start, known.last())).collect()
 }
 
 fn is_sound(recovered: &Recovered) -> bool {

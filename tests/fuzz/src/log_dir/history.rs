@@ -38,12 +38,11 @@ pub(super) struct Block {
 }
 
 impl Block {
-    /// Whether the block stands where it did and can be read.
-    pub(super) fn is_kept(&self, host: &Host, unreadable: &[(u64, usize)]) -> bool {
+    /// Whether the block stands where it did in these files and can be read.
+    fn is_kept(&self, contents: &BTreeMap<u64, Vec<u8>>, unreadable: &[(u64, usize)]) -> bool {
         let units = self.offset..self.offset + self.len;
-        segments(host).contains(&self.segment)
-            && host.content(self.segment).get(self.offset..self.offset + self.len).is_some()
-            && host.content(self.segment)[self.offset..].starts_with(&self.bytes)
+        let content = contents.get(&self.segment).and_then(|content| content.get(units.clone()));
+        content.is_some_and(|content| content.starts_with(&self.bytes))
             && !unreadable.iter().any(|(segment, offset)| *segment == self.segment && units.contains(offset))
     }
 }
@@ -93,6 +92,12 @@ impl History {
     /// The latest first. What a run begins with stands in `past`.
     fn states(&self) -> impl Iterator<Item = &(u64, Model)> {
         self.run.history.iter().skip(1).rev().chain(self.past.iter().rev())
+    }
+
+    /// The last block that is as it was written.
+    pub(super) fn last_kept(&self, host: &Host, unreadable: &[(u64, usize)]) -> Option<&Block> {
+        let contents = segments(host).into_iter().map(|id| (id, host.content(id))).collect();
+        self.blocks.iter().rfind(|block| block.is_kept(&contents, unreadable))
     }
 
     pub(super) fn has_written(&self, group: u32, entry: &Entry) -> bool {
