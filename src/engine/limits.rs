@@ -72,6 +72,11 @@ pub struct Limits {
     pub outbox_bytes_max: usize,
     /// See [`OUTBOX_MESSAGES_BYTES_MAX`].
     pub outbox_messages_bytes_max: usize,
+    /// Longest piece in which a checkpoint is handed over, a multiple of [`io::ALIGNMENT`] and at most
+    /// [`CHUNK_BYTES_MAX`].
+    pub chunk_bytes_max: usize,
+    /// See [`SERVED_FILES_MAX`].
+    pub served_files_max: usize,
 }
 
 impl Default for Limits {
@@ -87,6 +92,8 @@ impl Default for Limits {
             parked_count_max: PARKED_COUNT_MAX,
             outbox_bytes_max: OUTBOX_BYTES_MAX,
             outbox_messages_bytes_max: OUTBOX_MESSAGES_BYTES_MAX,
+            chunk_bytes_max: CHUNK_BYTES_MAX,
+            served_files_max: SERVED_FILES_MAX,
         }
     }
 }

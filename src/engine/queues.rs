@@ -4,9 +4,7 @@
 //! command, or all commands of one run of bytes. Those bounds are put together here, and nowhere else relied on.
 
 use crate::core::{Core, CoreHost};
-use crate::limits::{
-    CHECKPOINT_TURN_BYTES, CHECKPOINT_WALKED_BYTES_MAX, CHUNKS_COUNT_MAX, REPLY_BYTES_MAX, SERVED_FILES_MAX,
-};
+use crate::limits::{CHECKPOINT_TURN_BYTES, CHECKPOINT_WALKED_BYTES_MAX, CHUNKS_COUNT_MAX, REPLY_BYTES_MAX};
 use crate::outlets::SHORT_REPLY_BYTES_MAX;
 use crate::watch::QueueLen;
 
@@ -44,7 +42,7 @@ impl<H: CoreHost> Core<H> {
             forwards_bytes,
             queue("copies of keys for a checkpoint, bytes", copies, copies_max),
             queue("checkpoints being taken over", self.fetches.count(), fetches_max),
-            queue("checkpoints being handed over", self.serving.files_count(), SERVED_FILES_MAX),
+            queue("checkpoints being handed over", self.serving.files_count(), self.config.limits.served_files_max),
         ]
     }
 

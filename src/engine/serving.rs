@@ -10,11 +10,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use io::{ALIGNMENT, TaskClass};
 use types::{GroupId, Index, Instant};
-use wire::{CHUNK_BYTES_MAX, Chunk, ChunkReply, ChunkRequest};
+use wire::{Chunk, ChunkReply, ChunkRequest};
 
 use crate::checkpoint::{Paths, file_id};
 use crate::core::{Core, CoreHost};
-use crate::limits::SERVED_FILES_MAX;
 
 /// A file that nobody has asked for in this time is closed.
 const CLOSE_AFTER: Duration = Duration::from_secs(30);
@@ -85,6 +84,7 @@ impl<H: CoreHost> Core<H> {
         }
         self.serving.reading.push(link);
         let path = Paths::new(&self.config.data_dir, group).checkpoint;
+        let chunk_bytes_max = self.config.limits.chunk_bytes_max as u64;
         let (done, host) = (Rc::clone(&self.serving.done), self.host.clone());
         self.host.spawn(TaskClass::Background, async move {
             let read = async {
@@ -99,7 +99,7 @@ impl<H: CoreHost> Core<H> {
                         (file, bytes, id.last_index)
                     }
                 };
-                let len = bytes.saturating_sub(request.offset).min(CHUNK_BYTES_MAX as u64) as usize;
+                let len = bytes.saturating_sub(request.offset).min(chunk_bytes_max) as usize;
                 let chunk = if last_index == wanted && len > 0 {
                     let read = host.read(&file, request.offset, len).await?;
                     Some(Chunk { offset: request.offset, total_bytes: bytes, bytes: Bytes::from_owner(read) })
@@ -138,11 +138,12 @@ impl<H: CoreHost> Core<H> {
     }
 
     fn keep_open(&mut self, served: Served<H::File>) {
+        let files_max = self.config.limits.served_files_max;
         let files = &mut self.serving.files;
         if files.iter().any(|open| open.group == served.group && open.last_index == served.last_index) {
             return;
         }
-        if files.len() >= SERVED_FILES_MAX
+        if files.len() >= files_max
             && let Some(oldest) = (0..files.len()).min_by_key(|idx| files[*idx].used_at)
         {
             files.swap_remove(oldest);

@@ -39,7 +39,7 @@ pub struct Campaign {
 const RUN_LIMIT: Duration = Duration::from_secs(120);
 /// A campaign in which the linearizability checker left more than this share of the operations undecided, in millionths,
 /// has not shown what it should have.
-pub const UNDECIDED_PPM_MAX: u64 = 300_000;
+pub const UNDECIDED_PPM_MAX: u64 = 150_000;
 /// Below so many operations the share says nothing.
 const JUDGED_COUNT_MIN: u64 = 100_000;
 /// How many failing seeds are shrunken.

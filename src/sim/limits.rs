@@ -28,6 +28,8 @@ pub fn limit(seed: u64, config: &mut engine::Config) {
         forwards_count_max: chance.pick(&[4, 64, limits.forwards_count_max]),
         parked_count_max: chance.pick(&[4, 64, limits.parked_count_max]),
         outbox_messages_bytes_max: chance.pick(&[64 << 10, limits.outbox_messages_bytes_max]),
+        chunk_bytes_max: chance.pick(&[4 << 10, 32 << 10, limits.chunk_bytes_max]),
+        served_files_max: chance.pick(&[1, 2, limits.served_files_max]),
         ..limits
     };
     config.clients_count_max = CLIENTS_COUNT_MAX;

@@ -38,6 +38,22 @@ pub const REQUIRED: &[(&str, &str)] = &[
     ("wal.marks", "an idle log confirms its last block"),
     ("wal.rolls", "the log moves on to another segment"),
     ("wal.prepare_failures", "no room for the next segment"),
+    ("wal.segments_recycled", "a segment is used again, with the bytes of its former life"),
+    ("writes_refused", "a leader whose disk is full refuses commands"),
+    ("appends_refused", "a follower whose disk is full leaves entries to later"),
+    ("batches_not_applied", "another leader's entry has taken the place of a proposal"),
+    ("clients_held_back", "a queue is full"),
+    ("raft.windows_closed", "a follower is sent no more before it answers"),
+    ("raft.terms_skipped", "a log that contradicts the leader's over more than a term"),
+    ("raft.leases_missing", "a read for which there is no lease"),
+    ("raft.reads_failed", "a read whose leader was deposed meanwhile"),
+    ("raft.quiesced", "a group falls silent"),
+    ("raft.woken", "a silent group wakes"),
+    ("raft.compactions", "the beginning of a log goes"),
+    ("raft.snapshots_offered", "a follower needs what has gone"),
+    ("raft.snapshots_restored", "a state is taken over"),
+    ("checkpoints_written", "a state is written beside the turns"),
+    ("checkpoints_failed", "a checkpoint that could not be written"),
 ];
 
 /// Counts that are always 0 here, and why: nobody would learn anything from them.
@@ -46,7 +62,11 @@ pub const ABSENT: &[(&str, &str)] = &[
     ("protocol_errors", "clients here speak the protocol"),
     ("frames_refused", "streams here deliver what was sent"),
     ("peers_refused", "nodes here keep their identity"),
-    ("raft.transfers_by_priority", "all replicas have the same priority"),
+    ("raft.not_addressed_here", "replicas here know each other's places"),
+    ("raft.unknown_sender", "groups here keep their members"),
+    ("raft.malformed", "only a broken world forges"),
+    ("raft.proposals_during_transfer", "the engine does not propose then"),
+    ("raft.proposals_refused", "the engine does not propose more than Raft takes"),
     ("world: a message was forged", "only a broken world forges"),
 ];
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Violation;
 use super::objects::{Object, split};
+use super::registers::{self, Registers};
 use super::search::{Verdict, search};
 use crate::history::{History, Operation};
 
@@ -51,7 +52,12 @@ impl Judged {
 pub fn check(history: &History) -> Result<Judged, Violation> {
     let mut judged = Judged::default();
     for object in split(history) {
-        match search(&object) {
+        let verdict = match registers::judge(&object) {
+            Registers::Explained => Verdict::Explained,
+            Registers::Contradiction { op } => Verdict::Contradiction { op, states: Vec::new() },
+            Registers::Other => search(&object),
+        };
+        match verdict {
             Verdict::Explained => {
                 judged.objects += 1;
                 judged.operations += object.ops.len() as u64;
@@ -72,9 +78,12 @@ fn explain(history: &History, object: &Object, op: usize, states_count: usize) -
     let operations = history.operations();
     let culprit = &operations[object.ops[op].idx];
     let keys: Vec<_> = object.keys.iter().map(|key| shown(key)).collect();
+    let states = match states_count {
+        0 => String::new(),
+        _ => format!("; {states_count} states were possible before it"),
+    };
     let mut text = format!(
-        "no order of the operations on {} explains that {}; {states_count} states were possible before it. The last \
-         operations on it that began before it ended:",
+        "no order of the operations on {} explains that {}{states}. The last operations on it that began before it ended:",
         keys.join(", "),
         line(culprit)
     );

@@ -17,6 +17,7 @@ mod log_matching;
 mod logs;
 mod objects;
 mod progress;
+mod registers;
 mod search;
 mod sound_ends;
 mod state_machine_safety;

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use types::Instant;
 
-use super::unknowns::settle;
-use super::value::{Answer, KeyIdx, Step, Value};
+use super::unknowns::{forget_unseen, settle};
+use super::value::{Answer, KeyIdx, State, Step, Value};
 use crate::history::{Call, History, Operation, Outcome, Text};
 
 /// An operation on one object.
@@ -20,10 +20,30 @@ pub(super) struct Op {
     pub(super) step: Step,
     /// It is unknown whether it takes effect, and is taken to do so any number of times.
     pub(super) repeats: bool,
-    /// Equal for operations of the object with equal steps.
+    /// Equal for operations of the object with equal steps and answers.
     pub(super) class: u32,
     /// What it answered; `None` if that is unknown.
     pub(super) answer: Option<Answer>,
+}
+
+impl Op {
+    /// Whether it is known to have changed nothing, whatever it might have done.
+    pub(super) fn only_looked(&self) -> bool {
+        self.step.is_read()
+            || match (&self.step, &self.answer) {
+                (Step::SetNx(..) | Step::MSetNx(_) | Step::Del(_), Some(answer)) => *answer == Answer::Integer(0),
+                (Step::GetDel(_), Some(answer)) => *answer == Answer::Value(Value::Absent),
+                _ => false,
+            }
+    }
+
+    /// Whether it answers what it did if it takes effect in this state. For one that [`only_looked`](Op::only_looked).
+    pub(super) fn fits(&self, state: &mut State) -> bool {
+        if self.step.is_read() {
+            return self.answer.as_ref() == Some(&self.step.run(state));
+        }
+        self.answer.as_ref() == Some(&self.step.run(&mut state.clone()))
+    }
 }
 
 /// Some keys and what was done to them, in the order of `begin`.
@@ -99,11 +119,12 @@ pub(super) fn split(history: &History) -> Vec<Object> {
     objects.retain(|object| !object.ops.is_empty());
     for object in &mut objects {
         settle(object);
+        forget_unseen(object);
         object.longest = longest(object, operations);
         let mut classes = HashMap::new();
         for op in &mut object.ops {
             let next = classes.len() as u32;
-            op.class = *classes.entry(op.step.clone()).or_insert(next);
+            op.class = *classes.entry((op.step.clone(), op.answer.clone())).or_insert(next);
         }
         object.only_counts = object.ops.iter().all(|op| op.step.is_read() || matches!(op.step, Step::Incr(_, 0..)));
     }

@@ -3,11 +3,13 @@
 //! "Just-in-time linearization" (Lowe, "Testing for Linearizability"): operations are walked through by time, and what
 //! may have happened so far is kept as a set of configurations, each a state and the pending operations that have
 //! already taken effect. Only when an operation ends must it have taken effect; then every sequence of pending
-//! operations that ends with it is tried. Six rules keep the set small without losing an explanation:
-//! - a read with a known answer takes effect as soon as its answer fits, since it changes nothing;
+//! operations that ends with it is tried. Eight rules keep the set small without losing an explanation:
+//! - what is known to have changed nothing, as a read, takes effect as soon as its answer fits;
 //! - of two configurations with one state, the one in which only more operations of unknown outcome were used up is
 //!   dropped, since those may just as well never take effect;
 //! - of pending operations that are equal and unknown, the oldest goes first;
+//! - of those that are equal and known, the one that ends first;
+//! - a value that only one operation can have written is overwritten only once all that have read it have taken effect;
 //! - an unknown operation that took effect in every configuration is forgotten;
 //! - a counter that only grows must not exceed what the operation that ends has seen;
 //! - where a text only grows, it must stay a beginning of the longest value read until that read has taken effect.
@@ -18,7 +20,8 @@ use types::Instant;
 use xxhash_rust::xxh3::Xxh3DefaultBuilder;
 
 use super::objects::{Object, Op};
-use super::value::{Answer, State, Step, Value, hash_behind};
+use super::unknowns::{Readers, readers};
+use super::value::{Answer, KeyIdx, State, Step, Value, hash_behind};
 
 /// Most steps tried for one object; beyond it the object is left undecided.
 const STEPS_COUNT_MAX: usize = 4_000_000;
@@ -73,13 +76,24 @@ impl Slots {
 /// Hashed alike in every process, so that a search goes the same way.
 type Found = HashMap<State, Vec<Slots>, Xxh3DefaultBuilder>;
 
+/// How far an operation has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    NotBegun,
+    Pending { slot: usize },
+    Over,
+}
+
 struct Search<'a> {
     object: &'a Object,
+    progress: Vec<Progress>,
+    /// The operations that have read each value that only one operation can have written.
+    readers: Readers,
     /// The pending operation of each slot.
     pending: Vec<Option<usize>>,
     unknown: Slots,
-    /// Slots of pending writes that end some time.
-    ending: Vec<usize>,
+    /// Slots of pending writes that end some time, by class, the first to end first.
+    ending: BTreeMap<u32, Vec<usize>>,
     /// Slots of pending writes that may never take effect, by class, the oldest first.
     unending: BTreeMap<u32, Vec<usize>>,
     reads: Vec<usize>,
@@ -137,9 +151,11 @@ impl<'a> Search<'a> {
         }
         Search {
             object,
+            progress: vec![Progress::NotBegun; object.ops.len()],
+            readers: readers(object),
             pending: Vec::new(),
             unknown: Slots::default(),
-            ending: Vec::new(),
+            ending: BTreeMap::new(),
             unending: BTreeMap::new(),
             reads: Vec::new(),
             most: None,
@@ -158,21 +174,26 @@ impl<'a> Search<'a> {
             self.pending.push(None);
         }
         self.pending[slot] = Some(idx);
+        self.progress[idx] = Progress::Pending { slot };
         let op = &self.object.ops[idx];
         if op.end == Instant::NEVER {
             self.unknown = self.unknown.with(slot);
             self.unending.entry(op.class).or_default().push(slot);
-        } else if op.step.is_read() {
+        } else if op.only_looked() {
             self.reads.push(slot);
         } else {
-            self.ending.push(slot);
+            let (object, pending) = (self.object, &self.pending);
+            let end_of = |slot: usize| pending[slot].map(|idx| object.ops[idx].end);
+            let slots = self.ending.entry(op.class).or_default();
+            let place = slots.partition_point(|other| end_of(*other) <= Some(op.end));
+            slots.insert(place, slot);
         }
         if self.object.longest.as_ref().is_some_and(|(longest, _)| *longest == idx) {
             self.longest_slot = Some(slot);
         }
-        if op.step.is_read() {
+        if op.only_looked() {
             for (state, taken) in &mut self.configurations {
-                if op.answer.as_ref() == Some(&op.step.run(state)) {
+                if op.fits(state) {
                     *taken = taken.with(slot);
                 }
             }
@@ -221,17 +242,20 @@ impl<'a> Search<'a> {
 
     /// Pending writes that may take effect next. Reads take effect wherever they can.
     fn candidates(&self, taken: &Slots) -> Vec<usize> {
-        let ending = self.ending.iter().copied().filter(|slot| !taken.has(*slot));
-        let oldest = |slots: &Vec<usize>| slots.iter().copied().find(|slot| !taken.has(*slot));
-        ending.chain(self.unending.values().filter_map(oldest)).collect()
+        let first = |slots: &Vec<usize>| slots.iter().copied().find(|slot| !taken.has(*slot));
+        self.ending.values().chain(self.unending.values()).filter_map(first).collect()
     }
 
     /// Lets the operation of a slot take effect, if that explains its answer.
     fn try_next(&self, state: &State, taken: &Slots, slot: usize) -> Option<(State, Slots)> {
         let op = &self.object.ops[self.pending[slot]?];
+        let before = state;
         let mut state = state.clone();
         let answer = op.step.run(&mut state);
         if op.answer.as_ref().is_some_and(|expected| *expected != answer) {
+            return None;
+        }
+        if !self.may_overwrite(before, &state, taken, slot) {
             return None;
         }
         let mut taken = if op.repeats { taken.clone() } else { taken.with(slot) };
@@ -242,11 +266,25 @@ impl<'a> Search<'a> {
         }
         for slot in self.reads.iter().copied().filter(|slot| !taken.has(*slot)).collect::<Vec<_>>() {
             let read = self.pending[slot].map(|idx| &self.object.ops[idx])?;
-            if read.answer.as_ref() == Some(&read.step.run(&mut state)) {
+            if read.fits(&mut state) {
                 taken = taken.with(slot);
             }
         }
         self.can_grow_on(&state, &taken).then_some((state, taken))
+    }
+
+    /// Whether nobody reads the values later that the operation of a slot overwrites.
+    fn may_overwrite(&self, before: &State, after: &State, taken: &Slots, slot: usize) -> bool {
+        let has_read = |idx: &usize| match self.progress[*idx] {
+            Progress::NotBegun => false,
+            Progress::Pending { slot: own } => own == slot || taken.has(own),
+            Progress::Over => true,
+        };
+        before.iter().zip(after).enumerate().filter(|(_, (before, after))| before != after).all(
+            |(key, (before, _))| {
+                self.readers.get(&(key as KeyIdx, *before)).is_none_or(|readers| readers.iter().all(has_read))
+            },
+        )
     }
 
     fn can_grow_on(&self, state: &State, taken: &Slots) -> bool {
@@ -258,12 +296,20 @@ impl<'a> Search<'a> {
     }
 
     fn forget(&mut self, slot: usize) {
-        if let Some(slots) = self.pending[slot].and_then(|idx| self.unending.get_mut(&self.object.ops[idx].class)) {
-            slots.retain(|other| *other != slot);
+        if let Some(idx) = self.pending[slot] {
+            self.progress[idx] = Progress::Over;
+            let class = self.object.ops[idx].class;
+            for slots in [&mut self.ending, &mut self.unending] {
+                if let Some(slots_of_class) = slots.get_mut(&class) {
+                    slots_of_class.retain(|other| *other != slot);
+                    if slots_of_class.is_empty() {
+                        slots.remove(&class);
+                    }
+                }
+            }
         }
         self.pending[slot] = None;
         self.unknown.remove(slot);
-        self.ending.retain(|other| *other != slot);
         self.reads.retain(|other| *other != slot);
     }
 

@@ -124,7 +124,7 @@ pub(super) enum Step {
 }
 
 /// What a command answers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Answer {
     Ok,
     Integer(i64),
