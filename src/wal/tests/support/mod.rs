@@ -322,8 +322,12 @@ pub fn entry(term: Term, index: Index, payload: &[u8]) -> Entry {
 
 /// Entries whose payloads of this length tell term and index. Every fifth changes the membership.
 pub fn entries(term: Term, indices: std::ops::RangeInclusive<Index>, len: usize) -> Vec<Entry> {
-    let payload =
-        |index: Index| format!("{term}/{index}/").into_bytes().into_iter().cycle().take(len).collect::<Vec<_>>();
+    let payload = |index: Index| {
+        let text = format!("{term}/{index}/").into_bytes();
+        let mut payload = text.repeat(len / text.len() + 1);
+        payload.truncate(len);
+        payload
+    };
     let kind = |index: Index| if index.is_multiple_of(5) { EntryKind::Membership } else { EntryKind::Batch };
     indices.map(|index| Entry { kind: kind(index), ..entry(term, index, &payload(index)) }).collect()
 }

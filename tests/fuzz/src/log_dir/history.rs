@@ -106,9 +106,11 @@ impl History {
 
     fn step(&mut self, op: &Op) {
         let durable = self.run.durable;
-        let former = matches!(op, Op::Crash { .. }).then(|| self.run.history.clone());
+        let former = matches!(op, Op::Crash { .. }).then(|| (self.run.history.clone(), self.run.host.clone()));
         self.run.step(op);
-        if let Some(former) = former {
+        if let Some((former, host)) = former {
+            // Tasks that were begun there hold on to the world that holds them; without their log they end.
+            host.run_tasks();
             self.past.extend(former.into_iter().skip(1).filter(|(needed, _)| *needed <= durable));
             // The next block is the one that was in flight, or a mark in its place.
             self.past.push((durable + 1, self.run.model.clone()));
