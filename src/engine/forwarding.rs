@@ -213,9 +213,8 @@ impl<H: CoreHost> Core<H> {
                 start = *end;
             }
             let args = Args::new(&requests.bytes, &ranges);
-            // Replies that the link cannot take now would only pile up: the rest waits, in order. What may wait is
-            // bounded by what the other side forwards before it has answers.
-            if self.out.links.is_congested(link) || !self.out.links.get(link).held_requests.is_empty() {
+            // What may wait is bounded by what the other side forwards before it has answers.
+            if !self.out.links.get(link).held_requests.is_empty() || self.must_wait(link, head) {
                 self.out.links.get_mut(link).held_requests.push_back((*head, ArgStore::of(args)));
             } else {
                 self.on_request(link, head, args);
@@ -223,10 +222,19 @@ impl<H: CoreHost> Core<H> {
         }
     }
 
-    /// Goes on with forwarded commands that waited until their replies can leave.
+    /// Whether a forwarded command, and so all behind it, has to wait: replies that the link cannot take now would only
+    /// pile up, and so would commands in a batch that cannot be proposed yet and must fit one entry.
+    fn must_wait(&self, link: u32, head: &RequestHead) -> bool {
+        let is_full = |idx: usize| self.groups[idx].forming.bytes() >= self.config.limits.forming_bytes_max;
+        self.out.links.is_congested(link) || self.routes.local_of(head.group()).is_some_and(is_full)
+    }
+
+    /// Goes on with forwarded commands that waited, as far as they need not any more.
     pub(crate) fn resume_requests(&mut self) {
         for link in 0..self.out.links.count() {
-            while !self.out.links.is_congested(link) {
+            while let Some((head, _)) = self.out.links.get(link).held_requests.front()
+                && !self.must_wait(link, head)
+            {
                 let Some((head, args)) = self.out.links.get_mut(link).held_requests.pop_front() else { break };
                 self.on_request(link, &head, args.only());
             }
