@@ -1,6 +1,6 @@
 //! Commands on their way to the core that leads their group.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use resp::{Args, Command, Protocol};
@@ -10,6 +10,7 @@ use wire::{Body, EntryKind, Frame, ReplyStatus, RequestHead};
 use crate::core::{Core, CoreHost};
 use crate::execute::OVERLOADED;
 use crate::forwards::Forward;
+use crate::give_back::READ_LOST;
 use crate::held::ArgStore;
 use crate::origin::Origin;
 use crate::writes::{OUTCOME_UNKNOWN, command_of};
@@ -282,20 +283,35 @@ impl<H: CoreHost> Core<H> {
         }
     }
 
-    /// A link is gone. What was sent over it may or may not have run: reads are asked again, writes are not.
+    /// A link is gone. What was sent over it may or may not have run.
     pub(crate) fn fail_forwards(&mut self, link: u32) {
-        for forward in self.forwards.remove_link(link) {
-            self.fail_forward(forward);
-        }
+        let failed = self.forwards.remove_link(link);
+        self.fail_all(failed);
     }
 
-    fn fail_forward(&mut self, forward: Forward) {
-        self.lanes[forward.route].under_way_count -= 1;
-        if forward.command.is_write() {
-            self.stats.outcomes_unknown += 1;
-            self.out.fail(forward.origin, OUTCOME_UNKNOWN);
-        } else {
-            self.lanes[forward.route].put_back(forward);
+    /// Nobody will answer these, which are all that were under way in their lanes, in order. Writes are not sent again.
+    /// Reads are, but for those that a write of the same connection may have run behind.
+    fn fail_all(&mut self, failed: Vec<Forward>) {
+        let mut writers = HashSet::new();
+        let mut lost = vec![false; failed.len()];
+        for (forward, is_lost) in failed.iter().zip(&mut lost).rev() {
+            let source = self.out.source(forward.origin).map(|source| (forward.route, source));
+            if forward.command.is_write() {
+                writers.extend(source);
+            } else {
+                *is_lost = source.is_some_and(|source| writers.contains(&source));
+            }
+        }
+        for (forward, is_lost) in failed.into_iter().zip(lost) {
+            self.lanes[forward.route].under_way_count -= 1;
+            if forward.command.is_write() {
+                self.stats.outcomes_unknown += 1;
+                self.out.fail(forward.origin, OUTCOME_UNKNOWN);
+            } else if is_lost {
+                self.out.fail(forward.origin, READ_LOST);
+            } else {
+                self.lanes[forward.route].put_back(forward);
+            }
         }
     }
 
@@ -312,9 +328,8 @@ impl<H: CoreHost> Core<H> {
         if self.now.since(since) < FORMER_LEADER_WAIT {
             return;
         }
-        for forward in self.forwards.remove_route(route) {
-            self.fail_forward(forward);
-        }
+        let failed = self.forwards.remove_route(route);
+        self.fail_all(failed);
     }
 
     /// Looks again for leaders, and gives up on commands that have waited too long.

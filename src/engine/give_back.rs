@@ -5,6 +5,7 @@
 //! other cores go back there, and everything that comes behind them over the same link does too, until that core
 //! says that it has heard of it.
 
+use std::collections::HashSet;
 use std::iter::Peekable;
 use std::slice::Iter;
 
@@ -19,6 +20,10 @@ use crate::held::ArgStore;
 use crate::origin::Origin;
 use crate::writes::command_of;
 
+/// What a read is answered that cannot be carried out at its place any more.
+pub(crate) const READ_LOST: &str =
+    "TRYAGAIN Leadership was lost between this read and a write behind it: ask again, if that is still of interest";
+
 /// A command that is given back.
 pub(crate) struct GivenBack {
     pub(crate) origin: Origin,
@@ -31,18 +36,6 @@ impl From<WaitingRead> for GivenBack {
     fn from(read: WaitingRead) -> GivenBack {
         GivenBack { origin: read.origin, command: read.command, slot: read.slot, args: read.args }
     }
-}
-
-/// Takes the reads out of the waiters of a batch.
-fn take_reads(waiters: &mut Waiters, taken: &mut Vec<GivenBack>) {
-    let Waiters { list, held } = waiters;
-    list.retain(|waiter| match *waiter {
-        Waiter::Write(_) => true,
-        Waiter::Read { origin, command, slot, held: at } => {
-            taken.push(GivenBack { origin, command, slot, args: ArgStore::of(held.get(at)) });
-            false
-        }
-    });
 }
 
 /// Takes the reads up to the next write.
@@ -63,9 +56,7 @@ impl<H: CoreHost> Core<H> {
         let mut again = Vec::new();
         let is_lost = !self.groups[idx].raft.is_leader();
         if is_lost {
-            for proposed in self.groups[idx].proposed.iter_mut() {
-                take_reads(&mut proposed.waiters, &mut again);
-            }
+            self.take_reads_of_proposals(idx, &mut again);
         }
         self.take_forming(idx, &mut again);
         if is_lost {
@@ -75,6 +66,31 @@ impl<H: CoreHost> Core<H> {
             }
         }
         self.find_leader_again(idx, again);
+    }
+
+    /// A read behind which a write of the same source was proposed cannot be asked again: it would see that write, if it
+    /// is committed after all.
+    fn take_reads_of_proposals(&mut self, idx: usize, taken: &mut Vec<GivenBack>) {
+        let Core { groups, out, .. } = self;
+        let mut writers = HashSet::new();
+        let (mut again, mut lost) = (Vec::new(), Vec::new());
+        for proposed in groups[idx].proposed.iter_mut().rev() {
+            let Waiters { list, held } = &mut proposed.waiters;
+            for waiter in list.iter().rev() {
+                match *waiter {
+                    Waiter::Write(origin) => writers.extend(out.source(origin)),
+                    Waiter::Read { origin, .. } if out.source(origin).is_some_and(|of| writers.contains(&of)) => {
+                        lost.push(origin);
+                    }
+                    Waiter::Read { origin, command, slot, held: at } => {
+                        again.push(GivenBack { origin, command, slot, args: ArgStore::of(held.get(at)) });
+                    }
+                }
+            }
+            list.retain(|waiter| matches!(waiter, Waiter::Write(_)));
+        }
+        taken.extend(again.into_iter().rev());
+        lost.into_iter().rev().for_each(|origin| self.out.fail(origin, READ_LOST));
     }
 
     fn take_forming(&mut self, idx: usize, taken: &mut Vec<GivenBack>) {

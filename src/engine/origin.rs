@@ -15,7 +15,7 @@ pub(crate) enum Origin {
 }
 
 /// Whose commands must not overtake each other: those of a connection, or all that another core forwards.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Source {
     /// A client of this core.
     Client(ConnId),

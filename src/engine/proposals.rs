@@ -51,7 +51,7 @@ impl Proposals {
         self.list.back().filter(|last| last.term == term).map(|last| last.index)
     }
 
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Proposed> {
+    pub(crate) fn iter_mut(&mut self) -> impl DoubleEndedIterator<Item = &mut Proposed> {
         self.list.iter_mut()
     }
 

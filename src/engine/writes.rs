@@ -118,6 +118,8 @@ impl<H: CoreHost> Core<H> {
     }
 
     fn drive_group(&mut self, idx: usize) -> Result<(), Error> {
+        // Before anything is applied that another leader has proposed.
+        self.give_back(idx);
         let mut ready = std::mem::take(&mut self.ready);
         let held_up = self.is_held_up(idx);
         while self.groups[idx].raft.has_ready() {
