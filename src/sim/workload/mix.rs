@@ -105,6 +105,17 @@ impl Mix {
         }
     }
 
+    /// Whether everything may be removed at any time.
+    pub(super) fn flushes(&self) -> bool {
+        self.flushes
+    }
+
+    /// A value that no other operation writes, for what is asked beside the mix.
+    pub(super) fn fresh_value(&mut self) -> Text {
+        self.number += 1;
+        self.value()
+    }
+
     /// A value that no other operation writes.
     fn value(&mut self) -> Text {
         Bytes::from(format!("v{}", self.number))

@@ -7,10 +7,11 @@
 //!
 //! Once faults are over the sessions go on a little, stop writing, and then read back every key that was ever named.
 //!
-//! Read `mix` (what is asked), `calls` (commands and replies as bytes), [`reader`], `routes`, `session`.
+//! Read `mix` (what is asked), `calls` (commands and replies as bytes), [`reader`], `routes`, `own`, `session`.
 
 mod calls;
 mod mix;
+mod own;
 pub mod reader;
 mod routes;
 mod session;

@@ -8,6 +8,7 @@ use resp::Protocol;
 use types::{Instant, Slot};
 
 use super::calls::{self, Failure};
+use super::own::{Mark, Own};
 use super::reader::{self, Answer};
 use super::routes::Routes;
 use super::{ClientPort, Shared, Stage};
@@ -32,6 +33,8 @@ const PIECES_COUNT_MAX: u64 = 5;
 
 /// Most commands under way of a session that does not wait for answers.
 const UNDER_WAY_COUNT_MAX: usize = 32;
+/// One in so many commands concerns the session's own key, where it has one.
+const OWN_OF: u64 = 6;
 
 /// How a session behaves.
 #[derive(Clone, Debug)]
@@ -78,6 +81,7 @@ impl Manner {
 /// A command on its way. One that is sent a second time keeps its operation.
 struct Item {
     call: Call,
+    own: Option<Mark>,
     id: Option<OperationId>,
     redirects_count: u8,
 }
@@ -112,6 +116,7 @@ pub(super) struct Session {
     manner: Manner,
     gateways: Vec<SocketAddr>,
     routes: Routes,
+    own: Own,
     links: Vec<Link>,
     /// Number of the burst under way, or of the next one.
     burst: u64,
@@ -124,7 +129,8 @@ impl Session {
     pub(super) fn new(number: u64, manner: Manner, gateways: Vec<SocketAddr>, cores: Vec<SocketAddr>) -> Session {
         let routes = Routes::new(cores);
         let links = Vec::new();
-        Session { number, manner, gateways, routes, links, burst: 0, has_failed: false, unread: Vec::new() }
+        let own = Own::new(number);
+        Session { number, manner, gateways, routes, own, links, burst: 0, has_failed: false, unread: Vec::new() }
     }
 
     /// Whether it waits for anything.
@@ -204,8 +210,8 @@ impl Session {
         } else {
             self.go_on(port, shared);
         }
-        for call in calls {
-            let item = Item { call, id: None, redirects_count: 0 };
+        for (call, own) in calls {
+            let item = Item { call, own, id: None, redirects_count: 0 };
             let addr = self.addr(&item.call, shared);
             self.enqueue(port, shared, addr, item);
         }
@@ -230,17 +236,24 @@ impl Session {
     }
 
     /// What to ask next.
-    fn calls(&mut self, shared: &mut Shared) -> Vec<Call> {
+    fn calls(&mut self, shared: &mut Shared) -> Vec<(Call, Option<Mark>)> {
         let depth = shared.chance.range(1, self.manner.depth_max);
         if shared.stage == Stage::ReadBack {
             let rest = self.unread.len().saturating_sub(depth as usize);
-            return self.unread.split_off(rest).into_iter().map(Call::Get).collect();
+            return self.unread.split_off(rest).into_iter().map(|key| (Call::Get(key), None)).collect();
         }
         let may_write = shared.stage == Stage::Busy && !self.manner.only_reads;
+        // A cluster client's commands for one key go another way whenever it is redirected.
+        let has_own = may_write && !self.manner.is_cluster_client && !shared.mix.flushes();
         let next = |_| loop {
+            if has_own && shared.chance.below(OWN_OF) == 0 {
+                let value = shared.mix.fresh_value();
+                let (call, mark) = self.own.call(&mut shared.chance, value);
+                return (call, Some(mark));
+            }
             let call = shared.mix.call();
             if may_write || !call.is_write() {
-                return call;
+                return (call, None);
             }
         };
         (0..depth).map(next).collect()
@@ -350,8 +363,10 @@ impl Session {
         let shown = format!("{answer:?}");
         match calls::outcome(&item.call, answer) {
             Some(outcome) => {
+                let judge = |mark: &Mark| self.own.answered(mark, &item.call, &outcome);
+                let verdict = item.own.as_ref().map_or(Ok(()), judge);
                 end(port, shared, &item, outcome, None);
-                Ok(())
+                verdict
             }
             None => {
                 end(port, shared, &item, Outcome::Unknown, Some("an answer of the wrong kind".to_owned()));
@@ -390,6 +405,7 @@ impl Session {
 
     fn failed(&mut self, port: &dyn ClientPort, shared: &mut Shared, item: Item, outcome: Outcome, reason: String) {
         self.has_failed = true;
+        item.own.iter().for_each(|mark| self.own.failed(mark));
         end(port, shared, &item, outcome, Some(reason));
         self.give_back(shared, item);
     }
@@ -420,12 +436,14 @@ impl Session {
         self.has_failed = true;
         for waiting in link.waiting {
             let Waiting::Command(item) = waiting else { continue };
+            item.own.iter().for_each(|mark| self.own.failed(mark));
             if let Some(id) = item.id {
                 shared.history.end(id, now, Outcome::Unknown, Some(reason.to_owned()));
             }
             self.give_back(shared, item);
         }
         for item in link.queue {
+            item.own.iter().for_each(|mark| self.own.failed(mark));
             // It was redirected here, and never sent.
             if let Some(id) = item.id {
                 shared.history.end(id, now, Outcome::NotApplied, Some(reason.to_owned()));

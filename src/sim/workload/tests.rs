@@ -29,6 +29,8 @@ enum Wrong {
     Repeats,
     /// Now and then answers a read with the value before.
     ReadsOld,
+    /// Now and then runs the reads of a pipeline before its writes.
+    Overtakes,
     /// Now and then swaps two replies of a pipeline.
     Swaps,
     /// Now and then leaves a reply out.
@@ -108,6 +110,10 @@ fn addr(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
+fn is_write(parts: &[Bytes]) -> bool {
+    !matches!(&parts[0][..], b"GET" | b"STRLEN" | b"MGET" | b"EXISTS")
+}
+
 const GATEWAY: u16 = 7_000;
 const CORE: u16 = 7_001;
 
@@ -120,7 +126,7 @@ impl Server {
     fn arrives(&mut self, id: ClientConn, bytes: &[u8]) {
         let Some(mut conn) = self.conns.remove(&id) else { return };
         conn.received.extend_from_slice(bytes);
-        let mut replies = Vec::new();
+        let mut requests = Vec::new();
         while let Some((request, len)) = read(&conn.received, Protocol::Resp2).expect("sessions send sound requests")
         {
             conn.received.drain(..len);
@@ -132,9 +138,14 @@ impl Server {
                     other => panic!("{other:?} in a request"),
                 })
                 .collect();
-            let mut out = Vec::new();
-            self.request(&mut conn, &parts, &mut out);
-            replies.push(out);
+            requests.push((requests.len(), parts));
+        }
+        if self.wrong == Wrong::Overtakes && self.chance.below(20) == 0 {
+            requests.sort_by_key(|(_, parts)| is_write(parts));
+        }
+        let mut replies = vec![Vec::new(); requests.len()];
+        for (number, parts) in &requests {
+            self.request(&mut conn, parts, &mut replies[*number]);
         }
         self.spoil(&mut replies);
         // A connection may end before its replies have left.
@@ -181,7 +192,7 @@ impl Server {
                 return reply.error(&format!("MOVED {} 127.0.0.1:{owner}", slot.number()));
             }
         }
-        let is_write = !matches!(&parts[0][..], b"GET" | b"STRLEN" | b"MGET" | b"EXISTS");
+        let is_write = is_write(parts);
         let unluckiness = self.chance.below(1_000);
         if is_write && unluckiness < 10 {
             if unluckiness < 5 {
@@ -358,7 +369,15 @@ fn equal_seeds_ask_the_same() {
 
 #[test]
 fn wrong_servers_are_found_out() {
-    for wrong in [Wrong::Forgets, Wrong::Repeats, Wrong::ReadsOld, Wrong::Swaps, Wrong::Skips, Wrong::Babbles] {
+    for wrong in [
+        Wrong::Forgets,
+        Wrong::Repeats,
+        Wrong::ReadsOld,
+        Wrong::Overtakes,
+        Wrong::Swaps,
+        Wrong::Skips,
+        Wrong::Babbles,
+    ] {
         let caught = (0..20).find(|seed| judge(&run(*seed, wrong)).is_err());
         assert!(caught.is_some(), "{wrong:?}");
     }
