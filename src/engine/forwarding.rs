@@ -214,11 +214,17 @@ impl<H: CoreHost> Core<H> {
                 start = *end;
             }
             let args = Args::new(&requests.bytes, &ranges);
-            // What may wait is bounded by what the other side forwards before it has answers.
-            if !self.out.links.get(link).held_requests.is_empty() || self.must_wait(link, head) {
-                self.out.links.get_mut(link).held_requests.push_back((*head, ArgStore::of(args)));
-            } else {
+            let is_behind = !self.out.links.get(link).held_requests.is_empty();
+            if !is_behind && !self.must_wait(link, head) {
                 self.on_request(link, head, args);
+            } else if self.out.links.get(link).held_bytes < self.config.limits.held_bytes_max {
+                self.out.links.get_mut(link).hold(*head, ArgStore::of(args));
+            } else {
+                // The other side gives up on commands, and sends others, while this one is stalled. All go back, in order.
+                while let Some((older, _)) = self.out.links.get_mut(link).take_held() {
+                    self.refuse(link, &older);
+                }
+                self.refuse(link, head);
             }
         }
     }
@@ -236,7 +242,7 @@ impl<H: CoreHost> Core<H> {
             while let Some((head, _)) = self.out.links.get(link).held_requests.front()
                 && !self.must_wait(link, head)
             {
-                let Some((head, args)) = self.out.links.get_mut(link).held_requests.pop_front() else { break };
+                let Some((head, args)) = self.out.links.get_mut(link).take_held() else { break };
                 self.on_request(link, &head, args.only());
             }
         }
@@ -258,6 +264,13 @@ impl<H: CoreHost> Core<H> {
             }
             // The older ones first.
             self.give_back(idx);
+        }
+        self.refuse(link, head);
+    }
+
+    /// Sends a forwarded command back, and whatever follows it for the same group.
+    fn refuse(&mut self, link: u32, head: &RequestHead) {
+        if let Some(idx) = self.routes.local_of(head.group()) {
             self.groups[idx].refuse(link);
         }
         self.out.links.reply(link, head.id, ReplyStatus::NotLeader, |_| {});

@@ -46,8 +46,12 @@ impl<H: CoreHost> Core<H> {
             if group.proposed.is_empty() || self.now.since(group.lost_at) < self.config.leader_wait {
                 continue;
             }
-            // What a leader has proposed in its term is under way.
-            let live_term = group.led_in.unwrap_or(Term::MAX);
+            // What a leader has proposed in its term is under way, also if the turn has not come to its election yet.
+            let live_term = match group.led_in {
+                Some(term) => term,
+                None if group.raft.is_leader() => continue,
+                None => Term::MAX,
+            };
             while let Some(proposed) = self.groups[idx].proposed.pop_older_than(live_term) {
                 self.stats.outcomes_unknown += proposed.waiters.list.len() as u64;
                 self.fail_waiters(&proposed.waiters, OUTCOME_UNKNOWN);

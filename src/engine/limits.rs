@@ -19,6 +19,8 @@ pub const FORMING_BYTES_MAX: usize = 4 * BATCH_BYTES_MAX;
 pub const FORWARDS_COUNT_MAX: usize = 65_536;
 /// Their bytes.
 pub const FORWARDS_BYTES_MAX: usize = 64 << 20;
+/// Commands of one other core that wait here for room; beyond it all go back. In bytes, with what each costs itself.
+pub const HELD_BYTES_MAX: usize = FORWARDS_BYTES_MAX;
 /// Commands that wait for their group to get a leader.
 pub const PARKED_COUNT_MAX: usize = 16_384;
 /// Forwarded commands and replies queued for another core while a frame to it is on its way; beyond it clients whose
@@ -66,6 +68,8 @@ pub struct Limits {
     pub forwards_count_max: usize,
     /// See [`FORWARDS_BYTES_MAX`].
     pub forwards_bytes_max: usize,
+    /// See [`HELD_BYTES_MAX`].
+    pub held_bytes_max: usize,
     /// See [`PARKED_COUNT_MAX`].
     pub parked_count_max: usize,
     /// See [`OUTBOX_BYTES_MAX`].
@@ -89,6 +93,7 @@ impl Default for Limits {
             forming_bytes_max: FORMING_BYTES_MAX,
             forwards_count_max: FORWARDS_COUNT_MAX,
             forwards_bytes_max: FORWARDS_BYTES_MAX,
+            held_bytes_max: HELD_BYTES_MAX,
             parked_count_max: PARKED_COUNT_MAX,
             outbox_bytes_max: OUTBOX_BYTES_MAX,
             outbox_messages_bytes_max: OUTBOX_MESSAGES_BYTES_MAX,

@@ -60,6 +60,8 @@ pub(crate) struct Link {
     pub(crate) pending: Pending,
     /// Commands forwarded by that core that wait until the replies of earlier ones have left.
     pub(crate) held_requests: VecDeque<(RequestHead, ArgStore)>,
+    /// Bytes of their arguments, and of themselves.
+    pub(crate) held_bytes: usize,
     /// An earlier gathering list, to be used again.
     spare_parts: Vec<Bytes>,
     /// Whether the link is on the list of those with something to send.
@@ -104,6 +106,7 @@ impl Links {
                 verdict: Vec::new(),
                 pending: Pending::default(),
                 held_requests: VecDeque::new(),
+                held_bytes: 0,
                 spare_parts: Vec::new(),
                 is_dirty: false,
                 sent_at: Instant::ZERO,
@@ -368,6 +371,7 @@ impl Links {
         (link.messages_bytes, link.commands_bytes) = (0, 0);
         // Nobody waits for their answers any more: replies to that core were lost with the link.
         link.held_requests.clear();
+        link.held_bytes = 0;
         link.is_sending = false;
         link.is_dirty = false;
         self.dirty.retain(|dirty| *dirty != idx);
@@ -390,7 +394,23 @@ pub(crate) enum Received {
     Nonsense,
 }
 
+/// What a command that waits costs beside its arguments, in bytes.
+pub(crate) const HELD_OVERHEAD_BYTES: usize = size_of::<(RequestHead, ArgStore)>();
+
 impl Link {
+    /// Keeps a command of that core until there is room for it.
+    pub(crate) fn hold(&mut self, head: RequestHead, args: ArgStore) {
+        self.held_bytes += args.bytes() + HELD_OVERHEAD_BYTES;
+        self.held_requests.push_back((head, args));
+    }
+
+    /// Takes out the command of that core that has waited for longest.
+    pub(crate) fn take_held(&mut self) -> Option<(RequestHead, ArgStore)> {
+        let (head, args) = self.held_requests.pop_front()?;
+        self.held_bytes -= args.bytes() + HELD_OVERHEAD_BYTES;
+        Some((head, args))
+    }
+
     pub(crate) fn is_up(&self) -> bool {
         matches!(self.state, LinkState::Mesh | LinkState::Up { .. })
     }

@@ -5,6 +5,7 @@
 
 use crate::core::{Core, CoreHost};
 use crate::limits::{CHECKPOINT_TURN_BYTES, CHECKPOINT_WALKED_BYTES_MAX, CHUNKS_COUNT_MAX, REPLY_BYTES_MAX};
+use crate::links::HELD_OVERHEAD_BYTES;
 use crate::outlets::SHORT_REPLY_BYTES_MAX;
 use crate::watch::QueueLen;
 
@@ -72,20 +73,21 @@ impl<H: CoreHost> Core<H> {
         for link in self.out.links.iter() {
             commands = commands.max(link.commands_bytes);
             messages = messages.max(link.messages_bytes);
-            held = held.max(link.held_requests.len());
+            held = held.max(link.held_bytes);
             chunks = chunks.max(link.outbox.chunks.len());
         }
         // Beyond the limit come a command and a reply, and short replies to all that was forwarded before.
         let short_bytes = limits.forwards_count_max * SHORT_REPLY_BYTES_MAX;
         let commands_max =
             limits.outbox_bytes_max + limits.commands.command_bytes_max + REPLY_BYTES_MAX + short_bytes;
+        let held_max = limits.held_bytes_max + limits.commands.command_bytes_max + HELD_OVERHEAD_BYTES;
         // A message that is the only one may be of any length that Raft makes.
         let messages_max =
             limits.outbox_messages_bytes_max.max(self.config.inflight_bytes_max + self.entry_bytes_max());
         [
             queue("commands and replies for a core, bytes", commands, commands_max),
             queue("Raft messages for a core, bytes", messages, messages_max),
-            queue("commands of a core that wait", held, self.commands_under_way_max()),
+            queue("commands of a core that wait, bytes", held, held_max),
             queue("pieces of checkpoints for a core", chunks, CHUNKS_COUNT_MAX),
         ]
     }

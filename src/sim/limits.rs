@@ -26,6 +26,7 @@ pub fn limit(seed: u64, config: &mut engine::Config) {
         client_input_bytes_max: chance.pick(&[64 << 10, limits.client_input_bytes_max]),
         forming_bytes_max: chance.pick(&[4 << 10, 64 << 10, limits.forming_bytes_max]),
         forwards_count_max: chance.pick(&[4, 64, limits.forwards_count_max]),
+        held_bytes_max: chance.pick(&[1, 2 << 10, limits.held_bytes_max]),
         parked_count_max: chance.pick(&[4, 64, limits.parked_count_max]),
         outbox_messages_bytes_max: chance.pick(&[64 << 10, limits.outbox_messages_bytes_max]),
         chunk_bytes_max: chance.pick(&[4 << 10, 32 << 10, limits.chunk_bytes_max]),
