@@ -142,10 +142,11 @@ impl<H: CoreHost> Core<H> {
     /// Begins a checkpoint if one is due. Called at each tick.
     pub(crate) fn tick_checkpoints(&mut self) -> Result<(), Error> {
         self.relieve_log()?;
+        self.drop_unreadable()?;
         if self.checkpoints.writing.is_some() || self.now < self.checkpoints.not_before || self.is_stopping() {
             return Ok(());
         }
-        let due = self.pinning_group().or_else(|| self.longest_group());
+        let due = self.unreadable_group().or_else(|| self.pinning_group()).or_else(|| self.longest_group());
         if let Some(idx) = due {
             self.begin_checkpoint(idx);
         }
@@ -170,6 +171,34 @@ impl<H: CoreHost> Core<H> {
             }
         }
         Ok(())
+    }
+
+    /// Lets log go that cannot be read, where a checkpoint stands in for it: whoever needs it is handed that.
+    fn drop_unreadable(&mut self) -> Result<(), Error> {
+        for idx in 0..self.groups.len() {
+            let group = &mut self.groups[idx];
+            if group.unreadable_to == 0 {
+                continue;
+            }
+            let offered = group.raft.snapshot().map_or(0, |snapshot| snapshot.last_index);
+            if offered >= group.unreadable_to {
+                let index = std::mem::take(&mut group.unreadable_to);
+                tracing::warn!(group = %group.id, index, "log that cannot be read is let go: the checkpoint holds it");
+                self.compact(idx, index)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A group whose log cannot be read as far as its checkpoint should reach.
+    fn unreadable_group(&self) -> Option<usize> {
+        let is_due = |idx: &usize| {
+            let group = &self.groups[*idx];
+            group.unreadable_to > group.checkpoint_index()
+                && group.raft.applied_index() >= group.unreadable_to
+                && self.can_checkpoint(*idx)
+        };
+        (0..self.groups.len()).find(is_due)
     }
 
     /// A group that keeps the oldest segment of a log that is too long, and could let it go with a new checkpoint.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use io::{Host, ListenerId, Mesh, SendBuf};
 use raft::{Purpose, Ready};
 use resp::ArgRange;
-use types::{Instant, NodeId, Place, Term};
+use types::{Index, Instant, NodeId, Place, Term};
 use wal::Wal;
 use wire::{Entry, Frame, Hello};
 
@@ -54,10 +54,15 @@ pub(crate) struct Persisting {
     pub(crate) begun_at: Instant,
 }
 
+/// Log reads of a group in a row that fail before its log counts as unreadable.
+const LOG_READ_TRIES_MAX: u32 = 10;
+
 /// The end of a log read, left by its task for the next turn.
 pub(crate) struct LogReadDone {
     pub(crate) group: usize,
     pub(crate) purpose: Purpose,
+    /// The last index that was wanted.
+    pub(crate) last: Index,
     pub(crate) result: Result<Vec<Entry>, wal::Error>,
 }
 
@@ -223,11 +228,18 @@ impl<H: CoreHost> Core<H> {
         }
         for done in self.log_reads_done.take() {
             match done.result {
-                Ok(entries) => self.groups[done.group].raft.log_read(done.purpose, entries, self.now),
+                Ok(entries) => {
+                    self.groups[done.group].log_read_failures = 0;
+                    self.groups[done.group].raft.log_read(done.purpose, entries, self.now);
+                }
                 Err(error) => {
-                    let group = self.groups[done.group].id;
-                    tracing::error!(%group, %error, "reading the log back failed; it is tried again");
-                    self.groups[done.group].failed_log_reads.push(done.purpose);
+                    let group = &mut self.groups[done.group];
+                    tracing::error!(group = %group.id, %error, "reading the log back failed; it is tried again");
+                    group.failed_log_reads.push(done.purpose);
+                    group.log_read_failures += 1;
+                    if group.log_read_failures >= LOG_READ_TRIES_MAX {
+                        group.unreadable_to = group.unreadable_to.max(done.last);
+                    }
                 }
             }
             self.mark_dirty(done.group);

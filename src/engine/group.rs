@@ -86,6 +86,11 @@ pub(crate) struct Group {
     pub(crate) log_size: LogSize,
     /// Log reads that failed, to be tried again at the next tick.
     pub(crate) failed_log_reads: Vec<Purpose>,
+    /// Log reads in a row that failed.
+    pub(crate) log_read_failures: u32,
+    /// The log cannot be read up to this index, or somewhere before it; 0 if it can. Who needs it must be handed a
+    /// checkpoint.
+    pub(crate) unreadable_to: Index,
     /// Emptied waiter lists, to be used again.
     spare_waiters: Vec<Waiters>,
 }
@@ -115,6 +120,8 @@ impl Group {
             checkpoint: None,
             log_size: LogSize::default(),
             failed_log_reads: Vec::new(),
+            log_read_failures: 0,
+            unreadable_to: 0,
             spare_waiters: Vec::new(),
         }
     }

@@ -193,7 +193,12 @@ impl<H: CoreHost> Core<H> {
         let (done, host) = (self.log_reads_done.clone(), self.host.clone());
         self.host.spawn(io::TaskClass::Foreground, async move {
             let result = reader.await;
-            done.borrow_mut().push(crate::core::LogReadDone { group: idx, purpose: read.purpose, result });
+            done.borrow_mut().push(crate::core::LogReadDone {
+                group: idx,
+                purpose: read.purpose,
+                last: read.last,
+                result,
+            });
             host.notify();
         });
     }
