@@ -74,7 +74,7 @@ fn append() -> Body {
 }
 
 fn request(group: u32, command: u16, slot: u16, arguments: &[&[u8]]) -> Frame {
-    let head = RequestHead { id: 1, group, arguments_count: 0, command, slot, resp3: false };
+    let head = RequestHead { id: 1, group, arguments_count: 0, command, slot, resp3: false, resumes: true };
     let mut frame = Frame::default();
     frame.requests.push(head, arguments.iter().copied());
     frame
