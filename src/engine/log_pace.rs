@@ -21,7 +21,7 @@ const LATE_POINTS: u32 = 2;
 const SLOW_SCORE: u32 = 16;
 /// ... and has been above 0 for this long, or when one write takes longer than that.
 const LATE_FOR: Duration = Duration::from_secs(1);
-/// It has recovered when the score has been 0 for this long.
+/// It has recovered when the score has been below half of that for this long.
 const IN_TIME_FOR: Duration = Duration::from_secs(10);
 /// The score does not rise above this.
 const SCORE_MAX: u32 = 2 * SLOW_SCORE;
@@ -37,8 +37,10 @@ pub(crate) struct LogPace {
     commit: Duration,
     /// How many writes were late of late.
     score: u32,
-    /// Since when the score is 0, or since when it is not.
-    changed_at: Instant,
+    /// Since when the score is above 0.
+    late_since: Instant,
+    /// When the score was last at least half of what makes a log slow.
+    bad_at: Instant,
     is_slow: bool,
 }
 
@@ -55,10 +57,13 @@ impl LogPace {
     }
 
     fn set_score(&mut self, score: u32, now: Instant) {
-        if (self.score == 0) != (score == 0) {
-            self.changed_at = now;
+        if self.score == 0 {
+            self.late_since = now;
         }
         self.score = score.min(SCORE_MAX);
+        if self.score >= SLOW_SCORE / 2 {
+            self.bad_at = now;
+        }
     }
 
     /// A batch was committed, this long after it was proposed here.
@@ -76,8 +81,8 @@ impl LogPace {
         if hangs {
             self.set_score(SCORE_MAX, now);
         }
-        let lags = self.score >= SLOW_SCORE && now.since(self.changed_at) >= LATE_FOR;
-        let has_recovered = self.score == 0 && now.since(self.changed_at) >= IN_TIME_FOR;
+        let lags = self.score >= SLOW_SCORE && now.since(self.late_since) >= LATE_FOR;
+        let has_recovered = self.score < SLOW_SCORE / 2 && now.since(self.bad_at) >= IN_TIME_FOR;
         if !self.is_slow && (hangs || lags) {
             self.is_slow = true;
             tracing::warn!(

@@ -24,7 +24,10 @@ pub fn limit(seed: u64, config: &mut engine::Config) {
         commands,
         client_requests_count_max: chance.pick(&[2, 16, limits.client_requests_count_max]),
         client_input_bytes_max: chance.pick(&[64 << 10, limits.client_input_bytes_max]),
-        forming_bytes_max: chance.pick(&[4 << 10, 64 << 10, limits.forming_bytes_max]),
+        // A batch is one entry, and must fit a segment with the command that fills it.
+        forming_bytes_max: chance
+            .pick(&[4 << 10, 64 << 10, limits.forming_bytes_max])
+            .min(config.segment_bytes as usize / 8),
         forwards_count_max: chance.pick(&[4, 64, limits.forwards_count_max]),
         held_bytes_max: chance.pick(&[1, 2 << 10, limits.held_bytes_max]),
         parked_count_max: chance.pick(&[4, 64, limits.parked_count_max]),
@@ -33,6 +36,7 @@ pub fn limit(seed: u64, config: &mut engine::Config) {
         served_files_max: chance.pick(&[1, 2, limits.served_files_max]),
         ..limits
     };
+    config.batch_bytes_max = config.batch_bytes_max.min(config.segment_bytes as usize / 8);
     config.clients_count_max = CLIENTS_COUNT_MAX;
     config.client_output_bytes_max = chance.pick(&[4 << 10, config.client_output_bytes_max]);
     config.uncommitted_bytes_max = chance.pick(&[4 << 10, 64 << 10, config.uncommitted_bytes_max]);
