@@ -342,7 +342,9 @@ impl Raft {
         }
         self.counters.leaders_removed += 1;
         let voters = self.peers.iter().filter(|peer| current.is_voter(peer.id));
-        if let Some(successor) = voters.max_by_key(|peer| peer.match_index).map(|peer| peer.id) {
+        if let Some(successor) =
+            voters.max_by_key(|peer| (peer.match_index, self.inclination(peer.id))).map(|peer| peer.id)
+        {
             self.send(successor, wire::Body::TimeoutNow);
         }
         self.become_follower(self.term, None);

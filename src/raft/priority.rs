@@ -69,7 +69,7 @@ impl Raft {
                 && peer.round + ROUNDS_UNANSWERED_MAX >= round
                 && membership.voters.iter().any(|voter| voter.id == peer.id)
         });
-        fit.max_by_key(|peer| (peer.priority, peer.match_index)).map(|peer| peer.id)
+        fit.max_by_key(|peer| (peer.priority, self.inclination(peer.id))).map(|peer| peer.id)
     }
 
     /// A heartbeat interval has passed: hands over if that is due.

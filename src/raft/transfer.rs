@@ -5,6 +5,7 @@ use wire::Body;
 
 use crate::raft::Raft;
 use crate::ready::Role;
+use crate::rng::Rng;
 
 /// A leadership transfer under way.
 #[derive(Clone, Debug)]
@@ -54,13 +55,20 @@ impl Raft {
             Some(id) => voters.find(|peer| peer.id == id),
             // One that answers comes before one that does not, and one that should lead before one that should not,
             // however much they hold.
-            None => {
-                voters.max_by_key(|peer| (self.now.since(peer.heard_at) < patience, peer.priority, peer.match_index))
-            }
+            None => voters.max_by_key(|peer| {
+                let is_there = self.now.since(peer.heard_at) < patience;
+                (is_there, peer.priority, peer.match_index, self.inclination(peer.id))
+            }),
         };
         let to = chosen.ok_or(TransferError::NoSuchVoter)?.id;
         self.begin_transfer(to, false);
         Ok(to)
+    }
+
+    /// Which of voters that are equally fit a group prefers: the highest. Each group has an order of its own, so that the
+    /// groups that a node hands over spread over the others.
+    pub(crate) fn inclination(&self, voter: ReplicaId) -> u64 {
+        Rng::new((u64::from(self.config.group.0) << 32) ^ voter.0).next()
     }
 
     pub(crate) fn begin_transfer(&mut self, to: ReplicaId, by_priority: bool) {

@@ -141,6 +141,7 @@ fn leaders_leave_a_node_whose_disk_got_slow() {
     scene.set_slowness(0, 100);
     scene.run_to(20);
     assert_eq!(scene.led_by(NodeId(1)), 0, "{:?}", scene.leaders());
+    assert!(scene.led_by(NodeId(2)) > 0 && scene.led_by(NodeId(3)) > 0, "{:?}", scene.leaders());
     let moved = elections(&scene) - elections_before;
     assert!(moved <= 6, "no more than one election per group, not {moved}: {:?}", scene.leaders());
     let (median, worst) = scene.took(10, 20);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use raft::{Config, LogRead, PRIORITY_MAX, Persist, Raft, Ready, Recovered, Role, TermRun};
-use types::{GroupId, Index, Instant, ReplicaId, Term};
+use types::{Index, Instant, ReplicaId, Term};
 use wire::{Body, Entry, EntryKind, HardState, Message};
 
 use crate::sim::config;
@@ -104,7 +104,7 @@ impl Solo {
     }
 
     pub(crate) fn step(&mut self, from: ReplicaId, term: Term, body: Body) {
-        let message = Message { group: GroupId(3), from, to: self.raft.id(), term, body };
+        let message = Message { group: self.raft.group(), from, to: self.raft.id(), term, body };
         self.raft.step(message, self.now);
         self.drain();
     }

@@ -1,7 +1,7 @@
 //! Leadership transfer.
 
 use raft::{ProposeError, TransferError};
-use types::ReplicaId;
+use types::{GroupId, ReplicaId};
 use wire::Body;
 
 use crate::sim::Sim;
@@ -44,6 +44,18 @@ fn without_a_name_the_voter_furthest_ahead_is_chosen() {
     solo.accept(THREE, 2);
     assert_eq!(solo.raft.transfer_leader(None, solo.now), Ok(THREE));
     assert_eq!(solo.raft.transfer_leader(None, solo.now), Err(TransferError::Transferring));
+}
+
+#[test]
+fn the_groups_of_a_node_spread_over_voters_that_are_equally_fit() {
+    let chosen = (0..100).filter(|group| {
+        let mut solo = Solo::leader(recovered(0, &[]), |config| config.group = GroupId(*group));
+        solo.accept(TWO, 1);
+        solo.accept(THREE, 1);
+        solo.raft.transfer_leader(None, solo.now) == Ok(TWO)
+    });
+    let chosen = chosen.count();
+    assert!((30..70).contains(&chosen), "{chosen} of 100 groups went to the same voter");
 }
 
 #[test]
