@@ -18,9 +18,9 @@ use crate::client::Port;
 use crate::config::Config;
 use crate::error::Error;
 use crate::fetching::Fetches;
-use crate::forwarding::Lane;
 use crate::forwards::Forwards;
 use crate::group::Group;
+use crate::lanes::Lanes;
 use crate::log_pace::LogPace;
 use crate::outlets::Outlets;
 use crate::routes::Routes;
@@ -97,11 +97,13 @@ pub struct Core<H: CoreHost> {
     pub(crate) out: Outlets,
     pub(crate) forwards: Forwards,
     /// One per route: how its commands leave this core.
-    pub(crate) lanes: Vec<Lane>,
+    pub(crate) lanes: Lanes,
     /// Groups that Raft or a command has given something to do in this turn.
     pub(crate) dirty_groups: Vec<usize>,
     /// Groups with commands for a next batch.
     pub(crate) forming_groups: Vec<usize>,
+    /// Those of them that have so many that no more are taken in.
+    pub(crate) full_groups: Vec<usize>,
     /// Clients with input that a limit has held back.
     pub(crate) held_back: VecDeque<io::ConnId>,
     pub(crate) log_reads_done: Rc<RefCell<Vec<LogReadDone>>>,
@@ -176,6 +178,7 @@ impl<H: CoreHost> Core<H> {
         if self.now >= self.next_tick {
             self.tick()?;
         }
+        self.resume_full_groups();
         self.resume_requests();
         self.resume_held_back();
         self.propose();

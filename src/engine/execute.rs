@@ -155,9 +155,10 @@ impl<H: CoreHost> Core<H> {
     pub(crate) fn is_backlogged(&self) -> bool {
         let limits = &self.config.limits;
         self.forwards.is_full(limits)
-            || self.parked_count() >= limits.parked_count_max
+            || self.lanes.parked_count() >= limits.parked_count_max
+            || self.forwards.bytes() + self.lanes.parked_bytes() >= limits.forwards_bytes_max
             || self.checkpoint_is_behind()
-            || self.forming_groups.iter().any(|group| self.groups[*group].forming.bytes() >= limits.forming_bytes_max)
+            || self.full_groups.iter().any(|group| self.is_full(*group))
     }
 }
 

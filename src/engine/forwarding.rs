@@ -1,10 +1,10 @@
 //! Commands on their way to the core that leads their group.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::time::Duration;
 
 use resp::{Args, Command, Protocol};
-use types::{Instant, Slot};
+use types::Slot;
 use wire::{Body, EntryKind, Frame, ReplyStatus, RequestHead};
 
 use crate::core::{Core, CoreHost};
@@ -15,64 +15,9 @@ use crate::held::ArgStore;
 use crate::origin::Origin;
 use crate::writes::{OUTCOME_UNKNOWN, command_of};
 
-/// How the commands for one group leave this core.
-///
-/// Invariant: what is under way went over one link. When the leader moves, newer commands wait here until
-/// the older ones are answered, so that the commands of a connection never overtake each other.
-#[derive(Default)]
-pub(crate) struct Lane {
-    link: Option<u32>,
-    under_way_count: usize,
-    parked: VecDeque<Forward>,
-    /// How many at the front of `parked` were refused by a core that does not lead any more, or lost with its link,
-    /// since the lane was last free.
-    refused_count: usize,
-    /// Since when what is under way is with a core that another one has followed as leader.
-    deposed_at: Option<Instant>,
-}
-
 /// How long a former leader may take to answer what was sent to it, once it is known who leads now. It knows as well
 /// unless it is frozen or cut off, and the commands that wait behind those answers must not wait for that.
 const FORMER_LEADER_WAIT: Duration = Duration::from_millis(250);
-
-impl Lane {
-    /// Whether a command may be carried out here without overtaking an older one.
-    pub(crate) fn is_free_for_local(&self) -> bool {
-        self.under_way_count == 0 && self.parked.is_empty()
-    }
-
-    /// Puts commands back that were taken in here before all that waits.
-    pub(crate) fn put_before_all(&mut self, older: Vec<Forward>) {
-        if self.refused_count > 0 {
-            self.refused_count += older.len();
-        }
-        for forward in older.into_iter().rev() {
-            self.parked.push_front(forward);
-        }
-    }
-
-    /// Puts a command back that was refused: behind others that were refused before it, which are older.
-    fn put_back(&mut self, forward: Forward) {
-        self.parked.insert(self.refused_count, forward);
-        self.refused_count += 1;
-    }
-
-    /// Takes out what has waited for too long.
-    fn take_late(&mut self, now: Instant) -> Vec<Forward> {
-        let mut late = Vec::new();
-        let mut refused_count = 0;
-        for (place, forward) in std::mem::take(&mut self.parked).into_iter().enumerate() {
-            if forward.deadline <= now {
-                late.push(forward);
-            } else {
-                refused_count += usize::from(place < self.refused_count);
-                self.parked.push_back(forward);
-            }
-        }
-        self.refused_count = refused_count;
-        late
-    }
-}
 
 impl<H: CoreHost> Core<H> {
     /// Sends a client's command to the leader of its group, or keeps it until there is one.
@@ -86,12 +31,8 @@ impl<H: CoreHost> Core<H> {
     ) {
         let deadline = self.now + self.config.leader_wait;
         let args = ArgStore::of(args);
-        self.park(Forward { origin, command, slot, route, args, deadline });
+        self.lanes.park(Forward { origin, command, slot, route, args, deadline });
         self.drain_lane(route);
-    }
-
-    fn park(&mut self, forward: Forward) {
-        self.lanes[forward.route].parked.push_back(forward);
     }
 
     /// Whether commands for a group must wait for older ones: for those taken in while it was led here, until they have
@@ -103,17 +44,15 @@ impl<H: CoreHost> Core<H> {
 
     /// Sends what waits for a group, in order, as far as its leader is known and reachable.
     pub(crate) fn drain_lane(&mut self, route: usize) {
-        while !self.lanes[route].parked.is_empty() {
+        while self.lanes[route].has_parked() {
             let target = self.routes.get(route);
             if let Some(group) = target.local
                 && self.groups[group].leads()
             {
-                if self.lanes[route].under_way_count > 0 {
+                if self.lanes[route].under_way_count > 0 || self.is_full(group) {
                     return;
                 }
-                let lane = &mut self.lanes[route];
-                let Some(forward) = lane.parked.pop_front() else { return };
-                lane.refused_count = 0;
+                let Some(forward) = self.lanes.take_first(route) else { return };
                 self.execute_here(group, forward.origin, forward.command, forward.slot, forward.args.only());
                 continue;
             }
@@ -121,18 +60,18 @@ impl<H: CoreHost> Core<H> {
                 return;
             }
             let Some(link) = self.out.links.to(target.leader) else { return };
-            let lane = &mut self.lanes[route];
+            let lane = &self.lanes[route];
             // What comes behind a refused command is refused as well: it goes again with the others, in order.
-            let must_end = lane.link != Some(link) || lane.refused_count > 0;
+            let must_end = lane.link != Some(link) || lane.has_refused();
             if lane.under_way_count > 0 && must_end
                 || !self.out.links.get(link).is_up()
                 || self.out.links.is_congested(link)
             {
                 return;
             }
-            let Some(forward) = lane.parked.pop_front() else { return };
+            let Some(forward) = self.lanes.take_first(route) else { return };
+            let lane = &mut self.lanes[route];
             let resumes = lane.under_way_count == 0;
-            lane.refused_count = 0;
             lane.link = Some(link);
             lane.under_way_count += 1;
             self.send_forward(link, forward, resumes);
@@ -230,10 +169,9 @@ impl<H: CoreHost> Core<H> {
     }
 
     /// Whether a forwarded command, and so all behind it, has to wait: replies that the link cannot take now would only
-    /// pile up, and so would commands in a batch that cannot be proposed yet and must fit one entry.
+    /// pile up, and so would commands of a group that cannot propose them yet.
     fn must_wait(&self, link: u32, head: &RequestHead) -> bool {
-        let is_full = |idx: usize| self.groups[idx].forming.bytes() >= self.config.limits.forming_bytes_max;
-        self.out.links.is_congested(link) || self.routes.local_of(head.group()).is_some_and(is_full)
+        self.out.links.is_congested(link) || self.routes.local_of(head.group()).is_some_and(|idx| self.is_full(idx))
     }
 
     /// Goes on with forwarded commands that waited, as far as they need not any more.
@@ -288,7 +226,7 @@ impl<H: CoreHost> Core<H> {
                 // It stands before all that came later. The old leader may have been asked in vain: wait for
                 // news of the group, or for the next tick.
                 self.stats.commands_parked += 1;
-                self.lanes[route].put_back(forward);
+                self.lanes.put_back(forward);
             }
         }
         if self.lanes[route].under_way_count == 0 && status == ReplyStatus::Done {
@@ -323,7 +261,7 @@ impl<H: CoreHost> Core<H> {
             } else if is_lost {
                 self.out.fail(forward.origin, READ_LOST);
             } else {
-                self.lanes[forward.route].put_back(forward);
+                self.lanes.put_back(forward);
             }
         }
     }
@@ -349,13 +287,11 @@ impl<H: CoreHost> Core<H> {
     pub(crate) fn tick_forwards(&mut self) {
         for route in 0..self.lanes.len() {
             self.fail_deposed(route);
-            if self.lanes[route].parked.is_empty() {
+            if !self.lanes[route].has_parked() {
                 continue;
             }
             self.drain_lane(route);
-            let now = self.now;
-            let lane = &mut self.lanes[route];
-            for forward in lane.take_late(now) {
+            for forward in self.lanes.take_late(route, self.now) {
                 self.out.fail(forward.origin, resp::errors::CLUSTERDOWN);
             }
         }
@@ -365,11 +301,6 @@ impl<H: CoreHost> Core<H> {
             self.stats.outcomes_unknown += u64::from(forward.command.is_write());
             self.out.fail(forward.origin, message);
         }
-    }
-
-    /// Commands that wait for a leader.
-    pub(crate) fn parked_count(&self) -> usize {
-        self.lanes.iter().map(|lane| lane.parked.len()).sum()
     }
 }
 

@@ -105,11 +105,9 @@ impl Forwards {
         }
     }
 
-    /// Whether no more should be taken in for now.
+    /// Whether there are so many that no more should be taken in for now.
     pub(crate) fn is_full(&self, limits: &Limits) -> bool {
-        self.count >= limits.forwards_count_max
-            || self.bytes >= limits.forwards_bytes_max
-            || self.window.len() >= 4 * limits.forwards_count_max
+        self.count >= limits.forwards_count_max || self.window.len() >= 4 * limits.forwards_count_max
     }
 
     /// How many there are.

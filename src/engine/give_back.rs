@@ -14,6 +14,7 @@ use types::Slot;
 use wire::{Batch, ReplyStatus};
 
 use crate::core::{Core, CoreHost};
+use crate::forming::Formed;
 use crate::forwards::Forward;
 use crate::group::{Waiter, Waiters, WaitingRead};
 use crate::held::ArgStore;
@@ -94,33 +95,29 @@ impl<H: CoreHost> Core<H> {
     }
 
     fn take_forming(&mut self, idx: usize, taken: &mut Vec<GivenBack>) {
-        let group = &mut self.groups[idx];
-        if group.forming.is_empty() {
-            return;
+        while let Some(Formed { payload, waiters, .. }) = self.groups[idx].forming.take_oldest(0) {
+            let batch = Batch::access(&payload).expect("a batch that was just archived is valid");
+            let mut ranges = Vec::new();
+            let mut next = waiters.list.iter().peekable();
+            batch
+                .for_each(|command, arguments| {
+                    take_leading_reads(&mut next, &waiters.held, taken);
+                    let Some(&Waiter::Write(origin)) = next.next() else {
+                        panic!("a write of ours that nobody waits for")
+                    };
+                    ranges.clear();
+                    // The name is not archived; nothing looks at it.
+                    ranges.push(ArgRange { start: 0, end: 0 });
+                    ranges.extend(arguments.map(|(start, end)| ArgRange { start, end }));
+                    let slot = Slot::new(command.slot).expect("a slot of our own batch");
+                    let command = command_of(command.id).expect("a command of our own batch");
+                    let args = ArgStore::of(Args::new(batch.arguments(), &ranges));
+                    self.out.write_ended(origin);
+                    taken.push(GivenBack { origin, command, slot, args });
+                })
+                .expect("a batch that was just archived is valid");
+            take_leading_reads(&mut next, &waiters.held, taken);
         }
-        let waiters = group.take_forming_waiters();
-        let payload = group.forming.finish(0);
-        let batch = Batch::access(&payload).expect("a batch that was just archived is valid");
-        let mut ranges = Vec::new();
-        let mut next = waiters.list.iter().peekable();
-        batch
-            .for_each(|command, arguments| {
-                take_leading_reads(&mut next, &waiters.held, taken);
-                let Some(&Waiter::Write(origin)) = next.next() else {
-                    panic!("a write of ours that nobody waits for")
-                };
-                ranges.clear();
-                // The name is not archived; nothing looks at it.
-                ranges.push(ArgRange { start: 0, end: 0 });
-                ranges.extend(arguments.map(|(start, end)| ArgRange { start, end }));
-                let slot = Slot::new(command.slot).expect("a slot of our own batch");
-                let command = command_of(command.id).expect("a command of our own batch");
-                let args = ArgStore::of(Args::new(batch.arguments(), &ranges));
-                self.out.write_ended(origin);
-                taken.push(GivenBack { origin, command, slot, args });
-            })
-            .expect("a batch that was just archived is valid");
-        take_leading_reads(&mut next, &waiters.held, taken);
     }
 
     /// Commands that this core had taken in and did not run look for their leader, before all others that do.
@@ -146,6 +143,6 @@ impl<H: CoreHost> Core<H> {
             }
         }
         self.stats.commands_parked += parked.len() as u64;
-        self.lanes[route].put_before_all(parked);
+        self.lanes.put_before_all(route, parked);
     }
 }

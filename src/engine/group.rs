@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use raft::{Purpose, Raft};
-use resp::{Args, Command};
+use resp::Command;
 use types::{GroupId, Index, Instant, Place, ReplicaId, Slot, Term};
-use wire::{BatchBuilder, Membership, SnapshotMeta};
+use wire::{Membership, SnapshotMeta};
 
 use crate::checkpoints::{Held, LogSize};
+use crate::forming::Forming;
 use crate::held::{ArgStore, HeldArgs};
 use crate::keyspace::Keyspace;
 use crate::origin::Origin;
@@ -52,9 +53,8 @@ pub(crate) struct Group {
     pub(crate) keyspace: Keyspace,
     /// Where the other replicas live.
     pub(crate) places: BTreeMap<ReplicaId, Place>,
-    /// Commands for the next batch.
-    pub(crate) forming: BatchBuilder,
-    pub(crate) forming_waiters: Waiters,
+    /// Commands that are not proposed yet.
+    pub(crate) forming: Forming,
     /// Batches that were proposed here and are not yet applied.
     pub(crate) proposed: Proposals,
     /// Reads that wait for an index, in the order of arrival.
@@ -91,8 +91,6 @@ pub(crate) struct Group {
     /// The log cannot be read up to this index, or somewhere before it; 0 if it can. Who needs it must be handed a
     /// checkpoint.
     pub(crate) unreadable_to: Index,
-    /// Emptied waiter lists, to be used again.
-    spare_waiters: Vec<Waiters>,
 }
 
 impl Group {
@@ -103,8 +101,7 @@ impl Group {
             raft,
             keyspace: Keyspace::with_hash_seed(hash_seed),
             places: membership.members().map(|member| (member.id, member.place)).collect(),
-            forming: BatchBuilder::default(),
-            forming_waiters: Waiters::default(),
+            forming: Forming::default(),
             proposed: Proposals::default(),
             waiting_reads: VecDeque::new(),
             index_reads: BTreeMap::new(),
@@ -122,7 +119,6 @@ impl Group {
             failed_log_reads: Vec::new(),
             log_read_failures: 0,
             unreadable_to: 0,
-            spare_waiters: Vec::new(),
         }
     }
 
@@ -162,18 +158,6 @@ impl Group {
         self.refused_links.retain(|refused| *refused != link);
     }
 
-    /// Adds a write to the next batch.
-    pub(crate) fn push_write(&mut self, origin: Origin, command: &'static Command, slot: Slot, args: Args<'_>) {
-        self.forming.push(command.id.as_u16(), slot.number(), args.iter_from(1));
-        self.forming_waiters.list.push(Waiter::Write(origin));
-    }
-
-    /// Adds a read behind the writes of the next batch.
-    pub(crate) fn push_read(&mut self, origin: Origin, command: &'static Command, slot: Slot, args: Args<'_>) {
-        let held = self.forming_waiters.held.push(args);
-        self.forming_waiters.list.push(Waiter::Read { origin, command, slot, held });
-    }
-
     /// Takes out reads that wait, in the order in which they came.
     pub(crate) fn take_reads(&mut self, mut is_wanted: impl FnMut(&WaitingRead) -> bool) -> Vec<WaitingRead> {
         let mut taken: Vec<WaitingRead> = Vec::new();
@@ -185,23 +169,6 @@ impl Group {
         }
         self.index_reads.retain(|_, reads| !reads.is_empty());
         taken
-    }
-
-    /// Takes the waiters of the batch that is being proposed.
-    pub(crate) fn take_forming_waiters(&mut self) -> Waiters {
-        let spare = self.spare_waiters.pop().unwrap_or_default();
-        std::mem::replace(&mut self.forming_waiters, spare)
-    }
-
-    /// Gives a list back whose waiters were all answered.
-    pub(crate) fn recycle(&mut self, mut waiters: Waiters) {
-        const SPARE_COUNT_MAX: usize = 8;
-        const SPARE_BYTES_MAX: usize = 256 << 10;
-        if self.spare_waiters.len() < SPARE_COUNT_MAX && waiters.held.bytes() < SPARE_BYTES_MAX {
-            waiters.list.clear();
-            waiters.held.clear();
-            self.spare_waiters.push(waiters);
-        }
     }
 
     /// The members have changed, or are about to: learns where they live. Those that leave are still spoken to.

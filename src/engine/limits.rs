@@ -17,7 +17,7 @@ pub const REPLY_BYTES_MAX: usize = 32 << 20;
 pub const FORMING_BYTES_MAX: usize = 4 * BATCH_BYTES_MAX;
 /// Commands this core has forwarded and not got an answer to; beyond it gateway clients are not read.
 pub const FORWARDS_COUNT_MAX: usize = 65_536;
-/// Their bytes.
+/// Their bytes, with those of commands that wait for their group to get a leader.
 pub const FORWARDS_BYTES_MAX: usize = 64 << 20;
 /// Commands of one other core that wait here for room; beyond it all go back. In bytes, with what each costs itself.
 pub const HELD_BYTES_MAX: usize = FORWARDS_BYTES_MAX;

@@ -10,7 +10,7 @@ use crate::outlets::SHORT_REPLY_BYTES_MAX;
 use crate::watch::QueueLen;
 
 /// How many kinds of queues there are.
-const KINDS_COUNT: usize = 16;
+const KINDS_COUNT: usize = 18;
 /// What an entry's payload has beside the bytes of its commands, and more.
 const ENTRY_OVERHEAD_BYTES: usize = 64 << 10;
 
@@ -19,8 +19,8 @@ impl<H: CoreHost> Core<H> {
     pub(crate) fn queue_lens(&self) -> [QueueLen; KINDS_COUNT] {
         let [requests, input, replies] = self.client_queues();
         let [commands, messages, held, chunks] = self.link_queues();
-        let [forming, uncommitted, reads] = self.group_queues();
-        let [parked, forwards, forwards_bytes] = self.forward_queues();
+        let [forming, batch, uncommitted, reads] = self.group_queues();
+        let [parked, parked_bytes, forwards, forwards_bytes] = self.forward_queues();
         let copies =
             self.checkpoints.writing.as_ref().map_or(0, |one| self.groups[one.group].keyspace.walked_bytes());
         // What clients do until they are held back, in one turn: much less than once more as much.
@@ -36,9 +36,11 @@ impl<H: CoreHost> Core<H> {
             held,
             chunks,
             forming,
+            batch,
             uncommitted,
             reads,
             parked,
+            parked_bytes,
             forwards,
             forwards_bytes,
             queue("copies of keys for a checkpoint, bytes", copies, copies_max),
@@ -92,41 +94,43 @@ impl<H: CoreHost> Core<H> {
         ]
     }
 
-    fn group_queues(&self) -> [QueueLen; 3] {
-        let (mut forming, mut uncommitted, mut reads) = (0, 0, 0);
+    fn group_queues(&self) -> [QueueLen; 4] {
+        let limits = &self.config.limits;
+        let (mut forming, mut batch, mut uncommitted, mut reads) = (0, 0, 0, 0);
         for group in &self.groups {
             forming = forming.max(group.forming.bytes());
+            batch = batch.max(group.forming.oldest_bytes());
             uncommitted = uncommitted.max(group.raft.uncommitted_bytes());
             reads += group.waiting_reads.len() + group.index_reads.values().map(Vec::len).sum::<usize>();
         }
-        let forming_max = self.entry_bytes_max();
-        let uncommitted_max = self.config.uncommitted_bytes_max.max(forming_max) + ENTRY_OVERHEAD_BYTES;
+        let run_bytes = limits.client_input_bytes_max + limits.commands.command_bytes_max;
+        let forming_max = limits.forming_bytes_max + run_bytes + ENTRY_OVERHEAD_BYTES;
+        let uncommitted_max = self.config.uncommitted_bytes_max.max(self.entry_bytes_max()) + ENTRY_OVERHEAD_BYTES;
         let sources_count = self.out.links.count() as usize + 1;
         [
-            queue("commands for a batch, bytes", forming, forming_max),
+            queue("commands to be proposed, bytes", forming, forming_max),
+            queue("commands of a batch, bytes", batch, self.entry_bytes_max()),
             queue("what a group has not committed, bytes", uncommitted, uncommitted_max),
             queue("reads that wait", reads, sources_count * self.commands_under_way_max()),
         ]
     }
 
-    fn forward_queues(&self) -> [QueueLen; 3] {
+    fn forward_queues(&self) -> [QueueLen; 4] {
         let limits = &self.config.limits;
         let commands_max = self.commands_under_way_max();
         // What is taken in at once, and what looks for another leader, beyond the limit.
         let bytes_max = limits.forwards_bytes_max + commands_max * limits.commands.command_bytes_max;
         [
-            queue("commands that wait for a leader", self.parked_count(), commands_max),
+            queue("commands that wait for a leader", self.lanes.parked_count(), commands_max),
+            queue("commands that wait for a leader, bytes", self.lanes.parked_bytes(), bytes_max),
             queue("commands forwarded", self.forwards.count(), commands_max),
             queue("commands forwarded, bytes", self.forwards.bytes(), bytes_max),
         ]
     }
 
-    /// Longest payload of an entry: a batch is closed behind the command, or the run of bytes, that exceeds a limit.
+    /// Longest payload of an entry: a batch is full with the command by which it reaches its limit.
     fn entry_bytes_max(&self) -> usize {
-        let limits = &self.config.limits;
-        let forming_bytes = limits.forming_bytes_max.max(self.config.batch_bytes_max);
-        let run_bytes = limits.client_input_bytes_max + limits.commands.command_bytes_max;
-        forming_bytes + run_bytes + ENTRY_OVERHEAD_BYTES
+        self.config.batch_bytes_max + self.config.limits.commands.command_bytes_max + ENTRY_OVERHEAD_BYTES
     }
 
     /// Most commands of its own clients that this core has under way with others: up to the limits, those of one run of

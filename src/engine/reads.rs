@@ -23,7 +23,7 @@ impl<H: CoreHost> Core<H> {
         let is_behind_write = self.out.has_writes_pending(origin);
         let group = &mut self.groups[idx];
         if is_behind_write && !group.forming.is_empty() {
-            return group.push_read(origin, command, slot, args);
+            return group.forming.push_read(origin, command, slot, args);
         }
         let behind = if is_behind_write { group.proposed.last_in(group.raft.term()).unwrap_or(0) } else { 0 };
         if self.config.map.settings.read_mode == ReadMode::Lease
@@ -55,7 +55,7 @@ impl<H: CoreHost> Core<H> {
         let (group, source) = (&mut groups[idx], out.source(origin));
         for read in group.take_reads(|read| out.source(read.origin) == source) {
             out.read_ended(read.origin);
-            group.push_read(read.origin, read.command, read.slot, read.args.only());
+            group.forming.push_read(read.origin, read.command, read.slot, read.args.only());
         }
     }
 

@@ -17,9 +17,9 @@ use crate::config::Config;
 use crate::core::{Core, CoreHost, ListenerKind, Stopping};
 use crate::error::Error;
 use crate::fetching::Fetches;
-use crate::forwarding::Lane;
 use crate::forwards::Forwards;
 use crate::group::Group;
+use crate::lanes::Lanes;
 use crate::limits::GREETINGS_COUNT_MAX;
 use crate::links::Links;
 use crate::log_pace::LogPace;
@@ -138,7 +138,7 @@ impl<H: CoreHost> Core<H> {
             incarnation: config.incarnation,
             map: fingerprint_start(&config.map),
         };
-        let lanes = routes.iter().map(|_| Lane::default()).collect();
+        let lanes = Lanes::new(routes.iter().len());
         let dirty_groups = (0..groups.len()).collect();
         groups.iter_mut().for_each(|group| group.is_dirty = true);
         let forwards = Forwards::new(host.random_u64());
@@ -158,6 +158,7 @@ impl<H: CoreHost> Core<H> {
             lanes,
             dirty_groups,
             forming_groups: Vec::new(),
+            full_groups: Vec::new(),
             held_back: VecDeque::new(),
             log_reads_done: Rc::new(RefCell::new(Vec::new())),
             listeners: Vec::new(),

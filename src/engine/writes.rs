@@ -10,6 +10,7 @@ use wire::{Batch, BatchError, Entry, EntryKind, Membership};
 
 use crate::core::{Core, CoreHost, Persisting};
 use crate::error::Error;
+use crate::forming::Formed;
 use crate::group::{Waiter, Waiters};
 use crate::keyspace::{Keyspace, Outcome};
 use crate::origin::Origin;
@@ -47,17 +48,36 @@ impl<H: CoreHost> Core<H> {
         if group.forming.is_empty() {
             self.forming_groups.push(idx);
         }
-        group.push_write(origin, command, slot, args);
+        group.forming.push_write(origin, command, slot, args, self.config.batch_bytes_max);
         self.out.write_begun(origin);
-        if group.forming.bytes() >= self.config.batch_bytes_max {
+        if group.forming.last_bytes() >= self.config.batch_bytes_max {
             self.propose_group(idx);
             if self.groups[idx].forming.is_empty() {
                 self.forming_groups.retain(|other| *other != idx);
             }
         }
+        if self.is_full(idx) && !self.full_groups.contains(&idx) {
+            self.full_groups.push(idx);
+        }
     }
 
-    /// Proposes what groups have collected: one entry each. While a block is being written the next batch
+    /// Whether a group has so many commands to propose that no more should be taken in for it.
+    pub(crate) fn is_full(&self, idx: usize) -> bool {
+        self.groups[idx].forming.bytes() >= self.config.limits.forming_bytes_max
+    }
+
+    /// Goes on with commands that waited because their group was full.
+    pub(crate) fn resume_full_groups(&mut self) {
+        for idx in std::mem::take(&mut self.full_groups) {
+            if self.is_full(idx) {
+                self.full_groups.push(idx);
+            } else {
+                self.drain_lane(self.groups[idx].route);
+            }
+        }
+    }
+
+    /// Proposes what groups have collected: as a rule one entry each. While a block is being written the next batch
     /// forms, so that a busy log commits many commands with one write and an idle one commits each at once.
     pub(crate) fn propose(&mut self) {
         if self.forming_groups.is_empty() || !self.persisting.is_empty() {
@@ -73,6 +93,7 @@ impl<H: CoreHost> Core<H> {
         self.forming_groups.append(&mut forming);
     }
 
+    /// Proposes what a group has collected, as far as there is room.
     fn propose_group(&mut self, idx: usize) {
         let now = self.now;
         let group = &mut self.groups[idx];
@@ -82,28 +103,27 @@ impl<H: CoreHost> Core<H> {
         if !group.leads() {
             return self.give_back(idx);
         }
-        if group.raft.uncommitted_bytes() > 0
-            && group.raft.uncommitted_bytes() + group.forming.bytes() + ENTRY_OVERHEAD_BYTES_MAX
-                > group.raft.config().uncommitted_bytes_max
+        let time_ms = group.proposed_ms.max(group.time_ms).max(self.host.unix_time_ms());
+        while group.raft.uncommitted_bytes() == 0
+            || group.raft.uncommitted_bytes() + group.forming.oldest_bytes() + ENTRY_OVERHEAD_BYTES_MAX
+                <= group.raft.config().uncommitted_bytes_max
         {
-            return;
+            let Some(Formed { payload, commands_count, waiters }) = group.forming.take_oldest(time_ms) else { break };
+            let (term, index) = match group.raft.propose(payload, now) {
+                Ok(place) => place,
+                // Nothing else can change between the checks above and here.
+                Err(
+                    error @ (ProposeError::NotLeader { .. } | ProposeError::Transferring | ProposeError::Overloaded),
+                ) => {
+                    panic!("a group that leads and has room refused a proposal: {error}")
+                }
+            };
+            group.proposed_ms = time_ms;
+            group.proposed.push(Proposed { term, index, at: now, waiters });
+            self.stats.batches_proposed += 1;
+            self.stats.commands_proposed += commands_count as u64;
         }
-        group.proposed_ms = group.proposed_ms.max(group.time_ms).max(self.host.unix_time_ms());
-        let commands_count = group.forming.commands_count();
-        let payload = group.forming.finish(group.proposed_ms);
-        match group.raft.propose(payload, now) {
-            Ok((term, index)) => {
-                let waiters = group.take_forming_waiters();
-                group.proposed.push(Proposed { term, index, at: now, waiters });
-                self.stats.batches_proposed += 1;
-                self.stats.commands_proposed += commands_count as u64;
-                self.mark_dirty(idx);
-            }
-            // Nothing else can change between the checks above and here.
-            Err(error @ (ProposeError::NotLeader { .. } | ProposeError::Transferring | ProposeError::Overloaded)) => {
-                panic!("a group that leads and has room refused a proposal: {error}")
-            }
-        }
+        self.mark_dirty(idx);
     }
 
     /// Does what Raft wants done, for all groups that have something.
@@ -235,7 +255,7 @@ impl<H: CoreHost> Core<H> {
         }
         self.note(idx, Event::Applied(entry));
         let group = &mut self.groups[idx];
-        group.recycle(waiters);
+        group.forming.recycle(waiters);
         group.log_size.applied(entry.index, entry.payload.len());
         group.raft.applied(entry.index);
         group.offer_checkpoint();

@@ -24,11 +24,9 @@ pub fn limit(seed: u64, config: &mut engine::Config) {
         commands,
         client_requests_count_max: chance.pick(&[2, 16, limits.client_requests_count_max]),
         client_input_bytes_max: chance.pick(&[64 << 10, limits.client_input_bytes_max]),
-        // A batch is one entry, and must fit a segment with the command that fills it.
-        forming_bytes_max: chance
-            .pick(&[4 << 10, 64 << 10, limits.forming_bytes_max])
-            .min(config.segment_bytes as usize / 8),
+        forming_bytes_max: chance.pick(&[4 << 10, 64 << 10, limits.forming_bytes_max]),
         forwards_count_max: chance.pick(&[4, 64, limits.forwards_count_max]),
+        forwards_bytes_max: chance.pick(&[4 << 10, 64 << 10, limits.forwards_bytes_max]),
         held_bytes_max: chance.pick(&[1, 2 << 10, limits.held_bytes_max]),
         parked_count_max: chance.pick(&[4, 64, limits.parked_count_max]),
         outbox_messages_bytes_max: chance.pick(&[64 << 10, limits.outbox_messages_bytes_max]),
@@ -36,6 +34,7 @@ pub fn limit(seed: u64, config: &mut engine::Config) {
         served_files_max: chance.pick(&[1, 2, limits.served_files_max]),
         ..limits
     };
+    // A batch is one entry, and must fit a segment with the command that fills it.
     config.batch_bytes_max = config.batch_bytes_max.min(config.segment_bytes as usize / 8);
     config.clients_count_max = CLIENTS_COUNT_MAX;
     config.client_output_bytes_max = chance.pick(&[4 << 10, config.client_output_bytes_max]);
