@@ -88,6 +88,7 @@ impl<H: CoreHost> Core<H> {
             }
             Some(Conn::Peer(peer)) => {
                 tracing::debug!(addr = %peer.addr, "a peer's connection has ended");
+                peer.link.into_iter().for_each(|link| self.on_peer_closed(link, conn));
             }
             Some(Conn::Client(_)) | None => {}
         }

@@ -64,7 +64,7 @@ impl<H: CoreHost> Core<H> {
             // What comes behind a refused command is refused as well: it goes again with the others, in order.
             let must_end = lane.link != Some(link) || lane.has_refused();
             if lane.under_way_count > 0 && must_end
-                || !self.out.links.get(link).is_up()
+                || !self.out.links.get(link).takes_commands()
                 || self.out.links.is_congested(link)
             {
                 return;
@@ -234,7 +234,7 @@ impl<H: CoreHost> Core<H> {
         }
     }
 
-    /// A link is gone. What was sent over it may or may not have run.
+    /// A link is gone, or the way back. What was sent over it may or may not have run.
     pub(crate) fn fail_forwards(&mut self, link: u32) {
         let failed = self.forwards.remove_link(link);
         self.fail_all(failed);

@@ -68,6 +68,10 @@ pub(crate) struct Link {
     is_dirty: bool,
     /// When a frame was last sent.
     sent_at: Instant,
+    /// The connection that core has made, over which its frames come.
+    inbound: Option<ConnId>,
+    /// Whether a frame has come over it: then that core can answer. Until then it drops what it has to reply.
+    is_heard: bool,
     /// When a frame last came from there.
     pub(crate) heard_at: Instant,
     /// The data directory that the node there was first seen with.
@@ -110,6 +114,8 @@ impl Links {
                 spare_parts: Vec::new(),
                 is_dirty: false,
                 sent_at: Instant::ZERO,
+                inbound: None,
+                is_heard: false,
                 heard_at: Instant::ZERO,
                 incarnation: None,
                 last_failure: None,
@@ -184,8 +190,8 @@ impl Links {
         self.mark(idx);
     }
 
-    /// Queues the reply of a command that came from there. Dropped if the link is down: its sender has
-    /// given up on it by then.
+    /// Queues the reply of a command that came from there. Dropped if the link is down: its sender gives up on all that
+    /// it has sent before the link is up again.
     pub(crate) fn reply(&mut self, idx: u32, id: u64, status: ReplyStatus, write: impl FnOnce(&mut Vec<u8>)) {
         let link = &mut self.list[idx as usize];
         if !link.is_up() {
@@ -259,7 +265,33 @@ impl Links {
 
     /// A frame has come from another core.
     pub(crate) fn heard(&mut self, idx: u32, now: Instant) {
-        self.list[idx as usize].heard_at = now;
+        let link = &mut self.list[idx as usize];
+        link.heard_at = now;
+        link.is_heard = true;
+    }
+
+    /// A core has connected and is let in. Returns its former connection: of one whose other end is gone, cut off or
+    /// powered down, nothing is heard any more, and each such one would take a place for ever.
+    pub(crate) fn let_in(&mut self, idx: u32, conn: ConnId) -> Option<ConnId> {
+        let link = &mut self.list[idx as usize];
+        link.is_heard = false;
+        link.inbound.replace(conn)
+    }
+
+    /// A connection that a core has made has ended. Returns whether that was the one over which its frames come.
+    pub(crate) fn inbound_ended(&mut self, idx: u32, conn: ConnId) -> bool {
+        let link = &mut self.list[idx as usize];
+        let is_current = link.inbound == Some(conn);
+        if is_current {
+            link.is_heard = false;
+            link.inbound = None;
+        }
+        is_current
+    }
+
+    /// Whether frames that come over a connection are those of a core, and not late ones of its former connection.
+    pub(crate) fn is_inbound(&self, idx: u32, conn: ConnId) -> bool {
+        self.list[idx as usize].inbound == Some(conn)
     }
 
     /// Sends one frame on each connection that has something to say and is not busy. Frames for cores of this
@@ -413,6 +445,11 @@ impl Link {
 
     pub(crate) fn is_up(&self) -> bool {
         matches!(self.state, LinkState::Mesh | LinkState::Up { .. })
+    }
+
+    /// Whether commands can be sent and their replies can come.
+    pub(crate) fn takes_commands(&self) -> bool {
+        self.state == LinkState::Mesh || self.is_up() && self.is_heard
     }
 
     /// Sends as much of the outbox as one frame may hold.

@@ -69,6 +69,13 @@ impl<H: CoreHost> Core<H> {
         self.fail_forwards(link);
     }
 
+    /// A connection that another core has made has ended: replies that were under way are lost.
+    pub(crate) fn on_peer_closed(&mut self, link: u32, conn: ConnId) {
+        if self.out.links.inbound_ended(link, conn) {
+            self.fail_forwards(link);
+        }
+    }
+
     /// Bytes on a connection that another core has made: its greeting, then frames.
     pub(crate) fn on_peer_bytes(&mut self, conn: ConnId, bytes: &[u8]) {
         let mut rest = bytes;
@@ -85,13 +92,19 @@ impl<H: CoreHost> Core<H> {
             let Some(hello) = peer.hello.first_chunk::<HELLO_BYTES>().copied() else { return };
             let addr = peer.addr;
             let Some(link) = self.judge(conn, addr, &hello) else { return };
-            self.close_former(link);
+            if let Some(former) = self.out.links.let_in(link, conn) {
+                self.host.close(former);
+                self.fail_forwards(link);
+            }
             let Some(Conn::Peer(peer)) = self.out.conns.get_mut(conn) else { return };
             peer.link = Some(link);
         }
         loop {
             let Some(Conn::Peer(peer)) = self.out.conns.get_mut(conn) else { return };
             let (Some(link), addr) = (peer.link, peer.addr) else { return };
+            if !self.out.links.is_inbound(link, conn) {
+                return;
+            }
             match peer.assembler.next(&mut rest) {
                 Ok(Some(frame)) => self.on_frame(link, frame),
                 Ok(None) => return,
@@ -101,15 +114,6 @@ impl<H: CoreHost> Core<H> {
                     return self.host.close(conn);
                 }
             }
-        }
-    }
-
-    /// Closes what a core had connected with before: of a connection whose other end is gone, cut off or powered down,
-    /// nothing is heard any more, and each such one would take a place for ever.
-    fn close_former(&mut self, link: u32) {
-        let is_former = |conn: &Conn| matches!(conn, Conn::Peer(peer) if peer.link == Some(link));
-        for (former, _) in self.out.conns.iter().filter(|(_, conn)| is_former(conn)) {
-            self.host.close(former);
         }
     }
 

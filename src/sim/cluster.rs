@@ -330,6 +330,23 @@ impl Cluster {
         config
     }
 
+    /// Resets all connections that a node, or the clients if there is none, has made to another.
+    pub fn reset_streams(&self, from: Option<usize>, to: usize) {
+        let world = &mut *self.world.borrow_mut();
+        let from = from.unwrap_or(world.nodes.len());
+        for id in world.net.ids() {
+            let Some(stream) = world.net.stream(id) else { continue };
+            if stream.sides[0].host == from && stream.sides[1].host == to {
+                world.reset_stream(id);
+            }
+        }
+    }
+
+    /// Whether a node runs and some core of it has not come far enough yet to listen.
+    pub fn is_starting(&self, node: usize) -> bool {
+        self.world.borrow().is_starting(node)
+    }
+
     /// Ends a node's process at once.
     pub fn kill(&self, node: usize, death: Death) {
         let futures = {
@@ -343,8 +360,7 @@ impl Cluster {
             let now = world.now();
             world.trace.add(now, Kind::Process, [node as u64, 0]);
             world.trace.tell(now, format_args!("node {} dies: {death:?}", node + 1));
-            let first = world.nodes[node].first_core;
-            if world.cores[first].conns.listeners_count == 0 {
+            if world.is_starting(node) {
                 world.count("a process died while it was starting");
             }
             let state = &mut world.nodes[node];

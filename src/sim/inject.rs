@@ -10,7 +10,6 @@ use crate::chance::{Chance, Ppm};
 use crate::cluster::{Cluster, Death};
 use crate::disk::WriteFault;
 use crate::faults::{Fault, NodeNumber, Schedule};
-use crate::net::Owner;
 use crate::observation::What;
 use crate::queue::Event;
 use crate::spec::Shape;
@@ -229,8 +228,11 @@ impl Injector {
                 let until = now + for_ms * MS;
                 self.hunts.push(Hunt { blow: (**blow).clone(), within_ms: *within_ms, until });
             }
-            Fault::Reset { a, b } => self.reset(cluster, idx(*a)?, Some(idx(*b)?)),
-            Fault::ResetClients { node } => self.reset(cluster, idx(*node)?, None),
+            Fault::Reset { a, b } => {
+                cluster.reset_streams(Some(idx(*a)?), idx(*b)?);
+                cluster.reset_streams(Some(idx(*b)?), idx(*a)?);
+            }
+            Fault::ResetClients { node } => cluster.reset_streams(None, idx(*node)?),
             Fault::Tamper { from, to, lose, repeat, reorder, for_ms } => {
                 let (from, to) = (idx(*from)?, idx(*to)?);
                 {
@@ -337,20 +339,6 @@ impl Injector {
         self.lasts(cluster, Lasting::Cut { from, to }, until);
     }
 
-    fn reset(&self, cluster: &Cluster, a: usize, b: Option<usize>) {
-        let world = &mut *cluster.world.borrow_mut();
-        let clients = world.nodes.len();
-        for id in world.net.ids() {
-            let Some(stream) = world.net.stream(id) else { continue };
-            let hosts = [stream.sides[0].host, stream.sides[1].host];
-            let is_client = matches!(stream.sides[0].owner, Owner::Client(_));
-            if hosts == [a, b.unwrap_or(clients)] || hosts == [b.unwrap_or(clients), a] {
-                assert!(b.is_some() || is_client || stream.sides[0].owner == Owner::Nobody);
-                world.reset_stream(id);
-            }
-        }
-    }
-
     fn lasts(&mut self, cluster: &Cluster, what: Lasting, until: u64) {
         let until_before = self.until.get(&what).copied().unwrap_or(0);
         self.until.insert(what, until.max(until_before));
@@ -393,9 +381,8 @@ impl Injector {
             cluster.world.borrow_mut().nodes[node].disk.write_faults.clear();
             cluster.world.borrow_mut().nodes[node].failures = 0;
             cluster.world.borrow_mut().nodes[node].dies_writing = false;
-            let is_unwell = cluster.world.borrow().nodes[node].has_quarantined;
-            if is_unwell {
-                // What it could not read may be readable now.
+            // What it could not read, or cannot while it starts, may be readable now.
+            if cluster.world.borrow().nodes[node].has_quarantined || cluster.is_starting(node) {
                 cluster.kill(node, Death::Process);
             }
             cluster.boot(node);

@@ -197,6 +197,13 @@ impl World {
         *self.counts.entry(name).or_default() += 1;
     }
 
+    /// Whether a node runs and some core of it has not come far enough yet to listen.
+    pub(crate) fn is_starting(&self, node: usize) -> bool {
+        let node = &self.nodes[node];
+        let mut cores = self.cores[node.first_core..node.first_core + node.cores_count].iter();
+        node.state == NodeState::Up && cores.any(|core| core.conns.listeners_count == 0)
+    }
+
     /// What a core's monotonic clock shows.
     pub(crate) fn local_time(&self, core: usize) -> Instant {
         self.nodes[self.cores[core].node].clock.now(self.now())

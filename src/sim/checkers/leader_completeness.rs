@@ -34,13 +34,17 @@ impl LeaderCompleteness {
     /// # Errors
     /// A committed entry is about to be dropped.
     pub fn before(&mut self, seen: &Observation, logs: &Logs) -> Result<(), Violation> {
-        let What::Logged { first, entries, .. } = &seen.what else { return Ok(()) };
+        let What::Logged { first, entries, hard_state } = &seen.what else { return Ok(()) };
         let Some(log) = logs.get(seen.group, seen.replica).filter(|_| !entries.is_empty()) else { return Ok(()) };
         let Some(committed) = self.committed.get(&seen.group) else { return Ok(()) };
         if *first > log.last_index() {
             return Ok(());
         }
-        for (index, known) in committed.range(*first..=log.last_index()) {
+        let known_term = self.terms.get(&(seen.group, seen.replica)).copied();
+        let terms = [known_term, hard_state.map(|state| state.term), entries.last().map(|entry| entry.term)];
+        let term = terms.into_iter().flatten().max().unwrap_or(0);
+        // Leaders of terms before that of the commit may lack the entry.
+        for (index, known) in committed.range(*first..=log.last_index()).filter(|(_, known)| known.by_term <= term) {
             let now = entries.get((index - first) as usize).copied();
             if log.get(*index) == Some(known.entry) && now != Some(known.entry) {
                 let name = entry_name(seen.group, *index, known.entry);

@@ -190,6 +190,23 @@ fn leader_completeness_sees_a_committed_entry_dropped() {
     story.assert_objects("leader-completeness", "drops the committed entry 2");
 }
 
+/// Found by a campaign (seed 4003548): what a late message of a former leader drops from a log was committed later, in a term
+/// that its owner has not come to yet, and it took no part in that.
+#[test]
+fn who_has_not_come_to_the_term_of_a_commit_may_drop_its_entry() {
+    let old = entry(1, 11);
+    let mut story = Story::new();
+    story.elect(1, 1, 3).log(1, 1, &[old]).log(2, 1, &[old]);
+    story.elect(3, 2, 2).log(3, 1, &[entry(2, 21)]);
+    story.elect(1, 3, 3).log(3, 1, &[old, entry(3, 31)]).log(1, 2, &[entry(3, 31)]);
+    story.apply(1, 1, old).apply(1, 2, entry(3, 31));
+    story.log(2, 1, &[entry(2, 21)]);
+    story.assert_sound();
+    let mut story = committed();
+    story.see(2, What::Logged { hard_state: Some(state(2, 0)), first: 2, entries: vec![entry(2, 22)] });
+    story.assert_objects("leader-completeness", "drops the committed entry 2");
+}
+
 #[test]
 fn state_machine_safety_sees_different_entries_repetitions_and_gaps() {
     let mut story = committed();
