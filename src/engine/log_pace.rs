@@ -3,9 +3,10 @@
 //! A disk that gets a hundred times slower does not fail, and Raft alone never notices: heartbeats do not wait for it, and
 //! the followers' syncs commit what the leader proposes. But a leader proposes its next batch when its own log has taken
 //! the last one, so its clients wait for its disk. Nothing absolute tells a slow disk from a busy one. What is compared
-//! is how long a write to the own log takes, and how long the same groups take to commit: where other replicas are
+//! is how long a write to the own log takes, and how long the same groups take to commit meanwhile: where other replicas are
 //! several times quicker, they should lead.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use types::Instant;
@@ -23,6 +24,9 @@ const SLOW_SCORE: u32 = 16;
 const LATE_FOR: Duration = Duration::from_secs(1);
 /// It has recovered when the score has been below half of that for this long.
 const IN_TIME_FOR: Duration = Duration::from_secs(10);
+/// Writes that wait to be compared with the next commit. Of those that came before, without a commit in between, only
+/// the ones in time count.
+const UNJUDGED_COUNT_MAX: usize = 16;
 /// The score does not rise above this.
 const SCORE_MAX: u32 = 2 * SLOW_SCORE;
 /// One over the weight of the newest sample in the means.
@@ -35,6 +39,8 @@ pub(crate) struct LogPace {
     write: Duration,
     /// Mean time from proposing a batch until it is committed and applied.
     commit: Duration,
+    /// Writes since the last commit.
+    unjudged: VecDeque<Duration>,
     /// How many writes were late of late.
     score: u32,
     /// Since when the score is above 0.
@@ -48,12 +54,33 @@ fn smooth(mean: &mut Duration, sample: Duration) {
     *mean = if mean.is_zero() { sample } else { (*mean * (SMOOTHING - 1) + sample) / SMOOTHING };
 }
 
+/// Whether a write is late, where commits take that long.
+fn is_late(write: Duration, commit: Duration) -> bool {
+    write > LATE_MIN && !commit.is_zero() && write > commit * LATE_RATIO
+}
+
 impl LogPace {
     /// A write to the log has become durable, this long after it was handed over.
     pub(crate) fn wrote(&mut self, took: Duration, now: Instant) {
         smooth(&mut self.write, took);
-        let score = if self.is_late(took) { self.score + LATE_POINTS } else { self.score.saturating_sub(1) };
-        self.set_score(score, now);
+        self.unjudged.push_back(took);
+        if self.unjudged.len() > UNJUDGED_COUNT_MAX
+            && let Some(oldest) = self.unjudged.pop_front()
+            && !is_late(oldest, self.commit)
+        {
+            self.set_score(self.score.saturating_sub(1), now);
+        }
+    }
+
+    /// A batch was committed, this long after it was proposed here.
+    pub(crate) fn committed(&mut self, took: Duration, now: Instant) {
+        smooth(&mut self.commit, took);
+        // If all disks have got slower the mean does not tell yet.
+        let commit = self.commit.max(took);
+        while let Some(write) = self.unjudged.pop_front() {
+            let score = if is_late(write, commit) { self.score + LATE_POINTS } else { self.score.saturating_sub(1) };
+            self.set_score(score, now);
+        }
     }
 
     fn set_score(&mut self, score: u32, now: Instant) {
@@ -66,18 +93,9 @@ impl LogPace {
         }
     }
 
-    /// A batch was committed, this long after it was proposed here.
-    pub(crate) fn committed(&mut self, took: Duration) {
-        smooth(&mut self.commit, took);
-    }
-
-    fn is_late(&self, took: Duration) -> bool {
-        took > LATE_MIN && !self.commit.is_zero() && took > self.commit * LATE_RATIO
-    }
-
     /// Looks at what was measured, and at the write that has been under way for longest.
     pub(crate) fn tick(&mut self, under_way: Option<Duration>, now: Instant) {
-        let hangs = under_way.is_some_and(|age| age > LATE_FOR && self.is_late(age));
+        let hangs = under_way.is_some_and(|age| age > LATE_FOR && is_late(age, self.commit));
         if hangs {
             self.set_score(SCORE_MAX, now);
         }
@@ -121,7 +139,7 @@ mod tests {
     fn after(pace: &mut LogPace, now: &mut Instant, took_ms: u64, for_ms: u64) {
         let end = *now + MS(for_ms);
         while *now < end {
-            pace.committed(MS(1));
+            pace.committed(MS(1), *now);
             *now += MS(took_ms);
             pace.wrote(MS(took_ms), *now);
             pace.tick(None, *now);
@@ -156,7 +174,7 @@ mod tests {
     #[test]
     fn a_write_that_does_not_end_is_slow() {
         let (mut pace, now) = (LogPace::default(), Instant::ZERO + MS(5_000));
-        pace.committed(MS(1));
+        pace.committed(MS(1), now);
         pace.tick(Some(MS(1_000)), now);
         assert!(!pace.is_slow());
         pace.tick(Some(MS(1_001)), now);
@@ -167,12 +185,32 @@ mod tests {
     fn where_all_are_slow_none_is() {
         let (mut pace, mut now) = (LogPace::default(), Instant::ZERO);
         for _ in 0..100 {
-            pace.committed(MS(150));
+            pace.committed(MS(150), now);
             now += MS(100);
             pace.wrote(MS(100), now);
             pace.tick(Some(MS(1_100)), now);
         }
         assert!(!pace.is_slow(), "the commits are as slow");
+    }
+
+    /// Found when proposals began to join the log's next block: the test of all disks slow depended on when they got so.
+    #[test]
+    fn commits_of_before_tell_nothing_of_writes_without_commits() {
+        let (mut pace, mut now) = (LogPace::default(), Instant::ZERO);
+        after(&mut pace, &mut now, 1, 1_000);
+        for _ in 0..100 {
+            now += MS(50);
+            pace.wrote(MS(50), now);
+            pace.tick(Some(MS(50)), now);
+        }
+        assert!(!pace.is_slow(), "nobody knows how long others take now");
+        for _ in 0..100 {
+            now += MS(50);
+            pace.committed(MS(40), now);
+            pace.wrote(MS(50), now);
+            pace.tick(Some(MS(50)), now);
+        }
+        assert!(!pace.is_slow(), "others are as slow");
     }
 
     #[test]

@@ -80,7 +80,7 @@ impl<H: CoreHost> Core<H> {
     /// Proposes what groups have collected: as a rule one entry each. While a block is being written the next batch
     /// forms, so that a busy log commits many commands with one write and an idle one commits each at once.
     pub(crate) fn propose(&mut self) {
-        if self.forming_groups.is_empty() || !self.persisting.is_empty() {
+        if self.forming_groups.is_empty() || self.wal.is_writing() {
             return;
         }
         let mut forming = std::mem::take(&mut self.forming_groups);
@@ -230,7 +230,7 @@ impl<H: CoreHost> Core<H> {
             if proposed.term == entry.term {
                 // Entries are applied one by one, and a state that is taken over answers what it may hold.
                 assert!(proposed.index == entry.index, "proposal {} is passed by {}", proposed.index, entry.index);
-                self.log_pace.committed(self.now.since(proposed.at));
+                self.log_pace.committed(self.now.since(proposed.at), self.now);
                 waiters = proposed.waiters;
             } else {
                 // A later leader's entry is committed, and it is not before that: it can never be applied.

@@ -235,6 +235,11 @@ impl<D: LogHost> Wal<D> {
         self.writer.pending_bytes() + self.in_flight.as_ref().map_or(0, |block| block.len)
     }
 
+    /// Whether a block is being written: what is appended now becomes durable with one behind it.
+    pub fn is_writing(&self) -> bool {
+        self.in_flight.is_some()
+    }
+
     /// Whether client writes should be accepted as far as the disk is concerned. Turns false while at least the reserve
     /// is left, so what was accepted can still be written, and true again by itself.
     pub fn has_room(&self) -> bool {
@@ -314,7 +319,7 @@ impl<D: LogHost> Wal<D> {
     /// [`Error::Poisoned`] and [`Error::Damaged`], both final.
     pub fn idle(&mut self) -> Result<bool, Error> {
         self.check_alive()?;
-        let busy = self.in_flight.is_some() || self.writer.pending_bytes() > 0;
+        let busy = self.is_writing() || self.writer.pending_bytes() > 0;
         if busy || self.writer.last_is_mark() {
             return Ok(false);
         }
