@@ -31,7 +31,7 @@ impl<H: CoreHost> Core<H> {
     ) {
         let deadline = self.now + self.config.leader_wait;
         let args = ArgStore::of(args);
-        self.lanes.park(Forward { origin, command, slot, route, args, deadline });
+        self.lanes.park(Forward { origin, command, slot, route, args, deadline, sent_as: 0 });
         self.drain_lane(route);
     }
 

@@ -20,6 +20,8 @@ pub(crate) struct Forward {
     pub(crate) args: ArgStore,
     /// When to give up looking for a leader.
     pub(crate) deadline: Instant,
+    /// The number under which it was last sent; 0 if it was not yet.
+    pub(crate) sent_as: u64,
 }
 
 /// Forwards that were sent, by number. Numbers are given in order and answered roughly in order, so they
@@ -40,11 +42,13 @@ impl Forwards {
     }
 
     /// Notes that a command was sent over `link`; returns its number.
-    pub(crate) fn insert(&mut self, link: u32, forward: Forward) -> u64 {
+    pub(crate) fn insert(&mut self, link: u32, mut forward: Forward) -> u64 {
         self.count += 1;
         self.bytes += forward.args.bytes();
+        let id = self.first_id + self.window.len() as u64;
+        forward.sent_as = id;
         self.window.push_back(Some((link, forward)));
-        self.first_id + self.window.len() as u64 - 1
+        id
     }
 
     /// Takes out the forward that a reply from `link` belongs to; `None` for a reply nobody waits for.
@@ -136,6 +140,7 @@ mod tests {
             route: 0,
             args: ArgStore::of(Args::new(b"", &[])),
             deadline: Instant::ZERO,
+            sent_as: 0,
         }
     }
 

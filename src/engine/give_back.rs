@@ -124,21 +124,16 @@ impl<H: CoreHost> Core<H> {
     pub(crate) fn find_leader_again(&mut self, idx: usize, again: Vec<GivenBack>) {
         let route = self.groups[idx].route;
         let deadline = self.now + self.config.leader_wait;
-        // Over these links newer commands went back before: it is too late to let older reads go the same way.
-        let overtaken = self.groups[idx].refused_links.clone();
         let mut parked = Vec::new();
         for GivenBack { origin, command, slot, args } in again {
             match origin {
-                // The core it came from looks itself.
-                Origin::Core { link, .. } if overtaken.contains(&link) && !command.is_write() => {
-                    self.out.fail(origin, READ_LOST);
-                }
+                // The core it came from looks itself. If newer ones have gone back before, they wait there for this one.
                 Origin::Core { link, id, .. } => {
                     self.groups[idx].refuse(link);
                     self.out.links.reply(link, id, ReplyStatus::NotLeader, |_| {});
                 }
                 Origin::Client { .. } | Origin::Part { .. } => {
-                    parked.push(Forward { origin, command, slot, route, args, deadline });
+                    parked.push(Forward { origin, command, slot, route, args, deadline, sent_as: 0 });
                 }
             }
         }
