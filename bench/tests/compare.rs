@@ -54,10 +54,14 @@ fn an_interrupted_comparison_stops_its_servers() {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let mark = dir.path().canonicalize().unwrap().join("coracle-bench-").display().to_string();
     let mut command = compare(dir.path(), &["--only", "redis", "--seconds", "60"]);
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let started = Instant::now();
     while processes_with(&mark).is_empty() {
-        assert!(started.elapsed() < Duration::from_secs(10), "Redis is started");
+        if let Some(status) = child.try_wait().unwrap() {
+            let said = std::io::read_to_string(child.stderr.take().unwrap()).unwrap();
+            panic!("it has ended before Redis was started: {status}: {said}");
+        }
+        assert!(started.elapsed() < Duration::from_secs(60), "Redis is started");
         std::thread::sleep(Duration::from_millis(10));
     }
     std::thread::sleep(Duration::from_millis(500));
