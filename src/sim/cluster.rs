@@ -342,11 +342,6 @@ impl Cluster {
         }
     }
 
-    /// Whether a node runs and some core of it has not come far enough yet to listen.
-    pub fn is_starting(&self, node: usize) -> bool {
-        self.world.borrow().is_starting(node)
-    }
-
     /// Ends a node's process at once.
     pub fn kill(&self, node: usize, death: Death) {
         let futures = {

@@ -382,7 +382,11 @@ impl Injector {
             cluster.world.borrow_mut().nodes[node].failures = 0;
             cluster.world.borrow_mut().nodes[node].dies_writing = false;
             // What it could not read, or cannot while it starts, may be readable now.
-            if cluster.world.borrow().nodes[node].has_quarantined || cluster.is_starting(node) {
+            let is_unwell = {
+                let world = cluster.world.borrow();
+                world.nodes[node].has_quarantined || world.is_starting(node)
+            };
+            if is_unwell {
                 cluster.kill(node, Death::Process);
             }
             cluster.boot(node);
