@@ -35,9 +35,13 @@ pub enum Blow {
     /// Some other node is cut off and falls behind. Then one whose data may be damaged loses some of it and is restarted, the
     /// first comes back, and the leader is cut off: two are left, of which one knows less than it did and the other never did.
     DamageVoter { cut_ms: u64, flips: u32, down_ms: u64, for_ms: u64 },
-    /// It is cut off from some other node, which asks for votes in vain then. After a while the leader is cut off from all,
-    /// and perhaps those who had heard it are restarted: whatever it was promised must hold.
-    Usurp { cut_ms: u64, after_ms: u64, restarts: bool },
+    /// It is cut off from some other node, which asks for votes in vain then, while it hears late what the rest have
+    /// promised or refused. After a while it is cut off from all, and perhaps those who had heard it are restarted: whatever it
+    /// was promised must hold.
+    Usurp { cut_ms: u64, late_ms: u64, after_ms: u64, restarts: bool },
+    /// Its clock gets slow and those of the others fast, as far as they may. Then it is cut off, and its lease must be over before
+    /// they elect another leader.
+    SlowClock { after_ms: u64, for_ms: u64 },
     /// It is cut off, takes commands, dies and comes back, while those elected meanwhile are cut off in their first moments
     /// and messages are lost: entries of several terms stand in logs, none of them on a majority (Raft paper, figure 8).
     Churn { after_ms: u64, down_ms: u64, cut_ms: u64, within_ms: u64, for_ms: u64 },
@@ -86,14 +90,24 @@ impl Blow {
                 let cut_lonely = Fault::Partition { side: vec![lonely], for_ms: cut_ms };
                 vec![(0, cut_lonely), (cut_ms, damage), (cut_ms, cut_off(for_ms))]
             }
-            Blow::Usurp { cut_ms, after_ms, restarts } => {
+            Blow::Usurp { cut_ms, late_ms, after_ms, restarts } => {
                 let Some(lonely) = any_of(chance, &others) else { return Vec::new() };
                 let cuts = [(leader, lonely), (lonely, leader)];
                 let cuts = cuts.map(|(from, to)| (0, Fault::CutOneWay { from, to, for_ms: cut_ms }));
-                let restart = |node: &NodeNumber| (after_ms, Fault::Crash { node: *node, down_ms: 1 });
-                let restarted = others.iter().filter(|node| restarts && **node != lonely);
                 let cuts = cuts.into_iter().chain([(after_ms, cut_off(cut_ms.saturating_sub(after_ms)))]);
-                cuts.chain(restarted.map(restart)).collect()
+                let rest = || others.iter().filter(|node| **node != lonely);
+                let late = |from: &NodeNumber| {
+                    (0, Fault::Delay { from: *from, to: leader, mean_ms: late_ms, for_ms: cut_ms })
+                };
+                let restart = |node: &NodeNumber| (after_ms, Fault::Crash { node: *node, down_ms: 1 });
+                let late = rest().filter(|_| late_ms > 0).map(late);
+                cuts.chain(late).chain(rest().filter(|_| restarts).map(restart)).collect()
+            }
+            Blow::SlowClock { after_ms, for_ms } => {
+                let bound = i64::from(shape.drift_ppm_max) / 2;
+                let drift = |node| Fault::Drift { node, ppm: if node == leader { -bound } else { bound } };
+                let drifts = (1..=shape.nodes).map(|node| (0, drift(node)));
+                drifts.chain([(after_ms, cut_off(for_ms))]).collect()
             }
             Blow::Churn { after_ms, down_ms, cut_ms, within_ms, for_ms } => {
                 let tamper = |from: NodeNumber, to: NodeNumber| {
@@ -135,7 +149,7 @@ pub(crate) fn any_blow(chance: &mut Chance, shape: &Shape) -> Blow {
     let short_ms = chance.range(1, 1_500);
     let down_ms = chance.range(1, 1_000);
     // Without a victim there is nothing to damage.
-    let choices = if shape.victims.is_empty() { 12 } else { 14 };
+    let choices = if shape.victims.is_empty() { 14 } else { 16 };
     match chance.below(choices) {
         0..=4 => simple_blow(chance),
         5 | 6 => {
@@ -143,8 +157,14 @@ pub(crate) fn any_blow(chance: &mut Chance, shape: &Shape) -> Blow {
             Blow::LateAnswers { mean_ms: chance.range(100, 800), mute_after_ms, for_ms: mute_after_ms + for_ms }
         }
         7 => Blow::CrashSlowOthers { down_ms: for_ms, factor: chance.pick(&[100, STALL_FACTOR]), for_ms: short_ms },
-        8 | 9 => Blow::Usurp { cut_ms: for_ms + 2 * short_ms, after_ms: for_ms, restarts: chance.happens(500_000) },
-        10 | 11 => Blow::Churn {
+        8 | 9 => Blow::Usurp {
+            cut_ms: for_ms + 2 * short_ms,
+            late_ms: chance.pick(&[0, 20, 100, 300]),
+            after_ms: for_ms,
+            restarts: chance.happens(500_000),
+        },
+        10 | 11 => Blow::SlowClock { after_ms: short_ms, for_ms },
+        12 | 13 => Blow::Churn {
             after_ms: chance.range(20, 400),
             down_ms,
             cut_ms: chance.range(300, 2_000),
@@ -187,6 +207,9 @@ mod tests {
                             assert!(matches!(blow, Blow::Churn { .. }));
                         }
                         Fault::SlowDisk { node, .. } => assert!(node != leader && node <= nodes),
+                        Fault::Drift { ppm, .. } => {
+                            assert!(2 * ppm.unsigned_abs() <= u64::from(shape.drift_ppm_max));
+                        }
                         other => panic!("{other:?} is part of {blow:?}"),
                     }
                 }

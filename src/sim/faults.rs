@@ -291,7 +291,9 @@ fn draw(kind: usize, chance: &mut Chance, shape: &Shape) -> Option<Fault> {
         "misdirected write" => Fault::MisdirectedWrite { node: victim? },
         "lost file" => Fault::LostFile { node: victim?, down_ms: for_ms },
         "leader struck" => {
-            Fault::StrikeLeader { group: chance.below(shape.groups as u64) as u32, blow: any_blow(chance, shape) }
+            // Group 0 has no keys.
+            let group = chance.range(1, shape.groups as u64) as u32;
+            Fault::StrikeLeader { group, blow: any_blow(chance, shape) }
         }
         "leaders hunted" => Fault::HuntLeaders {
             blow: Box::new(simple_blow(chance)),

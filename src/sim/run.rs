@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use raft::Role;
 use types::Instant;
 
 use crate::checkers::{Checkers, Looked, Violation, Voters};
@@ -9,6 +10,7 @@ use crate::client::{ClientNet, Workload};
 use crate::cluster::{Cluster, Death};
 use crate::history::{History, Outcome};
 use crate::inject::Injector;
+use crate::observation::What;
 use crate::report::{Failure, Report};
 use crate::spec::{Broken, Shape, Spec};
 use crate::workload::Sessions;
@@ -135,6 +137,9 @@ impl<'a> Run<'a> {
             }
             let mut seen = cluster.observations.borrow_mut();
             for observation in seen.drain(..) {
+                if matches!(observation.what, What::Role { role: Role::Leader, .. }) {
+                    workload.elected(&net, observation.group, observation.place);
+                }
                 if verdict.is_ok() {
                     verdict = checkers.observe(&observation);
                 }

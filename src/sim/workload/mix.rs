@@ -1,6 +1,9 @@
 //! What sessions ask for: families of keys, each used in its own way, so that each checker has something to look at.
 
+use std::time::Duration;
+
 use bytes::Bytes;
+use types::Instant;
 
 use crate::chance::Chance;
 use crate::checkers::TOKEN_END;
@@ -39,6 +42,8 @@ pub(super) struct Mix {
     /// One in so many operations reads.
     reads_of: u64,
     flushes: bool,
+    /// For how long sessions write, and for how long they do not, in turns.
+    tides: Option<(Duration, Duration)>,
     number: u64,
     appends_count: u64,
 }
@@ -71,6 +76,7 @@ impl Mix {
             hot_of: chance.pick(&[2, 5, 1_000_000]),
             reads_of: chance.pick(&[2, 3, 10]),
             flushes,
+            tides: tides(&mut chance),
             number: 0,
             appends_count: 0,
             chance,
@@ -103,6 +109,12 @@ impl Mix {
                 if reads { Call::Get(key) } else { Call::Set(key, self.large_value()) }
             }
         }
+    }
+
+    /// Whether nobody writes now. Who is cut off from the leader of a group meanwhile misses nothing of its log, and so may
+    /// be elected in its place: where writes never cease that is a matter of moments.
+    pub(super) fn is_lull(&self, now: Instant) -> bool {
+        self.tides.is_some_and(|(flood, ebb)| now.as_nanos() as u128 % (flood + ebb).as_nanos() >= flood.as_nanos())
     }
 
     /// Whether everything may be removed at any time.
@@ -176,6 +188,12 @@ impl Mix {
             _ => Call::MSet(pairs((0..3).map(part).collect())),
         }
     }
+}
+
+fn tides(chance: &mut Chance) -> Option<(Duration, Duration)> {
+    let mut between = |least, most| Duration::from_millis(chance.range(least, most));
+    let tides = (between(50, 500), between(500, 2_000));
+    chance.happens(300_000).then_some(tides)
 }
 
 fn name(family: &str, key: u64) -> Text {

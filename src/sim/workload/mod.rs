@@ -7,11 +7,14 @@
 //!
 //! Once faults are over the sessions go on a little, stop writing, and then read back every key that was ever named.
 //!
-//! Read `mix` (what is asked), `calls` (commands and replies as bytes), [`reader`], `routes`, `own`, `session`.
+//! In half of the runs a `prober` looks besides for leaders that do not know that they were deposed.
+//!
+//! Read `mix` (what is asked), `calls` (commands and replies as bytes), [`reader`], `routes`, `own`, `session`, `prober`.
 
 mod calls;
 mod mix;
 mod own;
+mod prober;
 pub mod reader;
 mod routes;
 mod session;
@@ -23,13 +26,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use meta::ClusterMap;
-use types::{CoreId, Instant};
+use types::{CoreId, GroupId, Instant, Place};
 
 use crate::chance::Chance;
 use crate::client::{ClientConn, ClientEvent, ClientNet, Workload};
 use crate::history::{History, Text};
 
 use mix::Mix;
+use prober::Prober;
 use session::{Manner, Session};
 
 /// How long after the last fault sessions stop to write.
@@ -99,6 +103,7 @@ struct Shared {
 /// All sessions of a run.
 pub struct Sessions {
     sessions: Vec<Session>,
+    prober: Prober,
     shared: Shared,
 }
 
@@ -108,7 +113,11 @@ impl Sessions {
     pub fn new(seed: u64, map: &ClusterMap, busy: Duration) -> Sessions {
         let gateways = map.nodes.iter().map(|node| node.gateway_addr()).collect();
         let cores = map.nodes.iter().flat_map(|node| (0..node.cores).map(|core| node.core_addr(CoreId(core))));
-        Sessions::with_addrs(seed, gateways, cores.collect(), busy)
+        let mut sessions = Sessions::with_addrs(seed, gateways, cores.collect(), busy);
+        if Chance::stream(seed, "prober").happens(500_000) {
+            sessions.prober = Prober::new(sessions.sessions.len() as u64, map);
+        }
+        sessions
     }
 
     /// The sessions of a seed, for a cluster with these gateways and ports of cores.
@@ -117,7 +126,7 @@ impl Sessions {
         let count = chance.pick(&[3, 8, 16, 24]);
         let operations_count = chance.pick(&[1_500, 4_000, 12_000]);
         let readers = chance.pick(&[0, 300_000, 600_000]);
-        let sessions = (0..count)
+        let sessions: Vec<_> = (0..count)
             .map(|number| {
                 let manner = Manner::draw(&mut chance, busy, operations_count / count);
                 // Somebody has to write.
@@ -132,7 +141,8 @@ impl Sessions {
             stage: Stage::Busy,
             owners: BTreeMap::new(),
         };
-        Sessions { sessions, shared }
+        let prober = Prober::idle(count);
+        Sessions { sessions, prober, shared }
     }
 
     /// The run begins.
@@ -145,7 +155,11 @@ impl Sessions {
     /// Something has happened.
     pub fn happened(&mut self, port: &dyn ClientPort, event: ClientEvent) {
         self.advance_stage(port);
+        let Sessions { sessions, prober, shared } = self;
         match event {
+            ClientEvent::Connected(conn) if prober.owns(conn) => prober.connected(port, shared, conn),
+            ClientEvent::Received(conn, bytes) if prober.owns(conn) => prober.received(port, shared, conn, &bytes),
+            ClientEvent::Closed(conn) if prober.owns(conn) => prober.closed(port, shared, conn),
             ClientEvent::Connected(conn) => self.with(conn, |session, shared| session.connected(port, shared, conn)),
             ClientEvent::Received(conn, bytes) => {
                 self.with(conn, |session, shared| session.received(port, shared, conn, &bytes));
@@ -154,9 +168,10 @@ impl Sessions {
                 self.with(conn, |session, shared| session.closed(port, shared, conn, "the connection was closed"));
             }
             ClientEvent::Timer(token) => {
-                let session = self.sessions.get_mut((token & session::TOKEN_SESSION) as usize);
-                if let Some(session) = session {
-                    session.timer(port, &mut self.shared, token);
+                let session = sessions.get_mut((token & session::TOKEN_SESSION) as usize);
+                match session {
+                    Some(session) => session.timer(port, shared, token),
+                    None => prober.timer(port, shared, session::token_number(token)),
                 }
             }
         }
@@ -188,6 +203,7 @@ impl Sessions {
 
     /// No fault happens any more.
     pub fn healed(&mut self, port: &dyn ClientPort) {
+        self.prober.retire(port, &mut self.shared);
         self.shared.history.heal(port.now());
     }
 
@@ -224,6 +240,10 @@ impl Workload for Sessions {
 
     fn event(&mut self, net: &ClientNet, event: ClientEvent) {
         self.happened(net, event);
+    }
+
+    fn elected(&mut self, net: &ClientNet, group: GroupId, place: Place) {
+        self.prober.elected(net, &mut self.shared, group, place);
     }
 
     fn heal(&mut self, net: &ClientNet) {

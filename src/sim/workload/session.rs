@@ -22,6 +22,16 @@ pub(super) const TOKEN_SESSION: u64 = 0xFFFF;
 const TOKEN_DEADLINE: u64 = 1 << 16;
 /// Where the number of the burst begins.
 const TOKEN_BURST_SHIFT: u32 = 17;
+/// A timer's token for a client that is no session.
+pub(super) fn timer_token(client: u64, number: u64) -> u64 {
+    number << TOKEN_BURST_SHIFT | client
+}
+
+/// The number in such a token.
+pub(super) fn token_number(token: u64) -> u64 {
+    token >> TOKEN_BURST_SHIFT
+}
+
 /// How often a command is redirected before it is given up.
 const REDIRECTS_COUNT_MAX: u8 = 5;
 /// How long a session waits after a failure, at most.
@@ -200,7 +210,7 @@ impl Session {
                 return self.go_on(port, shared);
             }
         }
-        let calls = self.calls(shared);
+        let calls = self.calls(port.now(), shared);
         if calls.is_empty() {
             let pause = self.manner.think.min(BACK_OFF_MAX.as_nanos() as u64);
             return self.sleep(port, port.now() + Duration::from_nanos(pause));
@@ -236,13 +246,13 @@ impl Session {
     }
 
     /// What to ask next.
-    fn calls(&mut self, shared: &mut Shared) -> Vec<(Call, Option<Mark>)> {
+    fn calls(&mut self, now: Instant, shared: &mut Shared) -> Vec<(Call, Option<Mark>)> {
         let depth = shared.chance.range(1, self.manner.depth_max);
         if shared.stage == Stage::ReadBack {
             let rest = self.unread.len().saturating_sub(depth as usize);
             return self.unread.split_off(rest).into_iter().map(|key| (Call::Get(key), None)).collect();
         }
-        let may_write = shared.stage == Stage::Busy && !self.manner.only_reads;
+        let may_write = shared.stage == Stage::Busy && !self.manner.only_reads && !shared.mix.is_lull(now);
         // A cluster client's commands for one key go another way whenever it is redirected.
         let has_own = may_write && !self.manner.is_cluster_client && !shared.mix.flushes();
         let next = |_| loop {
