@@ -212,6 +212,10 @@ fn a_node_whose_disk_gets_slow_leads_no_more() {
     assert!(middle(&after) < Duration::from_secs(1) / SLOW_WRITES_PER_SECOND, "clients still wait for that disk");
     assert_eq!(errors, Vec::<String>::new(), "leaders moved in order");
     throttle.limit(None).unwrap();
+    let begin = Instant::now();
+    let (_, errors) = set_until(&mut client, "as quick as the others", || slow.info("log_is_slow") == 0);
+    println!("the disk counts as well again after {:?}", begin.elapsed());
+    assert_eq!(errors, Vec::<String>::new(), "leaders came back in order");
     replicas::wait_equal(&cluster, &[1, 2, 3], 9, WITHIN);
 }
 

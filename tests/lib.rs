@@ -32,7 +32,7 @@ pub mod throttle;
 #[path = "support/watchdog.rs"]
 pub mod watchdog;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub use client::{Client, Reply};
@@ -41,18 +41,37 @@ pub use watchdog::{Alone, alone};
 
 /// The root of the repository.
 pub fn root() -> PathBuf {
-    let tests = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
     tests.parent().expect("the package lies in a folder of the repository").to_owned()
 }
 
 /// The program under test: `CORACLE_BIN`, else the release build.
 ///
 /// # Panics
-/// If it is not there.
+/// If it is not there, or older than what it is made from: tests of that would say nothing.
 pub fn binary() -> PathBuf {
-    let path = std::env::var_os("CORACLE_BIN").map_or_else(|| root().join("target/release/coracle"), PathBuf::from);
+    let path = std::env::var_os("CORACLE_BIN").map_or_else(release_build, PathBuf::from);
     assert!(path.is_file(), "{} is missing; `cargo build --release -p coracle` makes it", path.display());
+    if let Some(newer) = newer_source(&path) {
+        panic!("{} is older than {newer}; `cargo build --release -p coracle` brings it up to date", path.display());
+    }
     path
+}
+
+/// Where cargo puts the release build: next to the build that this test is from.
+fn release_build() -> PathBuf {
+    let test = std::env::current_exe().expect("a running program has a path");
+    let target = test.ancestors().nth(3).expect("cargo puts tests into TARGET/PROFILE/deps");
+    target.join("release/coracle")
+}
+
+/// A file that a program was built from and that has changed since, by the list that cargo puts beside it.
+fn newer_source(program: &Path) -> Option<String> {
+    let changed = |path: &Path| std::fs::metadata(path).and_then(|file| file.modified()).ok();
+    let list = std::fs::read_to_string(program.with_extension("d")).ok()?;
+    let (_, sources) = list.split_once(": ")?;
+    let built = changed(program)?;
+    sources.split_whitespace().find(|source| changed(Path::new(source)) > Some(built)).map(str::to_owned)
 }
 
 /// Tells that a test cannot run on this machine, and why; the test then returns.
