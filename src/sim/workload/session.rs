@@ -22,16 +22,6 @@ pub(super) const TOKEN_SESSION: u64 = 0xFFFF;
 const TOKEN_DEADLINE: u64 = 1 << 16;
 /// Where the number of the burst begins.
 const TOKEN_BURST_SHIFT: u32 = 17;
-/// A timer's token for a client that is no session.
-pub(super) fn timer_token(client: u64, number: u64) -> u64 {
-    number << TOKEN_BURST_SHIFT | client
-}
-
-/// The number in such a token.
-pub(super) fn token_number(token: u64) -> u64 {
-    token >> TOKEN_BURST_SHIFT
-}
-
 /// How often a command is redirected before it is given up.
 const REDIRECTS_COUNT_MAX: u8 = 5;
 /// How long a session waits after a failure, at most.
@@ -45,6 +35,16 @@ const PIECES_COUNT_MAX: u64 = 5;
 const UNDER_WAY_COUNT_MAX: usize = 32;
 /// One in so many commands concerns the session's own key, where it has one.
 const OWN_OF: u64 = 6;
+
+/// A timer's token: whose it is, and which of its timers.
+pub(super) fn timer_token(client: u64, number: u64) -> u64 {
+    number << TOKEN_BURST_SHIFT | client
+}
+
+/// Which of a client's timers a token is for.
+pub(super) fn token_number(token: u64) -> u64 {
+    token >> TOKEN_BURST_SHIFT
+}
 
 /// How a session behaves.
 #[derive(Clone, Debug)]
@@ -151,7 +151,7 @@ impl Session {
     /// Sends the next burst at `at`.
     pub(super) fn sleep(&mut self, port: &dyn ClientPort, at: Instant) {
         self.burst += 1;
-        port.timer(at, self.burst << TOKEN_BURST_SHIFT | self.number);
+        port.timer(at, timer_token(self.number, self.burst));
     }
 
     /// Closes the connections on which nothing is under way. A connection that was idle while the machine at its other end
@@ -170,7 +170,7 @@ impl Session {
 
     /// A timer of this session.
     pub(super) fn timer(&mut self, port: &dyn ClientPort, shared: &mut Shared, token: u64) {
-        if token >> TOKEN_BURST_SHIFT != self.burst {
+        if token_number(token) != self.burst {
             return;
         }
         if token & TOKEN_DEADLINE == 0 {
@@ -198,7 +198,7 @@ impl Session {
     }
 
     fn send_burst(&mut self, port: &dyn ClientPort, shared: &mut Shared) {
-        let deadline = self.burst << TOKEN_BURST_SHIFT | TOKEN_DEADLINE | self.number;
+        let deadline = timer_token(self.number, self.burst) | TOKEN_DEADLINE;
         if self.is_busy() {
             if self.waits(shared) {
                 // It did not wait before: what it has asked for is to be answered first.
