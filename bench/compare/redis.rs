@@ -34,7 +34,9 @@ fn with_server(context: &Context<'_>, dir: &std::path::Path) -> Result<Vec<Sampl
     command.args(["--appendonly", "yes", "--appendfsync", "always", "--maxclients", "30000"]);
     let server = Server::start(SYSTEM, command, dir.join("log"))?;
     let addr = SocketAddr::new(ip, port);
-    server.await_ready(context, |_| client::info(addr, Some("server")).ok())?;
+    // Whoever took the port first would answer too.
+    let is_ours = |info: &String| client::info_field(info, "process_id") == Some(server.pid().into());
+    server.await_ready(context, |_| client::info(addr, Some("server")).ok().filter(is_ours))?;
     let subject = Subject { system: SYSTEM, addrs: &[addr], cluster: false, pids: &[server.pid()], syncs: &|| None };
     fill(context, &subject)?;
     let many = context.options.connections_many;
