@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -18,17 +18,13 @@ fn is_empty(dir: &Path) -> bool {
     std::fs::read_dir(dir).unwrap().next().is_none()
 }
 
-/// The ids of the processes with this text in their command line.
-fn processes_with(text: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        let is_number = entry.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit());
-        if is_number && String::from_utf8_lossy(&line).contains(text) {
-            found.push(entry.file_name().to_string_lossy().into_owned());
-        }
-    }
-    found
+/// The processes that run somewhere below a directory, whether it is still there or not. Redis is not to be found by its
+/// arguments: it replaces them.
+fn processes_in(dir: &Path) -> Vec<PathBuf> {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+    let runs_there =
+        |process: &PathBuf| std::fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd.starts_with(dir));
+    processes.filter(runs_there).collect()
 }
 
 #[test]
@@ -52,11 +48,11 @@ fn disk_and_redis_are_measured_and_cleaned_up() {
 #[test]
 fn an_interrupted_comparison_stops_its_servers() {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let mark = dir.path().canonicalize().unwrap().join("coracle-bench-").display().to_string();
+    let servers = || processes_in(&dir.path().canonicalize().unwrap());
     let mut command = compare(dir.path(), &["--only", "redis", "--seconds", "60"]);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let started = Instant::now();
-    while processes_with(&mark).is_empty() {
+    while servers().is_empty() {
         if let Some(status) = child.try_wait().unwrap() {
             let said = std::io::read_to_string(child.stderr.take().unwrap()).unwrap();
             panic!("it has ended before Redis was started: {status}: {said}");
@@ -67,7 +63,7 @@ fn an_interrupted_comparison_stops_its_servers() {
     std::thread::sleep(Duration::from_millis(500));
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(2));
-    assert_eq!(processes_with(&mark), Vec::<String>::new());
+    assert_eq!(servers(), Vec::<PathBuf>::new());
     assert!(is_empty(dir.path()));
 }
 
