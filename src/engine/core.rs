@@ -268,12 +268,16 @@ impl<H: CoreHost> Core<H> {
         Ok(())
     }
 
+    /// A core of another node of which nothing was heard for so long is taken to be down.
+    pub(crate) fn silence_max(&self) -> Duration {
+        Duration::from_millis(u64::from(self.config.map.settings.election_timeout_min_ms))
+    }
+
     fn tick(&mut self) -> Result<(), Error> {
         let interval = self.config.tick_interval();
         self.next_tick = self.now + interval;
         let heartbeat_interval = 2 * interval;
-        let silence_max = Duration::from_millis(u64::from(self.config.map.settings.election_timeout_min_ms));
-        let silent = self.out.links.keep_alive(self.now, heartbeat_interval, silence_max);
+        let silent = self.out.links.keep_alive(self.now, heartbeat_interval, self.silence_max());
         for idx in 0..self.groups.len() {
             let group = &mut self.groups[idx];
             if group.raft.is_quiescent() && (silent.is_empty() || !group.follows_one_of(&silent)) {

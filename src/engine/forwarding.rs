@@ -15,8 +15,9 @@ use crate::held::ArgStore;
 use crate::origin::Origin;
 use crate::writes::{OUTCOME_UNKNOWN, command_of};
 
-/// How long a former leader may take to answer what was sent to it, once it is known who leads now. It knows as well
-/// unless it is frozen or cut off, and the commands that wait behind those answers must not wait for that.
+/// How long a former leader that can still be heard may take to answer what was sent to it, once it is known who leads now.
+/// It knows as well unless it is cut off from the others, and the commands that wait behind those answers must not wait
+/// for that.
 const FORMER_LEADER_WAIT: Duration = Duration::from_millis(250);
 
 impl<H: CoreHost> Core<H> {
@@ -266,8 +267,10 @@ impl<H: CoreHost> Core<H> {
         }
     }
 
-    /// Does the same with what a former leader has not answered in time. If it answers later, nobody listens.
+    /// Does the same with what a former leader has not answered in time, or will not answer as it is not heard any more. If
+    /// it answers later, nobody listens.
     fn fail_deposed(&mut self, route: usize) {
+        let silence_max = self.silence_max();
         let target = self.routes.get(route);
         let lane = &mut self.lanes[route];
         let is_deposed = lane.under_way_count > 0 && target.is_known && self.out.links.to(target.leader) != lane.link;
@@ -276,7 +279,8 @@ impl<H: CoreHost> Core<H> {
             return;
         }
         let since = *lane.deposed_at.get_or_insert(self.now);
-        if self.now.since(since) < FORMER_LEADER_WAIT {
+        let is_silent = lane.link.is_some_and(|link| self.out.links.get(link).is_silent(self.now, silence_max));
+        if !is_silent && self.now.since(since) < FORMER_LEADER_WAIT {
             return;
         }
         let failed = self.forwards.remove_route(route);

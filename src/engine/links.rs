@@ -251,7 +251,7 @@ impl Links {
             if link.state == LinkState::Mesh {
                 continue;
             }
-            if now.since(link.heard_at) >= silence_max {
+            if link.is_silent(now, silence_max) {
                 silent.push(link.place);
             }
             if link.is_up() && !link.is_sending && now.since(link.sent_at) >= interval {
@@ -445,6 +445,12 @@ impl Link {
 
     pub(crate) fn is_up(&self) -> bool {
         matches!(self.state, LinkState::Mesh | LinkState::Up { .. })
+    }
+
+    /// Whether nothing has been heard of that core for so long. The cores of one node are never called silent: they do not
+    /// tell each other that they are there.
+    pub(crate) fn is_silent(&self, now: Instant, silence_max: Duration) -> bool {
+        self.state != LinkState::Mesh && now.since(self.heard_at) >= silence_max
     }
 
     /// Whether commands can be sent and their replies can come.
