@@ -31,6 +31,15 @@ pub(crate) struct Held {
     pub(crate) last_term: Term,
     /// The members as of that entry.
     pub(crate) membership: Membership,
+    /// Whether it turned out not to be what was written. Another one is due then, even of the same entry.
+    pub(crate) is_damaged: bool,
+}
+
+impl Held {
+    /// A sound one.
+    pub(crate) fn new(last_index: Index, last_term: Term, membership: Membership) -> Held {
+        Held { last_index, last_term, membership, is_damaged: false }
+    }
 }
 
 /// How much of a group's log its state has taken in, and where it could be cut.
@@ -146,7 +155,8 @@ impl<H: CoreHost> Core<H> {
         if self.checkpoints.writing.is_some() || self.now < self.checkpoints.not_before || self.is_stopping() {
             return Ok(());
         }
-        let due = self.unreadable_group().or_else(|| self.pinning_group()).or_else(|| self.longest_group());
+        let due = self.damaged_group().or_else(|| self.unreadable_group());
+        let due = due.or_else(|| self.pinning_group()).or_else(|| self.longest_group());
         if let Some(idx) = due {
             self.begin_checkpoint(idx);
         }
@@ -190,6 +200,12 @@ impl<H: CoreHost> Core<H> {
         Ok(())
     }
 
+    /// A group that has no checkpoint any more, as the one on disk is damaged.
+    fn damaged_group(&self) -> Option<usize> {
+        let is_damaged = |idx: &usize| self.groups[*idx].checkpoint.as_ref().is_some_and(|held| held.is_damaged);
+        (0..self.groups.len()).find(|idx| is_damaged(idx) && self.can_checkpoint(*idx))
+    }
+
     /// A group whose log cannot be read as far as its checkpoint should reach.
     fn unreadable_group(&self) -> Option<usize> {
         let is_due = |idx: &usize| {
@@ -230,7 +246,7 @@ impl<H: CoreHost> Core<H> {
 
     fn can_checkpoint(&self, idx: usize) -> bool {
         let group = &self.groups[idx];
-        let covered = group.checkpoint_index();
+        let covered = group.checkpoint.as_ref().filter(|held| !held.is_damaged).map_or(0, |held| held.last_index);
         group.raft.applied_index() > covered && !self.fetches.is_fetching(group.id)
     }
 
@@ -404,7 +420,7 @@ impl<H: CoreHost> Core<H> {
         tracing::debug!(group = %self.groups[idx].id, last_index, bytes = writing.bytes, ?elapsed, "checkpoint");
         let group = &mut self.groups[idx];
         group.log_size.at_checkpoint = writing.covers_bytes;
-        self.hold(idx, Held { last_index, last_term: writing.last_term, membership: writing.membership });
+        self.hold(idx, Held::new(last_index, writing.last_term, writing.membership));
         let tail_bytes = self.config.log_tail_bytes_max;
         // What Raft does not offer yet is still ahead of the state here: then the log stays as it is.
         let offered = self.groups[idx].raft.snapshot().map_or(0, |snapshot| snapshot.last_index);

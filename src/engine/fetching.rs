@@ -394,7 +394,7 @@ impl<H: CoreHost> Core<H> {
         // It was looked at before the file got its name.
         let membership = membership_of(Some(&loaded), spec).expect("the membership was decoded before");
         let Loaded { header, bytes, keyspace, .. } = loaded;
-        let held = Held { last_index, last_term, membership: membership.clone() };
+        let held = Held::new(last_index, last_term, membership.clone());
         let group = &mut self.groups[idx];
         let meta = SnapshotMeta { last_index, last_term, membership: membership.clone() };
         if let Err(error) = group.raft.restore(meta, self.now) {

@@ -149,6 +149,7 @@ impl<H: CoreHost> Core<H> {
             ("log_segments_used", log.segments_used.to_string()),
             ("checkpoints_written", stats.checkpoints_written.to_string()),
             ("checkpoints_failed", stats.checkpoints_failed.to_string()),
+            ("checkpoints_damaged", stats.checkpoints_damaged.to_string()),
             ("checkpoint_bytes_written", stats.checkpoint_bytes_written.to_string()),
             ("checkpoint_last_ms", stats.checkpoint_last_ms.to_string()),
             ("snapshots_sent", stats.snapshots_sent.to_string()),

@@ -85,7 +85,7 @@ pub(crate) fn build_replica<H: Host>(
     if let Some(Loaded { file, header, keyspace, .. }) = checkpoint {
         group.keyspace = keyspace;
         group.time_ms = header.time_ms;
-        group.checkpoint = Some(Held { last_index: file.last_index, last_term: header.last_term, membership });
+        group.checkpoint = Some(Held::new(file.last_index, header.last_term, membership));
         map = header.map;
     }
     Ok(Ok(Started { group, event, map }))

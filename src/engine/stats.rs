@@ -38,6 +38,8 @@ pub(crate) struct Stats {
     pub(crate) messages_misdirected: u64,
     pub(crate) checkpoints_written: u64,
     pub(crate) checkpoints_failed: u64,
+    /// Those that turned out not to be what was written when they were handed over.
+    pub(crate) checkpoints_damaged: u64,
     pub(crate) checkpoint_bytes_written: u64,
     /// How long the last one took from its beginning to its name.
     pub(crate) checkpoint_last_ms: u64,
@@ -56,7 +58,7 @@ pub(crate) struct Stats {
 
 impl Stats {
     /// All counts with their names. `errors_sent` counts the errors that were answered later than at once.
-    pub(crate) fn list(&self, errors_sent: u64) -> [(&'static str, u64); 34] {
+    pub(crate) fn list(&self, errors_sent: u64) -> [(&'static str, u64); 35] {
         [
             ("turns", self.turns),
             ("connections_received", self.connections_received),
@@ -86,6 +88,7 @@ impl Stats {
             ("messages_misdirected", self.messages_misdirected),
             ("checkpoints_written", self.checkpoints_written),
             ("checkpoints_failed", self.checkpoints_failed),
+            ("checkpoints_damaged", self.checkpoints_damaged),
             ("snapshots_sent", self.snapshots_sent),
             ("snapshots_received", self.snapshots_received),
             ("snapshots_failed", self.snapshots_failed),

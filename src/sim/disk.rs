@@ -460,11 +460,18 @@ impl NodeDisk {
     /// Flips one bit of something written earlier. `false` if there is nothing.
     pub fn rot(&mut self, chance: &mut Chance) -> bool {
         let Some((number, page)) = self.old_place(chance) else { return false };
-        let bit = chance.below(8 * ALIGNMENT as u64) as usize;
-        if let Some(Some(bytes)) = self.inodes[number as usize].as_mut().map(|inode| &mut inode.pages[page as usize])
-        {
-            bytes[bit / 8] ^= 1 << (bit % 8);
-        }
+        self.flip(number, page, chance.below(8 * ALIGNMENT as u64) as usize)
+    }
+
+    /// Flips a bit of the given page of a file. `false` if nothing was written there.
+    pub fn rot_at(&mut self, path: &Path, page: u64, bit: usize) -> bool {
+        self.names.get(path).copied().is_some_and(|number| self.flip(number, page, bit))
+    }
+
+    fn flip(&mut self, number: u32, page: u64, bit: usize) -> bool {
+        let pages = self.inodes[number as usize].as_mut().map(|inode| &mut inode.pages);
+        let Some(Some(bytes)) = pages.and_then(|pages| pages.get_mut(page as usize)) else { return false };
+        bytes[bit / 8] ^= 1 << (bit % 8);
         true
     }
 

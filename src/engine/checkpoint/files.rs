@@ -7,7 +7,7 @@ use io::{ALIGNMENT, AlignedBuf, Disk};
 use thiserror::Error;
 use types::{GroupId, Slot};
 
-use super::format::{BLOCK_HEADER_BYTES, Corrupt, FileHeader, FileId};
+use super::format::{BLOCK_HEADER_BYTES, Corrupt, FileHeader, FileId, Record};
 use super::reader::Verifier;
 use crate::keyspace::Keyspace;
 
@@ -98,16 +98,52 @@ pub async fn load<D: Disk>(
     hash_seed: u64,
 ) -> Result<Option<Loaded>, LoadError> {
     let failed = |source| LoadError::Io { path: path.to_owned(), source };
-    let corrupt = |source| LoadError::Corrupt { path: path.to_owned(), source };
     let file = match disk.open(path).await {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         result => result.map_err(failed)?,
     };
-    let len = disk.len(&file).await.map_err(failed)?;
+    let mut keyspace = Keyspace::with_hash_seed(hash_seed);
+    let (file, header, bytes) = read_through(disk, path, &file, group, |record| {
+        let slot = Slot::new(record.slot).ok_or("a slot that does not exist")?;
+        if keyspace.restore(slot, record.key, record.value) { Ok(()) } else { Err("a key occurs twice") }
+    })
+    .await?;
+    Ok(Some(Loaded { file, header, bytes, keyspace }))
+}
+
+/// Checks an open file, which has or had the name `path`: whether it is the checkpoint `expected`, byte for byte.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) async fn verify<D: Disk>(
+    disk: &D,
+    path: &Path,
+    file: &D::File,
+    expected: FileId,
+) -> Result<(), LoadError> {
+    let (found, ..) = read_through(disk, path, file, expected.group, |_| Ok(())).await?;
+    if found == expected {
+        Ok(())
+    } else {
+        Err(LoadError::Corrupt { path: path.to_owned(), source: Corrupt::Content("it is another checkpoint") })
+    }
+}
+
+/// Reads a checkpoint of `group` and hands each key to `found`. Returns which it is, what it says of the state, and its
+/// length in bytes.
+async fn read_through<D: Disk>(
+    disk: &D,
+    path: &Path,
+    file: &D::File,
+    group: GroupId,
+    mut found: impl FnMut(Record<'_>) -> Result<(), &'static str>,
+) -> Result<(FileId, FileHeader, u64), LoadError> {
+    let failed = |source| LoadError::Io { path: path.to_owned(), source };
+    let corrupt = |source| LoadError::Corrupt { path: path.to_owned(), source };
+    let len = disk.len(file).await.map_err(failed)?;
     if !len.is_multiple_of(ALIGNMENT as u64) {
         return Err(corrupt(Corrupt::Truncated { offset: len }));
     }
-    let mut keyspace = Keyspace::with_hash_seed(hash_seed);
     let mut verifier = Verifier::new(group);
     let mut wanted = READ_BYTES;
     while verifier.offset() < len {
@@ -116,30 +152,31 @@ pub async fn load<D: Disk>(
             return Err(corrupt(Corrupt::Truncated { offset: verifier.offset() }));
         }
         let before = verifier.offset();
-        let window = disk.read(&file, before, wanted.min(left)).await.map_err(failed)?;
-        wanted = take_blocks(&mut verifier, &window, &mut keyspace).map_err(corrupt)?;
+        let window = disk.read(file, before, wanted.min(left)).await.map_err(failed)?;
+        wanted = take_blocks(&mut verifier, &window, &mut found).map_err(corrupt)?;
         if verifier.offset() == before && window.len() == left {
             // All that there is does not make a whole block, and reading it again would not either.
             return Err(corrupt(Corrupt::Truncated { offset: before }));
         }
     }
     let (file, header) = verifier.finish().map_err(corrupt)?;
-    Ok(Some(Loaded { file, header, bytes: len, keyspace }))
+    Ok((file, header, len))
 }
 
 /// Takes in the whole blocks of a window. Returns how much to read next, from where the first block begins that was
 /// not whole.
-fn take_blocks(verifier: &mut Verifier, window: &AlignedBuf, keyspace: &mut Keyspace) -> Result<usize, Corrupt> {
+fn take_blocks(
+    verifier: &mut Verifier,
+    window: &AlignedBuf,
+    mut found: impl FnMut(Record<'_>) -> Result<(), &'static str>,
+) -> Result<usize, Corrupt> {
     let mut rest = &window[..];
     while rest.len() >= BLOCK_HEADER_BYTES {
         let block_bytes = verifier.block_bytes(rest)?;
         let Some((block, behind)) = rest.split_at_checked(block_bytes) else {
             return Ok(block_bytes.max(READ_BYTES).next_multiple_of(ALIGNMENT));
         };
-        verifier.block(block, |record| {
-            let slot = Slot::new(record.slot).ok_or("a slot that does not exist")?;
-            if keyspace.restore(slot, record.key, record.value) { Ok(()) } else { Err("a key occurs twice") }
-        })?;
+        verifier.block(block, &mut found)?;
         rest = behind;
     }
     Ok(READ_BYTES)

@@ -24,7 +24,7 @@ pub use format::{Corrupt, FileHeader, FileId, Record};
 pub use reader::Verifier;
 pub use writer::{Former, Sealer};
 
-pub(crate) use files::{create, tidy};
+pub(crate) use files::{create, tidy, verify};
 
 /// Which checkpoint the file is that begins with these bytes; `None` if it is none.
 pub(crate) fn file_id(bytes: &[u8]) -> Option<FileId> {
