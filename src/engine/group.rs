@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use raft::{Purpose, Raft};
 use resp::Command;
-use types::{GroupId, Index, Instant, Place, ReplicaId, Slot, Term};
+use types::{GroupId, Index, Place, ReplicaId, Slot, Term};
 use wire::{Membership, SnapshotMeta};
 
 use crate::checkpoints::{Held, LogSize};
@@ -76,8 +76,6 @@ pub(crate) struct Group {
     pub(crate) refused_links: Vec<u32>,
     /// Whether leadership was handed over because the node stops.
     pub(crate) is_handed_over: bool,
-    /// When it last ceased to lead.
-    pub(crate) lost_at: Instant,
     /// The members, as of the last entry applied.
     pub(crate) membership: Membership,
     /// The checkpoint on disk.
@@ -112,7 +110,6 @@ impl Group {
             led_in: None,
             refused_links: Vec::new(),
             is_handed_over: false,
-            lost_at: Instant::ZERO,
             membership,
             checkpoint: None,
             log_size: LogSize::default(),

@@ -17,7 +17,6 @@ impl<H: CoreHost> Core<H> {
         let leads_in = (state.role == Role::Leader).then_some(state.term);
         let led_in = std::mem::replace(&mut group.led_in, leads_in);
         if led_in.is_some() && led_in != leads_in {
-            group.lost_at = self.now;
             self.stats.leaderships_lost += 1;
             tracing::info!(group = %id, term = state.term, "no longer leader");
             self.give_back(idx);
@@ -42,17 +41,20 @@ impl<H: CoreHost> Core<H> {
     /// Gives up on writes whose fate a former leader could not learn in time.
     fn tick_unresolved(&mut self) {
         for idx in 0..self.groups.len() {
-            let group = &self.groups[idx];
-            if group.proposed.is_empty() || self.now.since(group.lost_at) < self.config.leader_wait {
+            if self.groups[idx].proposed.is_empty() {
                 continue;
             }
+            // Within a turn leadership may be gained, used and lost before anybody is told.
+            self.give_back(idx);
+            let group = &self.groups[idx];
             // What a leader has proposed in its term is under way, also if the turn has not come to its election yet.
             let live_term = match group.led_in {
                 Some(term) => term,
                 None if group.raft.is_leader() => continue,
                 None => Term::MAX,
             };
-            while let Some(proposed) = self.groups[idx].proposed.pop_older_than(live_term) {
+            let (now, wait) = (self.now, self.config.leader_wait);
+            while let Some(proposed) = self.groups[idx].proposed.pop_unresolved(live_term, now, wait) {
                 self.stats.outcomes_unknown += proposed.waiters.list.len() as u64;
                 self.fail_waiters(&proposed.waiters, OUTCOME_UNKNOWN);
             }

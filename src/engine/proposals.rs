@@ -1,6 +1,7 @@
 //! The batches that a replica has proposed and not yet seen applied, with those who wait for them.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use types::{Index, Instant, Term};
 
@@ -41,9 +42,9 @@ impl Proposals {
         self.list.pop_front()
     }
 
-    /// Takes out the next batch that was proposed in a term before `term`.
-    pub(crate) fn pop_older_than(&mut self, term: Term) -> Option<Proposed> {
-        self.pop_settled_by(term, 0)
+    /// Takes out the next batch that was proposed in a term before `term`, and at least `wait` ago.
+    pub(crate) fn pop_unresolved(&mut self, term: Term, now: Instant, wait: Duration) -> Option<Proposed> {
+        if now.since(self.list.front()?.at) < wait { None } else { self.pop_settled_by(term, 0) }
     }
 
     /// The last index that was proposed in `term`.
@@ -99,10 +100,18 @@ mod tests {
     }
 
     #[test]
-    fn proposals_of_older_terms_can_be_given_up() {
-        let mut proposals = proposals(&[(1, 7), (1, 8), (3, 7)]);
-        let given_up: Vec<_> = std::iter::from_fn(|| proposals.pop_older_than(3)).map(|old| old.index).collect();
-        assert_eq!(given_up, [7, 8]);
+    fn proposals_of_older_terms_can_be_given_up_after_some_time() {
+        let mut proposals = proposals(&[(1, 7), (1, 8), (2, 7), (3, 7)]);
+        let wait = Duration::from_secs(2);
+        let at = |seconds| Instant::ZERO + Duration::from_secs(seconds);
+        proposals.iter_mut().nth(2).unwrap().at = at(1);
+        let mut give_up = |now| -> Vec<_> {
+            let given_up = std::iter::from_fn(|| proposals.pop_unresolved(3, now, wait));
+            given_up.map(|old| (old.term, old.index)).collect()
+        };
+        assert_eq!(give_up(at(1)), []);
+        assert_eq!(give_up(at(2)), [(1, 7), (1, 8)]);
+        assert_eq!(give_up(at(9)), [(2, 7)]);
         assert_eq!(settled_by(&mut proposals, 3, 7), [(3, 7)]);
     }
 
