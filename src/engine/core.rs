@@ -57,6 +57,10 @@ pub(crate) struct Persisting {
 /// Log reads of a group in a row that fail before its log counts as unreadable.
 const LOG_READ_TRIES_MAX: u32 = 10;
 
+/// The same for reads of committed entries, without which the group stands still here, before the node stops. One is tried at each
+/// tick, and a disk that fails only for a moment should not cost a restart.
+const APPLY_READ_TRIES_MAX: u32 = 100;
+
 /// The end of a log read, left by its task for the next turn.
 pub(crate) struct LogReadDone {
     pub(crate) group: usize,
@@ -171,7 +175,7 @@ impl<H: CoreHost> Core<H> {
         let begun_at = self.host.now();
         self.now = begun_at;
         let is_cut_short = self.take_in();
-        self.finish_log_reads();
+        self.finish_log_reads()?;
         self.finish_writes()?;
         self.finish_chunk_reads();
         self.drive_fetches()?;
@@ -225,28 +229,37 @@ impl<H: CoreHost> Core<H> {
         true
     }
 
-    fn finish_log_reads(&mut self) {
+    fn finish_log_reads(&mut self) -> Result<(), Error> {
         if self.log_reads_done.borrow().is_empty() {
-            return;
+            return Ok(());
         }
         for done in self.log_reads_done.take() {
+            let group = &mut self.groups[done.group];
+            let is_for_applying = done.purpose == Purpose::Apply;
             match done.result {
                 Ok(entries) => {
-                    self.groups[done.group].log_read_failures = 0;
-                    self.groups[done.group].raft.log_read(done.purpose, entries, self.now);
+                    group.log_read_failures = 0;
+                    if is_for_applying {
+                        group.apply_read_failures = 0;
+                    }
+                    group.raft.log_read(done.purpose, entries, self.now);
                 }
-                Err(error) => {
-                    let group = &mut self.groups[done.group];
-                    tracing::error!(group = %group.id, %error, "reading the log back failed; it is tried again");
+                Err(source) => {
+                    tracing::error!(group = %group.id, error = %source, "reading the log back failed; it is tried again");
                     group.failed_log_reads.push(done.purpose);
                     group.log_read_failures += 1;
                     if group.log_read_failures >= LOG_READ_TRIES_MAX {
                         group.unreadable_to = group.unreadable_to.max(done.last);
                     }
+                    group.apply_read_failures += u32::from(is_for_applying);
+                    if group.apply_read_failures >= APPLY_READ_TRIES_MAX {
+                        return Err(Error::Unappliable { group: group.id, last: done.last, source });
+                    }
                 }
             }
             self.mark_dirty(done.group);
         }
+        Ok(())
     }
 
     fn finish_writes(&mut self) -> Result<(), Error> {

@@ -16,6 +16,20 @@ pub enum Error {
         /// What happened.
         source: wal::Error,
     },
+    /// Committed entries that are not in memory any more cannot be read back from the log: the group cannot go on here,
+    /// and if it is led here nowhere.
+    #[error(
+        "group {group}: committed entries up to {last} cannot be read back from the log to be applied ({source}). This node \
+         stops, so that others lead the group; at the next start its log is checked whole"
+    )]
+    Unappliable {
+        /// The group.
+        group: GroupId,
+        /// The last of the entries.
+        last: Index,
+        /// What the last attempt ended with.
+        source: wal::Error,
+    },
     /// A port cannot be listened on.
     #[error("cannot listen on {addr}: {source}. Stop what is using it, or choose another port")]
     Listen {

@@ -86,6 +86,8 @@ pub(crate) struct Group {
     pub(crate) failed_log_reads: Vec<Purpose>,
     /// Log reads in a row that failed.
     pub(crate) log_read_failures: u32,
+    /// Reads of committed entries, to apply them, in a row that failed.
+    pub(crate) apply_read_failures: u32,
     /// The log cannot be read up to this index, or somewhere before it; 0 if it can. Who needs it must be handed a
     /// checkpoint.
     pub(crate) unreadable_to: Index,
@@ -115,6 +117,7 @@ impl Group {
             log_size: LogSize::default(),
             failed_log_reads: Vec::new(),
             log_read_failures: 0,
+            apply_read_failures: 0,
             unreadable_to: 0,
         }
     }
