@@ -57,8 +57,8 @@ pub(crate) struct Persisting {
 /// Log reads of a group in a row that fail before its log counts as unreadable.
 const LOG_READ_TRIES_MAX: u32 = 10;
 
-/// The same for reads of committed entries, without which the group stands still here, before the node stops. One is tried at each
-/// tick, and a disk that fails only for a moment should not cost a restart.
+/// The same for reads of committed entries, without which the group stands still here, before the node stops. One is
+/// tried at each tick, and a disk that fails only for a moment should not cost a restart.
 const APPLY_READ_TRIES_MAX: u32 = 100;
 
 /// The end of a log read, left by its task for the next turn.

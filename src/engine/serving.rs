@@ -187,7 +187,8 @@ impl<H: CoreHost> Core<H> {
         }
         self.serving.files.retain(|open| open.id != file);
         let Some(idx) = self.routes.local_of(file.group) else { return };
-        if let Some(held) = self.groups[idx].checkpoint.as_mut().filter(|held| held.last_index == file.last_index) {
+        let held = self.groups[idx].checkpoint.as_mut();
+        if let Some(held) = held.filter(|held| held.last_index == file.last_index && !held.is_damaged) {
             held.is_damaged = true;
             self.stats.checkpoints_damaged += 1;
             tracing::error!(group = %file.group, %error, "a checkpoint is damaged; another one is written");

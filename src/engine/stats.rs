@@ -38,7 +38,7 @@ pub(crate) struct Stats {
     pub(crate) messages_misdirected: u64,
     pub(crate) checkpoints_written: u64,
     pub(crate) checkpoints_failed: u64,
-    /// Those that turned out not to be what was written when they were handed over.
+    /// Written ones that turned out to be damaged when they were handed over.
     pub(crate) checkpoints_damaged: u64,
     pub(crate) checkpoint_bytes_written: u64,
     /// How long the last one took from its beginning to its name.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use engine::{Core, MeshMessage, QueueLen, Watch};
 use meta::{Bootstrap, ClusterId, ClusterMap, Settings};
+use raft::Role;
 use types::{GroupId, Index, Instant, NodeId, Place, ReplicaId};
 
 use crate::chance::Chance;
@@ -537,6 +538,16 @@ impl Cluster {
     /// Index of a node by its number.
     pub fn node_idx(&self, number: u32) -> Option<usize> {
         self.map.nodes.iter().position(|node| node.id == NodeId(number))
+    }
+
+    /// Index of the node that was last elected to lead a group, and when, as far as observations have not been taken out.
+    pub fn elected(&self, group: GroupId) -> Option<(usize, Instant)> {
+        self.observations.borrow().iter().rev().find_map(|seen| match seen.what {
+            What::Role { role: Role::Leader, .. } if seen.group == group => {
+                self.node_idx(seen.place.node.0).map(|node| (node, seen.at))
+            }
+            _ => None,
+        })
     }
 
     /// Lets every replica tell the digest of its state at its next tick, if it has not told it since the last entry.

@@ -5,7 +5,6 @@
 
 use std::path::Path;
 
-use raft::Role;
 use sim::client::{ClientConn, ClientEvent, ClientNet, Workload};
 use sim::cluster::{Cluster, Death};
 use sim::history::History;
@@ -48,14 +47,6 @@ impl Workload for Setter {
     }
 }
 
-fn leader_of(cluster: &Cluster) -> usize {
-    let leader = cluster.observations.borrow().iter().rev().find_map(|seen| match seen.what {
-        What::Role { role: Role::Leader, .. } if seen.group == GROUP => cluster.node_idx(seen.place.node.0),
-        _ => None,
-    });
-    leader.unwrap()
-}
-
 /// How far the group's state on a node has come.
 fn applied(cluster: &Cluster, node: usize) -> Index {
     let number = NodeId(cluster.map.nodes[node].id.0);
@@ -80,12 +71,12 @@ fn run(page: u64) {
     let mut setter = Setter { addr, conn: None, count: 0, history: History::new() };
     cluster.start(&mut setter);
     cluster.run_with(3 * SECOND / 2, &mut setter);
-    let leader = leader_of(&cluster);
+    let leader = cluster.elected(GROUP).unwrap().0;
     let (home, away) = ((leader + 1) % 3, (leader + 2) % 3);
     setter.addr = cluster.map.nodes[home].gateway_addr();
     cluster.kill(away, Death::Process);
     cluster.run_with(15 * SECOND, &mut setter);
-    assert_eq!((setter.count, leader_of(&cluster)), (COMMANDS_COUNT, leader));
+    assert_eq!((setter.count, cluster.elected(GROUP).unwrap().0), (COMMANDS_COUNT, leader));
     let path = Path::new("/data/groups/0001/checkpoint");
     assert!(cluster.world.borrow_mut().nodes[leader].disk.rot_at(path, page, 1_000), "there is no page {page}");
     cluster.boot(away);

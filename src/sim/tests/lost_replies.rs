@@ -8,11 +8,9 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-use raft::Role;
 use sim::client::{ClientConn, ClientEvent, ClientNet, Workload};
 use sim::cluster::Cluster;
 use sim::history::History;
-use sim::observation::What;
 use sim::spec::Shape;
 use types::{GroupId, Instant};
 
@@ -153,15 +151,6 @@ impl Workload for Clients {
     }
 }
 
-/// Index of the node that leads the group with the keys.
-fn leader_of(cluster: &Cluster) -> usize {
-    let leader = cluster.observations.borrow().iter().rev().find_map(|seen| match seen.what {
-        What::Role { role: Role::Leader, .. } if seen.group == GroupId(1) => cluster.node_idx(seen.place.node.0),
-        _ => None,
-    });
-    leader.unwrap()
-}
-
 /// Resets the connections between the gateway of the clients and the leader again and again, each by itself.
 fn run(seed: u64) -> Seen {
     let mut shape = Shape::of_seed(seed);
@@ -187,7 +176,7 @@ fn run(seed: u64) -> Seen {
     };
     cluster.start(&mut clients);
     cluster.run_with(1_500 * MILLISECOND, &mut clients);
-    let home = (leader_of(&cluster) + 1) % 3;
+    let home = (cluster.elected(GroupId(1)).unwrap().0 + 1) % 3;
     clients.addr = cluster.map.nodes[home].gateway_addr();
     let mut at = 2_100;
     for _ in 0..ROUNDS_COUNT {
@@ -195,7 +184,7 @@ fn run(seed: u64) -> Seen {
         for pause_ms in [131, 97] {
             at += pause_ms;
             cluster.run_with(at * MILLISECOND, &mut clients);
-            let leader = leader_of(&cluster);
+            let leader = cluster.elected(GroupId(1)).unwrap().0;
             if leader != home {
                 let (from, to) = if pause_ms == 131 { (leader, home) } else { (home, leader) };
                 cluster.reset_streams(Some(from), to);

@@ -8,11 +8,9 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use raft::Role;
 use sim::client::{ClientConn, ClientEvent, ClientNet, Workload};
 use sim::cluster::{Cluster, Death};
 use sim::history::History;
-use sim::observation::What;
 use sim::spec::Shape;
 use types::{GroupId, Instant};
 
@@ -61,17 +59,6 @@ impl Workload for Writers {
     }
 }
 
-/// Index of the node that leads the group with the keys, and since when.
-fn leader_of(cluster: &Cluster) -> (usize, Instant) {
-    let leader = cluster.observations.borrow().iter().rev().find_map(|seen| match seen.what {
-        What::Role { role: Role::Leader, .. } if seen.group == GroupId(1) => {
-            cluster.node_idx(seen.place.node.0).map(|node| (node, seen.at))
-        }
-        _ => None,
-    });
-    leader.unwrap()
-}
-
 /// How long writes still take to go on once there is another leader.
 fn wait_behind_election(seed: u64) -> Duration {
     let mut shape = Shape::of_seed(seed);
@@ -88,13 +75,13 @@ fn wait_behind_election(seed: u64) -> Duration {
     };
     cluster.start(&mut writers);
     cluster.run_with(1_500 * MILLISECOND, &mut writers);
-    let (leader, _) = leader_of(&cluster);
+    let (leader, _) = cluster.elected(GroupId(1)).unwrap();
     writers.addr = cluster.map.nodes[(leader + 1) % 3].gateway_addr();
     cluster.run_with(3_000 * MILLISECOND, &mut writers);
-    assert_eq!(leader_of(&cluster).0, leader, "seed {seed}: nothing has happened to it yet");
+    assert_eq!(cluster.elected(GroupId(1)).unwrap().0, leader, "seed {seed}: nothing has happened to it yet");
     cluster.kill(leader, Death::Machine);
     cluster.run_with(6_000 * MILLISECOND, &mut writers);
-    let (next, since) = leader_of(&cluster);
+    let (next, since) = cluster.elected(GroupId(1)).unwrap();
     assert_ne!(next, leader, "seed {seed}: it is dead");
     let first = done.borrow().iter().copied().find(|at| *at > since);
     first.unwrap().since(since)

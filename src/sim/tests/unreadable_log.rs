@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use raft::Role;
 use sim::client::{ClientConn, ClientEvent, ClientNet, Workload};
 use sim::cluster::{Cluster, Death};
 use sim::disk::WriteFault;
@@ -140,14 +139,6 @@ impl Workload for Burst {
     }
 }
 
-fn leader_of(cluster: &Cluster) -> usize {
-    let leader = cluster.observations.borrow().iter().rev().find_map(|seen| match seen.what {
-        What::Role { role: Role::Leader, .. } if seen.group == GroupId(1) => cluster.node_idx(seen.place.node.0),
-        _ => None,
-    });
-    leader.unwrap()
-}
-
 /// Found by campaigns (seeds 11005629 and 11009122), where misdirected writes met a log between its recovery and its being
 /// applied: the group stood still for good if the replica led it, and the replica did in any case.
 #[test]
@@ -162,7 +153,7 @@ fn a_node_that_cannot_read_what_it_must_apply_stops_and_others_go_on() {
     let mut burst = Burst { addr, conn: None, answered_at: None, history: History::new() };
     cluster.start(&mut burst);
     cluster.run_with(3 * SECOND / 2, &mut burst);
-    let leader = leader_of(&cluster);
+    let leader = cluster.elected(GroupId(1)).unwrap().0;
     burst.addr = cluster.map.nodes[leader].gateway_addr();
     // All have what is written now, and nobody knows that it is committed.
     cluster.run_with(2 * SECOND, &mut burst);
