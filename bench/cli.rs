@@ -105,9 +105,9 @@ struct LoadArgs {
 
 #[derive(Args, Debug)]
 struct CompareArgs {
-    /// The binary of Coracle
-    #[arg(long, default_value = "target/release/coracle", value_name = "FILE")]
-    coracle: PathBuf,
+    /// The binary of Coracle [default: the one beside this program]
+    #[arg(long, value_name = "FILE")]
+    coracle: Option<PathBuf>,
     /// Where the data of all systems goes; the disk that is compared
     #[arg(long, default_value = ".", value_name = "DIR")]
     dir: PathBuf,
@@ -217,8 +217,10 @@ impl CompareArgs {
         within("--keys", f64::from(self.keys), 1.0, f64::from(KEYS_COUNT_MAX))?;
         within("--value-bytes", self.value_bytes as f64, 1.0, VALUE_BYTES_MAX as f64)?;
         within("--many", self.many as f64, 1.0, CONNECTIONS_MAX as f64)?;
+        let beside = || std::env::current_exe().map(|program| program.with_file_name("coracle"));
+        let coracle = self.coracle.map_or_else(beside, Ok).map_err(Error::os("finding this program"))?;
         let options = Options {
-            coracle: self.coracle,
+            coracle,
             dir: self.dir,
             rounds: if self.quick { 1 } else { self.rounds },
             measure_for: Duration::from_secs_f64(if self.quick { 0.3 } else { self.seconds }),

@@ -76,6 +76,13 @@ fn a_missing_server_is_an_error_with_its_name() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("/nowhere/coracle") && said.contains("cargo build --release"), "{said}");
     assert!(is_empty(dir.path()));
+    // Without a path it is the one that was built with this program, wherever that went.
+    let beside = dir.path().join("coracle-bench");
+    std::fs::hard_link(env!("CARGO_BIN_EXE_coracle-bench"), &beside).unwrap();
+    let output = Command::new(&beside).args(["compare", "--only", "coracle"]).output().unwrap();
+    std::fs::remove_file(beside).unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains(dir.path().join("coracle").to_str().unwrap()), "{said}");
     // A program that is no server ends before it is ready, and what it said is shown.
     let output = compare(dir.path(), &["--quick", "--only", "coracle", "--coracle", "/bin/ls"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));

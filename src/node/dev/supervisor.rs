@@ -125,7 +125,7 @@ impl<'a> Supervisor<'a> {
         });
         // Each node tells of what it knows; the one that knows most is nearest to the truth.
         match leaderless.min() {
-            Some(groups) => format!("{answering} of {count} nodes answer, {groups} groups wait for a leader"),
+            Some(groups) => format!("{answering} of {count} nodes answer, elections to go: {groups}"),
             None => format!("{answering} of {count} nodes answer"),
         }
     }
