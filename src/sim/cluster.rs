@@ -420,6 +420,16 @@ impl Cluster {
         }
     }
 
+    /// Lets a node's process stand still. Its machine goes on: what arrives waits.
+    pub fn pause(&self, node: usize) {
+        self.world.borrow_mut().pause(node);
+    }
+
+    /// Lets a process that stands still go on.
+    pub fn resume(&self, node: usize) {
+        self.world.borrow_mut().resume(node);
+    }
+
     /// Lets clients begin.
     pub fn start(&self, workload: &mut dyn Workload) {
         workload.start(&ClientNet::new(self.world.clone()));

@@ -195,7 +195,7 @@ impl Injector {
             Fault::Pause { node, for_ms } => {
                 let node = idx(*node)?;
                 self.is_up(cluster, node).then_some(())?;
-                cluster.world.borrow_mut().pause(node);
+                cluster.pause(node);
                 self.lasts(cluster, Lasting::Pause(node), now + for_ms * MS);
             }
             Fault::ClockJump { node, by_ms } => {
