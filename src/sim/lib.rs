@@ -32,6 +32,7 @@ pub mod shrink;
 pub mod spec;
 pub mod tamper;
 pub mod trace;
+pub mod watcher;
 pub mod worker;
 pub mod workload;
 pub mod world;

@@ -1,0 +1,122 @@
+//! What is seen of the replicas of a running cluster: every event is noted for the checkers, and counts and queues for the
+//! report.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use engine::{QueueLen, Watch};
+use types::{GroupId, Index, Instant, Place, ReplicaId};
+
+use crate::observation::{Observation, What};
+use crate::queue::Event;
+use crate::trace::Kind;
+use crate::world::Shared;
+
+/// A replica tells the digest of its state behind each so many entries.
+const DIGEST_EVERY: Index = 64;
+/// How soon a voter that forgets is restarted after it has voted, in nanoseconds.
+const FORGETS_AFTER_MAX: u64 = 8_000_000;
+
+/// Stands for the core itself among its groups.
+pub(crate) const NO_GROUP: GroupId = GroupId(u32::MAX);
+
+/// What the replicas have done, for the checkers.
+pub type Observations = Rc<RefCell<Vec<Observation>>>;
+
+/// What the watches of all cores share.
+#[derive(Default)]
+pub(crate) struct Views {
+    /// The last counts of each core.
+    pub(crate) counts: RefCell<Counts>,
+    /// The fullest that each kind of queue has been.
+    pub(crate) queues: RefCell<Vec<QueueLen>>,
+    /// Whether every replica is to tell how far it has come.
+    pub(crate) asks_for_digests: Cell<bool>,
+}
+
+/// What cores have counted, by the process that counted.
+type Counts = BTreeMap<(Place, u32, GroupId), Vec<(&'static str, u64)>>;
+
+/// Sees what replicas do.
+pub(crate) struct Watcher {
+    pub(crate) world: Shared,
+    pub(crate) core: usize,
+    pub(crate) epoch: u32,
+    pub(crate) observations: Observations,
+    pub(crate) views: Rc<Views>,
+    /// The index of the last digest of each replica.
+    pub(crate) digests: RefCell<BTreeMap<GroupId, Index>>,
+}
+
+impl Watch for Watcher {
+    fn note(&self, place: Place, group: GroupId, replica: ReplicaId, event: engine::Event<'_>) {
+        let world = &mut *self.world.borrow_mut();
+        let at = world.now();
+        match &event {
+            engine::Event::Role { role, term, .. } => {
+                world.trace.tell(at, format_args!("{place} group {group}: {role:?} in term {term}"));
+                world.trace.add(at, Kind::Replica, [*role as u64, *term]);
+            }
+            engine::Event::Logged(persist) if world.forgets_votes => {
+                let node = world.cores[self.core].node;
+                let votes = persist.hard_state.is_some_and(|state| state.vote.is_some_and(|vote| vote != replica));
+                if persist.entries.is_empty() && votes {
+                    world.nodes[node].disk.forget_from_here();
+                    let at = at + world.chance.range(1, FORGETS_AFTER_MAX);
+                    world.queue.push(at, Event::Kill { node: node as u32, epoch: self.epoch });
+                }
+            }
+            engine::Event::Applied(entry) => world.trace.add(at, Kind::Replica, [entry.index, entry.term]),
+            engine::Event::Quarantined => {
+                world.trace.tell(at, format_args!("{place} group {group}: quarantined"));
+                world.count("a replica was quarantined");
+                let node = world.cores[self.core].node;
+                world.nodes[node].has_quarantined = true;
+            }
+            engine::Event::Digest { applied, .. } => {
+                self.digests.borrow_mut().insert(group, *applied);
+            }
+            engine::Event::Started { last_index, hard_state, .. } => {
+                world.trace.add(at, Kind::Replica, [*last_index, hard_state.term]);
+            }
+            _ => {}
+        }
+        let seen = Observation::of_event(Instant::from_nanos(at), place, group, replica, &event);
+        self.observations.borrow_mut().push(seen);
+    }
+
+    fn raft_counted(&self, place: Place, group: GroupId, counters: &raft::Counters) {
+        let counts = crate::counted::of_raft(counters);
+        self.views.counts.borrow_mut().insert((place, self.epoch, group), counts);
+    }
+
+    fn core_counted(&self, place: Place, wal: &wal::Stats, counts: &[(&'static str, u64)]) {
+        let mut all = crate::counted::of_wal(wal);
+        all.extend_from_slice(counts);
+        self.views.counts.borrow_mut().insert((place, self.epoch, NO_GROUP), all);
+    }
+
+    fn wants_digest(&self, _: Place, group: GroupId, applied: Index) -> bool {
+        let is_due = applied.is_multiple_of(DIGEST_EVERY) || self.views.asks_for_digests.get();
+        is_due && self.digests.borrow().get(&group) != Some(&applied)
+    }
+
+    fn queues(&self, place: Place, queues: &[QueueLen]) {
+        let mut fullest = self.views.queues.borrow_mut();
+        if fullest.is_empty() {
+            fullest.extend(queues.iter().map(|queue| QueueLen { len: 0, ..*queue }));
+        }
+        for (known, queue) in fullest.iter_mut().zip(queues) {
+            // What is neither fuller than ever nor too full says nothing new.
+            if queue.len <= known.len && queue.len <= queue.max {
+                continue;
+            }
+            *known = *queue;
+            let at = Instant::from_nanos(self.world.borrow().now());
+            let what = What::Queue { name: queue.name, len: queue.len, max: queue.max };
+            let seen = Observation { at, place, group: NO_GROUP, replica: ReplicaId::default(), what };
+            self.observations.borrow_mut().push(seen);
+        }
+    }
+}
