@@ -8,16 +8,16 @@ use coracle_tests::root;
 /// Which of our crates each crate may name, in its dependencies and in those of its tests.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("types", &[]),
-    ("io", &["types"]),
+    ("host", &["types"]),
     ("wire", &["types"]),
     ("raft", &["types", "wire"]),
-    ("wal", &["types", "io", "wire"]),
+    ("wal", &["types", "host", "wire"]),
     ("meta", &["types", "wire"]),
     ("resp", &["types"]),
-    ("engine", &["types", "io", "wire", "raft", "wal", "meta", "resp"]),
-    ("rt", &["types", "io"]),
-    ("node", &["types", "io", "wire", "raft", "wal", "meta", "resp", "engine", "rt"]),
-    ("sim", &["types", "io", "wire", "raft", "wal", "meta", "resp", "engine"]),
+    ("engine", &["types", "host", "wire", "raft", "wal", "meta", "resp"]),
+    ("rt", &["types", "host"]),
+    ("node", &["types", "host", "wire", "raft", "wal", "meta", "resp", "engine", "rt"]),
+    ("sim", &["types", "host", "wire", "raft", "wal", "meta", "resp", "engine"]),
 ];
 
 /// The first column of every table in the section `## Layers`.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use coracle_tests::client::{bulk, ok};
 use coracle_tests::{Client, Cluster, Node, Options, alone, binary, process, replicas, wait_until};
-use types::{CoreId, GroupId, NodeId, Place, ReplicaId};
+use types::{CoreAddr, CoreId, GroupId, NodeId, ReplicaId};
 use wire::{Body, Entry, EntryKind, Frame, HELLO_BYTES, Hello, LeaderNote, Message, RequestHead, Verdict};
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -130,7 +130,7 @@ fn a_peer_that_sends_nonsense_is_cut_off_and_not_felt() {
     let identity = std::fs::read_to_string(cluster.dir().join("node-3/node.toml")).unwrap();
     let identity: toml::Table = identity.parse().unwrap();
     let incarnation = u64::from_str_radix(identity["incarnation"].as_str().unwrap(), 16).unwrap();
-    let place = |node| Place { node: NodeId(node), core: CoreId(0) };
+    let place = |node| CoreAddr { node: NodeId(node), core: CoreId(0) };
     let hello = Hello { from: place(3), to: place(1), incarnation, ..overheard };
     wait_until("the others go on", WITHIN, || set_all(&mut client, "without-3"));
     let mut core = cluster.core(1, 0);

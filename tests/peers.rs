@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use coracle_tests::client::{bulk, ok};
 use coracle_tests::{Client, Cluster, Node, Options, alone, process};
-use types::{CoreId, NodeId, Place};
+use types::{CoreAddr, CoreId, NodeId};
 use wire::{Hello, Verdict};
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -25,7 +25,7 @@ fn answered(node: &Node, bytes: &[u8]) -> Vec<u8> {
 
 /// A greeting that is right but for its cluster: nobody outside knows the cluster's id and map.
 fn hello(from: u32, to: u32) -> Hello {
-    let place = |node| Place { node: NodeId(node), core: CoreId(0) };
+    let place = |node| CoreAddr { node: NodeId(node), core: CoreId(0) };
     Hello { cluster_id: *b"another cluster!", from: place(from), to: place(to), incarnation: 7, map: [0; 12] }
 }
 

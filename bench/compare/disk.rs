@@ -5,7 +5,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::time::Instant;
 
 use hdrhistogram::Histogram;
-use io::AlignedBuf;
+use host::AlignedBuf;
 use rustix::fs::OFlags;
 
 use crate::compare::Context;

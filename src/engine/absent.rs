@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use types::{GroupId, Instant, Place, ReplicaId};
+use types::{CoreAddr, GroupId, Instant, ReplicaId};
 use wal::RecoveredGroup;
 
 use crate::checkpoint::Loaded;
@@ -25,7 +25,7 @@ pub(crate) struct Absent {
     /// What its log holds.
     pub(crate) log: Box<RecoveredGroup>,
     /// Where the other replicas live.
-    others: Vec<Place>,
+    others: Vec<CoreAddr>,
     next_idx: usize,
     ask_at: Instant,
 }

@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use io::{AlignedBuf, TaskClass};
+use host::{AlignedBuf, TaskClass};
 use types::{GroupId, Index, Instant, Term};
 use wire::Membership;
 

@@ -1,6 +1,6 @@
 //! One client connection.
 
-use io::ConnId;
+use host::ConnId;
 use resp::{Args, Limits, Parsed, Parser, Protocol, ProtocolError};
 use types::Instant;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meta::ClusterMap;
-use types::{NodeId, Place};
+use types::{CoreAddr, NodeId};
 
 use crate::limits::Limits;
 
@@ -36,7 +36,7 @@ impl fmt::Debug for Acquaint {
 #[derive(Clone, Debug)]
 pub struct Config {
     /// This core.
-    pub place: Place,
+    pub place: CoreAddr,
     /// The cluster, validated.
     pub map: ClusterMap,
     /// Drawn when the data directory was made; peers remember it.
@@ -87,7 +87,7 @@ pub struct Config {
 
 impl Config {
     /// The defaults for a core of this cluster.
-    pub fn new(place: Place, map: ClusterMap, incarnation: u64, data_dir: PathBuf) -> Config {
+    pub fn new(place: CoreAddr, map: ClusterMap, incarnation: u64, data_dir: PathBuf) -> Config {
         Config {
             place,
             map,

@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-use io::{Host, ListenerId, Mesh, SendBuf};
+use host::{Host, ListenerId, Mesh, SendBuf};
 use raft::{Purpose, Ready};
 use resp::ArgRange;
-use types::{Index, Instant, NodeId, Place, Term};
+use types::{CoreAddr, Index, Instant, NodeId, Term};
 use wal::Wal;
 use wire::{Entry, Frame, Hello};
 
@@ -109,7 +109,7 @@ pub struct Core<H: CoreHost> {
     /// Those of them that have so many that no more are taken in.
     pub(crate) full_groups: Vec<usize>,
     /// Clients with input that a limit has held back.
-    pub(crate) held_back: VecDeque<io::ConnId>,
+    pub(crate) held_back: VecDeque<host::ConnId>,
     pub(crate) log_reads_done: Rc<RefCell<Vec<LogReadDone>>>,
     pub(crate) listeners: Vec<(ListenerId, ListenerKind)>,
     pub(crate) next_client_id: u64,
@@ -143,7 +143,7 @@ pub(crate) enum ListenerKind {
 
 impl<H: CoreHost> Core<H> {
     /// The place of this core.
-    pub(crate) fn place(&self) -> Place {
+    pub(crate) fn place(&self) -> CoreAddr {
         self.config.place
     }
 
@@ -212,7 +212,7 @@ impl<H: CoreHost> Core<H> {
             budget -= 1;
             match message {
                 MeshMessage::Frame(frame) => {
-                    let place = Place { node: self.place().node, core: from };
+                    let place = CoreAddr { node: self.place().node, core: from };
                     if let Some(link) = self.out.links.to(place) {
                         self.on_frame(link, *frame);
                     }
@@ -351,7 +351,7 @@ impl<H: CoreHost> Core<H> {
     }
 
     /// A whole buffer was handed to the network.
-    pub(crate) fn on_sent(&mut self, conn: io::ConnId, buf: SendBuf) {
+    pub(crate) fn on_sent(&mut self, conn: host::ConnId, buf: SendBuf) {
         use crate::outlets::Conn;
         const SPARE_BYTES_MAX: usize = 64 << 10;
         match self.out.conns.get_mut(conn) {

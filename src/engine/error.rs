@@ -1,7 +1,7 @@
 //! Why a core stops.
 
 use thiserror::Error;
-use types::{GroupId, Index, Place};
+use types::{CoreAddr, GroupId, Index};
 
 use crate::checkpoint::LoadError;
 
@@ -12,7 +12,7 @@ pub enum Error {
     #[error("the log of core {place} failed: {source}")]
     Wal {
         /// The core.
-        place: Place,
+        place: CoreAddr,
         /// What happened.
         source: wal::Error,
     },
@@ -43,7 +43,7 @@ pub enum Error {
     Map(#[from] meta::Error),
     /// The map does not know this core.
     #[error("the cluster map has no core {0}")]
-    UnknownPlace(Place),
+    UnknownPlace(CoreAddr),
     /// What the log holds of a group cannot be where this replica starts.
     #[error("group {group} cannot start: {source}")]
     Start {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use io::{ConnId, ListenerId, NetEvent};
+use host::{ConnId, ListenerId, NetEvent};
 use resp::Reply;
 use types::Instant;
 

@@ -1,6 +1,6 @@
 //! What becomes of a client's command.
 
-use io::ConnId;
+use host::ConnId;
 use resp::command::{Command, Scope};
 use resp::{Args, CommandId, Reply, errors};
 use types::Slot;

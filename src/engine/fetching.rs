@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-use io::{ALIGNMENT, AlignedBuf, TaskClass};
+use host::{ALIGNMENT, AlignedBuf, TaskClass};
 use types::{GroupId, Index, Instant};
 use wire::{ChunkReply, ChunkRequest, SnapshotMeta};
 

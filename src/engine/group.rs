@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use raft::{Purpose, Raft};
 use resp::Command;
-use types::{GroupId, Index, Place, ReplicaId, Slot, Term};
+use types::{CoreAddr, GroupId, Index, ReplicaId, Slot, Term};
 use wire::{Membership, SnapshotMeta};
 
 use crate::checkpoints::{Held, LogSize};
@@ -52,7 +52,7 @@ pub(crate) struct Group {
     pub(crate) raft: Raft,
     pub(crate) keyspace: Keyspace,
     /// Where the other replicas live.
-    pub(crate) places: BTreeMap<ReplicaId, Place>,
+    pub(crate) places: BTreeMap<ReplicaId, CoreAddr>,
     /// Commands that are not proposed yet.
     pub(crate) forming: Forming,
     /// Batches that were proposed here and are not yet applied.
@@ -123,7 +123,7 @@ impl Group {
     }
 
     /// Whether the leader that this replica follows lives at one of these places.
-    pub(crate) fn follows_one_of(&self, places: &[Place]) -> bool {
+    pub(crate) fn follows_one_of(&self, places: &[CoreAddr]) -> bool {
         let leader = self.raft.leader().and_then(|leader| self.places.get(&leader));
         !self.raft.is_leader() && leader.is_none_or(|place| places.contains(place))
     }
@@ -174,7 +174,7 @@ impl Group {
     /// The members have changed, or are about to: learns where they live. Those that leave are still spoken to.
     pub(crate) fn meet(&mut self, membership: &Membership) {
         // Members that a group began with are known from the cluster map, and to Raft by their ids alone.
-        let known = membership.members().filter(|member| member.place != Place::default());
+        let known = membership.members().filter(|member| member.place != CoreAddr::default());
         self.places.extend(known.map(|member| (member.id, member.place)));
     }
 

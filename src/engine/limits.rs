@@ -76,7 +76,7 @@ pub struct Limits {
     pub outbox_bytes_max: usize,
     /// See [`OUTBOX_MESSAGES_BYTES_MAX`].
     pub outbox_messages_bytes_max: usize,
-    /// Longest piece in which a checkpoint is handed over, a multiple of [`io::ALIGNMENT`] and at most
+    /// Longest piece in which a checkpoint is handed over, a multiple of [`host::ALIGNMENT`] and at most
     /// [`CHUNK_BYTES_MAX`].
     pub chunk_bytes_max: usize,
     /// See [`SERVED_FILES_MAX`].
@@ -113,5 +113,5 @@ const _: () = {
     const CHUNKS: usize = CHUNKS_COUNT_MAX * CHUNK_BYTES_MAX;
     const METADATA: usize = 16 << 20;
     assert!(MESSAGES + REQUESTS + REPLIES + CHUNKS + METADATA < FRAME_BYTES_MAX);
-    assert!(CHUNK_BYTES_MAX.is_multiple_of(io::ALIGNMENT));
+    assert!(CHUNK_BYTES_MAX.is_multiple_of(host::ALIGNMENT));
 };

@@ -9,9 +9,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
-use io::{ConnId, Net, SendBuf};
+use host::{ConnId, Net, SendBuf};
 use types::limits::FRAME_BYTES_MAX;
-use types::{Instant, NodeId, Place};
+use types::{CoreAddr, Instant, NodeId};
 use wire::{
     Body, ChunkReply, ChunkRequest, FRAME_HEADER_BYTES, Frame, FrameError, FrameHeader, Hello, LeaderNote, Message,
     ReplyStatus, RequestHead, VERDICT_BYTES, Verdict,
@@ -42,7 +42,7 @@ pub(crate) enum LinkState {
 
 /// One way to another core.
 pub(crate) struct Link {
-    pub(crate) place: Place,
+    pub(crate) place: CoreAddr,
     pub(crate) state: LinkState,
     addr: SocketAddr,
     /// What is to be sent next.
@@ -92,7 +92,7 @@ pub(crate) struct Links {
 
 impl Links {
     /// Links to all places given, which do not include this core's own.
-    pub(crate) fn new(me: Place, places: impl Iterator<Item = (Place, SocketAddr)>, limits: Limits) -> Links {
+    pub(crate) fn new(me: CoreAddr, places: impl Iterator<Item = (CoreAddr, SocketAddr)>, limits: Limits) -> Links {
         let list = places
             .map(|(place, addr)| Link {
                 place,
@@ -140,7 +140,7 @@ impl Links {
     }
 
     /// The link to a place.
-    pub(crate) fn to(&self, place: Place) -> Option<u32> {
+    pub(crate) fn to(&self, place: CoreAddr) -> Option<u32> {
         self.list.iter().position(|link| link.place == place).map(|idx| idx as u32)
     }
 
@@ -244,7 +244,7 @@ impl Links {
 
     /// Lets the cores of other nodes know that this one is there, where nothing else has told them for `interval`:
     /// groups that have fallen silent rely on it. Returns the places that were not heard for `silence_max`.
-    pub(crate) fn keep_alive(&mut self, now: Instant, interval: Duration, silence_max: Duration) -> Vec<Place> {
+    pub(crate) fn keep_alive(&mut self, now: Instant, interval: Duration, silence_max: Duration) -> Vec<CoreAddr> {
         let mut silent = Vec::new();
         for idx in 0..self.count() {
             let link = &mut self.list[idx as usize];
@@ -299,7 +299,7 @@ impl Links {
     pub(crate) fn flush<N: Net>(
         &mut self,
         net: &N,
-        mut mesh: impl FnMut(Place, Box<Frame>) -> Result<(), Box<Frame>>,
+        mut mesh: impl FnMut(CoreAddr, Box<Frame>) -> Result<(), Box<Frame>>,
     ) {
         let mut dirty = std::mem::take(&mut self.dirty);
         dirty.retain(|idx| {
@@ -465,7 +465,7 @@ impl Link {
         let mut parts = std::mem::take(&mut self.spare_parts);
         frame.encode(&mut parts);
         self.is_sending = true;
-        if parts.len() <= io::net::GATHER_COUNT_MAX {
+        if parts.len() <= host::net::GATHER_COUNT_MAX {
             return net.send(conn, SendBuf::Gather(parts));
         }
         // One message with very many small entries, as for a follower far behind: they are copied together.
@@ -486,7 +486,7 @@ impl Link {
                 parts_count += entries.len();
                 bytes += entries.iter().map(|entry| entry.payload.len()).sum::<usize>();
             }
-            if fits > 0 && (bytes > FRAME_PAYLOAD_BYTES_MAX || parts_count > io::net::GATHER_COUNT_MAX) {
+            if fits > 0 && (bytes > FRAME_PAYLOAD_BYTES_MAX || parts_count > host::net::GATHER_COUNT_MAX) {
                 break;
             }
             fits += 1;

@@ -1,6 +1,6 @@
 //! Commands that the core of the connection answers by itself.
 
-use io::ConnId;
+use host::ConnId;
 use resp::{Args, Command, CommandId, Greeting, HelloRequest, Protocol, Reply, errors};
 
 use crate::client::Client;

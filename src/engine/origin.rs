@@ -1,6 +1,6 @@
 //! Where a command came from, and so where its reply goes.
 
-use io::ConnId;
+use host::ConnId;
 use resp::Protocol;
 
 /// Where the reply of a command goes.

@@ -1,7 +1,7 @@
 //! Where replies go: the connections of clients, the links to other cores, and the commands that are put
 //! together from parts.
 
-use io::{ConnId, Net, SendBuf};
+use host::{ConnId, Net, SendBuf};
 use resp::Reply;
 use types::Instant;
 use wire::ReplyStatus;

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use io::{ConnId, SendBuf};
-use types::Place;
+use host::{ConnId, SendBuf};
+use types::CoreAddr;
 use wire::{HELLO_BYTES, Hello, HelloError, Verdict};
 
 use crate::core::{Core, CoreHost};
@@ -20,7 +20,7 @@ impl<H: CoreHost> Core<H> {
     }
 
     /// The client address of a core, for MOVED.
-    pub(crate) fn core_addr(&self, place: Place) -> SocketAddr {
+    pub(crate) fn core_addr(&self, place: CoreAddr) -> SocketAddr {
         let node = self.config.map.node(place.node).expect("routes lead to places of the map");
         node.core_addr(place.core)
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use io::Host;
+use host::Host;
 use raft::{Raft, Recovered, StartError, TermRun};
 use types::ReplicaId;
 use wal::{RecoveredGroup, Wal};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use meta::{ClusterMap, SlotTable};
-use types::{GroupId, Place, Slot, Term};
+use types::{CoreAddr, GroupId, Slot, Term};
 use wire::LeaderNote;
 
 /// Where the commands of one group go.
@@ -13,7 +13,7 @@ pub(crate) struct Route {
     /// Index among the core's own groups, if a replica lives here.
     pub(crate) local: Option<usize>,
     /// The leader last heard of; before the first election the one the map prefers.
-    pub(crate) leader: Place,
+    pub(crate) leader: CoreAddr,
     /// The term in which it was elected; notes with older terms are ignored.
     pub(crate) term: Term,
     /// Whether it is believed to lead now. `false` during an election.

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use io::{ALIGNMENT, TaskClass};
+use host::{ALIGNMENT, TaskClass};
 use types::{GroupId, Index, Instant};
 use wire::{Chunk, ChunkReply, ChunkRequest};
 

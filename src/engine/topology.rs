@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use resp::{Args, Command, CommandId, Protocol, Reply};
-use types::Place;
+use types::CoreAddr;
 
 use crate::core::{Core, CoreHost};
 use crate::routes::Routes;
@@ -45,7 +45,7 @@ impl TopologyCache {
 
 /// The slots that one core leads, as ascending ranges, both ends included.
 struct Led {
-    place: Place,
+    place: CoreAddr,
     ranges: Vec<(u16, u16)>,
 }
 
@@ -225,7 +225,7 @@ impl<H: CoreHost> Core<H> {
     }
 
     fn cluster_links(&self, reply: &mut Reply<'_>) {
-        let up: Vec<Place> = (0..self.out.links.count())
+        let up: Vec<CoreAddr> = (0..self.out.links.count())
             .map(|idx| self.out.links.get(idx))
             .filter(|link| link.is_up() && link.place.node != self.place().node)
             .map(|link| link.place)

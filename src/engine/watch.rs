@@ -3,7 +3,7 @@
 use std::fmt;
 
 use raft::{Persist, Role};
-use types::{GroupId, Index, Place, ReplicaId, Term};
+use types::{CoreAddr, GroupId, Index, ReplicaId, Term};
 use wire::{Entry, HardState};
 
 use crate::core::{Core, CoreHost};
@@ -12,23 +12,23 @@ use crate::core::{Core, CoreHost};
 /// a node has none.
 pub trait Watch {
     /// Something has happened to the replica `replica` of `group` that lives at `place`.
-    fn note(&self, place: Place, group: GroupId, replica: ReplicaId, event: Event<'_>);
+    fn note(&self, place: CoreAddr, group: GroupId, replica: ReplicaId, event: Event<'_>);
 
     /// What a replica of the core has counted since it started. Told at every tick.
-    fn raft_counted(&self, _place: Place, _group: GroupId, _counters: &raft::Counters) {}
+    fn raft_counted(&self, _place: CoreAddr, _group: GroupId, _counters: &raft::Counters) {}
 
     /// What a core has counted since it started, its log and itself, the latter as (name, count). Told at every tick.
-    fn core_counted(&self, _place: Place, _wal: &wal::Stats, _counts: &[(&'static str, u64)]) {}
+    fn core_counted(&self, _place: CoreAddr, _wal: &wal::Stats, _counts: &[(&'static str, u64)]) {}
 
     /// Whether to tell the digest of a replica's state now that it has applied everything up to this entry. Asked behind
     /// each entry and at every tick. Told without being asked for are the digests of what a replica starts on, of what it
     /// takes over, and of what goes into a checkpoint.
-    fn wants_digest(&self, _place: Place, _group: GroupId, _applied: Index) -> bool {
+    fn wants_digest(&self, _place: CoreAddr, _group: GroupId, _applied: Index) -> bool {
         false
     }
 
     /// How full the queues of a core are. Told once per turn, before what the turn has produced is sent.
-    fn queues(&self, _place: Place, _queues: &[QueueLen]) {}
+    fn queues(&self, _place: CoreAddr, _queues: &[QueueLen]) {}
 }
 
 /// How full a queue is; of several of one kind the fullest.

@@ -211,7 +211,7 @@ impl<H: CoreHost> Core<H> {
     fn start_log_read(&mut self, idx: usize, read: raft::LogRead) {
         let reader = self.wal.reader(self.groups[idx].id, read.first, read.last, read.bytes_max);
         let (done, host) = (self.log_reads_done.clone(), self.host.clone());
-        self.host.spawn(io::TaskClass::Foreground, async move {
+        self.host.spawn(host::TaskClass::Foreground, async move {
             let result = reader.await;
             done.borrow_mut().push(crate::core::LogReadDone {
                 group: idx,

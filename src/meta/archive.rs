@@ -5,7 +5,7 @@
 
 use rkyv::rancor::Error as RkyvError;
 use sha1::{Digest, Sha1};
-use types::{CoreId, GroupId, NodeId, Place, ReplicaId};
+use types::{CoreAddr, CoreId, GroupId, NodeId, ReplicaId};
 
 use crate::error::Error;
 use crate::map::ClusterMap;
@@ -53,10 +53,10 @@ remote_id!(CoreId, "CoreId", u16, CoreIdDef);
 remote_id!(GroupId, "GroupId", u32, GroupIdDef);
 remote_id!(ReplicaId, "ReplicaId", u64, ReplicaIdDef);
 
-/// How a [`Place`] looks in bytes and text: as its parts.
+/// How a [`CoreAddr`] looks in bytes and text: as its parts.
 #[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize, serde::Serialize, serde::Deserialize)]
-#[rkyv(remote = Place)]
-#[serde(remote = "Place")]
+#[rkyv(remote = CoreAddr)]
+#[serde(remote = "CoreAddr")]
 pub struct PlaceDef {
     /// The node.
     #[rkyv(with = NodeIdDef)]
@@ -68,8 +68,8 @@ pub struct PlaceDef {
     pub core: CoreId,
 }
 
-impl From<PlaceDef> for Place {
-    fn from(def: PlaceDef) -> Place {
-        Place { node: def.node, core: def.core }
+impl From<PlaceDef> for CoreAddr {
+    fn from(def: PlaceDef) -> CoreAddr {
+        CoreAddr { node: def.node, core: def.core }
     }
 }

@@ -1,6 +1,6 @@
 //! The first map of a cluster, from its bootstrap configuration.
 
-use types::{CoreId, GroupId, Place, ReplicaId, SLOTS_COUNT};
+use types::{CoreAddr, CoreId, GroupId, ReplicaId, SLOTS_COUNT};
 
 use types::limits::GROUPS_COUNT_MAX;
 
@@ -44,7 +44,7 @@ impl ClusterMap {
 
         let mut ids = ReplicaIds(1);
         let zero = placement::spread_nodes(&nodes, MAP_REPLICAS_COUNT_MAX);
-        let zero = zero.into_iter().map(|node| Place { node, core: CoreId(0) });
+        let zero = zero.into_iter().map(|node| CoreAddr { node, core: CoreId(0) });
         let mut groups = vec![Group { id: GroupId(0), slots: Vec::new(), replicas: ids.number(zero) }];
         let replicas_count = usize::from(bootstrap.settings.replication_factor).min(nodes.len());
         let mut load = Load::new(&nodes);
@@ -66,7 +66,7 @@ impl ClusterMap {
 struct ReplicaIds(u64);
 
 impl ReplicaIds {
-    fn number(&mut self, places: impl IntoIterator<Item = Place>) -> Vec<Replica> {
+    fn number(&mut self, places: impl IntoIterator<Item = CoreAddr>) -> Vec<Replica> {
         let mut next = |place| {
             let id = ReplicaId(self.0);
             self.0 += 1;

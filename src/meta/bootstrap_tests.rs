@@ -41,11 +41,11 @@ fn spread<K: Ord>(all: impl IntoIterator<Item = K>, counted: impl IntoIterator<I
     (least, counts.values().max().copied().unwrap_or(0))
 }
 
-fn leaders(map: &ClusterMap) -> impl Iterator<Item = Place> {
+fn leaders(map: &ClusterMap) -> impl Iterator<Item = CoreAddr> {
     map.groups[1..].iter().map(|group| group.preferred_leader().expect("no group is empty").place)
 }
 
-fn replicas(map: &ClusterMap) -> impl Iterator<Item = Place> {
+fn replicas(map: &ClusterMap) -> impl Iterator<Item = CoreAddr> {
     map.groups[1..].iter().flat_map(|group| group.replicas.iter().map(|replica| replica.place))
 }
 
@@ -148,7 +148,7 @@ fn three_nodes_eight_groups_by_hand() {
     assert_eq!(map.groups[1].slots, [SlotRange { first: 0, last: 2_047 }]);
     assert_eq!(map.groups[8].slots, [SlotRange { first: 14_336, last: 16_383 }]);
     assert_eq!(map.next_replica, ReplicaId(3 + 8 * 3 + 1));
-    let here = Place { node: NodeId(2), core: CoreId(0) };
+    let here = CoreAddr { node: NodeId(2), core: CoreId(0) };
     assert_eq!(map.replicas_at(here).count(), 9, "all groups and group 0");
 }
 

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use types::limits::{CORES_COUNT_MAX, GROUPS_COUNT_MAX, NODES_COUNT_MAX, REPLICAS_COUNT_MAX};
-use types::{GroupId, NodeId, Place, ReplicaId};
+use types::{CoreAddr, GroupId, NodeId, ReplicaId};
 
 /// Why a map, or the bootstrap of one, is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -82,7 +82,7 @@ pub enum Error {
         /// The group.
         group: GroupId,
         /// Node and core.
-        place: Place,
+        place: CoreAddr,
     },
     /// Two replicas of a group on one node.
     #[error("two replicas of group {group} live on node {node}")]

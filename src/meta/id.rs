@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use sha1::{Digest, Sha1};
-use types::Place;
+use types::CoreAddr;
 
 /// Tells one cluster from another. Printed as 32 hexadecimal digits.
 #[derive(
@@ -85,7 +85,7 @@ pub struct Id40([u8; 40]);
 impl Id40 {
     /// The id of a core of a cluster: the same for ever, different for every core of every cluster. It is the
     /// SHA-1 of `coracle core`, a zero byte, the cluster id (16 bytes, little-endian), the node (4) and the core (2).
-    pub fn of_core(cluster: ClusterId, place: Place) -> Id40 {
+    pub fn of_core(cluster: ClusterId, place: CoreAddr) -> Id40 {
         let digest: [u8; 20] = Sha1::new_with_prefix(b"coracle core\0")
             .chain_update(cluster.0.to_le_bytes())
             .chain_update(place.node.0.to_le_bytes())
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn ids_of_cores_are_stable_and_differ() {
         let cluster = ClusterId(7);
-        let place = |node, core| Place { node: NodeId(node), core: CoreId(core) };
+        let place = |node, core| CoreAddr { node: NodeId(node), core: CoreId(core) };
         // A client may keep these for years: the derivation must never change.
         assert_eq!(Id40::of_core(cluster, place(1, 0)).as_str(), "7d980e4640202d2bbebe1ea0bd4625deaf4a6571");
         let ids: BTreeSet<_> =

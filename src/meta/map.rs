@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use types::{CoreId, GroupId, NodeId, Place, ReplicaId};
+use types::{CoreAddr, CoreId, GroupId, NodeId, ReplicaId};
 
 use crate::archive::{GroupIdDef, NodeIdDef, PlaceDef, ReplicaIdDef};
 use crate::id::{ClusterId, Id40};
@@ -114,7 +114,7 @@ pub struct Replica {
     /// The core it lives on.
     #[rkyv(with = PlaceDef)]
     #[serde(with = "PlaceDef")]
-    pub place: Place,
+    pub place: CoreAddr,
 }
 
 /// A run of slots, both ends included.
@@ -214,7 +214,7 @@ impl ClusterMap {
     }
 
     /// The groups that have a replica on this core, each with that replica, by group id.
-    pub fn replicas_at(&self, place: Place) -> impl Iterator<Item = (&Group, Replica)> {
+    pub fn replicas_at(&self, place: CoreAddr) -> impl Iterator<Item = (&Group, Replica)> {
         self.groups.iter().filter_map(move |group| {
             let replica = group.replicas.iter().find(|replica| replica.place == place)?;
             Some((group, *replica))
@@ -222,21 +222,21 @@ impl ClusterMap {
     }
 
     /// Every core of every node, by node and core.
-    pub fn places(&self) -> impl Iterator<Item = Place> {
+    pub fn places(&self) -> impl Iterator<Item = CoreAddr> {
         self.nodes.iter().flat_map(Node::places)
     }
 
     /// The 40 digits by which Redis clients know a core.
-    pub fn id40(&self, place: Place) -> Id40 {
+    pub fn id40(&self, place: CoreAddr) -> Id40 {
         Id40::of_core(self.cluster_id, place)
     }
 }
 
 impl Node {
     /// Its cores.
-    pub fn places(&self) -> impl Iterator<Item = Place> + use<> {
+    pub fn places(&self) -> impl Iterator<Item = CoreAddr> + use<> {
         let node = self.id;
-        (0..self.cores).map(move |core| Place { node, core: CoreId(core) })
+        (0..self.cores).map(move |core| CoreAddr { node, core: CoreId(core) })
     }
 
     /// Where clients may ask for any key.

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use types::{CoreId, NodeId, Place};
+use types::{CoreAddr, CoreId, NodeId};
 
 use crate::map::Node;
 
@@ -48,7 +48,7 @@ impl Load {
 
     /// Chooses `replicas_count` cores of different nodes for a group, the preferred leader's first.
     /// Invariant: `1 <= replicas_count <= nodes`.
-    pub(crate) fn place_group(&mut self, replicas_count: usize) -> Vec<Place> {
+    pub(crate) fn place_group(&mut self, replicas_count: usize) -> Vec<CoreAddr> {
         assert!(replicas_count >= 1 && replicas_count <= self.nodes.len());
         let leader_idx = self.least(|_, node| (node.leaders_key(), node.replicas_key()));
         let mut chosen = vec![leader_idx];
@@ -92,7 +92,7 @@ impl NodeLoad {
         (count / self.cores.len(), count % self.cores.len() * SCALE / self.cores.len())
     }
 
-    fn add(&mut self, leads: bool) -> Place {
+    fn add(&mut self, leads: bool) -> CoreAddr {
         let by_load = |core: &CoreLoad| {
             let followers = core.replicas - core.leaders;
             if leads { (core.leaders, core.replicas) } else { (core.replicas, followers) }
@@ -105,7 +105,7 @@ impl NodeLoad {
             core.leaders += 1;
             self.leaders += 1;
         }
-        Place { node: self.id, core: CoreId(u16::try_from(idx).expect("at most CORES_COUNT_MAX cores")) }
+        CoreAddr { node: self.id, core: CoreId(u16::try_from(idx).expect("at most CORES_COUNT_MAX cores")) }
     }
 }
 

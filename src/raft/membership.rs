@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 use types::limits::REPLICAS_COUNT_MAX;
-use types::{Index, Instant, Place, ReplicaId, Term};
+use types::{CoreAddr, Index, Instant, ReplicaId, Term};
 use wire::{Entry, EntryKind, Member, Membership};
 
 use crate::progress::{LogReadState, Progress};
@@ -116,7 +116,7 @@ impl Memberships {
 
 /// Voters whose places the caller knows.
 pub(crate) fn of_ids(voters: &[ReplicaId]) -> Membership {
-    Membership::of_voters(voters.iter().map(|id| Member { id: *id, place: Place::default() }))
+    Membership::of_voters(voters.iter().map(|id| Member { id: *id, place: CoreAddr::default() }))
 }
 
 impl Raft {

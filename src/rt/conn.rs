@@ -3,8 +3,8 @@
 use std::io;
 use std::os::fd::RawFd;
 
-use ::io::net::GATHER_COUNT_MAX;
-use ::io::{ConnId, SendBuf};
+use host::net::GATHER_COUNT_MAX;
+use host::{ConnId, SendBuf};
 
 use crate::sys::RawAddr;
 

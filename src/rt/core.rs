@@ -16,8 +16,8 @@ use std::sync::{self, Arc};
 use std::task::{Poll, Wake, Waker};
 use std::time::Duration;
 
-use ::io::TaskClass;
 use glommio::{Latency, Shares, TaskQueueHandle};
+use host::TaskClass;
 use types::Instant;
 
 use crate::clock;

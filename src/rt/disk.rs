@@ -13,7 +13,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use ::io::{ALIGNMENT, AlignedBuf, WriteDone, WriteToken};
+use host::{ALIGNMENT, AlignedBuf, WriteDone, WriteToken};
 use io_uring::types::Fd;
 use io_uring::{opcode, squeue};
 

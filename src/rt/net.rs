@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::RawFd;
 use std::time::Duration;
 
-use ::io::{ConnId, ListenerId, NetEvent, SendBuf};
+use host::{ConnId, ListenerId, NetEvent, SendBuf};
 use io_uring::types::{CancelBuilder, Fd};
 use io_uring::{opcode, squeue};
 use types::Instant;

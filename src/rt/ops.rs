@@ -6,7 +6,7 @@ use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::task::Waker;
 
-use ::io::{AlignedBuf, WriteToken};
+use host::{AlignedBuf, WriteToken};
 
 use crate::sys;
 

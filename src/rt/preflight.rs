@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use ::io::{ALIGNMENT, AlignedBuf};
+use host::{ALIGNMENT, AlignedBuf};
 use io::ErrorKind;
 
 use crate::error::Error;

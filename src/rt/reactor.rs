@@ -6,7 +6,7 @@ use std::mem;
 use std::rc::Rc;
 use std::task::Waker;
 
-use ::io::{ConnId, NetEvent, SendBuf, WriteDone};
+use host::{ConnId, NetEvent, SendBuf, WriteDone};
 use io_uring::{opcode, squeue, types as uring};
 use types::Instant;
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use types::{GroupId, Instant, Place};
+use types::{CoreAddr, GroupId, Instant};
 
 use crate::history::History;
 use crate::net::{Owner, StreamId};
@@ -36,7 +36,7 @@ pub trait Workload {
     /// Something has happened.
     fn event(&mut self, net: &ClientNet, event: ClientEvent);
     /// A group has a new leader, as nobody outside could know.
-    fn elected(&mut self, _net: &ClientNet, _group: GroupId, _place: Place) {}
+    fn elected(&mut self, _net: &ClientNet, _group: GroupId, _place: CoreAddr) {}
     /// No fault happens any more: read back what was written, and come to an end.
     fn heal(&mut self, _net: &ClientNet) {}
     /// Whether everything that was to be asked after [`Workload::heal`] is asked and answered.

@@ -4,7 +4,7 @@ use std::io::{Error, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
-use io::{ConnId, ListenerId, NetEvent, SendBuf};
+use host::{ConnId, ListenerId, NetEvent, SendBuf};
 
 use crate::client::ClientEvent;
 use crate::net::{Arrival, Host, Owner, StreamId};

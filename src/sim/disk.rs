@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 
-use io::{ALIGNMENT, AlignedBuf};
+use host::{ALIGNMENT, AlignedBuf};
 
 use crate::chance::Chance;
 

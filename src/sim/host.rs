@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use engine::MeshMessage;
-use io::{
+use host::{
     AlignedBuf, Clock, ConnId, Disk, ListenerId, Mesh, Net, NetEvent, Rng, SendBuf, Spawn, TaskClass, WriteDone,
     WriteToken,
 };
@@ -293,7 +293,7 @@ impl Disk for SimHost {
 }
 
 fn assert_aligned(offset: u64, len: usize) {
-    let alignment = io::ALIGNMENT as u64;
+    let alignment = host::ALIGNMENT as u64;
     let is_aligned = offset.is_multiple_of(alignment) && (len as u64).is_multiple_of(alignment);
     assert!(is_aligned, "offset {offset} and length {len} are multiples of {alignment}");
 }

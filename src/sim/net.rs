@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use io::{ConnId, ListenerId, SendBuf};
+use host::{ConnId, ListenerId, SendBuf};
 
 use crate::chance::{Chance, Ppm};
 use crate::queue::{Event, Queue};
@@ -94,7 +94,7 @@ struct Slot {
 /// The number of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamId {
-    /// Place in the table.
+    /// CoreAddr in the table.
     pub idx: u32,
     /// How often the place was used before.
     pub generation: u32,

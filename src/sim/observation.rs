@@ -2,7 +2,7 @@
 
 use engine::Event;
 use raft::Role;
-use types::{GroupId, Index, Instant, Place, ReplicaId, Term};
+use types::{CoreAddr, GroupId, Index, Instant, ReplicaId, Term};
 use wire::{Entry, HardState};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -28,7 +28,7 @@ pub struct Observation {
     /// True time, the same for all nodes.
     pub at: Instant,
     /// Where the replica lives.
-    pub place: Place,
+    pub place: CoreAddr,
     /// Its group.
     pub group: GroupId,
     /// The replica.
@@ -117,7 +117,13 @@ pub enum What {
 
 impl Observation {
     /// What a core's watch was told at true time `at`.
-    pub fn of_event(at: Instant, place: Place, group: GroupId, replica: ReplicaId, event: &Event<'_>) -> Observation {
+    pub fn of_event(
+        at: Instant,
+        place: CoreAddr,
+        group: GroupId,
+        replica: ReplicaId,
+        event: &Event<'_>,
+    ) -> Observation {
         let what = match *event {
             Event::Started { hard_state, base, last_index, last_term, applied } => {
                 What::Started { hard_state, base, last: (last_index, last_term), applied }

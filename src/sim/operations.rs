@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 
-use io::{AlignedBuf, WriteDone, WriteToken};
+use host::{AlignedBuf, WriteDone, WriteToken};
 
 use crate::disk::{File, Torn};
 use crate::queue::Event;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use engine::{QueueLen, Watch};
-use types::{GroupId, Index, Instant, Place, ReplicaId};
+use types::{CoreAddr, GroupId, Index, Instant, ReplicaId};
 
 use crate::observation::{Observation, What};
 use crate::queue::Event;
@@ -36,7 +36,7 @@ pub(crate) struct Views {
 }
 
 /// What cores have counted, by the process that counted.
-type Counts = BTreeMap<(Place, u32, GroupId), Vec<(&'static str, u64)>>;
+type Counts = BTreeMap<(CoreAddr, u32, GroupId), Vec<(&'static str, u64)>>;
 
 /// Sees what replicas do.
 pub(crate) struct Watcher {
@@ -50,7 +50,7 @@ pub(crate) struct Watcher {
 }
 
 impl Watch for Watcher {
-    fn note(&self, place: Place, group: GroupId, replica: ReplicaId, event: engine::Event<'_>) {
+    fn note(&self, place: CoreAddr, group: GroupId, replica: ReplicaId, event: engine::Event<'_>) {
         let world = &mut *self.world.borrow_mut();
         let at = world.now();
         match &event {
@@ -86,23 +86,23 @@ impl Watch for Watcher {
         self.observations.borrow_mut().push(seen);
     }
 
-    fn raft_counted(&self, place: Place, group: GroupId, counters: &raft::Counters) {
+    fn raft_counted(&self, place: CoreAddr, group: GroupId, counters: &raft::Counters) {
         let counts = crate::counted::of_raft(counters);
         self.views.counts.borrow_mut().insert((place, self.epoch, group), counts);
     }
 
-    fn core_counted(&self, place: Place, wal: &wal::Stats, counts: &[(&'static str, u64)]) {
+    fn core_counted(&self, place: CoreAddr, wal: &wal::Stats, counts: &[(&'static str, u64)]) {
         let mut all = crate::counted::of_wal(wal);
         all.extend_from_slice(counts);
         self.views.counts.borrow_mut().insert((place, self.epoch, NO_GROUP), all);
     }
 
-    fn wants_digest(&self, _: Place, group: GroupId, applied: Index) -> bool {
+    fn wants_digest(&self, _: CoreAddr, group: GroupId, applied: Index) -> bool {
         let is_due = applied.is_multiple_of(DIGEST_EVERY) || self.views.asks_for_digests.get();
         is_due && self.digests.borrow().get(&group) != Some(&applied)
     }
 
-    fn queues(&self, place: Place, queues: &[QueueLen]) {
+    fn queues(&self, place: CoreAddr, queues: &[QueueLen]) {
         let mut fullest = self.views.queues.borrow_mut();
         if fullest.is_empty() {
             fullest.extend(queues.iter().map(|queue| QueueLen { len: 0, ..*queue }));

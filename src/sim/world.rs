@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use io::{NetEvent, WriteDone};
-use types::{Instant, Place};
+use host::{NetEvent, WriteDone};
+use types::{CoreAddr, Instant};
 
 use crate::chance::{Chance, Ppm};
 use crate::client::Clients;
@@ -83,7 +83,7 @@ pub struct Node {
 /// What a core has of the world.
 pub struct CoreState {
     /// Where it is.
-    pub place: Place,
+    pub place: CoreAddr,
     /// Index of its node.
     pub node: usize,
     /// The process it belongs to.
@@ -147,7 +147,7 @@ pub struct World {
 
 impl CoreState {
     /// A core before its process starts.
-    pub fn new(place: Place, node: usize, cores_count: usize, chance: Chance) -> CoreState {
+    pub fn new(place: CoreAddr, node: usize, cores_count: usize, chance: Chance) -> CoreState {
         CoreState {
             place,
             node,

@@ -41,14 +41,14 @@ id! {
 
 /// Where a replica lives: one core of one node. Cores of different nodes talk to each other directly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
+pub struct CoreAddr {
     /// The node.
     pub node: NodeId,
     /// The core within that node.
     pub core: CoreId,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for CoreAddr {
     /// `node/core`, for example `2/0`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.node, self.core)

@@ -10,6 +10,6 @@ pub mod limits;
 pub mod slot;
 pub mod time;
 
-pub use ids::{CoreId, GroupId, Index, NodeId, Place, ReplicaId, Term};
+pub use ids::{CoreAddr, CoreId, GroupId, Index, NodeId, ReplicaId, Term};
 pub use slot::{SLOTS_COUNT, Slot};
 pub use time::Instant;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use io::ALIGNMENT;
+use host::ALIGNMENT;
 use types::limits::ENTRY_BYTES_MAX;
 
 use crate::error::Error;

@@ -67,7 +67,7 @@
 //! Other types are free. The checksum of a record covers its place, so a record that was written elsewhere, or
 //! here in an earlier use of the file, does not pass for the one looked for.
 
-use io::ALIGNMENT;
+use host::ALIGNMENT;
 
 /// First bytes of every block; the last of them is the version.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"CORAWAL1");

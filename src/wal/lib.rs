@@ -43,7 +43,7 @@ pub use recovered::{Condition, Damage, DamageKind, Fault, Recovered, RecoveredGr
 pub use stats::Stats;
 pub use wal::Wal;
 
-use io::{Clock, Disk, Spawn};
+use host::{Clock, Disk, Spawn};
 
 /// What a log needs from its core.
 pub trait LogHost: Clock + Disk + Spawn + Clone + 'static {}

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use bytes::Bytes;
-use io::{ALIGNMENT, AlignedBuf};
+use host::{ALIGNMENT, AlignedBuf};
 use types::{GroupId, Index, Term};
 use wire::{Entry, EntryKind};
 
@@ -12,7 +12,7 @@ use crate::LogHost;
 use crate::error::Error;
 use crate::format::segment_name;
 use crate::group::Run;
-use crate::record::{self, Body, Place};
+use crate::record::{self, Body, LogPosition};
 use crate::segments::SegmentFile;
 
 /// Longest read that takes in more than one record.
@@ -134,7 +134,7 @@ fn take_entries<F>(
     budget: &mut Budget,
     out: &mut Vec<Entry>,
 ) -> Result<(), Error> {
-    let place = Place { segment: piece.run.segment, offset: u64::from(piece.run.offset) };
+    let place = LogPosition { segment: piece.run.segment, offset: u64::from(piece.run.offset) };
     let corrupt = |what| Error::Corrupt { segment: place.segment, offset: place.offset, what };
     let bytes = bytes.get(..piece.run.len as usize).ok_or(corrupt("the record is cut off"))?;
     let record = record::decode(bytes, place).map_err(corrupt)?;

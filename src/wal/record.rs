@@ -1,6 +1,6 @@
 //! Records: encoding into a block under construction, and decoding of bytes that may be anything.
 
-use io::AlignedBuf;
+use host::AlignedBuf;
 use types::{GroupId, Index, ReplicaId, Term};
 use wire::{Entry, EntryKind, HardState};
 
@@ -32,7 +32,7 @@ const TYPE_FORGOTTEN: u8 = 6;
 
 /// Where a record begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct LogPosition {
     /// Segment id.
     pub segment: u64,
     /// Offset in the segment in bytes.
@@ -134,7 +134,7 @@ pub fn entry_bytes(entry: &Entry) -> usize {
 }
 
 /// Appends a record of consecutive entries of one term to a block.
-pub(crate) fn put_entries(buf: &mut AlignedBuf, place: Place, group: GroupId, entries: &[Entry]) {
+pub(crate) fn put_entries(buf: &mut AlignedBuf, place: LogPosition, group: GroupId, entries: &[Entry]) {
     let start = buf.len();
     let len = entries_bytes(entries);
     let count = u32::try_from(entries.len()).expect("a record's count is bounded by its length, which fits 32 bits");
@@ -159,7 +159,7 @@ pub(crate) fn put_entries(buf: &mut AlignedBuf, place: Place, group: GroupId, en
 }
 
 /// Appends any other record to a block.
-pub(crate) fn put_small(buf: &mut AlignedBuf, place: Place, group: GroupId, body: &Body<'_>) {
+pub(crate) fn put_small(buf: &mut AlignedBuf, place: LogPosition, group: GroupId, body: &Body<'_>) {
     let start = buf.len();
     let mut bytes = [0; GROUP_STATE_BYTES];
     let len = match body {
@@ -214,7 +214,7 @@ pub(crate) fn small_bytes(body: &Body<'_>) -> usize {
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn decode(bytes: &[u8], place: Place) -> Result<Record<'_>, &'static str> {
+pub fn decode(bytes: &[u8], place: LogPosition) -> Result<Record<'_>, &'static str> {
     const SHORT: &str = "a record is cut off";
     let len = u32_at(bytes, 4).ok_or(SHORT)? as usize;
     if len < RECORD_HEADER_BYTES {
@@ -314,12 +314,12 @@ fn put_header(bytes: &mut [u8], len: usize, group: GroupId, kind: u8) {
 }
 
 /// Puts the checksum into the record that begins at `start` and ends with the buffer.
-fn seal(buf: &mut AlignedBuf, start: usize, place: Place) {
+fn seal(buf: &mut AlignedBuf, start: usize, place: LogPosition) {
     let crc = checksum(&buf[start..], place);
     buf[start..start + 4].copy_from_slice(&crc.to_le_bytes());
 }
 
-fn checksum(record: &[u8], place: Place) -> u32 {
+fn checksum(record: &[u8], place: LogPosition) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&place.segment.to_le_bytes());
     hasher.update(&place.offset.to_le_bytes());
@@ -333,7 +333,7 @@ mod tests {
 
     use super::*;
 
-    const PLACE: Place = Place { segment: 9, offset: 4_136 };
+    const PLACE: LogPosition = LogPosition { segment: 9, offset: 4_136 };
 
     fn put(put: impl FnOnce(&mut AlignedBuf)) -> Vec<u8> {
         let mut buf = AlignedBuf::default();
@@ -376,7 +376,7 @@ mod tests {
             let bytes = put(|buf| put_small(buf, PLACE, GroupId(1), &body));
             assert_eq!(bytes.len(), small_bytes(&body));
             assert_eq!(decode(&bytes, PLACE), Ok(Record { group: GroupId(1), len: bytes.len(), body }));
-            for place in [Place { segment: 8, ..PLACE }, Place { offset: 8_232, ..PLACE }] {
+            for place in [LogPosition { segment: 8, ..PLACE }, LogPosition { offset: 8_232, ..PLACE }] {
                 assert!(decode(&bytes, place).is_err());
             }
             for bit in 0..bytes.len() * 8 {

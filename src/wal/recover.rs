@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 
-use io::AlignedBuf;
+use host::AlignedBuf;
 use types::GroupId;
 
 use crate::LogHost;
@@ -25,7 +25,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::format::{BlockHeader, SEGMENT_FIRST, SEQ_FIRST, segment_id, segment_name};
 use crate::group::GroupLog;
-use crate::record::Place;
+use crate::record::LogPosition;
 use crate::recovered::{Damage, DamageKind, Fault, Recovered};
 use crate::replay::replay;
 use crate::scan::{Image, Look};
@@ -119,7 +119,11 @@ async fn open_segments<D: LogHost>(
         let path = dir.join(segment_name(id));
         let file = host.open(&path).await.map_err(at("open", &path))?;
         let len = host.len(&file).await.map_err(at("measure", &path))?;
-        segments.push(id, len / io::ALIGNMENT as u64 * io::ALIGNMENT as u64, Some(Rc::new(SegmentFile { id, file })));
+        segments.push(
+            id,
+            len / host::ALIGNMENT as u64 * host::ALIGNMENT as u64,
+            Some(Rc::new(SegmentFile { id, file })),
+        );
         previous = Some(id);
     }
     Ok(None)
@@ -167,7 +171,7 @@ async fn write<D: LogHost>(
     host: &D,
     config: &Config,
     segments: &SegmentTable<D::File>,
-    place: Place,
+    place: LogPosition,
     buf: AlignedBuf,
 ) -> Result<(), Error> {
     let file = segments.get(place.segment).and_then(|segment| segment.file.as_ref()).expect("opened at the start");
@@ -235,9 +239,9 @@ struct Walk {
     last_seq: u64,
     chain: u32,
     last_is_mark: bool,
-    last_block: Option<(Place, Vec<u8>)>,
+    last_block: Option<(LogPosition, Vec<u8>)>,
     /// Where the next block belongs.
-    end: Place,
+    end: LogPosition,
     blocks: u64,
     records: u64,
     torn: bool,
@@ -254,7 +258,7 @@ impl Walk {
             // Before the first block there is nothing to confirm.
             last_is_mark: true,
             last_block: None,
-            end: Place { segment: SEGMENT_FIRST, offset: 0 },
+            end: LogPosition { segment: SEGMENT_FIRST, offset: 0 },
             blocks: 0,
             records: 0,
             torn: false,
@@ -270,7 +274,7 @@ impl Walk {
     ) -> Result<(), Error> {
         let oldest = segments.oldest().expect("there is at least one segment");
         let newest = oldest + segments.len() as u64 - 1;
-        self.end = Place { segment: oldest, offset: 0 };
+        self.end = LogPosition { segment: oldest, offset: 0 };
         let mut image = load(host, dir, segments, oldest).await?;
         self.follow(&image, oldest, segments);
         if self.damage.is_none() && self.blocks == 0 && oldest > SEGMENT_FIRST {
@@ -286,7 +290,7 @@ impl Walk {
             // A first segment that is shorter than the first block, of an empty log, was left out.
             let goes_on = |header: &BlockHeader| self.end.offset > 0 || header.block_bytes() as u64 > last.len();
             if self.next_at(&image, 0).is_some_and(|(header, _)| goes_on(&header)) {
-                self.end = Place { segment: image.segment, offset: 0 };
+                self.end = LogPosition { segment: image.segment, offset: 0 };
                 self.follow(&image, oldest, segments);
                 continue;
             }
@@ -373,7 +377,7 @@ impl Walk {
             return;
         }
         let next_seq = self.last_seq + 1;
-        for offset in (from..image.len()).step_by(io::ALIGNMENT) {
+        for offset in (from..image.len()).step_by(host::ALIGNMENT) {
             let (header, whole) = match image.look(offset) {
                 Look::Nothing => continue,
                 Look::Torn(header) => (header, false),

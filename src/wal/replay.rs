@@ -8,7 +8,7 @@ use wire::EntryKind;
 
 use crate::format::HEADER_BYTES;
 use crate::group::{GroupLog, Run};
-use crate::record::{self, Body, Place, Record};
+use crate::record::{self, Body, LogPosition, Record};
 use crate::recovered::Fault;
 use crate::segments::SegmentTable;
 
@@ -25,14 +25,14 @@ pub(crate) struct Replayed {
 /// What is wrong with the block as a whole. What is wrong with one group's records becomes its fault.
 pub(crate) fn replay<F>(
     records: &[u8],
-    block: Place,
+    block: LogPosition,
     oldest: bool,
     groups: &mut BTreeMap<GroupId, GroupLog>,
     segments: &mut SegmentTable<F>,
 ) -> Result<Replayed, &'static str> {
     let mut replayed = Replayed { records: 0, mark: true };
     let mut rest = records;
-    let mut place = Place { offset: block.offset + HEADER_BYTES as u64, ..block };
+    let mut place = LogPosition { offset: block.offset + HEADER_BYTES as u64, ..block };
     while !rest.is_empty() {
         let record = record::decode(rest, place)?;
         apply(&record, place, oldest, groups, segments);
@@ -46,7 +46,7 @@ pub(crate) fn replay<F>(
 
 fn apply<F>(
     record: &Record<'_>,
-    place: Place,
+    place: LogPosition,
     oldest: bool,
     groups: &mut BTreeMap<GroupId, GroupLog>,
     segments: &mut SegmentTable<F>,
@@ -71,7 +71,7 @@ fn apply<F>(
 fn apply_to<F>(
     log: &mut GroupLog,
     record: &Record<'_>,
-    place: Place,
+    place: LogPosition,
     first: bool,
     segments: &mut SegmentTable<F>,
 ) -> Result<(), &'static str> {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use io::ALIGNMENT;
+use host::ALIGNMENT;
 
 use crate::LogHost;
 use crate::error::Error;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use io::TaskClass;
+use host::TaskClass;
 
 use crate::LogHost;
 use crate::format::segment_name;

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use io::AlignedBuf;
+use host::AlignedBuf;
 use types::{GroupId, Index, Term};
 use wire::{Entry, EntryKind, HardState};
 
@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::format::{HEADER_BYTES, SEQ_FIRST, padded, segment_name};
 use crate::group::{GroupLog, Run};
 use crate::reader::{self, ReadPlan};
-use crate::record::{self, Body, GROUP_STATE_BYTES, Place};
+use crate::record::{self, Body, GROUP_STATE_BYTES, LogPosition};
 use crate::recover::{self, Log};
 use crate::recovered::{Damage, Fault, Recovered};
 use crate::segments::{self, Pool, SegmentTable};
@@ -27,7 +27,7 @@ use crate::writer::Writer;
 ///
 /// The calls of a turn, in order: [`Wal::poll`], then any number of appends, then [`Wal::submit`]; before
 /// the core parks for longer, [`Wal::idle`]. None of them waits. The log takes all of the host's write
-/// completions ([`io::Disk::write_end`]): nothing else of the core may begin writes that way.
+/// completions ([`host::Disk::write_end`]): nothing else of the core may begin writes that way.
 pub struct Wal<D: LogHost> {
     host: D,
     config: Config,
@@ -39,7 +39,7 @@ pub struct Wal<D: LogHost> {
     /// All blocks up to this one are durable.
     durable_seq: u64,
     /// All records before this place are durable.
-    durable_end: Place,
+    durable_end: LogPosition,
     failure: Option<Failure>,
     /// How many groups are quarantined one by one.
     faults_count: usize,
@@ -48,14 +48,14 @@ pub struct Wal<D: LogHost> {
 
 struct InFlight {
     seq: u64,
-    place: Place,
+    place: LogPosition,
     len: usize,
     mark: bool,
 }
 
 /// Why nothing can be written any more.
 enum Failure {
-    Poisoned { place: Place, message: String },
+    Poisoned { place: LogPosition, message: String },
     Damaged(Damage),
 }
 
@@ -359,7 +359,7 @@ impl<D: LogHost> Wal<D> {
             return Err(plan.out_of_range());
         }
         for (run, end) in log.runs(first, last) {
-            let place = Place { segment: run.segment, offset: u64::from(run.offset) };
+            let place = LogPosition { segment: run.segment, offset: u64::from(run.offset) };
             if place >= self.durable_end || plan.is_full() {
                 break;
             }
@@ -540,7 +540,7 @@ impl<D: LogHost> Wal<D> {
 
     fn block_done(&mut self, block: &InFlight, buf: AlignedBuf) {
         self.durable_seq = block.seq;
-        self.durable_end = Place { offset: block.place.offset + block.len as u64, ..block.place };
+        self.durable_end = LogPosition { offset: block.place.offset + block.len as u64, ..block.place };
         self.stats.blocks += 1;
         self.stats.bytes += block.len as u64;
         self.stats.marks += u64::from(block.mark);

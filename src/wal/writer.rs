@@ -5,12 +5,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use io::AlignedBuf;
+use host::AlignedBuf;
 use types::GroupId;
 
 use crate::format::{BlockHeader, HEADER_BYTES, padded};
 use crate::group::GroupLog;
-use crate::record::{self, Body, Place};
+use crate::record::{self, Body, LogPosition};
 
 /// Most buffers kept for later use: one in flight, one forming, one between.
 const SPARE_BUFFERS_MAX: usize = 3;
@@ -18,7 +18,7 @@ const SPARE_BUFFERS_MAX: usize = 3;
 /// A block that is ready to be written.
 pub(crate) struct SealedBlock {
     pub(crate) seq: u64,
-    pub(crate) place: Place,
+    pub(crate) place: LogPosition,
     pub(crate) mark: bool,
     pub(crate) buf: AlignedBuf,
 }
@@ -26,7 +26,7 @@ pub(crate) struct SealedBlock {
 /// The end of the log in memory.
 pub(crate) struct Writer {
     /// Where the forming block begins.
-    place: Place,
+    place: LogPosition,
     /// Length of the segment it stands in.
     segment_bytes: u64,
     block_bytes_max: usize,
@@ -48,7 +48,7 @@ pub(crate) struct Writer {
 impl Writer {
     /// Goes on behind the block with sequence `seq - 1` and header checksum `chain`.
     pub(crate) fn new(
-        place: Place,
+        place: LogPosition,
         segment_bytes: u64,
         block_bytes_max: usize,
         seq: u64,
@@ -76,7 +76,7 @@ impl Writer {
     }
 
     /// Where the forming block begins.
-    pub(crate) fn place(&self) -> Place {
+    pub(crate) fn place(&self) -> LogPosition {
         self.place
     }
 
@@ -114,15 +114,15 @@ impl Writer {
     /// Moves on to the beginning of the next segment. The forming block must be closed.
     pub(crate) fn roll(&mut self, segment_bytes: u64) {
         assert!(self.buf.is_empty(), "a block must not change its place");
-        self.place = Place { segment: self.place.segment + 1, offset: 0 };
+        self.place = LogPosition { segment: self.place.segment + 1, offset: 0 };
         self.segment_bytes = segment_bytes;
     }
 
     /// Appends a record to the forming block, which it must fit; `put` writes it, given its place. `tells` says whether
     /// the record tells anything that the segments before do not.
-    pub(crate) fn put(&mut self, tells: bool, put: impl FnOnce(&mut AlignedBuf, Place)) -> Place {
+    pub(crate) fn put(&mut self, tells: bool, put: impl FnOnce(&mut AlignedBuf, LogPosition)) -> LogPosition {
         self.begin();
-        let place = Place { segment: self.place.segment, offset: self.place.offset + self.buf.len() as u64 };
+        let place = LogPosition { segment: self.place.segment, offset: self.place.offset + self.buf.len() as u64 };
         put(&mut self.buf, place);
         assert!(self.fits_segment(self.buf.len()), "a record was put where it does not fit");
         self.mark &= !tells;

@@ -17,7 +17,7 @@ use rkyv::rancor::Failure;
 use rkyv::{Archive, Serialize};
 use thiserror::Error;
 use types::limits::FRAME_BYTES_MAX;
-use types::{CoreId, GroupId, NodeId, Place, ReplicaId};
+use types::{CoreAddr, CoreId, GroupId, NodeId, ReplicaId};
 
 use crate::batch::archive_behind;
 use crate::chunk::{CHUNK_BYTES_MAX, Chunk, ChunkReply, ChunkRequest};
@@ -58,7 +58,7 @@ pub struct LeaderNote {
     /// The term in which it leads; a note with an older term is ignored.
     pub term: u64,
     /// Where the leader lives.
-    pub place: Place,
+    pub place: CoreAddr,
 }
 
 /// What goes into one frame.
@@ -338,7 +338,7 @@ impl FrameHeader {
         frame.leaders.extend(head.leaders.iter().map(|note| LeaderNote {
             group: GroupId(note.group.to_native()),
             term: note.term.to_native(),
-            place: Place { node: NodeId(note.node.to_native()), core: CoreId(note.core.to_native()) },
+            place: CoreAddr { node: NodeId(note.node.to_native()), core: CoreId(note.core.to_native()) },
         }));
         frame.chunk_requests.extend(head.chunk_requests.iter().map(|request| ChunkRequest {
             group: GroupId(request.group.to_native()),

@@ -11,7 +11,7 @@
 //! ```
 
 use thiserror::Error;
-use types::{CoreId, NodeId, Place};
+use types::{CoreAddr, CoreId, NodeId};
 
 /// Version of everything that travels between nodes.
 pub const PROTOCOL_VERSION: u16 = 2;
@@ -28,9 +28,9 @@ pub struct Hello {
     /// The cluster the sender belongs to.
     pub cluster_id: [u8; 16],
     /// Who is speaking.
-    pub from: Place,
+    pub from: CoreAddr,
     /// Who is meant.
-    pub to: Place,
+    pub to: CoreAddr,
     /// Drawn when the sender's data directory was made: a node that lost its data has another one.
     pub incarnation: u64,
     /// The beginning of the fingerprint of the sender's cluster map: two nodes that disagree about who owns what
@@ -116,8 +116,8 @@ impl Hello {
         map.copy_from_slice(&bytes[48..60]);
         Ok(Hello {
             cluster_id,
-            from: Place { node: NodeId(u32_at(32)), core: CoreId(u16_at(10)) },
-            to: Place { node: NodeId(u32_at(36)), core: CoreId(u16_at(12)) },
+            from: CoreAddr { node: NodeId(u32_at(32)), core: CoreId(u16_at(10)) },
+            to: CoreAddr { node: NodeId(u32_at(36)), core: CoreId(u16_at(12)) },
             incarnation: u64::from(u32_at(40)) | u64::from(u32_at(44)) << 32,
             map,
         })

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use thiserror::Error;
 use types::limits::REPLICAS_COUNT_MAX;
-use types::{CoreId, Index, NodeId, Place, ReplicaId, Term};
+use types::{CoreAddr, CoreId, Index, NodeId, ReplicaId, Term};
 
 /// A replica and where it lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,7 +13,7 @@ pub struct Member {
     /// The replica.
     pub id: ReplicaId,
     /// Its place.
-    pub place: Place,
+    pub place: CoreAddr,
 }
 
 /// The replicas of a group (thesis §4.3). While `outgoing` is not empty, two sets of voters decide together: nothing is
@@ -145,7 +145,7 @@ fn decode_member(bytes: &[u8; MEMBER_BYTES]) -> Member {
     let [a, b, c, d, e, f, g, h, i, j, k, l, m, n] = *bytes;
     Member {
         id: ReplicaId(u64::from_le_bytes([a, b, c, d, e, f, g, h])),
-        place: Place { node: NodeId(u32::from_le_bytes([i, j, k, l])), core: CoreId(u16::from_le_bytes([m, n])) },
+        place: CoreAddr { node: NodeId(u32::from_le_bytes([i, j, k, l])), core: CoreId(u16::from_le_bytes([m, n])) },
     }
 }
 
@@ -165,7 +165,7 @@ mod tests {
     use super::*;
 
     fn members(ids: &[u64]) -> Vec<Member> {
-        let place = |id: u64| Place { node: NodeId(id as u32), core: CoreId(7) };
+        let place = |id: u64| CoreAddr { node: NodeId(id as u32), core: CoreId(7) };
         ids.iter().map(|id| Member { id: ReplicaId(*id), place: place(*id) }).collect()
     }
 

@@ -4,7 +4,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
-use types::{CoreId, GroupId, NodeId, Place, ReplicaId};
+use types::{CoreAddr, CoreId, GroupId, NodeId, ReplicaId};
 
 use crate::*;
 
@@ -39,7 +39,7 @@ fn sample() -> Frame {
     frame.requests.push(RequestHead { id: 100, ..head }, [&b"other"[..]].into_iter());
     frame.replies.push(5, ReplyStatus::Done, |out| out.extend_from_slice(b"+OK\r\n"));
     frame.replies.push(6, ReplyStatus::NotLeader, |_| {});
-    let place = Place { node: NodeId(2), core: CoreId(1) };
+    let place = CoreAddr { node: NodeId(2), core: CoreId(1) };
     frame.leaders.push(LeaderNote { group: GroupId(8), term: 3, place });
     frame.chunk_requests.push(ChunkRequest { group: GroupId(5), last_index: 0, offset: 8_192 });
     let chunk = Chunk { offset: 4_096, total_bytes: 4_100, bytes: Bytes::from_static(b"tail") };
@@ -141,7 +141,7 @@ fn a_length_beyond_the_limit_is_refused_before_anything_is_allocated() {
 
 #[test]
 fn greetings_survive_and_damage_is_noticed() {
-    let place = |node, core| Place { node: NodeId(node), core: CoreId(core) };
+    let place = |node, core| CoreAddr { node: NodeId(node), core: CoreId(core) };
     let hello = Hello {
         cluster_id: [9; 16],
         from: place(1, 2),

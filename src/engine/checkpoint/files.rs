@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use io::{ALIGNMENT, AlignedBuf, Disk};
+use host::{ALIGNMENT, AlignedBuf, Disk};
 use thiserror::Error;
 use types::{GroupId, Slot};
 

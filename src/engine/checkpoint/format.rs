@@ -29,7 +29,7 @@
 //! belongs to another place, another file or another time is noticed. A file without its footer is not complete.
 //! Records stand in no particular order; no key occurs twice.
 
-use io::ALIGNMENT;
+use host::ALIGNMENT;
 use types::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use types::{GroupId, Index, Term};
 

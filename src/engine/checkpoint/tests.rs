@@ -1,4 +1,4 @@
-use io::ALIGNMENT;
+use host::ALIGNMENT;
 use proptest::prelude::*;
 use resp::{ArgRange, Args, CommandId};
 use types::{GroupId, Slot};

@@ -1,6 +1,6 @@
 //! From keys to blocks: forming payloads in the turn, sealing them in a task.
 
-use io::{ALIGNMENT, AlignedBuf};
+use host::{ALIGNMENT, AlignedBuf};
 use types::Slot;
 use xxhash_rust::xxh3::Xxh3;
 

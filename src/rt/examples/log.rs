@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use io::{AlignedBuf, Clock, Disk, Spawn};
+use host::{AlignedBuf, Clock, Disk, Spawn};
 use rt::{Config, Runtime};
 
 const BLOCKS_COUNT: u64 = 4_000;

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use io::{Clock, ConnId, Net, NetEvent, SendBuf, Spawn};
+use host::{Clock, ConnId, Net, NetEvent, SendBuf, Spawn};
 use rt::{Config, Runtime};
 
 /// What redis-benchmark sends for `-t ping_mbulk`.

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant as WallInstant};
 
 use common::{one_core, small, watchdog};
-use io::{Clock, Mesh, Rng, Spawn, TaskClass};
+use host::{Clock, Mesh, Rng, Spawn, TaskClass};
 use rt::{Config, CoreConfig, Error, Runtime};
 use types::{CoreId, Instant};
 

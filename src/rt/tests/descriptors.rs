@@ -5,7 +5,7 @@ mod common;
 use std::net::TcpStream;
 
 use common::{Event, accepted, events_for, listen, next, one_core, small};
-use io::Net;
+use host::Net;
 
 fn set_files_limit(limit: u64) {
     let limit = libc::rlimit { rlim_cur: limit, rlim_max: 20_000 };
@@ -31,7 +31,7 @@ fn accepting_pauses_without_descriptors_and_goes_on_with_them() {
         assert!(early.is_empty(), "{early:?}");
         assert!(runtime.stats().accept_pauses_count >= 2);
         // Connections that stand are served meanwhile.
-        runtime.send(conn, io::SendBuf::Plain(b"still here".to_vec()));
+        runtime.send(conn, host::SendBuf::Plain(b"still here".to_vec()));
         assert!(matches!(next(&runtime).await, Event::Sent { .. }));
         set_files_limit(20_000);
         for _ in 1..clients.len() {

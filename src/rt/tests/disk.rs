@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use common::{one_core, small, watchdog};
-use io::{ALIGNMENT, AlignedBuf, Clock, Disk, Spawn};
+use host::{ALIGNMENT, AlignedBuf, Clock, Disk, Spawn};
 use rt::{DirLock, Runtime};
 use tempfile::TempDir;
 
@@ -23,7 +23,7 @@ fn block_of(byte: u8, blocks_count: usize) -> AlignedBuf {
     buf
 }
 
-async fn written(runtime: &Runtime<u64>) -> io::WriteDone {
+async fn written(runtime: &Runtime<u64>) -> host::WriteDone {
     loop {
         if let Some(done) = runtime.write_end() {
             return done;

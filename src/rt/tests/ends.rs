@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use common::{accepted, listen, one_core, pattern, small};
-use io::{AlignedBuf, Clock, Disk, Net, SendBuf, Spawn, TaskClass};
+use host::{AlignedBuf, Clock, Disk, Net, SendBuf, Spawn, TaskClass};
 
 fn open_files_count() -> usize {
     std::fs::read_dir("/proc/self/fd").expect("a directory").count()

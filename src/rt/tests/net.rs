@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::{ANY_PORT, Event, LOCALHOST, accepted, closed, events_for, listen, next, one_core, pattern, small};
-use io::{ConnId, Net, SendBuf, Spawn};
+use host::{ConnId, Net, SendBuf, Spawn};
 use rt::{Config, Runtime};
 
 /// Sends back what comes in until `closes_count` connections have ended. Keeps order per connection.

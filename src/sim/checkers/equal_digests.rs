@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use types::{GroupId, Index, Place, ReplicaId};
+use types::{CoreAddr, GroupId, Index, ReplicaId};
 
 use super::Violation;
 use crate::observation::{Observation, What};
@@ -14,9 +14,9 @@ const NAME: &str = "equal-digests";
 /// entries.
 #[derive(Debug, Default)]
 pub struct EqualDigests {
-    known: HashMap<(GroupId, Index), (u128, Place)>,
+    known: HashMap<(GroupId, Index), (u128, CoreAddr)>,
     /// How far each replica that runs had come at its last digest.
-    reached: BTreeMap<(GroupId, ReplicaId), (Index, Place)>,
+    reached: BTreeMap<(GroupId, ReplicaId), (Index, CoreAddr)>,
     compared_count: u64,
 }
 

@@ -26,7 +26,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use meta::ClusterMap;
-use types::{CoreId, GroupId, Instant, Place};
+use types::{CoreAddr, CoreId, GroupId, Instant};
 
 use crate::chance::Chance;
 use crate::client::{ClientConn, ClientEvent, ClientNet, Workload};
@@ -242,7 +242,7 @@ impl Workload for Sessions {
         self.happened(net, event);
     }
 
-    fn elected(&mut self, net: &ClientNet, group: GroupId, place: Place) {
+    fn elected(&mut self, net: &ClientNet, group: GroupId, place: CoreAddr) {
         self.prober.elected(net, &mut self.shared, group, place);
     }
 

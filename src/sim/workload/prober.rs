@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use meta::ClusterMap;
 use resp::Protocol;
-use types::{GroupId, Instant, Place, Slot};
+use types::{CoreAddr, GroupId, Instant, Slot};
 
 use super::calls::{self, Failure};
 use super::reader;
@@ -50,9 +50,9 @@ pub(super) struct Prober {
     client: u64,
     /// A key of each group that has any, for this client alone.
     keys: BTreeMap<GroupId, Text>,
-    addrs: BTreeMap<Place, SocketAddr>,
+    addrs: BTreeMap<CoreAddr, SocketAddr>,
     /// Who was elected last.
-    leaders: BTreeMap<GroupId, Place>,
+    leaders: BTreeMap<GroupId, CoreAddr>,
     probes: BTreeMap<GroupId, Probe>,
     probes_count: u64,
 }
@@ -72,7 +72,7 @@ impl Prober {
         };
         let with_slots = map.groups.iter().filter(|group| !group.slots.is_empty());
         let keys = with_slots.filter_map(|group| Some((group.id, key_of(&group.slots)?))).collect();
-        let addr = |place: Place| Some((place, map.node(place.node)?.core_addr(place.core)));
+        let addr = |place: CoreAddr| Some((place, map.node(place.node)?.core_addr(place.core)));
         let addrs = map.places().filter_map(addr).collect();
         Prober { keys, addrs, ..Prober::idle(client) }
     }
@@ -83,7 +83,7 @@ impl Prober {
     }
 
     /// A group has a new leader.
-    pub(super) fn elected(&mut self, port: &dyn ClientPort, shared: &mut Shared, group: GroupId, place: Place) {
+    pub(super) fn elected(&mut self, port: &dyn ClientPort, shared: &mut Shared, group: GroupId, place: CoreAddr) {
         let former = self.leaders.insert(group, place).filter(|former| *former != place);
         let (Some(key), Some(former)) = (self.keys.get(&group).cloned(), former) else { return };
         let addrs = [place, former].map(|place| self.addrs.get(&place).copied());
@@ -250,8 +250,8 @@ mod tests {
         }
     }
 
-    fn place(node: u32) -> Place {
-        Place { node: NodeId(node), core: CoreId(0) }
+    fn place(node: u32) -> CoreAddr {
+        CoreAddr { node: NodeId(node), core: CoreId(0) }
     }
 
     fn addr(node: u32) -> SocketAddr {

@@ -126,7 +126,7 @@ proptest! {
     ) {
         // A right checksum and type, so that the parts behind them are reached.
         let mut bytes = bytes;
-        let place = wal::record::Place { segment: 3, offset };
+        let place = wal::record::LogPosition { segment: 3, offset };
         let _ = wal::record::decode(&bytes, place);
         if bytes.len() >= 16 {
             let len = bytes.len() as u32;

@@ -6,7 +6,7 @@
 use engine::checkpoint::format::{BLOCK_HEADER_BYTES, BlockHeader, BlockKind, Footer};
 use engine::checkpoint::{FileHeader, FileId, Former, LoadError, Loaded, Sealer, load};
 use engine::keyspace::Keyspace;
-use io::ALIGNMENT;
+use host::ALIGNMENT;
 use types::{GroupId, Slot};
 use wal::format::segment_name;
 use xxhash_rust::xxh3::xxh3_128;

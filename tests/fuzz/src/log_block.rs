@@ -1,7 +1,7 @@
 //! Headers and records of the log: any bytes give a value or an error.
 
 use wal::format::{BlockHeader, HEADER_BYTES};
-use wal::record::{self, Place};
+use wal::record::{self, LogPosition};
 
 /// The first bytes say what the rest is.
 pub fn check(data: &[u8]) {
@@ -31,7 +31,7 @@ fn header(data: &[u8]) {
 }
 
 fn record(data: &[u8], offset: u64) {
-    let place = Place { segment: 7, offset };
+    let place = LogPosition { segment: 7, offset };
     let _ = record::decode(data, place);
     let mut sealed = data.to_vec();
     if sealed.len() < 16 {
@@ -53,7 +53,7 @@ fn record(data: &[u8], offset: u64) {
 }
 
 /// What the log's format says about it: over the place, and the record behind its checksum.
-fn checksum(record: &[u8], place: Place) -> u32 {
+fn checksum(record: &[u8], place: LogPosition) -> u32 {
     let parts = [&place.segment.to_le_bytes()[..], &place.offset.to_le_bytes(), &record[4..]];
     crc32fast::hash(&parts.concat())
 }

@@ -1,7 +1,7 @@
 //! Changes of membership, seen from one replica. The scenarios and the storms have more.
 
 use raft::{Change, ChangeError, Purpose, Role};
-use types::{Place, ReplicaId};
+use types::{CoreAddr, ReplicaId};
 use wire::{Body, Entry, EntryKind, Member, Membership};
 
 use crate::solo::{ONE, Solo, THREE, TWO, recovered};
@@ -9,7 +9,7 @@ use crate::solo::{ONE, Solo, THREE, TWO, recovered};
 const FOUR: ReplicaId = ReplicaId(4);
 
 fn member(id: ReplicaId) -> Member {
-    Member { id, place: Place::default() }
+    Member { id, place: CoreAddr::default() }
 }
 
 /// A leader with `entries_count` entries, all committed and applied.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use raft::{Config, Fetch, LogRead, Persist, Raft, Ready, Recovered, TermRun};
-use types::{Index, Instant, Place, Term};
+use types::{CoreAddr, Index, Instant, Term};
 use wire::{Entry, EntryKind, HardState, Member, Membership, SnapshotMeta};
 
 /// What survives a crash.
@@ -143,7 +143,7 @@ impl Node {
         let clock = self.clock(now);
         let recovered = self.disk.recover();
         self.applied = self.disk.checkpoint();
-        let bootstrap = self.config.voters.iter().map(|id| Member { id: *id, place: Place::default() });
+        let bootstrap = self.config.voters.iter().map(|id| Member { id: *id, place: CoreAddr::default() });
         self.membership = match &recovered.snapshot {
             Some(snapshot) => snapshot.membership.clone(),
             None => Membership::of_voters(bootstrap),

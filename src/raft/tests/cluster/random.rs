@@ -2,7 +2,7 @@
 //! group must serve again.
 
 use raft::Change;
-use types::{Place, ReplicaId};
+use types::{CoreAddr, ReplicaId};
 use wire::{Member, Membership};
 
 use crate::node::Node;
@@ -266,7 +266,7 @@ fn change(sim: &mut Sim, seen: &mut Seen) {
     if sim.nodes[leader].paused_until > sim.now {
         return;
     }
-    let member = |dice: &mut Dice| Member { id: ReplicaId(1 + dice.below(5)), place: Place::default() };
+    let member = |dice: &mut Dice| Member { id: ReplicaId(1 + dice.below(5)), place: CoreAddr::default() };
     let mut changes = Vec::new();
     for _ in 0..1 + sim.dice.below(3) {
         let member = member(&mut sim.dice);

@@ -1,13 +1,13 @@
 //! Dropping the log's beginning and taking over a state, seen from one replica. The scenarios and the storms have more.
 
 use raft::{ProgressState, RestoreError};
-use types::{Index, Place, ReplicaId, Term};
+use types::{CoreAddr, Index, ReplicaId, Term};
 use wire::{Body, Member, Membership, SnapshotMeta};
 
 use crate::solo::{ONE, Solo, THREE, TWO, heartbeat_reply, recovered};
 
 fn meta(last_index: Index, last_term: Term) -> SnapshotMeta {
-    let member = |id: ReplicaId| Member { id, place: Place::default() };
+    let member = |id: ReplicaId| Member { id, place: CoreAddr::default() };
     SnapshotMeta { last_index, last_term, membership: Membership::of_voters([ONE, TWO, THREE].map(member)) }
 }
 

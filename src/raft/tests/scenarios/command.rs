@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use raft::{Change, Config};
-use types::{GroupId, Place, ReplicaId, Term};
+use types::{CoreAddr, GroupId, ReplicaId, Term};
 use wire::{Entry, EntryKind, HardState, Member};
 
 use crate::network::Selection;
@@ -165,7 +165,7 @@ fn change(world: &mut World, words: &[&str]) -> Result<(), String> {
         let (what, ids) = word.split_once('=').ok_or("add=4 promote=4 remove=3")?;
         for who in numbers(ids)?.into_iter().map(ReplicaId) {
             changes.push(match what {
-                "add" => Change::AddLearner(Member { id: who, place: Place::default() }),
+                "add" => Change::AddLearner(Member { id: who, place: CoreAddr::default() }),
                 "promote" => Change::Promote(who),
                 "remove" => Change::Remove(who),
                 other => return Err(format!("`{other}` is no change")),

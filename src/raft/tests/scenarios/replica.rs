@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use raft::{Config, LogRead, Persist, Raft, Ready, Recovered, TermRun};
-use types::{Index, Instant, Place, Term};
+use types::{CoreAddr, Index, Instant, Term};
 use wire::{Entry, EntryKind, HardState, Member, Membership, SnapshotMeta};
 
 /// What survives a crash.
@@ -121,7 +121,7 @@ pub(crate) struct Replica {
 
 impl Replica {
     pub(crate) fn new(config: Config) -> Replica {
-        let voters = config.voters.iter().map(|id| Member { id: *id, place: Place::default() });
+        let voters = config.voters.iter().map(|id| Member { id: *id, place: CoreAddr::default() });
         let membership = Membership::of_voters(voters);
         Replica {
             shown_members: membership.clone(),

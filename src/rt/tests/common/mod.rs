@@ -8,7 +8,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use io::{Clock, ConnId, ListenerId, Net, NetEvent, Spawn};
+use host::{Clock, ConnId, ListenerId, Net, NetEvent, Spawn};
 use rt::{Config, RecvBuf, Runtime};
 
 pub(crate) const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use raft::Role;
-use types::{CoreId, GroupId, Index, Instant, NodeId, Place, ReplicaId, Term};
+use types::{CoreAddr, CoreId, GroupId, Index, Instant, NodeId, ReplicaId, Term};
 use wire::HardState;
 
 use crate::checkers::{Checkers, Violation, Voters};
@@ -40,7 +40,7 @@ impl Story {
 
     fn see(&mut self, replica: u64, what: What) -> &mut Story {
         self.now += 1;
-        let place = Place { node: NodeId(replica as u32), core: CoreId(0) };
+        let place = CoreAddr { node: NodeId(replica as u32), core: CoreId(0) };
         let at = Instant::from_nanos(self.now);
         let seen = Observation { at, place, group: GROUP, replica: ReplicaId(replica), what };
         if self.result.is_ok() {

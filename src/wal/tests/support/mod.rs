@@ -16,7 +16,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use io::{AlignedBuf, Clock, Disk, Spawn, TaskClass, WriteDone, WriteToken};
+use host::{AlignedBuf, Clock, Disk, Spawn, TaskClass, WriteDone, WriteToken};
 use types::{GroupId, Index, Instant, Term};
 use wal::{Config, Recovered, Wal};
 use wire::{Entry, EntryKind};

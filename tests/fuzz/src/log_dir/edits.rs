@@ -1,6 +1,6 @@
 //! Ways to spoil the files of a log that is closed.
 
-use io::ALIGNMENT;
+use host::ALIGNMENT;
 use wal::format::segment_name;
 
 use super::history::{Block, History, segments};

@@ -11,7 +11,7 @@ use bytes::Bytes;
 /// stale id is harmless: operations on it do nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId {
-    /// Place in the core's table of connections; small and dense, so it can index an array.
+    /// CoreAddr in the core's table of connections; small and dense, so it can index an array.
     pub idx: u32,
     /// How often the place was used before.
     pub generation: u32,
