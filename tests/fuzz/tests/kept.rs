@@ -1,6 +1,6 @@
 //! Every input that is kept, in the corpora and among those that once broke something, still passes.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 type Check = fn(&[u8]);
 
@@ -18,16 +18,32 @@ const TARGETS: &[(&str, Check)] = &[
 #[test]
 fn kept_inputs_pass() {
     for (name, check) in TARGETS {
-        let mut count = 0;
-        for kind in ["corpus", "regressions"] {
-            let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join(kind).join(name);
-            for entry in std::fs::read_dir(&dir).into_iter().flatten() {
-                let path = entry.expect("a readable folder").path();
-                println!("{}", path.display());
-                check(&std::fs::read(&path).expect("a readable input"));
-                count += 1;
-            }
+        let path = folder("corpus").join(name).with_extension("pack");
+        let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let inputs = fuzz_pack::unpack(&bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        assert!(!inputs.is_empty(), "{name} has no inputs");
+        for (number, input) in inputs.iter().enumerate() {
+            // The last of these lines names the input that fails.
+            println!("input {number:05} of {}", path.display());
+            check(input);
         }
-        assert!(count > 0, "{name} has no inputs");
     }
+}
+
+#[test]
+fn inputs_that_once_broke_something_pass() {
+    let mut count = 0;
+    for (name, check) in TARGETS {
+        for entry in std::fs::read_dir(folder("regressions").join(name)).into_iter().flatten() {
+            let path = entry.expect("a readable folder").path();
+            println!("{}", path.display());
+            check(&std::fs::read(&path).expect("a readable input"));
+            count += 1;
+        }
+    }
+    assert!(count > 0, "there are no regressions");
+}
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
