@@ -14,10 +14,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("wal", &["types", "host", "wire"]),
     ("meta", &["types", "wire"]),
     ("resp", &["types"]),
-    ("engine", &["types", "host", "wire", "raft", "wal", "meta", "resp"]),
+    ("data", &["types", "host", "resp"]),
+    ("engine", &["types", "host", "wire", "raft", "wal", "meta", "resp", "data"]),
     ("rt", &["types", "host"]),
-    ("node", &["types", "host", "wire", "raft", "wal", "meta", "resp", "engine", "rt"]),
-    ("sim", &["types", "host", "wire", "raft", "wal", "meta", "resp", "engine"]),
+    ("node", &["types", "host", "wire", "raft", "wal", "meta", "resp", "data", "engine", "rt"]),
+    ("sim", &["types", "host", "wire", "raft", "wal", "meta", "resp", "data", "engine"]),
 ];
 
 /// The first column of every table in the section `## Layers`.

@@ -126,7 +126,7 @@ impl<H: CoreHost> Core<H> {
     /// DBSIZE and FLUSHALL: on the gateway of the whole cluster, on a core port of what the core leads.
     fn execute_everywhere(&mut self, port: Port, origin: Origin, command: &'static Command, args: Args<'_>) {
         if command.is_write()
-            && let Err(error) = crate::keyspace::check(command.id, args)
+            && let Err(error) = data::check(command.id, args)
         {
             return self.out.fail(origin, error.message());
         }

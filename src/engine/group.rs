@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use data::Keyspace;
 use raft::{Purpose, Raft};
 use resp::Command;
 use types::{CoreAddr, GroupId, Index, ReplicaId, Slot, Term};
@@ -10,7 +11,6 @@ use wire::{Membership, SnapshotMeta};
 use crate::checkpoints::{Held, LogSize};
 use crate::forming::Forming;
 use crate::held::{ArgStore, HeldArgs};
-use crate::keyspace::Keyspace;
 use crate::origin::Origin;
 use crate::proposals::Proposals;
 

@@ -18,7 +18,7 @@
 //!
 //! Reading order: [`Core`] (`core`: the turn), `start`, `replica` and `recovery`, `events` (bytes of clients), `execute` (where a command
 //! goes), `writes`, `reads`, `forwarding` and `forwards`, `give_back`, `peers` and `links`, `leadership`, `log_pace`, `cluster_map`, `local`,
-//! `topology` and `info` (what is answered without a group), [`keyspace`], [`checkpoint`] (the file), `checkpoints`
+//! `topology` and `info` (what is answered without a group), [`checkpoint`] (the file), `checkpoints`
 //! (writing it and letting the log go), `serving` and `fetching` (handing it over to whom the log cannot help), `absent`;
 //! [`Watch`] and `queues` (what checkers see).
 
@@ -40,7 +40,6 @@ mod give_back;
 mod group;
 mod held;
 mod info;
-pub mod keyspace;
 mod lanes;
 mod leadership;
 pub mod limits;

@@ -2,7 +2,7 @@
 
 use wire::CHUNK_BYTES_MAX;
 
-use types::limits::{BATCH_BYTES_MAX, COMMAND_BYTES_MAX, ENTRY_BYTES_MAX, FRAME_BYTES_MAX};
+use types::limits::{BATCH_BYTES_MAX, COMMAND_BYTES_MAX, ENTRY_BYTES_MAX, FRAME_BYTES_MAX, REPLY_BYTES_MAX};
 
 /// Requests of one connection without a reply; beyond it the connection is not read.
 pub const CLIENT_REQUESTS_COUNT_MAX: usize = 1_024;
@@ -11,8 +11,6 @@ pub const CLIENT_REQUESTS_COUNT_MAX: usize = 1_024;
 pub const CLIENT_REPLIES_BYTES_MAX: usize = 64 << 20;
 /// Input held for one connection beyond the command it is in the middle of.
 pub const CLIENT_INPUT_BYTES_MAX: usize = 256 << 10;
-/// Longest reply. Longer ones (a huge MGET) are refused.
-pub const REPLY_BYTES_MAX: usize = 32 << 20;
 /// Commands a group collects for its next batches before its clients are no longer read.
 pub const FORMING_BYTES_MAX: usize = 4 * BATCH_BYTES_MAX;
 /// Commands this core has forwarded and not got an answer to; beyond it gateway clients are not read.

@@ -3,8 +3,10 @@
 //! Limits are looked at before something is taken in, so a queue may exceed its limit by what is taken in at once: a
 //! command, or all commands of one run of bytes. Those bounds are put together here, and nowhere else relied on.
 
+use types::limits::REPLY_BYTES_MAX;
+
 use crate::core::{Core, CoreHost};
-use crate::limits::{CHECKPOINT_TURN_BYTES, CHECKPOINT_WALKED_BYTES_MAX, CHUNKS_COUNT_MAX, REPLY_BYTES_MAX};
+use crate::limits::{CHECKPOINT_TURN_BYTES, CHECKPOINT_WALKED_BYTES_MAX, CHUNKS_COUNT_MAX};
 use crate::links::HELD_OVERHEAD_BYTES;
 use crate::outlets::SHORT_REPLY_BYTES_MAX;
 use crate::watch::QueueLen;

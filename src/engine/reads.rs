@@ -2,7 +2,7 @@
 
 use meta::ReadMode;
 use raft::{ReadError, ReadState};
-use resp::{Args, Command, CommandId, Reply};
+use resp::{Args, Command};
 use types::Slot;
 
 use crate::core::{Core, CoreHost};
@@ -10,8 +10,6 @@ use crate::execute::OVERLOADED;
 use crate::give_back::GivenBack;
 use crate::group::WaitingRead;
 use crate::held::ArgStore;
-use crate::keyspace::{Keyspace, Value};
-use crate::limits::REPLY_BYTES_MAX;
 use crate::origin::Origin;
 
 impl<H: CoreHost> Core<H> {
@@ -33,7 +31,7 @@ impl<H: CoreHost> Core<H> {
             if group.raft.applied_index() >= index {
                 self.stats.reads_by_lease += 1;
                 let keyspace = &group.keyspace;
-                return self.out.reply_read(origin, |reply| query(keyspace, command, slot, args, reply));
+                return self.out.reply_read(origin, |reply| keyspace.query(command.id, slot, args, reply));
             }
             let args = ArgStore::of(args);
             group.waiting_reads.push_back(WaitingRead { origin, command, slot, args, index, is_confirmed: false });
@@ -140,45 +138,8 @@ impl<H: CoreHost> Core<H> {
             let keyspace = &group.keyspace;
             self.out.read_ended(read.origin);
             self.out
-                .reply_read(read.origin, |reply| query(keyspace, read.command, read.slot, read.args.only(), reply));
+                .reply_read(read.origin, |reply| keyspace.query(read.command.id, read.slot, read.args.only(), reply));
         }
         self.find_leader_again(idx, again);
     }
-}
-
-/// Answers a read from the keys of its group.
-pub(crate) fn query(
-    keyspace: &Keyspace,
-    command: &'static Command,
-    slot: Slot,
-    args: Args<'_>,
-    reply: &mut Reply<'_>,
-) {
-    match command.id {
-        CommandId::DbSize => reply.integer(keyspace.keys_count() as i64),
-        CommandId::ClusterCountKeysInSlot => reply.integer(keyspace.keys_count_in_slot(slot) as i64),
-        CommandId::ClusterGetKeysInSlot => {
-            let count = args.get(3).and_then(resp::number::parse_i64).unwrap_or(0);
-            let keys = keyspace.keys_in_slot(slot, usize::try_from(count).unwrap_or(0));
-            reply.array(keys.len());
-            keys.for_each(|key| reply.bulk(key));
-        }
-        CommandId::MGet if is_too_long(keyspace, slot, args) => {
-            reply.error("ERR the reply would be longer than 32 MiB: ask for fewer keys at a time");
-        }
-        id => keyspace.query(id, slot, args, reply),
-    }
-}
-
-/// Whether the values asked for are more than a reply may hold. The same key may be named a million times.
-fn is_too_long(keyspace: &Keyspace, slot: Slot, args: Args<'_>) -> bool {
-    // Few keys cannot exceed the limit, however long their values are.
-    if args.len() * types::limits::VALUE_BYTES_MAX <= REPLY_BYTES_MAX {
-        return false;
-    }
-    let lengths = args.iter_from(1).map(|key| match keyspace.get(slot, key) {
-        Some(Value::String(value)) => value.len(),
-        None => 0,
-    });
-    lengths.sum::<usize>() > REPLY_BYTES_MAX
 }

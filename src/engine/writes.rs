@@ -3,6 +3,7 @@
 use std::iter::Peekable;
 use std::slice::Iter;
 
+use data::{Keyspace, Outcome};
 use raft::ProposeError;
 use resp::{ArgRange, Args, Command, CommandId};
 use types::Slot;
@@ -12,7 +13,6 @@ use crate::core::{Core, CoreHost, Persisting};
 use crate::error::Error;
 use crate::forming::Formed;
 use crate::group::{Waiter, Waiters};
-use crate::keyspace::{Keyspace, Outcome};
 use crate::origin::Origin;
 use crate::outlets::Outlets;
 use crate::proposals::Proposed;
@@ -34,7 +34,7 @@ impl<H: CoreHost> Core<H> {
         slot: Slot,
         args: Args<'_>,
     ) {
-        if let Err(error) = crate::keyspace::check(command.id, args) {
+        if let Err(error) = data::check(command.id, args) {
             return self.out.fail(origin, error.message());
         }
         if let Some(fault) = self.wal.room_fault() {
@@ -276,7 +276,7 @@ impl<H: CoreHost> Core<H> {
                 next.next();
                 stats.reads_in_batch += 1;
                 let args = waiters.held.get(held);
-                out.reply_read(origin, |reply| crate::reads::query(keyspace, command, slot, args, reply));
+                out.reply_read(origin, |reply| keyspace.query(command.id, slot, args, reply));
             }
         };
         batch.for_each(|command, arguments| {
@@ -287,7 +287,7 @@ impl<H: CoreHost> Core<H> {
             let args = Args::new(batch.arguments(), ranges);
             let outcome = match (CommandId::from_u16(command.id), Slot::new(command.slot)) {
                 (Some(id), Some(slot)) => keyspace.apply(id, slot, args, time_ms),
-                _ => Outcome::Error(crate::keyspace::Error::Unsupported),
+                _ => Outcome::Error(data::Error::Unsupported),
             };
             if let Some(&Waiter::Write(origin)) = next.next() {
                 out.write_ended(origin);

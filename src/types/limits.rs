@@ -10,6 +10,8 @@ pub const ARGUMENTS_COUNT_MAX: usize = 1_024 * 1_024;
 pub const INLINE_BYTES_MAX: usize = 64 << 10;
 /// Longest whole command, headers included: one value, its key and some room.
 pub const COMMAND_BYTES_MAX: usize = 16 << 20;
+/// Longest reply. A command whose reply would be longer is answered with an error that says what to ask for instead.
+pub const REPLY_BYTES_MAX: usize = 32 << 20;
 
 /// A batch is closed, and the next one begun, once its payload is this long. A single command may exceed it.
 pub const BATCH_BYTES_MAX: usize = 1 << 20;

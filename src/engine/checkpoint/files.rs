@@ -3,13 +3,13 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use data::Keyspace;
 use host::{ALIGNMENT, AlignedBuf, Disk};
 use thiserror::Error;
 use types::{GroupId, Slot};
 
 use super::format::{BLOCK_HEADER_BYTES, Corrupt, FileHeader, FileId, Record};
 use super::reader::Verifier;
-use crate::keyspace::Keyspace;
 
 /// How much is read at a time; a longer block is read as a whole.
 const READ_BYTES: usize = 1 << 20;

@@ -29,16 +29,13 @@
 //! belongs to another place, another file or another time is noticed. A file without its footer is not complete.
 //! Records stand in no particular order; no key occurs twice.
 
+use data::{PAYLOAD_BYTES, RECORD_HEADER_BYTES};
 use host::ALIGNMENT;
 use types::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use types::{GroupId, Index, Term};
 
 /// Length of what every block begins with.
-pub const BLOCK_HEADER_BYTES: usize = 56;
-/// Length of what every record begins with.
-pub const RECORD_HEADER_BYTES: usize = 12;
-/// A block of keys is closed once it is this long; its last record may exceed it.
-pub const BLOCK_BYTES: usize = 256 << 10;
+pub const BLOCK_HEADER_BYTES: usize = data::PAYLOAD_HEADROOM_BYTES;
 /// Longest membership or cluster map in a header.
 pub const HEADER_PART_BYTES_MAX: usize = 16 << 20;
 /// Longest block, whatever it claims.
@@ -52,9 +49,9 @@ const FOOTER_BYTES: usize = 24;
 const CHECKED_BYTES: usize = 52;
 
 const _: () = {
-    assert!(BLOCK_HEADER_BYTES < ALIGNMENT && BLOCK_BYTES.is_multiple_of(ALIGNMENT));
+    assert!(BLOCK_HEADER_BYTES < ALIGNMENT && PAYLOAD_BYTES.is_multiple_of(ALIGNMENT));
     let longest_record = RECORD_HEADER_BYTES + KEY_BYTES_MAX + VALUE_BYTES_MAX;
-    assert!(BLOCK_BYTES + longest_record + ALIGNMENT < BLOCK_BYTES_MAX);
+    assert!(PAYLOAD_BYTES + longest_record + ALIGNMENT < BLOCK_BYTES_MAX);
     assert!(BLOCK_HEADER_BYTES + FILE_HEADER_BYTES + 2 * HEADER_PART_BYTES_MAX + ALIGNMENT < BLOCK_BYTES_MAX);
 };
 
@@ -260,15 +257,6 @@ pub struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// What stands before key and value.
-    pub fn head(slot: u16, key_len: usize, value_len: usize) -> [u8; RECORD_HEADER_BYTES] {
-        let mut bytes = [0; RECORD_HEADER_BYTES];
-        bytes[..2].copy_from_slice(&slot.to_le_bytes());
-        bytes[4..8].copy_from_slice(&(key_len as u32).to_le_bytes());
-        bytes[8..].copy_from_slice(&(value_len as u32).to_le_bytes());
-        bytes
-    }
-
     /// Takes the record at the front of `bytes`.
     pub fn take(bytes: &mut &'a [u8]) -> Result<Record<'a>, &'static str> {
         let mut reader = Reader { bytes };

@@ -22,7 +22,7 @@ mod writer;
 pub use files::{LoadError, Loaded, Paths, load};
 pub use format::{Corrupt, FileHeader, FileId, Record};
 pub use reader::Verifier;
-pub use writer::{Former, Sealer};
+pub use writer::Sealer;
 
 pub(crate) use files::{create, tidy, verify};
 

@@ -1,11 +1,10 @@
+use data::{Keyspace, PAYLOAD_BYTES};
 use host::ALIGNMENT;
 use proptest::prelude::*;
 use resp::{ArgRange, Args, CommandId};
 use types::{GroupId, Slot};
 
-use super::format::BLOCK_BYTES;
 use super::{Corrupt, FileHeader, FileId, Sealer, Verifier};
-use crate::keyspace::Keyspace;
 
 const GROUP: GroupId = GroupId(7);
 
@@ -88,7 +87,7 @@ fn what_is_written_is_read_back() {
         let blocks = file(&mut keyspace, 41);
         assert!(blocks.iter().all(|block| block.len().is_multiple_of(ALIGNMENT)));
         if count == 5_000 {
-            assert!(blocks.len() > 4 && blocks.iter().all(|block| block.len() <= BLOCK_BYTES + ALIGNMENT));
+            assert!(blocks.len() > 4 && blocks.iter().all(|block| block.len() <= PAYLOAD_BYTES + ALIGNMENT));
         }
         let (found, header, restored) = read(&blocks.concat()).unwrap();
         assert_eq!(found, FileId { group: GROUP, last_index: 41 });

@@ -1,71 +1,9 @@
-//! From keys to blocks: forming payloads in the turn, sealing them in a task.
+//! From payloads to blocks: what `data::Former` has collected in the turn is sealed in a task.
 
-use host::{ALIGNMENT, AlignedBuf};
-use types::Slot;
+use host::AlignedBuf;
 use xxhash_rust::xxh3::Xxh3;
 
-use super::format::{BLOCK_BYTES, BLOCK_HEADER_BYTES, BlockHeader, BlockKind, FileHeader, FileId, Footer, Record};
-
-/// Collects records into payloads. All that it does per record is to copy it; what costs more is the
-/// [`Sealer`]'s.
-#[derive(Default)]
-pub struct Former {
-    /// The payload in the making, behind room for its header; nothing is allocated before the first record.
-    open: AlignedBuf,
-    /// Payloads that wait to be sealed, oldest first.
-    closed: std::collections::VecDeque<AlignedBuf>,
-    /// Bytes of `open` and `closed`.
-    bytes: usize,
-    keys_count: u64,
-}
-
-impl Former {
-    /// Adds a key. `record` is the key's bytes and then the value's.
-    pub fn put(&mut self, slot: Slot, key_len: usize, record: &[u8]) {
-        if self.open.is_empty() {
-            // One more block than the limit, so that the last of many short records does not make it grow.
-            self.open = AlignedBuf::with_capacity(BLOCK_BYTES + ALIGNMENT);
-            self.open.extend_from_slice(&[0; BLOCK_HEADER_BYTES]);
-        }
-        let before = self.open.len();
-        self.open.extend_from_slice(&Record::head(slot.number(), key_len, record.len() - key_len));
-        self.open.extend_from_slice(record);
-        self.bytes += self.open.len() - before;
-        self.keys_count += 1;
-        if self.open.len() >= BLOCK_BYTES {
-            self.close();
-        }
-    }
-
-    /// Closes the payload in the making, if there is one.
-    pub fn close(&mut self) {
-        if !self.open.is_empty() {
-            self.closed.push_back(std::mem::take(&mut self.open));
-        }
-    }
-
-    /// Takes the oldest closed payload.
-    pub fn take_closed(&mut self) -> Option<AlignedBuf> {
-        let payload = self.closed.pop_front()?;
-        self.bytes -= payload.len() - BLOCK_HEADER_BYTES;
-        Some(payload)
-    }
-
-    /// How many payloads wait.
-    pub fn closed_count(&self) -> usize {
-        self.closed.len()
-    }
-
-    /// Bytes of records held.
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Records added so far.
-    pub fn keys_count(&self) -> u64 {
-        self.keys_count
-    }
-}
+use super::format::{BLOCK_HEADER_BYTES, BlockHeader, BlockKind, FileHeader, FileId, Footer};
 
 /// Makes blocks of payloads: places, checksums, the chain and the digest.
 pub struct Sealer {
@@ -92,7 +30,7 @@ impl Sealer {
         self.offset
     }
 
-    /// Makes a block of a payload that the [`Former`] has closed.
+    /// Makes a block of a payload that the [`data::Former`] has closed.
     pub fn seal_keys(&mut self, payload: AlignedBuf) -> AlignedBuf {
         self.seal(BlockKind::Keys, payload)
     }

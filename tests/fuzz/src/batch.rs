@@ -1,7 +1,7 @@
 //! The payload of a log entry: a batch of commands, walked and applied as a replica does. Any bytes give an error or
 //! commands, applying them never panics, and two replicas answer the same and end up with the same keys.
 
-use engine::keyspace::{Error, Keyspace, Outcome};
+use data::{Error, Keyspace, Outcome};
 use resp::{ArgRange, Args, CommandId, Protocol, Reply};
 use types::Slot;
 use wire::{Batch, BatchBuilder, BatchError};

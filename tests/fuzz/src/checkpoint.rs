@@ -3,9 +3,9 @@
 //! The first byte says what the rest describes: any bytes, blocks under checksums made to fit, or sound files and edits
 //! of one of them.
 
+use data::{Former, Keyspace};
 use engine::checkpoint::format::{BLOCK_HEADER_BYTES, BlockHeader, BlockKind, Footer};
-use engine::checkpoint::{FileHeader, FileId, Former, LoadError, Loaded, Sealer, load};
-use engine::keyspace::Keyspace;
+use engine::checkpoint::{FileHeader, FileId, LoadError, Loaded, Sealer, load};
 use host::ALIGNMENT;
 use types::{GroupId, Slot};
 use wal::format::segment_name;
@@ -96,7 +96,7 @@ fn records(count: u8, bytes: &[u8]) -> Vec<u8> {
         let (key_len, value_len) = (usize::from(lens & 15), usize::from(lens >> 4));
         let mut content = bytes.bytes(key_len + value_len).to_vec();
         content.resize(key_len + value_len, 0);
-        payload.extend_from_slice(&engine::checkpoint::Record::head(u16::from(slot) << 7, key_len, value_len));
+        payload.extend_from_slice(&data::record_head(u16::from(slot) << 7, key_len, value_len));
         payload.extend_from_slice(&content);
     }
     payload

@@ -3,7 +3,7 @@ use resp::{ArgRange, Args, CommandId, Protocol, Reply};
 use types::Slot;
 use types::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
-use super::{Error, Keyspace, check};
+use crate::{Error, Keyspace, check};
 
 /// A request's bytes and where its arguments lie in them.
 struct Request {
@@ -348,7 +348,7 @@ proptest! {
         if let Err(error) = check(id, request.args()) {
             let outcome = keyspace.apply(id, slot(), request.args(), 0);
             // Of a read, apply only sees that it is none of its own.
-            let super::Outcome::Error(applied) = outcome else { panic!("{outcome:?}") };
+            let crate::Outcome::Error(applied) = outcome else { panic!("{outcome:?}") };
             prop_assert!(applied == error || applied == Error::Unsupported, "{applied:?}");
             prop_assert_eq!(keyspace.digest(), before);
         }

@@ -11,8 +11,8 @@
 
 use types::{SLOTS_COUNT, Slot};
 
-use super::store::{Entry, PAGE_TABLES_COUNT, Pages, Table};
-use crate::checkpoint::Former;
+use crate::former::Former;
+use crate::store::{Entry, PAGE_TABLES_COUNT, Pages, Table};
 
 /// What looking at a bucket or a table costs, in bytes of the budget.
 const LOOK_COST_BYTES: usize = 8;
@@ -20,7 +20,7 @@ const LOOK_COST_BYTES: usize = 8;
 const ENTRY_COST_BYTES: usize = 64;
 
 /// A walk under way.
-pub(super) struct Walk {
+pub(crate) struct Walk {
     /// Where entries are copied to; `None` if the walk was given up and only marks what is left.
     former: Option<Former>,
     /// Entries that were not seen yet.
@@ -40,13 +40,13 @@ struct Position {
 }
 
 impl Walk {
-    pub(super) fn new(keys_count: usize) -> Walk {
+    pub(crate) fn new(keys_count: usize) -> Walk {
         Walk { former: Some(Former::default()), due_count: keys_count, aside: None, position: Position::default() }
     }
 
     /// Sees an entry that is due.
     #[cold]
-    pub(super) fn see(&mut self, slot: Slot, entry: &Entry) {
+    pub(crate) fn see(&mut self, slot: Slot, entry: &Entry) {
         self.due_count = self.due_count.checked_sub(1).expect("each entry is due once");
         if let Some(former) = &mut self.former {
             former.put(slot, entry.key_len(), entry.record());
@@ -54,15 +54,15 @@ impl Walk {
     }
 
     /// All keys are about to be removed at once. Takes the tables if there is something due in them.
-    pub(super) fn set_aside(&mut self, pages: &mut Pages) {
+    pub(crate) fn set_aside(&mut self, pages: &mut Pages) {
         if self.due_count > 0 && self.aside.is_none() {
-            self.aside = Some(std::mem::replace(pages, super::store::no_pages()));
+            self.aside = Some(std::mem::replace(pages, crate::store::no_pages()));
             self.position = Position::default();
         }
     }
 
     /// Goes on for about `budget_bytes`. Returns whether everything was seen.
-    pub(super) fn go_on(&mut self, pages: &mut Pages, mark: bool, budget_bytes: usize) -> bool {
+    pub(crate) fn go_on(&mut self, pages: &mut Pages, mark: bool, budget_bytes: usize) -> bool {
         let mut aside = self.aside.take();
         let mut left = budget_bytes;
         while self.due_count > 0 && left > 0 {
@@ -117,15 +117,15 @@ impl Walk {
     }
 
     /// Whatever is left need not be copied any more.
-    pub(super) fn give_up(&mut self) {
+    pub(crate) fn give_up(&mut self) {
         self.former = None;
     }
 
-    pub(super) fn former(&mut self) -> Option<&mut Former> {
+    pub(crate) fn former(&mut self) -> Option<&mut Former> {
         self.former.as_mut()
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.former.as_ref().map_or(0, Former::bytes)
     }
 }

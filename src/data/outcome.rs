@@ -2,7 +2,7 @@
 
 use resp::Reply;
 
-use super::store::Entry;
+use crate::store::Entry;
 
 /// Why a command failed. The texts are those of Redis 7.0 wherever Redis has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +36,8 @@ pub enum Error {
     ExpireInvalid,
     /// A valid expiry, which this version does not know yet.
     ExpireUnsupported,
+    /// `MGET` of more values than a reply may hold.
+    ReplyTooLong,
     /// A command that does not work on keys, or a read where a write is expected and the other way round.
     Unsupported,
 }
@@ -59,12 +61,14 @@ impl Error {
             Error::KeyTooLong => "ERR key exceeds maximum allowed size (65536 bytes)",
             Error::ExpireInvalid => "ERR invalid expire time in 'set' command",
             Error::ExpireUnsupported => "ERR expiring keys are not supported yet",
+            Error::ReplyTooLong => "ERR the reply would be longer than 32 MiB: ask for fewer keys at a time",
             Error::Unsupported => "ERR command cannot be applied to the keys of a group",
         }
     }
 }
 
 const _: () = assert!(types::limits::KEY_BYTES_MAX == 65_536, "the text of KeyTooLong names the limit");
+const _: () = assert!(types::limits::REPLY_BYTES_MAX == 32 << 20, "the text of ReplyTooLong names the limit");
 
 /// What a write answers. Nothing is formatted or copied until [`Outcome::write`]: a follower only drops it.
 #[derive(Debug)]
@@ -100,7 +104,7 @@ impl Outcome<'_> {
 
 /// A value that was removed from the keyspace or replaced.
 #[derive(Debug)]
-pub struct Taken(pub(super) Entry);
+pub struct Taken(pub(crate) Entry);
 
 impl Taken {
     /// The value's bytes.

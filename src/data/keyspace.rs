@@ -1,42 +1,13 @@
-//! The state machine of one Raft group: its keys and their values, in memory.
-//!
-//! Every replica applies the same commands in the same order and so holds the same keys. A write therefore
-//! depends on nothing but the keyspace and the logged command: no clock, no chance, no iteration order.
-//! [`Keyspace::apply`] is total. Whatever a log holds, it changes the state or answers an error, the same one
-//! on every replica, and never panics.
-//!
-//! A command is looked at twice. [`check`] sees its arguments alone; the leader calls it before it proposes,
-//! so that a misspelt command costs no log entry. [`Keyspace::apply`] repeats that check, because a log may
-//! have been written by another version, and then decides what depends on the state.
-//!
-//! Applying answers an [`Outcome`], which formats nothing: a leader writes it with [`Outcome::write`], a
-//! follower drops it. Reads go straight into a [`Reply`].
-//!
-//! Deliberately absent: expiry, types other than strings, and anything that spans groups.
-//!
-//! Read [`outcome`] first, then `check`, `store` (where the bytes lie), `walk` (a state while it changes), `strings` and
-//! `keys` (the commands), `float`.
-
-mod check;
-mod float;
-mod keys;
-pub mod outcome;
-mod store;
-mod strings;
-#[cfg(test)]
-mod tests;
-mod walk;
+//! The keys of one group, and what commands do to them.
 
 use resp::{Args, CommandId, Reply};
 use types::Slot;
+use types::limits::{REPLY_BYTES_MAX, VALUE_BYTES_MAX};
 
-pub use check::check;
-pub use outcome::{Error, Outcome, Taken};
-pub use store::Value;
-
-use crate::checkpoint::Former;
-
-use store::Store;
+use crate::former::Former;
+use crate::outcome::{Error, Outcome};
+use crate::store::{Store, Value};
+use crate::{check, keys, strings};
 
 /// The keys of one group.
 ///
@@ -208,10 +179,28 @@ impl Keyspace {
         args: Args<'_>,
         reply: &mut Reply<'_>,
     ) -> Result<(), Error> {
-        check::shape(command, args)?;
+        match command {
+            CommandId::DbSize => {
+                reply.integer(self.keys_count() as i64);
+                return Ok(());
+            }
+            CommandId::ClusterCountKeysInSlot => {
+                reply.integer(self.keys_count_in_slot(slot) as i64);
+                return Ok(());
+            }
+            CommandId::ClusterGetKeysInSlot => {
+                let count = args.get(3).and_then(resp::number::parse_i64).unwrap_or(0);
+                let keys = self.keys_in_slot(slot, usize::try_from(count).unwrap_or(0));
+                reply.array(keys.len());
+                keys.for_each(|key| reply.bulk(key));
+                return Ok(());
+            }
+            _ => check::shape(command, args)?,
+        }
         let store = &self.store;
         match command {
             CommandId::Get => strings::get(store, slot, args, reply),
+            CommandId::MGet if self.is_reply_too_long(slot, args) => return Err(Error::ReplyTooLong),
             CommandId::MGet => strings::m_get(store, slot, args, reply),
             CommandId::StrLen => strings::str_len(store, slot, args, reply),
             CommandId::GetRange | CommandId::SubStr => strings::get_range(store, slot, args, reply)?,
@@ -220,5 +209,15 @@ impl Keyspace {
             _ => return Err(Error::Unsupported),
         }
         Ok(())
+    }
+
+    /// Whether the values asked for are more than a reply may hold. The same key may be named a million times.
+    fn is_reply_too_long(&self, slot: Slot, args: Args<'_>) -> bool {
+        // Few keys cannot exceed the limit, however long their values are.
+        if args.len() * VALUE_BYTES_MAX <= REPLY_BYTES_MAX {
+            return false;
+        }
+        let lengths = args.iter_from(1).map(|key| self.store.get(slot, key).map_or(0, <[u8]>::len));
+        lengths.sum::<usize>() > REPLY_BYTES_MAX
     }
 }

@@ -14,10 +14,10 @@ use types::limits::KEY_BYTES_MAX;
 use types::{SLOTS_COUNT, Slot};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
-use super::walk::Walk;
+use crate::walk::Walk;
 
 /// Tables of one page. A group of 2,048 neighbouring slots has 16 pages of 4 KiB.
-pub(super) const PAGE_TABLES_COUNT: usize = 128;
+pub(crate) const PAGE_TABLES_COUNT: usize = 128;
 const PAGES_COUNT: usize = SLOTS_COUNT / PAGE_TABLES_COUNT;
 const _: () = assert!(SLOTS_COUNT.is_multiple_of(PAGE_TABLES_COUNT));
 
@@ -35,12 +35,12 @@ const SLACK_BYTES_MAX: usize = 64;
 const MARK_BIT: u32 = 1 << 31;
 const _: () = assert!(KEY_BYTES_MAX < MARK_BIT as usize);
 
-pub(super) type Table = HashTable<Entry>;
+pub(crate) type Table = HashTable<Entry>;
 type Page = [Table; PAGE_TABLES_COUNT];
-pub(super) type Pages = Box<[Option<Box<Page>>; PAGES_COUNT]>;
+pub(crate) type Pages = Box<[Option<Box<Page>>; PAGES_COUNT]>;
 
 /// Tables without any key.
-pub(super) fn no_pages() -> Pages {
+pub(crate) fn no_pages() -> Pages {
     Box::new([const { None }; PAGES_COUNT])
 }
 
@@ -53,7 +53,7 @@ pub enum Value<'a> {
 
 /// A key and its value in one allocation: a lookup that finds the key has the value in its cache line.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     /// Hash of the key. It spares reading the keys of other entries, and of all of them when the table grows.
     hash: u32,
     /// Length of the key, at most that of `record`; and in the highest bit the mark of the last walk that saw the
@@ -76,21 +76,21 @@ impl Entry {
     }
 
     #[inline]
-    pub(super) fn key_len(&self) -> usize {
+    pub(crate) fn key_len(&self) -> usize {
         (self.key_len_and_mark & !MARK_BIT) as usize
     }
 
     #[inline]
-    pub(super) fn mark(&self) -> bool {
+    pub(crate) fn mark(&self) -> bool {
         self.key_len_and_mark & MARK_BIT != 0
     }
 
-    pub(super) fn set_mark(&mut self, mark: bool) {
+    pub(crate) fn set_mark(&mut self, mark: bool) {
         self.key_len_and_mark = self.key_len_and_mark & !MARK_BIT | mark_bit(mark);
     }
 
     /// The key's bytes, then the value's.
-    pub(super) fn record(&self) -> &[u8] {
+    pub(crate) fn record(&self) -> &[u8] {
         &self.record
     }
 
@@ -100,13 +100,13 @@ impl Entry {
     }
 
     #[inline]
-    pub(super) fn value(&self) -> &[u8] {
+    pub(crate) fn value(&self) -> &[u8] {
         &self.record[self.key_len()..]
     }
 
     /// Replaces the value, in place where that neither grows the allocation nor leaves most of it unused.
     #[inline]
-    pub(super) fn set_value(&mut self, value: &[u8]) {
+    pub(crate) fn set_value(&mut self, value: &[u8]) {
         let key_len = self.key_len();
         let len = key_len + value.len();
         let capacity = self.record.capacity();
@@ -120,7 +120,7 @@ impl Entry {
 
     /// Replaces the value, which was a number too and so is about as long, by `number`.
     #[inline]
-    pub(super) fn set_integer(&mut self, number: i64) {
+    pub(crate) fn set_integer(&mut self, number: i64) {
         self.record.truncate(self.key_len());
         write_i64(&mut self.record, number);
     }
@@ -132,12 +132,12 @@ impl Entry {
     }
 
     /// Appends to the value.
-    pub(super) fn append(&mut self, tail: &[u8]) {
+    pub(crate) fn append(&mut self, tail: &[u8]) {
         self.record.extend_from_slice(tail);
     }
 
     /// Overwrites the value from `offset` on, zero-filling a gap.
-    pub(super) fn write_at(&mut self, offset: usize, bytes: &[u8]) {
+    pub(crate) fn write_at(&mut self, offset: usize, bytes: &[u8]) {
         let start = self.key_len() + offset;
         let end = start + bytes.len();
         if self.record.len() < end {
@@ -153,7 +153,7 @@ impl Entry {
 }
 
 /// The tables of all slots.
-pub(super) struct Store {
+pub(crate) struct Store {
     hasher: FixedState,
     pages: Pages,
     /// The mark of new entries. Invariant: without a walk all entries have it.
@@ -166,7 +166,7 @@ pub(super) struct Store {
 }
 
 impl Store {
-    pub(super) fn new(hash_seed: u64) -> Store {
+    pub(crate) fn new(hash_seed: u64) -> Store {
         Store {
             hasher: FixedState::with_seed(hash_seed),
             pages: no_pages(),
@@ -177,40 +177,40 @@ impl Store {
         }
     }
 
-    pub(super) fn keys_count(&self) -> usize {
+    pub(crate) fn keys_count(&self) -> usize {
         self.keys_count
     }
 
-    pub(super) fn keys_count_in_slot(&self, slot: Slot) -> usize {
+    pub(crate) fn keys_count_in_slot(&self, slot: Slot) -> usize {
         self.table(slot).map_or(0, HashTable::len)
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         let pages_count = self.pages.iter().flatten().count();
         pages_count * size_of::<Page>() + self.records_bytes + self.keys_count * ENTRY_OVERHEAD_BYTES
     }
 
     #[inline]
-    pub(super) fn get(&self, slot: Slot, key: &[u8]) -> Option<&[u8]> {
+    pub(crate) fn get(&self, slot: Slot, key: &[u8]) -> Option<&[u8]> {
         let hash = self.hash(key);
         self.table(slot)?.find(spread(hash), is_key(hash, key)).map(Entry::value)
     }
 
     #[inline]
-    pub(super) fn contains(&self, slot: Slot, key: &[u8]) -> bool {
+    pub(crate) fn contains(&self, slot: Slot, key: &[u8]) -> bool {
         self.get(slot, key).is_some()
     }
 
     /// Lets `change` work on the entry of `key`, or does nothing if there is none.
     #[inline]
-    pub(super) fn edit<R>(&mut self, slot: Slot, key: &[u8], change: impl FnOnce(&mut Entry) -> R) -> Option<R> {
+    pub(crate) fn edit<R>(&mut self, slot: Slot, key: &[u8], change: impl FnOnce(&mut Entry) -> R) -> Option<R> {
         let hash = self.hash(key);
         self.edit_hashed(slot, hash, key, change)
     }
 
     /// Gives `key` the value, whether it exists or not.
     #[inline]
-    pub(super) fn set(&mut self, slot: Slot, key: &[u8], value: &[u8]) {
+    pub(crate) fn set(&mut self, slot: Slot, key: &[u8], value: &[u8]) {
         let hash = self.hash(key);
         if self.edit_hashed(slot, hash, key, |entry| entry.set_value(value)).is_none() {
             self.insert(slot, Entry::new(hash, self.mark, key, [value, b""]));
@@ -218,7 +218,7 @@ impl Store {
     }
 
     /// Gives `key` the value and hands out the old one, if there was one.
-    pub(super) fn replace(&mut self, slot: Slot, key: &[u8], value: &[u8]) -> Option<Entry> {
+    pub(crate) fn replace(&mut self, slot: Slot, key: &[u8], value: &[u8]) -> Option<Entry> {
         let hash = self.hash(key);
         let old = self.edit_hashed(slot, hash, key, |entry| entry.replace_value(value));
         if old.is_none() {
@@ -228,14 +228,14 @@ impl Store {
     }
 
     /// Adds `key` with `zeros_count` zero bytes and then `tail` as its value. The key must not exist.
-    pub(super) fn insert_new(&mut self, slot: Slot, key: &[u8], zeros_count: usize, tail: &[u8]) {
+    pub(crate) fn insert_new(&mut self, slot: Slot, key: &[u8], zeros_count: usize, tail: &[u8]) {
         let hash = self.hash(key);
         let zeros = vec![0; zeros_count];
         self.insert(slot, Entry::new(hash, self.mark, key, [&zeros, tail]));
     }
 
     /// Removes `key` and hands out what it held.
-    pub(super) fn remove(&mut self, slot: Slot, key: &[u8]) -> Option<Entry> {
+    pub(crate) fn remove(&mut self, slot: Slot, key: &[u8]) -> Option<Entry> {
         let hash = self.hash(key);
         let Store { pages, walk, mark, .. } = self;
         let table = table_mut(pages, slot)?;
@@ -255,7 +255,7 @@ impl Store {
         Some(entry)
     }
 
-    pub(super) fn flush(&mut self) {
+    pub(crate) fn flush(&mut self) {
         if let Some(walk) = &mut self.walk {
             walk.set_aside(&mut self.pages);
         }
@@ -264,16 +264,16 @@ impl Store {
         self.records_bytes = 0;
     }
 
-    pub(super) fn entries_in_slot(&self, slot: Slot) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
+    pub(crate) fn entries_in_slot(&self, slot: Slot) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
         let entries = self.table(slot).map(HashTable::iter).unwrap_or_default();
         entries.map(|entry| (entry.key(), entry.value()))
     }
 
-    pub(super) fn slot_digest(&self, slot: Slot) -> u128 {
+    pub(crate) fn slot_digest(&self, slot: Slot) -> u128 {
         self.table(slot).map_or(0, table_digest)
     }
 
-    pub(super) fn digest(&self) -> u128 {
+    pub(crate) fn digest(&self) -> u128 {
         let tables = self.pages.iter().flatten().flat_map(|page| page.iter());
         tables.fold(0, |sum, table| sum.wrapping_add(table_digest(table)))
     }
@@ -302,7 +302,7 @@ impl Store {
     }
 
     /// Adds a key as it stands in a checkpoint; `false` if it is there already.
-    pub(super) fn restore(&mut self, slot: Slot, key: &[u8], value: &[u8]) -> bool {
+    pub(crate) fn restore(&mut self, slot: Slot, key: &[u8], value: &[u8]) -> bool {
         let is_new = !self.contains(slot, key);
         if is_new {
             self.insert(slot, Entry::new(self.hash(key), self.mark, key, [value, b""]));
@@ -311,7 +311,7 @@ impl Store {
     }
 
     /// Begins a walk over what there is now; `false` if another one has not ended.
-    pub(super) fn begin_walk(&mut self) -> bool {
+    pub(crate) fn begin_walk(&mut self) -> bool {
         if self.walk.is_some() {
             return false;
         }
@@ -321,22 +321,22 @@ impl Store {
     }
 
     /// Goes on with the walk. Returns whether it has seen everything; then it ends with [`Store::end_walk`].
-    pub(super) fn go_on_walking(&mut self, budget_bytes: usize) -> bool {
+    pub(crate) fn go_on_walking(&mut self, budget_bytes: usize) -> bool {
         let Store { pages, walk, mark, .. } = self;
         walk.as_mut().is_none_or(|walk| walk.go_on(pages, *mark, budget_bytes))
     }
 
-    pub(super) fn walk(&mut self) -> Option<&mut Walk> {
+    pub(crate) fn walk(&mut self) -> Option<&mut Walk> {
         self.walk.as_deref_mut()
     }
 
     /// Bytes that the walk has copied and nobody has taken yet.
-    pub(super) fn walk_bytes(&self) -> usize {
+    pub(crate) fn walk_bytes(&self) -> usize {
         self.walk.as_ref().map_or(0, |walk| walk.bytes())
     }
 
     /// Ends a walk that has seen everything.
-    pub(super) fn end_walk(&mut self) {
+    pub(crate) fn end_walk(&mut self) {
         self.walk = None;
     }
 

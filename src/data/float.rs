@@ -22,15 +22,15 @@ const EXPONENT_BIAS: i32 = 16_383 + 63;
 
 /// A number in the 80-bit extended format: finite or infinite, never NaN.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Float(X87DoubleExtended);
+pub(crate) struct Float(X87DoubleExtended);
 
 impl Float {
-    pub(super) const ZERO: Float = Float(X87DoubleExtended::ZERO);
+    pub(crate) const ZERO: Float = Float(X87DoubleExtended::ZERO);
 
     /// The number nearest to `text`, in any form that C's `strtold` takes, with nothing before it or behind it:
     /// decimal or hexadecimal, with or without an exponent, or an infinity. `None` if it is anything else, or so
     /// large or small that it is infinite or zero only by rounding.
-    pub(super) fn parse(text: &[u8]) -> Option<Float> {
+    pub(crate) fn parse(text: &[u8]) -> Option<Float> {
         if text.len() > TEXT_BYTES_MAX {
             return None;
         }
@@ -44,14 +44,14 @@ impl Float {
     }
 
     /// The sum, or `None` if it is not finite.
-    pub(super) fn add(self, other: Float) -> Option<Float> {
+    pub(crate) fn add(self, other: Float) -> Option<Float> {
         let sum = self.0.add_r(other.0, Round::NearestTiesToEven).value;
         sum.is_finite().then_some(Float(sum))
     }
 
     /// The finite number in decimal, rounded to 17 decimals, without an exponent, trailing zeros or a sign on
     /// zero.
-    pub(super) fn to_decimal(self) -> Vec<u8> {
+    pub(crate) fn to_decimal(self) -> Vec<u8> {
         // Sign, 15 bits of biased exponent, 64 bits of mantissa with its leading one.
         let bits = self.0.to_bits();
         let mantissa = bits as u64;

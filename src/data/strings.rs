@@ -7,14 +7,14 @@ use resp::{Args, Reply};
 use types::Slot;
 use types::limits::VALUE_BYTES_MAX;
 
-use super::check::{self, SetOptions, SetWhen, arg, key_values};
-use super::float::Float;
-use super::outcome::{Error, Outcome, Taken};
-use super::store::{Entry, Store};
+use crate::check::{self, SetOptions, SetWhen, arg, key_values};
+use crate::float::Float;
+use crate::outcome::{Error, Outcome, Taken};
+use crate::store::{Entry, Store};
 
 /// `SET`.
 #[inline]
-pub(super) fn set<'a>(store: &'a mut Store, slot: Slot, args: Args<'_>) -> Result<Outcome<'a>, Error> {
+pub(crate) fn set<'a>(store: &'a mut Store, slot: Slot, args: Args<'_>) -> Result<Outcome<'a>, Error> {
     let options = SetOptions::parse(args)?;
     let (key, value) = (arg(args, 1), arg(args, 2));
     let sets = match options.when {
@@ -34,7 +34,7 @@ pub(super) fn set<'a>(store: &'a mut Store, slot: Slot, args: Args<'_>) -> Resul
 }
 
 /// `SETNX`.
-pub(super) fn set_nx<'a>(store: &'a mut Store, slot: Slot, args: Args<'_>) -> Outcome<'a> {
+pub(crate) fn set_nx<'a>(store: &'a mut Store, slot: Slot, args: Args<'_>) -> Outcome<'a> {
     let key = arg(args, 1);
     if store.contains(slot, key) {
         return Outcome::Integer(0);
@@ -44,17 +44,17 @@ pub(super) fn set_nx<'a>(store: &'a mut Store, slot: Slot, args: Args<'_>) -> Ou
 }
 
 /// `GETSET`.
-pub(super) fn get_set<'a>(store: &'a mut Store, slot: Slot, args: Args<'_>) -> Outcome<'a> {
+pub(crate) fn get_set<'a>(store: &'a mut Store, slot: Slot, args: Args<'_>) -> Outcome<'a> {
     taken(store.replace(slot, arg(args, 1), arg(args, 2)))
 }
 
 /// `GETDEL`.
-pub(super) fn get_del<'a>(store: &'a mut Store, slot: Slot, args: Args<'_>) -> Outcome<'a> {
+pub(crate) fn get_del<'a>(store: &'a mut Store, slot: Slot, args: Args<'_>) -> Outcome<'a> {
     taken(store.remove(slot, arg(args, 1)))
 }
 
 /// `MSET`. Of a key named twice the last value stays.
-pub(super) fn m_set<'a>(store: &'a mut Store, slot: Slot, args: Args<'_>) -> Outcome<'a> {
+pub(crate) fn m_set<'a>(store: &'a mut Store, slot: Slot, args: Args<'_>) -> Outcome<'a> {
     for (key, value) in key_values(args) {
         store.set(slot, key, value);
     }
@@ -62,7 +62,7 @@ pub(super) fn m_set<'a>(store: &'a mut Store, slot: Slot, args: Args<'_>) -> Out
 }
 
 /// `MSETNX`: all of the keys, or none if one of them exists.
-pub(super) fn m_set_nx<'a>(store: &'a mut Store, slot: Slot, args: Args<'_>) -> Outcome<'a> {
+pub(crate) fn m_set_nx<'a>(store: &'a mut Store, slot: Slot, args: Args<'_>) -> Outcome<'a> {
     if key_values(args).any(|(key, _)| store.contains(slot, key)) {
         return Outcome::Integer(0);
     }
@@ -71,7 +71,7 @@ pub(super) fn m_set_nx<'a>(store: &'a mut Store, slot: Slot, args: Args<'_>) -> 
 }
 
 /// `APPEND`: the length of the value afterwards.
-pub(super) fn append<'a>(store: &'a mut Store, slot: Slot, args: Args<'_>) -> Result<Outcome<'a>, Error> {
+pub(crate) fn append<'a>(store: &'a mut Store, slot: Slot, args: Args<'_>) -> Result<Outcome<'a>, Error> {
     let (key, tail) = (arg(args, 1), arg(args, 2));
     let appended = store.edit(slot, key, |entry| {
         let len = entry.value().len() + tail.len();
@@ -92,7 +92,7 @@ pub(super) fn append<'a>(store: &'a mut Store, slot: Slot, args: Args<'_>) -> Re
 }
 
 /// `SETRANGE`: the length of the value afterwards.
-pub(super) fn set_range<'a>(store: &'a mut Store, slot: Slot, args: Args<'_>) -> Result<Outcome<'a>, Error> {
+pub(crate) fn set_range<'a>(store: &'a mut Store, slot: Slot, args: Args<'_>) -> Result<Outcome<'a>, Error> {
     let offset = check::set_range_offset(args)?;
     let (key, bytes) = (arg(args, 1), arg(args, 3));
     if bytes.is_empty() {
@@ -111,7 +111,7 @@ pub(super) fn set_range<'a>(store: &'a mut Store, slot: Slot, args: Args<'_>) ->
 }
 
 /// `INCR`, `DECR`, `INCRBY` and `DECRBY`: the sum. A key that does not exist counts as 0.
-pub(super) fn add_integer<'a>(
+pub(crate) fn add_integer<'a>(
     store: &'a mut Store,
     slot: Slot,
     args: Args<'_>,
@@ -137,7 +137,7 @@ pub(super) fn add_integer<'a>(
 }
 
 /// `INCRBYFLOAT`: the sum, as it is stored. A key that does not exist counts as 0.
-pub(super) fn add_float<'a>(store: &'a mut Store, slot: Slot, args: Args<'_>) -> Result<Outcome<'a>, Error> {
+pub(crate) fn add_float<'a>(store: &'a mut Store, slot: Slot, args: Args<'_>) -> Result<Outcome<'a>, Error> {
     let key = arg(args, 1);
     let number = match store.get(slot, key) {
         Some(value) => Float::parse(value).ok_or(Error::NotAFloat)?,
@@ -150,12 +150,12 @@ pub(super) fn add_float<'a>(store: &'a mut Store, slot: Slot, args: Args<'_>) ->
 
 /// `GET`.
 #[inline]
-pub(super) fn get(store: &Store, slot: Slot, args: Args<'_>, reply: &mut Reply<'_>) {
+pub(crate) fn get(store: &Store, slot: Slot, args: Args<'_>, reply: &mut Reply<'_>) {
     bulk_or_null(store.get(slot, arg(args, 1)), reply);
 }
 
 /// `MGET`.
-pub(super) fn m_get(store: &Store, slot: Slot, args: Args<'_>, reply: &mut Reply<'_>) {
+pub(crate) fn m_get(store: &Store, slot: Slot, args: Args<'_>, reply: &mut Reply<'_>) {
     let keys = args.iter_from(1);
     reply.array(keys.len());
     for key in keys {
@@ -164,13 +164,13 @@ pub(super) fn m_get(store: &Store, slot: Slot, args: Args<'_>, reply: &mut Reply
 }
 
 /// `STRLEN`.
-pub(super) fn str_len(store: &Store, slot: Slot, args: Args<'_>, reply: &mut Reply<'_>) {
+pub(crate) fn str_len(store: &Store, slot: Slot, args: Args<'_>, reply: &mut Reply<'_>) {
     let len = store.get(slot, arg(args, 1)).map_or(0, <[u8]>::len);
     reply.integer(len as i64);
 }
 
 /// `GETRANGE` and `SUBSTR`.
-pub(super) fn get_range(store: &Store, slot: Slot, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), Error> {
+pub(crate) fn get_range(store: &Store, slot: Slot, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), Error> {
     let (start, end) = check::range(args)?;
     let value = store.get(slot, arg(args, 1)).unwrap_or_default();
     reply.bulk(value.get(clamp_range(start, end, value.len())).unwrap_or_default());

@@ -4,8 +4,8 @@ use resp::number::parse_i64;
 use resp::{Args, CommandId};
 use types::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
-use super::float::Float;
-use super::outcome::Error;
+use crate::float::Float;
+use crate::outcome::Error;
 
 /// Checks a command's arguments, its name being the first: their number, their lengths, options and numbers.
 /// A command that passes may still fail on the state. The first error is the one that Redis 7.0 names.
@@ -26,7 +26,7 @@ pub fn check(command: CommandId, args: Args<'_>) -> Result<(), Error> {
 
 /// Checks the number of arguments, and the lengths of keys and values.
 #[inline]
-pub(super) fn shape(command: CommandId, args: Args<'_>) -> Result<(), Error> {
+pub(crate) fn shape(command: CommandId, args: Args<'_>) -> Result<(), Error> {
     let len = args.len();
     let len_is_right = match command {
         CommandId::Get | CommandId::GetDel | CommandId::StrLen | CommandId::Type => len == 2,
@@ -57,12 +57,12 @@ pub(super) fn shape(command: CommandId, args: Args<'_>) -> Result<(), Error> {
 
 /// The argument at `idx`, empty if it does not exist.
 #[inline]
-pub(super) fn arg(args: Args<'_>, idx: usize) -> &[u8] {
+pub(crate) fn arg(args: Args<'_>, idx: usize) -> &[u8] {
     args.get(idx).unwrap_or_default()
 }
 
 /// Key and value after key and value, from the first argument on.
-pub(super) fn key_values(args: Args<'_>) -> impl Iterator<Item = (&[u8], &[u8])> {
+pub(crate) fn key_values(args: Args<'_>) -> impl Iterator<Item = (&[u8], &[u8])> {
     args.iter_from(1).step_by(2).zip(args.iter_from(2).step_by(2))
 }
 
@@ -86,7 +86,7 @@ fn pairs(command: CommandId, args: Args<'_>) -> Result<(), Error> {
 
 /// The condition on which `SET` sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum SetWhen {
+pub(crate) enum SetWhen {
     Always,
     Missing,
     Present,
@@ -94,16 +94,16 @@ pub(super) enum SetWhen {
 
 /// The options of `SET`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct SetOptions {
-    pub(super) when: SetWhen,
+pub(crate) struct SetOptions {
+    pub(crate) when: SetWhen,
     /// Whether the old value is the answer.
-    pub(super) get: bool,
+    pub(crate) get: bool,
 }
 
 impl SetOptions {
     /// Parses what follows the value. A syntax error anywhere comes before a bad expiry.
     #[inline]
-    pub(super) fn parse(args: Args<'_>) -> Result<SetOptions, Error> {
+    pub(crate) fn parse(args: Args<'_>) -> Result<SetOptions, Error> {
         let options = SetOptions { when: SetWhen::Always, get: false };
         if args.len() == 3 { Ok(options) } else { options.parse_rest(args) }
     }
@@ -170,7 +170,7 @@ impl ExpireUnit {
 }
 
 /// The offset of `SETRANGE`, such that the value stays within its limit.
-pub(super) fn set_range_offset(args: Args<'_>) -> Result<usize, Error> {
+pub(crate) fn set_range_offset(args: Args<'_>) -> Result<usize, Error> {
     let offset = parse_i64(arg(args, 2)).ok_or(Error::NotAnInteger)?;
     let offset = u64::try_from(offset).map_err(|_| Error::OffsetOutOfRange)?;
     let value = arg(args, 3);
@@ -185,14 +185,14 @@ pub(super) fn set_range_offset(args: Args<'_>) -> Result<usize, Error> {
 }
 
 /// Start and end of `GETRANGE`, both included, counted from the end if negative.
-pub(super) fn range(args: Args<'_>) -> Result<(i64, i64), Error> {
+pub(crate) fn range(args: Args<'_>) -> Result<(i64, i64), Error> {
     let start = parse_i64(arg(args, 2)).ok_or(Error::NotAnInteger)?;
     let end = parse_i64(arg(args, 3)).ok_or(Error::NotAnInteger)?;
     Ok((start, end))
 }
 
 /// What `INCR`, `DECR`, `INCRBY` or `DECRBY` adds.
-pub(super) fn delta(command: CommandId, args: Args<'_>) -> Result<i64, Error> {
+pub(crate) fn delta(command: CommandId, args: Args<'_>) -> Result<i64, Error> {
     match command {
         CommandId::Incr => Ok(1),
         CommandId::Decr => Ok(-1),
@@ -205,12 +205,12 @@ pub(super) fn delta(command: CommandId, args: Args<'_>) -> Result<i64, Error> {
 }
 
 /// What `INCRBYFLOAT` adds.
-pub(super) fn increment(args: Args<'_>) -> Result<Float, Error> {
+pub(crate) fn increment(args: Args<'_>) -> Result<Float, Error> {
     Float::parse(arg(args, 2)).ok_or(Error::NotAFloat)
 }
 
 /// `FLUSHALL` and `FLUSHDB` take one word at most, and both words mean the same here.
-pub(super) fn flush_mode(args: Args<'_>) -> Result<(), Error> {
+pub(crate) fn flush_mode(args: Args<'_>) -> Result<(), Error> {
     match (args.len(), args.get(1)) {
         (0 | 1, _) => Ok(()),
         (2, Some(mode)) if mode.eq_ignore_ascii_case(b"ASYNC") || mode.eq_ignore_ascii_case(b"SYNC") => Ok(()),

@@ -12,7 +12,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
-use engine::keyspace::{Keyspace, check};
+use data::{Keyspace, check};
 use resp::{Limits, Parsed, Parser, Protocol, Reply};
 use types::Slot;
 use types::limits::VALUE_BYTES_MAX;

@@ -1,0 +1,95 @@
+//! Collects the records of a walk into the payloads of a checkpoint's blocks.
+//!
+//! ```text
+//! record
+//!  0 u16 slot
+//!  2 u8  type of the value: 0 string
+//!  3 u8  0
+//!  4 u32 length of the key
+//!  8 u32 length of the value
+//! 12 key, value
+//! ```
+//!
+//! Little-endian. No record is cut in two.
+
+use std::collections::VecDeque;
+
+use host::{ALIGNMENT, AlignedBuf};
+use types::Slot;
+
+/// Length of what every record begins with.
+pub const RECORD_HEADER_BYTES: usize = 12;
+/// Room that stands before a payload's records for the header of its block.
+pub const PAYLOAD_HEADROOM_BYTES: usize = 56;
+/// A payload is closed once it is this long; its last record may exceed it.
+pub const PAYLOAD_BYTES: usize = 256 << 10;
+
+/// What stands before key and value of a record.
+pub fn record_head(slot: u16, key_len: usize, value_len: usize) -> [u8; RECORD_HEADER_BYTES] {
+    let mut bytes = [0; RECORD_HEADER_BYTES];
+    bytes[..2].copy_from_slice(&slot.to_le_bytes());
+    bytes[4..8].copy_from_slice(&(key_len as u32).to_le_bytes());
+    bytes[8..].copy_from_slice(&(value_len as u32).to_le_bytes());
+    bytes
+}
+
+/// Collects records into payloads. All that it does per record is to copy it; what costs more is the
+/// checkpoint's that seals them.
+#[derive(Default)]
+pub struct Former {
+    /// The payload in the making, behind room for its header; nothing is allocated before the first record.
+    open: AlignedBuf,
+    /// Payloads that wait to be sealed, oldest first.
+    closed: VecDeque<AlignedBuf>,
+    /// Bytes of `open` and `closed`.
+    bytes: usize,
+    keys_count: u64,
+}
+
+impl Former {
+    /// Adds a key. `record` is the key's bytes and then the value's.
+    pub fn put(&mut self, slot: Slot, key_len: usize, record: &[u8]) {
+        if self.open.is_empty() {
+            // One more block than the limit, so that the last of many short records does not make it grow.
+            self.open = AlignedBuf::with_capacity(PAYLOAD_BYTES + ALIGNMENT);
+            self.open.extend_from_slice(&[0; PAYLOAD_HEADROOM_BYTES]);
+        }
+        let before = self.open.len();
+        self.open.extend_from_slice(&record_head(slot.number(), key_len, record.len() - key_len));
+        self.open.extend_from_slice(record);
+        self.bytes += self.open.len() - before;
+        self.keys_count += 1;
+        if self.open.len() >= PAYLOAD_BYTES {
+            self.close();
+        }
+    }
+
+    /// Closes the payload in the making, if there is one.
+    pub fn close(&mut self) {
+        if !self.open.is_empty() {
+            self.closed.push_back(std::mem::take(&mut self.open));
+        }
+    }
+
+    /// Takes the oldest closed payload.
+    pub fn take_closed(&mut self) -> Option<AlignedBuf> {
+        let payload = self.closed.pop_front()?;
+        self.bytes -= payload.len() - PAYLOAD_HEADROOM_BYTES;
+        Some(payload)
+    }
+
+    /// How many payloads wait.
+    pub fn closed_count(&self) -> usize {
+        self.closed.len()
+    }
+
+    /// Bytes of records held.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Records added so far.
+    pub fn keys_count(&self) -> u64 {
+        self.keys_count
+    }
+}

@@ -1,0 +1,36 @@
+//! The state machine of one Raft group: its keys and their values, in memory.
+//!
+//! Every replica applies the same commands in the same order and so holds the same keys. A write therefore
+//! depends on nothing but the keyspace and the logged command: no clock, no chance, no iteration order.
+//! [`Keyspace::apply`] is total. Whatever a log holds, it changes the state or answers an error, the same one
+//! on every replica, and never panics.
+//!
+//! A command is looked at twice. [`check`] sees its arguments alone; the leader calls it before it proposes,
+//! so that a misspelt command costs no log entry. [`Keyspace::apply`] repeats that check, because a log may
+//! have been written by another version, and then decides what depends on the state.
+//!
+//! Applying answers an [`Outcome`], which formats nothing: a leader writes it with [`Outcome::write`], a
+//! follower drops it. Reads go straight into a [`Reply`].
+//!
+//! Deliberately absent: expiry, types other than strings, and anything that spans groups.
+//!
+//! Reading order: [`outcome`], `check`, [`keyspace`], `strings` and `keys` (the commands), `float`, then `store` (where
+//! the bytes lie), `walk` (a state while it changes) and `former` (what a walk copies).
+
+mod check;
+mod float;
+mod former;
+mod keys;
+pub mod keyspace;
+#[cfg(test)]
+mod keyspace_tests;
+pub mod outcome;
+mod store;
+mod strings;
+mod walk;
+
+pub use check::check;
+pub use former::{Former, PAYLOAD_BYTES, PAYLOAD_HEADROOM_BYTES, RECORD_HEADER_BYTES, record_head};
+pub use keyspace::Keyspace;
+pub use outcome::{Error, Outcome, Taken};
+pub use store::Value;
