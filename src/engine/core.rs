@@ -27,7 +27,7 @@ use crate::routes::Routes;
 use crate::serving::Serving;
 use crate::stats::Stats;
 use crate::topology::TopologyCache;
-use crate::watch::Watch;
+use crate::watch::Observer;
 
 /// What the cores of a node send each other.
 #[derive(Debug)]
@@ -126,7 +126,7 @@ pub struct Core<H: CoreHost> {
     pub(crate) fetches: Fetches<H::File>,
     pub(crate) absent: Vec<Absent>,
     pub(crate) stats: Stats,
-    pub(crate) watch: Option<Rc<dyn Watch>>,
+    pub(crate) watch: Option<Rc<dyn Observer>>,
     pub(crate) topology: TopologyCache,
     pub(crate) ready: Ready,
     pub(crate) ranges: Vec<ArgRange>,

@@ -20,7 +20,7 @@
 //! goes), `writes`, `reads`, `forwarding` and `forwards`, `give_back`, `peers` and `links`, `leadership`, `log_pace`, `cluster_map`, `local`,
 //! `topology` and `info` (what is answered without a group), [`checkpoint`] (the file), `checkpoints`
 //! (writing it and letting the log go), `serving` and `fetching` (handing it over to whom the log cannot help), `absent`;
-//! [`Watch`] and `queues` (what checkers see).
+//! [`Observer`] and `queues` (what checkers see).
 
 mod absent;
 pub mod checkpoint;
@@ -67,4 +67,4 @@ mod writes;
 pub use config::{Acquaint, Config};
 pub use core::{Core, CoreHost, MeshMessage};
 pub use error::Error;
-pub use watch::{Event, QueueLen, Watch};
+pub use watch::{Event, Observer, QueueLen};

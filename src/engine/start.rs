@@ -30,7 +30,7 @@ use crate::routes::Routes;
 use crate::serving::Serving;
 use crate::stats::Stats;
 use crate::topology::TopologyCache;
-use crate::watch::{Event, Watch};
+use crate::watch::{Event, Observer};
 
 /// Connections that peers and administrators may always have, whatever clients do.
 const PEER_CONNS_COUNT_MAX: usize = 2 * types::limits::CORES_COUNT_MAX + GREETINGS_COUNT_MAX;
@@ -50,7 +50,7 @@ impl<H: CoreHost> Core<H> {
     ///
     /// # Errors
     /// See [`Core::start`].
-    pub async fn start_watched(host: H, config: Config, watch: Option<Rc<dyn Watch>>) -> Result<Core<H>, Error> {
+    pub async fn start_watched(host: H, config: Config, watch: Option<Rc<dyn Observer>>) -> Result<Core<H>, Error> {
         let place = config.place;
         config.map.validate()?;
         if !config.map.places().any(|known| known == place) {
@@ -68,7 +68,7 @@ impl<H: CoreHost> Core<H> {
         }
         let watch_note = |group, replica, event: Event<'_>| {
             if let Some(watch) = &watch {
-                watch.note(place, group, replica, event);
+                watch.observe(place, group, replica, event);
             }
         };
         let mut groups = Vec::new();
@@ -115,7 +115,7 @@ impl<H: CoreHost> Core<H> {
         config: Config,
         wal: Wal<H>,
         mut groups: Vec<Group>,
-        watch: Option<Rc<dyn Watch>>,
+        watch: Option<Rc<dyn Observer>>,
         now: Instant,
     ) -> Result<Core<H>, Error> {
         let place = config.place;

@@ -10,9 +10,9 @@ use crate::core::{Core, CoreHost};
 
 /// Sees what happens to the replicas of a core, and takes no part in it. The simulator's checkers watch through it;
 /// a node has none.
-pub trait Watch {
+pub trait Observer {
     /// Something has happened to the replica `replica` of `group` that lives at `place`.
-    fn note(&self, place: CoreAddr, group: GroupId, replica: ReplicaId, event: Event<'_>);
+    fn observe(&self, place: CoreAddr, group: GroupId, replica: ReplicaId, event: Event<'_>);
 
     /// What a replica of the core has counted since it started. Told at every tick.
     fn raft_counted(&self, _place: CoreAddr, _group: GroupId, _counters: &raft::Counters) {}
@@ -48,7 +48,7 @@ impl fmt::Display for QueueLen {
     }
 }
 
-/// What a [`Watch`] sees.
+/// What an [`Observer`] sees.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
     /// The replica has started on what its disk held. Whatever it had logged and not made durable before is gone.
@@ -102,7 +102,7 @@ impl<H: CoreHost> Core<H> {
     pub(crate) fn note(&self, idx: usize, event: Event<'_>) {
         if let Some(watch) = &self.watch {
             let group = &self.groups[idx];
-            watch.note(self.place(), group.id, group.raft.id(), event);
+            watch.observe(self.place(), group.id, group.raft.id(), event);
         }
     }
 
@@ -117,7 +117,7 @@ impl<H: CoreHost> Core<H> {
     /// Does so if the watch wants it.
     pub(crate) fn note_digest_if_wanted(&self, idx: usize) {
         let group = &self.groups[idx];
-        let wants = |watch: &dyn Watch| watch.wants_digest(self.place(), group.id, group.raft.applied_index());
+        let wants = |watch: &dyn Observer| watch.wants_digest(self.place(), group.id, group.raft.applied_index());
         if self.watch.as_deref().is_some_and(wants) {
             self.note_digest(idx);
         }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use engine::{Core, MeshMessage, QueueLen, Watch};
+use engine::{Core, MeshMessage, Observer, QueueLen};
 use meta::{Bootstrap, ClusterId, ClusterMap, Settings};
 use raft::Role;
 use types::{GroupId, Instant, NodeId, ReplicaId};
@@ -180,7 +180,7 @@ impl Cluster {
         for core in first_core..first_core + cores_count {
             let host = SimHost::new(self.world.clone(), core, epoch);
             let config = self.core_config(core, incarnation);
-            let watch: Rc<dyn Watch> = Rc::new(Watcher {
+            let watch: Rc<dyn Observer> = Rc::new(Watcher {
                 world: self.world.clone(),
                 core,
                 epoch,

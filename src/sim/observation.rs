@@ -1,4 +1,4 @@
-//! What checkers see of replicas: the events of [`engine::Watch`], owned and with the time at which they happened.
+//! What checkers see of replicas: the events of [`engine::Observer`], owned and with the time at which they happened.
 
 use engine::Event;
 use raft::Role;

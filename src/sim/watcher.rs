@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use engine::{QueueLen, Watch};
+use engine::{Observer, QueueLen};
 use types::{CoreAddr, GroupId, Index, Instant, ReplicaId};
 
 use crate::observation::{Observation, What};
@@ -49,8 +49,8 @@ pub(crate) struct Watcher {
     pub(crate) digests: RefCell<BTreeMap<GroupId, Index>>,
 }
 
-impl Watch for Watcher {
-    fn note(&self, place: CoreAddr, group: GroupId, replica: ReplicaId, event: engine::Event<'_>) {
+impl Observer for Watcher {
+    fn observe(&self, place: CoreAddr, group: GroupId, replica: ReplicaId, event: engine::Event<'_>) {
         let world = &mut *self.world.borrow_mut();
         let at = world.now();
         match &event {
