@@ -2,43 +2,43 @@
 
 use meta::ReadMode;
 
-use crate::chance::Chance;
 use crate::faults::{Fault, Schedule, Timed};
-use crate::spec::{Broken, Shape};
+use crate::prng::Prng;
+use crate::spec::{Broken, ClusterSpec};
 
 /// How much slower and faster than the truth clocks run that keep to no bound, in millionths.
 const WILD_PPM: [i64; 2] = [-600_000, 1_500_000];
 
 /// Gives the cluster a shape in which the broken promise matters.
-pub fn change_shape(broken: Option<Broken>, shape: &mut Shape) {
+pub fn change_cluster(broken: Option<Broken>, cluster_spec: &mut ClusterSpec) {
     let Some(broken) = broken else { return };
-    shape.nodes = shape.nodes.max(3);
-    shape.victims.clear();
+    cluster_spec.nodes = cluster_spec.nodes.max(3);
+    cluster_spec.faulty_nodes.clear();
     if broken == Broken::WildClocks {
-        shape.read_mode = ReadMode::Lease;
+        cluster_spec.read_mode = ReadMode::Lease;
     }
 }
 
 /// Puts what brings a broken promise to light in the place of other faults: crashes, or cuts.
 pub fn change_schedule(broken: Option<Broken>, seed: u64, busy_ms: u64, nodes: u32, schedule: &mut Schedule) {
     let Some(broken) = broken else { return };
-    let mut chance = Chance::stream(seed, "broken");
+    let mut prng = Prng::stream(seed, "broken");
     schedule.faults.clear();
     let mut at_ms = 1_000;
     while at_ms < busy_ms {
-        let node = chance.range(1, u64::from(nodes)) as u32;
+        let node = prng.range(1, u64::from(nodes)) as u32;
         let faults = match broken {
             Broken::ForgetfulDisk => vec![Fault::CrashAll { down_ms: 100 }],
             Broken::ForgottenVote => vec![Fault::Crash { node, down_ms: 2_000 }],
             Broken::WildClocks => {
                 // Whoever leads there thinks its lease long, and the others think it short.
                 let drift = |number| Fault::Drift { node: number, ppm: WILD_PPM[usize::from(number != node)] };
-                let cut = Fault::Partition { side: vec![node], for_ms: chance.range(500, 2_500) };
+                let cut = Fault::Partition { side: vec![node], for_ms: prng.range(500, 2_500) };
                 (1..=nodes).map(drift).chain([cut]).collect()
             }
             Broken::LostMajority | Broken::ForgedFrames => Vec::new(),
         };
         schedule.faults.extend(faults.into_iter().map(|fault| Timed { at_ms, fault }));
-        at_ms += chance.range(1_500, 4_500);
+        at_ms += prng.range(1_500, 4_500);
     }
 }

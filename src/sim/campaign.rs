@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::checkers::Looked;
+use crate::checkers::Coverage;
 use crate::report::{self, Report};
 use crate::spec::{Broken, Spec};
 use crate::worker::Worker;
@@ -62,13 +62,13 @@ pub struct Summary {
     /// Operations of clients: answered, refused, unknown.
     pub operations: [u64; 3],
     /// What the checkers had to look at in the runs that did not fail.
-    pub looked: Looked,
+    pub coverage: Coverage,
     /// The fullest that queues have been, by kind: how much was in one, of how much at most.
     pub queues: BTreeMap<String, (u64, u64)>,
     /// Faults by kind.
     pub faults: BTreeMap<String, u64>,
     /// Rare paths by name.
-    pub rare: BTreeMap<String, u64>,
+    pub counters: BTreeMap<String, u64>,
     /// How many seeds have reached each of them.
     pub reached_by: BTreeMap<String, u64>,
     /// Real time it took.
@@ -82,18 +82,18 @@ impl Summary {
         for (all, one) in self.operations.iter_mut().zip(report.operations) {
             *all += one;
         }
-        self.looked.add(&report.looked);
+        self.coverage.add(&report.coverage);
         for (name, queue) in &report.queues {
             let fullest = self.queues.entry(name.clone()).or_insert(*queue);
             if is_fuller(*queue, *fullest) {
                 *fullest = *queue;
             }
         }
-        for (name, _) in report.rare.iter().filter(|(_, count)| **count > 0) {
+        for (name, _) in report.counters.iter().filter(|(_, count)| **count > 0) {
             *self.reached_by.entry(name.clone()).or_default() += 1;
         }
         report::add(&mut self.faults, &report.faults);
-        report::add(&mut self.rare, &report.rare);
+        report::add(&mut self.counters, &report.counters);
         if report.failure.is_some() {
             self.failed.push(report);
         }
@@ -103,7 +103,7 @@ impl Summary {
 impl Summary {
     /// Whether so little was left undecided that the rest means something.
     pub fn is_decided(&self) -> bool {
-        let judged = &self.looked.linearizability;
+        let judged = &self.coverage.linearizability;
         judged.operations + judged.undecided_operations < JUDGED_COUNT_MIN
             || judged.undecided_ppm() <= UNDECIDED_PPM_MAX
     }
@@ -247,8 +247,8 @@ mod tests {
         let mut summary = Summary::default();
         let judged = |operations, undecided_operations| {
             let mut report = Report::default();
-            report.looked.linearizability.operations = operations;
-            report.looked.linearizability.undecided_operations = undecided_operations;
+            report.coverage.linearizability.operations = operations;
+            report.coverage.linearizability.undecided_operations = undecided_operations;
             report
         };
         summary.add(judged(100, 900));

@@ -2,7 +2,7 @@
 
 use types::Instant;
 
-use crate::chance::PPM;
+use crate::prng::PPM;
 
 /// What the wall clocks show when a run begins, in milliseconds since 1970.
 const UNIX_START_MS: u64 = 1_800_000_000_000;

@@ -12,7 +12,6 @@ use meta::{Bootstrap, ClusterId, ClusterMap, Settings};
 use raft::Role;
 use types::{GroupId, Instant, NodeId, ReplicaId};
 
-use crate::chance::Chance;
 use crate::client::{ClientNet, Workload};
 use crate::clock::NodeClock;
 use crate::disk::{NodeDisk, SECTOR_BYTES};
@@ -20,11 +19,12 @@ use crate::executor;
 use crate::host::SimHost;
 use crate::limits;
 use crate::net::{Net, Way};
-use crate::observation::{Observation, What};
+use crate::observation::{Observation, ObservationKind};
+use crate::observer::{CoreObserver, NO_GROUP, Observations, Views};
+use crate::prng::Prng;
 use crate::queue::{Event, Queue};
-use crate::spec::{Broken, Shape};
+use crate::spec::{Broken, ClusterSpec};
 use crate::trace::{Kind, Trace};
-use crate::watcher::{NO_GROUP, Observations, Views, Watcher};
 use crate::world::{CoreState, Node, NodeState, Shared, World};
 
 const GATEWAY_PORT: u16 = 7_000;
@@ -53,7 +53,7 @@ pub struct Cluster {
     pub map: ClusterMap,
     /// What the replicas have done since it was last taken.
     pub observations: Observations,
-    shape: Shape,
+    cluster_spec: ClusterSpec,
     seed: u64,
     is_broken: bool,
     views: Rc<Views>,
@@ -72,18 +72,18 @@ impl Drop for Cluster {
 
 impl Cluster {
     /// A cluster whose nodes are all down.
-    pub fn new(seed: u64, shape: &Shape, broken: Option<Broken>, is_told: bool) -> Cluster {
-        let map = map(seed, shape);
-        let mut chance = Chance::stream(seed, "machines");
+    pub fn new(seed: u64, cluster_spec: &ClusterSpec, broken: Option<Broken>, is_told: bool) -> Cluster {
+        let map = map(seed, cluster_spec);
+        let mut prng = Prng::stream(seed, "machines");
         let (mut nodes, mut cores) = (Vec::new(), Vec::new());
         for (idx, spec) in map.nodes.iter().enumerate() {
-            let bound = i64::from(shape.drift_ppm_max) / 2;
-            let drift = chance.range(0, 2 * bound as u64) as i64 - bound;
-            let mut disk = NodeDisk::new(chance.pick(&SECTOR_BYTES));
+            let bound = i64::from(cluster_spec.drift_ppm_max) / 2;
+            let drift = prng.range(0, 2 * bound as u64) as i64 - bound;
+            let mut disk = NodeDisk::new(prng.pick(&SECTOR_BYTES));
             disk.forgets = broken == Some(Broken::ForgetfulDisk);
             let first_core = cores.len();
             for place in spec.places() {
-                let stream = Chance::stream(seed, &format!("core {place}"));
+                let stream = Prng::stream(seed, &format!("core {place}"));
                 cores.push(CoreState::new(place, idx, usize::from(spec.cores), stream));
             }
             nodes.push(Node {
@@ -91,15 +91,15 @@ impl Cluster {
                 is_paused: false,
                 epoch: 0,
                 host: spec.host,
-                clock: NodeClock::new(chance.below(1 << 50), drift),
+                clock: NodeClock::new(prng.below(1 << 50), drift),
                 disk,
-                disk_latency: (chance.range(20_000, 200_000), chance.range(10_000, 300_000)),
+                disk_latency: (prng.range(20_000, 200_000), prng.range(10_000, 300_000)),
                 read_errors: 0,
                 owed_tasks: Vec::new(),
                 first_core,
                 cores_count: usize::from(spec.cores),
                 cores_ended: 0,
-                incarnation: chance.next_u64(),
+                incarnation: prng.next_u64(),
                 failures: 0,
                 restart_after: None,
                 dies_writing: false,
@@ -110,17 +110,17 @@ impl Cluster {
         }
         let way = Way {
             cuts: 0,
-            delay_min: chance.range(10_000, 300_000),
-            delay_mean: chance.range(10_000, 400_000),
-            loss: chance.pick(&[0, 0, 100, 2_000]),
-            pieces: chance.pick(&[0, 20_000, 300_000]),
+            delay_min: prng.range(10_000, 300_000),
+            delay_mean: prng.range(10_000, 400_000),
+            loss: prng.pick(&[0, 0, 100, 2_000]),
+            pieces: prng.pick(&[0, 20_000, 300_000]),
             drop: 0,
             repeat: 0,
             reorder: 0,
             alter: if broken == Some(Broken::ForgedFrames) { 2_000 } else { 0 },
         };
-        let give_up_after = chance.range(2, 15) * 1_000_000_000;
-        let net = Net::new(nodes.len() + 1, way, give_up_after, Chance::stream(seed, "net"));
+        let give_up_after = prng.range(2, 15) * 1_000_000_000;
+        let net = Net::new(nodes.len() + 1, way, give_up_after, Prng::stream(seed, "net"));
         let world = World {
             queue: Queue::default(),
             trace: Trace::new(is_told),
@@ -130,8 +130,8 @@ impl Cluster {
             tasks: Default::default(),
             operations: Default::default(),
             clients: Default::default(),
-            chance: Chance::stream(seed, "scheduler"),
-            disk_chance: Chance::stream(seed, "disk"),
+            prng: Prng::stream(seed, "scheduler"),
+            disk_prng: Prng::stream(seed, "disk"),
             counts: BTreeMap::new(),
             ended: Vec::new(),
             faults_due: Vec::new(),
@@ -143,7 +143,7 @@ impl Cluster {
             world: Rc::new(RefCell::new(world)),
             map,
             observations: Observations::default(),
-            shape: shape.clone(),
+            cluster_spec: cluster_spec.clone(),
             seed,
             is_broken: broken.is_some(),
             views: Rc::default(),
@@ -155,7 +155,7 @@ impl Cluster {
         let is_damaged = self.world.borrow().nodes[node].is_damaged;
         if is_damaged && self.world.borrow().nodes[node].state != NodeState::Up {
             // Told only now: what it acknowledged before it died may still be on its way.
-            self.observe_all(node, &What::Damaged);
+            self.observe_all(node, &ObservationKind::Damaged);
         }
         let (epoch, first_core, cores_count, incarnation) = {
             let world = &mut *self.world.borrow_mut();
@@ -180,7 +180,7 @@ impl Cluster {
         for core in first_core..first_core + cores_count {
             let host = SimHost::new(self.world.clone(), core, epoch);
             let config = self.core_config(core, incarnation);
-            let watch: Rc<dyn Observer> = Rc::new(Watcher {
+            let watch: Rc<dyn Observer> = Rc::new(CoreObserver {
                 world: self.world.clone(),
                 core,
                 epoch,
@@ -210,14 +210,14 @@ impl Cluster {
         let place = self.world.borrow().cores[core].place;
         let data_dir = PathBuf::from("/data");
         let mut config = engine::Config {
-            segment_bytes: self.shape.segment_bytes,
-            block_bytes_max: self.shape.block_bytes_max,
-            batch_bytes_max: self.shape.batch_bytes_max,
-            group_log_bytes_max: self.shape.group_log_bytes_max,
-            log_bytes_max: self.shape.log_bytes_max,
-            log_tail_bytes_max: self.shape.log_tail_bytes_max,
-            cache_bytes_max: self.shape.cache_bytes_max,
-            leader_wait: Duration::from_millis(u64::from(self.shape.timing_ms.2) * 4),
+            segment_bytes: self.cluster_spec.segment_bytes,
+            block_bytes_max: self.cluster_spec.block_bytes_max,
+            batch_bytes_max: self.cluster_spec.batch_bytes_max,
+            group_log_bytes_max: self.cluster_spec.group_log_bytes_max,
+            log_bytes_max: self.cluster_spec.log_bytes_max,
+            log_tail_bytes_max: self.cluster_spec.log_tail_bytes_max,
+            cache_bytes_max: self.cluster_spec.cache_bytes_max,
+            leader_wait: Duration::from_millis(u64::from(self.cluster_spec.timing_ms.2) * 4),
             ..engine::Config::new(place, self.map.clone(), incarnation, data_dir)
         };
         limits::limit(self.seed, &mut config);
@@ -259,8 +259,8 @@ impl Cluster {
             let cores = state.first_core..state.first_core + state.cores_count;
             let futures = world.tasks.remove_of(cores.clone());
             world.tear_operations(cores.clone());
-            let World { nodes, disk_chance, .. } = world;
-            nodes[node].disk.crash(disk_chance);
+            let World { nodes, disk_prng, .. } = world;
+            nodes[node].disk.crash(disk_prng);
             for listeners in world.net.listeners.values_mut() {
                 listeners.retain(|(core, _)| !cores.contains(core));
             }
@@ -276,11 +276,11 @@ impl Cluster {
         };
         // They may touch the world once more.
         drop(futures);
-        self.observe_all(node, &What::Stopped);
+        self.observe_all(node, &ObservationKind::Stopped);
     }
 
     /// Notes something about every replica of a node.
-    pub fn observe_all(&self, node: usize, what: &What) {
+    pub fn observe_all(&self, node: usize, kind: &ObservationKind) {
         let at = Instant::from_nanos(self.world.borrow().now());
         let mut observations = self.observations.borrow_mut();
         for place in self.map.nodes[node].places() {
@@ -290,7 +290,7 @@ impl Cluster {
                     place,
                     group: group.id,
                     replica: replica.id,
-                    what: what.clone(),
+                    kind: kind.clone(),
                 });
             }
         }
@@ -412,9 +412,9 @@ impl Cluster {
                     state.failures += 1;
                     let is_provoked = self.is_broken || state.has_disk_failed || state.is_damaged;
                     let place = world.cores[world.nodes[node].first_core].place;
-                    let what = What::Ended { error: error.clone(), is_provoked };
+                    let kind = ObservationKind::Ended { error: error.clone(), is_provoked };
                     let at = Instant::from_nanos(now);
-                    let seen = Observation { at, place, group: NO_GROUP, replica: ReplicaId::default(), what };
+                    let seen = Observation { at, place, group: NO_GROUP, replica: ReplicaId::default(), kind };
                     self.observations.borrow_mut().push(seen);
                     world.trace.tell(now, format_args!("node {} fails: {error}", node + 1));
                     world.count("a node ended by itself");
@@ -445,8 +445,8 @@ impl Cluster {
 
     /// Index of the node that was last elected to lead a group, and when, as far as observations have not been taken out.
     pub fn elected(&self, group: GroupId) -> Option<(usize, Instant)> {
-        self.observations.borrow().iter().rev().find_map(|seen| match seen.what {
-            What::Role { role: Role::Leader, .. } if seen.group == group => {
+        self.observations.borrow().iter().rev().find_map(|seen| match seen.kind {
+            ObservationKind::Role { role: Role::Leader, .. } if seen.group == group => {
                 self.node_idx(seen.place.node.0).map(|node| (node, seen.at))
             }
             _ => None,
@@ -464,7 +464,7 @@ impl Cluster {
     }
 
     /// What all cores of all processes have counted, added up by name.
-    pub fn counted(&self) -> BTreeMap<String, u64> {
+    pub fn counters(&self) -> BTreeMap<String, u64> {
         let mut sums = BTreeMap::new();
         for counts in self.views.counts.borrow().values() {
             for (name, count) in counts {
@@ -476,30 +476,30 @@ impl Cluster {
 }
 
 /// The first map of a seed's cluster.
-fn map(seed: u64, shape: &Shape) -> ClusterMap {
-    let nodes = (1..=shape.nodes).map(|number| meta::Node {
+fn map(seed: u64, cluster_spec: &ClusterSpec) -> ClusterMap {
+    let nodes = (1..=cluster_spec.nodes).map(|number| meta::Node {
         id: NodeId(number),
         host: IpAddr::from([127, 0, 0, number as u8]),
         gateway_port: GATEWAY_PORT,
         core_port: CORE_PORT,
         peer_port: PEER_PORT,
         admin_port: ADMIN_PORT,
-        cores: shape.cores,
+        cores: cluster_spec.cores,
         rack: None,
     });
-    let (heartbeat, shortest, longest) = shape.timing_ms;
+    let (heartbeat, shortest, longest) = cluster_spec.timing_ms;
     let settings = Settings {
-        replication_factor: shape.nodes.min(5) as u8,
-        read_mode: shape.read_mode,
+        replication_factor: cluster_spec.nodes.min(5) as u8,
+        read_mode: cluster_spec.read_mode,
         heartbeat_interval_ms: heartbeat,
         election_timeout_min_ms: shortest,
         election_timeout_max_ms: longest,
-        clock_drift_ppm_max: shape.drift_ppm_max,
+        clock_drift_ppm_max: cluster_spec.drift_ppm_max,
     };
     let bootstrap = Bootstrap {
         cluster_id: ClusterId(u128::from(seed)),
         nodes: nodes.collect(),
-        groups_count: shape.groups,
+        groups_count: cluster_spec.groups,
         settings,
     };
     ClusterMap::bootstrap(&bootstrap).expect("the shapes of seeds make valid maps")

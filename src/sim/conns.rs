@@ -7,9 +7,9 @@ use bytes::Bytes;
 use host::{ConnId, ListenerId, NetEvent, SendBuf};
 
 use crate::client::ClientEvent;
+use crate::corruption::{KEPT_BACK_COUNT_MAX, corrupt};
 use crate::net::{Arrival, Host, Owner, StreamId};
 use crate::queue::Event;
-use crate::tamper::{KEPT_BACK_COUNT_MAX, tamper};
 use crate::trace::Kind;
 use crate::world::{NodeState, World};
 
@@ -139,7 +139,7 @@ impl World {
             self.net.push_bytes(id, 0, late, &mut self.queue);
         }
         let way = *self.net.way(from, to);
-        let Some(done) = tamper(&bytes, &way, &mut self.net.chance, now) else {
+        let Some(done) = corrupt(&bytes, &way, &mut self.net.prng, now) else {
             return self.net.send(id, 0, bytes, buf, &mut self.queue);
         };
         for (name, count) in [
@@ -221,7 +221,7 @@ impl World {
         if listeners.is_empty() {
             return self.net.answer(id, true, &mut self.queue);
         }
-        let (core, listener) = self.net.chance.pick(&listeners);
+        let (core, listener) = self.net.prng.pick(&listeners);
         let conn = self.cores[core].conns.insert(id, 1);
         let port = 32_768 + (id.idx % 32_768) as u16;
         let ip = self.nodes.get(from).map_or(IpAddr::from([127, 0, 0, 254]), |node| node.host);

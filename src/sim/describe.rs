@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::campaign::{Campaign, Summary, UNDECIDED_PPM_MAX};
-use crate::rare;
+use crate::coverage;
 
 /// Longest name of a count, in characters, for the columns behind it.
 const NAME_WIDTH: usize = 52;
@@ -39,8 +39,8 @@ pub fn describe(campaign: &Campaign, summary: &Summary) -> String {
     queues(&mut text, &summary.queues);
     required(&mut text, summary);
     title(&mut text, "other counts");
-    let is_other = |name: &str| !rare::is_required(name) && !rare::is_absent(name);
-    let others = summary.rare.iter().filter(|(name, _)| is_other(name));
+    let is_other = |name: &str| !coverage::is_required(name) && !coverage::is_absent(name);
+    let others = summary.counters.iter().filter(|(name, _)| is_other(name));
     others.for_each(|(name, count)| row(&mut text, name, *count));
     text.push('\n');
     text
@@ -48,18 +48,18 @@ pub fn describe(campaign: &Campaign, summary: &Summary) -> String {
 
 /// What the checkers had to look at in the runs that kept every promise.
 fn seen(text: &mut String, summary: &Summary) {
-    let looked = &summary.looked;
-    let judged = &looked.linearizability;
+    let saw = &summary.coverage;
+    let judged = &saw.linearizability;
     title(text, "what the checkers saw");
-    row(text, "leaders elected", looked.leaders);
-    row(text, "entries committed", looked.committed);
-    row(text, "digests of states compared", looked.digests_compared);
+    row(text, "leaders elected", saw.leaders);
+    row(text, "entries committed", saw.committed);
+    row(text, "digests of states compared", saw.digests_compared);
     row(text, "objects judged for linearizability", judged.objects);
     row(text, "operations on them", judged.operations);
     row(text, "objects left undecided", judged.undecided);
     row(text, "operations on those", judged.undecided_operations);
-    row(text, "tokens seen once each", looked.tokens);
-    row(text, "keys read back", looked.keys_read_back);
+    row(text, "tokens seen once each", saw.tokens);
+    row(text, "keys read back", saw.keys_read_back);
     let _ = writeln!(
         text,
         "  undecided: {} of the operations, of at most {}",
@@ -78,12 +78,12 @@ fn queues(text: &mut String, queues: &BTreeMap<String, (u64, u64)>) {
 
 /// The rare paths that must be reached.
 fn required(text: &mut String, summary: &Summary) {
-    let missing = rare::missing(&summary.rare).len();
+    let missing = coverage::missing(&summary.counters).len();
     let verdict = if missing == 0 { "all were".to_owned() } else { format!("{missing} were NOT") };
     title(text, &format!("rare paths that must be reached: {verdict}"));
-    for (name, meaning) in rare::REQUIRED {
+    for (name, meaning) in coverage::REQUIRED {
         let get = |counts: &BTreeMap<String, u64>| counts.get(*name).copied().unwrap_or(0);
-        let (count, seeds) = (get(&summary.rare), get(&summary.reached_by));
+        let (count, seeds) = (get(&summary.counters), get(&summary.reached_by));
         let mark = if count == 0 { "!" } else { " " };
         let count = number(count);
         let _ = writeln!(text, "{mark} {name:<NAME_WIDTH$}{count:>COUNT_WIDTH$} in {seeds:>4} seeds  {meaning}");
@@ -139,16 +139,16 @@ mod tests {
             out: PathBuf::new(),
         };
         let mut summary = Summary::default();
-        let (first, second) = (rare::REQUIRED[0].0, rare::REQUIRED[1].0);
-        summary.rare.insert(first.to_owned(), 1_234);
-        summary.rare.insert("something else".to_owned(), 5);
-        summary.rare.insert(rare::ABSENT[0].0.to_owned(), 0);
+        let (first, second) = (coverage::REQUIRED[0].0, coverage::REQUIRED[1].0);
+        summary.counters.insert(first.to_owned(), 1_234);
+        summary.counters.insert("something else".to_owned(), 5);
+        summary.counters.insert(coverage::ABSENT[0].0.to_owned(), 0);
         let text = describe(&campaign, &summary);
         let line = |name: &str| text.lines().find(|line| line.contains(name)).unwrap_or_default().to_owned();
         assert!(line(first).starts_with("  ") && line(first).contains("1,234"), "{text}");
         assert!(line(second).starts_with("! "), "{text}");
-        assert!(text.contains(&format!("reached: {} were NOT", rare::REQUIRED.len() - 1)), "{text}");
+        assert!(text.contains(&format!("reached: {} were NOT", coverage::REQUIRED.len() - 1)), "{text}");
         assert!(line("something else").ends_with(" 5"), "{text}");
-        assert_eq!(line(rare::ABSENT[0].0), "", "what cannot happen is not told");
+        assert_eq!(line(coverage::ABSENT[0].0), "", "what cannot happen is not told");
     }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use host::{ALIGNMENT, AlignedBuf};
 
-use crate::chance::Chance;
+use crate::prng::Prng;
 
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
@@ -321,10 +321,10 @@ impl NodeDisk {
         file: File,
         offset: u64,
         buf: &AlignedBuf,
-        chance: &mut Chance,
+        prng: &mut Prng,
     ) -> Result<()> {
         if fault == WriteFault::Fail {
-            self.tear(file, offset, buf, chance);
+            self.tear(file, offset, buf, prng);
             return Err(Error::from_raw_os_error(EIO));
         }
         let end = offset + buf.len() as u64;
@@ -332,7 +332,7 @@ impl NodeDisk {
         if fault == WriteFault::Misdirect {
             let len = self.inode(file)?.len;
             let places = (len - buf.len() as u64) / ALIGNMENT as u64 + 1;
-            let wrong = chance.below(places) * ALIGNMENT as u64;
+            let wrong = prng.below(places) * ALIGNMENT as u64;
             let wrong_end = wrong + buf.len() as u64;
             let hits_itself = wrong < end && offset < wrong_end;
             if !self.is_recent(file, wrong, wrong_end) && !hits_itself {
@@ -354,8 +354,8 @@ impl NodeDisk {
     }
 
     /// Leaves of a write under way what a crash leaves: nothing, everything, or some sectors.
-    pub fn tear(&mut self, file: File, offset: u64, buf: &AlignedBuf, chance: &mut Chance) -> Torn {
-        match chance.below(4) {
+    pub fn tear(&mut self, file: File, offset: u64, buf: &AlignedBuf, prng: &mut Prng) -> Torn {
+        match prng.below(4) {
             0 => Torn::Lost,
             1 => {
                 self.put(file, offset, buf);
@@ -365,9 +365,9 @@ impl NodeDisk {
                 let mut has_first = false;
                 // A run of sectors, as a disk that works through them in order leaves, or any of them.
                 let sectors = buf.len().div_ceil(self.sector_bytes) as u64;
-                let upto = if chance.happens(500_000) { Some(chance.below(sectors + 1)) } else { None };
+                let upto = if prng.bernoulli(500_000) { Some(prng.below(sectors + 1)) } else { None };
                 for (sector, bytes) in buf.chunks(self.sector_bytes).enumerate() {
-                    let is_kept = upto.map_or_else(|| chance.happens(500_000), |upto| (sector as u64) < upto);
+                    let is_kept = upto.map_or_else(|| prng.bernoulli(500_000), |upto| (sector as u64) < upto);
                     if is_kept {
                         has_first |= sector == 0;
                         self.put(file, offset + (sector * self.sector_bytes) as u64, bytes);
@@ -380,8 +380,8 @@ impl NodeDisk {
 
     /// What a crash does beside tearing writes: names that were not synced may be undone, and a write that was lost
     /// with nothing valid behind it is there after all, since nobody could tell.
-    pub fn crash(&mut self, chance: &mut Chance) {
-        let undone = chance.below(self.unsynced.len() as u64 + 1);
+    pub fn crash(&mut self, prng: &mut Prng) {
+        let undone = prng.below(self.unsynced.len() as u64 + 1);
         for _ in 0..undone {
             match self.unsynced.pop() {
                 Some(Undo::Created(path)) => {
@@ -410,7 +410,7 @@ impl NodeDisk {
         }
         if self.forgets {
             let all = self.forgettable.len() as u64;
-            let count = if self.forgets_all { all } else { chance.below(all + 1) };
+            let count = if self.forgets_all { all } else { prng.below(all + 1) };
             for _ in 0..count {
                 let Some((file, offset, before)) = self.forgettable.pop_back() else { break };
                 if let Some(inode) = self.inodes[file.0 as usize].as_mut() {
@@ -440,10 +440,10 @@ impl NodeDisk {
 
     /// A place that holds something and was not written just now. Of which kind of files, by the ends of their names, is
     /// drawn first: there is much more log than there are checkpoints.
-    fn old_place(&self, chance: &mut Chance) -> Option<(u32, u64)> {
+    fn old_place(&self, prng: &mut Prng) -> Option<(u32, u64)> {
         let kinds: BTreeSet<_> = self.names.keys().map(|path| path.extension()).collect();
         let kinds: Vec<_> = kinds.into_iter().collect();
-        let kind = if kinds.is_empty() { return None } else { chance.pick(&kinds) };
+        let kind = if kinds.is_empty() { return None } else { prng.pick(&kinds) };
         let mut places = Vec::new();
         for (_, number) in self.names.iter().filter(|(path, _)| path.extension() == kind) {
             let Some(inode) = &self.inodes[*number as usize] else { continue };
@@ -454,13 +454,13 @@ impl NodeDisk {
                 }
             }
         }
-        if places.is_empty() { None } else { Some(chance.pick(&places)) }
+        if places.is_empty() { None } else { Some(prng.pick(&places)) }
     }
 
     /// Flips one bit of something written earlier. `false` if there is nothing.
-    pub fn rot(&mut self, chance: &mut Chance) -> bool {
-        let Some((number, page)) = self.old_place(chance) else { return false };
-        self.flip(number, page, chance.below(8 * ALIGNMENT as u64) as usize)
+    pub fn rot(&mut self, prng: &mut Prng) -> bool {
+        let Some((number, page)) = self.old_place(prng) else { return false };
+        self.flip(number, page, prng.below(8 * ALIGNMENT as u64) as usize)
     }
 
     /// Flips a bit of the given page of a file. `false` if nothing was written there.
@@ -476,8 +476,8 @@ impl NodeDisk {
     }
 
     /// Makes a page of something written earlier unreadable until it is written again. `false` if there is nothing.
-    pub fn spoil(&mut self, chance: &mut Chance) -> bool {
-        let Some((number, page)) = self.old_place(chance) else { return false };
+    pub fn spoil(&mut self, prng: &mut Prng) -> bool {
+        let Some((number, page)) = self.old_place(prng) else { return false };
         if let Some(inode) = self.inodes[number as usize].as_mut() {
             inode.unreadable.insert(page);
         }
@@ -486,7 +486,7 @@ impl NodeDisk {
 
     /// Removes a file of something written earlier; not the one that was written last, without which nobody could tell
     /// that anything is missing. `false` if there is none.
-    pub fn lose_file(&mut self, chance: &mut Chance) -> bool {
+    pub fn lose_file(&mut self, prng: &mut Prng) -> bool {
         let mut files = Vec::new();
         for (path, number) in &self.names {
             let holds_something = |inode: &Inode| inode.pages.iter().any(Option::is_some);
@@ -502,7 +502,7 @@ impl NodeDisk {
         if files.is_empty() {
             return false;
         }
-        let path = &files[chance.below(files.len() as u64) as usize];
+        let path = &files[prng.below(files.len() as u64) as usize];
         if let Some(number) = self.names.remove(path) {
             self.free(number);
         }

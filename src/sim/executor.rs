@@ -1,4 +1,4 @@
-//! The executor: one thread, virtual time, and among the tasks that could run at one moment a choice by chance.
+//! The executor: one thread, virtual time, and among the tasks that could run at one moment a choice by prng.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -126,7 +126,7 @@ pub(crate) fn run_one(world: &Shared) -> bool {
         if count == 0 {
             return false;
         }
-        let idx = if count == 1 { 0 } else { world.chance.below(count as u64) as usize };
+        let idx = if count == 1 { 0 } else { world.prng.below(count as u64) as usize };
         let task = world.tasks.ready.swap_remove(idx);
         let slot = &mut world.tasks.slots[task as usize];
         slot.is_ready = false;

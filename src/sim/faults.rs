@@ -3,16 +3,16 @@
 //! The fault model: nodes crash and come back, with any part of what was not synced lost or torn; networks lose, delay,
 //! repeat, reorder and cut; clocks step, and drift within the bound the cluster was told; disks fail, fill up, slow down
 //! and rot, as long as each committed entry keeps one sound durable copy in a reachable majority. [`Schedule::generate`]
-//! stays within it: what damages data at rest befalls only [`Shape::victims`], a minority of the nodes chosen once for
+//! stays within it: what damages data at rest befalls only [`ClusterSpec::faulty_nodes`], a minority of the nodes chosen once for
 //! the whole run.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::blows::{Blow, any_blow, simple_blow};
-use crate::chance::{Chance, Ppm};
-use crate::spec::Shape;
+use crate::leader_faults::{LeaderFault, any_leader_fault, simple_leader_fault};
+use crate::prng::{Ppm, Prng};
+use crate::spec::ClusterSpec;
 
 /// Number of a node, from 1.
 pub type NodeNumber = u32;
@@ -43,7 +43,7 @@ pub enum Fault {
     /// The connections between two nodes are reset.
     Reset { a: NodeNumber, b: NodeNumber },
     /// Frames from one node to another are lost, repeated or overtaken, with these likelihoods in millionths.
-    Tamper { from: NodeNumber, to: NodeNumber, lose: Ppm, repeat: Ppm, reorder: Ppm, for_ms: u64 },
+    Corrupt { from: NodeNumber, to: NodeNumber, lose: Ppm, repeat: Ppm, reorder: Ppm, for_ms: u64 },
     /// Connections of clients with a node are reset.
     ResetClients { node: NodeNumber },
     /// Every disk operation of a node takes this many times as long.
@@ -63,9 +63,9 @@ pub enum Fault {
     /// A whole file of a node's log is gone while it is down.
     LostFile { node: NodeNumber, down_ms: u64 },
     /// Whoever leads a group is struck.
-    StrikeLeader { group: u32, blow: Blow },
+    TargetLeader { group: u32, leader_fault: LeaderFault },
     /// For some time, whoever is elected to lead any group is struck so soon after it.
-    HuntLeaders { blow: Box<Blow>, within_ms: u64, for_ms: u64 },
+    TargetNewLeaders { leader_fault: Box<LeaderFault>, within_ms: u64, for_ms: u64 },
 }
 
 /// Every name [`Fault::name`] gives, for reports.
@@ -80,7 +80,7 @@ pub const NAMES: &[&str] = &[
     "partition",
     "delay",
     "reset",
-    "tampering",
+    "corruption",
     "reset of clients",
     "slow disk",
     "write error",
@@ -108,7 +108,7 @@ impl Fault {
             Fault::Partition { .. } => "partition",
             Fault::Delay { .. } => "delay",
             Fault::Reset { .. } => "reset",
-            Fault::Tamper { .. } => "tampering",
+            Fault::Corrupt { .. } => "corruption",
             Fault::ResetClients { .. } => "reset of clients",
             Fault::SlowDisk { .. } => "slow disk",
             Fault::WriteError { .. } => "write error",
@@ -118,8 +118,8 @@ impl Fault {
             Fault::LostWrite { .. } => "lost write",
             Fault::MisdirectedWrite { .. } => "misdirected write",
             Fault::LostFile { .. } => "lost file",
-            Fault::StrikeLeader { .. } => "leader struck",
-            Fault::HuntLeaders { .. } => "leaders hunted",
+            Fault::TargetLeader { .. } => "leader struck",
+            Fault::TargetNewLeaders { .. } => "leaders hunted",
         }
     }
 
@@ -161,25 +161,25 @@ pub(crate) const STALL_FACTOR: u64 = 1_000;
 
 impl Schedule {
     /// The faults of a seed. They begin after a quiet start and none begins after `end`.
-    pub fn generate(seed: u64, shape: &Shape, end: Duration) -> Schedule {
-        let mut chance = Chance::stream(seed, "faults");
+    pub fn generate(seed: u64, cluster_spec: &ClusterSpec, end: Duration) -> Schedule {
+        let mut prng = Prng::stream(seed, "faults");
         let end_ms = end.as_millis() as u64;
         // What breaks when leaders are lost needs times of peace in between, in which something is written.
-        let is_about_leaders = shape.nodes > 1 && chance.happens(ABOUT_LEADERS_PPM);
+        let is_about_leaders = cluster_spec.nodes > 1 && prng.bernoulli(ABOUT_LEADERS_PPM);
         // A run concentrates on a few kinds, so that each is also seen without all the others.
-        let kinds = if is_about_leaders { leader_kinds(&mut chance) } else { kinds_of_run(&mut chance, shape) };
+        let kinds = if is_about_leaders { leader_kinds(&mut prng) } else { kinds_of_run(&mut prng, cluster_spec) };
         let mut faults = Vec::new();
         // Between hardly any and several a second.
         let mean_gap_ms =
-            if is_about_leaders { chance.pick(&[500, 1_000, 2_000]) } else { chance.pick(&[150, 400, 1_000, 3_000]) };
+            if is_about_leaders { prng.pick(&[500, 1_000, 2_000]) } else { prng.pick(&[150, 400, 1_000, 3_000]) };
         let mut at_ms = QUIET_START_MS;
         loop {
-            at_ms += chance.range(1, 2 * mean_gap_ms);
+            at_ms += prng.range(1, 2 * mean_gap_ms);
             if at_ms >= end_ms || kinds.is_empty() {
                 return Schedule { faults };
             }
-            let kind = chance.pick(&kinds);
-            faults.extend(draw(kind, &mut chance, shape).map(|fault| Timed { at_ms, fault }));
+            let kind = prng.pick(&kinds);
+            faults.extend(draw(kind, &mut prng, cluster_spec).map(|fault| Timed { at_ms, fault }));
         }
     }
 
@@ -205,78 +205,79 @@ impl Schedule {
 }
 
 /// The kinds of a run about leaders: blows to them, and what decides how these turn out.
-fn leader_kinds(chance: &mut Chance) -> Vec<usize> {
+fn leader_kinds(prng: &mut Prng) -> Vec<usize> {
     let always = ["leader struck"];
-    let sometimes = ["leader struck", "leaders hunted", "slow disk", "drift", "delay", "tampering", "stop"];
+    let sometimes = ["leader struck", "leaders hunted", "slow disk", "drift", "delay", "corruption", "stop"];
     let mut names = always.to_vec();
-    names.extend(sometimes.iter().filter(|_| chance.happens(400_000)));
+    names.extend(sometimes.iter().filter(|_| prng.bernoulli(400_000)));
     names.iter().filter_map(|name| NAMES.iter().position(|other| other == name)).collect()
 }
 
 /// The kinds a run draws from, by their place in [`NAMES`].
-fn kinds_of_run(chance: &mut Chance, shape: &Shape) -> Vec<usize> {
-    let likely = chance.pick(&[100_000, 300_000, 600_000]);
-    let mut kinds: Vec<usize> = (0..NAMES.len()).filter(|_| chance.happens(likely)).collect();
-    if shape.nodes == 1 {
+fn kinds_of_run(prng: &mut Prng, cluster_spec: &ClusterSpec) -> Vec<usize> {
+    let likely = prng.pick(&[100_000, 300_000, 600_000]);
+    let mut kinds: Vec<usize> = (0..NAMES.len()).filter(|_| prng.bernoulli(likely)).collect();
+    if cluster_spec.nodes == 1 {
         let between_nodes =
-            ["one-way cut", "partition", "delay", "reset", "tampering", "leader struck", "leaders hunted"];
+            ["one-way cut", "partition", "delay", "reset", "corruption", "leader struck", "leaders hunted"];
         kinds.retain(|kind| !between_nodes.contains(&NAMES[*kind]));
     }
-    if shape.victims.is_empty() {
+    if cluster_spec.faulty_nodes.is_empty() {
         let damaging = ["bit rot", "lost write", "misdirected write", "lost file"];
         kinds.retain(|kind| !damaging.contains(&NAMES[*kind]));
     }
     kinds
 }
 
-fn lasting(chance: &mut Chance) -> u64 {
-    if chance.happens(200_000) { chance.range(1, LONG_MS) } else { chance.range(1, SHORT_MS) }
+fn lasting(prng: &mut Prng) -> u64 {
+    if prng.bernoulli(200_000) { prng.range(1, LONG_MS) } else { prng.range(1, SHORT_MS) }
 }
 
-fn draw(kind: usize, chance: &mut Chance, shape: &Shape) -> Option<Fault> {
-    let node = chance.range(1, u64::from(shape.nodes)) as NodeNumber;
-    let other = if shape.nodes > 1 {
-        (node - 1 + chance.range(1, u64::from(shape.nodes) - 1) as NodeNumber) % shape.nodes + 1
+fn draw(kind: usize, prng: &mut Prng, cluster_spec: &ClusterSpec) -> Option<Fault> {
+    let node = prng.range(1, u64::from(cluster_spec.nodes)) as NodeNumber;
+    let other = if cluster_spec.nodes > 1 {
+        (node - 1 + prng.range(1, u64::from(cluster_spec.nodes) - 1) as NodeNumber) % cluster_spec.nodes + 1
     } else {
         node
     };
-    let victim = if shape.victims.is_empty() { None } else { Some(chance.pick(&shape.victims)) };
-    let for_ms = lasting(chance);
-    let likely = |chance: &mut Chance| chance.pick(&[0, 10_000, 100_000, 400_000]);
+    let faulty =
+        if cluster_spec.faulty_nodes.is_empty() { None } else { Some(prng.pick(&cluster_spec.faulty_nodes)) };
+    let for_ms = lasting(prng);
+    let likely = |prng: &mut Prng| prng.pick(&[0, 10_000, 100_000, 400_000]);
     Some(match NAMES[kind] {
         "crash" => Fault::Crash { node, down_ms: for_ms },
         "crash of all" => Fault::CrashAll { down_ms: for_ms },
         "stop" => Fault::Stop { node, down_ms: for_ms },
         "pause" => Fault::Pause { node, for_ms },
-        "clock jump" => Fault::ClockJump { node, by_ms: chance.range(0, 20_000) as i64 - 10_000 },
+        "clock jump" => Fault::ClockJump { node, by_ms: prng.range(0, 20_000) as i64 - 10_000 },
         "drift" => {
             // At the bound as often as anywhere below it: two clocks may then part as fast as they may at all.
-            let bound = i64::from(shape.drift_ppm_max) / 2;
-            let between = chance.range(0, 2 * bound as u64) as i64 - bound;
-            Fault::Drift { node, ppm: chance.pick(&[between, between, -bound, bound]) }
+            let bound = i64::from(cluster_spec.drift_ppm_max) / 2;
+            let between = prng.range(0, 2 * bound as u64) as i64 - bound;
+            Fault::Drift { node, ppm: prng.pick(&[between, between, -bound, bound]) }
         }
         "one-way cut" => Fault::CutOneWay { from: node, to: other, for_ms },
         "partition" => {
-            let side: Vec<NodeNumber> = (1..=shape.nodes).filter(|_| chance.happens(500_000)).collect();
-            if side.is_empty() || side.len() == shape.nodes as usize {
+            let side: Vec<NodeNumber> = (1..=cluster_spec.nodes).filter(|_| prng.bernoulli(500_000)).collect();
+            if side.is_empty() || side.len() == cluster_spec.nodes as usize {
                 Fault::Partition { side: vec![node], for_ms }
             } else {
                 Fault::Partition { side, for_ms }
             }
         }
-        "delay" => Fault::Delay { from: node, to: other, mean_ms: chance.range(1, 400), for_ms },
+        "delay" => Fault::Delay { from: node, to: other, mean_ms: prng.range(1, 400), for_ms },
         "reset" => Fault::Reset { a: node, b: other },
-        "tampering" => Fault::Tamper {
+        "corruption" => Fault::Corrupt {
             from: node,
             to: other,
-            lose: likely(chance),
-            repeat: likely(chance),
-            reorder: likely(chance),
+            lose: likely(prng),
+            repeat: likely(prng),
+            reorder: likely(prng),
             for_ms,
         },
         "reset of clients" => Fault::ResetClients { node },
         "slow disk" => {
-            let factor = chance.pick(&[3, 10, 100, STALL_FACTOR]);
+            let factor = prng.pick(&[3, 10, 100, STALL_FACTOR]);
             Fault::SlowDisk {
                 node,
                 factor,
@@ -284,21 +285,21 @@ fn draw(kind: usize, chance: &mut Chance, shape: &Shape) -> Option<Fault> {
             }
         }
         "write error" => Fault::WriteError { node, restart_ms: for_ms },
-        "read errors" => Fault::ReadErrors { node, likely: chance.pick(&[10_000, 300_000]), for_ms },
+        "read errors" => Fault::ReadErrors { node, likely: prng.pick(&[10_000, 300_000]), for_ms },
         "full disk" => Fault::DiskFull { node, for_ms },
-        "bit rot" => Fault::BitRot { node: victim?, flips: chance.range(1, 3) as u32, down_ms: for_ms },
-        "lost write" => Fault::LostWrite { node: victim? },
-        "misdirected write" => Fault::MisdirectedWrite { node: victim? },
-        "lost file" => Fault::LostFile { node: victim?, down_ms: for_ms },
+        "bit rot" => Fault::BitRot { node: faulty?, flips: prng.range(1, 3) as u32, down_ms: for_ms },
+        "lost write" => Fault::LostWrite { node: faulty? },
+        "misdirected write" => Fault::MisdirectedWrite { node: faulty? },
+        "lost file" => Fault::LostFile { node: faulty?, down_ms: for_ms },
         "leader struck" => {
             // Group 0 has no keys.
-            let group = chance.range(1, shape.groups as u64) as u32;
-            Fault::StrikeLeader { group, blow: any_blow(chance, shape) }
+            let group = prng.range(1, cluster_spec.groups as u64) as u32;
+            Fault::TargetLeader { group, leader_fault: any_leader_fault(prng, cluster_spec) }
         }
-        "leaders hunted" => Fault::HuntLeaders {
-            blow: Box::new(simple_blow(chance)),
-            within_ms: chance.pick(&[1, 5, 20, 100, 500]),
-            for_ms: chance.range(500, LONG_MS),
+        "leaders hunted" => Fault::TargetNewLeaders {
+            leader_fault: Box::new(simple_leader_fault(prng)),
+            within_ms: prng.pick(&[1, 5, 20, 100, 500]),
+            for_ms: prng.range(500, LONG_MS),
         },
         name => unreachable!("a fault without a way to draw it: {name}"),
     })
@@ -309,7 +310,7 @@ mod tests {
     use super::*;
 
     fn schedule(seed: u64) -> Schedule {
-        Schedule::generate(seed, &Shape::of_seed(seed), Duration::from_secs(20))
+        Schedule::generate(seed, &ClusterSpec::of_seed(seed), Duration::from_secs(20))
     }
 
     #[test]
@@ -327,18 +328,18 @@ mod tests {
     fn every_kind_is_drawn_and_damage_befalls_a_minority() {
         let mut seen = std::collections::BTreeSet::new();
         for seed in 0..2_000 {
-            let shape = Shape::of_seed(seed);
-            assert!(2 * shape.victims.len() < shape.nodes as usize);
-            for timed in Schedule::generate(seed, &shape, Duration::from_secs(20)).faults {
+            let cluster_spec = ClusterSpec::of_seed(seed);
+            assert!(2 * cluster_spec.faulty_nodes.len() < cluster_spec.nodes as usize);
+            for timed in Schedule::generate(seed, &cluster_spec, Duration::from_secs(20)).faults {
                 seen.insert(timed.fault.name());
-                let victim = match timed.fault {
+                let faulty = match timed.fault {
                     Fault::BitRot { node, .. }
                     | Fault::LostWrite { node }
                     | Fault::MisdirectedWrite { node }
                     | Fault::LostFile { node, .. } => node,
                     _ => continue,
                 };
-                assert!(timed.fault.damages() && shape.victims.contains(&victim));
+                assert!(timed.fault.damages() && cluster_spec.faulty_nodes.contains(&faulty));
             }
         }
         assert_eq!(seen.len(), NAMES.len(), "{seen:?}");

@@ -67,7 +67,7 @@ impl Clock for SimHost {
 
 impl Rng for SimHost {
     fn random_u64(&self) -> u64 {
-        self.world.borrow_mut().cores[self.core].chance.next_u64()
+        self.world.borrow_mut().cores[self.core].prng.next_u64()
     }
 }
 

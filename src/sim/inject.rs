@@ -5,20 +5,20 @@ use std::collections::BTreeMap;
 use raft::Role;
 use types::{GroupId, Term};
 
-use crate::blows::Blow;
-use crate::chance::{Chance, Ppm};
 use crate::cluster::{Cluster, Death};
 use crate::disk::WriteFault;
 use crate::faults::{Fault, NodeNumber, Schedule};
-use crate::observation::What;
+use crate::leader_faults::LeaderFault;
+use crate::observation::ObservationKind;
+use crate::prng::{Ppm, Prng};
 use crate::queue::Event;
-use crate::spec::Shape;
+use crate::spec::ClusterSpec;
 use crate::trace::Kind;
 use crate::world::NodeState;
 
 const MS: u64 = 1_000_000;
 /// How likely a new leader is struck while leaders are hunted.
-const HUNT_PPM: Ppm = 700_000;
+const TARGET_PPM: Ppm = 700_000;
 
 /// The end of a fault that lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,7 +26,7 @@ enum Lasting {
     Pause(usize),
     Cut { from: usize, to: usize },
     Delay { from: usize, to: usize },
-    Tamper { from: usize, to: usize },
+    Corrupt { from: usize, to: usize },
     SlowDisk(usize),
     ReadErrors(usize),
     DiskFull(usize),
@@ -36,13 +36,13 @@ enum Lasting {
 #[derive(Clone, Debug)]
 enum Planned {
     Begin(Fault),
-    Strike(usize, Blow),
+    LeaderFault(usize, LeaderFault),
     End(Lasting),
 }
 
 /// New leaders are struck for a while.
-struct Hunt {
-    blow: Blow,
+struct NewLeaderTarget {
+    leader_fault: LeaderFault,
     within_ms: u64,
     until: u64,
 }
@@ -51,12 +51,12 @@ struct Hunt {
 pub struct Injector {
     seed: u64,
     /// Whom blows may concern.
-    shape: Shape,
+    cluster_spec: ClusterSpec,
     /// By the number of its event.
     planned: Vec<Planned>,
     /// Who leads what on which node, and in which term, as far as replicas have said.
     leaders: BTreeMap<(GroupId, usize), Term>,
-    hunts: Vec<Hunt>,
+    new_leader_targets: Vec<NewLeaderTarget>,
     /// Until when what lasts is to last; a later fault of the same kind prolongs it.
     until: BTreeMap<Lasting, u64>,
     usual_delay_mean: u64,
@@ -71,10 +71,10 @@ impl Injector {
         let usual_delay_mean = cluster.world.borrow_mut().net.way(0, 0).delay_mean;
         let mut injector = Injector {
             seed,
-            shape: Shape::of_seed(seed),
+            cluster_spec: ClusterSpec::of_seed(seed),
             planned: Vec::new(),
             leaders: BTreeMap::new(),
-            hunts: Vec::new(),
+            new_leader_targets: Vec::new(),
             until: BTreeMap::new(),
             usual_delay_mean,
             is_over: false,
@@ -103,7 +103,7 @@ impl Injector {
             }
             match self.planned[idx].clone() {
                 Planned::Begin(fault) => self.begin(cluster, idx, &fault),
-                Planned::Strike(node, blow) => self.strike(cluster, node, &blow),
+                Planned::LeaderFault(node, leader_fault) => self.apply_leader_fault(cluster, node, &leader_fault),
                 Planned::End(what) => self.end(cluster, what),
             }
         }
@@ -114,12 +114,15 @@ impl Injector {
         let mut elected = Vec::new();
         for seen in cluster.observations.borrow().iter() {
             let Some(node) = cluster.node_idx(seen.place.node.0) else { continue };
-            match seen.what {
-                What::Role { role: Role::Leader, term, .. } => {
+            match seen.kind {
+                ObservationKind::Role { role: Role::Leader, term, .. } => {
                     let is_new = self.leaders.insert((seen.group, node), term) != Some(term);
                     elected.extend(is_new.then_some(node));
                 }
-                What::Role { .. } | What::Started { .. } | What::Stopped | What::Quarantined => {
+                ObservationKind::Role { .. }
+                | ObservationKind::Started { .. }
+                | ObservationKind::Stopped
+                | ObservationKind::Quarantined => {
                     self.leaders.remove(&(seen.group, node));
                 }
                 _ => {}
@@ -129,15 +132,17 @@ impl Injector {
             return;
         }
         let now = cluster.world.borrow().now();
-        self.hunts.retain(|hunt| hunt.until > now);
+        self.new_leader_targets.retain(|target| target.until > now);
         // A node that is elected by many groups at once is struck once.
         elected.dedup();
-        let mut chance = Chance::stream(self.seed ^ now, "hunt");
+        let mut prng = Prng::stream(self.seed ^ now, "target");
         let mut struck = Vec::new();
-        for (node, hunt) in elected.iter().flat_map(|node| self.hunts.iter().map(move |hunt| (*node, hunt))) {
-            if chance.happens(HUNT_PPM) {
-                let at = now + chance.range(1, hunt.within_ms * MS);
-                struck.push((at, Planned::Strike(node, hunt.blow.clone())));
+        for (node, target) in
+            elected.iter().flat_map(|node| self.new_leader_targets.iter().map(move |target| (*node, target)))
+        {
+            if prng.bernoulli(TARGET_PPM) {
+                let at = now + prng.range(1, target.within_ms * MS);
+                struck.push((at, Planned::LeaderFault(node, target.leader_fault.clone())));
             }
         }
         for (at, planned) in struck {
@@ -153,11 +158,11 @@ impl Injector {
         leaders.max_by_key(|(_, term)| **term).map(|((_, node), _)| *node)
     }
 
-    /// Lets a blow fall on a node.
-    fn strike(&mut self, cluster: &Cluster, node: usize, blow: &Blow) {
+    /// Lets a leader_fault fall on a node.
+    fn apply_leader_fault(&mut self, cluster: &Cluster, node: usize, leader_fault: &LeaderFault) {
         let now = cluster.world.borrow().now();
-        let mut chance = Chance::stream(self.seed ^ now, "blow");
-        for (after_ms, fault) in blow.steps(cluster.map.nodes[node].id.0, &self.shape, &mut chance) {
+        let mut prng = Prng::stream(self.seed ^ now, "leader_fault");
+        for (after_ms, fault) in leader_fault.steps(cluster.map.nodes[node].id.0, &self.cluster_spec, &mut prng) {
             self.plan(cluster, now + after_ms * MS, Planned::Begin(fault));
         }
     }
@@ -171,21 +176,21 @@ impl Injector {
             now
         };
         // Independent of what came before, so that a schedule that is made shorter stays comparable.
-        let mut chance = Chance::stream(self.seed ^ now, "fault");
-        if self.carry_out(cluster, fault, now, &mut chance).is_some() {
+        let mut prng = Prng::stream(self.seed ^ now, "fault");
+        if self.carry_out(cluster, fault, now, &mut prng).is_some() {
             *self.counts.entry(fault.name().to_owned()).or_default() += 1;
         }
     }
 
     /// `None` if there was nothing to do it to.
-    fn carry_out(&mut self, cluster: &Cluster, fault: &Fault, now: u64, chance: &mut Chance) -> Option<()> {
+    fn carry_out(&mut self, cluster: &Cluster, fault: &Fault, now: u64, prng: &mut Prng) -> Option<()> {
         let idx = |number: NodeNumber| cluster.node_idx(number);
         match fault {
-            Fault::Crash { node, down_ms } => self.crash(cluster, idx(*node)?, *down_ms, chance, true)?,
+            Fault::Crash { node, down_ms } => self.crash(cluster, idx(*node)?, *down_ms, prng, true)?,
             Fault::CrashAll { down_ms } => {
                 for node in 0..cluster.map.nodes.len() {
                     // Their machines do not come back at the very same moment.
-                    self.crash(cluster, node, down_ms + chance.below(200), chance, false);
+                    self.crash(cluster, node, down_ms + prng.below(200), prng, false);
                 }
             }
             Fault::Stop { node, down_ms } => {
@@ -220,34 +225,38 @@ impl Injector {
                 cluster.world.borrow_mut().net.way(from, to).delay_mean = mean_ms * MS;
                 self.lasts(cluster, Lasting::Delay { from, to }, now + for_ms * MS);
             }
-            Fault::StrikeLeader { group, blow } => {
+            Fault::TargetLeader { group, leader_fault } => {
                 let node = self.leader(cluster, *group)?;
-                self.strike(cluster, node, blow);
+                self.apply_leader_fault(cluster, node, leader_fault);
             }
-            Fault::HuntLeaders { blow, within_ms, for_ms } => {
+            Fault::TargetNewLeaders { leader_fault, within_ms, for_ms } => {
                 let until = now + for_ms * MS;
-                self.hunts.push(Hunt { blow: (**blow).clone(), within_ms: *within_ms, until });
+                self.new_leader_targets.push(NewLeaderTarget {
+                    leader_fault: (**leader_fault).clone(),
+                    within_ms: *within_ms,
+                    until,
+                });
             }
             Fault::Reset { a, b } => {
                 cluster.reset_streams(Some(idx(*a)?), idx(*b)?);
                 cluster.reset_streams(Some(idx(*b)?), idx(*a)?);
             }
             Fault::ResetClients { node } => cluster.reset_streams(None, idx(*node)?),
-            Fault::Tamper { from, to, lose, repeat, reorder, for_ms } => {
+            Fault::Corrupt { from, to, lose, repeat, reorder, for_ms } => {
                 let (from, to) = (idx(*from)?, idx(*to)?);
                 {
                     let world = &mut *cluster.world.borrow_mut();
                     let way = world.net.way(from, to);
                     (way.drop, way.repeat, way.reorder) = (*lose, *repeat, *reorder);
                 }
-                self.lasts(cluster, Lasting::Tamper { from, to }, now + for_ms * MS);
+                self.lasts(cluster, Lasting::Corrupt { from, to }, now + for_ms * MS);
             }
-            _ => self.harm_disk(cluster, fault, now, chance)?,
+            _ => self.harm_disk(cluster, fault, now, prng)?,
         }
         Some(())
     }
 
-    fn harm_disk(&mut self, cluster: &Cluster, fault: &Fault, now: u64, chance: &mut Chance) -> Option<()> {
+    fn harm_disk(&mut self, cluster: &Cluster, fault: &Fault, now: u64, prng: &mut Prng) -> Option<()> {
         let idx = |number: NodeNumber| cluster.node_idx(number);
         match fault {
             Fault::SlowDisk { node, factor, for_ms } => {
@@ -278,17 +287,17 @@ impl Injector {
             }
             Fault::BitRot { node, flips, down_ms } => {
                 let node = idx(*node)?;
-                self.crash(cluster, node, *down_ms, chance, false)?;
+                self.crash(cluster, node, *down_ms, prng, false)?;
                 self.damage(cluster, node);
                 let world = &mut *cluster.world.borrow_mut();
                 for _ in 0..*flips {
-                    world.nodes[node].disk.rot(chance);
+                    world.nodes[node].disk.rot(prng);
                 }
             }
             Fault::LostFile { node, down_ms } => {
                 let node = idx(*node)?;
-                self.crash(cluster, node, *down_ms, chance, false)?;
-                cluster.world.borrow_mut().nodes[node].disk.lose_file(chance).then_some(())?;
+                self.crash(cluster, node, *down_ms, prng, false)?;
+                cluster.world.borrow_mut().nodes[node].disk.lose_file(prng).then_some(())?;
                 self.damage(cluster, node);
             }
             Fault::LostWrite { node } | Fault::MisdirectedWrite { node } => {
@@ -308,22 +317,15 @@ impl Injector {
     }
 
     /// Lets a node die, now or, if that `may_wait`, in the middle of its next log write.
-    fn crash(
-        &mut self,
-        cluster: &Cluster,
-        node: usize,
-        down_ms: u64,
-        chance: &mut Chance,
-        may_wait: bool,
-    ) -> Option<()> {
+    fn crash(&mut self, cluster: &Cluster, node: usize, down_ms: u64, prng: &mut Prng, may_wait: bool) -> Option<()> {
         self.is_up(cluster, node).then_some(())?;
-        if may_wait && chance.happens(500_000) {
+        if may_wait && prng.bernoulli(500_000) {
             let world = &mut *cluster.world.borrow_mut();
             world.nodes[node].dies_writing = true;
             world.nodes[node].restart_after = Some(down_ms * MS);
             return Some(());
         }
-        cluster.kill(node, if chance.happens(500_000) { Death::Process } else { Death::Machine });
+        cluster.kill(node, if prng.bernoulli(500_000) { Death::Process } else { Death::Machine });
         self.leaders.retain(|(_, leader), _| *leader != node);
         let now = cluster.world.borrow().now();
         cluster.boot_at(node, now + down_ms * MS);
@@ -359,7 +361,7 @@ impl Injector {
             Lasting::Pause(node) => world.resume(node),
             Lasting::Cut { from, to } => world.net.way(from, to).cuts = 0,
             Lasting::Delay { from, to } => world.net.way(from, to).delay_mean = self.usual_delay_mean,
-            Lasting::Tamper { from, to } => {
+            Lasting::Corrupt { from, to } => {
                 let way = world.net.way(from, to);
                 (way.drop, way.repeat, way.reorder) = (0, 0, 0);
             }

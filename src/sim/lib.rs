@@ -2,16 +2,16 @@
 //!
 //! One seed decides everything that happens in a run; the same seed gives the same run, byte for byte.
 
-pub mod blows;
 pub mod broken;
 pub mod campaign;
-pub mod chance;
 pub mod checkers;
 pub mod client;
 pub mod clock;
 pub mod cluster;
 pub mod conns;
-pub mod counted;
+pub mod corruption;
+pub mod counters;
+pub mod coverage;
 pub mod describe;
 pub mod disk;
 pub mod executor;
@@ -19,20 +19,20 @@ pub mod faults;
 pub mod history;
 pub mod host;
 pub mod inject;
+pub mod leader_faults;
 pub mod limits;
 pub mod mesh;
 pub mod net;
 pub mod observation;
+pub mod observer;
 pub mod operations;
+pub mod prng;
 pub mod queue;
-pub mod rare;
 pub mod report;
 pub mod run;
 pub mod shrink;
 pub mod spec;
-pub mod tamper;
 pub mod trace;
-pub mod watcher;
 pub mod worker;
 pub mod workload;
 pub mod world;

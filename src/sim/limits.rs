@@ -3,7 +3,7 @@
 
 use engine::limits::Limits;
 
-use crate::chance::Chance;
+use crate::prng::Prng;
 
 /// Longest command and longest value of the clients here, and more, in bytes.
 const COMMAND_BYTES_MAX: usize = 1 << 20;
@@ -13,7 +13,7 @@ const CLIENTS_COUNT_MAX: usize = 64;
 
 /// Sets the limits of a seed.
 pub fn limit(seed: u64, config: &mut engine::Config) {
-    let mut chance = Chance::stream(seed, "limits");
+    let mut prng = Prng::stream(seed, "limits");
     let limits = Limits::default();
     let commands = resp::Limits {
         command_bytes_max: COMMAND_BYTES_MAX,
@@ -22,22 +22,22 @@ pub fn limit(seed: u64, config: &mut engine::Config) {
     };
     config.limits = Limits {
         commands,
-        client_requests_count_max: chance.pick(&[2, 16, limits.client_requests_count_max]),
-        client_input_bytes_max: chance.pick(&[64 << 10, limits.client_input_bytes_max]),
-        forming_bytes_max: chance.pick(&[4 << 10, 64 << 10, limits.forming_bytes_max]),
-        forwards_count_max: chance.pick(&[4, 64, limits.forwards_count_max]),
-        forwards_bytes_max: chance.pick(&[4 << 10, 64 << 10, limits.forwards_bytes_max]),
-        held_bytes_max: chance.pick(&[1, 2 << 10, limits.held_bytes_max]),
-        parked_count_max: chance.pick(&[4, 64, limits.parked_count_max]),
-        outbox_messages_bytes_max: chance.pick(&[64 << 10, limits.outbox_messages_bytes_max]),
-        chunk_bytes_max: chance.pick(&[4 << 10, 32 << 10, limits.chunk_bytes_max]),
-        served_files_max: chance.pick(&[1, 2, limits.served_files_max]),
+        client_requests_count_max: prng.pick(&[2, 16, limits.client_requests_count_max]),
+        client_input_bytes_max: prng.pick(&[64 << 10, limits.client_input_bytes_max]),
+        forming_bytes_max: prng.pick(&[4 << 10, 64 << 10, limits.forming_bytes_max]),
+        forwards_count_max: prng.pick(&[4, 64, limits.forwards_count_max]),
+        forwards_bytes_max: prng.pick(&[4 << 10, 64 << 10, limits.forwards_bytes_max]),
+        held_bytes_max: prng.pick(&[1, 2 << 10, limits.held_bytes_max]),
+        parked_count_max: prng.pick(&[4, 64, limits.parked_count_max]),
+        outbox_messages_bytes_max: prng.pick(&[64 << 10, limits.outbox_messages_bytes_max]),
+        chunk_bytes_max: prng.pick(&[4 << 10, 32 << 10, limits.chunk_bytes_max]),
+        served_files_max: prng.pick(&[1, 2, limits.served_files_max]),
         ..limits
     };
     // A batch is one entry, and must fit a segment with the command that fills it.
     config.batch_bytes_max = config.batch_bytes_max.min(config.segment_bytes as usize / 8);
     config.clients_count_max = CLIENTS_COUNT_MAX;
-    config.client_output_bytes_max = chance.pick(&[4 << 10, config.client_output_bytes_max]);
-    config.uncommitted_bytes_max = chance.pick(&[4 << 10, 64 << 10, config.uncommitted_bytes_max]);
-    config.inflight_bytes_max = chance.pick(&[4 << 10, 64 << 10, config.inflight_bytes_max]);
+    config.client_output_bytes_max = prng.pick(&[4 << 10, config.client_output_bytes_max]);
+    config.uncommitted_bytes_max = prng.pick(&[4 << 10, 64 << 10, config.uncommitted_bytes_max]);
+    config.inflight_bytes_max = prng.pick(&[4 << 10, 64 << 10, config.inflight_bytes_max]);
 }

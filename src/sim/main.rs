@@ -9,7 +9,7 @@ use sim::campaign::Campaign;
 use sim::faults::Schedule;
 use sim::run::run;
 use sim::spec::{Broken, Spec};
-use sim::{rare, worker};
+use sim::{coverage, worker};
 
 // A run allocates for every message and block.
 #[global_allocator]
@@ -112,6 +112,6 @@ fn campaign(options: &Options) -> Result<bool, String> {
     if options.broken.is_some() {
         return Ok(!summary.failed.is_empty());
     }
-    let has_reached = !options.require_rare || rare::missing(&summary.rare).is_empty();
+    let has_reached = !options.require_rare || coverage::missing(&summary.counters).is_empty();
     Ok(summary.failed.is_empty() && summary.is_decided() && has_reached)
 }

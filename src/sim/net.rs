@@ -2,7 +2,7 @@
 //!
 //! A stream behaves like TCP: bytes arrive in order or not at all, in pieces of any size. What a packet network loses, TCP
 //! sends again, so loss is delay here; a cut is silence, then a reset. A cut in one direction lets what was sent the other way
-//! arrive, and a little more. See `tamper` for what is done to whole frames.
+//! arrive, and a little more. See `corrupt` for what is done to whole frames.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use host::{ConnId, ListenerId, SendBuf};
 
-use crate::chance::{Chance, Ppm};
+use crate::prng::{Ppm, Prng};
 use crate::queue::{Event, Queue};
 
 /// Bytes a side has sent and the other has not received; beyond it a send ends only when they are fewer.
@@ -70,7 +70,7 @@ pub struct Side {
     sending: Option<SendBuf>,
     /// Whether its owner does not want to receive.
     pub is_paused: bool,
-    /// Frames that tampering has kept back, and when they may leave.
+    /// Frames that corruption has kept back, and when they may leave.
     pub(crate) kept_back: VecDeque<(u64, Bytes)>,
 }
 
@@ -145,13 +145,13 @@ pub struct Net {
     hosts_count: usize,
     /// How long a side hears nothing before it gives up, in nanoseconds.
     pub give_up_after: u64,
-    /// The network's chance.
-    pub chance: Chance,
+    /// The network's prng.
+    pub prng: Prng,
 }
 
 impl Net {
     /// A network of so many hosts with equal ways between them.
-    pub fn new(hosts_count: usize, way: Way, give_up_after: u64, chance: Chance) -> Net {
+    pub fn new(hosts_count: usize, way: Way, give_up_after: u64, prng: Prng) -> Net {
         Net {
             slots: Vec::new(),
             free: Vec::new(),
@@ -159,7 +159,7 @@ impl Net {
             ways: vec![way; hosts_count * hosts_count],
             hosts_count,
             give_up_after,
-            chance,
+            prng,
         }
     }
 
@@ -185,9 +185,9 @@ impl Net {
 
     fn delay(&mut self, from: Host, to: Host) -> u64 {
         let way = self.ways[from * self.hosts_count + to];
-        let mut delay = self.chance.latency(way.delay_min, way.delay_mean);
-        if self.chance.happens(way.loss) {
-            delay += self.chance.latency(RETRY_MIN, RETRY_MIN);
+        let mut delay = self.prng.latency(way.delay_min, way.delay_mean);
+        if self.prng.bernoulli(way.loss) {
+            delay += self.prng.latency(RETRY_MIN, RETRY_MIN);
         }
         delay
     }
@@ -294,8 +294,8 @@ impl Net {
         let (from, to) = (stream.sides[side].host, stream.sides[1 - side].host);
         let pieces = self.way(from, to).pieces;
         let mut rest = bytes;
-        while rest.len() > 1 && self.chance.happens(pieces) {
-            let piece = rest.split_to(self.chance.range(1, rest.len() as u64 - 1) as usize);
+        while rest.len() > 1 && self.prng.bernoulli(pieces) {
+            let piece = rest.split_to(self.prng.range(1, rest.len() as u64 - 1) as usize);
             self.push_segment(id, side, piece, false, queue);
         }
         self.push_segment(id, side, rest, false, queue);
@@ -413,7 +413,7 @@ impl Net {
         dead.owner = Owner::Nobody;
         dead.sending = None;
         let kept = dead.segments.len();
-        let kept = self.chance.below(kept as u64 + 1) as usize;
+        let kept = self.prng.below(kept as u64 + 1) as usize;
         let Some(stream) = self.stream(id) else { return };
         let dead = &mut stream.sides[side];
         dead.segments.truncate(kept);
@@ -492,7 +492,7 @@ mod tests {
             alter: 0,
         };
         let mut queue = Queue::default();
-        let mut net = Net::new(2, way, 15_000 * MS, Chance::stream(1, "net"));
+        let mut net = Net::new(2, way, 15_000 * MS, Prng::stream(1, "net"));
         let addr = SocketAddr::from(([127, 0, 0, 1], 1));
         let id = net.connect(Owner::Client(0), 0, 1, addr, &mut queue);
         assert_eq!(send(&mut net, &mut queue, id, 10), 0);

@@ -8,17 +8,17 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// An entry as checkers know it: its term, and a hash over its kind and payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Seen {
+pub struct EntryHash {
     /// The entry's term.
     pub term: Term,
     /// Hash over kind and payload.
     pub hash: u64,
 }
 
-impl Seen {
+impl EntryHash {
     /// What is remembered of an entry.
-    pub fn of(entry: &Entry) -> Seen {
-        Seen { term: entry.term, hash: xxh3_64_with_seed(&entry.payload, entry.kind as u64) }
+    pub fn of(entry: &Entry) -> EntryHash {
+        EntryHash { term: entry.term, hash: xxh3_64_with_seed(&entry.payload, entry.kind as u64) }
     }
 }
 
@@ -34,12 +34,12 @@ pub struct Observation {
     /// The replica.
     pub replica: ReplicaId,
     /// What happened.
-    pub what: What,
+    pub kind: ObservationKind,
 }
 
 /// What an [`Observation`] tells.
 #[derive(Clone, Debug)]
-pub enum What {
+pub enum ObservationKind {
     /// The replica has started on what its disk held.
     Started {
         /// The hard state found.
@@ -72,14 +72,14 @@ pub enum What {
         /// Index of the first of `entries`.
         first: Index,
         /// Entries, which replace what the log held from `first` on. Without any the log stays as it is.
-        entries: Vec<Seen>,
+        entries: Vec<EntryHash>,
     },
     /// An entry was applied.
     Applied {
         /// Its index.
         index: Index,
         /// The entry.
-        entry: Seen,
+        entry: EntryHash,
     },
     /// A state was taken over that holds everything up to this index and term; the log goes on behind it.
     Restored {
@@ -124,22 +124,22 @@ impl Observation {
         replica: ReplicaId,
         event: &Event<'_>,
     ) -> Observation {
-        let what = match *event {
+        let kind = match *event {
             Event::Started { hard_state, base, last_index, last_term, applied } => {
-                What::Started { hard_state, base, last: (last_index, last_term), applied }
+                ObservationKind::Started { hard_state, base, last: (last_index, last_term), applied }
             }
-            Event::Quarantined => What::Quarantined,
-            Event::Logged(persist) => What::Logged {
+            Event::Quarantined => ObservationKind::Quarantined,
+            Event::Logged(persist) => ObservationKind::Logged {
                 hard_state: persist.hard_state,
                 first: persist.entries.first().map_or(0, |entry| entry.index),
-                entries: persist.entries.iter().map(Seen::of).collect(),
+                entries: persist.entries.iter().map(EntryHash::of).collect(),
             },
-            Event::Applied(entry) => What::Applied { index: entry.index, entry: Seen::of(entry) },
-            Event::Restored { last } => What::Restored { last },
-            Event::Compacted(index) => What::Compacted(index),
-            Event::Digest { applied, digest } => What::Digest { index: applied, digest },
-            Event::Role { role, term, leader } => What::Role { role, term, leader },
+            Event::Applied(entry) => ObservationKind::Applied { index: entry.index, entry: EntryHash::of(entry) },
+            Event::Restored { last } => ObservationKind::Restored { last },
+            Event::Compacted(index) => ObservationKind::Compacted(index),
+            Event::Digest { applied, digest } => ObservationKind::Digest { index: applied, digest },
+            Event::Role { role, term, leader } => ObservationKind::Role { role, term, leader },
         };
-        Observation { at, place, group, replica, what }
+        Observation { at, place, group, replica, kind }
     }
 }

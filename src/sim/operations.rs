@@ -69,7 +69,7 @@ impl World {
             Request::Create { len, .. } => *len,
             _ => 0,
         };
-        let latency = self.disk_chance.latency(least * weight / 4, mean * weight / 4) + bytes / 2;
+        let latency = self.disk_prng.latency(least * weight / 4, mean * weight / 4) + bytes / 2;
         let at = self.queue.now() + latency * node.disk.slowness;
         let dies = matches!(request, Request::LogWrite { .. }) && node.dies_writing;
         if dies {
@@ -140,7 +140,7 @@ impl World {
         match disk.write_faults.pop_front() {
             None => disk.write(file, offset, buf),
             Some(fault) => {
-                let result = disk.write_wrong(fault, file, offset, buf, &mut self.disk_chance);
+                let result = disk.write_wrong(fault, file, offset, buf, &mut self.disk_prng);
                 if fault != crate::disk::WriteFault::Fail {
                     let node = self.cores[core].node;
                     self.nodes[node].is_damaged = true;
@@ -162,7 +162,7 @@ impl World {
             Request::LogWrite { .. } => unreachable!("log writes report to the turn loop"),
             Request::Write { file, offset, buf } => self.write(core, file, offset, &buf).map(|()| Answer::Done),
             Request::Read { file, offset, len } => {
-                if self.disk_chance.happens(node.read_errors) {
+                if self.disk_prng.bernoulli(node.read_errors) {
                     self.count("a read failed");
                     return Err(Error::from_raw_os_error(EIO));
                 }
@@ -215,7 +215,7 @@ impl World {
         }
         for (core, file, offset, buf) in torn {
             let disk = &mut self.nodes[self.cores[core].node].disk;
-            let what = match disk.tear(file, offset, &buf, &mut self.disk_chance) {
+            let what = match disk.tear(file, offset, &buf, &mut self.disk_prng) {
                 Torn::Lost => "a crash lost a write",
                 Torn::Whole => "a crash left a write whole",
                 Torn::Partly { has_first: true } => "a crash tore a write behind its beginning",

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::checkers::Looked;
+use crate::checkers::Coverage;
 
 /// The outcome of one run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,13 +22,13 @@ pub struct Report {
     /// Operations of clients, by outcome: answered, refused, unknown.
     pub operations: [u64; 3],
     /// What the checkers had to look at, if none objects.
-    pub looked: Looked,
+    pub coverage: Coverage,
     /// The fullest that queues have been, by kind: how much was in one, of how much at most.
     pub queues: BTreeMap<String, (u64, u64)>,
     /// How often each kind of fault took effect.
     pub faults: BTreeMap<String, u64>,
     /// How often rare paths were reached, by name.
-    pub rare: BTreeMap<String, u64>,
+    pub counters: BTreeMap<String, u64>,
 }
 
 /// Why a run failed.

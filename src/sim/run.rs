@@ -5,14 +5,14 @@ use std::time::Duration;
 use raft::Role;
 use types::Instant;
 
-use crate::checkers::{Checkers, Looked, Violation, Voters};
+use crate::checkers::{Checkers, Coverage, Violation, Voters};
 use crate::client::{ClientNet, Workload};
 use crate::cluster::{Cluster, Death};
 use crate::history::{History, Outcome};
 use crate::inject::Injector;
-use crate::observation::What;
+use crate::observation::ObservationKind;
 use crate::report::{Failure, Report};
-use crate::spec::{Broken, Shape, Spec};
+use crate::spec::{Broken, ClusterSpec, Spec};
 use crate::workload::Sessions;
 
 /// How long after the last fault everything must work again.
@@ -26,33 +26,33 @@ const STEP: u64 = 100_000_000;
 
 /// Carries out a run. `is_told` tells what happens in words on the standard error.
 pub fn run(spec: &Spec, is_told: bool) -> Report {
-    let mut shape = Shape::of_seed(spec.seed);
-    crate::broken::change_shape(spec.broken, &mut shape);
-    let cluster = Cluster::new(spec.seed, &shape, spec.broken, is_told);
+    let mut cluster_spec = ClusterSpec::of_seed(spec.seed);
+    crate::broken::change_cluster(spec.broken, &mut cluster_spec);
+    let cluster = Cluster::new(spec.seed, &cluster_spec, spec.broken, is_told);
     let mut sessions = Sessions::new(spec.seed, &cluster.map, Duration::from_millis(spec.busy_ms));
     let mut run = Run::new(spec, &cluster, &mut sessions);
     let verdict = run.carry_out();
     let (injected, history_counts) = (std::mem::take(&mut run.injector.counts), count(run.workload.history()));
     let world = cluster.world.borrow();
     let (events, trace_hash) = world.trace.digest();
-    let mut rare = cluster.counted();
-    rare.extend(world.counts.iter().map(|(name, count)| (format!("world: {name}"), *count)));
+    let mut counters = cluster.counters();
+    counters.extend(world.counts.iter().map(|(name, count)| (format!("world: {name}"), *count)));
     let queues = cluster.queues().iter().map(|queue| (queue.name.to_owned(), (queue.len, queue.max))).collect();
-    let (looked, failure) = match verdict {
-        Ok(looked) => (looked, None),
-        Err(said) => (Looked::default(), Some(said)),
+    let (coverage, failure) = match verdict {
+        Ok(coverage) => (coverage, None),
+        Err(said) => (Coverage::default(), Some(said)),
     };
     Report {
         seed: spec.seed,
         failure: failure.map(|said| Failure { checker: said.checker.to_owned(), message: said.message }),
-        looked,
+        coverage,
         queues,
         trace_hash,
         events,
         simulated_ms: world.now() / 1_000_000,
         operations: history_counts,
         faults: injected,
-        rare,
+        counters,
     }
 }
 
@@ -86,7 +86,7 @@ impl<'a> Run<'a> {
         Run { spec, cluster, injector, checkers: Checkers::new(voters, RECOVERY_MAX), workload }
     }
 
-    fn carry_out(&mut self) -> Result<Looked, Violation> {
+    fn carry_out(&mut self) -> Result<Coverage, Violation> {
         for node in 0..self.cluster.map.nodes.len() {
             self.cluster.boot(node);
         }
@@ -137,7 +137,7 @@ impl<'a> Run<'a> {
             }
             let mut seen = cluster.observations.borrow_mut();
             for observation in seen.drain(..) {
-                if matches!(observation.what, What::Role { role: Role::Leader, .. }) {
+                if matches!(observation.kind, ObservationKind::Role { role: Role::Leader, .. }) {
                     workload.elected(&net, observation.group, observation.place);
                 }
                 if verdict.is_ok() {

@@ -6,8 +6,8 @@ use clap::ValueEnum;
 use meta::ReadMode;
 use serde::{Deserialize, Serialize};
 
-use crate::chance::{Chance, Ppm};
 use crate::faults::{NodeNumber, Schedule};
+use crate::prng::{Ppm, Prng};
 
 /// One run, complete: equal specs give equal runs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -26,11 +26,11 @@ pub struct Spec {
 impl Spec {
     /// The run of a seed.
     pub fn of_seed(seed: u64, busy: Duration, broken: Option<Broken>) -> Spec {
-        let mut shape = Shape::of_seed(seed);
-        crate::broken::change_shape(broken, &mut shape);
+        let mut cluster_spec = ClusterSpec::of_seed(seed);
+        crate::broken::change_cluster(broken, &mut cluster_spec);
         let busy_ms = busy.as_millis() as u64;
-        let mut schedule = Schedule::generate(seed, &shape, busy);
-        crate::broken::change_schedule(broken, seed, busy_ms, shape.nodes, &mut schedule);
+        let mut schedule = Schedule::generate(seed, &cluster_spec, busy);
+        crate::broken::change_schedule(broken, seed, busy_ms, cluster_spec.nodes, &mut schedule);
         Spec { seed, busy_ms, schedule, broken }
     }
 }
@@ -61,7 +61,7 @@ impl Broken {
 
 /// The cluster a seed gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shape {
+pub struct ClusterSpec {
     /// How many nodes: 1, 3 or 5.
     pub nodes: u32,
     /// Cores of each.
@@ -71,7 +71,7 @@ pub struct Shape {
     /// How reads are answered.
     pub read_mode: ReadMode,
     /// Nodes whose data at rest may be damaged: a minority.
-    pub victims: Vec<NodeNumber>,
+    pub faulty_nodes: Vec<NodeNumber>,
     /// Heartbeat interval, shortest and longest election timeout, in milliseconds.
     pub timing_ms: (u32, u32, u32),
     /// The bound on drift the cluster is told.
@@ -92,32 +92,32 @@ pub struct Shape {
     pub log_tail_bytes_max: u64,
 }
 
-impl Shape {
+impl ClusterSpec {
     /// The shape of a seed's cluster.
-    pub fn of_seed(seed: u64) -> Shape {
-        let mut chance = Chance::stream(seed, "shape");
-        let nodes = chance.pick(&[1, 3, 3, 3, 3, 3, 5]);
-        let first = chance.range(1, u64::from(nodes)) as NodeNumber;
-        let victims_count = chance.range(0, u64::from((nodes - 1) / 2)) as u32;
-        let victims = (0..victims_count).map(|next| (first + next - 1) % nodes + 1).collect();
-        let shape = Shape {
+    pub fn of_seed(seed: u64) -> ClusterSpec {
+        let mut prng = Prng::stream(seed, "shape");
+        let nodes = prng.pick(&[1, 3, 3, 3, 3, 3, 5]);
+        let first = prng.range(1, u64::from(nodes)) as NodeNumber;
+        let faulty_count = prng.range(0, u64::from((nodes - 1) / 2)) as u32;
+        let faulty_nodes = (0..faulty_count).map(|next| (first + next - 1) % nodes + 1).collect();
+        let cluster_spec = ClusterSpec {
             nodes,
-            cores: chance.pick(&[1, 1, 2]),
-            groups: chance.pick(&[1, 2, 3, 8]),
-            read_mode: chance.pick(&[ReadMode::Lease, ReadMode::Lease, ReadMode::ReadIndex]),
-            victims,
-            timing_ms: chance.pick(&[(50, 500, 1_000), (20, 150, 300), (100, 600, 1_500)]),
+            cores: prng.pick(&[1, 1, 2]),
+            groups: prng.pick(&[1, 2, 3, 8]),
+            read_mode: prng.pick(&[ReadMode::Lease, ReadMode::Lease, ReadMode::ReadIndex]),
+            faulty_nodes,
+            timing_ms: prng.pick(&[(50, 500, 1_000), (20, 150, 300), (100, 600, 1_500)]),
             drift_ppm_max: 0,
-            segment_bytes: chance.pick(&[256 << 10, 1 << 20, 4 << 20]),
-            block_bytes_max: chance.pick(&[16 << 10, 64 << 10, 256 << 10]),
-            batch_bytes_max: chance.pick(&[1 << 10, 16 << 10, 1 << 20]),
-            cache_bytes_max: chance.pick(&[4 << 10, 64 << 10, 8 << 20]),
-            group_log_bytes_max: chance.pick(&[16 << 10, 64 << 10, 256 << 10, 64 << 20]),
-            log_bytes_max: chance.pick(&[512 << 10, 4 << 20, 1 << 30]),
-            log_tail_bytes_max: chance.pick(&[0, 4 << 10, 64 << 10]),
+            segment_bytes: prng.pick(&[256 << 10, 1 << 20, 4 << 20]),
+            block_bytes_max: prng.pick(&[16 << 10, 64 << 10, 256 << 10]),
+            batch_bytes_max: prng.pick(&[1 << 10, 16 << 10, 1 << 20]),
+            cache_bytes_max: prng.pick(&[4 << 10, 64 << 10, 8 << 20]),
+            group_log_bytes_max: prng.pick(&[16 << 10, 64 << 10, 256 << 10, 64 << 20]),
+            log_bytes_max: prng.pick(&[512 << 10, 4 << 20, 1 << 30]),
+            log_tail_bytes_max: prng.pick(&[0, 4 << 10, 64 << 10]),
         };
         // With the usual bound an election takes longer than clocks part meanwhile, and nobody would see a lease that lasts too
         // long.
-        Shape { drift_ppm_max: chance.pick(&[10_000, 200_000]), ..shape }
+        ClusterSpec { drift_ppm_max: prng.pick(&[10_000, 200_000]), ..cluster_spec }
     }
 }

@@ -8,7 +8,6 @@ use bytes::Bytes;
 use host::{NetEvent, WriteDone};
 use types::{CoreAddr, Instant};
 
-use crate::chance::{Chance, Ppm};
 use crate::client::Clients;
 use crate::clock::NodeClock;
 use crate::conns::Conns;
@@ -17,6 +16,7 @@ use crate::executor::Tasks;
 use crate::mesh::MeshInbox;
 use crate::net::Net;
 use crate::operations::Operations;
+use crate::prng::{Ppm, Prng};
 use crate::queue::{Event, Queue};
 use crate::trace::{Kind, Trace};
 
@@ -104,7 +104,7 @@ pub struct CoreState {
     park_timer_at: Option<u64>,
     busy_until: u64,
     pub(crate) conns: Conns,
-    pub(crate) chance: Chance,
+    pub(crate) prng: Prng,
     /// When the last turn began, to tell how long the core has been busy.
     pub(crate) turns_count: u64,
 }
@@ -127,10 +127,10 @@ pub struct World {
     pub(crate) operations: Operations,
     /// The clients' ends of their connections.
     pub(crate) clients: Clients,
-    /// Chance of the schedulers of all cores.
-    pub(crate) chance: Chance,
-    /// Chance of the disks.
-    pub(crate) disk_chance: Chance,
+    /// Prng of the schedulers of all cores.
+    pub(crate) prng: Prng,
+    /// Prng of the disks.
+    pub(crate) disk_prng: Prng,
     /// How often something happened, by name.
     pub counts: BTreeMap<&'static str, u64>,
     /// Processes that have ended by themselves: node, epoch, what they said.
@@ -147,7 +147,7 @@ pub struct World {
 
 impl CoreState {
     /// A core before its process starts.
-    pub fn new(place: CoreAddr, node: usize, cores_count: usize, chance: Chance) -> CoreState {
+    pub fn new(place: CoreAddr, node: usize, cores_count: usize, prng: Prng) -> CoreState {
         CoreState {
             place,
             node,
@@ -165,15 +165,15 @@ impl CoreState {
             park_timer_at: None,
             busy_until: 0,
             conns: Conns::default(),
-            chance,
+            prng,
             turns_count: 0,
         }
     }
 
     /// Forgets everything of a process that has ended, and begins another.
     pub(crate) fn reset(&mut self, epoch: u32, cores_count: usize) {
-        let chance = self.chance.clone();
-        let fresh = CoreState::new(self.place, self.node, cores_count, chance);
+        let prng = self.prng.clone();
+        let fresh = CoreState::new(self.place, self.node, cores_count, prng);
         *self = CoreState { epoch, conns: std::mem::take(&mut self.conns), turns_count: self.turns_count, ..fresh };
         self.conns.clear();
     }
@@ -265,7 +265,7 @@ impl World {
     }
 
     fn on_turn(&mut self, core: usize) {
-        let cost = self.chance.latency(TURN_MIN, TURN_MEAN);
+        let cost = self.prng.latency(TURN_MIN, TURN_MEAN);
         let now = self.now();
         let state = &mut self.cores[core];
         state.busy_until = now + cost;
@@ -311,7 +311,7 @@ impl World {
             return Err(message);
         }
         self.cores[target].mesh.push(from, message)?;
-        let at = self.now() + self.chance.latency(MESH_MIN, MESH_MEAN);
+        let at = self.now() + self.prng.latency(MESH_MIN, MESH_MEAN);
         let epoch = self.cores[target].epoch;
         self.queue.push(at, Event::Mesh { core: target as u32, epoch, from: from.0 });
         Ok(())

@@ -1,7 +1,7 @@
 //! No queue holds more than its limit.
 
 use super::Violation;
-use crate::observation::{Observation, What};
+use crate::observation::{Observation, ObservationKind};
 
 /// Objects to a queue beyond its limit.
 #[derive(Debug, Default)]
@@ -13,8 +13,8 @@ impl BoundedQueues {
     /// # Errors
     /// A queue holds too much.
     pub fn observe(&mut self, seen: &Observation) -> Result<(), Violation> {
-        match seen.what {
-            What::Queue { name, len, max } if len > max => Err(Violation::new(
+        match seen.kind {
+            ObservationKind::Queue { name, len, max } if len > max => Err(Violation::new(
                 "bounded-queues",
                 format_args!(
                     "at {} ns the queue `{name}` of core {} holds {len}, more than its limit of {max}",

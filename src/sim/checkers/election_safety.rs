@@ -7,7 +7,7 @@ use types::{GroupId, ReplicaId, Term};
 use wire::HardState;
 
 use super::{Violation, Voters, majority};
-use crate::observation::{Observation, What};
+use crate::observation::{Observation, ObservationKind};
 
 /// Objects to two leaders of one term, to a leader without a majority of logged votes, to a replica that votes twice or
 /// goes back to an older term, and to a vote that counted and that a restart does not find.
@@ -47,11 +47,11 @@ impl ElectionSafety {
     /// Election safety is broken.
     pub fn observe(&mut self, seen: &Observation) -> Result<(), Violation> {
         let key = (seen.group, seen.replica);
-        match &seen.what {
-            What::Started { hard_state, .. } => self.started(seen, *hard_state),
-            What::Logged { hard_state: Some(state), .. } => self.logged(seen, *state),
-            What::Role { role: Role::Leader, term, .. } => self.elected(seen, *term),
-            What::Damaged | What::Quarantined => {
+        match &seen.kind {
+            ObservationKind::Started { hard_state, .. } => self.started(seen, *hard_state),
+            ObservationKind::Logged { hard_state: Some(state), .. } => self.logged(seen, *state),
+            ObservationKind::Role { role: Role::Leader, term, .. } => self.elected(seen, *term),
+            ObservationKind::Damaged | ObservationKind::Quarantined => {
                 self.states.remove(&key);
                 self.needed.remove(&key);
                 Ok(())

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use types::{CoreAddr, GroupId, Index, ReplicaId};
 
 use super::Violation;
-use crate::observation::{Observation, What};
+use crate::observation::{Observation, ObservationKind};
 
 const NAME: &str = "equal-digests";
 
@@ -32,12 +32,12 @@ impl EqualDigests {
     /// Two states differ.
     pub fn observe(&mut self, seen: &Observation) -> Result<(), Violation> {
         let replica = (seen.group, seen.replica);
-        match seen.what {
-            What::Digest { index, digest } => {
+        match seen.kind {
+            ObservationKind::Digest { index, digest } => {
                 self.reached.insert(replica, (index, seen.place));
                 self.compare(seen, index, digest)
             }
-            What::Stopped | What::Quarantined => {
+            ObservationKind::Stopped | ObservationKind::Quarantined => {
                 self.reached.remove(&replica);
                 Ok(())
             }

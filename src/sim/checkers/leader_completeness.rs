@@ -7,12 +7,12 @@ use types::{GroupId, Index, ReplicaId, Term};
 
 use super::log_matching::entry_name;
 use super::{Logs, Violation};
-use crate::observation::{Observation, Seen, What};
+use crate::observation::{EntryHash, Observation, ObservationKind};
 
 /// A committed entry.
 #[derive(Clone, Copy, Debug)]
 struct Committed {
-    entry: Seen,
+    entry: EntryHash,
     /// A term in which it was committed at the latest.
     by_term: Term,
 }
@@ -34,7 +34,7 @@ impl LeaderCompleteness {
     /// # Errors
     /// A committed entry is about to be dropped.
     pub fn before(&mut self, seen: &Observation, logs: &Logs) -> Result<(), Violation> {
-        let What::Logged { first, entries, hard_state } = &seen.what else { return Ok(()) };
+        let ObservationKind::Logged { first, entries, hard_state } = &seen.kind else { return Ok(()) };
         let Some(log) = logs.get(seen.group, seen.replica).filter(|_| !entries.is_empty()) else { return Ok(()) };
         let Some(committed) = self.committed.get(&seen.group) else { return Ok(()) };
         if *first > log.last_index() {
@@ -61,17 +61,17 @@ impl LeaderCompleteness {
     /// A leader lacks a committed entry.
     pub fn observe(&mut self, seen: &Observation, logs: &Logs) -> Result<(), Violation> {
         let key = (seen.group, seen.replica);
-        match &seen.what {
-            What::Started { hard_state, .. } => {
+        match &seen.kind {
+            ObservationKind::Started { hard_state, .. } => {
                 self.terms.insert(key, hard_state.term);
                 self.leaders.remove(&key);
                 Ok(())
             }
-            What::Stopped | What::Quarantined | What::Damaged => {
+            ObservationKind::Stopped | ObservationKind::Quarantined | ObservationKind::Damaged => {
                 self.leaders.remove(&key);
                 Ok(())
             }
-            What::Role { role, term, .. } => {
+            ObservationKind::Role { role, term, .. } => {
                 self.terms.insert(key, *term);
                 if *role == Role::Leader && self.leaders.insert(key, *term) != Some(*term) {
                     return self.elected(seen, *term, logs);
@@ -81,7 +81,7 @@ impl LeaderCompleteness {
                 }
                 Ok(())
             }
-            What::Applied { index, entry } => self.applied(seen, *index, *entry, logs),
+            ObservationKind::Applied { index, entry } => self.applied(seen, *index, *entry, logs),
             _ => Ok(()),
         }
     }
@@ -89,7 +89,7 @@ impl LeaderCompleteness {
     fn elected(&mut self, seen: &Observation, term: Term, logs: &Logs) -> Result<(), Violation> {
         let Some(committed) = self.committed.get(&seen.group) else { return Ok(()) };
         let log = logs.get(seen.group, seen.replica);
-        // Equal at one index means equal before it, so the last one decides; the others are looked at all the same.
+        // Equal at one index means equal before it, so the last one decides; the others are coverage at all the same.
         for (index, known) in committed.iter().rev().filter(|(_, known)| known.by_term < term) {
             if !log.is_some_and(|log| log.holds(*index, known.entry.term)) {
                 let name = entry_name(seen.group, *index, known.entry);
@@ -100,7 +100,7 @@ impl LeaderCompleteness {
         Ok(())
     }
 
-    fn applied(&mut self, seen: &Observation, index: Index, entry: Seen, logs: &Logs) -> Result<(), Violation> {
+    fn applied(&mut self, seen: &Observation, index: Index, entry: EntryHash, logs: &Logs) -> Result<(), Violation> {
         let by_term = self.terms.get(&(seen.group, seen.replica)).copied().unwrap_or(entry.term).max(entry.term);
         let committed = self.committed.entry(seen.group).or_default();
         let is_new = !committed.contains_key(&index);

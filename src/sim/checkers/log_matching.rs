@@ -3,7 +3,7 @@
 use types::{GroupId, Index, Term};
 
 use super::{Logs, Violation};
-use crate::observation::{Observation, Seen, What};
+use crate::observation::{EntryHash, Observation, ObservationKind};
 
 /// Objects to two entries of one index and term that differ or follow different ones, to gaps, to terms that fall, and
 /// to logs that a restart finds and nobody wrote.
@@ -18,15 +18,17 @@ impl LogMatching {
     /// # Errors
     /// Log matching is broken.
     pub fn observe(&mut self, seen: &Observation, logs: &Logs) -> Result<(), Violation> {
-        match &seen.what {
-            What::Started { base, last, .. } => found(seen, *base, *last, logs),
-            What::Logged { first, entries, .. } if !entries.is_empty() => logged(seen, *first, entries, logs),
+        match &seen.kind {
+            ObservationKind::Started { base, last, .. } => found(seen, *base, *last, logs),
+            ObservationKind::Logged { first, entries, .. } if !entries.is_empty() => {
+                logged(seen, *first, entries, logs)
+            }
             _ => Ok(()),
         }
     }
 }
 
-fn logged(seen: &Observation, first: Index, entries: &[Seen], logs: &Logs) -> Result<(), Violation> {
+fn logged(seen: &Observation, first: Index, entries: &[EntryHash], logs: &Logs) -> Result<(), Violation> {
     let log = logs.get(seen.group, seen.replica);
     let (base, last) = log.map_or((0, 0), |log| (log.base_index(), log.last_index()));
     if first <= base || first > last + 1 {
@@ -52,7 +54,13 @@ fn logged(seen: &Observation, first: Index, entries: &[Seen], logs: &Logs) -> Re
     Ok(())
 }
 
-fn compare(seen: &Observation, index: Index, entry: Seen, term_before: Term, logs: &Logs) -> Result<(), Violation> {
+fn compare(
+    seen: &Observation,
+    index: Index,
+    entry: EntryHash,
+    term_before: Term,
+    logs: &Logs,
+) -> Result<(), Violation> {
     let Some(known) = logs.linked(seen.group, index, entry.term) else { return Ok(()) };
     let term = entry.term;
     if known.entry.hash != entry.hash {
@@ -100,6 +108,6 @@ fn found(seen: &Observation, base: (Index, Term), last: (Index, Term), logs: &Lo
 }
 
 /// Names an entry for a message.
-pub(super) fn entry_name(group: GroupId, index: Index, entry: Seen) -> String {
+pub(super) fn entry_name(group: GroupId, index: Index, entry: EntryHash) -> String {
     format!("entry {index} of group {group} (term {}, content {:016x})", entry.term, entry.hash)
 }

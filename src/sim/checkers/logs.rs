@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use types::{GroupId, Index, ReplicaId, Term};
 
-use crate::observation::{Observation, Seen, What};
+use crate::observation::{EntryHash, Observation, ObservationKind};
 
 /// One replica's log: what was handed to it, durable or not.
 #[derive(Clone, Debug, Default)]
@@ -12,7 +12,7 @@ pub struct Log {
     /// Index and term of the entry before the first.
     base: (Index, Term),
     /// The entry of index `base.0 + 1`, and so on.
-    entries: Vec<Seen>,
+    entries: Vec<EntryHash>,
 }
 
 impl Log {
@@ -27,7 +27,7 @@ impl Log {
     }
 
     /// The entry at an index, if the log has it.
-    pub fn get(&self, index: Index) -> Option<Seen> {
+    pub fn get(&self, index: Index) -> Option<EntryHash> {
         let idx = index.checked_sub(self.base.0 + 1)?;
         self.entries.get(usize::try_from(idx).ok()?).copied()
     }
@@ -42,7 +42,7 @@ impl Log {
         index < self.base.0 || self.term(index) == Some(term)
     }
 
-    fn replace(&mut self, first: Index, entries: &[Seen]) {
+    fn replace(&mut self, first: Index, entries: &[EntryHash]) {
         let Some(keep) = first.checked_sub(self.base.0 + 1) else { return };
         self.entries.truncate(keep as usize);
         self.entries.extend_from_slice(entries);
@@ -67,7 +67,7 @@ impl Log {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Linked {
     /// The entry.
-    pub entry: Seen,
+    pub entry: EntryHash,
     /// The term of the entry before.
     pub term_before: Term,
 }
@@ -102,12 +102,12 @@ impl Logs {
     /// Takes in what a replica did.
     pub fn observe(&mut self, seen: &Observation) {
         let key = (seen.group, seen.replica);
-        match &seen.what {
-            What::Started { base, last, .. } => {
+        match &seen.kind {
+            ObservationKind::Started { base, last, .. } => {
                 let log = self.found(seen.group, *base, *last);
                 self.logs.insert(key, log);
             }
-            What::Logged { first, entries, .. } if !entries.is_empty() => {
+            ObservationKind::Logged { first, entries, .. } if !entries.is_empty() => {
                 let log = self.logs.entry(key).or_default();
                 let mut term_before = log.term(first - 1).unwrap_or(0);
                 for (index, entry) in (*first..).zip(entries) {
@@ -117,14 +117,14 @@ impl Logs {
                 }
                 log.replace(*first, entries);
             }
-            What::Compacted(index) => {
+            ObservationKind::Compacted(index) => {
                 let log = self.logs.entry(key).or_default();
                 if let Some(term) = log.term(*index) {
                     log.drop_beginning((*index, term));
                 }
             }
-            What::Restored { last } => self.logs.entry(key).or_default().drop_beginning(*last),
-            What::Damaged | What::Quarantined => {
+            ObservationKind::Restored { last } => self.logs.entry(key).or_default().drop_beginning(*last),
+            ObservationKind::Damaged | ObservationKind::Quarantined => {
                 if let Some(log) = self.logs.remove(&key) {
                     self.damaged.insert(key, log);
                 }

@@ -81,7 +81,7 @@ pub(crate) fn majority(voters_count: usize) -> usize {
 
 /// What a run gave the checkers to look at, so that a run that shows nothing is not taken for one that is right.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Looked {
+pub struct Coverage {
     /// Leaders elected.
     pub leaders: u64,
     /// Entries seen committed.
@@ -96,10 +96,10 @@ pub struct Looked {
     pub keys_read_back: u64,
 }
 
-impl Looked {
+impl Coverage {
     /// Adds what another run gave to look at.
-    pub fn add(&mut self, other: &Looked) {
-        let Looked { leaders, committed, digests_compared, linearizability, tokens, keys_read_back } = other;
+    pub fn add(&mut self, other: &Coverage) {
+        let Coverage { leaders, committed, digests_compared, linearizability, tokens, keys_read_back } = other;
         self.leaders += leaders;
         self.committed += committed;
         self.digests_compared += digests_compared;
@@ -169,7 +169,7 @@ impl Checkers {
     ///
     /// # Errors
     /// The first objection.
-    pub fn finish(&mut self, history: &History, now: Instant) -> Result<Looked, Violation> {
+    pub fn finish(&mut self, history: &History, now: Instant) -> Result<Coverage, Violation> {
         if let Some(objection) = history.objection() {
             return Err(Violation::new("replies", objection));
         }
@@ -177,7 +177,7 @@ impl Checkers {
         let tokens = exactly_once::check(history)?;
         let keys_read_back = durability::check(history)?;
         let judged = linearizability::check(history)?;
-        Ok(Looked {
+        Ok(Coverage {
             leaders: self.election_safety.leaders_count(),
             committed: self.state_machine_safety.committed_count(),
             digests_compared: self.equal_digests.compared_count(),

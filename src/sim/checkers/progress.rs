@@ -8,7 +8,7 @@ use types::{GroupId, Instant, ReplicaId};
 
 use super::Violation;
 use crate::history::{History, Outcome};
-use crate::observation::{Observation, What};
+use crate::observation::{Observation, ObservationKind};
 
 /// Most failed operations that an objection lists.
 const LISTED_COUNT_MAX: usize = 8;
@@ -32,11 +32,14 @@ impl Progress {
     /// Takes in what a replica did.
     pub fn observe(&mut self, seen: &Observation) {
         let key = (seen.group, seen.replica);
-        match &seen.what {
-            What::Role { role: Role::Leader, term, .. } => {
+        match &seen.kind {
+            ObservationKind::Role { role: Role::Leader, term, .. } => {
                 self.leaders.insert(key, *term);
             }
-            What::Role { .. } | What::Started { .. } | What::Stopped | What::Quarantined => {
+            ObservationKind::Role { .. }
+            | ObservationKind::Started { .. }
+            | ObservationKind::Stopped
+            | ObservationKind::Quarantined => {
                 self.leaders.remove(&key);
             }
             _ => {}

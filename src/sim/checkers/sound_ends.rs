@@ -1,7 +1,7 @@
 //! A node ends by itself only if the world gave it a reason: a disk that failed it, or that has lost what it held.
 
 use super::Violation;
-use crate::observation::{Observation, What};
+use crate::observation::{Observation, ObservationKind};
 
 /// Objects to nodes that end for no reason.
 #[derive(Debug, Default)]
@@ -13,8 +13,8 @@ impl SoundEnds {
     /// # Errors
     /// It has ended with an error that nothing explains.
     pub fn observe(&mut self, seen: &Observation) -> Result<(), Violation> {
-        match &seen.what {
-            What::Ended { error, is_provoked: false } => Err(Violation::new(
+        match &seen.kind {
+            ObservationKind::Ended { error, is_provoked: false } => Err(Violation::new(
                 "sound-ends",
                 format_args!(
                     "at {} ns node {} ended although its disk had done nothing wrong: {error}",

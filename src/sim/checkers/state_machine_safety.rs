@@ -7,12 +7,12 @@ use types::{GroupId, Index, ReplicaId};
 
 use super::log_matching::entry_name;
 use super::{Logs, Violation, Voters, majority};
-use crate::observation::{Observation, Seen, What};
+use crate::observation::{EntryHash, Observation, ObservationKind};
 
 /// An applied entry.
 #[derive(Clone, Debug)]
 struct Applied {
-    entry: Seen,
+    entry: EntryHash,
     by: ReplicaId,
     /// Whose logs had it when it was first applied, if that was the smallest possible majority: then each of them must
     /// have had it on stable storage.
@@ -49,15 +49,15 @@ impl StateMachineSafety {
     /// State machine safety is broken.
     pub fn observe(&mut self, seen: &Observation, logs: &Logs) -> Result<(), Violation> {
         let key = (seen.group, seen.replica);
-        match &seen.what {
-            What::Started { last, applied, .. } => self.started(seen, last.0, *applied),
-            What::Restored { last } => {
+        match &seen.kind {
+            ObservationKind::Started { last, applied, .. } => self.started(seen, last.0, *applied),
+            ObservationKind::Restored { last } => {
                 self.check_reach(seen, last.0)?;
                 self.last.insert(key, last.0);
                 Ok(())
             }
-            What::Applied { index, entry } => self.apply(seen, *index, *entry, logs),
-            What::Damaged | What::Quarantined => {
+            ObservationKind::Applied { index, entry } => self.apply(seen, *index, *entry, logs),
+            ObservationKind::Damaged | ObservationKind::Quarantined => {
                 self.damaged.push(key);
                 Ok(())
             }
@@ -96,7 +96,7 @@ impl StateMachineSafety {
         Ok(())
     }
 
-    fn apply(&mut self, seen: &Observation, index: Index, entry: Seen, logs: &Logs) -> Result<(), Violation> {
+    fn apply(&mut self, seen: &Observation, index: Index, entry: EntryHash, logs: &Logs) -> Result<(), Violation> {
         let key = (seen.group, seen.replica);
         let before = self.last.insert(key, index).unwrap_or(0);
         if index != before + 1 {

@@ -9,7 +9,7 @@ use meta::ReadMode;
 use sim::client::{ClientConn, ClientEvent, ClientNet, Workload};
 use sim::cluster::{Cluster, Death};
 use sim::history::History;
-use sim::spec::Shape;
+use sim::spec::ClusterSpec;
 use types::Instant;
 
 /// Sends one command after the other over one connection, and connects anew when it ends.
@@ -55,14 +55,14 @@ impl Workload for Asker {
     }
 }
 
-fn shape() -> Shape {
-    let mut shape = Shape::of_seed(1);
-    shape.nodes = 3;
-    shape.cores = 2;
-    shape.groups = 4;
-    shape.read_mode = ReadMode::Lease;
-    shape.victims = Vec::new();
-    shape
+fn cluster_spec() -> ClusterSpec {
+    let mut cluster_spec = ClusterSpec::of_seed(1);
+    cluster_spec.nodes = 3;
+    cluster_spec.cores = 2;
+    cluster_spec.groups = 4;
+    cluster_spec.read_mode = ReadMode::Lease;
+    cluster_spec.faulty_nodes = Vec::new();
+    cluster_spec
 }
 
 fn second(cluster: &Cluster, number: u64, asker: &mut Asker) {
@@ -70,7 +70,7 @@ fn second(cluster: &Cluster, number: u64, asker: &mut Asker) {
 }
 
 fn story(seed: u64) -> (Vec<String>, (u64, u64)) {
-    let cluster = Cluster::new(seed, &shape(), None, std::env::var_os("TOLD").is_some());
+    let cluster = Cluster::new(seed, &cluster_spec(), None, std::env::var_os("TOLD").is_some());
     let replies = Rc::new(RefCell::new(Vec::new()));
     let addr = cluster.map.nodes[0].gateway_addr();
     let mut asker = Asker { addr, conn: None, sent: 0, history: History::new(), replies: replies.clone() };

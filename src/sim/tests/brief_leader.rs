@@ -12,8 +12,8 @@ use std::time::Duration;
 use sim::client::{ClientConn, ClientEvent, ClientNet, Workload};
 use sim::cluster::Cluster;
 use sim::history::History;
-use sim::observation::What;
-use sim::spec::Shape;
+use sim::observation::ObservationKind;
+use sim::spec::ClusterSpec;
 use types::{GroupId, Instant, Term};
 
 const MILLISECOND: u64 = 1_000_000;
@@ -78,7 +78,7 @@ impl Workload for Clients {
 fn voted_for(cluster: &Cluster) -> Option<(usize, Term)> {
     let group = cluster.map.groups.iter().find(|group| group.id == GROUP).unwrap();
     cluster.observations.borrow().iter().filter(|seen| seen.group == GROUP).find_map(|seen| {
-        let What::Logged { hard_state: Some(state), .. } = &seen.what else { return None };
+        let ObservationKind::Logged { hard_state: Some(state), .. } = &seen.kind else { return None };
         let vote = state.vote.filter(|vote| *vote != seen.replica)?;
         let candidate = group.replicas.iter().find(|replica| replica.id == vote)?;
         Some((cluster.node_idx(candidate.place.node.0)?, state.term))
@@ -101,11 +101,11 @@ fn answers(replies: &[u8]) -> Vec<String> {
 
 /// Whether the node proposed something while it was leader for less than a turn.
 fn run(seed: u64) -> bool {
-    let mut shape = Shape::of_seed(seed);
-    (shape.nodes, shape.cores, shape.groups) = (3, 1, 1);
-    shape.batch_bytes_max = BATCH_BYTES_MAX;
-    shape.victims = Vec::new();
-    let cluster = Cluster::new(seed, &shape, None, std::env::var_os("TOLD").is_some());
+    let mut cluster_spec = ClusterSpec::of_seed(seed);
+    (cluster_spec.nodes, cluster_spec.cores, cluster_spec.groups) = (3, 1, 1);
+    cluster_spec.batch_bytes_max = BATCH_BYTES_MAX;
+    cluster_spec.faulty_nodes = Vec::new();
+    let cluster = Cluster::new(seed, &cluster_spec, None, std::env::var_os("TOLD").is_some());
     let due = Rc::new(Cell::new(None));
     let mut clients = Clients {
         addrs: cluster.map.nodes.iter().map(|node| node.gateway_addr()).collect(),
@@ -132,9 +132,9 @@ fn run(seed: u64) -> bool {
 
     let mut has_proposed = false;
     for seen in cluster.observations.borrow().iter() {
-        match &seen.what {
-            What::Ended { error, .. } => panic!("seed {seed}: {} ended: {error}", seen.place),
-            What::Applied { entry, .. } => {
+        match &seen.kind {
+            ObservationKind::Ended { error, .. } => panic!("seed {seed}: {} ended: {error}", seen.place),
+            ObservationKind::Applied { entry, .. } => {
                 assert!(seen.group != GROUP || entry.term != term, "seed {seed}: of no majority")
             }
             _ => {}

@@ -8,8 +8,8 @@ use std::path::Path;
 use sim::client::{ClientConn, ClientEvent, ClientNet, Workload};
 use sim::cluster::{Cluster, Death};
 use sim::history::History;
-use sim::observation::What;
-use sim::spec::Shape;
+use sim::observation::ObservationKind;
+use sim::spec::ClusterSpec;
 use types::{GroupId, Index, Instant, NodeId};
 
 const SECOND: u64 = 1_000_000_000;
@@ -52,8 +52,8 @@ fn applied(cluster: &Cluster, node: usize) -> Index {
     let number = NodeId(cluster.map.nodes[node].id.0);
     let here = |seen: &sim::observation::Observation| seen.place.node == number && seen.group == GROUP;
     let observations = cluster.observations.borrow();
-    let applied = observations.iter().filter(|seen| here(seen)).rev().find_map(|seen| match seen.what {
-        What::Applied { index, .. } | What::Restored { last: (index, _) } => Some(index),
+    let applied = observations.iter().filter(|seen| here(seen)).rev().find_map(|seen| match seen.kind {
+        ObservationKind::Applied { index, .. } | ObservationKind::Restored { last: (index, _) } => Some(index),
         _ => None,
     });
     applied.unwrap_or(0)
@@ -61,11 +61,11 @@ fn applied(cluster: &Cluster, node: usize) -> Index {
 
 /// A replica misses most of what is written; then a bit of this page of the leader's checkpoint flips.
 fn run(page: u64) {
-    let mut shape = Shape::of_seed(1);
-    (shape.nodes, shape.cores, shape.groups) = (3, 1, 1);
-    (shape.group_log_bytes_max, shape.log_tail_bytes_max) = (16 << 10, 0);
-    shape.victims = Vec::new();
-    let cluster = Cluster::new(7, &shape, None, std::env::var_os("TOLD").is_some());
+    let mut cluster_spec = ClusterSpec::of_seed(1);
+    (cluster_spec.nodes, cluster_spec.cores, cluster_spec.groups) = (3, 1, 1);
+    (cluster_spec.group_log_bytes_max, cluster_spec.log_tail_bytes_max) = (16 << 10, 0);
+    cluster_spec.faulty_nodes = Vec::new();
+    let cluster = Cluster::new(7, &cluster_spec, None, std::env::var_os("TOLD").is_some());
     (0..3).for_each(|node| cluster.boot(node));
     let addr = cluster.map.nodes[0].gateway_addr();
     let mut setter = Setter { addr, conn: None, count: 0, history: History::new() };
@@ -81,7 +81,7 @@ fn run(page: u64) {
     assert!(cluster.world.borrow_mut().nodes[leader].disk.rot_at(path, page, 1_000), "there is no page {page}");
     cluster.boot(away);
     cluster.run_with(30 * SECOND, &mut setter);
-    let counts = cluster.counted();
+    let counts = cluster.counters();
     assert!(counts["raft.snapshots_offered"] > 0 && counts["checkpoints_damaged"] > 0, "{counts:?}");
     assert_eq!(applied(&cluster, away), applied(&cluster, leader), "page {page}: the replica stays behind");
 }

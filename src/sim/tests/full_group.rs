@@ -11,8 +11,8 @@ use raft::Role;
 use sim::client::{ClientConn, ClientEvent, ClientNet, Workload};
 use sim::cluster::{Cluster, Death};
 use sim::history::History;
-use sim::observation::What;
-use sim::spec::Shape;
+use sim::observation::ObservationKind;
+use sim::spec::ClusterSpec;
 use types::{Instant, NodeId};
 
 const MILLISECOND: u64 = 1_000_000;
@@ -61,11 +61,11 @@ fn set(net: &ClientNet, conn: ClientConn) {
 
 /// Whether all commands were carried out by the node where they had waited.
 fn run(seed: u64) -> bool {
-    let mut shape = Shape::of_seed(seed);
-    (shape.nodes, shape.cores, shape.groups) = (3, 1, 1);
-    (shape.segment_bytes, shape.batch_bytes_max) = (256 << 10, 16 << 10);
-    shape.victims = Vec::new();
-    let cluster = Cluster::new(seed, &shape, None, std::env::var_os("TOLD").is_some());
+    let mut cluster_spec = ClusterSpec::of_seed(seed);
+    (cluster_spec.nodes, cluster_spec.cores, cluster_spec.groups) = (3, 1, 1);
+    (cluster_spec.segment_bytes, cluster_spec.batch_bytes_max) = (256 << 10, 16 << 10);
+    cluster_spec.faulty_nodes = Vec::new();
+    let cluster = Cluster::new(seed, &cluster_spec, None, std::env::var_os("TOLD").is_some());
     let replies = Rc::new(RefCell::new(BTreeMap::new()));
     let addr = cluster.map.nodes[0].gateway_addr();
     let mut crowd = Crowd { addr, replies: replies.clone(), history: History::new() };
@@ -80,9 +80,11 @@ fn run(seed: u64) -> bool {
     let observations = cluster.observations.borrow();
     let mut leads = false;
     for seen in observations.iter() {
-        match &seen.what {
-            What::Ended { error, .. } => panic!("seed {seed}: {} ended: {error:?}", seen.place),
-            What::Role { role: Role::Leader, .. } if seen.at > Instant::from_nanos(BACK_MS * MILLISECOND) => {
+        match &seen.kind {
+            ObservationKind::Ended { error, .. } => panic!("seed {seed}: {} ended: {error:?}", seen.place),
+            ObservationKind::Role { role: Role::Leader, .. }
+                if seen.at > Instant::from_nanos(BACK_MS * MILLISECOND) =>
+            {
                 leads |= seen.place.node == NodeId(1);
             }
             _ => {}

@@ -11,7 +11,7 @@ use std::time::Duration;
 use sim::client::{ClientConn, ClientEvent, ClientNet, Workload};
 use sim::cluster::Cluster;
 use sim::history::History;
-use sim::spec::Shape;
+use sim::spec::ClusterSpec;
 use types::{GroupId, Instant};
 
 const MICROSECOND: u64 = 1_000;
@@ -153,10 +153,10 @@ impl Workload for Clients {
 
 /// Resets the connections between the gateway of the clients and the leader again and again, each by itself.
 fn run(seed: u64) -> Seen {
-    let mut shape = Shape::of_seed(seed);
-    (shape.nodes, shape.cores, shape.groups) = (3, 1, 1);
-    shape.victims = Vec::new();
-    let cluster = Cluster::new(seed, &shape, None, std::env::var_os("TOLD").is_some());
+    let mut cluster_spec = ClusterSpec::of_seed(seed);
+    (cluster_spec.nodes, cluster_spec.cores, cluster_spec.groups) = (3, 1, 1);
+    cluster_spec.faulty_nodes = Vec::new();
+    let cluster = Cluster::new(seed, &cluster_spec, None, std::env::var_os("TOLD").is_some());
     let seen = Rc::new(RefCell::new(Seen::default()));
     let client = || Client {
         conn: None,

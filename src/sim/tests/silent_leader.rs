@@ -11,7 +11,7 @@ use std::time::Duration;
 use sim::client::{ClientConn, ClientEvent, ClientNet, Workload};
 use sim::cluster::{Cluster, Death};
 use sim::history::History;
-use sim::spec::Shape;
+use sim::spec::ClusterSpec;
 use types::{GroupId, Instant};
 
 const MILLISECOND: u64 = 1_000_000;
@@ -61,10 +61,10 @@ impl Workload for Writers {
 
 /// How long writes still take to go on once there is another leader.
 fn wait_behind_election(seed: u64) -> Duration {
-    let mut shape = Shape::of_seed(seed);
-    (shape.nodes, shape.cores, shape.groups) = (3, 1, 1);
-    shape.victims = Vec::new();
-    let cluster = Cluster::new(seed, &shape, None, std::env::var_os("TOLD").is_some());
+    let mut cluster_spec = ClusterSpec::of_seed(seed);
+    (cluster_spec.nodes, cluster_spec.cores, cluster_spec.groups) = (3, 1, 1);
+    cluster_spec.faulty_nodes = Vec::new();
+    let cluster = Cluster::new(seed, &cluster_spec, None, std::env::var_os("TOLD").is_some());
     (0..3).for_each(|node| cluster.boot(node));
     let done = Rc::new(RefCell::new(Vec::new()));
     let mut writers = Writers {

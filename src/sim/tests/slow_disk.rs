@@ -13,8 +13,8 @@ use raft::Role;
 use sim::client::{ClientConn, ClientEvent, ClientNet, Workload};
 use sim::cluster::{Cluster, Death};
 use sim::history::History;
-use sim::observation::What;
-use sim::spec::Shape;
+use sim::observation::ObservationKind;
+use sim::spec::ClusterSpec;
 use types::{GroupId, Instant, NodeId};
 
 const SECOND: u64 = 1_000_000_000;
@@ -73,11 +73,11 @@ struct Scene {
 
 impl Scene {
     fn new(seed: u64) -> Scene {
-        let mut shape = Shape::of_seed(seed);
-        (shape.nodes, shape.cores, shape.groups) = (3, 1, 6);
-        shape.read_mode = ReadMode::Lease;
-        shape.victims = Vec::new();
-        let cluster = Cluster::new(seed, &shape, None, std::env::var_os("TOLD").is_some());
+        let mut cluster_spec = ClusterSpec::of_seed(seed);
+        (cluster_spec.nodes, cluster_spec.cores, cluster_spec.groups) = (3, 1, 6);
+        cluster_spec.read_mode = ReadMode::Lease;
+        cluster_spec.faulty_nodes = Vec::new();
+        let cluster = Cluster::new(seed, &cluster_spec, None, std::env::var_os("TOLD").is_some());
         let (took, errors) = (Rc::new(RefCell::new(Vec::new())), Rc::new(RefCell::new(Vec::new())));
         let setter = Setter {
             addr: cluster.map.nodes[1].gateway_addr(),
@@ -104,7 +104,7 @@ impl Scene {
     fn leaders(&self) -> BTreeMap<GroupId, (u64, NodeId)> {
         let mut leaders = BTreeMap::new();
         for observation in self.cluster.observations.borrow().iter() {
-            if let What::Role { role: Role::Leader, term, .. } = observation.what {
+            if let ObservationKind::Role { role: Role::Leader, term, .. } = observation.kind {
                 let newest: &mut (u64, NodeId) = leaders.entry(observation.group).or_default();
                 *newest = (*newest).max((term, observation.place.node));
             }

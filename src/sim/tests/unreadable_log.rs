@@ -9,8 +9,8 @@ use sim::client::{ClientConn, ClientEvent, ClientNet, Workload};
 use sim::cluster::{Cluster, Death};
 use sim::disk::WriteFault;
 use sim::history::History;
-use sim::observation::What;
-use sim::spec::Shape;
+use sim::observation::ObservationKind;
+use sim::spec::ClusterSpec;
 use types::{GroupId, Index, Instant, NodeId};
 
 const SECOND: u64 = 1_000_000_000;
@@ -50,8 +50,8 @@ impl Workload for Setter {
 fn applied(cluster: &Cluster, node: NodeId) -> BTreeMap<GroupId, Index> {
     let mut applied = BTreeMap::new();
     for seen in cluster.observations.borrow().iter().filter(|seen| seen.place.node == node) {
-        match seen.what {
-            What::Applied { index, .. } | What::Restored { last: (index, _) } => {
+        match seen.kind {
+            ObservationKind::Applied { index, .. } | ObservationKind::Restored { last: (index, _) } => {
                 applied.insert(seen.group, index);
             }
             _ => {}
@@ -63,11 +63,12 @@ fn applied(cluster: &Cluster, node: NodeId) -> BTreeMap<GroupId, Index> {
 /// Found by a campaign (seeds 2001528 and 2001727): the replica stayed behind for good.
 #[test]
 fn a_replica_that_needs_unreadable_log_is_handed_a_checkpoint() {
-    let mut shape = Shape::of_seed(1);
-    (shape.nodes, shape.cores, shape.groups) = (3, 1, 2);
-    (shape.cache_bytes_max, shape.group_log_bytes_max, shape.log_bytes_max) = (4 << 10, 64 << 20, 1 << 30);
-    shape.victims = Vec::new();
-    let cluster = Cluster::new(7, &shape, None, std::env::var_os("TOLD").is_some());
+    let mut cluster_spec = ClusterSpec::of_seed(1);
+    (cluster_spec.nodes, cluster_spec.cores, cluster_spec.groups) = (3, 1, 2);
+    (cluster_spec.cache_bytes_max, cluster_spec.group_log_bytes_max, cluster_spec.log_bytes_max) =
+        (4 << 10, 64 << 20, 1 << 30);
+    cluster_spec.faulty_nodes = Vec::new();
+    let cluster = Cluster::new(7, &cluster_spec, None, std::env::var_os("TOLD").is_some());
     let addr = cluster.map.nodes[0].gateway_addr();
     let mut setter = Setter { addr, conn: None, count: 0, history: History::new() };
     (0..3).for_each(|node| cluster.boot(node));
@@ -85,7 +86,7 @@ fn a_replica_that_needs_unreadable_log_is_handed_a_checkpoint() {
     cluster.run_with(16 * SECOND, &mut setter);
     // Writes go on, so it is always some entries behind.
     let (first, last) = (applied(&cluster, NodeId(1)), applied(&cluster, NodeId(3)));
-    let counts = cluster.counted();
+    let counts = cluster.counters();
     assert!(counts["raft.log_reads_failed"] > 0 && counts["raft.snapshots_restored"] > 0, "{counts:?}");
     for (group, index) in first {
         assert!(last[&group] + 50 >= index, "group {group}: the replica has come to {} of {index}", last[&group]);
@@ -143,11 +144,11 @@ impl Workload for Burst {
 /// applied: the group stood still for good if the replica led it, and the replica did in any case.
 #[test]
 fn a_node_that_cannot_read_what_it_must_apply_stops_and_others_go_on() {
-    let mut shape = Shape::of_seed(1);
-    (shape.nodes, shape.cores, shape.groups) = (3, 1, 1);
-    (shape.group_log_bytes_max, shape.log_bytes_max) = (64 << 20, 1 << 30);
-    shape.victims = Vec::new();
-    let cluster = Cluster::new(7, &shape, None, std::env::var_os("TOLD").is_some());
+    let mut cluster_spec = ClusterSpec::of_seed(1);
+    (cluster_spec.nodes, cluster_spec.cores, cluster_spec.groups) = (3, 1, 1);
+    (cluster_spec.group_log_bytes_max, cluster_spec.log_bytes_max) = (64 << 20, 1 << 30);
+    cluster_spec.faulty_nodes = Vec::new();
+    let cluster = Cluster::new(7, &cluster_spec, None, std::env::var_os("TOLD").is_some());
     (0..3).for_each(|node| cluster.boot(node));
     let addr = cluster.map.nodes[1].gateway_addr();
     let mut burst = Burst { addr, conn: None, answered_at: None, history: History::new() };
@@ -171,8 +172,8 @@ fn a_node_that_cannot_read_what_it_must_apply_stops_and_others_go_on() {
     let damaged = (0..64).filter(|page| cluster.world.borrow_mut().nodes[0].disk.rot_at(log, *page, 20_000)).count();
     assert!(damaged > 5, "{damaged} pages");
     cluster.run_with(30 * SECOND, &mut burst);
-    let ended = cluster.observations.borrow().iter().find_map(|seen| match &seen.what {
-        What::Ended { error, .. } => Some((seen.place.node, error.clone())),
+    let ended = cluster.observations.borrow().iter().find_map(|seen| match &seen.kind {
+        ObservationKind::Ended { error, .. } => Some((seen.place.node, error.clone())),
         _ => None,
     });
     let (node, error) = ended.unwrap();

@@ -5,9 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use types::Instant;
 
-use crate::chance::Chance;
 use crate::checkers::TOKEN_END;
 use crate::history::{Call, Text};
+use crate::prng::Prng;
 
 /// How often one key of a family of logs is appended to before the next key takes its place: reads return all of it.
 const LOG_APPENDS_COUNT: u64 = 150;
@@ -34,7 +34,7 @@ enum Family {
 /// What the sessions of a run do.
 #[derive(Clone, Debug)]
 pub(super) struct Mix {
-    chance: Chance,
+    prng: Prng,
     families: Vec<Family>,
     keys_count: u64,
     /// One in so many operations goes to the first key of its family.
@@ -50,8 +50,8 @@ pub(super) struct Mix {
 
 impl Mix {
     pub(super) fn of_seed(seed: u64) -> Mix {
-        let mut chance = Chance::stream(seed, "mix");
-        let flushes = chance.below(6) == 0;
+        let mut prng = Prng::stream(seed, "mix");
+        let flushes = prng.below(6) == 0;
         // Logs and counters could not be judged as a whole if everything may vanish.
         let choices: &[Family] = if flushes {
             &[Family::Registers, Family::Plain, Family::Tagged]
@@ -66,33 +66,33 @@ impl Mix {
                 Family::Large,
             ]
         };
-        let mut families: Vec<_> = (0..chance.range(2, 4)).map(|_| chance.pick(choices)).collect();
+        let mut families: Vec<_> = (0..prng.range(2, 4)).map(|_| prng.pick(choices)).collect();
         if !flushes {
             families.push(Family::Logs);
         }
         Mix {
             families,
-            keys_count: chance.pick(&[2, 5, 20, 100, 1_000]),
-            hot_of: chance.pick(&[2, 5, 1_000_000]),
-            reads_of: chance.pick(&[2, 3, 10]),
+            keys_count: prng.pick(&[2, 5, 20, 100, 1_000]),
+            hot_of: prng.pick(&[2, 5, 1_000_000]),
+            reads_of: prng.pick(&[2, 3, 10]),
             flushes,
-            tides: tides(&mut chance),
+            tides: tides(&mut prng),
             number: 0,
             appends_count: 0,
-            chance,
+            prng,
         }
     }
 
     /// The next command.
     pub(super) fn call(&mut self) -> Call {
         self.number += 1;
-        if self.flushes && self.chance.below(400) == 0 {
+        if self.flushes && self.prng.below(400) == 0 {
             return Call::FlushAll;
         }
-        let is_hot = self.chance.below(self.hot_of) == 0;
-        let key = if is_hot { 0 } else { self.chance.below(self.keys_count) };
-        let reads = self.chance.below(self.reads_of) == 0;
-        match self.chance.pick(&self.families) {
+        let is_hot = self.prng.below(self.hot_of) == 0;
+        let key = if is_hot { 0 } else { self.prng.below(self.keys_count) };
+        let reads = self.prng.below(self.reads_of) == 0;
+        match self.prng.pick(&self.families) {
             Family::Registers => self.register(name("register", key), reads),
             Family::Plain => {
                 let key = name("plain", key);
@@ -100,7 +100,7 @@ impl Mix {
             }
             Family::Counters => {
                 let key = name("counter", key);
-                if reads { Call::Get(key) } else { Call::Incr(key, self.chance.pick(&[1, 1, 1, 5])) }
+                if reads { Call::Get(key) } else { Call::Incr(key, self.prng.pick(&[1, 1, 1, 5])) }
             }
             Family::Logs => self.log(key % 8, reads),
             Family::Tagged => self.tagged(key % 50, reads),
@@ -134,7 +134,7 @@ impl Mix {
     }
 
     fn large_value(&mut self) -> Text {
-        let len = self.chance.latency(1_024, LARGE_BYTES_MAX / 16).min(LARGE_BYTES_MAX) as usize;
+        let len = self.prng.latency(1_024, LARGE_BYTES_MAX / 16).min(LARGE_BYTES_MAX) as usize;
         let mut value = format!("v{}.", self.number).into_bytes();
         value.resize(len, b'a' + (self.number % 26) as u8);
         value.into()
@@ -142,13 +142,13 @@ impl Mix {
 
     fn register(&mut self, key: Text, reads: bool) -> Call {
         if reads {
-            return match self.chance.below(8) {
+            return match self.prng.below(8) {
                 0 => Call::StrLen(key),
                 1 => Call::Exists(vec![key]),
                 _ => Call::Get(key),
             };
         }
-        match self.chance.below(10) {
+        match self.prng.below(10) {
             0 => Call::SetNx(key, self.value()),
             1 => Call::GetSet(key, self.value()),
             2 => Call::GetDel(key),
@@ -165,15 +165,15 @@ impl Mix {
             token.push(TOKEN_END);
             return Call::Append(key, token.into());
         }
-        if self.chance.below(4) == 0 { Call::Get(key) } else { Call::StrLen(key) }
+        if self.prng.below(4) == 0 { Call::Get(key) } else { Call::StrLen(key) }
     }
 
     fn tagged(&mut self, tag: u64, reads: bool) -> Call {
         let part = |part: u64| Bytes::from(format!("{{tag{tag}}}{part}"));
-        let some = [self.chance.below(3), self.chance.below(3)];
+        let some = [self.prng.below(3), self.prng.below(3)];
         let keys = if some[0] == some[1] { vec![part(some[0])] } else { some.map(part).to_vec() };
         if reads {
-            return match self.chance.below(4) {
+            return match self.prng.below(4) {
                 0 => Call::Get(part(some[0])),
                 1 => Call::Exists(keys),
                 _ => Call::MGet((0..3).map(part).collect()),
@@ -181,7 +181,7 @@ impl Mix {
         }
         let value = self.value();
         let pairs = |keys: Vec<Text>| keys.into_iter().map(|key| (key, value.clone())).collect();
-        match self.chance.below(10) {
+        match self.prng.below(10) {
             0 => Call::MSetNx(pairs(keys)),
             1 => Call::Del(keys),
             2 => Call::Set(part(some[0]), value),
@@ -190,10 +190,10 @@ impl Mix {
     }
 }
 
-fn tides(chance: &mut Chance) -> Option<(Duration, Duration)> {
-    let mut between = |least, most| Duration::from_millis(chance.range(least, most));
+fn tides(prng: &mut Prng) -> Option<(Duration, Duration)> {
+    let mut between = |least, most| Duration::from_millis(prng.range(least, most));
     let tides = (between(50, 500), between(500, 2_000));
-    chance.happens(300_000).then_some(tides)
+    prng.bernoulli(300_000).then_some(tides)
 }
 
 fn name(family: &str, key: u64) -> Text {

@@ -9,11 +9,11 @@
 //!
 //! In half of the runs a `prober` looks besides for leaders that do not know that they were deposed.
 //!
-//! Read `mix` (what is asked), `calls` (commands and replies as bytes), [`reader`], `routes`, `own`, `session`, `prober`.
+//! Read `mix` (what is asked), `calls` (commands and replies as bytes), [`reader`], `routes`, `pipeline_order`, `session`, `prober`.
 
 mod calls;
 mod mix;
-mod own;
+mod pipeline_order;
 mod prober;
 pub mod reader;
 mod routes;
@@ -28,9 +28,9 @@ use std::time::Duration;
 use meta::ClusterMap;
 use types::{CoreAddr, CoreId, GroupId, Instant};
 
-use crate::chance::Chance;
 use crate::client::{ClientConn, ClientEvent, ClientNet, Workload};
 use crate::history::{History, Text};
+use crate::prng::Prng;
 
 use mix::Mix;
 use prober::Prober;
@@ -92,7 +92,7 @@ enum Stage {
 
 /// What all sessions share.
 struct Shared {
-    chance: Chance,
+    prng: Prng,
     mix: Mix,
     history: History,
     stage: Stage,
@@ -114,7 +114,7 @@ impl Sessions {
         let gateways = map.nodes.iter().map(|node| node.gateway_addr()).collect();
         let cores = map.nodes.iter().flat_map(|node| (0..node.cores).map(|core| node.core_addr(CoreId(core))));
         let mut sessions = Sessions::with_addrs(seed, gateways, cores.collect(), busy);
-        if Chance::stream(seed, "prober").happens(500_000) {
+        if Prng::stream(seed, "prober").bernoulli(500_000) {
             sessions.prober = Prober::new(sessions.sessions.len() as u64, map);
         }
         sessions
@@ -122,20 +122,20 @@ impl Sessions {
 
     /// The sessions of a seed, for a cluster with these gateways and ports of cores.
     pub fn with_addrs(seed: u64, gateways: Vec<SocketAddr>, cores: Vec<SocketAddr>, busy: Duration) -> Sessions {
-        let mut chance = Chance::stream(seed, "sessions");
-        let count = chance.pick(&[3, 8, 16, 24]);
-        let operations_count = chance.pick(&[1_500, 4_000, 12_000]);
-        let readers = chance.pick(&[0, 300_000, 600_000]);
+        let mut prng = Prng::stream(seed, "sessions");
+        let count = prng.pick(&[3, 8, 16, 24]);
+        let operations_count = prng.pick(&[1_500, 4_000, 12_000]);
+        let readers = prng.pick(&[0, 300_000, 600_000]);
         let sessions: Vec<_> = (0..count)
             .map(|number| {
-                let manner = Manner::draw(&mut chance, busy, operations_count / count);
+                let manner = Manner::draw(&mut prng, busy, operations_count / count);
                 // Somebody has to write.
-                let manner = if number > 0 && chance.happens(readers) { manner.only_reading() } else { manner };
+                let manner = if number > 0 && prng.bernoulli(readers) { manner.only_reading() } else { manner };
                 Session::new(number, manner, gateways.clone(), cores.clone())
             })
             .collect();
         let shared = Shared {
-            chance,
+            prng,
             mix: Mix::of_seed(seed),
             history: History::new(),
             stage: Stage::Busy,

@@ -207,9 +207,9 @@ mod tests {
     use types::{CoreId, NodeId};
 
     use super::*;
-    use crate::chance::Chance;
     use crate::checkers::check_linearizability;
     use crate::history::{History, Operation};
+    use crate::prng::Prng;
     use crate::workload::Stage;
     use crate::workload::mix::Mix;
 
@@ -261,7 +261,7 @@ mod tests {
     /// After an election of node 2 in the place of node 1, with both connections up.
     fn elected() -> (Prober, Shared, Port) {
         let (mix, history, owners) = (Mix::of_seed(1), History::new(), BTreeMap::new());
-        let mut shared = Shared { chance: Chance::stream(1, "test"), mix, history, stage: Stage::Busy, owners };
+        let mut shared = Shared { prng: Prng::stream(1, "test"), mix, history, stage: Stage::Busy, owners };
         let (mut prober, port) = (Prober::idle(7), Port::default());
         prober.keys.insert(GROUP, Bytes::from_static(b"probe"));
         prober.addrs.extend([1, 2].map(|node| (place(node), addr(node))));

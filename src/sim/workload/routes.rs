@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use types::Slot;
 
-use crate::chance::Chance;
+use crate::prng::Prng;
 
 /// What one session knows of the cluster: nothing at first, then what MOVED tells.
 #[derive(Clone, Debug)]
@@ -20,8 +20,8 @@ impl Routes {
     }
 
     /// Whom to ask for a slot; anyone if that is not known.
-    pub(super) fn addr(&self, slot: Slot, chance: &mut Chance) -> SocketAddr {
-        self.slots.get(&slot).copied().unwrap_or_else(|| chance.pick(&self.cores))
+    pub(super) fn addr(&self, slot: Slot, prng: &mut Prng) -> SocketAddr {
+        self.slots.get(&slot).copied().unwrap_or_else(|| prng.pick(&self.cores))
     }
 
     /// MOVED says where a slot is.

@@ -8,13 +8,13 @@ use resp::Protocol;
 use types::{Instant, Slot};
 
 use super::calls::{self, Failure};
-use super::own::{Mark, Own};
+use super::pipeline_order::{Mark, PipelineOrder};
 use super::reader::{self, Answer};
 use super::routes::Routes;
 use super::{ClientPort, Shared, Stage};
-use crate::chance::{Chance, Ppm};
 use crate::client::ClientConn;
 use crate::history::{Call, OperationId, Outcome, Text};
+use crate::prng::{Ppm, Prng};
 
 /// The session's number in a timer's token.
 pub(super) const TOKEN_SESSION: u64 = 0xFFFF;
@@ -67,18 +67,18 @@ pub(super) struct Manner {
 
 impl Manner {
     /// A manner in which about `operations_count` operations are sent in `busy`.
-    pub(super) fn draw(chance: &mut Chance, busy: Duration, operations_count: u64) -> Manner {
-        let depth_max = chance.pick(&[1u64, 1, 4, 16, 64]);
+    pub(super) fn draw(prng: &mut Prng, busy: Duration, operations_count: u64) -> Manner {
+        let depth_max = prng.pick(&[1u64, 1, 4, 16, 64]);
         let bursts_count = (operations_count / depth_max.div_ceil(2)).max(1);
         Manner {
-            protocol: chance.pick(&[Protocol::Resp2, Protocol::Resp3]),
-            is_cluster_client: chance.happens(400_000),
-            is_open_loop: chance.happens(400_000),
+            protocol: prng.pick(&[Protocol::Resp2, Protocol::Resp3]),
+            is_cluster_client: prng.bernoulli(400_000),
+            is_open_loop: prng.bernoulli(400_000),
             only_reads: false,
             depth_max,
             think: busy.as_nanos() as u64 / bursts_count,
-            patience: Duration::from_millis(chance.range(1_000, 9_000)),
-            rudeness: chance.pick(&[0, 0, 3_000, 20_000]),
+            patience: Duration::from_millis(prng.range(1_000, 9_000)),
+            rudeness: prng.pick(&[0, 0, 3_000, 20_000]),
         }
     }
 
@@ -126,7 +126,7 @@ pub(super) struct Session {
     manner: Manner,
     gateways: Vec<SocketAddr>,
     routes: Routes,
-    own: Own,
+    own: PipelineOrder,
     links: Vec<Link>,
     /// Number of the burst under way, or of the next one.
     burst: u64,
@@ -139,7 +139,7 @@ impl Session {
     pub(super) fn new(number: u64, manner: Manner, gateways: Vec<SocketAddr>, cores: Vec<SocketAddr>) -> Session {
         let routes = Routes::new(cores);
         let links = Vec::new();
-        let own = Own::new(number);
+        let own = PipelineOrder::new(number);
         Session { number, manner, gateways, routes, own, links, burst: 0, has_failed: false, unread: Vec::new() }
     }
 
@@ -228,7 +228,7 @@ impl Session {
         self.flush(port, shared);
         if shared.stage == Stage::Busy
             && shared.history.healed_at().is_none()
-            && shared.chance.happens(self.manner.rudeness)
+            && shared.prng.bernoulli(self.manner.rudeness)
         {
             let conns: Vec<_> = self.links.iter().map(|link| link.conn).collect();
             for conn in conns {
@@ -241,13 +241,13 @@ impl Session {
 
     /// The next burst comes whatever is answered until then.
     fn go_on(&mut self, port: &dyn ClientPort, shared: &mut Shared) {
-        let pause = Duration::from_nanos(shared.chance.range(0, 2 * self.manner.think));
+        let pause = Duration::from_nanos(shared.prng.range(0, 2 * self.manner.think));
         self.sleep(port, port.now() + pause);
     }
 
     /// What to ask next.
     fn calls(&mut self, now: Instant, shared: &mut Shared) -> Vec<(Call, Option<Mark>)> {
-        let depth = shared.chance.range(1, self.manner.depth_max);
+        let depth = shared.prng.range(1, self.manner.depth_max);
         if shared.stage == Stage::ReadBack {
             let rest = self.unread.len().saturating_sub(depth as usize);
             return self.unread.split_off(rest).into_iter().map(|key| (Call::Get(key), None)).collect();
@@ -256,9 +256,9 @@ impl Session {
         // A cluster client's commands for one key go another way whenever it is redirected.
         let has_own = may_write && !self.manner.is_cluster_client && !shared.mix.flushes();
         let next = |_| loop {
-            if has_own && shared.chance.below(OWN_OF) == 0 {
+            if has_own && shared.prng.below(OWN_OF) == 0 {
                 let value = shared.mix.fresh_value();
-                let (call, mark) = self.own.call(&mut shared.chance, value);
+                let (call, mark) = self.own.call(&mut shared.prng, value);
                 return (call, Some(mark));
             }
             let call = shared.mix.call();
@@ -273,11 +273,11 @@ impl Session {
         let mut slot = None;
         call.for_each_key(|key| slot = Some(Slot::of_key(key)));
         match slot {
-            Some(slot) if self.manner.is_cluster_client => self.routes.addr(slot, &mut shared.chance),
+            Some(slot) if self.manner.is_cluster_client => self.routes.addr(slot, &mut shared.prng),
             // A gateway stays until its connection is lost.
             _ => {
                 let known = self.links.iter().map(|link| link.addr).find(|addr| self.gateways.contains(addr));
-                known.unwrap_or_else(|| shared.chance.pick(&self.gateways))
+                known.unwrap_or_else(|| shared.prng.pick(&self.gateways))
             }
         }
     }
@@ -306,7 +306,7 @@ impl Session {
                 calls::write(&item.call, &mut bytes);
                 link.waiting.push_back(Waiting::Command(item));
             }
-            send_in_pieces(port, &mut shared.chance, link.conn, &bytes);
+            send_in_pieces(port, &mut shared.prng, link.conn, &bytes);
         }
     }
 
@@ -483,7 +483,7 @@ impl Session {
                 2 * self.manner.think
             }
         };
-        let pause = Duration::from_nanos(shared.chance.range(0, most));
+        let pause = Duration::from_nanos(shared.prng.range(0, most));
         self.sleep(port, port.now() + pause);
     }
 }
@@ -493,10 +493,10 @@ fn end(port: &dyn ClientPort, shared: &mut Shared, item: &Item, outcome: Outcome
     shared.history.end(id, port.now(), outcome, reason);
 }
 
-fn send_in_pieces(port: &dyn ClientPort, chance: &mut Chance, conn: ClientConn, bytes: &[u8]) {
+fn send_in_pieces(port: &dyn ClientPort, prng: &mut Prng, conn: ClientConn, bytes: &[u8]) {
     let mut rest = bytes;
-    for _ in 1..chance.range(1, PIECES_COUNT_MAX) {
-        let (piece, behind) = rest.split_at(chance.below(rest.len() as u64 + 1) as usize);
+    for _ in 1..prng.range(1, PIECES_COUNT_MAX) {
+        let (piece, behind) = rest.split_at(prng.below(rest.len() as u64 + 1) as usize);
         if !piece.is_empty() {
             port.send(conn, piece);
         }

@@ -11,10 +11,10 @@ use types::{Instant, Slot};
 
 use super::reader::{Answer, read};
 use super::{ClientPort, Sessions};
-use crate::chance::Chance;
 use crate::checkers::{Judged, check_durability, check_exactly_once, check_linearizability};
 use crate::client::{ClientConn, ClientEvent};
 use crate::history::Outcome;
+use crate::prng::Prng;
 
 const BUSY: Duration = Duration::from_secs(5);
 const SECOND: u64 = 1_000_000_000;
@@ -57,7 +57,7 @@ struct Server {
     conns: BTreeMap<ClientConn, Conn>,
     values: BTreeMap<Bytes, Bytes>,
     before: BTreeMap<Bytes, Option<Bytes>>,
-    chance: Chance,
+    prng: Prng,
     wrong: Wrong,
     /// When the last segment on a connection arrives: they do not overtake each other.
     last: BTreeMap<ClientConn, u64>,
@@ -73,7 +73,7 @@ impl ClientPort for Port {
     fn connect(&self, addr: SocketAddr) -> ClientConn {
         let mut server = self.0.borrow_mut();
         let conn = server.next;
-        if server.chance.below(20) == 0 {
+        if server.prng.below(20) == 0 {
             server.later(1_000, Due::Event(ClientEvent::Closed(conn)));
         } else {
             server.conns.insert(conn, Conn { addr, received: Vec::new(), protocol: Protocol::Resp2 });
@@ -84,7 +84,7 @@ impl ClientPort for Port {
 
     fn send(&self, conn: ClientConn, bytes: &[u8]) {
         let mut server = self.0.borrow_mut();
-        let delay = server.chance.range(1_000, 2_000_000);
+        let delay = server.prng.range(1_000, 2_000_000);
         let at = (server.now + delay).max(server.last.get(&conn).copied().unwrap_or(0));
         server.last.insert(conn, at);
         let delay = at - server.now;
@@ -140,7 +140,7 @@ impl Server {
                 .collect();
             requests.push((requests.len(), parts));
         }
-        if self.wrong == Wrong::Overtakes && self.chance.below(20) == 0 {
+        if self.wrong == Wrong::Overtakes && self.prng.below(20) == 0 {
             requests.sort_by_key(|(_, parts)| is_write(parts));
         }
         let mut replies = vec![Vec::new(); requests.len()];
@@ -149,12 +149,12 @@ impl Server {
         }
         self.spoil(&mut replies);
         // A connection may end before its replies have left.
-        if self.chance.below(500) == 0 {
+        if self.prng.below(500) == 0 {
             return self.later(1_000, Due::Event(ClientEvent::Closed(id)));
         }
         self.conns.insert(id, conn);
         let bytes = replies.concat();
-        let cut = self.chance.below(bytes.len() as u64 + 1) as usize;
+        let cut = self.prng.below(bytes.len() as u64 + 1) as usize;
         for piece in [&bytes[..cut], &bytes[cut..]] {
             if !piece.is_empty() {
                 let event = ClientEvent::Received(id, Bytes::copy_from_slice(piece));
@@ -164,7 +164,7 @@ impl Server {
     }
 
     fn spoil(&mut self, replies: &mut Vec<Vec<u8>>) {
-        if self.chance.below(20) != 0 || replies.is_empty() {
+        if self.prng.below(20) != 0 || replies.is_empty() {
             return;
         }
         match self.wrong {
@@ -182,7 +182,7 @@ impl Server {
             return;
         }
         let mut reply = Reply::new(out, conn.protocol);
-        if self.chance.below(1_000) == 0 {
+        if self.prng.below(1_000) == 0 {
             return reply.error("CLUSTERDOWN The cluster is down");
         }
         if parts.len() > 1 && conn.addr.port() != GATEWAY {
@@ -193,7 +193,7 @@ impl Server {
             }
         }
         let is_write = is_write(parts);
-        let unluckiness = self.chance.below(1_000);
+        let unluckiness = self.prng.below(1_000);
         if is_write && unluckiness < 10 {
             if unluckiness < 5 {
                 self.run(parts, &mut Reply::new(&mut Vec::new(), Protocol::Resp2));
@@ -201,12 +201,12 @@ impl Server {
             return reply.error("UNKNOWNOUTCOME it may or may not have been applied");
         }
         match self.wrong {
-            Wrong::Forgets if is_write && self.chance.below(300) == 0 => {
+            Wrong::Forgets if is_write && self.prng.below(300) == 0 => {
                 let kept = self.values.clone();
                 self.run(parts, &mut reply);
                 self.values = kept;
             }
-            Wrong::Repeats if is_write && self.chance.below(100) == 0 => {
+            Wrong::Repeats if is_write && self.prng.below(100) == 0 => {
                 self.run(parts, &mut reply);
                 self.run(parts, &mut Reply::new(&mut Vec::new(), Protocol::Resp2));
             }
@@ -232,7 +232,7 @@ impl Server {
         let pairs = || parts[1..].chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone()));
         match &parts[0][..] {
             b"GET" => {
-                let is_old = self.wrong == Wrong::ReadsOld && self.chance.below(100) == 0;
+                let is_old = self.wrong == Wrong::ReadsOld && self.prng.below(100) == 0;
                 match self.before.get(&parts[1]).filter(|_| is_old) {
                     Some(before) => Server::bulk(before.as_ref(), reply),
                     None => Server::bulk(held.as_ref(), reply),
@@ -299,7 +299,7 @@ fn run(seed: u64, wrong: Wrong) -> Sessions {
         conns: BTreeMap::new(),
         values: BTreeMap::new(),
         before: BTreeMap::new(),
-        chance: Chance::stream(seed, "server"),
+        prng: Prng::stream(seed, "server"),
         wrong,
         last: BTreeMap::new(),
     };

@@ -2,24 +2,24 @@
 
 use types::Instant;
 
-use crate::chance::Chance;
 use crate::checkers::objects::split;
 use crate::checkers::registers::{Registers, judge};
 use crate::checkers::search::{Verdict, search};
 use crate::history::{Call, History, Outcome};
+use crate::prng::Prng;
 
 /// A history of a register whose operations overlap, and, if it `is_broken`, one wrong answer.
 fn history(seed: u64, is_broken: bool) -> History {
-    let mut chance = Chance::stream(seed, "registers");
-    let count = chance.range(2, 24);
+    let mut prng = Prng::stream(seed, "registers");
+    let count = prng.range(2, 24);
     // Each takes effect at its moment; begin and end lie around it.
     let mut operations = Vec::new();
     let (mut value, mut values) = (None, vec![None]);
     for moment in 1..=count {
-        let begin = (100 * moment).saturating_sub(chance.below(400));
-        let end = 100 * moment + chance.below(400);
+        let begin = (100 * moment).saturating_sub(prng.below(400));
+        let end = 100 * moment + prng.below(400);
         let given = format!("v{moment}");
-        let (call, outcome) = match chance.below(4) {
+        let (call, outcome) = match prng.below(4) {
             0 => (Call::GetSet("k".into(), given.clone().into()), Outcome::Value(value.clone())),
             1 => (Call::Set("k".into(), given.clone().into()), Outcome::Ok),
             _ => (Call::Get("k".into()), Outcome::Value(value.clone())),
@@ -28,13 +28,13 @@ fn history(seed: u64, is_broken: bool) -> History {
             value = Some(given.into());
             values.push(value.clone());
         }
-        let is_lost = call.is_write() && chance.below(8) == 0;
+        let is_lost = call.is_write() && prng.below(8) == 0;
         operations.push((begin, end, call, if is_lost { Outcome::Unknown } else { outcome }));
     }
     if is_broken {
-        let victim = chance.below(count) as usize;
-        if matches!(operations[victim].3, Outcome::Value(_)) {
-            operations[victim].3 = Outcome::Value(values[chance.below(values.len() as u64) as usize].clone());
+        let faulty = prng.below(count) as usize;
+        if matches!(operations[faulty].3, Outcome::Value(_)) {
+            operations[faulty].3 = Outcome::Value(values[prng.below(values.len() as u64) as usize].clone());
         }
     }
     operations.sort_by_key(|(begin, ..)| *begin);

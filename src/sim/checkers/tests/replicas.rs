@@ -8,7 +8,7 @@ use wire::HardState;
 
 use crate::checkers::{Checkers, Violation, Voters};
 use crate::history::{Call, History, Outcome};
-use crate::observation::{Observation, Seen, What};
+use crate::observation::{EntryHash, Observation, ObservationKind};
 
 const GROUP: GroupId = GroupId(1);
 
@@ -19,8 +19,8 @@ struct Story {
     result: Result<(), Violation>,
 }
 
-fn entry(term: Term, hash: u64) -> Seen {
-    Seen { term, hash }
+fn entry(term: Term, hash: u64) -> EntryHash {
+    EntryHash { term, hash }
 }
 
 fn state(term: Term, vote: u64) -> HardState {
@@ -38,11 +38,11 @@ impl Story {
         story
     }
 
-    fn see(&mut self, replica: u64, what: What) -> &mut Story {
+    fn see(&mut self, replica: u64, kind: ObservationKind) -> &mut Story {
         self.now += 1;
         let place = CoreAddr { node: NodeId(replica as u32), core: CoreId(0) };
         let at = Instant::from_nanos(self.now);
-        let seen = Observation { at, place, group: GROUP, replica: ReplicaId(replica), what };
+        let seen = Observation { at, place, group: GROUP, replica: ReplicaId(replica), kind };
         if self.result.is_ok() {
             self.result = self.checkers.observe(&seen);
         }
@@ -50,28 +50,28 @@ impl Story {
     }
 
     fn start(&mut self, replica: u64, hard_state: HardState, last: (Index, Term), applied: Index) -> &mut Story {
-        self.see(replica, What::Started { hard_state, base: (0, 0), last, applied })
+        self.see(replica, ObservationKind::Started { hard_state, base: (0, 0), last, applied })
     }
 
     fn vote(&mut self, replica: u64, term: Term, candidate: u64) -> &mut Story {
         let hard_state = Some(state(term, candidate));
-        self.see(replica, What::Logged { hard_state, first: 0, entries: Vec::new() })
+        self.see(replica, ObservationKind::Logged { hard_state, first: 0, entries: Vec::new() })
     }
 
     fn lead(&mut self, replica: u64, term: Term) -> &mut Story {
-        self.see(replica, What::Role { role: Role::Leader, term, leader: Some(ReplicaId(replica)) })
+        self.see(replica, ObservationKind::Role { role: Role::Leader, term, leader: Some(ReplicaId(replica)) })
     }
 
     fn elect(&mut self, replica: u64, term: Term, voter: u64) -> &mut Story {
         self.vote(replica, term, replica).vote(voter, term, replica).lead(replica, term)
     }
 
-    fn log(&mut self, replica: u64, first: Index, entries: &[Seen]) -> &mut Story {
-        self.see(replica, What::Logged { hard_state: None, first, entries: entries.to_vec() })
+    fn log(&mut self, replica: u64, first: Index, entries: &[EntryHash]) -> &mut Story {
+        self.see(replica, ObservationKind::Logged { hard_state: None, first, entries: entries.to_vec() })
     }
 
-    fn apply(&mut self, replica: u64, index: Index, entry: Seen) -> &mut Story {
-        self.see(replica, What::Applied { index, entry })
+    fn apply(&mut self, replica: u64, index: Index, entry: EntryHash) -> &mut Story {
+        self.see(replica, ObservationKind::Applied { index, entry })
     }
 
     fn assert_sound(&self) {
@@ -99,7 +99,7 @@ fn committed() -> Story {
 fn a_sound_story_with_a_failover_and_a_restart() {
     let mut story = committed();
     story.log(1, 3, &[entry(1, 13)]);
-    story.see(1, What::Stopped);
+    story.see(1, ObservationKind::Stopped);
     story.elect(2, 2, 3).log(2, 3, &[entry(2, 21)]).log(3, 1, &[entry(1, 11), entry(1, 12), entry(2, 21)]);
     story.apply(2, 2, entry(1, 12)).apply(2, 3, entry(2, 21));
     story.start(1, state(1, 1), (3, 1), 0).log(1, 3, &[entry(2, 21)]).apply(1, 1, entry(1, 11));
@@ -133,11 +133,16 @@ fn election_safety_sees_a_second_vote_and_a_term_that_falls() {
 #[test]
 fn election_safety_sees_a_vote_that_was_not_durable() {
     let mut story = Story::new();
-    story.elect(1, 1, 2).see(2, What::Stopped).start(2, state(0, 0), (0, 0), 0);
+    story.elect(1, 1, 2).see(2, ObservationKind::Stopped).start(2, state(0, 0), (0, 0), 0);
     story.assert_objects("election-safety", "made that one leader of term 1");
     // Unless the disk has lied.
     let mut story = Story::new();
-    story.elect(1, 1, 2).see(2, What::Stopped).see(2, What::Damaged).start(2, state(0, 0), (0, 0), 0);
+    story.elect(1, 1, 2).see(2, ObservationKind::Stopped).see(2, ObservationKind::Damaged).start(
+        2,
+        state(0, 0),
+        (0, 0),
+        0,
+    );
     story.assert_sound();
 }
 
@@ -164,7 +169,7 @@ fn log_matching_sees_different_pasts_gaps_and_falling_terms() {
 #[test]
 fn log_matching_sees_a_start_on_what_nobody_wrote() {
     let mut story = committed();
-    story.see(2, What::Stopped).start(2, state(1, 1), (3, 1), 0);
+    story.see(2, ObservationKind::Stopped).start(2, state(1, 1), (3, 1), 0);
     story.assert_objects("log-matching", "nobody logged");
 }
 
@@ -203,7 +208,7 @@ fn who_has_not_come_to_the_term_of_a_commit_may_drop_its_entry() {
     story.log(2, 1, &[entry(2, 21)]);
     story.assert_sound();
     let mut story = committed();
-    story.see(2, What::Logged { hard_state: Some(state(2, 0)), first: 2, entries: vec![entry(2, 22)] });
+    story.see(2, ObservationKind::Logged { hard_state: Some(state(2, 0)), first: 2, entries: vec![entry(2, 22)] });
     story.assert_objects("leader-completeness", "drops the committed entry 2");
 }
 
@@ -231,10 +236,10 @@ fn state_machine_safety_sees_a_commit_without_a_majority() {
 fn what_a_replica_acknowledged_before_its_disk_was_damaged_counts() {
     let mut story = Story::new();
     story.elect(1, 1, 2).log(1, 1, &[entry(1, 11)]).log(2, 1, &[entry(1, 11)]);
-    story.see(2, What::Stopped).see(2, What::Damaged).apply(1, 1, entry(1, 11));
+    story.see(2, ObservationKind::Stopped).see(2, ObservationKind::Damaged).apply(1, 1, entry(1, 11));
     story.assert_sound();
     let mut story = Story::new();
-    story.elect(1, 1, 2).see(2, What::Stopped).see(2, What::Damaged);
+    story.elect(1, 1, 2).see(2, ObservationKind::Stopped).see(2, ObservationKind::Damaged);
     story.log(1, 1, &[entry(1, 11)]).apply(1, 1, entry(1, 11));
     story.assert_objects("state-machine-safety", "only [ReplicaId(1)]");
 }
@@ -242,22 +247,22 @@ fn what_a_replica_acknowledged_before_its_disk_was_damaged_counts() {
 #[test]
 fn state_machine_safety_sees_an_acknowledged_entry_that_was_not_durable() {
     let mut story = committed();
-    story.see(2, What::Stopped).start(2, state(1, 1), (1, 1), 0);
+    story.see(2, ObservationKind::Stopped).start(2, state(1, 1), (1, 1), 0);
     story.assert_objects("state-machine-safety", "was committed because its log had it");
 }
 
 #[test]
 fn state_machine_safety_sees_a_state_from_the_future() {
     let mut story = committed();
-    story.see(2, What::Restored { last: (9, 1) });
+    story.see(2, ObservationKind::Restored { last: (9, 1) });
     story.assert_objects("state-machine-safety", "nobody has applied more than 2");
 }
 
 #[test]
 fn a_state_taken_over_and_a_log_cut_short_are_sound() {
     let mut story = committed();
-    story.see(3, What::Restored { last: (2, 1) });
-    story.see(1, What::Compacted(2)).log(1, 3, &[entry(1, 13)]).log(3, 3, &[entry(1, 13)]);
+    story.see(3, ObservationKind::Restored { last: (2, 1) });
+    story.see(1, ObservationKind::Compacted(2)).log(1, 3, &[entry(1, 13)]).log(3, 3, &[entry(1, 13)]);
     story.apply(1, 3, entry(1, 13)).apply(3, 3, entry(1, 13)).elect(3, 2, 1);
     story.assert_sound();
 }
@@ -265,44 +270,48 @@ fn a_state_taken_over_and_a_log_cut_short_are_sound() {
 #[test]
 fn equal_digests_sees_states_that_differ() {
     let mut story = committed();
-    story.see(1, What::Digest { index: 1, digest: 5 }).see(2, What::Digest { index: 1, digest: 5 });
+    story
+        .see(1, ObservationKind::Digest { index: 1, digest: 5 })
+        .see(2, ObservationKind::Digest { index: 1, digest: 5 });
     story.assert_sound();
-    story.see(3, What::Digest { index: 1, digest: 6 });
+    story.see(3, ObservationKind::Digest { index: 1, digest: 6 });
     story.assert_objects("equal-digests", "behind entry 1");
 }
 
 #[test]
 fn equal_digests_sees_a_restart_and_a_state_taken_over_that_differ() {
     let mut story = committed();
-    story.see(1, What::Digest { index: 2, digest: 7 }).see(1, What::Stopped);
-    story.start(1, state(1, 1), (2, 1), 2).see(1, What::Digest { index: 2, digest: 8 });
+    story.see(1, ObservationKind::Digest { index: 2, digest: 7 }).see(1, ObservationKind::Stopped);
+    story.start(1, state(1, 1), (2, 1), 2).see(1, ObservationKind::Digest { index: 2, digest: 8 });
     story.assert_objects("equal-digests", "on 1/0 has digest");
     let mut story = committed();
-    story.see(1, What::Digest { index: 2, digest: 7 });
-    story.see(3, What::Restored { last: (2, 1) }).see(3, What::Digest { index: 2, digest: 9 });
+    story.see(1, ObservationKind::Digest { index: 2, digest: 7 });
+    story.see(3, ObservationKind::Restored { last: (2, 1) }).see(3, ObservationKind::Digest { index: 2, digest: 9 });
     story.assert_objects("equal-digests", "on 3/0 has digest");
 }
 
 #[test]
 fn equal_digests_sees_a_replica_that_stays_behind() {
     let mut story = committed();
-    story.see(1, What::Digest { index: 2, digest: 7 }).see(2, What::Digest { index: 1, digest: 5 });
+    story
+        .see(1, ObservationKind::Digest { index: 2, digest: 7 })
+        .see(2, ObservationKind::Digest { index: 1, digest: 5 });
     assert!(story.checkers.at_rest().is_err_and(|said| said.message.contains("on 2/0 has applied 1 entries")));
-    story.see(2, What::Digest { index: 2, digest: 7 });
+    story.see(2, ObservationKind::Digest { index: 2, digest: 7 });
     assert_eq!(story.checkers.at_rest(), Ok(()));
     // One that does not run, or stays away, need not have come as far.
-    story.see(2, What::Digest { index: 1, digest: 5 }).see(2, What::Stopped);
-    story.see(3, What::Digest { index: 0, digest: 0 }).see(3, What::Quarantined);
+    story.see(2, ObservationKind::Digest { index: 1, digest: 5 }).see(2, ObservationKind::Stopped);
+    story.see(3, ObservationKind::Digest { index: 0, digest: 0 }).see(3, ObservationKind::Quarantined);
     assert_eq!(story.checkers.at_rest(), Ok(()));
     story.assert_sound();
-    let looked = story.checkers.finish(&History::new(), at(1)).expect("nothing is wrong");
-    assert_eq!(looked.digests_compared, 2);
+    let coverage = story.checkers.finish(&History::new(), at(1)).expect("nothing is wrong");
+    assert_eq!(coverage.digests_compared, 2);
 }
 
 #[test]
 fn sound_ends_sees_a_node_that_gives_up_for_no_reason() {
     let mut story = Story::new();
-    let ended = |is_provoked| What::Ended { error: "the log is full of holes".to_owned(), is_provoked };
+    let ended = |is_provoked| ObservationKind::Ended { error: "the log is full of holes".to_owned(), is_provoked };
     story.see(1, ended(true));
     story.assert_sound();
     story.see(1, ended(false));
@@ -312,9 +321,9 @@ fn sound_ends_sees_a_node_that_gives_up_for_no_reason() {
 #[test]
 fn bounded_queues_sees_one_that_is_too_long() {
     let mut story = Story::new();
-    story.see(1, What::Queue { name: "parked", len: 10, max: 10 });
+    story.see(1, ObservationKind::Queue { name: "parked", len: 10, max: 10 });
     story.assert_sound();
-    story.see(1, What::Queue { name: "parked", len: 11, max: 10 });
+    story.see(1, ObservationKind::Queue { name: "parked", len: 11, max: 10 });
     story.assert_objects("bounded-queues", "`parked`");
 }
 
@@ -333,7 +342,7 @@ fn progress_sees_a_group_without_a_leader() {
     story.elect(1, 1, 2);
     story.assert_sound();
     assert!(story.checkers.finish(&history, at(6)).is_ok());
-    story.see(1, What::Stopped);
+    story.see(1, ObservationKind::Stopped);
     assert!(story.checkers.finish(&history, at(6)).is_err());
 }
 

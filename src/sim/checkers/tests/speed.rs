@@ -6,9 +6,9 @@ use std::time::Instant as Stopwatch;
 use bytes::Bytes;
 use types::Instant;
 
-use crate::chance::Chance;
 use crate::checkers::{check_durability, check_exactly_once, check_linearizability};
 use crate::history::{Call, History, Operation, Outcome, Text};
+use crate::prng::Prng;
 
 const OPERATIONS_COUNT: u64 = 100_000;
 const SHORT_OPERATIONS_COUNT: u64 = 10_000;
@@ -41,16 +41,16 @@ fn run(call: &Call, values: &mut HashMap<Text, Text>) -> Outcome {
     }
 }
 
-fn call(chance: &mut Chance, number: u64) -> Call {
+fn call(prng: &mut Prng, number: u64) -> Call {
     let name = |kind: &str, key: u64| Bytes::from(format!("{kind}{key}"));
     let pair = |one: u64| (name(&format!("{{m{one}}}"), number % 3), name("v", number));
     // One in five goes to a hot key.
-    let key = if chance.below(5) == 0 { 0 } else { chance.below(500) };
-    match chance.below(10) {
+    let key = if prng.below(5) == 0 { 0 } else { prng.below(500) };
+    match prng.below(10) {
         0..=2 => Call::Get(name("r", key)),
         3 | 4 => Call::Set(name("r", key), name("v", number)),
-        5 => Call::Append(name("l", chance.below(500)), format!("{number};").into()),
-        6 => Call::Get(name(["l", "n"][number as usize % 2], chance.below(500))),
+        5 => Call::Append(name("l", prng.below(500)), format!("{number};").into()),
+        6 => Call::Get(name(["l", "n"][number as usize % 2], prng.below(500))),
         7 => Call::Incr(name("n", key), 1),
         8 => Call::MSet(vec![pair(key), pair(key)]),
         _ => Call::MGet((0..3).map(|part| name(&format!("{{m{key}}}"), part)).collect()),
@@ -59,18 +59,18 @@ fn call(chance: &mut Chance, number: u64) -> Call {
 
 /// One in 50 operations gets no answer; half of those never run.
 fn long_history(seed: u64, operations_count: u64) -> History {
-    let mut chance = Chance::stream(seed, "history");
+    let mut prng = Prng::stream(seed, "history");
     let mut values = HashMap::new();
     let mut operations = Vec::new();
     for number in 0..operations_count {
         // Sessions overlap: each operation takes effect at its number, and takes a while around it.
         let effect = number * 100;
-        let begin = effect.saturating_sub(chance.below(100 * SESSIONS_COUNT / 2));
-        let end = effect + 1 + chance.below(100 * SESSIONS_COUNT / 2);
-        let call = call(&mut chance, number);
-        let is_unknown = chance.below(50) == 0;
+        let begin = effect.saturating_sub(prng.below(100 * SESSIONS_COUNT / 2));
+        let end = effect + 1 + prng.below(100 * SESSIONS_COUNT / 2);
+        let call = call(&mut prng, number);
+        let is_unknown = prng.below(50) == 0;
         let mut outcome = Outcome::Unknown;
-        if !is_unknown || chance.below(2) == 0 {
+        if !is_unknown || prng.below(2) == 0 {
             let ran = run(&call, &mut values);
             outcome = if is_unknown { Outcome::Unknown } else { ran };
         }

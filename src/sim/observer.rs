@@ -8,7 +8,7 @@ use std::rc::Rc;
 use engine::{Observer, QueueLen};
 use types::{CoreAddr, GroupId, Index, Instant, ReplicaId};
 
-use crate::observation::{Observation, What};
+use crate::observation::{Observation, ObservationKind};
 use crate::queue::Event;
 use crate::trace::Kind;
 use crate::world::Shared;
@@ -39,7 +39,7 @@ pub(crate) struct Views {
 type Counts = BTreeMap<(CoreAddr, u32, GroupId), Vec<(&'static str, u64)>>;
 
 /// Sees what replicas do.
-pub(crate) struct Watcher {
+pub(crate) struct CoreObserver {
     pub(crate) world: Shared,
     pub(crate) core: usize,
     pub(crate) epoch: u32,
@@ -49,7 +49,7 @@ pub(crate) struct Watcher {
     pub(crate) digests: RefCell<BTreeMap<GroupId, Index>>,
 }
 
-impl Observer for Watcher {
+impl Observer for CoreObserver {
     fn observe(&self, place: CoreAddr, group: GroupId, replica: ReplicaId, event: engine::Event<'_>) {
         let world = &mut *self.world.borrow_mut();
         let at = world.now();
@@ -63,7 +63,7 @@ impl Observer for Watcher {
                 let votes = persist.hard_state.is_some_and(|state| state.vote.is_some_and(|vote| vote != replica));
                 if persist.entries.is_empty() && votes {
                     world.nodes[node].disk.forget_from_here();
-                    let at = at + world.chance.range(1, FORGETS_AFTER_MAX);
+                    let at = at + world.prng.range(1, FORGETS_AFTER_MAX);
                     world.queue.push(at, Event::Kill { node: node as u32, epoch: self.epoch });
                 }
             }
@@ -87,12 +87,12 @@ impl Observer for Watcher {
     }
 
     fn raft_counted(&self, place: CoreAddr, group: GroupId, counters: &raft::Counters) {
-        let counts = crate::counted::of_raft(counters);
+        let counts = crate::counters::of_raft(counters);
         self.views.counts.borrow_mut().insert((place, self.epoch, group), counts);
     }
 
     fn core_counted(&self, place: CoreAddr, wal: &wal::Stats, counts: &[(&'static str, u64)]) {
-        let mut all = crate::counted::of_wal(wal);
+        let mut all = crate::counters::of_wal(wal);
         all.extend_from_slice(counts);
         self.views.counts.borrow_mut().insert((place, self.epoch, NO_GROUP), all);
     }
@@ -114,8 +114,8 @@ impl Observer for Watcher {
             }
             *known = *queue;
             let at = Instant::from_nanos(self.world.borrow().now());
-            let what = What::Queue { name: queue.name, len: queue.len, max: queue.max };
-            let seen = Observation { at, place, group: NO_GROUP, replica: ReplicaId::default(), what };
+            let kind = ObservationKind::Queue { name: queue.name, len: queue.len, max: queue.max };
+            let seen = Observation { at, place, group: NO_GROUP, replica: ReplicaId::default(), kind };
             self.observations.borrow_mut().push(seen);
         }
     }

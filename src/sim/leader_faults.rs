@@ -5,15 +5,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::chance::Chance;
 use crate::faults::{Fault, NodeNumber, STALL_FACTOR};
-use crate::spec::Shape;
+use crate::prng::Prng;
+use crate::spec::ClusterSpec;
 
 /// What befalls a node because it leads. The other nodes elect another leader meanwhile, while clients reach both.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "times are named in the text of each blow")]
-pub enum Blow {
+#[expect(missing_docs, reason = "times are named in the text of each leader_fault")]
+pub enum LeaderFault {
     /// It hears nothing of the other nodes, nor they of it.
     CutOff { for_ms: u64 },
     /// The other nodes hear nothing of it, and it hears them.
@@ -47,51 +47,51 @@ pub enum Blow {
     Churn { after_ms: u64, down_ms: u64, cut_ms: u64, within_ms: u64, for_ms: u64 },
 }
 
-impl Blow {
+impl LeaderFault {
     /// What it means for a node that leads a cluster of this shape: faults, and how many milliseconds later each begins.
-    /// `chance` decides whom else it concerns.
-    pub fn steps(&self, leader: NodeNumber, shape: &Shape, chance: &mut Chance) -> Vec<(u64, Fault)> {
-        let others: Vec<NodeNumber> = (1..=shape.nodes).filter(|node| *node != leader).collect();
+    /// `prng` decides whom else it concerns.
+    pub fn steps(&self, leader: NodeNumber, cluster_spec: &ClusterSpec, prng: &mut Prng) -> Vec<(u64, Fault)> {
+        let others: Vec<NodeNumber> = (1..=cluster_spec.nodes).filter(|node| *node != leader).collect();
         let cut_off = |for_ms| Fault::Partition { side: vec![leader], for_ms };
         let mute = |to: &NodeNumber, for_ms| Fault::CutOneWay { from: leader, to: *to, for_ms };
         match *self {
-            Blow::CutOff { for_ms } => vec![(0, cut_off(for_ms))],
-            Blow::Mute { for_ms } => others.iter().map(|other| (0, mute(other, for_ms))).collect(),
-            Blow::Deaf { for_ms } => {
+            LeaderFault::CutOff { for_ms } => vec![(0, cut_off(for_ms))],
+            LeaderFault::Mute { for_ms } => others.iter().map(|other| (0, mute(other, for_ms))).collect(),
+            LeaderFault::Deaf { for_ms } => {
                 let deaf = |from: &NodeNumber| Fault::CutOneWay { from: *from, to: leader, for_ms };
                 others.iter().map(|other| (0, deaf(other))).collect()
             }
-            Blow::LateAnswers { mean_ms, mute_after_ms, for_ms } => {
+            LeaderFault::LateAnswers { mean_ms, mute_after_ms, for_ms } => {
                 let late = |from: &NodeNumber| Fault::Delay { from: *from, to: leader, mean_ms, for_ms };
                 let mute_ms = for_ms.saturating_sub(mute_after_ms);
                 let late = others.iter().map(|other| (0, late(other)));
                 late.chain(others.iter().map(|other| (mute_after_ms, mute(other, mute_ms)))).collect()
             }
-            Blow::Freeze { for_ms } => vec![(0, Fault::Pause { node: leader, for_ms })],
-            Blow::FreezeCutOff { for_ms, longer_ms } => {
+            LeaderFault::Freeze { for_ms } => vec![(0, Fault::Pause { node: leader, for_ms })],
+            LeaderFault::FreezeCutOff { for_ms, longer_ms } => {
                 vec![(0, Fault::Pause { node: leader, for_ms }), (0, cut_off(for_ms + longer_ms))]
             }
-            Blow::Crash { down_ms } => vec![(0, Fault::Crash { node: leader, down_ms })],
-            Blow::CutOffCrash { after_ms, down_ms } => {
+            LeaderFault::Crash { down_ms } => vec![(0, Fault::Crash { node: leader, down_ms })],
+            LeaderFault::CutOffCrash { after_ms, down_ms } => {
                 vec![(0, cut_off(after_ms)), (after_ms, Fault::Crash { node: leader, down_ms })]
             }
-            Blow::CrashSlowOthers { down_ms, factor, for_ms } => {
+            LeaderFault::CrashSlowOthers { down_ms, factor, for_ms } => {
                 let slow = |node: &NodeNumber| (0, Fault::SlowDisk { node: *node, factor, for_ms });
                 others.iter().map(slow).chain([(0, Fault::Crash { node: leader, down_ms })]).collect()
             }
-            Blow::DamageVoter { cut_ms, flips, down_ms, for_ms } => {
-                let (victims, sound): (Vec<_>, Vec<_>) =
-                    others.into_iter().partition(|node| shape.victims.contains(node));
-                let (Some(victim), Some(lonely)) = (any_of(chance, &victims), any_of(chance, &sound)) else {
+            LeaderFault::DamageVoter { cut_ms, flips, down_ms, for_ms } => {
+                let (faulty_nodes, sound): (Vec<_>, Vec<_>) =
+                    others.into_iter().partition(|node| cluster_spec.faulty_nodes.contains(node));
+                let (Some(faulty), Some(lonely)) = (any_of(prng, &faulty_nodes), any_of(prng, &sound)) else {
                     return Vec::new();
                 };
-                let rot = Fault::BitRot { node: victim, flips, down_ms };
-                let damage = if chance.happens(700_000) { rot } else { Fault::LostFile { node: victim, down_ms } };
+                let rot = Fault::BitRot { node: faulty, flips, down_ms };
+                let damage = if prng.bernoulli(700_000) { rot } else { Fault::LostFile { node: faulty, down_ms } };
                 let cut_lonely = Fault::Partition { side: vec![lonely], for_ms: cut_ms };
                 vec![(0, cut_lonely), (cut_ms, damage), (cut_ms, cut_off(for_ms))]
             }
-            Blow::Usurp { cut_ms, late_ms, after_ms, restarts } => {
-                let Some(lonely) = any_of(chance, &others) else { return Vec::new() };
+            LeaderFault::Usurp { cut_ms, late_ms, after_ms, restarts } => {
+                let Some(lonely) = any_of(prng, &others) else { return Vec::new() };
                 let cuts = [(leader, lonely), (lonely, leader)];
                 let cuts = cuts.map(|(from, to)| (0, Fault::CutOneWay { from, to, for_ms: cut_ms }));
                 let cuts = cuts.into_iter().chain([(after_ms, cut_off(cut_ms.saturating_sub(after_ms)))]);
@@ -103,75 +103,83 @@ impl Blow {
                 let late = rest().filter(|_| late_ms > 0).map(late);
                 cuts.chain(late).chain(rest().filter(|_| restarts).map(restart)).collect()
             }
-            Blow::SlowClock { after_ms, for_ms } => {
-                let bound = i64::from(shape.drift_ppm_max) / 2;
+            LeaderFault::SlowClock { after_ms, for_ms } => {
+                let bound = i64::from(cluster_spec.drift_ppm_max) / 2;
                 let drift = |node| Fault::Drift { node, ppm: if node == leader { -bound } else { bound } };
-                let drifts = (1..=shape.nodes).map(|node| (0, drift(node)));
+                let drifts = (1..=cluster_spec.nodes).map(|node| (0, drift(node)));
                 drifts.chain([(after_ms, cut_off(for_ms))]).collect()
             }
-            Blow::Churn { after_ms, down_ms, cut_ms, within_ms, for_ms } => {
-                let tamper = |from: NodeNumber, to: NodeNumber| {
-                    (0, Fault::Tamper { from, to, lose: 200_000, repeat: 0, reorder: 200_000, for_ms })
+            LeaderFault::Churn { after_ms, down_ms, cut_ms, within_ms, for_ms } => {
+                let corrupt = |from: NodeNumber, to: NodeNumber| {
+                    (0, Fault::Corrupt { from, to, lose: 200_000, repeat: 0, reorder: 200_000, for_ms })
                 };
-                let both_ways = |other: &NodeNumber| [tamper(leader, *other), tamper(*other, leader)];
-                let hunt = Fault::HuntLeaders { blow: Box::new(Blow::CutOff { for_ms: cut_ms }), within_ms, for_ms };
+                let both_ways = |other: &NodeNumber| [corrupt(leader, *other), corrupt(*other, leader)];
+                let target = Fault::TargetNewLeaders {
+                    leader_fault: Box::new(LeaderFault::CutOff { for_ms: cut_ms }),
+                    within_ms,
+                    for_ms,
+                };
                 let crash = Fault::Crash { node: leader, down_ms };
-                let first = [(0, cut_off(after_ms)), (0, hunt), (after_ms, crash)];
+                let first = [(0, cut_off(after_ms)), (0, target), (after_ms, crash)];
                 others.iter().flat_map(both_ways).chain(first).collect()
             }
         }
     }
 }
 
-fn any_of(chance: &mut Chance, nodes: &[NodeNumber]) -> Option<NodeNumber> {
-    if nodes.is_empty() { None } else { Some(chance.pick(nodes)) }
+fn any_of(prng: &mut Prng, nodes: &[NodeNumber]) -> Option<NodeNumber> {
+    if nodes.is_empty() { None } else { Some(prng.pick(nodes)) }
 }
 
-/// A blow that consists of one or two faults. It lasts long enough, most of the time, that others elect a leader meanwhile.
-pub(crate) fn simple_blow(chance: &mut Chance) -> Blow {
-    let for_ms = chance.range(200, 3_000);
-    let short_ms = chance.range(1, 1_500);
-    let down_ms = if chance.happens(700_000) { chance.range(1, 300) } else { for_ms };
-    match chance.below(7) {
-        0 => Blow::CutOff { for_ms },
-        1 => Blow::Mute { for_ms },
-        2 => Blow::Deaf { for_ms },
-        3 => Blow::Freeze { for_ms },
-        4 => Blow::FreezeCutOff { for_ms, longer_ms: short_ms },
-        5 => Blow::Crash { down_ms },
-        _ => Blow::CutOffCrash { after_ms: short_ms, down_ms },
+/// A leader_fault that consists of one or two faults. It lasts long enough, most of the time, that others elect a leader meanwhile.
+pub(crate) fn simple_leader_fault(prng: &mut Prng) -> LeaderFault {
+    let for_ms = prng.range(200, 3_000);
+    let short_ms = prng.range(1, 1_500);
+    let down_ms = if prng.bernoulli(700_000) { prng.range(1, 300) } else { for_ms };
+    match prng.below(7) {
+        0 => LeaderFault::CutOff { for_ms },
+        1 => LeaderFault::Mute { for_ms },
+        2 => LeaderFault::Deaf { for_ms },
+        3 => LeaderFault::Freeze { for_ms },
+        4 => LeaderFault::FreezeCutOff { for_ms, longer_ms: short_ms },
+        5 => LeaderFault::Crash { down_ms },
+        _ => LeaderFault::CutOffCrash { after_ms: short_ms, down_ms },
     }
 }
 
-/// Any blow.
-pub(crate) fn any_blow(chance: &mut Chance, shape: &Shape) -> Blow {
-    let for_ms = chance.range(200, 3_000);
-    let short_ms = chance.range(1, 1_500);
-    let down_ms = chance.range(1, 1_000);
-    // Without a victim there is nothing to damage.
-    let choices = if shape.victims.is_empty() { 14 } else { 16 };
-    match chance.below(choices) {
-        0..=4 => simple_blow(chance),
+/// Any leader_fault.
+pub(crate) fn any_leader_fault(prng: &mut Prng, cluster_spec: &ClusterSpec) -> LeaderFault {
+    let for_ms = prng.range(200, 3_000);
+    let short_ms = prng.range(1, 1_500);
+    let down_ms = prng.range(1, 1_000);
+    // Without a faulty there is nothing to damage.
+    let choices = if cluster_spec.faulty_nodes.is_empty() { 14 } else { 16 };
+    match prng.below(choices) {
+        0..=4 => simple_leader_fault(prng),
         5 | 6 => {
             let mute_after_ms = 300 + short_ms;
-            Blow::LateAnswers { mean_ms: chance.range(100, 800), mute_after_ms, for_ms: mute_after_ms + for_ms }
+            LeaderFault::LateAnswers { mean_ms: prng.range(100, 800), mute_after_ms, for_ms: mute_after_ms + for_ms }
         }
-        7 => Blow::CrashSlowOthers { down_ms: for_ms, factor: chance.pick(&[100, STALL_FACTOR]), for_ms: short_ms },
-        8 | 9 => Blow::Usurp {
-            cut_ms: for_ms + 2 * short_ms,
-            late_ms: chance.pick(&[0, 20, 100, 300]),
-            after_ms: for_ms,
-            restarts: chance.happens(500_000),
+        7 => LeaderFault::CrashSlowOthers {
+            down_ms: for_ms,
+            factor: prng.pick(&[100, STALL_FACTOR]),
+            for_ms: short_ms,
         },
-        10 | 11 => Blow::SlowClock { after_ms: short_ms, for_ms },
-        12 | 13 => Blow::Churn {
-            after_ms: chance.range(20, 400),
+        8 | 9 => LeaderFault::Usurp {
+            cut_ms: for_ms + 2 * short_ms,
+            late_ms: prng.pick(&[0, 20, 100, 300]),
+            after_ms: for_ms,
+            restarts: prng.bernoulli(500_000),
+        },
+        10 | 11 => LeaderFault::SlowClock { after_ms: short_ms, for_ms },
+        12 | 13 => LeaderFault::Churn {
+            after_ms: prng.range(20, 400),
             down_ms,
-            cut_ms: chance.range(300, 2_000),
-            within_ms: chance.pick(&[1, 5, 20]),
+            cut_ms: prng.range(300, 2_000),
+            within_ms: prng.pick(&[1, 5, 20]),
             for_ms: 2_000 + for_ms,
         },
-        _ => Blow::DamageVoter { cut_ms: for_ms, flips: chance.range(1, 3) as u32, down_ms, for_ms: 2 * for_ms },
+        _ => LeaderFault::DamageVoter { cut_ms: for_ms, flips: prng.range(1, 3) as u32, down_ms, for_ms: 2 * for_ms },
     }
 }
 
@@ -181,20 +189,20 @@ mod tests {
 
     #[test]
     fn a_blow_falls_on_the_leader_and_leaves_the_others_alive() {
-        let mut chance = Chance::stream(1, "blows");
+        let mut prng = Prng::stream(1, "blows");
         for seed in 0..500 {
-            let shape = Shape::of_seed(seed);
-            let nodes = shape.nodes;
-            let leader = chance.range(1, u64::from(nodes)) as NodeNumber;
+            let cluster_spec = ClusterSpec::of_seed(seed);
+            let nodes = cluster_spec.nodes;
+            let leader = prng.range(1, u64::from(nodes)) as NodeNumber;
             for _ in 0..20 {
-                let blow = any_blow(&mut chance, &shape);
-                let is_restart = matches!(blow, Blow::Usurp { .. });
-                for (_, fault) in blow.steps(leader, &shape, &mut chance) {
+                let leader_fault = any_leader_fault(&mut prng, &cluster_spec);
+                let is_restart = matches!(leader_fault, LeaderFault::Usurp { .. });
+                for (_, fault) in leader_fault.steps(leader, &cluster_spec, &mut prng) {
                     match fault {
                         Fault::BitRot { node, .. } | Fault::LostFile { node, .. } => {
-                            assert!(node != leader && shape.victims.contains(&node));
+                            assert!(node != leader && cluster_spec.faulty_nodes.contains(&node));
                         }
-                        Fault::Partition { side, .. } if matches!(blow, Blow::DamageVoter { .. }) => {
+                        Fault::Partition { side, .. } if matches!(leader_fault, LeaderFault::DamageVoter { .. }) => {
                             assert_eq!(side.len(), 1);
                         }
                         Fault::Crash { node, .. } => assert_eq!(node == leader, !is_restart),
@@ -203,14 +211,14 @@ mod tests {
                         Fault::CutOneWay { from, to, .. } | Fault::Delay { from, to, .. } => {
                             assert!(from != to && (from == leader || to == leader) && from.max(to) <= nodes);
                         }
-                        Fault::Tamper { .. } | Fault::HuntLeaders { .. } => {
-                            assert!(matches!(blow, Blow::Churn { .. }));
+                        Fault::Corrupt { .. } | Fault::TargetNewLeaders { .. } => {
+                            assert!(matches!(leader_fault, LeaderFault::Churn { .. }));
                         }
                         Fault::SlowDisk { node, .. } => assert!(node != leader && node <= nodes),
                         Fault::Drift { ppm, .. } => {
-                            assert!(2 * ppm.unsigned_abs() <= u64::from(shape.drift_ppm_max));
+                            assert!(2 * ppm.unsigned_abs() <= u64::from(cluster_spec.drift_ppm_max));
                         }
-                        other => panic!("{other:?} is part of {blow:?}"),
+                        other => panic!("{other:?} is part of {leader_fault:?}"),
                     }
                 }
             }

@@ -1,8 +1,8 @@
-//! Seeded chance: one stream per subsystem, so that a change in one does not shift what the others draw.
+//! Seeded prng: one stream per subsystem, so that a change in one does not shift what the others draw.
 
 /// A stream of random numbers (splitmix64; Steele, Lea, Flood: "Fast splittable pseudorandom number generators").
 #[derive(Clone, Debug)]
-pub struct Chance(u64);
+pub struct Prng(u64);
 
 /// How likely something is, in millionths.
 pub type Ppm = u32;
@@ -10,12 +10,12 @@ pub type Ppm = u32;
 /// Certainty.
 pub const PPM: Ppm = 1_000_000;
 
-impl Chance {
+impl Prng {
     /// The stream `name` of a seed. Different names give unrelated streams.
-    pub fn stream(seed: u64, name: &str) -> Chance {
-        let mut chance = Chance(seed ^ xxhash_rust::xxh3::xxh3_64(name.as_bytes()));
-        chance.next_u64();
-        chance
+    pub fn stream(seed: u64, name: &str) -> Prng {
+        let mut prng = Prng(seed ^ xxhash_rust::xxh3::xxh3_64(name.as_bytes()));
+        prng.next_u64();
+        prng
     }
 
     /// The next 64 bits.
@@ -41,7 +41,7 @@ impl Chance {
     }
 
     /// Whether something happens that is this likely.
-    pub fn happens(&mut self, likely: Ppm) -> bool {
+    pub fn bernoulli(&mut self, likely: Ppm) -> bool {
         likely > 0 && self.below(u64::from(PPM)) < u64::from(likely)
     }
 
@@ -73,8 +73,8 @@ mod tests {
     #[test]
     fn streams_repeat_and_differ_by_name() {
         let draw = |name| {
-            let mut chance = Chance::stream(7, name);
-            [chance.next_u64(), chance.next_u64()]
+            let mut prng = Prng::stream(7, name);
+            [prng.next_u64(), prng.next_u64()]
         };
         assert_eq!(draw("disk"), draw("disk"));
         assert_ne!(draw("disk"), draw("net"));
@@ -82,14 +82,14 @@ mod tests {
 
     #[test]
     fn ranges_are_reached_at_both_ends() {
-        let mut chance = Chance::stream(1, "ranges");
+        let mut prng = Prng::stream(1, "ranges");
         let mut seen = [0; 5];
         for _ in 0..1_000 {
-            seen[chance.range(1, 3) as usize] += 1;
-            assert!(chance.latency(10, 100) < 10 + 1_600);
+            seen[prng.range(1, 3) as usize] += 1;
+            assert!(prng.latency(10, 100) < 10 + 1_600);
         }
         assert_eq!((seen[0], seen[4]), (0, 0));
         assert!(seen[1..4].iter().all(|count| *count > 250));
-        assert!(!chance.happens(0) && chance.happens(PPM));
+        assert!(!prng.bernoulli(0) && prng.bernoulli(PPM));
     }
 }

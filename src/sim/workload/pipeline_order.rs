@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 
-use crate::chance::Chance;
 use crate::history::{Call, Outcome, Text};
+use crate::prng::Prng;
 
 /// What a command on the key must answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub(super) struct Mark {
 /// A session's key. It is given up for the next one when a command on it was not answered well: then nobody knows what it
 /// holds.
 #[derive(Debug)]
-pub(super) struct Own {
+pub(super) struct PipelineOrder {
     session: u64,
     number: u64,
     /// What it holds behind all that was sent.
@@ -30,16 +30,16 @@ pub(super) struct Own {
     early: Vec<(Text, String)>,
 }
 
-impl Own {
-    pub(super) fn new(session: u64) -> Own {
-        Own { session, number: 0, value: None, early: Vec::new() }
+impl PipelineOrder {
+    pub(super) fn new(session: u64) -> PipelineOrder {
+        PipelineOrder { session, number: 0, value: None, early: Vec::new() }
     }
 
     /// The next command. `value` is one that no other command writes.
-    pub(super) fn call(&mut self, chance: &mut Chance, value: Text) -> (Call, Mark) {
+    pub(super) fn call(&mut self, prng: &mut Prng, value: Text) -> (Call, Mark) {
         let key = Bytes::from(format!("own{}.{}", self.session, self.number));
         let held = || Some(self.value.clone());
-        let (call, expected, left) = match chance.below(4) {
+        let (call, expected, left) = match prng.below(4) {
             0 => (Call::Set(key, value.clone()), None, Some(value)),
             1 => (Call::GetSet(key, value.clone()), held(), Some(value)),
             _ => (Call::Get(key), held(), None),

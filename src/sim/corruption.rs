@@ -8,8 +8,8 @@
 use bytes::Bytes;
 use wire::{Body, FRAME_HEADER_BYTES, Frame, FrameHeader};
 
-use crate::chance::Chance;
 use crate::net::Way;
+use crate::prng::Prng;
 
 /// How long a message may be kept back, in nanoseconds.
 const KEPT_BACK_MAX: u64 = 400_000_000;
@@ -18,7 +18,7 @@ pub(crate) const KEPT_BACK_COUNT_MAX: usize = 64;
 
 /// What became of a frame.
 #[derive(Default)]
-pub(crate) struct Tampered {
+pub(crate) struct Corrupted {
     /// What is sent in its place; nothing if it has nothing left to say.
     pub(crate) now: Option<Bytes>,
     /// What is sent later, and when.
@@ -30,26 +30,26 @@ pub(crate) struct Tampered {
 }
 
 /// Does to a frame what the way does to frames. `None`: it passes as it is.
-pub(crate) fn tamper(bytes: &Bytes, way: &Way, chance: &mut Chance, now: u64) -> Option<Tampered> {
+pub(crate) fn corrupt(bytes: &Bytes, way: &Way, prng: &mut Prng, now: u64) -> Option<Corrupted> {
     if way.drop == 0 && way.repeat == 0 && way.reorder == 0 && way.alter == 0 {
         return None;
     }
     let mut frame = decode(bytes)?;
-    let mut done = Tampered::default();
+    let mut done = Corrupted::default();
     let (mut kept, mut delayed) = (Vec::new(), Vec::new());
     for mut message in frame.messages.drain(..) {
-        if chance.happens(way.drop) {
+        if prng.bernoulli(way.drop) {
             done.lost += 1;
             continue;
         }
-        if chance.happens(way.alter) && alter(&mut message.body) {
+        if prng.bernoulli(way.alter) && alter(&mut message.body) {
             done.altered += 1;
         }
-        if chance.happens(way.repeat) {
+        if prng.bernoulli(way.repeat) {
             done.repeated += 1;
             delayed.push(message.clone());
         }
-        if chance.happens(way.reorder) {
+        if prng.bernoulli(way.reorder) {
             done.reordered += 1;
             delayed.push(message);
         } else {
@@ -64,7 +64,7 @@ pub(crate) fn tamper(bytes: &Bytes, way: &Way, chance: &mut Chance, now: u64) ->
         done.now = Some(encode(frame));
     }
     for message in delayed {
-        let at = now + chance.below(KEPT_BACK_MAX);
+        let at = now + prng.below(KEPT_BACK_MAX);
         done.later.push((at, encode(Frame { messages: vec![message], ..Frame::default() })));
     }
     Some(done)
