@@ -9,7 +9,7 @@
 //! Deliberately absent: retries. A helper that retries says so in its name.
 //!
 //! Reading order: [`watchdog`], [`process`], [`cluster`], [`client`], [`replicas`], [`load`]; then what breaks
-//! things: [`firewall`], [`mounts`].
+//! things: [`firewall`], [`mounts`]. [`source`] and [`modules`] read the source for the tests of the architecture.
 
 #[path = "support/client.rs"]
 pub mod client;
@@ -19,6 +19,8 @@ pub mod cluster;
 pub mod firewall;
 #[path = "support/load.rs"]
 pub mod load;
+#[path = "support/modules.rs"]
+pub mod modules;
 #[path = "support/mounts.rs"]
 pub mod mounts;
 #[path = "support/ports.rs"]
@@ -27,6 +29,8 @@ pub mod ports;
 pub mod process;
 #[path = "support/replicas.rs"]
 pub mod replicas;
+#[path = "support/source.rs"]
+pub mod source;
 #[path = "support/throttle.rs"]
 pub mod throttle;
 #[path = "support/watchdog.rs"]
