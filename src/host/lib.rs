@@ -1,4 +1,4 @@
-//! The doors through which time, chance, disk, network, tasks and other cores come in.
+//! The I/O traits through which time, chance, disk, network, tasks and other cores come in.
 //!
 //! Everything above the runtime is written against these traits and is deterministic given what comes
 //! through them. `rt` implements them on glommio and io_uring, the simulator on a virtual world. One handle
@@ -29,7 +29,7 @@ pub use net::{ConnId, ListenerId, Net, NetEvent, SendBuf};
 pub use rng::Rng;
 pub use spawn::{Spawn, TaskClass};
 
-/// All doors of one core behind one cheap handle.
+/// All I/O traits of one core behind one cheap handle.
 pub trait Host: Clock + Disk + Net + Mesh + Rng + Spawn + Clone + 'static {}
 
 impl<T: Clock + Disk + Net + Mesh + Rng + Spawn + Clone + 'static> Host for T {}

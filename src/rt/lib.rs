@@ -1,7 +1,7 @@
-//! The runtime: the doors of `io` on glommio and io_uring. No other crate names either.
+//! The runtime: the I/O traits of `host` on glommio and io_uring. No other crate names either.
 //!
 //! [`start`] runs one thread per core, each with a glommio executor and one io_uring of its own, and hands each a
-//! [`Runtime`], which implements all traits of `io`.
+//! [`Runtime`], which implements all traits of `host`.
 //!
 //! How a core works:
 //! - **One ring, one place to wait.** Sockets, files, timers, other cores and other threads all end a wait in the

@@ -1,4 +1,4 @@
-//! The handle through which the engine reaches a core's doors.
+//! The handle through which the engine does the I/O of a core: [`Runtime`] implements every I/O trait of `host`.
 
 use std::future::Future;
 use std::io;

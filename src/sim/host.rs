@@ -1,4 +1,4 @@
-//! The doors of one core: everything the engine knows of the world.
+//! The I/O traits for one core: everything the engine knows of the world.
 
 use std::future::Future;
 use std::io::{ErrorKind, Result};

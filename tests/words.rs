@@ -1,0 +1,130 @@
+//! Words that the project has given up do not come back: one word for one thing.
+//!
+//! [`GONE`] is the one place for them. Whoever renames something adds the old word here.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use coracle_tests::root;
+use coracle_tests::source::tokens;
+
+/// Where a word must not stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum In {
+    /// Nowhere: neither in names nor in comments and texts.
+    All,
+    /// In no name. In a sentence it has another meaning.
+    Names,
+}
+
+/// A word that is gone, where it is not to be, and what the thing is called now. A name may be part of a path.
+const GONE: &[(&str, In, &str)] = &[
+    ("`io`", In::All, "host"),
+    ("coracle-io", In::All, "coracle-host"),
+    ("doors", In::All, "I/O traits"),
+    ("Place", In::All, "CoreAddr of a core, LogPosition in the log"),
+    ("Watch", In::Names, "Observer"),
+    ("What", In::Names, "ObservationKind"),
+    ("Looked", In::Names, "Coverage"),
+    ("Blow", In::Names, "LeaderFault"),
+    ("blows", In::Names, "leader_faults"),
+    ("strike", In::Names, "target_leader"),
+    ("hunt", In::Names, "target_new_leaders"),
+    ("victims", In::Names, "faulty_nodes"),
+    ("Chance", In::Names, "Prng"),
+    ("happens", In::Names, "bernoulli"),
+    ("Shape", In::Names, "ClusterSpec"),
+    ("tamper", In::All, "corrupt"),
+    ("tampering", In::All, "corruption"),
+];
+
+/// Where a gone word still stands, by crate and word, and why it may. Nothing is to be added without a reason; what does not
+/// stand there any more must go from here.
+const EXCEPTIONS: &[(&str, &str, &str)] = &[
+    ("engine", "`io`", "the first page of the crate is written anew with its parts"),
+    ("wire", "Place", "a type of rkyv"),
+];
+
+/// The sources and pages under a folder or file of the repository.
+fn files(path: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    if path.is_dir() {
+        for entry in std::fs::read_dir(path).expect("a folder of the repository").flatten() {
+            found.extend(files(&entry.path()));
+        }
+    } else if path.extension().is_some_and(|extension| ["rs", "md", "toml"].contains(&&*extension.to_string_lossy()))
+    {
+        found.push(path.to_owned());
+    }
+    found
+}
+
+/// The gone words in a text, each with its line. Only source has names.
+fn found_in(text: &str, is_source: bool) -> Vec<(&'static str, usize)> {
+    let mut found = Vec::new();
+    let names = if is_source { tokens(text) } else { Vec::new() };
+    for (word, place, _) in GONE {
+        match place {
+            In::Names => {
+                let hits = names.iter().filter(|token| token.text == *word);
+                found.extend(hits.map(|token| (*word, token.line)));
+            }
+            In::All => {
+                let lines = text.lines().enumerate().filter(|(_, line)| has_word(line, word));
+                found.extend(lines.map(|(at, _)| (*word, at + 1)));
+            }
+        }
+    }
+    found
+}
+
+/// Whether a word stands in a line, not as a part of another one.
+fn has_word(line: &str, word: &str) -> bool {
+    let is_part = |other: Option<char>, own: Option<char>| {
+        let is_letter = |letter: char| letter.is_alphanumeric() || letter == '_';
+        other.is_some_and(is_letter) && own.is_some_and(is_letter)
+    };
+    line.match_indices(word).any(|(at, _)| {
+        let (before, behind) = (line[..at].chars().next_back(), line[at + word.len()..].chars().next());
+        !is_part(before, word.chars().next()) && !is_part(behind, word.chars().next_back())
+    })
+}
+
+#[test]
+fn gone_words_stay_gone() {
+    let mut wrong = Vec::new();
+    let mut excepted = BTreeSet::new();
+    let crates = std::fs::read_dir(root().join("src")).expect("a folder of the repository").flatten();
+    let mut places: Vec<PathBuf> = crates.map(|entry| entry.path()).collect();
+    places.extend(["bench", "ARCHITECTURE.md", "README.md", "tuning.md"].map(|name| root().join(name)));
+    for place in places {
+        let name = place.file_name().expect("it has a name").to_string_lossy().into_owned();
+        for file in files(&place) {
+            let text = std::fs::read_to_string(&file).expect("a source is text");
+            for (word, line) in found_in(&text, file.extension().is_some_and(|extension| extension == "rs")) {
+                if EXCEPTIONS.iter().any(|exception| (exception.0, exception.1) == (name.as_str(), word)) {
+                    excepted.insert((name.clone(), word));
+                    continue;
+                }
+                let instead = GONE.iter().find(|gone| gone.0 == word).expect("it was found by it").2;
+                let shown = file.strip_prefix(root()).unwrap_or(&file).display();
+                wrong.push(format!("{shown}:{line}: \"{word}\" is gone; say: {instead}"));
+            }
+        }
+    }
+    for (name, word, _) in EXCEPTIONS {
+        if !excepted.contains(&((*name).to_owned(), *word)) {
+            wrong.push(format!("\"{word}\" does not stand in {name} any more: take it off the list EXCEPTIONS"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_gone_word_is_found_as_a_whole_word_only() {
+    assert!(has_word("a Place, and", "Place") && has_word("Place", "Place") && has_word("(`io`)", "`io`"));
+    assert!(!has_word("Placement, Replace and AnyPlace", "Place") && !has_word("std::io", "`io`"));
+    // A name is one wherever the compiler sees one; a sentence may use the word.
+    assert_eq!(found_in("fn f() {\n    self.strike(1);\n}", true), [("strike", 2)]);
+    assert_eq!(found_in("// They strike.\nconst TEXT: &str = \"strike\";", true), []);
+}
