@@ -24,7 +24,10 @@ impl Raft {
         if self.role == Role::Leader {
             self.quiescent = false;
             self.counters.reads_failed += self.reads.fail_all() as u64;
-            self.transfer = None;
+            if self.transfer.take().is_some_and(|transfer| transfer.by_priority) {
+                // The successor has begun a term. Unless it is heard as its leader, it has failed.
+                self.count_failed_hand_over();
+            }
             self.uncommitted_bytes = 0;
             self.draw_election_deadline();
         }
@@ -69,6 +72,7 @@ impl Raft {
             return false;
         }
         self.become_follower(self.term, Some(from));
+        self.forget_failed_hand_overs();
         self.loyal_until = self.now + self.config.election_timeout_min;
         self.await_leader();
         true

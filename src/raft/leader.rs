@@ -217,7 +217,11 @@ impl Raft {
         }
         let peer = &mut self.peers[sender_idx];
         peer.round = peer.round.max(round);
-        peer.priority = priority.min(PRIORITY_MAX);
+        let priority = priority.min(PRIORITY_MAX);
+        let changed = core::mem::replace(&mut peer.priority, priority) != priority;
+        if changed {
+            self.forget_failed_hand_overs();
+        }
         if self.confirm_rounds()
             && let Some(sent) = self.rounds.confirmed_at()
         {

@@ -22,8 +22,9 @@ const SUCCESSOR_LAG_MAX: u64 = 64;
 /// that after every hand-over that failed.
 const STABLE_TIMEOUTS_COUNT: u32 = 2;
 
-/// The wait for stability is not doubled more often than this.
-const FAILURES_COUNT_MAX: u32 = 8;
+/// The wait for stability is not doubled more often than this: a leader tries again at least every
+/// `STABLE_TIMEOUTS_COUNT << FAILURES_COUNT_MAX` times `election_timeout_max`.
+const FAILURES_COUNT_MAX: u32 = 4;
 
 impl Raft {
     /// Changes this replica's priority, `0 ..= PRIORITY_MAX`. The others hear of it with the next heartbeat; a leader
@@ -39,9 +40,24 @@ impl Raft {
         self.advance(now);
         let is_lowered = priority < self.config.priority;
         self.config.priority = priority;
+        self.forget_failed_hand_overs();
         if is_lowered && self.is_leader() {
             self.note_activity();
         }
+    }
+
+    /// Another replica leads, or a priority has changed: earlier failures say nothing about the next hand-over.
+    pub(crate) fn forget_failed_hand_overs(&mut self) {
+        if self.hand_overs_failed > 0 {
+            self.hand_overs_failed = 0;
+            self.hand_over_from = self.hand_over_from.min(self.stable_from());
+        }
+    }
+
+    /// A hand-over by priority did not give the group another leader: the next one waits twice as long.
+    pub(crate) fn count_failed_hand_over(&mut self) {
+        self.hand_overs_failed = (self.hand_overs_failed + 1).min(FAILURES_COUNT_MAX);
+        self.hand_over_from = self.stable_from();
     }
 
     /// How much longer than one of the highest priority this replica waits before it misses a leader it has heard.
@@ -51,8 +67,7 @@ impl Raft {
 
     /// When a leader just elected, or one whose hand-over failed, may hand over.
     pub(crate) fn stable_from(&self) -> Instant {
-        let doublings = self.hand_overs_failed.min(FAILURES_COUNT_MAX);
-        self.now + self.config.election_timeout_max * STABLE_TIMEOUTS_COUNT * (1 << doublings)
+        self.now + self.config.election_timeout_max * (STABLE_TIMEOUTS_COUNT << self.hand_overs_failed)
     }
 
     /// The voter of the highest priority above ours that is there and could take over now.

@@ -174,7 +174,8 @@ pub struct Raft {
     pub(crate) lease_barred: bool,
     /// No hand-over to a voter of higher priority before.
     pub(crate) hand_over_from: Instant,
-    /// Hand-overs that were given up since the last one that succeeded.
+    /// Hand-overs by priority that failed since another replica led or a priority changed. Invariant: at most
+    /// `FAILURES_COUNT_MAX`.
     pub(crate) hand_overs_failed: u32,
     /// Which multiple of the heartbeat interval the last heartbeat belonged to.
     pub(crate) heartbeat_slot: u64,

@@ -94,8 +94,7 @@ impl Raft {
         if let Some(late) = self.transfer.take_if(|transfer| self.now >= transfer.deadline) {
             self.counters.transfers_timed_out += 1;
             if late.by_priority {
-                self.hand_overs_failed += 1;
-                self.hand_over_from = self.stable_from();
+                self.count_failed_hand_over();
             }
         }
     }

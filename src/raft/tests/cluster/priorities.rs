@@ -150,3 +150,93 @@ fn a_group_is_not_silent_while_leadership_should_move() {
     assert_eq!(sim.leader(), Some(2));
     assert!(sim.raft(2).is_quiescent());
 }
+
+/// A leader of low priority whose hand-overs to TWO and THREE have failed for `ms`.
+fn with_failed_hand_overs(ms: u64) -> Solo {
+    let mut solo = Solo::leader(recovered(0, &[]), |config| config.priority = 0);
+    solo.accept(TWO, 1);
+    solo.accept(THREE, 1);
+    for _ in 0..ms / 10 {
+        answer_heartbeats(&mut solo);
+    }
+    assert_eq!(solo.raft.role(), Role::Leader);
+    solo
+}
+
+#[test]
+fn the_wait_between_failing_hand_overs_is_bounded() {
+    let mut solo = with_failed_hand_overs(60_000);
+    let before = solo.raft.counters().transfers_by_priority;
+    for _ in 0..1_000 {
+        answer_heartbeats(&mut solo);
+    }
+    let tries = solo.raft.counters().transfers_by_priority - before;
+    assert!((2..=4).contains(&tries), "one in 32 election timeouts: {tries} in ten seconds");
+}
+
+#[test]
+fn failed_hand_overs_are_forgotten_once_another_replica_led() {
+    let mut solo = with_failed_hand_overs(20_000);
+    let term = solo.raft.term() + 1;
+    solo.step(TWO, term, heartbeat(1, 1));
+    solo.persist();
+    solo.elect();
+    let last_index = solo.raft.last_index();
+    solo.accept(TWO, last_index);
+    solo.accept(THREE, last_index);
+    let before = solo.raft.counters().transfers_by_priority;
+    for _ in 0..25 {
+        answer_heartbeats(&mut solo);
+    }
+    assert_eq!(solo.raft.counters().transfers_by_priority, before + 1, "two election timeouts are enough");
+}
+
+#[test]
+fn a_change_of_priority_is_a_reason_to_try_again_soon() {
+    // Its own priority.
+    let mut solo = with_failed_hand_overs(20_000);
+    let before = solo.raft.counters().transfers_by_priority;
+    solo.raft.set_priority(1, solo.now);
+    for _ in 0..30 {
+        answer_heartbeats(&mut solo);
+    }
+    assert_eq!(solo.raft.counters().transfers_by_priority, before + 1);
+    // A follower's.
+    let mut solo = with_failed_hand_overs(20_000);
+    let before = solo.raft.counters().transfers_by_priority;
+    for priority in [1, 3] {
+        solo.wait_ms(10);
+        solo.tick();
+        let Some(Body::Heartbeat { round, .. }) = solo.take(TWO).pop() else { panic!("a heartbeat is due") };
+        solo.step(TWO, solo.raft.term(), Body::HeartbeatReply { round, priority });
+    }
+    for _ in 0..30 {
+        answer_heartbeats(&mut solo);
+    }
+    assert_eq!(solo.raft.counters().transfers_by_priority, before + 1);
+}
+
+#[test]
+fn a_successor_that_deposes_the_leader_and_is_not_elected_counts_as_a_failure() {
+    let mut solo = Solo::leader(recovered(0, &[]), |config| config.priority = 0);
+    let mut tries = 0;
+    for _ in 0..2_000 {
+        if solo.raft.role() == Role::Leader {
+            let last_index = solo.raft.last_index();
+            solo.accept(TWO, last_index);
+            solo.accept(THREE, last_index);
+            answer_heartbeats(&mut solo);
+        } else {
+            // The successor got no majority; we are elected again.
+            solo.persist();
+            solo.elect();
+        }
+        if solo.raft.transferring_to().is_some() {
+            tries += 1;
+            let request = Body::Vote { pre: false, transfer: true, last_index: 0, last_term: 0 };
+            solo.step(TWO, solo.raft.term() + 1, request);
+            assert_eq!(solo.raft.role(), Role::Follower);
+        }
+    }
+    assert!((5..=11).contains(&tries), "deposed {tries} times in 20 seconds");
+}
