@@ -23,6 +23,8 @@ pub struct Counters {
     pub quorum_lost: u64,
     /// Appends refused because our log did not match.
     pub appends_refused: u64,
+    /// Times a follower answered heartbeats and had taken none of the entries sent to it.
+    pub appends_untaken: u64,
     /// Log reads whose answer was no longer of use.
     pub log_reads_stale: u64,
     /// Log reads that failed.

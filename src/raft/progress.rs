@@ -1,8 +1,13 @@
 //! What a leader knows about a follower.
 
+use core::time::Duration;
+
 use types::{Index, Instant, ReplicaId};
 
 use crate::inflights::Inflights;
+
+/// A follower that takes no entries is sent one at least every `1 << (UNTAKEN_COUNT_MAX - 1)` heartbeat intervals.
+const UNTAKEN_COUNT_MAX: u32 = 6;
 
 /// How a leader sends entries to a follower.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +41,17 @@ pub(crate) struct Progress {
     /// First index of the next Append. Invariant: `match_index < next_index`. In `Replicate` everything
     /// before it has been sent.
     pub(crate) next_index: Index,
-    /// In `Probe`: an Append is on its way, wait for its answer or for a heartbeat's.
+    /// In `Probe`: an Append is on its way. The leader waits for its answer, or for a heartbeat's from `retry_at` on.
     pub(crate) paused: bool,
+    /// When the follower may be sent entries again, if it took none of the last ones; when a probe may be repeated.
+    pub(crate) retry_at: Instant,
+    /// How often in a row the follower answered heartbeats and took no entries: they were lost on their way, or it has
+    /// no room for them. After the first time they are sent again; from the second time on the follower is sent one
+    /// entry at a time, ever less often.
+    /// Invariant: at most `UNTAKEN_COUNT_MAX`.
+    pub(crate) untaken_count: u32,
+    /// In `Probe`: the Append on its way carries entries.
+    pub(crate) probed_with_entries: bool,
     /// Appends on their way. Invariant: empty in `Probe`.
     pub(crate) inflights: Inflights,
     /// `match_index` when the last heartbeat was answered. If it has not moved by the next one though
@@ -62,6 +76,9 @@ impl Progress {
             match_index: 0,
             next_index: 1,
             paused: false,
+            retry_at: Instant::ZERO,
+            untaken_count: 0,
+            probed_with_entries: false,
             inflights,
             match_at_heartbeat: 0,
             round: 0,
@@ -78,6 +95,7 @@ impl Progress {
         self.match_at_heartbeat = 0;
         self.round = 0;
         self.heard_at = now;
+        self.untaken_count = 0;
         self.become_probe(last_index + 1);
     }
 
@@ -103,6 +121,7 @@ impl Progress {
             self.match_index = index;
             self.next_index = self.next_index.max(index + 1);
             self.inflights.free_to(index);
+            self.untaken_count = 0;
         }
         if self.state != ProgressState::Replicate && index == self.match_index {
             self.state = ProgressState::Replicate;
@@ -110,6 +129,40 @@ impl Progress {
             self.paused = false;
         }
         news
+    }
+
+    /// The leader has sent an Append at `now`: says when the next one may leave if nothing comes of it.
+    pub(crate) fn await_answer(&mut self, now: Instant, heartbeat_interval: Duration) {
+        self.retry_at = now + heartbeat_interval * (1 << self.untaken_count.saturating_sub(1));
+    }
+
+    /// The follower has taken none of the entries that were sent to it last.
+    pub(crate) fn count_untaken(&mut self) {
+        self.untaken_count = (self.untaken_count + 1).min(UNTAKEN_COUNT_MAX);
+    }
+
+    /// Whether the follower does not seem to take entries: it is sent one at a time.
+    pub(crate) fn is_tried_with_one_entry(&self) -> bool {
+        self.untaken_count > 1
+    }
+
+    /// Whether entries are held back because the follower did not take the last ones: the one that it was sent again is
+    /// on its way, or it is too early to try once more.
+    pub(crate) fn holds_back_entries(&self, now: Instant) -> bool {
+        self.is_tried_with_one_entry() && (self.inflights.count() > 0 || now < self.retry_at)
+    }
+
+    /// The follower answers heartbeats: the probe on its way is repeated if it is time. True if it had carried entries.
+    pub(crate) fn resume_probe(&mut self, now: Instant) -> bool {
+        let resumes = self.state == ProgressState::Probe && self.paused && now >= self.retry_at;
+        if !resumes {
+            return false;
+        }
+        self.paused = false;
+        if self.probed_with_entries {
+            self.count_untaken();
+        }
+        self.probed_with_entries
     }
 
     /// The follower refused an Append behind `prev_index`. True if that is not an old refusal.

@@ -27,7 +27,9 @@ impl Raft {
         let probing = peer.state == ProgressState::Probe;
         let stopped = match peer.state {
             ProgressState::Probe => peer.paused,
-            ProgressState::Replicate => first > last_index || peer.inflights.full(),
+            ProgressState::Replicate => {
+                first > last_index || peer.inflights.full() || peer.holds_back_entries(self.now)
+            }
             ProgressState::Snapshot => true,
         };
         if stopped {
@@ -37,9 +39,10 @@ impl Raft {
             self.offer_snapshot(idx);
             return false;
         }
+        let bytes_max = if peer.is_tried_with_one_entry() { 1 } else { self.config.append_bytes_max };
         let mut entries = Vec::new();
         if first >= self.log.cache_first() && first <= last_index {
-            self.log.copy(first, last_index, self.config.append_bytes_max, &mut entries);
+            self.log.copy(first, last_index, bytes_max, &mut entries);
         } else if !probing {
             if peer.log_read == LogReadState::Idle {
                 peer.log_read = LogReadState::Pending;
@@ -47,7 +50,7 @@ impl Raft {
                     purpose: Purpose::Peer(peer.id),
                     first,
                     last: self.log.cache_first() - 1,
-                    bytes_max: self.config.append_bytes_max,
+                    bytes_max,
                 });
             }
             return false;
@@ -63,9 +66,14 @@ impl Raft {
             self.offer_snapshot(idx);
             return false;
         };
+        let heartbeat_interval = self.timing.heartbeat_interval();
         let peer = &mut self.peers[idx];
         match (peer.state, entries.last()) {
-            (ProgressState::Probe, _) => peer.paused = true,
+            (ProgressState::Probe, last) => {
+                peer.paused = true;
+                peer.probed_with_entries = last.is_some();
+                peer.await_answer(self.now, heartbeat_interval);
+            }
             (ProgressState::Replicate, Some(last)) => {
                 peer.inflights.add(last.index, entries.iter().map(entry_bytes).sum());
                 peer.next_index = last.index + 1;
@@ -120,14 +128,20 @@ impl Raft {
         let peer = &mut self.peers[idx];
         let next_index = (agreed + 1).max(peer.match_index + 1);
         self.counters.terms_skipped += u64::from(self.log.term(agreed) != self.log.term(prev_index));
+        if peer.state == ProgressState::Replicate {
+            // It lacks what was sent to it.
+            peer.count_untaken();
+            self.counters.appends_untaken += 1;
+        }
         peer.become_probe(next_index);
         self.send_due = true;
     }
 
     /// A follower is there: what was held back for it, or may have been lost on the way, is sent again.
     pub(crate) fn resume_peer(&mut self, idx: usize) {
+        let now = self.now;
         let peer = &mut self.peers[idx];
-        peer.paused = false;
+        self.counters.appends_untaken += u64::from(peer.resume_probe(now));
         if peer.log_read == LogReadState::Failed {
             peer.log_read = LogReadState::Idle;
         }

@@ -226,7 +226,119 @@ fn a_broken_connection_starts_a_new_probe() {
     solo.propose(10);
     assert_eq!(solo.take_appends(TWO), []);
     solo.step(TWO, solo.raft.term(), heartbeat_reply(1));
+    assert_eq!(solo.take_appends(TWO), [], "the answer may still be on its way");
+    solo.wait_ms(10);
+    solo.step(TWO, solo.raft.term(), heartbeat_reply(1));
     assert_eq!(solo.take_appends(TWO), [(2, 4)]);
+}
+
+/// A heartbeat interval passes; the follower TWO answers the heartbeat and refuses an Append behind what it lacks, as
+/// one does whose disk is full: it drops entries. Returns the bytes of entries that were sent to it.
+fn answer_without_taking(solo: &mut Solo, held: u64) -> usize {
+    solo.wait_ms(10);
+    solo.tick();
+    let term = solo.raft.term();
+    let mut bytes = 0;
+    let mut waiting = solo.take(TWO);
+    while !waiting.is_empty() {
+        for body in waiting {
+            match body {
+                Body::Heartbeat { round, .. } => solo.step(TWO, term, heartbeat_reply(round)),
+                Body::Append { entries, .. } if !entries.is_empty() => {
+                    bytes += entries.iter().map(|entry| entry.payload.len()).sum::<usize>();
+                }
+                Body::Append { prev_index, .. } if prev_index > held => {
+                    solo.step(TWO, term, Body::AppendRejected { prev_index, hint_index: held, hint_term: term });
+                }
+                Body::Append { .. } => solo.accept(TWO, held),
+                _ => {}
+            }
+        }
+        waiting = solo.take(TWO);
+    }
+    // A driver answers log reads; this log holds entries of a thousand bytes.
+    while let Some(read) = solo.log_reads.pop() {
+        let count = (read.last + 1 - read.first).min((read.bytes_max as u64 / 1_000).max(1));
+        let mut entries = entries(read.first, &vec![term; count as usize]);
+        for entry in &mut entries {
+            entry.payload = vec![0; 1_000].into();
+        }
+        solo.raft.log_read(read.purpose, entries, solo.now);
+        solo.drain();
+    }
+    bytes
+}
+
+fn sends_little_to_a_full_follower(cache_bytes_max: usize) {
+    let mut solo = Solo::leader(recovered(0, &[]), |config| {
+        (config.append_bytes_max, config.inflight_bytes_max) = (100_000, 300_000);
+        config.cache_bytes_max = cache_bytes_max;
+    });
+    solo.accept(TWO, 1);
+    for _ in 0..1_000 {
+        let index = solo.propose(1_000);
+        solo.persist();
+        solo.accept(THREE, index);
+    }
+    solo.messages.clear();
+    let bytes: usize = (0..1_000).map(|_| answer_without_taking(&mut solo, 1)).sum();
+    assert!(bytes <= 450_000, "{bytes} bytes in a thousand heartbeat intervals");
+    let bytes: usize = (0..1_000).map(|_| answer_without_taking(&mut solo, 1)).sum();
+    assert!((20_000..=50_000).contains(&bytes), "later one entry in 32 intervals: {bytes} bytes");
+    assert!(solo.raft.counters().appends_untaken > 20);
+    // There is room again, and the follower takes the next one.
+    let mut held = 1;
+    for _ in 0..80 {
+        solo.wait_ms(10);
+        solo.tick();
+        let term = solo.raft.term();
+        for body in solo.take(TWO) {
+            match body {
+                Body::Heartbeat { round, .. } => solo.step(TWO, term, heartbeat_reply(round)),
+                Body::Append { prev_index, entries, .. } if prev_index <= held => {
+                    held = held.max(prev_index + entries.len() as u64);
+                    solo.accept(TWO, held);
+                }
+                _ => {}
+            }
+        }
+        while let Some(read) = solo.log_reads.pop() {
+            let count = (read.last + 1 - read.first).min((read.bytes_max as u64 / 1_000).max(1));
+            solo.raft.log_read(read.purpose, entries(read.first, &vec![term; count as usize]), solo.now);
+            solo.drain();
+        }
+    }
+    assert_eq!(held, 1_001, "and then it catches up at full speed");
+}
+
+#[test]
+fn a_follower_that_takes_no_entries_is_sent_one_at_a_time_ever_less_often() {
+    sends_little_to_a_full_follower(64 << 20);
+}
+
+#[test]
+fn a_follower_that_takes_no_entries_is_sent_one_at_a_time_from_the_log_too() {
+    sends_little_to_a_full_follower(0);
+}
+
+#[test]
+fn a_follower_whose_disk_is_slow_is_not_sent_the_same_megabyte_at_every_heartbeat() {
+    let mut solo = Solo::leader(recovered(0, &[]), |_| {});
+    solo.accept(TWO, 1);
+    solo.raft.peer_unreachable(TWO);
+    for _ in 0..100 {
+        solo.propose(1_000);
+    }
+    let mut sent = Vec::new();
+    for round in 1..=50 {
+        solo.wait_ms(10);
+        solo.tick();
+        sent.extend(solo.take_appends(TWO));
+        solo.step(TWO, solo.raft.term(), heartbeat_reply(round));
+        sent.extend(solo.take_appends(TWO));
+    }
+    let entries: u64 = sent.iter().map(|(first, last)| last + 1 - first).sum();
+    assert!(entries < 210 && sent.len() < 10, "twice, and then one entry now and then: {sent:?}");
 }
 
 #[test]

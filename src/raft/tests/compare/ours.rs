@@ -10,6 +10,8 @@ use wire::{Entry, HardState, Message, SnapshotMeta};
 use crate::cluster::{Record, Replica, View};
 
 const HEARTBEAT: Duration = Duration::from_millis(1);
+/// Longer than a leader waits at most before it tries again to send entries to a follower that took none.
+const PAUSE: Duration = Duration::from_millis(40);
 /// So long that it passes only when it is meant to.
 const ELECTION_MIN: Duration = Duration::from_secs(1_000);
 const ELECTION_MAX: Duration = Duration::from_secs(1_001);
@@ -231,7 +233,7 @@ impl Replica for Ours {
 
     fn ping(&mut self) {
         if self.raft.is_leader() {
-            self.now += HEARTBEAT;
+            self.now += PAUSE;
             self.raft.tick(self.now);
             self.drain();
         }
