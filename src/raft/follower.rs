@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use types::{Index, ReplicaId, Term};
-use wire::{Body, Entry};
+use wire::{Body, Entry, EntryKind};
 
 use crate::raft::Raft;
 use crate::ready::Role;
@@ -76,9 +76,11 @@ impl Raft {
                 }
                 appending = true;
             }
-            let (index, kind, payload) = (entry.index, entry.kind, entry.payload.clone());
-            self.log.push(entry);
-            self.note_appended(index, kind, &payload);
+            let membership = (entry.kind == EntryKind::Membership).then(|| (entry.index, entry.payload.clone()));
+            self.log.push_received(entry);
+            if let Some((index, payload)) = membership {
+                self.note_appended(index, EntryKind::Membership, &payload);
+            }
         }
     }
 

@@ -34,8 +34,8 @@
 //! - **Applying** may run ahead of this replica's own disk: an entry is handed out once a majority holds it. A
 //!   store that keeps its own durable applied index must not let it overtake [`Raft::durable_index`].
 //! - **Log reads** are answered exactly once each; at most one per [`Purpose`] is under way.
-//! - **Buffers.** A payload in memory may be a slice of a longer received buffer and then keeps all of it alive;
-//!   limits count payloads alone.
+//! - **Buffers.** A received payload may be a slice of a longer buffer and then keeps all of it alive. A follower copies
+//!   short ones out of it, and lets go of long ones once they are durable and applied.
 //!
 //! # What holds
 //!

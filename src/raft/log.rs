@@ -4,6 +4,7 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
+use bytes::Bytes;
 use types::{Index, Term};
 use wire::Entry;
 
@@ -18,6 +19,10 @@ pub struct TermRun {
 
 /// What an entry counts against limits besides its payload: its header in memory, in the log and in a message.
 pub(crate) const ENTRY_OVERHEAD_BYTES: usize = 48;
+
+/// A payload received from a peer is a slice of a whole frame, and keeps all of it in memory. Shorter ones than this are
+/// copied, so that they hold what they count; longer ones leave the cache as soon as they are durable and applied.
+pub(crate) const SLICE_BYTES_MIN: usize = 64 << 10;
 
 /// What an entry counts against limits.
 pub(crate) fn entry_bytes(entry: &Entry) -> usize {
@@ -35,7 +40,10 @@ pub(crate) struct Log {
     /// Invariant: indexes and terms both grow; the first run starts at `base_index + 1`.
     runs: Vec<TermRun>,
     cache: VecDeque<Entry>,
+    /// Invariant: the sum of what the entries in `cache` count.
     cache_bytes: usize,
+    /// Indexes of cached entries whose payloads are slices of frames, in order.
+    slices: VecDeque<Index>,
     /// Everything up to here was handed out to be written.
     handed: Index,
     /// Everything up to here is on stable storage.
@@ -52,6 +60,7 @@ impl Log {
             runs,
             cache: VecDeque::new(),
             cache_bytes: 0,
+            slices: VecDeque::new(),
             handed: last_index,
             durable: last_index,
         }
@@ -129,6 +138,16 @@ impl Log {
         self.cache.push_back(entry);
     }
 
+    /// Appends the next entry, whose payload may be a slice of a longer buffer.
+    pub(crate) fn push_received(&mut self, mut entry: Entry) {
+        if entry.payload.len() < SLICE_BYTES_MIN {
+            entry.payload = Bytes::copy_from_slice(&entry.payload);
+        } else {
+            self.slices.push_back(entry.index);
+        }
+        self.push(entry);
+    }
+
     /// Drops the entry at `index` and all behind it. What was written of them no longer counts as durable.
     pub(crate) fn truncate_from(&mut self, index: Index) {
         assert!(index > self.base_index, "what left the log's beginning cannot be undone");
@@ -137,6 +156,7 @@ impl Log {
                 self.cache_bytes -= entry_bytes(&entry);
             }
         }
+        self.slices.truncate(self.slices.partition_point(|slice| *slice < index));
         while self.runs.last().is_some_and(|run| run.first >= index) {
             self.runs.pop();
         }
@@ -151,9 +171,7 @@ impl Log {
         self.base_term = self.term(index).expect("the log holds what it is asked to drop");
         self.base_index = index;
         while self.cache.front().is_some_and(|entry| entry.index <= index) {
-            if let Some(entry) = self.cache.pop_front() {
-                self.cache_bytes -= entry_bytes(&entry);
-            }
+            self.uncache_first();
         }
         // The run that goes on behind `index` begins there now.
         let gone = self.runs.partition_point(|run| run.first <= index);
@@ -210,14 +228,26 @@ impl Log {
         self.cache.range(from..to).map(entry_bytes).sum()
     }
 
-    /// Drops payloads from the front of the cache while it is over its limit; only what is durable and
-    /// applied may go.
+    /// Drops the first payload of the cache.
+    fn uncache_first(&mut self) {
+        if let Some(entry) = self.cache.pop_front() {
+            self.cache_bytes -= entry_bytes(&entry);
+            if self.slices.front() == Some(&entry.index) {
+                self.slices.pop_front();
+            }
+        }
+    }
+
+    /// Drops payloads from the front of the cache while it is over its limit, or keeps frames in memory; only what is
+    /// durable and applied may go.
     pub(crate) fn evict(&mut self, applied: Index, bytes_max: usize) {
         let limit = applied.min(self.durable);
-        while self.cache_bytes > bytes_max && self.cache.front().is_some_and(|entry| entry.index <= limit) {
-            if let Some(entry) = self.cache.pop_front() {
-                self.cache_bytes -= entry_bytes(&entry);
+        while self.cache.front().is_some_and(|entry| entry.index <= limit) {
+            let holds_frame = self.slices.front().is_some_and(|slice| *slice <= limit);
+            if self.cache_bytes <= bytes_max && !holds_frame {
+                break;
             }
+            self.uncache_first();
         }
     }
 
@@ -232,7 +262,6 @@ impl Log {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
     use wire::EntryKind;
 
     fn log(terms: &[Term]) -> Log {
@@ -280,5 +309,45 @@ mod tests {
         assert_eq!(log.cache_first(), 5, "two fit");
         log.truncate_from(3);
         assert_eq!(log.cache_first(), 3, "an empty cache starts behind the log");
+    }
+
+    /// An entry as it comes from a peer: its payload is a slice of a frame that is 100 bytes longer.
+    fn received(index: Index, payload_len: usize) -> Entry {
+        let frame = Bytes::from(alloc::vec![7; payload_len + 100]);
+        Entry { term: 1, index, kind: EntryKind::Batch, payload: frame.slice(50..50 + payload_len) }
+    }
+
+    #[test]
+    fn slices_of_frames_leave_the_cache_with_all_before_them_once_they_are_durable_and_applied() {
+        let mut log = Log::new(0, 0, 0, Vec::new());
+        for (index, payload_len) in [(1, 10), (2, SLICE_BYTES_MIN), (3, 10), (4, SLICE_BYTES_MIN), (5, 10)] {
+            log.push_received(received(index, payload_len));
+        }
+        log.hand_out(&mut Vec::new());
+        log.set_durable(4);
+        log.evict(1, usize::MAX);
+        assert_eq!(log.cache_first(), 1, "the slice is not applied");
+        log.evict(3, usize::MAX);
+        assert_eq!(log.cache_first(), 3, "what is not a slice may stay");
+        log.truncate_from(4);
+        log.push_received(received(4, 10));
+        log.hand_out(&mut Vec::new());
+        log.set_durable(4);
+        log.evict(4, usize::MAX);
+        assert_eq!((log.cache_first(), log.cache_bytes()), (3, 2 * (10 + ENTRY_OVERHEAD_BYTES)), "no slice is left");
+    }
+
+    #[test]
+    fn short_payloads_are_copied_out_of_their_frames_and_long_ones_are_not() {
+        for (payload_len, is_copied) in [(SLICE_BYTES_MIN - 1, true), (SLICE_BYTES_MIN, false)] {
+            let mut log = Log::new(0, 0, 0, Vec::new());
+            let entry = received(1, payload_len);
+            let (at, payload) = (entry.payload.as_ptr(), entry.payload.clone());
+            log.push_received(entry);
+            let mut out = Vec::new();
+            log.copy(1, 1, usize::MAX, &mut out);
+            assert_eq!(out[0].payload, payload);
+            assert_eq!(out[0].payload.as_ptr() != at, is_copied, "{payload_len} bytes");
+        }
     }
 }

@@ -439,3 +439,60 @@ fn a_follower_takes_no_proposals_and_names_the_leader() {
     solo.step(TWO, 1, heartbeat(0, 1));
     assert_eq!(solo.raft.propose(vec![0; 1].into(), solo.now), Err(ProposeError::NotLeader { leader: Some(TWO) }));
 }
+
+/// A frame in memory, and who knows when it is freed.
+struct Frame {
+    bytes: Vec<u8>,
+    _freed: std::sync::Arc<()>,
+}
+
+impl AsRef<[u8]> for Frame {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+#[test]
+fn what_a_follower_keeps_in_memory_holds_no_frames() {
+    let mut solo = Solo::with(recovered(0, &[]), |config| config.cache_bytes_max = 8 << 20);
+    let (frames, frame_bytes) = (std::sync::Arc::new(()), 1 << 20);
+    for at in 0..100u64 {
+        // Each frame brings one entry of this group, and much for others.
+        let frame = bytes::Bytes::from_owner(Frame { bytes: vec![1; frame_bytes], _freed: frames.clone() });
+        // Every tenth payload is long enough to stay a slice.
+        let payload_len = if at % 10 == 5 { 200_000 } else { 1_000 };
+        let mut entries = entries(at + 1, &[1]);
+        entries[0].payload = frame.slice(500..500 + payload_len);
+        let prev_term = u64::from(at > 0);
+        solo.step(TWO, 1, Body::Append { prev_index: at, prev_term, commit: at, entries });
+        solo.persist();
+        solo.committed.clear();
+    }
+    solo.step(TWO, 1, heartbeat(100, 1));
+    solo.persist();
+    solo.committed.clear();
+    assert_eq!(solo.raft.applied_index(), 100);
+    let held = (std::sync::Arc::strong_count(&frames) - 1) * frame_bytes;
+    assert_eq!(held, 0, "bytes in frames, and {} are counted", solo.raft.cache_bytes());
+    assert!(solo.raft.cache_bytes() > 4_000, "short payloads are kept for slow followers all the same");
+}
+
+#[test]
+fn a_leaders_own_payloads_are_not_copied() {
+    let mut solo = Solo::leader(recovered(0, &[]), |_| {});
+    solo.accept(TWO, 1);
+    solo.messages.clear();
+    let payload = bytes::Bytes::from(vec![1; 1_000]);
+    solo.raft.propose(payload.clone(), solo.now).unwrap();
+    solo.drain();
+    let written = &solo.writes.last().unwrap().entries[0].payload;
+    assert_eq!(written.as_ptr(), payload.as_ptr());
+    solo.persist();
+    solo.accept(TWO, 2);
+    assert_eq!(solo.committed.last().unwrap().payload.as_ptr(), payload.as_ptr());
+    let sent = solo.messages.iter().find_map(|message| match &message.body {
+        Body::Append { entries, .. } => entries.last().map(|entry| entry.payload.as_ptr()),
+        _ => None,
+    });
+    assert_eq!(sent, Some(payload.as_ptr()));
+}
