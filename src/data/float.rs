@@ -15,6 +15,8 @@ const TEXT_BYTES_MAX: usize = 5 * 1024 - 1;
 const EXPONENT_MAX: i32 = 4 * TEXT_BYTES_MAX as i32;
 /// Digits written behind the point.
 const DECIMALS: usize = 17;
+/// Longest decimal form: a sign, the 4,933 digits of the largest number, a point and the decimals.
+pub(crate) const DECIMAL_BYTES_MAX: usize = 1 + 4_933 + 1 + DECIMALS;
 /// `10^DECIMALS`.
 const DECIMALS_SCALE: u128 = 10u128.pow(DECIMALS as u32);
 /// The place of the mantissa's lowest bit for a biased exponent of 0: bias and mantissa bits.
@@ -232,5 +234,15 @@ mod tests {
         assert!(power.starts_with("5948657476786158825"), "2^16383");
         assert!(power.ends_with("8"));
         assert_eq!(sum("0x1p127", "0").unwrap(), (1u128 << 127).to_string());
+    }
+
+    #[test]
+    fn no_decimal_form_is_longer_than_the_bound() {
+        let largest = X87DoubleExtended::largest();
+        let smallest = X87DoubleExtended::SMALLEST;
+        let mixed = X87DoubleExtended::from_str_r("123456789.1", Round::NearestTiesToEven).unwrap().value;
+        let longest = [largest, -largest, smallest, -smallest, -mixed].map(|number| Float(number).to_decimal().len());
+        assert_eq!(longest[1], 1 + 4_933);
+        assert!(longest.iter().all(|len| *len <= DECIMAL_BYTES_MAX));
     }
 }

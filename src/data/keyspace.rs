@@ -2,12 +2,11 @@
 
 use resp::{Args, CommandId, Reply};
 use types::Slot;
-use types::limits::{REPLY_BYTES_MAX, VALUE_BYTES_MAX};
 
+use crate::commands::{self, Action, SHORT_REPLY_BYTES_MAX};
 use crate::former::Former;
 use crate::outcome::{Error, Outcome};
 use crate::store::{Store, Value};
-use crate::{check, keys, strings};
 
 /// The keys of one group.
 ///
@@ -42,17 +41,27 @@ impl Keyspace {
     /// The outcome may borrow from the keyspace and from nothing else: it is written or dropped before the
     /// next command is applied. A command that is no write leaves the state alone and answers
     /// [`Error::Unsupported`].
-    pub fn apply(&mut self, command: CommandId, slot: Slot, args: Args<'_>, time_ms: u64) -> Outcome<'_> {
+    pub fn apply(&mut self, id: CommandId, slot: Slot, args: Args<'_>, time_ms: u64) -> Outcome<'_> {
         let _ = time_ms;
-        self.apply_checked(command, slot, args).unwrap_or_else(Outcome::Error)
+        self.apply_checked(id, slot, args).unwrap_or_else(Outcome::Error)
     }
 
     /// Answers a read. `slot` is the slot of the command's keys, which all share one. Exactly one reply is
     /// written: the answer, or an error if the arguments are wrong or the command is no read.
-    pub fn query(&self, command: CommandId, slot: Slot, args: Args<'_>, reply: &mut Reply<'_>) {
-        if let Err(error) = self.query_checked(command, slot, args, reply) {
+    pub fn query(&self, id: CommandId, slot: Slot, args: Args<'_>, reply: &mut Reply<'_>) {
+        if let Err(error) = self.query_checked(id, slot, args, reply) {
             reply.error(error.message());
         }
+    }
+
+    /// The most bytes that the reply to a command may have if the command is the next one to be carried out: enough for
+    /// either protocol and for any error of this crate, at most [`types::limits::REPLY_BYTES_MAX`].
+    ///
+    /// It costs a lookup for each key whose value the command reads, and for `CLUSTER GETKEYSINSLOT` a look at each key
+    /// that it would list; where a limit is exceeded it looks no further.
+    pub fn reply_bytes_bound(&self, id: CommandId, slot: Slot, args: Args<'_>) -> usize {
+        commands::find(id)
+            .map_or(SHORT_REPLY_BYTES_MAX, |command| (command.reply_bytes_bound)(&self.store, slot, args))
     }
 
     /// The value of `key`, which lies in `slot`.
@@ -146,78 +155,17 @@ impl Keyspace {
         self.store.slot_digest(slot)
     }
 
-    fn apply_checked(&mut self, command: CommandId, slot: Slot, args: Args<'_>) -> Result<Outcome<'_>, Error> {
-        check::shape(command, args)?;
-        let store = &mut self.store;
-        match command {
-            CommandId::Set => strings::set(store, slot, args),
-            CommandId::SetNx => Ok(strings::set_nx(store, slot, args)),
-            CommandId::GetSet => Ok(strings::get_set(store, slot, args)),
-            CommandId::GetDel => Ok(strings::get_del(store, slot, args)),
-            CommandId::MSet => Ok(strings::m_set(store, slot, args)),
-            CommandId::MSetNx => Ok(strings::m_set_nx(store, slot, args)),
-            CommandId::Append => strings::append(store, slot, args),
-            CommandId::SetRange => strings::set_range(store, slot, args),
-            CommandId::Incr | CommandId::Decr | CommandId::IncrBy | CommandId::DecrBy => {
-                strings::add_integer(store, slot, args, check::delta(command, args)?)
-            }
-            CommandId::IncrByFloat => strings::add_float(store, slot, args),
-            CommandId::Del | CommandId::Unlink => Ok(keys::remove(store, slot, args)),
-            CommandId::FlushAll | CommandId::FlushDb => {
-                check::flush_mode(args)?;
-                store.flush();
-                Ok(Outcome::Ok)
-            }
-            _ => Err(Error::Unsupported),
-        }
+    fn apply_checked(&mut self, id: CommandId, slot: Slot, args: Args<'_>) -> Result<Outcome<'_>, Error> {
+        let command = commands::find(id)?;
+        let Action::Apply(apply) = command.action else { return Err(Error::Unsupported) };
+        (command.shape)(args)?;
+        apply(&mut self.store, slot, args)
     }
 
-    fn query_checked(
-        &self,
-        command: CommandId,
-        slot: Slot,
-        args: Args<'_>,
-        reply: &mut Reply<'_>,
-    ) -> Result<(), Error> {
-        match command {
-            CommandId::DbSize => {
-                reply.integer(self.keys_count() as i64);
-                return Ok(());
-            }
-            CommandId::ClusterCountKeysInSlot => {
-                reply.integer(self.keys_count_in_slot(slot) as i64);
-                return Ok(());
-            }
-            CommandId::ClusterGetKeysInSlot => {
-                let count = args.get(3).and_then(resp::number::parse_i64).unwrap_or(0);
-                let keys = self.keys_in_slot(slot, usize::try_from(count).unwrap_or(0));
-                reply.array(keys.len());
-                keys.for_each(|key| reply.bulk(key));
-                return Ok(());
-            }
-            _ => check::shape(command, args)?,
-        }
-        let store = &self.store;
-        match command {
-            CommandId::Get => strings::get(store, slot, args, reply),
-            CommandId::MGet if self.is_reply_too_long(slot, args) => return Err(Error::ReplyTooLong),
-            CommandId::MGet => strings::m_get(store, slot, args, reply),
-            CommandId::StrLen => strings::str_len(store, slot, args, reply),
-            CommandId::GetRange | CommandId::SubStr => strings::get_range(store, slot, args, reply)?,
-            CommandId::Exists | CommandId::Touch => keys::count(store, slot, args, reply),
-            CommandId::Type => keys::type_of(store, slot, args, reply),
-            _ => return Err(Error::Unsupported),
-        }
-        Ok(())
-    }
-
-    /// Whether the values asked for are more than a reply may hold. The same key may be named a million times.
-    fn is_reply_too_long(&self, slot: Slot, args: Args<'_>) -> bool {
-        // Few keys cannot exceed the limit, however long their values are.
-        if args.len() * VALUE_BYTES_MAX <= REPLY_BYTES_MAX {
-            return false;
-        }
-        let lengths = args.iter_from(1).map(|key| self.store.get(slot, key).map_or(0, <[u8]>::len));
-        lengths.sum::<usize>() > REPLY_BYTES_MAX
+    fn query_checked(&self, id: CommandId, slot: Slot, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), Error> {
+        let command = commands::find(id)?;
+        let Action::Query(query) = command.action else { return Err(Error::Unsupported) };
+        (command.shape)(args)?;
+        query(&self.store, slot, args, reply)
     }
 }

@@ -6,30 +6,32 @@
 //! on every replica, and never panics.
 //!
 //! A command is looked at twice. [`check`] sees its arguments alone; the leader calls it before it proposes,
-//! so that a misspelt command costs no log entry. [`Keyspace::apply`] repeats that check, because a log may
+//! so that a misspelt command costs no log entry. [`Keyspace::apply`] checks again, because a log may
 //! have been written by another version, and then decides what depends on the state.
 //!
 //! Applying answers an [`Outcome`], which formats nothing: a leader writes it with [`Outcome::write`], a
-//! follower drops it. Reads go straight into a [`Reply`].
+//! follower drops it. Reads go straight into a [`Reply`](resp::Reply).
+//!
+//! Invariants:
+//! - Replicas that apply the same log hold the same keys and answer alike.
+//! - A command that fails changes nothing.
+//! - No reply is longer than [`types::limits::REPLY_BYTES_MAX`], nor than [`Keyspace::reply_bytes_bound`] said before.
 //!
 //! Deliberately absent: expiry, types other than strings, and anything that spans groups.
 //!
-//! Reading order: [`outcome`], `check`, [`keyspace`], `strings` and `keys` (the commands), `float`, then `store` (where
-//! the bytes lie), `walk` (a state while it changes) and `former` (what a walk copies).
+//! Reading order: [`outcome`], [`keyspace`], `commands` (the registry; in its folder `arguments` and `bounds`, which the
+//! commands share, then the families `strings` with `set`, `ranges`, `numbers`, `keys` and `keyspace`), `float`, then
+//! `store` (where the bytes lie), `walk` (a state while it changes) and `former` (what a walk copies).
 
-mod check;
+mod commands;
 mod float;
 mod former;
-mod keys;
 pub mod keyspace;
-#[cfg(test)]
-mod keyspace_tests;
 pub mod outcome;
 mod store;
-mod strings;
 mod walk;
 
-pub use check::check;
+pub use commands::{Rows, SHORT_REPLY_BYTES_MAX, check, rows};
 pub use former::{Former, PAYLOAD_BYTES, PAYLOAD_HEADROOM_BYTES, RECORD_HEADER_BYTES, record_head};
 pub use keyspace::Keyspace;
 pub use outcome::{Error, Outcome, Taken};

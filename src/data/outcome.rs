@@ -36,7 +36,7 @@ pub enum Error {
     ExpireInvalid,
     /// A valid expiry, which this version does not know yet.
     ExpireUnsupported,
-    /// `MGET` of more values than a reply may hold.
+    /// More keys or values than a reply may hold.
     ReplyTooLong,
     /// A command that does not work on keys, or a read where a write is expected and the other way round.
     Unsupported,

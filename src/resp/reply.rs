@@ -33,6 +33,23 @@ impl Protocol {
     }
 }
 
+/// Longest reply that says that there is no value.
+pub const NULL_BYTES_MAX: usize = 5;
+
+/// How long a bulk string of `len` bytes is as a reply.
+pub const fn bulk_bytes(len: usize) -> usize {
+    array_header_bytes(len) + len + 2
+}
+
+/// How long the header of an array of `len` elements is.
+pub const fn array_header_bytes(len: usize) -> usize {
+    let digits = match len.checked_ilog10() {
+        Some(log) => log as usize + 1,
+        None => 1,
+    };
+    1 + digits + 2
+}
+
 /// Appends replies to a buffer.
 #[derive(Debug)]
 pub struct Reply<'a> {

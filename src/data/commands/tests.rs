@@ -1,9 +1,10 @@
 use proptest::prelude::*;
-use resp::{ArgRange, Args, CommandId, Protocol, Reply};
+use resp::{ArgRange, Args, CommandId, Protocol, Reply, Scope};
 use types::Slot;
-use types::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use types::limits::{KEY_BYTES_MAX, REPLY_BYTES_MAX, VALUE_BYTES_MAX};
 
-use crate::{Error, Keyspace, check};
+use super::{Action, find, rows};
+use crate::{Error, Keyspace, Rows, check};
 
 /// A request's bytes and where its arguments lie in them.
 struct Request {
@@ -191,6 +192,20 @@ fn counters() {
 }
 
 #[test]
+fn exactly_the_commands_on_keys_are_registered() {
+    let all = resp::table::commands();
+    for command in all.iter().chain(all.iter().flat_map(|command| command.subcommands)) {
+        let name = command.full_name;
+        assert_eq!(rows(command.id).is_some(), command.scope != Scope::Local, "{name}");
+        assert_eq!(rows(command.id) == Some(Rows::Keys), command.key_spec.is_some(), "{name}");
+        if let Ok(found) = find(command.id) {
+            assert_eq!(found.id, command.id);
+            assert_eq!(matches!(found.action, Action::Apply(_)), command.is_write(), "{name}");
+        }
+    }
+}
+
+#[test]
 fn reads_are_not_applied_and_writes_are_not_queried() {
     let mut keyspace = Keyspace::new();
     let request = Request::new(&["SET", "k", "v"]);
@@ -241,6 +256,58 @@ fn slots_are_counted_listed_and_flushed() {
     assert!(keyspace.bytes() > empty + 4_000 * 20);
     keyspace.flush();
     assert_eq!((keyspace.keys_count(), keyspace.bytes(), keyspace.digest()), (0, empty, 0));
+}
+
+#[test]
+fn keys_of_a_slot_are_listed_only_as_far_as_a_reply_goes() {
+    let mut keyspace = Keyspace::new();
+    let keys_count = REPLY_BYTES_MAX / KEY_BYTES_MAX;
+    for number in 0..keys_count {
+        let key = format!("{number:08}").repeat(KEY_BYTES_MAX / 8);
+        keyspace.apply(CommandId::Set, slot(), Request::new(&["SET", &key, ""]).args(), 0);
+    }
+    let ask = |count: usize| {
+        let request = Request::new(&["CLUSTER", "GETKEYSINSLOT", "1", &count.to_string()]);
+        let mut out = Vec::new();
+        keyspace.query(
+            CommandId::ClusterGetKeysInSlot,
+            slot(),
+            request.args(),
+            &mut Reply::new(&mut out, Protocol::Resp2),
+        );
+        (out, keyspace.reply_bytes_bound(CommandId::ClusterGetKeysInSlot, slot(), request.args()))
+    };
+    let (most, bound) = ask(keys_count - 1);
+    assert!(
+        most.starts_with(format!("*{}\r\n", keys_count - 1).as_bytes())
+            && most.len() > REPLY_BYTES_MAX - KEY_BYTES_MAX
+    );
+    assert_eq!(most.len(), bound);
+    for count in [keys_count, 1_000_000] {
+        let (error, bound) = ask(count);
+        assert_eq!(String::from_utf8_lossy(&error), format!("-{}\r\n", Error::ReplyTooLong));
+        assert!(error.len() <= bound && bound < 1_000);
+    }
+}
+
+#[test]
+fn values_are_fetched_only_as_far_as_a_reply_goes() {
+    let mut keyspace = Keyspace::new();
+    run(&mut keyspace, "SETRANGE k 8388607 a");
+    let ask = |count: usize| {
+        let request = Request::new(&[&["MGET"][..], &vec!["k"; count]].concat());
+        let mut out = Vec::new();
+        keyspace.query(CommandId::MGet, slot(), request.args(), &mut Reply::new(&mut out, Protocol::Resp3));
+        (out, keyspace.reply_bytes_bound(CommandId::MGet, slot(), request.args()))
+    };
+    let (most, bound) = ask(REPLY_BYTES_MAX / VALUE_BYTES_MAX - 1);
+    assert!(most.len() > REPLY_BYTES_MAX - 2 * VALUE_BYTES_MAX);
+    assert_eq!(most.len(), bound);
+    for count in [REPLY_BYTES_MAX / VALUE_BYTES_MAX, 1_000_000] {
+        let (error, bound) = ask(count);
+        assert_eq!(String::from_utf8_lossy(&error), format!("-{}\r\n", Error::ReplyTooLong));
+        assert!(error.len() <= bound && bound < 1_000);
+    }
 }
 
 #[test]
@@ -337,6 +404,23 @@ proptest! {
         }
         prop_assert_eq!(leader.digest(), follower.digest());
         prop_assert_eq!(leader.keys_count(), follower.keys_count());
+    }
+
+    #[test]
+    fn no_reply_is_longer_than_its_bound(log in proptest::collection::vec(command(), 0..60)) {
+        let mut keyspace = Keyspace::new();
+        for (id, args) in &log {
+            let request = Request::new(args);
+            for protocol in [Protocol::Resp2, Protocol::Resp3] {
+                let bound = keyspace.reply_bytes_bound(*id, slot(), request.args());
+                let mut read = Vec::new();
+                keyspace.query(*id, slot(), request.args(), &mut Reply::new(&mut read, protocol));
+                prop_assert!(read.len() <= bound, "{id:?} {}: {} of {bound}", args.len(), read.len());
+                let mut written = Vec::new();
+                keyspace.apply(*id, slot(), request.args(), 0).write(&mut Reply::new(&mut written, protocol));
+                prop_assert!(written.len() <= bound, "{id:?} {}: {} of {bound}", args.len(), written.len());
+            }
+        }
     }
 
     #[test]

@@ -1,0 +1,84 @@
+//! Commands on all keys of a slot or of the group: `DBSIZE`, `FLUSHALL`, `FLUSHDB`, `CLUSTER COUNTKEYSINSLOT`,
+//! `CLUSTER GETKEYSINSLOT`.
+
+use resp::number::parse_i64;
+use resp::reply::{array_header_bytes, bulk_bytes};
+use resp::{Args, CommandId, Reply};
+use types::Slot;
+use types::limits::{KEY_BYTES_MAX, REPLY_BYTES_MAX};
+
+use super::arguments::{arg, no_keys};
+use super::bounds::SHORT_REPLY_BYTES_MAX;
+use super::{Action, Registration, Rows};
+use crate::outcome::{Error, Outcome};
+use crate::store::Store;
+
+pub(super) const COMMANDS: &[Registration] = &[
+    Registration::new(CommandId::DbSize, no_keys, Action::Query(db_size)).rows(Rows::Group),
+    Registration::new(CommandId::FlushAll, no_keys, Action::Apply(flush)).rows(Rows::Group).options(check_flush_mode),
+    Registration::new(CommandId::FlushDb, no_keys, Action::Apply(flush)).rows(Rows::Group).options(check_flush_mode),
+    Registration::new(CommandId::ClusterCountKeysInSlot, no_keys, Action::Query(count_keys_in_slot)).rows(Rows::Slot),
+    Registration::new(CommandId::ClusterGetKeysInSlot, no_keys, Action::Query(get_keys_in_slot))
+        .rows(Rows::Slot)
+        .reply(keys_bound),
+];
+
+/// `DBSIZE`: how many keys the group has.
+fn db_size(store: &Store, _: Slot, _: Args<'_>, reply: &mut Reply<'_>) -> Result<(), Error> {
+    reply.integer(store.keys_count() as i64);
+    Ok(())
+}
+
+/// `FLUSHALL` and `FLUSHDB`.
+fn flush<'s>(store: &'s mut Store, _: Slot, args: Args<'_>) -> Result<Outcome<'s>, Error> {
+    check_flush_mode(args)?;
+    store.flush();
+    Ok(Outcome::Ok)
+}
+
+/// One word may follow, and both words mean the same here.
+fn check_flush_mode(args: Args<'_>) -> Result<(), Error> {
+    match (args.len(), args.get(1)) {
+        (0 | 1, _) => Ok(()),
+        (2, Some(mode)) if mode.eq_ignore_ascii_case(b"ASYNC") || mode.eq_ignore_ascii_case(b"SYNC") => Ok(()),
+        _ => Err(Error::Syntax),
+    }
+}
+
+/// `CLUSTER COUNTKEYSINSLOT slot`.
+fn count_keys_in_slot(store: &Store, slot: Slot, _: Args<'_>, reply: &mut Reply<'_>) -> Result<(), Error> {
+    reply.integer(store.keys_count_in_slot(slot) as i64);
+    Ok(())
+}
+
+/// `CLUSTER GETKEYSINSLOT slot count`: that many keys of the slot, or all if there are fewer.
+fn get_keys_in_slot(store: &Store, slot: Slot, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), Error> {
+    let keys = keys_wanted(store, slot, args);
+    // Few keys cannot exceed the limit, however long they are.
+    let may_be_too_long = keys.len() >= REPLY_BYTES_MAX / bulk_bytes(KEY_BYTES_MAX);
+    if may_be_too_long && keys_bytes(store, slot, args).is_none() {
+        return Err(Error::ReplyTooLong);
+    }
+    reply.array(keys.len());
+    keys.for_each(|key| reply.bulk(key));
+    Ok(())
+}
+
+fn keys_bound(store: &Store, slot: Slot, args: Args<'_>) -> usize {
+    // If it is too long, an error is the answer.
+    keys_bytes(store, slot, args).unwrap_or(0).max(SHORT_REPLY_BYTES_MAX)
+}
+
+/// How long the keys make the reply; `None` if it would be too long.
+fn keys_bytes(store: &Store, slot: Slot, args: Args<'_>) -> Option<usize> {
+    let mut keys = keys_wanted(store, slot, args);
+    keys.try_fold(array_header_bytes(keys.len()), |bytes, key| {
+        let bytes = bytes + bulk_bytes(key.len());
+        (bytes <= REPLY_BYTES_MAX).then_some(bytes)
+    })
+}
+
+fn keys_wanted<'s>(store: &'s Store, slot: Slot, args: Args<'_>) -> impl ExactSizeIterator<Item = &'s [u8]> {
+    let count = parse_i64(arg(args, 3)).and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
+    store.entries_in_slot(slot).take(count).map(|(key, _)| key)
+}

@@ -1,0 +1,145 @@
+//! The registry: for each command one entry with all that this crate knows of it.
+//!
+//! An entry stands beside the functions that it names, in the file of its family. To add a command, write its functions
+//! and its entry in such a file, and its line in the command table of `resp`.
+
+mod arguments;
+mod bounds;
+mod keys;
+mod keyspace;
+mod numbers;
+mod ranges;
+mod set;
+mod strings;
+#[cfg(test)]
+mod tests;
+
+use resp::{Args, CommandId, Reply};
+use types::Slot;
+
+use crate::outcome::{Error, Outcome};
+use crate::store::Store;
+
+pub use bounds::SHORT_REPLY_BYTES_MAX;
+
+/// Which rows a command reads or writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rows {
+    /// Those of the keys among its arguments, as the command table of `resp` finds them.
+    Keys,
+    /// All of one slot.
+    Slot,
+    /// All of the group.
+    Group,
+}
+
+/// What a command does.
+#[derive(Clone, Copy)]
+pub(crate) enum Action {
+    /// Changes keys, or leaves them as they are and fails.
+    Apply(for<'s> fn(&'s mut Store, Slot, Args<'_>) -> Result<Outcome<'s>, Error>),
+    /// Writes one reply, or none and fails.
+    Query(fn(&Store, Slot, Args<'_>, &mut Reply<'_>) -> Result<(), Error>),
+}
+
+/// The entry of one command.
+#[derive(Clone, Copy)]
+pub(crate) struct Registration {
+    pub(crate) id: CommandId,
+    pub(crate) rows: Rows,
+    /// Checks the number of arguments, and the lengths of keys and values. It comes before every `action`.
+    pub(crate) shape: fn(Args<'_>) -> Result<(), Error>,
+    /// Checks options and numbers, the shape being right. An `action` reads them for itself and fails alike.
+    pub(crate) options: fn(Args<'_>) -> Result<(), Error>,
+    pub(crate) action: Action,
+    /// See [`Keyspace::reply_bytes_bound`](crate::Keyspace::reply_bytes_bound). Invariant: right for any arguments,
+    /// also those that the checks refuse.
+    pub(crate) reply_bytes_bound: fn(&Store, Slot, Args<'_>) -> usize,
+}
+
+impl Registration {
+    /// A command on the keys among its arguments, without options, whose reply is short.
+    const fn new(id: CommandId, shape: fn(Args<'_>) -> Result<(), Error>, action: Action) -> Registration {
+        Registration {
+            id,
+            rows: Rows::Keys,
+            shape,
+            options: arguments::no_options,
+            action,
+            reply_bytes_bound: bounds::short,
+        }
+    }
+
+    /// It needs these rows.
+    const fn rows(mut self, rows: Rows) -> Registration {
+        self.rows = rows;
+        self
+    }
+
+    /// It has options or numbers to be checked.
+    const fn options(mut self, options: fn(Args<'_>) -> Result<(), Error>) -> Registration {
+        self.options = options;
+        self
+    }
+
+    /// Its reply may be long.
+    const fn reply(mut self, bound: fn(&Store, Slot, Args<'_>) -> usize) -> Registration {
+        self.reply_bytes_bound = bound;
+        self
+    }
+}
+
+const FAMILIES: [&[Registration]; 5] =
+    [strings::COMMANDS, ranges::COMMANDS, numbers::COMMANDS, keys::COMMANDS, keyspace::COMMANDS];
+
+/// One more than the largest number of a command.
+const IDS_END: usize = {
+    let (mut end, mut idx) = (0, 0);
+    while idx < CommandId::ALL.len() {
+        let number = CommandId::ALL[idx].as_u16() as usize;
+        end = if number < end { end } else { number + 1 };
+        idx += 1;
+    }
+    end
+};
+
+/// The entries by the numbers of their commands.
+static REGISTRY: [Option<&Registration>; IDS_END] = {
+    let mut registry = [None; IDS_END];
+    let mut family_idx = 0;
+    while family_idx < FAMILIES.len() {
+        let mut idx = 0;
+        while idx < FAMILIES[family_idx].len() {
+            let entry = &FAMILIES[family_idx][idx];
+            let number = entry.id.as_u16() as usize;
+            assert!(registry[number].is_none(), "a command is registered once");
+            registry[number] = Some(entry);
+            idx += 1;
+        }
+        family_idx += 1;
+    }
+    registry
+};
+
+/// The entry of a command that works on the keys of a group.
+#[inline]
+pub(crate) fn find(id: CommandId) -> Result<&'static Registration, Error> {
+    REGISTRY[usize::from(id.as_u16())].ok_or(Error::Unsupported)
+}
+
+/// Checks a command's arguments, its name being the first: their number, their lengths, options and numbers. A command
+/// that passes may still fail on the state.
+///
+/// # Errors
+///
+/// The first error is the one that Redis 7.0 names. A command that does not work on keys is [`Error::Unsupported`].
+pub fn check(id: CommandId, args: Args<'_>) -> Result<(), Error> {
+    let command = find(id)?;
+    (command.shape)(args)?;
+    (command.options)(args)
+}
+
+/// Which rows a command needs; `None` if it does not work on the keys of a group.
+pub fn rows(id: CommandId) -> Option<Rows> {
+    find(id).ok().map(|command| command.rows)
+}

@@ -1,0 +1,149 @@
+//! Commands on whole strings: `GET`, `SET` and what else reads or replaces values, `MGET`, `MSET`, `MSETNX`.
+
+use resp::reply::{NULL_BYTES_MAX, array_header_bytes, bulk_bytes};
+use resp::{Args, CommandId, Reply};
+use types::Slot;
+use types::limits::{REPLY_BYTES_MAX, VALUE_BYTES_MAX};
+
+use super::arguments::{arg, key_only, key_value, key_value_and_options, key_values, keys, pairs};
+use super::bounds::SHORT_REPLY_BYTES_MAX;
+use super::set::{SetOptions, SetWhen};
+use super::{Action, Registration, bounds};
+use crate::outcome::{Error, Outcome, Taken};
+use crate::store::{Entry, Store};
+
+pub(super) const COMMANDS: &[Registration] = &[
+    Registration::new(CommandId::Get, key_only, Action::Query(get)).reply(bounds::value),
+    Registration::new(CommandId::Set, key_value_and_options, Action::Apply(set)).options(check_set).reply(set_bound),
+    Registration::new(CommandId::SetNx, key_value, Action::Apply(set_nx)),
+    Registration::new(CommandId::GetSet, key_value, Action::Apply(get_set)).reply(bounds::value),
+    Registration::new(CommandId::GetDel, key_only, Action::Apply(get_del)).reply(bounds::value),
+    Registration::new(CommandId::MGet, keys, Action::Query(m_get)).reply(m_get_bound),
+    Registration::new(CommandId::MSet, m_set_pairs, Action::Apply(m_set)),
+    Registration::new(CommandId::MSetNx, m_set_nx_pairs, Action::Apply(m_set_nx)),
+];
+
+/// `GET`.
+fn get(store: &Store, slot: Slot, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), Error> {
+    bulk_or_null(store.get(slot, arg(args, 1)), reply);
+    Ok(())
+}
+
+/// `SET`.
+fn set<'s>(store: &'s mut Store, slot: Slot, args: Args<'_>) -> Result<Outcome<'s>, Error> {
+    let options = SetOptions::parse(args)?;
+    let (key, value) = (arg(args, 1), arg(args, 2));
+    let sets = match options.when {
+        SetWhen::Always => true,
+        SetWhen::Missing => !store.contains(slot, key),
+        SetWhen::Present => store.contains(slot, key),
+    };
+    Ok(match (options.get, sets) {
+        (false, true) => {
+            store.set(slot, key, value);
+            Outcome::Ok
+        }
+        (false, false) => Outcome::Null,
+        (true, true) => taken(store.replace(slot, key, value)),
+        (true, false) => store.get(slot, key).map_or(Outcome::Null, Outcome::Bulk),
+    })
+}
+
+fn check_set(args: Args<'_>) -> Result<(), Error> {
+    SetOptions::parse(args).map(drop)
+}
+
+/// Only with the option `GET` is the old value the answer.
+fn set_bound(store: &Store, slot: Slot, args: Args<'_>) -> usize {
+    match SetOptions::parse(args) {
+        Ok(options) if options.get => bounds::value(store, slot, args),
+        _ => SHORT_REPLY_BYTES_MAX,
+    }
+}
+
+/// `SETNX`.
+fn set_nx<'s>(store: &'s mut Store, slot: Slot, args: Args<'_>) -> Result<Outcome<'s>, Error> {
+    let key = arg(args, 1);
+    if store.contains(slot, key) {
+        return Ok(Outcome::Integer(0));
+    }
+    store.set(slot, key, arg(args, 2));
+    Ok(Outcome::Integer(1))
+}
+
+/// `GETSET`.
+fn get_set<'s>(store: &'s mut Store, slot: Slot, args: Args<'_>) -> Result<Outcome<'s>, Error> {
+    Ok(taken(store.replace(slot, arg(args, 1), arg(args, 2))))
+}
+
+/// `GETDEL`.
+fn get_del<'s>(store: &'s mut Store, slot: Slot, args: Args<'_>) -> Result<Outcome<'s>, Error> {
+    Ok(taken(store.remove(slot, arg(args, 1))))
+}
+
+/// `MGET`.
+fn m_get(store: &Store, slot: Slot, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), Error> {
+    // Few keys cannot exceed the limit, however long their values are.
+    let may_be_too_long = args.len() > REPLY_BYTES_MAX / bulk_bytes(VALUE_BYTES_MAX);
+    if may_be_too_long && m_get_bytes(store, slot, args).is_none() {
+        return Err(Error::ReplyTooLong);
+    }
+    let keys = args.iter_from(1);
+    reply.array(keys.len());
+    for key in keys {
+        bulk_or_null(store.get(slot, key), reply);
+    }
+    Ok(())
+}
+
+fn m_get_bound(store: &Store, slot: Slot, args: Args<'_>) -> usize {
+    // If it is too long, an error is the answer.
+    m_get_bytes(store, slot, args).unwrap_or(0).max(SHORT_REPLY_BYTES_MAX)
+}
+
+/// How long the values make the reply, and no less; `None` if it would be too long. The same key may be named a million
+/// times.
+fn m_get_bytes(store: &Store, slot: Slot, args: Args<'_>) -> Option<usize> {
+    let keys = args.iter_from(1);
+    keys.clone().try_fold(array_header_bytes(keys.len()), |bytes, key| {
+        let bytes = bytes + store.get(slot, key).map_or(NULL_BYTES_MAX, |value| bulk_bytes(value.len()));
+        (bytes <= REPLY_BYTES_MAX).then_some(bytes)
+    })
+}
+
+/// `MSET`. Of a key named twice the last value stays.
+fn m_set<'s>(store: &'s mut Store, slot: Slot, args: Args<'_>) -> Result<Outcome<'s>, Error> {
+    for (key, value) in key_values(args) {
+        store.set(slot, key, value);
+    }
+    Ok(Outcome::Ok)
+}
+
+fn m_set_pairs(args: Args<'_>) -> Result<(), Error> {
+    pairs(args, Error::MSetArgumentsCount)
+}
+
+/// `MSETNX`: all of the keys, or none if one of them exists.
+fn m_set_nx<'s>(store: &'s mut Store, slot: Slot, args: Args<'_>) -> Result<Outcome<'s>, Error> {
+    if key_values(args).any(|(key, _)| store.contains(slot, key)) {
+        return Ok(Outcome::Integer(0));
+    }
+    m_set(store, slot, args)?;
+    Ok(Outcome::Integer(1))
+}
+
+fn m_set_nx_pairs(args: Args<'_>) -> Result<(), Error> {
+    pairs(args, Error::MSetNxArgumentsCount)
+}
+
+#[inline]
+fn bulk_or_null(value: Option<&[u8]>, reply: &mut Reply<'_>) {
+    match value {
+        Some(value) => reply.bulk(value),
+        None => reply.null(),
+    }
+}
+
+fn taken<'a>(entry: Option<Entry>) -> Outcome<'a> {
+    entry.map_or(Outcome::Null, |entry| Outcome::Taken(Taken(entry)))
+}
