@@ -19,11 +19,13 @@
 //!
 //! Deliberately absent: expiry, types other than strings, and anything that spans groups.
 //!
-//! Reading order: [`outcome`], [`keyspace`], `commands` (the registry; in its folder `arguments` and `bounds`, which the
-//! commands share, then the families `strings` with `set`, `ranges`, `numbers`, `keys` and `keyspace`), `float`, then
-//! `store` (where the bytes lie), `walk` (a state while it changes) and `former` (what a walk copies).
+//! Reading order: [`outcome`], [`keyspace`], `commands` (the registry; in its folder `registration`, then
+//! `arguments` and `bounds`, which the commands share, then the families `strings` with `set`, `ranges`, `numbers`, `keys`
+//! and `keyspace`), `float`, then `store` (where the bytes lie) and `entry`, `walk` (a state while it changes) and `former`
+//! (what a walk copies).
 
 mod commands;
+mod entry;
 mod float;
 mod former;
 pub mod keyspace;

@@ -2,7 +2,7 @@
 
 use resp::Reply;
 
-use crate::store::Entry;
+use crate::entry::Entry;
 
 /// Why a command failed. The texts are those of Redis 7.0 wherever Redis has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

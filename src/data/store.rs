@@ -9,17 +9,10 @@ use core::mem::size_of;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
-use resp::number::write_i64;
-use types::limits::KEY_BYTES_MAX;
-use types::{SLOTS_COUNT, Slot};
-use xxhash_rust::xxh3::xxh3_128_with_seed;
+use types::Slot;
 
+use crate::entry::{Entry, PAGE_TABLES_COUNT, Page, Pages, Table, no_pages};
 use crate::walk::Walk;
-
-/// Tables of one page. A group of 2,048 neighbouring slots has 16 pages of 4 KiB.
-pub(crate) const PAGE_TABLES_COUNT: usize = 128;
-const PAGES_COUNT: usize = SLOTS_COUNT / PAGE_TABLES_COUNT;
-const _: () = assert!(SLOTS_COUNT.is_multiple_of(PAGE_TABLES_COUNT));
 
 /// What one key costs beside its own bytes: the entry and its control byte in a table that is two thirds
 /// full, and the allocator's header.
@@ -28,128 +21,11 @@ const ENTRY_OVERHEAD_BYTES: usize = (size_of::<Entry>() + 1) * 3 / 2 + 16;
 /// A table with fewer entries than this is not worth shrinking.
 const SHRINK_CAPACITY_MIN: usize = 64;
 
-/// Capacity that a value may leave unused after it has been overwritten, beyond twice its length.
-const SLACK_BYTES_MAX: usize = 64;
-
-/// Set in [`Entry::key_len_and_mark`] for entries with the one mark, not set for those with the other.
-const MARK_BIT: u32 = 1 << 31;
-const _: () = assert!(KEY_BYTES_MAX < MARK_BIT as usize);
-
-pub(crate) type Table = HashTable<Entry>;
-type Page = [Table; PAGE_TABLES_COUNT];
-pub(crate) type Pages = Box<[Option<Box<Page>>; PAGES_COUNT]>;
-
-/// Tables without any key.
-pub(crate) fn no_pages() -> Pages {
-    Box::new([const { None }; PAGES_COUNT])
-}
-
 /// A value, borrowed from the keyspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value<'a> {
     /// A string of bytes.
     String(&'a [u8]),
-}
-
-/// A key and its value in one allocation: a lookup that finds the key has the value in its cache line.
-#[derive(Debug)]
-pub(crate) struct Entry {
-    /// Hash of the key. It spares reading the keys of other entries, and of all of them when the table grows.
-    hash: u32,
-    /// Length of the key, at most that of `record`; and in the highest bit the mark of the last walk that saw the
-    /// entry.
-    key_len_and_mark: u32,
-    /// The key's bytes, then the value's.
-    record: Vec<u8>,
-}
-
-impl Entry {
-    fn new(hash: u32, mark: bool, key: &[u8], value_parts: [&[u8]; 2]) -> Entry {
-        assert!(key.len() <= KEY_BYTES_MAX, "longer keys were refused before");
-        let key_len_and_mark = key.len() as u32 | mark_bit(mark);
-        let [head, tail] = value_parts;
-        let mut record = Vec::with_capacity(key.len() + head.len() + tail.len());
-        record.extend_from_slice(key);
-        record.extend_from_slice(head);
-        record.extend_from_slice(tail);
-        Entry { hash, key_len_and_mark, record }
-    }
-
-    #[inline]
-    pub(crate) fn key_len(&self) -> usize {
-        (self.key_len_and_mark & !MARK_BIT) as usize
-    }
-
-    #[inline]
-    pub(crate) fn mark(&self) -> bool {
-        self.key_len_and_mark & MARK_BIT != 0
-    }
-
-    pub(crate) fn set_mark(&mut self, mark: bool) {
-        self.key_len_and_mark = self.key_len_and_mark & !MARK_BIT | mark_bit(mark);
-    }
-
-    /// The key's bytes, then the value's.
-    pub(crate) fn record(&self) -> &[u8] {
-        &self.record
-    }
-
-    #[inline]
-    fn key(&self) -> &[u8] {
-        &self.record[..self.key_len()]
-    }
-
-    #[inline]
-    pub(crate) fn value(&self) -> &[u8] {
-        &self.record[self.key_len()..]
-    }
-
-    /// Replaces the value, in place where that neither grows the allocation nor leaves most of it unused.
-    #[inline]
-    pub(crate) fn set_value(&mut self, value: &[u8]) {
-        let key_len = self.key_len();
-        let len = key_len + value.len();
-        let capacity = self.record.capacity();
-        if len <= capacity && capacity <= 2 * len + SLACK_BYTES_MAX {
-            self.record.truncate(key_len);
-            self.record.extend_from_slice(value);
-        } else {
-            *self = Entry::new(self.hash, self.mark(), self.key(), [value, b""]);
-        }
-    }
-
-    /// Replaces the value, which was a number too and so is about as long, by `number`.
-    #[inline]
-    pub(crate) fn set_integer(&mut self, number: i64) {
-        self.record.truncate(self.key_len());
-        write_i64(&mut self.record, number);
-    }
-
-    /// Replaces the value and hands out the old one.
-    fn replace_value(&mut self, value: &[u8]) -> Entry {
-        let new = Entry::new(self.hash, self.mark(), self.key(), [value, b""]);
-        core::mem::replace(self, new)
-    }
-
-    /// Appends to the value.
-    pub(crate) fn append(&mut self, tail: &[u8]) {
-        self.record.extend_from_slice(tail);
-    }
-
-    /// Overwrites the value from `offset` on, zero-filling a gap.
-    pub(crate) fn write_at(&mut self, offset: usize, bytes: &[u8]) {
-        let start = self.key_len() + offset;
-        let end = start + bytes.len();
-        if self.record.len() < end {
-            self.record.resize(end, 0);
-        }
-        self.record[start..end].copy_from_slice(bytes);
-    }
-
-    /// A digest of the key and the value, the same on every machine. The seed says where the key ends.
-    fn digest(&self) -> u128 {
-        xxh3_128_with_seed(&self.record, self.key_len() as u64)
-    }
 }
 
 /// The tables of all slots.
@@ -248,10 +124,10 @@ impl Store {
         if table.is_empty() {
             *table = HashTable::new();
         } else if table.capacity() >= SHRINK_CAPACITY_MIN && table.len() < table.capacity() / 8 {
-            table.shrink_to(table.len() * 2, |entry| spread(entry.hash));
+            table.shrink_to(table.len() * 2, |entry| spread(entry.hash()));
         }
         self.keys_count -= 1;
-        self.records_bytes -= entry.record.capacity();
+        self.records_bytes -= entry.capacity();
         Some(entry)
     }
 
@@ -294,9 +170,9 @@ impl Store {
                 walk.see(slot, entry);
             }
         }
-        let capacity_before = entry.record.capacity();
+        let capacity_before = entry.capacity();
         let result = change(entry);
-        let capacity_after = entry.record.capacity();
+        let capacity_after = entry.capacity();
         self.records_bytes = self.records_bytes + capacity_after - capacity_before;
         Some(result)
     }
@@ -342,11 +218,11 @@ impl Store {
 
     fn insert(&mut self, slot: Slot, entry: Entry) {
         self.keys_count += 1;
-        self.records_bytes += entry.record.capacity();
+        self.records_bytes += entry.capacity();
         let page = self.pages[slot.idx() / PAGE_TABLES_COUNT]
             .get_or_insert_with(|| Box::new([const { HashTable::new() }; PAGE_TABLES_COUNT]));
         let table = &mut page[slot.idx() % PAGE_TABLES_COUNT];
-        table.insert_unique(spread(entry.hash), entry, |entry| spread(entry.hash));
+        table.insert_unique(spread(entry.hash()), entry, |entry| spread(entry.hash()));
     }
 
     #[inline]
@@ -370,11 +246,6 @@ fn table_mut(pages: &mut Pages, slot: Slot) -> Option<&mut Table> {
     Some(&mut page[slot.idx() % PAGE_TABLES_COUNT])
 }
 
-#[inline]
-fn mark_bit(mark: bool) -> u32 {
-    if mark { MARK_BIT } else { 0 }
-}
-
 /// The table takes its buckets from the low bits and its tags from the high ones: 32 bits serve both.
 #[inline]
 fn spread(hash: u32) -> u64 {
@@ -383,7 +254,7 @@ fn spread(hash: u32) -> u64 {
 
 #[inline]
 fn is_key(hash: u32, key: &[u8]) -> impl Fn(&Entry) -> bool {
-    move |entry| entry.hash == hash && entry.key() == key
+    move |entry| entry.hash() == hash && entry.key() == key
 }
 
 /// A sum, so that it does not depend on the order of the entries.

@@ -11,8 +11,8 @@
 
 use types::{SLOTS_COUNT, Slot};
 
+use crate::entry::{Entry, PAGE_TABLES_COUNT, Pages, Table, no_pages};
 use crate::former::Former;
-use crate::store::{Entry, PAGE_TABLES_COUNT, Pages, Table};
 
 /// What looking at a bucket or a table costs, in bytes of the budget.
 const LOOK_COST_BYTES: usize = 8;
@@ -56,7 +56,7 @@ impl Walk {
     /// All keys are about to be removed at once. Takes the tables if there is something due in them.
     pub(crate) fn set_aside(&mut self, pages: &mut Pages) {
         if self.due_count > 0 && self.aside.is_none() {
-            self.aside = Some(std::mem::replace(pages, crate::store::no_pages()));
+            self.aside = Some(std::mem::replace(pages, no_pages()));
             self.position = Position::default();
         }
     }

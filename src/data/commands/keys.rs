@@ -4,7 +4,7 @@ use resp::{Args, CommandId, Reply};
 use types::Slot;
 
 use super::arguments::{arg, key_only, keys};
-use super::{Action, Registration};
+use super::registration::{Action, Registration};
 use crate::outcome::{Error, Outcome};
 use crate::store::Store;
 

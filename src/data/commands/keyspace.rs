@@ -9,7 +9,7 @@ use types::limits::{KEY_BYTES_MAX, REPLY_BYTES_MAX};
 
 use super::arguments::{arg, no_keys};
 use super::bounds::SHORT_REPLY_BYTES_MAX;
-use super::{Action, Registration, Rows};
+use super::registration::{Action, Registration, Rows};
 use crate::outcome::{Error, Outcome};
 use crate::store::Store;
 

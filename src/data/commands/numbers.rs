@@ -5,7 +5,8 @@ use resp::{Args, CommandId};
 use types::Slot;
 
 use super::arguments::{arg, integer, key_and, key_only};
-use super::{Action, Registration, bounds};
+use super::bounds;
+use super::registration::{Action, Registration};
 use crate::float::{DECIMAL_BYTES_MAX, Float};
 use crate::outcome::{Error, Outcome};
 use crate::store::Store;

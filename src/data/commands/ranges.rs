@@ -7,7 +7,8 @@ use types::Slot;
 use types::limits::VALUE_BYTES_MAX;
 
 use super::arguments::{arg, integer, key_and, key_only, key_value};
-use super::{Action, Registration, bounds};
+use super::bounds;
+use super::registration::{Action, Registration};
 use crate::outcome::{Error, Outcome};
 use crate::store::Store;
 

@@ -6,11 +6,13 @@ use types::Slot;
 use types::limits::{REPLY_BYTES_MAX, VALUE_BYTES_MAX};
 
 use super::arguments::{arg, key_only, key_value, key_value_and_options, key_values, keys, pairs};
+use super::bounds;
 use super::bounds::SHORT_REPLY_BYTES_MAX;
+use super::registration::{Action, Registration};
 use super::set::{SetOptions, SetWhen};
-use super::{Action, Registration, bounds};
+use crate::entry::Entry;
 use crate::outcome::{Error, Outcome, Taken};
-use crate::store::{Entry, Store};
+use crate::store::Store;
 
 pub(super) const COMMANDS: &[Registration] = &[
     Registration::new(CommandId::Get, key_only, Action::Query(get)).reply(bounds::value),
