@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::checkers::Coverage;
+use crate::faults::FaultKind;
 use crate::report::{self, Report};
 use crate::spec::{Broken, Spec};
 use crate::worker::Worker;
@@ -66,7 +67,7 @@ pub struct Summary {
     /// The fullest that queues have been, by kind: how much was in one, of how much at most.
     pub queues: BTreeMap<String, (u64, u64)>,
     /// Faults by kind.
-    pub faults: BTreeMap<String, u64>,
+    pub faults: BTreeMap<FaultKind, u64>,
     /// Rare paths by name.
     pub counters: BTreeMap<String, u64>,
     /// How many seeds have reached each of them.

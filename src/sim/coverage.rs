@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::faults::{FAULTS, FaultKind};
+
 /// Paths that a campaign with `--require-rare` must reach, by the names under which [`crate::report::Report::rare`]
 /// counts them, with what each means.
 pub const REQUIRED: &[(&str, &str)] = &[
@@ -84,4 +86,9 @@ pub fn is_absent(name: &str) -> bool {
 pub fn missing(reached: &BTreeMap<String, u64>) -> Vec<&'static str> {
     let lacks = |name: &&str| reached.get(*name).is_none_or(|count| *count == 0);
     REQUIRED.iter().map(|(name, _)| *name).filter(lacks).collect()
+}
+
+/// The kinds of faults that never took effect. Each is required.
+pub fn missing_faults(injected: &BTreeMap<FaultKind, u64>) -> Vec<FaultKind> {
+    FAULTS.iter().map(|row| row.kind).filter(|kind| !injected.contains_key(kind)).collect()
 }

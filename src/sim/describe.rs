@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use crate::campaign::{Campaign, Summary, UNDECIDED_PPM_MAX};
 use crate::coverage;
+use crate::faults::FAULTS;
 
 /// Longest name of a count, in characters, for the columns behind it.
 const NAME_WIDTH: usize = 52;
+/// Longest name of a fault.
+const FAULT_WIDTH: usize = 24;
 /// Room for a count.
 const COUNT_WIDTH: usize = 15;
 
@@ -34,8 +37,7 @@ pub fn describe(campaign: &Campaign, summary: &Summary) -> String {
     row(&mut text, "refused: not carried out", refused);
     row(&mut text, "of unknown outcome", unknown);
     seen(&mut text, summary);
-    title(&mut text, "faults");
-    summary.faults.iter().for_each(|(name, count)| row(&mut text, name, *count));
+    faults(&mut text, summary);
     queues(&mut text, &summary.queues);
     required(&mut text, summary);
     title(&mut text, "other counts");
@@ -68,6 +70,21 @@ fn seen(text: &mut String, summary: &Summary) {
     );
 }
 
+/// How often each kind of fault took effect.
+fn faults(text: &mut String, summary: &Summary) {
+    let missing = coverage::missing_faults(&summary.faults).len();
+    title(text, &format!("faults: {}", verdict(missing)));
+    for row in FAULTS {
+        let count = summary.faults.get(&row.kind).copied().unwrap_or(0);
+        let mark = if count == 0 { "!" } else { " " };
+        let _ = writeln!(text, "{mark} {:<FAULT_WIDTH$}{:>COUNT_WIDTH$}  {}", row.name, number(count), row.help);
+    }
+}
+
+fn verdict(missing_count: usize) -> String {
+    if missing_count == 0 { "all were reached".to_owned() } else { format!("{missing_count} were NOT reached") }
+}
+
 /// The fullest that queues have been.
 fn queues(text: &mut String, queues: &BTreeMap<String, (u64, u64)>) {
     title(text, "queues, the fullest of each kind, and its bound");
@@ -79,8 +96,7 @@ fn queues(text: &mut String, queues: &BTreeMap<String, (u64, u64)>) {
 /// The rare paths that must be reached.
 fn required(text: &mut String, summary: &Summary) {
     let missing = coverage::missing(&summary.counters).len();
-    let verdict = if missing == 0 { "all were".to_owned() } else { format!("{missing} were NOT") };
-    title(text, &format!("rare paths that must be reached: {verdict}"));
+    title(text, &format!("rare paths that must be reached: {}", verdict(missing)));
     for (name, meaning) in coverage::REQUIRED {
         let get = |counts: &BTreeMap<String, u64>| counts.get(*name).copied().unwrap_or(0);
         let (count, seeds) = (get(&summary.counters), get(&summary.reached_by));
@@ -120,6 +136,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+    use crate::faults::FaultKind;
 
     #[test]
     fn thousands_are_set_apart() {
@@ -143,12 +160,15 @@ mod tests {
         summary.counters.insert(first.to_owned(), 1_234);
         summary.counters.insert("something else".to_owned(), 5);
         summary.counters.insert(coverage::ABSENT[0].0.to_owned(), 0);
+        summary.faults.insert(FaultKind::CrashAll, 3);
         let text = describe(&campaign, &summary);
         let line = |name: &str| text.lines().find(|line| line.contains(name)).unwrap_or_default().to_owned();
         assert!(line(first).starts_with("  ") && line(first).contains("1,234"), "{text}");
         assert!(line(second).starts_with("! "), "{text}");
-        assert!(text.contains(&format!("reached: {} were NOT", coverage::REQUIRED.len() - 1)), "{text}");
+        assert!(text.contains(&format!("reached: {} were NOT reached", coverage::REQUIRED.len() - 1)), "{text}");
         assert!(line("something else").ends_with(" 5"), "{text}");
+        assert!(text.contains(&format!("faults: {} were NOT reached", FAULTS.len() - 1)), "{text}");
+        assert!(line("crash of all").starts_with("  crash of all") && line("full disk").starts_with("! "), "{text}");
         assert_eq!(line(coverage::ABSENT[0].0), "", "what cannot happen is not told");
     }
 }

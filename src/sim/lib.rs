@@ -18,8 +18,6 @@ pub mod executor;
 pub mod faults;
 pub mod history;
 pub mod host;
-pub mod inject;
-pub mod leader_faults;
 pub mod limits;
 pub mod mesh;
 pub mod net;

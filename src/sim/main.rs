@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use sim::campaign::Campaign;
+use sim::campaign::{Campaign, Summary};
 use sim::faults::Schedule;
 use sim::run::run;
 use sim::spec::{Broken, Spec};
@@ -49,7 +49,7 @@ struct Options {
     /// With --seed: print nothing but the hash over the run and its verdict.
     #[arg(long, requires = "seed")]
     hash: bool,
-    /// Fail if a rare path that is required was never reached.
+    /// Fail if a rare path that is required was never reached, or a kind of fault never took effect.
     #[arg(long)]
     require_rare: bool,
     /// Where the shrunken schedules of failing seeds go.
@@ -112,6 +112,11 @@ fn campaign(options: &Options) -> Result<bool, String> {
     if options.broken.is_some() {
         return Ok(!summary.failed.is_empty());
     }
-    let has_reached = !options.require_rare || coverage::missing(&summary.counters).is_empty();
+    let has_reached = !options.require_rare || is_covered(&summary);
     Ok(summary.failed.is_empty() && summary.is_decided() && has_reached)
+}
+
+/// Whether every rare path was reached and every fault took effect.
+fn is_covered(summary: &Summary) -> bool {
+    coverage::missing(&summary.counters).is_empty() && coverage::missing_faults(&summary.faults).is_empty()
 }

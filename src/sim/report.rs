@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::checkers::Coverage;
+use crate::faults::FaultKind;
 
 /// The outcome of one run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,7 +27,7 @@ pub struct Report {
     /// The fullest that queues have been, by kind: how much was in one, of how much at most.
     pub queues: BTreeMap<String, (u64, u64)>,
     /// How often each kind of fault took effect.
-    pub faults: BTreeMap<String, u64>,
+    pub faults: BTreeMap<FaultKind, u64>,
     /// How often rare paths were reached, by name.
     pub counters: BTreeMap<String, u64>,
 }
@@ -40,8 +41,8 @@ pub struct Failure {
     pub message: String,
 }
 
-/// Adds up counts by name.
-pub fn add(into: &mut BTreeMap<String, u64>, counts: &BTreeMap<String, u64>) {
+/// Adds up counts by what they count.
+pub fn add<K: Ord + Clone>(into: &mut BTreeMap<K, u64>, counts: &BTreeMap<K, u64>) {
     for (name, count) in counts {
         *into.entry(name.clone()).or_default() += count;
     }

@@ -1,18 +1,19 @@
-//! Blows: what befalls a node because it leads, as combinations of faults.
+//! Faults made for whoever leads, as combinations of others.
 //!
 //! Independent faults rarely meet in the few places where a leader that was left behind, or one that has just been elected,
 //! could do harm. These are the patterns that make such places; they stay within the fault model.
 
 use serde::{Deserialize, Serialize};
 
-use crate::faults::{Fault, NodeNumber, STALL_FACTOR};
+use super::kinds::Fault;
+use super::{NodeNumber, STALL_FACTOR};
 use crate::prng::Prng;
 use crate::spec::ClusterSpec;
 
-/// What befalls a node because it leads. The other nodes elect another leader meanwhile, while clients reach both.
+/// What happens to a node because it leads. The other nodes elect another leader meanwhile, while clients reach both.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "times are named in the text of each leader_fault")]
+#[expect(missing_docs, reason = "times are named in the text of each")]
 pub enum LeaderFault {
     /// It hears nothing of the other nodes, nor they of it.
     CutOff { for_ms: u64 },
@@ -115,7 +116,7 @@ impl LeaderFault {
                 };
                 let both_ways = |other: &NodeNumber| [corrupt(leader, *other), corrupt(*other, leader)];
                 let target = Fault::TargetNewLeaders {
-                    leader_fault: Box::new(LeaderFault::CutOff { for_ms: cut_ms }),
+                    fault: Box::new(LeaderFault::CutOff { for_ms: cut_ms }),
                     within_ms,
                     for_ms,
                 };
@@ -131,7 +132,7 @@ fn any_of(prng: &mut Prng, nodes: &[NodeNumber]) -> Option<NodeNumber> {
     if nodes.is_empty() { None } else { Some(prng.pick(nodes)) }
 }
 
-/// A leader_fault that consists of one or two faults. It lasts long enough, most of the time, that others elect a leader meanwhile.
+/// A leader fault that consists of one or two faults. It lasts long enough, most of the time, that others elect a leader meanwhile.
 pub(crate) fn simple_leader_fault(prng: &mut Prng) -> LeaderFault {
     let for_ms = prng.range(200, 3_000);
     let short_ms = prng.range(1, 1_500);
@@ -147,7 +148,7 @@ pub(crate) fn simple_leader_fault(prng: &mut Prng) -> LeaderFault {
     }
 }
 
-/// Any leader_fault.
+/// Any leader fault.
 pub(crate) fn any_leader_fault(prng: &mut Prng, cluster_spec: &ClusterSpec) -> LeaderFault {
     let for_ms = prng.range(200, 3_000);
     let short_ms = prng.range(1, 1_500);
@@ -188,8 +189,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_blow_falls_on_the_leader_and_leaves_the_others_alive() {
-        let mut prng = Prng::stream(1, "blows");
+    fn a_leader_fault_concerns_the_leader_and_leaves_the_others_alive() {
+        let mut prng = Prng::stream(1, "leader faults");
         for seed in 0..500 {
             let cluster_spec = ClusterSpec::of_seed(seed);
             let nodes = cluster_spec.nodes;

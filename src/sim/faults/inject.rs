@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use raft::Role;
 use types::{GroupId, Term};
 
+use super::NodeNumber;
+use super::kinds::{Fault, FaultKind};
+use super::leader_faults::LeaderFault;
+use super::schedule::Schedule;
 use crate::cluster::{Cluster, Death};
 use crate::disk::WriteFault;
-use crate::faults::{Fault, NodeNumber, Schedule};
-use crate::leader_faults::LeaderFault;
 use crate::observation::ObservationKind;
 use crate::prng::{Ppm, Prng};
 use crate::queue::Event;
@@ -17,7 +19,7 @@ use crate::trace::Kind;
 use crate::world::NodeState;
 
 const MS: u64 = 1_000_000;
-/// How likely a new leader is struck while leaders are hunted.
+/// How likely a new leader meets with a fault while new leaders are targeted.
 const TARGET_PPM: Ppm = 700_000;
 
 /// The end of a fault that lasts.
@@ -40,9 +42,9 @@ enum Planned {
     End(Lasting),
 }
 
-/// New leaders are struck for a while.
+/// New leaders meet with a fault for a while.
 struct NewLeaderTarget {
-    leader_fault: LeaderFault,
+    fault: LeaderFault,
     within_ms: u64,
     until: u64,
 }
@@ -50,7 +52,7 @@ struct NewLeaderTarget {
 /// Carries out the faults of a run.
 pub struct Injector {
     seed: u64,
-    /// Whom blows may concern.
+    /// Whom leader faults may concern besides.
     cluster_spec: ClusterSpec,
     /// By the number of its event.
     planned: Vec<Planned>,
@@ -62,7 +64,7 @@ pub struct Injector {
     usual_delay_mean: u64,
     is_over: bool,
     /// How often each kind took effect.
-    pub counts: BTreeMap<String, u64>,
+    pub counts: BTreeMap<FaultKind, u64>,
 }
 
 impl Injector {
@@ -94,7 +96,7 @@ impl Injector {
 
     /// Carries out what is due. To be called before anybody takes what replicas have done.
     pub fn attend(&mut self, cluster: &Cluster) {
-        self.watch(cluster);
+        self.observe(cluster);
         loop {
             let Some(idx) = cluster.world.borrow_mut().faults_due.pop() else { return };
             let idx = idx as usize;
@@ -109,8 +111,8 @@ impl Injector {
         }
     }
 
-    /// Notes who leads, and sets the hunters on new leaders.
-    fn watch(&mut self, cluster: &Cluster) {
+    /// Remembers who leads, and targets new leaders.
+    fn observe(&mut self, cluster: &Cluster) {
         let mut elected = Vec::new();
         for seen in cluster.observations.borrow().iter() {
             let Some(node) = cluster.node_idx(seen.place.node.0) else { continue };
@@ -133,19 +135,19 @@ impl Injector {
         }
         let now = cluster.world.borrow().now();
         self.new_leader_targets.retain(|target| target.until > now);
-        // A node that is elected by many groups at once is struck once.
+        // A node that is elected by many groups at once is targeted once.
         elected.dedup();
         let mut prng = Prng::stream(self.seed ^ now, "target");
-        let mut struck = Vec::new();
+        let mut targeted = Vec::new();
         for (node, target) in
             elected.iter().flat_map(|node| self.new_leader_targets.iter().map(move |target| (*node, target)))
         {
             if prng.bernoulli(TARGET_PPM) {
                 let at = now + prng.range(1, target.within_ms * MS);
-                struck.push((at, Planned::LeaderFault(node, target.leader_fault.clone())));
+                targeted.push((at, Planned::LeaderFault(node, target.fault.clone())));
             }
         }
-        for (at, planned) in struck {
+        for (at, planned) in targeted {
             self.plan(cluster, at, planned);
         }
     }
@@ -158,10 +160,10 @@ impl Injector {
         leaders.max_by_key(|(_, term)| **term).map(|((_, node), _)| *node)
     }
 
-    /// Lets a leader_fault fall on a node.
+    /// Begins a leader fault.
     fn apply_leader_fault(&mut self, cluster: &Cluster, node: usize, leader_fault: &LeaderFault) {
         let now = cluster.world.borrow().now();
-        let mut prng = Prng::stream(self.seed ^ now, "leader_fault");
+        let mut prng = Prng::stream(self.seed ^ now, "leader fault");
         for (after_ms, fault) in leader_fault.steps(cluster.map.nodes[node].id.0, &self.cluster_spec, &mut prng) {
             self.plan(cluster, now + after_ms * MS, Planned::Begin(fault));
         }
@@ -178,7 +180,7 @@ impl Injector {
         // Independent of what came before, so that a schedule that is made shorter stays comparable.
         let mut prng = Prng::stream(self.seed ^ now, "fault");
         if self.carry_out(cluster, fault, now, &mut prng).is_some() {
-            *self.counts.entry(fault.name().to_owned()).or_default() += 1;
+            *self.counts.entry(fault.kind()).or_default() += 1;
         }
     }
 
@@ -225,14 +227,14 @@ impl Injector {
                 cluster.world.borrow_mut().net.way(from, to).delay_mean = mean_ms * MS;
                 self.lasts(cluster, Lasting::Delay { from, to }, now + for_ms * MS);
             }
-            Fault::TargetLeader { group, leader_fault } => {
+            Fault::TargetLeader { group, fault } => {
                 let node = self.leader(cluster, *group)?;
-                self.apply_leader_fault(cluster, node, leader_fault);
+                self.apply_leader_fault(cluster, node, fault);
             }
-            Fault::TargetNewLeaders { leader_fault, within_ms, for_ms } => {
+            Fault::TargetNewLeaders { fault, within_ms, for_ms } => {
                 let until = now + for_ms * MS;
                 self.new_leader_targets.push(NewLeaderTarget {
-                    leader_fault: (**leader_fault).clone(),
+                    fault: (**fault).clone(),
                     within_ms: *within_ms,
                     until,
                 });

@@ -1,0 +1,192 @@
+//! How a seed decides what goes wrong in its run.
+
+use std::time::Duration;
+
+use super::kinds::{FAULTS, Fault, FaultKind, Needs};
+use super::leader_faults::{any_leader_fault, simple_leader_fault};
+use super::schedule::{Schedule, Timed};
+use super::{NodeNumber, STALL_FACTOR};
+use crate::prng::{Ppm, Prng};
+use crate::spec::ClusterSpec;
+
+/// Faults begin only once the cluster has had this long to elect its first leaders.
+const QUIET_START_MS: u64 = 500;
+/// The longest that an effect with a duration is drawn for, most of the time.
+const SHORT_MS: u64 = 1_500;
+const LONG_MS: u64 = 6_000;
+/// How likely a run is about what happens to leaders, and little else.
+const ABOUT_LEADERS_PPM: Ppm = 350_000;
+
+/// In a run about leaders these kinds decide how what happens to them turns out.
+const BESIDE_LEADER_FAULTS: &[FaultKind] = &[
+    FaultKind::TargetLeader,
+    FaultKind::TargetNewLeaders,
+    FaultKind::SlowDisk,
+    FaultKind::Drift,
+    FaultKind::Delay,
+    FaultKind::Corrupt,
+    FaultKind::Stop,
+];
+
+impl Schedule {
+    /// The faults of a seed. They begin after a quiet start and none begins after `end`.
+    pub fn generate(seed: u64, cluster_spec: &ClusterSpec, end: Duration) -> Schedule {
+        let mut prng = Prng::stream(seed, "faults");
+        let end_ms = end.as_millis() as u64;
+        // What breaks when leaders are lost needs times of peace in between, in which something is written.
+        let is_about_leaders = cluster_spec.nodes > 1 && prng.bernoulli(ABOUT_LEADERS_PPM);
+        // A run concentrates on a few kinds, so that each is also seen without all the others.
+        let kinds = if is_about_leaders { leader_kinds(&mut prng) } else { kinds_of_run(&mut prng, cluster_spec) };
+        let mut faults = Vec::new();
+        // Between hardly any and several a second.
+        let mean_gap_ms =
+            if is_about_leaders { prng.pick(&[500, 1_000, 2_000]) } else { prng.pick(&[150, 400, 1_000, 3_000]) };
+        let mut at_ms = QUIET_START_MS;
+        loop {
+            at_ms += prng.range(1, 2 * mean_gap_ms);
+            if at_ms >= end_ms || kinds.is_empty() {
+                return Schedule { faults };
+            }
+            let kind = pick_by_weight(&mut prng, &kinds);
+            faults.extend(draw(kind, &mut prng, cluster_spec).map(|fault| Timed { at_ms, fault }));
+        }
+    }
+}
+
+fn leader_kinds(prng: &mut Prng) -> Vec<FaultKind> {
+    let mut kinds = vec![FaultKind::TargetLeader];
+    kinds.extend(BESIDE_LEADER_FAULTS.iter().filter(|_| prng.bernoulli(400_000)));
+    kinds
+}
+
+/// The kinds that a run draws from.
+fn kinds_of_run(prng: &mut Prng, cluster_spec: &ClusterSpec) -> Vec<FaultKind> {
+    let likely = prng.pick(&[100_000, 300_000, 600_000]);
+    let is_drawn = FAULTS.iter().filter(|_| prng.bernoulli(likely));
+    let makes_sense = is_drawn.filter(|row| match row.needs {
+        Needs::Anything => true,
+        Needs::Peers => cluster_spec.nodes > 1,
+        Needs::FaultyNodes => !cluster_spec.faulty_nodes.is_empty(),
+    });
+    makes_sense.map(|row| row.kind).collect()
+}
+
+fn pick_by_weight(prng: &mut Prng, kinds: &[FaultKind]) -> FaultKind {
+    let weight = |kind: &FaultKind| u64::from(kind.row().weight);
+    let mut left = prng.below(kinds.iter().map(weight).sum());
+    for kind in kinds {
+        match left.checked_sub(weight(kind)) {
+            Some(rest) => left = rest,
+            None => return *kind,
+        }
+    }
+    unreachable!("a number below the sum of the weights falls on one of them")
+}
+
+fn lasting(prng: &mut Prng) -> u64 {
+    if prng.bernoulli(200_000) { prng.range(1, LONG_MS) } else { prng.range(1, SHORT_MS) }
+}
+
+fn any_side(prng: &mut Prng, cluster_spec: &ClusterSpec, node: NodeNumber) -> Vec<NodeNumber> {
+    let side: Vec<NodeNumber> = (1..=cluster_spec.nodes).filter(|_| prng.bernoulli(500_000)).collect();
+    if side.is_empty() || side.len() == cluster_spec.nodes as usize { vec![node] } else { side }
+}
+
+/// `None` if there is nobody to whom it may happen.
+fn draw(kind: FaultKind, prng: &mut Prng, cluster_spec: &ClusterSpec) -> Option<Fault> {
+    let node = prng.range(1, u64::from(cluster_spec.nodes)) as NodeNumber;
+    let other = if cluster_spec.nodes > 1 {
+        (node - 1 + prng.range(1, u64::from(cluster_spec.nodes) - 1) as NodeNumber) % cluster_spec.nodes + 1
+    } else {
+        node
+    };
+    let faulty =
+        if cluster_spec.faulty_nodes.is_empty() { None } else { Some(prng.pick(&cluster_spec.faulty_nodes)) };
+    let for_ms = lasting(prng);
+    let likely = |prng: &mut Prng| prng.pick(&[0, 10_000, 100_000, 400_000]);
+    Some(match kind {
+        FaultKind::Crash => Fault::Crash { node, down_ms: for_ms },
+        FaultKind::CrashAll => Fault::CrashAll { down_ms: for_ms },
+        FaultKind::Stop => Fault::Stop { node, down_ms: for_ms },
+        FaultKind::Pause => Fault::Pause { node, for_ms },
+        FaultKind::ClockJump => Fault::ClockJump { node, by_ms: prng.range(0, 20_000) as i64 - 10_000 },
+        FaultKind::Drift => {
+            // At the bound as often as anywhere below it: two clocks may then part as fast as they may at all.
+            let bound = i64::from(cluster_spec.drift_ppm_max) / 2;
+            let between = prng.range(0, 2 * bound as u64) as i64 - bound;
+            Fault::Drift { node, ppm: prng.pick(&[between, between, -bound, bound]) }
+        }
+        FaultKind::CutOneWay => Fault::CutOneWay { from: node, to: other, for_ms },
+        FaultKind::Partition => Fault::Partition { side: any_side(prng, cluster_spec, node), for_ms },
+        FaultKind::Delay => Fault::Delay { from: node, to: other, mean_ms: prng.range(1, 400), for_ms },
+        FaultKind::Reset => Fault::Reset { a: node, b: other },
+        FaultKind::Corrupt => {
+            let [lose, repeat, reorder] = [(); 3].map(|()| likely(prng));
+            Fault::Corrupt { from: node, to: other, lose, repeat, reorder, for_ms }
+        }
+        FaultKind::ResetClients => Fault::ResetClients { node },
+        FaultKind::SlowDisk => {
+            let factor = prng.pick(&[3, 10, 100, STALL_FACTOR]);
+            let for_ms = if factor >= STALL_FACTOR { for_ms.min(SHORT_MS) } else { for_ms };
+            Fault::SlowDisk { node, factor, for_ms }
+        }
+        FaultKind::WriteError => Fault::WriteError { node, restart_ms: for_ms },
+        FaultKind::ReadErrors => Fault::ReadErrors { node, likely: prng.pick(&[10_000, 300_000]), for_ms },
+        FaultKind::DiskFull => Fault::DiskFull { node, for_ms },
+        FaultKind::BitRot => Fault::BitRot { node: faulty?, flips: prng.range(1, 3) as u32, down_ms: for_ms },
+        FaultKind::LostWrite => Fault::LostWrite { node: faulty? },
+        FaultKind::MisdirectedWrite => Fault::MisdirectedWrite { node: faulty? },
+        FaultKind::LostFile => Fault::LostFile { node: faulty?, down_ms: for_ms },
+        FaultKind::TargetLeader => Fault::TargetLeader {
+            // Group 0 has no keys.
+            group: prng.range(1, cluster_spec.groups as u64) as u32,
+            fault: any_leader_fault(prng, cluster_spec),
+        },
+        FaultKind::TargetNewLeaders => Fault::TargetNewLeaders {
+            fault: Box::new(simple_leader_fault(prng)),
+            within_ms: prng.pick(&[1, 5, 20, 100, 500]),
+            for_ms: prng.range(500, LONG_MS),
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schedule(seed: u64) -> Schedule {
+        Schedule::generate(seed, &ClusterSpec::of_seed(seed), Duration::from_secs(20))
+    }
+
+    #[test]
+    fn a_seed_decides_and_lines_keep_everything() {
+        for seed in 0..200 {
+            let drawn = schedule(seed);
+            assert_eq!(drawn, schedule(seed));
+            assert_eq!(Schedule::from_lines(&drawn.to_lines()).unwrap(), drawn);
+        }
+        let error = Schedule::from_lines("\n{\"at_ms\":1,\"kind\":\"flood\"}\n").unwrap_err();
+        assert!(error.starts_with("line 2:"), "{error}");
+    }
+
+    #[test]
+    fn every_kind_is_drawn_and_only_a_minority_is_damaged() {
+        let mut seen = std::collections::BTreeSet::new();
+        for seed in 0..2_000 {
+            let cluster_spec = ClusterSpec::of_seed(seed);
+            assert!(2 * cluster_spec.faulty_nodes.len() < cluster_spec.nodes as usize);
+            for timed in Schedule::generate(seed, &cluster_spec, Duration::from_secs(20)).faults {
+                seen.insert(timed.fault.kind());
+                let faulty = match timed.fault {
+                    Fault::BitRot { node, .. }
+                    | Fault::LostWrite { node }
+                    | Fault::MisdirectedWrite { node }
+                    | Fault::LostFile { node, .. } => node,
+                    _ => continue,
+                };
+                assert!(timed.fault.kind().damages() && cluster_spec.faulty_nodes.contains(&faulty));
+            }
+        }
+        assert_eq!(seen.len(), FAULTS.len(), "{seen:?}");
+    }
+}
