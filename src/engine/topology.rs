@@ -25,7 +25,7 @@ impl TopologyCache {
         let known = self.command_table.iter().position(|(made_for, _)| *made_for == protocol);
         let idx = known.unwrap_or_else(|| {
             let mut bytes = Vec::new();
-            resp::about_commands::all(&mut Reply::new(&mut bytes, protocol));
+            resp::command_info::all(&mut Reply::new(&mut bytes, protocol));
             self.command_table.push((protocol, bytes));
             self.command_table.len() - 1
         });

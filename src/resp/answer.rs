@@ -8,7 +8,7 @@ use crate::command_id::CommandId;
 use crate::number::parse_i64;
 use crate::reply::Reply;
 use crate::table::lookup;
-use crate::{about_commands, errors};
+use crate::{command_info, errors};
 
 /// Answers `args` if `command`, which they resolved to, is one that can be answered here, and says whether it was:
 /// `PING`, `ECHO`, `SELECT`, `READONLY`, `READWRITE`, `COMMAND` with all it contains, every `HELP`, and `CLUSTER
@@ -21,18 +21,18 @@ pub fn answer(command: &Command, args: Args<'_>, reply: &mut Reply<'_>) -> bool 
         CommandId::Select => select(first, reply),
         // Every core both leads and follows, and every read is linearizable: there is nothing to switch.
         CommandId::ReadOnly | CommandId::ReadWrite => reply.ok(),
-        CommandId::Command => about_commands::all(reply),
-        CommandId::CommandCount => about_commands::count(reply),
-        CommandId::CommandInfo => about_commands::info(args, reply),
-        CommandId::CommandDocs => about_commands::docs(args, reply),
-        CommandId::CommandList => about_commands::list(args, reply),
-        CommandId::CommandGetKeys => about_commands::getkeys(args, reply),
+        CommandId::Command => command_info::all(reply),
+        CommandId::CommandCount => command_info::count(reply),
+        CommandId::CommandInfo => command_info::info(args, reply),
+        CommandId::CommandDocs => command_info::docs(args, reply),
+        CommandId::CommandList => command_info::list(args, reply),
+        CommandId::CommandGetKeys => command_info::getkeys(args, reply),
         CommandId::ClusterKeySlot => {
             reply.integer(i64::from(Slot::of_key(args.get(2).unwrap_or_default()).number()));
         }
         CommandId::ClientHelp | CommandId::ClusterHelp | CommandId::CommandHelp | CommandId::ConfigHelp => {
             let container = args.get(0).and_then(lookup).expect("the request has resolved to a part of it");
-            about_commands::help(container, reply);
+            command_info::help(container, reply);
         }
         _ => return false,
     }

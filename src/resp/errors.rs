@@ -7,28 +7,14 @@ use crate::command::Command;
 pub const CROSSSLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
 /// No leader: clients ask again.
 pub const CLUSTERDOWN: &str = "CLUSTERDOWN The cluster is down";
-/// No group has the slot.
-pub const CLUSTERDOWN_SLOT: &str = "CLUSTERDOWN Hash slot not served";
-/// A slot that moves has only some of the keys; clients ask again.
-pub const TRYAGAIN: &str = "TRYAGAIN Multiple keys request during rehashing of slot";
-/// A write to a replica.
-pub const READONLY: &str = "READONLY You can't write against a read only replica.";
-/// The data is not there yet.
-pub const LOADING: &str = "LOADING Redis is loading the dataset in memory";
-/// A command before login.
-pub const NOAUTH: &str = "NOAUTH Authentication required.";
 /// A failed login.
 pub const WRONGPASS: &str = "WRONGPASS invalid username-password pair or user is disabled.";
 /// A version that `HELLO` does not know.
 pub const NOPROTO: &str = "NOPROTO unsupported protocol version";
-/// A value of another type.
-pub const WRONGTYPE: &str = "WRONGTYPE Operation against a key holding the wrong kind of value";
 /// Arguments that make no sense together.
 pub const SYNTAX: &str = "ERR syntax error";
 /// No integer, or one that does not fit.
 pub const NOT_AN_INTEGER: &str = "ERR value is not an integer or out of range";
-/// No floating-point number.
-pub const NOT_A_FLOAT: &str = "ERR value is not a valid float";
 /// A slot number that is none.
 pub const INVALID_SLOT: &str = "ERR Invalid or out of range slot";
 /// A name that `CLIENT LIST` could not show.
@@ -74,11 +60,6 @@ const CLUSTER_CHANGES: [&str; 14] = [
 /// `MOVED slot host:port`: the slot is served elsewhere.
 pub fn moved(slot: u16, host: &str, port: u16) -> String {
     format!("MOVED {slot} {host}:{port}")
-}
-
-/// `ASK slot host:port`: this once, the slot is served elsewhere.
-pub fn ask(slot: u16, host: &str, port: u16) -> String {
-    format!("ASK {slot} {host}:{port}")
 }
 
 /// The number of arguments is wrong. `full_name` is that of the command or subcommand.

@@ -14,13 +14,13 @@
 //! messages, and anything about a command that is not served.
 //!
 //! Read in this order: [`args`], [`parser`], [`command_id`], [`command`], [`table`], [`errors`], [`reply`],
-//! [`about_commands`], [`hello`], [`answer`](mod@answer), then the leaves [`number`] and [`glob`].
+//! [`command_info`], [`hello`], [`answer`](mod@answer), then the leaves [`number`] and [`glob`].
 
-pub mod about_commands;
 pub mod answer;
 pub mod args;
 pub mod command;
 pub mod command_id;
+pub mod command_info;
 pub mod errors;
 pub mod glob;
 pub mod hello;

@@ -220,11 +220,6 @@ impl Parser {
         self.ranges.capacity() * size_of::<ArgRange>() + self.words.capacity()
     }
 
-    /// Whether a command has been begun and not finished.
-    pub fn is_mid_command(&self) -> bool {
-        self.stage != Stage::Start
-    }
-
     #[inline]
     fn advance(&mut self, buf: &[u8], limits: &Limits) -> Result<Parsed, ProtocolError> {
         if self.stage == Stage::Start {

@@ -1,7 +1,5 @@
 //! Writing replies, RESP2 or RESP3, straight into a connection's output.
 
-use std::io::Write;
-
 use crate::number::Line;
 
 /// The protocol version a connection has chosen with `HELLO`.
@@ -126,15 +124,6 @@ impl<'a> Reply<'a> {
         });
     }
 
-    /// No value where an array would stand: `_` in RESP3, the null array `*-1` in RESP2.
-    #[inline]
-    pub fn null_array(&mut self) {
-        self.out.extend_from_slice(match self.protocol {
-            Protocol::Resp2 => b"*-1\r\n",
-            Protocol::Resp3 => b"_\r\n",
-        });
-    }
-
     /// Begins an array of `len` elements, which are written next.
     #[inline]
     pub fn array(&mut self, len: usize) {
@@ -167,29 +156,6 @@ impl<'a> Reply<'a> {
                 self.out.extend_from_slice(text.as_bytes());
                 self.out.extend_from_slice(b"\r\n");
             }
-        }
-    }
-
-    /// A floating-point number: `,number` in RESP3, a bulk string in RESP2. The shortest text that reads back as
-    /// the same number; `inf`, `-inf` and `nan` for what has no digits.
-    pub fn double(&mut self, number: f64) {
-        // 17 digits, a sign, a point and an exponent of up to 4 would do; `Display` writes out zeros instead.
-        let text = if number.is_nan() { "nan".to_owned() } else { number.to_string() };
-        match self.protocol {
-            Protocol::Resp2 => self.bulk(text.as_bytes()),
-            Protocol::Resp3 => {
-                // A vector takes whatever is written to it.
-                let _ = write!(self.out, ",{text}\r\n");
-            }
-        }
-    }
-
-    /// A truth value: `#t` or `#f` in RESP3, the integers 1 and 0 in RESP2.
-    pub fn boolean(&mut self, value: bool) {
-        match (self.protocol, value) {
-            (Protocol::Resp2, value) => self.integer(i64::from(value)),
-            (Protocol::Resp3, true) => self.out.extend_from_slice(b"#t\r\n"),
-            (Protocol::Resp3, false) => self.out.extend_from_slice(b"#f\r\n"),
         }
     }
 
@@ -237,15 +203,9 @@ mod tests {
     #[test]
     fn forms_that_differ() {
         assert_eq!(both(|reply| reply.null()), ["$-1\r\n", "_\r\n"]);
-        assert_eq!(both(|reply| reply.null_array()), ["*-1\r\n", "_\r\n"]);
         assert_eq!(both(|reply| reply.map(3)), ["*6\r\n", "%3\r\n"]);
         assert_eq!(both(|reply| reply.set(3)), ["*3\r\n", "~3\r\n"]);
         assert_eq!(both(|reply| reply.verbatim("a\r\n")), ["$3\r\na\r\n\r\n", "=7\r\ntxt:a\r\n\r\n"]);
-        assert_eq!(both(|reply| reply.double(1.5)), ["$3\r\n1.5\r\n", ",1.5\r\n"]);
-        assert_eq!(both(|reply| reply.double(f64::NEG_INFINITY)), ["$4\r\n-inf\r\n", ",-inf\r\n"]);
-        assert_eq!(both(|reply| reply.double(f64::NAN)), ["$3\r\nnan\r\n", ",nan\r\n"]);
-        assert_eq!(both(|reply| reply.boolean(true)), [":1\r\n", "#t\r\n"]);
-        assert_eq!(both(|reply| reply.boolean(false)), [":0\r\n", "#f\r\n"]);
     }
 
     #[test]

@@ -14,7 +14,7 @@ const fn server(id: CommandId, name: &'static str, arity: i32) -> Command {
 }
 
 /// `COMMAND` and what it contains.
-const fn about_commands(id: CommandId, name: &'static str, arity: i32) -> Command {
+const fn introspection(id: CommandId, name: &'static str, arity: i32) -> Command {
     server(id, name, arity).flags(ANY_TIME).categories(Categories::CONNECTION)
 }
 
@@ -47,7 +47,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "Returns figures about the server.",
         "1.0.0",
     ),
-    about_commands(CommandId::Command, "command", -1)
+    introspection(CommandId::Command, "command", -1)
         .tips(UNORDERED)
         .docs("", "Describes every command.", "2.8.13")
         .complexity("O(N) with N commands")
@@ -59,23 +59,23 @@ pub(super) const COMMANDS: &[Command] = &[
 ];
 
 const ABOUT_COMMANDS: &[Command] = &[
-    about_commands(CommandId::CommandCount, "command|count", 2).docs("", "Counts the commands.", "2.8.13"),
-    about_commands(CommandId::CommandInfo, "command|info", -2)
+    introspection(CommandId::CommandCount, "command|count", 2).docs("", "Counts the commands.", "2.8.13"),
+    introspection(CommandId::CommandInfo, "command|info", -2)
         .tips(UNORDERED)
         .docs("[name ...]", "Describes some commands, or all.", "2.8.13")
         .complexity("O(N) with N commands"),
-    about_commands(CommandId::CommandDocs, "command|docs", -2)
+    introspection(CommandId::CommandDocs, "command|docs", -2)
         .tips(UNORDERED)
         .docs("[name ...]", "Documents some commands, or all.", "7.0.0")
         .complexity("O(N) with N commands"),
-    about_commands(CommandId::CommandList, "command|list", -2)
+    introspection(CommandId::CommandList, "command|list", -2)
         .tips(UNORDERED)
         .docs("[FILTERBY <MODULE name | ACLCAT category | PATTERN pattern>]", "Lists the names of commands.", "7.0.0")
         .complexity("O(N) with N commands"),
-    about_commands(CommandId::CommandGetKeys, "command|getkeys", -4)
+    introspection(CommandId::CommandGetKeys, "command|getkeys", -4)
         .docs("command [arg ...]", "Tells which arguments of a command are its keys.", "2.8.13")
         .complexity("O(N) with N arguments"),
-    about_commands(CommandId::CommandHelp, "command|help", 2).docs("", "Returns this text.", "5.0.0"),
+    introspection(CommandId::CommandHelp, "command|help", 2).docs("", "Returns this text.", "5.0.0"),
 ];
 
 const CONFIG: &[Command] = &[

@@ -13,11 +13,8 @@ pub(crate) enum Value {
     Integer(i64),
     Bulk(Vec<u8>),
     Verbatim(String),
-    Double(String),
-    Boolean(bool),
     Null,
     NullBulk,
-    NullArray,
     Array(Vec<Value>),
     Set(Vec<Value>),
     Map(Vec<(Value, Value)>),
@@ -59,11 +56,8 @@ pub(crate) fn read(input: &[u8]) -> Option<(Value, &[u8])> {
         b'+' => (Value::Simple(line), rest),
         b'-' => (Value::Error(line), rest),
         b':' => (Value::Integer(line.parse().unwrap()), rest),
-        b',' => (Value::Double(line), rest),
-        b'#' => (Value::Boolean(line == "t"), rest),
         b'_' => (Value::Null, rest),
         b'$' if line == "-1" => (Value::NullBulk, rest),
-        b'*' if line == "-1" => (Value::NullArray, rest),
         b'$' | b'=' => {
             let bytes = rest.get(..len())?.to_vec();
             let rest = rest.get(len()..)?.strip_prefix(b"\r\n")?;
