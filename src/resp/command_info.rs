@@ -1,11 +1,18 @@
 //! The replies of `COMMAND` and its subcommands, which describe the table to clients.
 
+use std::collections::HashSet;
+
 use crate::args::Args;
 use crate::command::{Categories, Command, KeySpec};
 use crate::errors;
 use crate::glob;
 use crate::reply::Reply;
 use crate::table::{commands, find, lookup_full};
+
+/// Most names in one `COMMAND INFO`: twice as many as Redis has commands and subcommands.
+const NAMES_COUNT_MAX: usize = 1_024;
+const TOO_MANY_NAMES: &str = "ERR COMMAND INFO takes at most 1024 names: ask for fewer at a time";
+const _: () = assert!(NAMES_COUNT_MAX == 1_024, "the text of TOO_MANY_NAMES names the limit");
 
 /// `COMMAND`: every command. The reply never changes, so a caller that is asked often may keep its bytes, one copy
 /// for each protocol.
@@ -21,11 +28,15 @@ pub fn count(reply: &mut Reply<'_>) {
     reply.integer(commands().len() as i64);
 }
 
-/// `COMMAND INFO [name ...]`: a null where a name is not known, and every command if there is no name.
+/// `COMMAND INFO [name ...]`: a null where a name is not known, and every command if there is no name. A name that is
+/// repeated is described each time, so unlike in Redis there is a limit to their number.
 pub fn info(args: Args<'_>, reply: &mut Reply<'_>) {
     let names = args.iter_from(2);
     if names.len() == 0 {
         return all(reply);
+    }
+    if names.len() > NAMES_COUNT_MAX {
+        return reply.error(TOO_MANY_NAMES);
     }
     reply.array(names.len());
     for name in names {
@@ -36,13 +47,15 @@ pub fn info(args: Args<'_>, reply: &mut Reply<'_>) {
     }
 }
 
-/// `COMMAND DOCS [name ...]`: names that are not known are left out.
+/// `COMMAND DOCS [name ...]`: names that are not known are left out. A command is described once, at its first name.
 pub fn docs(args: Args<'_>, reply: &mut Reply<'_>) {
     let names = args.iter_from(2);
     if names.len() == 0 {
         return documents(commands().iter(), reply);
     }
-    documents(names.filter_map(lookup_full), reply);
+    let (mut seen, mut found) = (HashSet::new(), Vec::new());
+    found.extend(names.filter_map(lookup_full).filter(|command| seen.insert(command.id)));
+    documents(found.into_iter(), reply);
 }
 
 /// `COMMAND LIST [FILTERBY MODULE name | ACLCAT category | PATTERN pattern]`: full names, subcommands included.

@@ -5,6 +5,9 @@ use crate::errors;
 use crate::number::parse_i64;
 use crate::reply::{Protocol, Reply};
 
+/// Longest name of a connection and of a client's library, in bytes.
+pub const CLIENT_NAME_BYTES_MAX: usize = 1_024;
+
 /// What a client asks for with `HELLO`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HelloRequest<'a> {
@@ -76,10 +79,11 @@ impl Greeting<'_> {
     }
 }
 
-/// Whether a connection may have that name: it stands in one line of `CLIENT LIST`, where spaces part the fields. An
-/// empty name is no name, which is allowed.
+/// Whether a connection or a client's library may have that name: it stands in one line of `CLIENT LIST`, where spaces
+/// part the fields, and is kept as long as the connection, so it has at most [`CLIENT_NAME_BYTES_MAX`] bytes. An empty
+/// name is no name, which is allowed.
 pub fn is_client_name(name: &[u8]) -> bool {
-    name.iter().all(u8::is_ascii_graphic)
+    name.len() <= CLIENT_NAME_BYTES_MAX && name.iter().all(u8::is_ascii_graphic)
 }
 
 /// Answers `AUTH [username] password` where no password is set: the user `default` needs none, and there is no other.

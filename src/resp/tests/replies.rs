@@ -5,8 +5,9 @@
 
 mod common;
 
-use common::{Value, ask, read, serve};
+use common::{Value, ask, read, serve, words};
 use proptest::prelude::*;
+use resp::hello::CLIENT_NAME_BYTES_MAX;
 use resp::{Protocol, REDIS_VERSION_COMPATIBLE, Reply};
 
 const BOTH: [Protocol; 2] = [Protocol::Resp2, Protocol::Resp3];
@@ -48,6 +49,57 @@ fn command_docs_leaves_out_what_it_does_not_know() {
     let flat = ask("COMMAND DOCS get", Protocol::Resp2);
     assert_eq!(flat.items()[1].items().len(), 8);
     assert!(matches!(ask("COMMAND DOCS", Protocol::Resp3), Value::Map(docs) if docs.len() > 30));
+}
+
+/// A command's name repeated as often as a request allows.
+fn a_million(words: &[&[u8]], repeated: &[u8]) -> Vec<u8> {
+    let mut args = words.to_vec();
+    args.resize(types::limits::ARGUMENTS_COUNT_MAX, repeated);
+    serve(&common::request(&args), Protocol::Resp3)
+}
+
+#[test]
+fn command_docs_answers_each_name_once() {
+    let Value::Map(docs) = ask("COMMAND DOCS GET set get CLIENT|ID Get client|id", Protocol::Resp3) else {
+        panic!("a map")
+    };
+    let names: Vec<String> = docs.iter().map(|(name, _)| name.text()).collect();
+    assert_eq!(names, ["get", "set", "client|id"]);
+    let once = serve(&words("COMMAND DOCS cluster"), Protocol::Resp3);
+    assert!(a_million(&[b"COMMAND", b"DOCS"], b"cluster") == once, "the reply is that to the name alone");
+}
+
+#[test]
+fn command_info_takes_a_limited_number_of_names() {
+    let line = |count: usize| format!("COMMAND INFO {}", "cluster ".repeat(count));
+    let most = serve(&words(&line(1_024)), Protocol::Resp3);
+    assert!(most.starts_with(b"*1024\r\n") && most.len() < 8 << 20, "{}", most.len());
+    let refused = Value::Error("ERR COMMAND INFO takes at most 1024 names: ask for fewer at a time".into());
+    assert_eq!(ask(&line(1_025), Protocol::Resp3), refused);
+    let reply = a_million(&[b"COMMAND", b"INFO"], b"cluster");
+    assert_eq!(read(&reply).unwrap().0, refused);
+}
+
+#[test]
+fn no_other_reply_about_commands_outgrows_its_request() {
+    let list = serve(&words("COMMAND LIST"), Protocol::Resp3);
+    let reply = a_million(&[b"COMMAND", b"GETKEYS", b"MGET"], b"k");
+    assert!(reply.len() < types::limits::ARGUMENTS_COUNT_MAX * 7 + 20, "{}", reply.len());
+    let stars = [b"*".repeat(200_000), b"nope".to_vec()].concat();
+    let request = common::request(&[b"COMMAND", b"LIST", b"FILTERBY", b"PATTERN", &stars]);
+    assert_eq!(serve(&request, Protocol::Resp3), b"*0\r\n");
+    assert!(list.len() < 4_096);
+}
+
+#[test]
+fn a_name_from_hello_is_as_short_as_one_from_client_setname() {
+    let longest = "n".repeat(CLIENT_NAME_BYTES_MAX);
+    assert_eq!(ask(&format!("HELLO 3 SETNAME {longest}"), Protocol::Resp2).items().len(), 14);
+    let refused = Value::Error("ERR Client names cannot contain spaces, newlines or special characters.".into());
+    assert_eq!(ask(&format!("HELLO 3 SETNAME {longest}n"), Protocol::Resp2), refused);
+    let name = vec![b'n'; types::limits::VALUE_BYTES_MAX];
+    let reply = serve(&common::request(&[b"HELLO", b"3", b"SETNAME", &name]), Protocol::Resp2);
+    assert_eq!(read(&reply).unwrap().0, refused);
 }
 
 #[test]
