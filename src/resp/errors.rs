@@ -57,6 +57,13 @@ const CLUSTER_CHANGES: [&str; 14] = [
     "setslot",
 ];
 
+/// First words of a request by which HTTP gives itself away: in every `POST`, and in every request of version 1.1.
+const HTTP_WORDS: [&[u8]; 2] = [b"post", b"host:"];
+
+/// What the log says when a connection is closed for [`Refusal::CrossProtocol`].
+pub const CROSS_PROTOCOL: &str = "a client sent POST or Host: as a command, as a web page may make a browser do: its \
+                                  connection was closed, and nothing that followed was carried out";
+
 /// `MOVED slot host:port`: the slot is served elsewhere.
 pub fn moved(slot: u16, host: &str, port: u16) -> String {
     format!("MOVED {slot} {host}:{port}")
@@ -83,9 +90,22 @@ pub enum Refusal {
     ClusterChange,
     /// Too many or too few arguments for this command.
     WrongArity(&'static Command),
+    /// `POST` or `Host:`: the client speaks HTTP, as a browser does that a web page sends here, and what it takes for
+    /// a body may hold commands. Log [`CROSS_PROTOCOL`] and close the connection without a reply: nothing behind this
+    /// request may be carried out.
+    CrossProtocol,
 }
 
 impl Refusal {
+    /// Why there is no command of that name.
+    #[cold]
+    pub(crate) fn command(name: &[u8]) -> Refusal {
+        // As in C, a name ends at a NUL.
+        let name = echoed(name, ECHO_BYTES_MAX);
+        let is_http = HTTP_WORDS.iter().any(|word| name.eq_ignore_ascii_case(word));
+        if is_http { Refusal::CrossProtocol } else { Refusal::UnknownCommand }
+    }
+
     /// Why `command` does not have the subcommand `name`.
     #[cold]
     pub(crate) fn subcommand(command: &'static Command, name: &[u8]) -> Refusal {
@@ -102,7 +122,7 @@ impl Refusal {
     pub fn message(&self, args: Args<'_>) -> Vec<u8> {
         let echo = |idx: usize| echoed(args.get(idx).unwrap_or_default(), ECHO_BYTES_MAX);
         match self {
-            Refusal::UnknownCommand => unknown_command(args),
+            Refusal::UnknownCommand | Refusal::CrossProtocol => unknown_command(args),
             Refusal::UnknownSubcommand(command) => {
                 let container = command.name.to_ascii_uppercase();
                 [b"ERR unknown subcommand '", echo(1), b"'. Try ", container.as_bytes(), b" HELP."].concat()

@@ -134,7 +134,8 @@ pub fn by_id(id: CommandId) -> &'static Command {
 ///
 /// # Errors
 ///
-/// [`Refusal`] says what the client is told: no such command, no such subcommand, or too many or few arguments.
+/// [`Refusal`] says what the client is told: no such command, no such subcommand, or too many or few arguments;
+/// or that the connection is to be closed ([`Refusal::CrossProtocol`]).
 #[inline]
 pub fn resolve(args: Args<'_>) -> Result<&'static Command, Refusal> {
     let command = find(args)?;
@@ -144,7 +145,8 @@ pub fn resolve(args: Args<'_>) -> Result<&'static Command, Refusal> {
 /// As [`resolve`], without a look at the number of arguments.
 #[inline]
 pub(crate) fn find(args: Args<'_>) -> Result<&'static Command, Refusal> {
-    let command = args.get(0).and_then(lookup).ok_or(Refusal::UnknownCommand)?;
+    let name = args.get(0).unwrap_or_default();
+    let command = lookup(name).ok_or_else(|| Refusal::command(name))?;
     if command.subcommands.is_empty() {
         return Ok(command);
     }

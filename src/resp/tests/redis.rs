@@ -310,6 +310,31 @@ fn bytes_that_text_cannot_hold_are_echoed_as_redis_does() {
 }
 
 #[test]
+fn requests_of_another_protocol_end_the_connection_as_in_redis() {
+    let redis = Redis::start();
+    let request = |line: &str| format!("{line}\r\nECHO behind\r\n").into_bytes();
+    for line in [
+        "POST / HTTP/1.1",
+        "post /",
+        "POST",
+        "Host: localhost:6379",
+        "hOsT:",
+        "\"post\\x00x\" a",
+        // These are unknown commands, and nothing more.
+        "POSTS /",
+        "Host : localhost",
+        "GET / HTTP/1.1",
+        "Content-Type: text/plain",
+        "PUT /",
+    ] {
+        // A request that leaves the connection open is answered, and so is QUIT behind it.
+        let input = [&request(line)[..], b"QUIT\r\n"].concat();
+        let (ours, theirs) = (serve(&input, Protocol::Resp2), redis.until_close(&input));
+        assert_eq!(ours.escape_ascii().to_string(), theirs.escape_ascii().to_string(), "{line}");
+    }
+}
+
+#[test]
 fn broken_streams_end_as_they_do_with_redis() {
     // Not compared, because Redis is laxer: it does not look at the line end behind a bulk string nor at the byte
     // behind a CR, takes values up to 512 MiB and 2^31 arguments, and echoes control bytes.

@@ -3,7 +3,7 @@
 // Each test file is a crate of its own and uses a part of this.
 #![allow(dead_code)]
 
-use resp::{Args, CommandId, Greeting, HelloRequest, Limits, Parsed, Parser, Protocol, Reply, resolve};
+use resp::{Args, CommandId, Greeting, HelloRequest, Limits, Parsed, Parser, Protocol, Refusal, Reply, resolve};
 
 /// A reply, read back.
 #[derive(Clone, Debug, PartialEq)]
@@ -103,7 +103,7 @@ pub(crate) fn words(line: &str) -> Vec<u8> {
     request(&args)
 }
 
-/// What is answered to a stream of requests that need nothing but themselves; a protocol error ends it.
+/// What is answered to a stream of requests that need nothing but themselves; a protocol error ends it, and so does HTTP.
 pub(crate) fn serve(mut input: &[u8], protocol: Protocol) -> Vec<u8> {
     let (mut out, mut parser) = (Vec::new(), Parser::new());
     loop {
@@ -112,7 +112,9 @@ pub(crate) fn serve(mut input: &[u8], protocol: Protocol) -> Vec<u8> {
             Ok(Parsed::Incomplete) => return out,
             Ok(Parsed::Empty { consumed }) => input = &input[consumed..],
             Ok(Parsed::Complete { consumed }) => {
-                dispatch(parser.args(input), &mut reply);
+                if !dispatch(parser.args(input), &mut reply) {
+                    return out;
+                }
                 input = &input[consumed..];
             }
             Err(error) => {
@@ -123,16 +125,20 @@ pub(crate) fn serve(mut input: &[u8], protocol: Protocol) -> Vec<u8> {
     }
 }
 
-fn dispatch(args: Args<'_>, reply: &mut Reply<'_>) {
+/// Answers a request. Returns whether the connection goes on.
+fn dispatch(args: Args<'_>, reply: &mut Reply<'_>) -> bool {
     match resolve(args) {
         Ok(command) if command.id == CommandId::Hello => match HelloRequest::parse(args) {
             Ok(_) => Greeting { server: "coracle", version: "7.0.15", id: 1 }.write(reply),
             Err(message) => reply.error_bytes(&message),
         },
         Ok(command) if command.id == CommandId::Auth => resp::hello::auth_without_password(args, reply),
+        Ok(command) if command.id == CommandId::Quit => reply.ok(),
         Ok(command) => assert!(resp::answer(command, args, reply), "{} needs an engine", command.full_name),
+        Err(Refusal::CrossProtocol) => return false,
         Err(refusal) => reply.error_bytes(&refusal.message(args)),
     }
+    true
 }
 
 /// The answer to one request of words, read back.
