@@ -29,7 +29,7 @@ use crate::record::LogPosition;
 use crate::recovered::{Damage, DamageKind, Fault, Recovered};
 use crate::replay::replay;
 use crate::scan::{Image, Look};
-use crate::segments::{Pool, SegmentFile, SegmentTable};
+use crate::segments::{Pool, SCRATCH_NAME, SegmentFile, SegmentTable};
 use crate::writer::Writer;
 
 /// A log ready to go on, or to be read if damaged.
@@ -105,7 +105,7 @@ async fn open_segments<D: LogHost>(
     for name in host.list(dir).await.map_err(at("list", dir))? {
         if let Some(id) = segment_id(&name) {
             ids.push(id);
-        } else if name.ends_with(".seg.tmp") {
+        } else if name.ends_with(".seg.tmp") || name == SCRATCH_NAME {
             let path = dir.join(name);
             host.remove(&path).await.map_err(at("remove", &path))?;
         }

@@ -16,6 +16,9 @@ use crate::stats::Stats;
 /// How long a failed preparation (full disk) rests before the next attempt.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
+/// An empty file that comes and goes when nothing but a change of the directory is wanted.
+pub(crate) const SCRATCH_NAME: &str = "names.seg";
+
 /// A segment's file. Readers hold it too; it is not used again while they do.
 pub(crate) struct SegmentFile<F> {
     pub(crate) id: u64,
@@ -282,18 +285,37 @@ async fn perform<D: LogHost>(host: &D, dir: &Path, bytes: u64, job: &Job) -> std
             }
             result.map(Some)
         }
-        Job::Recycle { from, to } => {
-            let to = dir.join(segment_name(*to));
-            match host.rename(&dir.join(segment_name(*from)), &to).await {
-                // An earlier attempt renamed it and failed later on.
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                result => result?,
-            }
-            host.open(&to).await.map(Some)
-        }
+        Job::Recycle { from, to } => recycle(host, &dir.join(segment_name(*from)), &dir.join(segment_name(*to))).await,
         Job::Remove { id } => match host.remove(&dir.join(segment_name(*id))).await {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => change_names(host, dir).await.map(|()| None),
             result => result.map(|()| None),
         },
     }
+}
+
+/// Gives a free segment's file its next name, durably: `None` if there is no such file any more.
+async fn recycle<D: LogHost>(host: &D, from: &Path, to: &Path) -> std::io::Result<Option<D::File>> {
+    match host.rename(from, to).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            // An earlier attempt renamed it, and the sync of the directory failed. To sync again proves nothing: what the
+            // kernel could not write it may have dropped. So the directory is changed anew.
+            match host.rename(to, from).await {
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+                result => result?,
+            }
+            host.rename(from, to).await?;
+        }
+        result => result?,
+    }
+    host.open(to).await.map(Some)
+}
+
+/// Changes the names in the directory and makes that durable, and with it every change before.
+async fn change_names<D: LogHost>(host: &D, dir: &Path) -> std::io::Result<()> {
+    let path = dir.join(SCRATCH_NAME);
+    match host.create_zeroed(&path, 0).await {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    host.remove(&path).await
 }

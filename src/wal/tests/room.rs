@@ -124,3 +124,71 @@ fn what_a_crash_left_of_a_preparation_is_removed() {
     let (_wal, _) = open_sound(&host);
     assert!(host.file_names().iter().all(|name| name.ends_with(".seg")));
 }
+
+/// A log whose first segment is free, with every preparation still to come.
+fn with_a_free_segment(config: wal::Config) -> (Host, wal::Wal<Host>, u64) {
+    let host = Host::new();
+    let (mut wal, _) = open_with(&host, config);
+    let mut index = 0;
+    while wal.stats().segments_used < 3 {
+        index += 1;
+        wal.append_entries(G, &entries(1, index..=index, 1_000)).unwrap();
+        sync(&host, &mut wal);
+    }
+    (host, wal, index)
+}
+
+#[test]
+fn a_recycled_segment_whose_name_may_not_be_durable_is_not_written() {
+    let (host, mut wal, mut index) = with_a_free_segment(config());
+    wal.compact(G, index).unwrap();
+    sync(&host, &mut wal);
+    // A file gets its new name, and the sync of the directory fails.
+    host.fail_dir_syncs(1);
+    let recycled = wal.stats().segments_recycled;
+    while wal.stats().segments_recycled == recycled {
+        index += 1;
+        wal.append_entries(G, &entries(1, index..=index, 1_000)).unwrap();
+        sync(&host, &mut wal);
+        host.advance(Duration::from_secs(2));
+        host.run_tasks();
+        assert!(index < 1_000, "a free segment is used again in the end");
+    }
+    assert_eq!(wal.stats().prepare_failures, 1);
+    // The log goes on into that segment, and the machine dies before the directory changes again.
+    let rolls = wal.stats().rolls;
+    while wal.stats().rolls < rolls + 2 {
+        index += 1;
+        wal.append_entries(G, &entries(1, index..=index, 1_000)).unwrap();
+        wal.submit().unwrap();
+        host.complete_one();
+        wal.poll().unwrap();
+    }
+    let (wal, recovered) = open_sound(&host.crash(|_| false));
+    assert!(recovered.groups[&G].last_index >= index - 1, "{:?}", recovered.groups[&G]);
+    let first = recovered.groups[&G].first_index();
+    assert!(read(&wal, 7, first, index - 1).is_ok());
+}
+
+#[test]
+fn a_removed_segment_that_may_come_back_is_removed_again() {
+    let (host, mut wal, index) = with_a_free_segment(wal::Config { recycled_segments_max: 0, ..config() });
+    wal.compact(G, index).unwrap();
+    // A free segment vanishes, and the sync of the directory fails; so does the next one.
+    host.fail_dir_syncs(2);
+    sync(&host, &mut wal);
+    wal.poll().unwrap();
+    for _ in 0..10 {
+        host.run_tasks();
+        host.advance(Duration::from_secs(2));
+    }
+    assert_eq!((wal.stats().prepare_failures, wal.stats().segments_removed), (2, 2));
+    let names = host.crash(|_| false).file_names();
+    assert_eq!(names.first().map(String::as_str), Some("000000000003.seg"), "{names:?}");
+    open_sound(&host.crash(|_| false));
+    // A crash while the removal was being made sure of leaves a file behind, which goes at the next start.
+    let host = host.crash(|_| false);
+    host.put_file("names.seg", Vec::new());
+    open_sound(&host);
+    assert!(!host.file_names().contains(&"names.seg".to_owned()));
+}

@@ -41,6 +41,12 @@ type Task = Pin<Box<dyn Future<Output = ()>>>;
 #[derive(Default)]
 struct World {
     files: BTreeMap<PathBuf, usize>,
+    /// The names that a crash leaves.
+    durable_files: BTreeMap<PathBuf, usize>,
+    /// Whether the next sync of the directory has names to make durable.
+    names_dirty: bool,
+    /// How many of the next syncs of the directory fail.
+    dir_sync_failures: u32,
     inodes: Vec<Vec<u8>>,
     begun: VecDeque<(usize, u64, AlignedBuf, WriteToken)>,
     ended: VecDeque<WriteDone>,
@@ -51,6 +57,22 @@ struct World {
     unreadable: BTreeSet<(usize, u64)>,
     notified: u64,
     reads: u64,
+}
+
+impl World {
+    /// Makes the names durable that were changed since the last sync. One that fails forgets what it was to do, as
+    /// kernels do: only another change brings the directory to the disk again.
+    fn sync_names(&mut self) -> Result<()> {
+        let dirty = std::mem::take(&mut self.names_dirty);
+        if self.dir_sync_failures > 0 {
+            self.dir_sync_failures -= 1;
+            return Err(Error::from_raw_os_error(EIO));
+        }
+        if dirty {
+            self.durable_files.clone_from(&self.files);
+        }
+        Ok(())
+    }
 }
 
 /// The only core of a small world.
@@ -108,7 +130,8 @@ impl Host {
             }
         }
         Host(Rc::new(RefCell::new(World {
-            files: world.files.clone(),
+            files: world.durable_files.clone(),
+            durable_files: world.durable_files.clone(),
             inodes,
             now: world.now,
             capacity: world.capacity,
@@ -123,6 +146,11 @@ impl Host {
 
     pub fn set_write_fault(&self, fault: WriteFault) {
         self.0.borrow_mut().write_fault = Some(fault);
+    }
+
+    /// The next changes of names happen and are reported as failed: the sync behind them fails.
+    pub fn fail_dir_syncs(&self, count: u32) {
+        self.0.borrow_mut().dir_sync_failures = count;
     }
 
     pub fn writes_begun(&self) -> usize {
@@ -166,10 +194,13 @@ impl Host {
         world.inodes.push(bytes);
         let inode = world.inodes.len() - 1;
         world.files.insert(Path::new(DIR).join(name), inode);
+        world.durable_files.insert(Path::new(DIR).join(name), inode);
     }
 
     pub fn delete(&self, segment: u64) {
-        self.0.borrow_mut().files.remove(&path(segment)).unwrap();
+        let mut world = self.0.borrow_mut();
+        world.files.remove(&path(segment)).unwrap();
+        world.durable_files.remove(&path(segment));
     }
 
     pub fn set_unreadable(&self, segment: u64, offset: u64) {
@@ -240,6 +271,8 @@ impl Disk for Host {
         world.inodes.push(vec![0; len as usize]);
         let inode = world.inodes.len() - 1;
         world.files.insert(path.to_owned(), inode);
+        world.names_dirty = true;
+        world.sync_names()?;
         Ok(inode)
     }
 
@@ -281,11 +314,16 @@ impl Disk for Host {
         let mut world = self.0.borrow_mut();
         let inode = world.files.remove(from).ok_or(Error::from(ErrorKind::NotFound))?;
         world.files.insert(to.to_owned(), inode);
-        Ok(())
+        // A file renamed to its own name is no change.
+        world.names_dirty |= from != to;
+        world.sync_names()
     }
 
     async fn remove(&self, path: &Path) -> Result<()> {
-        self.0.borrow_mut().files.remove(path).map(|_| ()).ok_or(ErrorKind::NotFound.into())
+        let mut world = self.0.borrow_mut();
+        world.files.remove(path).ok_or(Error::from(ErrorKind::NotFound))?;
+        world.names_dirty = true;
+        world.sync_names()
     }
 }
 
