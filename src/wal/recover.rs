@@ -8,7 +8,8 @@
 //! - Any header with a sequence beyond the next one: the next one had been durable and is gone.
 //! - The next block itself, sound, but elsewhere or with another chain: it was misdirected, or the block before it is not
 //!   the one that had been written.
-//! - A place there that the disk cannot read: it may have held anything.
+//! - A place where the next block may stand, and that the disk cannot read: it may have held it. What lies behind it was
+//!   never used.
 //!
 //! All but the first are damage. A forged header inside a torn block's payload can only make a torn tail look
 //! like damage, never the other way round.
@@ -29,7 +30,7 @@ use crate::record::LogPosition;
 use crate::recovered::{Damage, DamageKind, Fault, Recovered};
 use crate::replay::replay;
 use crate::scan::{Image, Look};
-use crate::segments::{Pool, SCRATCH_NAME, SegmentFile, SegmentTable};
+use crate::segments::{self, Pool, SCRATCH_NAME, Segment, SegmentFile, SegmentTable};
 use crate::writer::Writer;
 
 /// A log ready to go on, or to be read if damaged.
@@ -138,14 +139,10 @@ async fn go_on<D: LogHost>(
     damage: Option<Damage>,
 ) -> Result<Log<D::File>, Error> {
     let current = segments.get(walk.end.segment).expect("the walk ends in a segment of the table");
-    let mut writer = Writer::new(
-        walk.end,
-        current.bytes,
-        config.block_bytes_max,
-        walk.last_seq + 1,
-        walk.chain,
-        walk.last_is_mark,
-    );
+    // Where the disk cannot read behind the end nothing is written: the log goes on in the next segment.
+    let bytes = if current.is_unreadable { walk.end.offset } else { current.bytes };
+    let mut writer =
+        Writer::new(walk.end, bytes, config.block_bytes_max, walk.last_seq + 1, walk.chain, walk.last_is_mark);
     let mut pool = Pool::new(config, walk.end.segment + 1);
     if damage.is_none() {
         if let Some((place, block)) = walk.last_block.filter(|_| !walk.last_is_mark) {
@@ -209,7 +206,7 @@ async fn room_for_mark<D: LogHost>(
     true
 }
 
-/// Takes the segments behind the end of the log as prepared ones, as far as they have the right length.
+/// Takes the segments behind the end of the log as prepared ones, as far as they have the right length and can be read.
 async fn adopt_prepared<D: LogHost>(
     host: &D,
     config: &Config,
@@ -218,11 +215,16 @@ async fn adopt_prepared<D: LogHost>(
     pool: &mut Pool<D::File>,
 ) -> Result<(), Error> {
     let mut prepared = segments.split_behind(end);
-    let usable = prepared.iter().take_while(|segment| segment.bytes == config.segment_bytes).count();
+    let is_usable = |segment: &&Segment<_>| segment.bytes == config.segment_bytes && !segment.is_unreadable;
+    let usable = prepared.iter().take_while(is_usable).count();
     // From the last one down, so that a crash in between leaves no gap.
     for segment in prepared.drain(usable..).rev() {
         let path = config.dir.join(segment_name(segment.id));
-        host.remove(&path).await.map_err(at("remove", &path))?;
+        if segment.is_unreadable {
+            segments::set_aside(host, &config.dir, segment.id).await.map_err(at("rename", &path))?;
+        } else {
+            host.remove(&path).await.map_err(at("remove", &path))?;
+        }
     }
     for segment in prepared {
         pool.push_ready(segment.file.expect("opened at the start"));
@@ -304,7 +306,7 @@ impl Walk {
         &mut self,
         host: &D,
         dir: &Path,
-        segments: &SegmentTable<D::File>,
+        segments: &mut SegmentTable<D::File>,
         last: Image,
         behind: Image,
     ) -> Result<(), Error> {
@@ -372,7 +374,8 @@ impl Walk {
     /// ends in this segment, and what stands before its end is accounted for.
     fn judge(&mut self, image: &Image, ends_here: bool) {
         let from = if ends_here { self.end.offset } else { 0 };
-        if let Some(offset) = image.unreadable.iter().find(|offset| **offset >= from) {
+        let may_hold = self.next_block(image);
+        if let Some(offset) = image.unreadable.iter().find(|offset| may_hold.contains(offset)) {
             self.damage = Some(Damage { segment: image.segment, offset: *offset, kind: DamageKind::Unreadable });
             return;
         }
@@ -407,15 +410,34 @@ impl Walk {
         }
     }
 
+    /// Where the block behind the end may stand in this segment: there, or at the beginning of the next one. What lies
+    /// further behind was never used as long as no later block says otherwise.
+    fn next_block(&self, image: &Image) -> std::ops::Range<u64> {
+        let start = if image.segment == self.end.segment { self.end.offset } else { 0 };
+        let len = match image.look(start) {
+            Look::Torn(header) if header.seq == self.last_seq + 1 => header.block_bytes() as u64,
+            _ if image.segment > self.end.segment + 1 => 0,
+            _ => host::ALIGNMENT as u64,
+        };
+        start..start + len
+    }
+
     fn damage_here(&self, kind: DamageKind) -> Damage {
         Damage { segment: self.end.segment, offset: self.end.offset, kind }
     }
 }
 
-async fn load<D: LogHost>(host: &D, dir: &Path, segments: &SegmentTable<D::File>, id: u64) -> Result<Image, Error> {
-    let segment = segments.get(id).expect("walked from the oldest to the newest");
+async fn load<D: LogHost>(
+    host: &D,
+    dir: &Path,
+    segments: &mut SegmentTable<D::File>,
+    id: u64,
+) -> Result<Image, Error> {
+    let segment = segments.get_mut(id).expect("walked from the oldest to the newest");
     let file = segment.file.as_ref().expect("opened at the start");
-    Image::load(host, dir, id, &file.file, segment.bytes).await
+    let image = Image::load(host, dir, id, &file.file, segment.bytes).await?;
+    segment.is_unreadable = !image.unreadable.is_empty();
+    Ok(image)
 }
 
 fn at<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error) -> Error + use<'a> {

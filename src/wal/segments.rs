@@ -16,6 +16,9 @@ use crate::stats::Stats;
 /// How long a failed preparation (full disk) rests before the next attempt.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
+/// What the name of a segment that was set aside ends with.
+pub(crate) const SET_ASIDE_SUFFIX: &str = ".set-aside";
+
 /// An empty file that comes and goes when nothing but a change of the directory is wanted.
 pub(crate) const SCRATCH_NAME: &str = "names.seg";
 
@@ -34,6 +37,8 @@ pub(crate) struct Segment<F> {
     pub(crate) file: Option<Rc<SegmentFile<F>>>,
     /// How many runs of all groups lie in it.
     pub(crate) runs_live: u64,
+    /// The disk cannot read a part of it: it is not used again.
+    pub(crate) is_unreadable: bool,
     /// Block that must be durable before the segment may go: it holds, or follows, the records because of
     /// which nothing in here is needed. Set once `runs_live` is 0 and the log has moved on.
     release_seq: Option<u64>,
@@ -51,7 +56,7 @@ impl<F> SegmentTable<F> {
 
     pub(crate) fn push(&mut self, id: u64, bytes: u64, file: Option<Rc<SegmentFile<F>>>) {
         assert!(self.segments.back().is_none_or(|last| last.id + 1 == id), "segment ids have no gaps");
-        self.segments.push_back(Segment { id, bytes, file, runs_live: 0, release_seq: None });
+        self.segments.push_back(Segment { id, bytes, file, runs_live: 0, is_unreadable: false, release_seq: None });
     }
 
     pub(crate) fn get(&self, id: u64) -> Option<&Segment<F>> {
@@ -114,9 +119,9 @@ pub(crate) struct Pool<F> {
     recycled_max: usize,
     /// Prepared segments, ids without gaps behind the last one in use.
     pub(crate) ready: VecDeque<Rc<SegmentFile<F>>>,
-    /// Free segments and whether they have the right length to be used again, oldest first. They leave in
-    /// this order, so that ids on disk have no gaps.
-    freed: VecDeque<(u64, bool)>,
+    /// Free segments and what becomes of them, oldest first. They leave in this order, so that ids on disk have no
+    /// gaps.
+    freed: VecDeque<(u64, Fate)>,
     /// Id of the next segment to prepare.
     next_id: u64,
     running: bool,
@@ -128,10 +133,21 @@ pub(crate) struct Pool<F> {
     pub(crate) failures: u64,
 }
 
+/// What becomes of a segment in which nothing is needed any more.
+#[derive(Clone, Copy)]
+enum Fate {
+    Reuse,
+    /// It has not the right length to be used again.
+    Remove,
+    /// It keeps its place on the disk, so that nothing else is put there.
+    SetAside,
+}
+
 enum Job {
     Create { id: u64 },
     Recycle { from: u64, to: u64 },
     Remove { id: u64 },
+    SetAside { id: u64 },
 }
 
 impl<F: Clone + 'static> Pool<F> {
@@ -161,8 +177,13 @@ impl<F: Clone + 'static> Pool<F> {
     }
 
     /// Adds a segment in which nothing is needed any more.
-    pub(crate) fn push_freed(&mut self, id: u64, bytes: u64) {
-        self.freed.push_back((id, bytes == self.segment_bytes));
+    pub(crate) fn push_freed(&mut self, segment: &Segment<F>) {
+        let fate = match segment {
+            Segment { is_unreadable: true, .. } => Fate::SetAside,
+            Segment { bytes, .. } if *bytes == self.segment_bytes => Fate::Reuse,
+            _ => Fate::Remove,
+        };
+        self.freed.push_back((segment.id, fate));
     }
 
     /// Whether the disk has room for more segments, as far as is known.
@@ -192,7 +213,8 @@ impl<F: Clone + 'static> Pool<F> {
         let missing = self.ready.len() < self.ready_target;
         Some(match self.freed.pop_front() {
             None => Job::Create { id: self.next_id },
-            Some((from, true)) if missing => Job::Recycle { from, to: self.next_id },
+            Some((from, Fate::Reuse)) if missing => Job::Recycle { from, to: self.next_id },
+            Some((id, Fate::SetAside)) => Job::SetAside { id },
             Some((id, _)) => Job::Remove { id },
         })
     }
@@ -223,8 +245,9 @@ impl<F: Clone + 'static> Pool<F> {
     fn settle_failure(&mut self, job: &Job, error: &std::io::Error) -> bool {
         self.failures += 1;
         match job {
-            Job::Remove { id } => self.freed.push_front((*id, false)),
-            Job::Recycle { from, .. } => self.freed.push_front((*from, true)),
+            Job::Remove { id } => self.freed.push_front((*id, Fate::Remove)),
+            Job::SetAside { id } => self.freed.push_front((*id, Fate::SetAside)),
+            Job::Recycle { from, .. } => self.freed.push_front((*from, Fate::Reuse)),
             Job::Create { .. } => {}
         }
         let missing = self.ready.len() < self.ready_target;
@@ -285,12 +308,24 @@ async fn perform<D: LogHost>(host: &D, dir: &Path, bytes: u64, job: &Job) -> std
             }
             result.map(Some)
         }
-        Job::Recycle { from, to } => recycle(host, &dir.join(segment_name(*from)), &dir.join(segment_name(*to))).await,
+        Job::Recycle { from, to } => {
+            recycle(host, &dir.join(segment_name(*from)), &dir.join(segment_name(*to))).await
+        }
         Job::Remove { id } => match host.remove(&dir.join(segment_name(*id))).await {
             Err(error) if error.kind() == ErrorKind::NotFound => change_names(host, dir).await.map(|()| None),
             result => result.map(|()| None),
         },
+        Job::SetAside { id } => match set_aside(host, dir, *id).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => change_names(host, dir).await.map(|()| None),
+            result => result.map(|()| None),
+        },
     }
+}
+
+/// Takes a segment's name from its file: the log knows it no more, and what it holds can still be looked into.
+pub(crate) async fn set_aside<D: LogHost>(host: &D, dir: &Path, id: u64) -> std::io::Result<()> {
+    let name = segment_name(id);
+    host.rename(&dir.join(&name), &dir.join(format!("{name}{SET_ASIDE_SUFFIX}"))).await
 }
 
 /// Gives a free segment's file its next name, durably: `None` if there is no such file any more.

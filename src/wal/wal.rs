@@ -556,7 +556,7 @@ impl<D: LogHost> Wal<D> {
         let pending_seq = self.writer.pending_seq();
         let mut freed = false;
         while let Some(segment) = self.segments.take_free(self.durable_seq, pending_seq) {
-            self.pool.borrow_mut().push_freed(segment.id, segment.bytes);
+            self.pool.borrow_mut().push_freed(&segment);
             freed = true;
         }
         if freed {

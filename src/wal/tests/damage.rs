@@ -6,6 +6,7 @@ mod support;
 
 use support::*;
 use types::GroupId;
+use wal::format::segment_name;
 use wal::{Condition, DamageKind, Error, Fault, Wal};
 use wire::HardState;
 
@@ -228,12 +229,45 @@ fn a_first_segment_too_short_for_the_first_block_is_left_out() {
 }
 
 #[test]
-fn an_unreadable_sector_at_the_tail_is_damage_and_in_the_middle_too() {
-    for offset in [3, 9, 10, 15] {
+fn an_unreadable_sector_where_a_block_was_or_may_have_been_is_damage() {
+    // Where blocks stand, where the next one may stand, and where it may if it did not fit there.
+    for (segment, unit) in [(1, 3), (1, 9), (1, 10), (2, 0)] {
         let (host, _wal) = ten_blocks();
-        host.set_unreadable(1, offset * 4_096);
+        host.set_unreadable(segment, unit * 4_096);
         let kind = damage_after(&host);
-        assert!(matches!(kind, DamageKind::Unreadable), "{kind:?}");
+        assert!(matches!(kind, DamageKind::Unreadable), "{segment}, {unit}: {kind:?}");
+    }
+    // A block that was being written, of which a part cannot be read.
+    let (host, mut wal) = ten_blocks();
+    wal.append_entries(G, &entries(1, 11..=11, 9_000)).unwrap();
+    wal.submit().unwrap();
+    let host = host.crash(|sector| sector < 8);
+    host.set_unreadable(1, 12 * 4_096);
+    assert!(matches!(damage_after(&host), DamageKind::Unreadable));
+}
+
+#[test]
+fn an_unreadable_sector_that_was_never_used_concerns_nobody() {
+    // Behind the end, in the prepared segments, and in several of them.
+    for places in [&[(1, 11)][..], &[(1, 15)], &[(2, 1)], &[(2, 15)], &[(3, 0)], &[(1, 12), (2, 7), (3, 3)]] {
+        let (host, _wal) = ten_blocks();
+        places.iter().for_each(|(segment, unit)| host.set_unreadable(*segment, unit * 4_096));
+        let host = host.crash(|_| false);
+        let (mut wal, recovered) = open_sound(&host);
+        assert_eq!(recovered.groups[&G].last_index, 10, "{places:?}");
+        // Nothing is written where it could not be read, and the bad segments are replaced.
+        append_blocks(&host, &mut wal, 11..=60);
+        let host = host.crash(|_| false);
+        let (mut wal, recovered) = open_sound(&host);
+        assert_eq!(recovered.groups[&G].last_index, 60, "{places:?}");
+        assert_eq!(read(&wal, 7, 1, 60).unwrap(), entries(1, 1..=60, 1_000));
+        // They are set aside, and not used again.
+        wal.compact(G, 60).unwrap();
+        append_blocks(&host, &mut wal, 61..=100);
+        let aside: Vec<_> = host.file_names().into_iter().filter(|name| name.ends_with(".set-aside")).collect();
+        let expected: Vec<_> = places.iter().map(|(id, _)| format!("{}.set-aside", segment_name(*id))).collect();
+        assert_eq!(aside, expected);
+        open_sound(&host.crash(|_| false));
     }
 }
 
