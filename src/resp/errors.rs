@@ -27,6 +27,9 @@ pub const SELECT_IN_CLUSTER: &str = "ERR SELECT is not allowed in cluster mode";
 /// `HELLO` with a version that is no number.
 pub const HELLO_VERSION: &str = "ERR Protocol version is not an integer or out of range";
 
+/// A number of a connection that is none.
+pub const CLIENT_ID: &str = "ERR Invalid client ID";
+
 /// `COMMAND GETKEYS` of a command that is not known.
 pub const GETKEYS_COMMAND: &str = "ERR Invalid command specified";
 /// `COMMAND GETKEYS` of a command without keys.
@@ -77,6 +80,11 @@ pub fn wrong_arity(full_name: &str) -> String {
 /// An option that `HELLO` does not know, or that lacks its arguments. It may echo any bytes.
 pub fn hello_option(option: &[u8]) -> Vec<u8> {
     [b"ERR Syntax error in HELLO option '", echoed(option, ECHO_BYTES_MAX), b"'"].concat()
+}
+
+/// A type of connections that does not exist. It may echo any bytes.
+pub fn client_type(wanted: &[u8]) -> Vec<u8> {
+    [b"ERR Unknown client type '", echoed(wanted, ECHO_BYTES_MAX), b"'"].concat()
 }
 
 /// Why a request names nothing that can be carried out.

@@ -13,11 +13,14 @@
 //! Deliberately absent: what commands do to keys, sockets, authentication beyond "no password is set", push
 //! messages, and anything about a command that is not served.
 //!
-//! Read in this order: [`args`], [`parser`], [`command_id`], [`command`], [`table`], [`errors`], [`reply`],
-//! [`command_info`], [`hello`], [`answer`](mod@answer), then the leaves [`number`] and [`glob`].
+//! Reading order: [`args`], [`parser`] with `inline`, [`command_id`], [`command`], [`table`] with the files of its folder,
+//! [`errors`], [`reply`], [`command_info`], [`hello`], [`client_filter`], [`client_line`], [`answer`](mod@answer), then the
+//! leaves [`number`] and [`glob`].
 
 pub mod answer;
 pub mod args;
+pub mod client_filter;
+pub mod client_line;
 pub mod command;
 pub mod command_id;
 pub mod command_info;
@@ -32,6 +35,8 @@ pub mod table;
 
 pub use answer::answer;
 pub use args::{ArgRange, Args};
+pub use client_filter::ClientFilter;
+pub use client_line::ClientLine;
 pub use command::{Command, Flags, Keys, Scope};
 pub use command_id::CommandId;
 pub use errors::Refusal;

@@ -13,7 +13,7 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use common::{Value, read, serve, words};
-use resp::{CommandId, Protocol};
+use resp::{ClientFilter, ClientLine, CommandId, Limits, Parser, Protocol};
 
 /// Longest wait for the server to start, and for any answer of it.
 const WAIT_MAX: Duration = Duration::from_secs(20);
@@ -331,6 +331,91 @@ fn requests_of_another_protocol_end_the_connection_as_in_redis() {
         let input = [&request(line)[..], b"QUIT\r\n"].concat();
         let (ours, theirs) = (serve(&input, Protocol::Resp2), redis.until_close(&input));
         assert_eq!(ours.escape_ascii().to_string(), theirs.escape_ascii().to_string(), "{line}");
+    }
+}
+
+/// A line about some connection.
+fn some_line() -> ClientLine<'static> {
+    ClientLine {
+        id: 7,
+        addr: "[::1]:40000".parse().unwrap(),
+        local_addr: "127.0.0.1:6379".parse().unwrap(),
+        fd: 9,
+        name: b"n",
+        age_s: 3,
+        idle_s: 2,
+        input_bytes: 26,
+        input_free_bytes: 20_448,
+        arguments_bytes: 10,
+        output_bytes: 5,
+        total_bytes: 37_658,
+        command: Some("client|info"),
+        protocol: Protocol::Resp3,
+        library_name: b"lib",
+        library_version: b"1.2",
+        received_bytes: 100,
+        sent_bytes: 200,
+        commands_count: 4,
+    }
+}
+
+#[test]
+fn client_info_has_the_fields_of_redis_in_their_order() {
+    let redis = Redis::start();
+    let (mut ours, theirs) = (Vec::new(), value(&redis.ask(&words("CLIENT INFO"), Protocol::Resp2)).text());
+    some_line().write(&mut ours);
+    let ours = String::from_utf8(ours).unwrap();
+    let names = |line: &str| -> Vec<String> {
+        line.split_whitespace().map(|field| field.split('=').next().unwrap().to_owned()).collect()
+    };
+    let newer = ["lib-name", "lib-ver", "tot-net-in", "tot-net-out", "tot-cmds"].map(str::to_owned);
+    assert_eq!(names(&ours), [names(&theirs), newer.to_vec()].concat());
+    // What has one value here has that which Redis gives to a connection like any other.
+    let constant = ["flags", "db", "sub", "psub", "ssub", "multi", "multi-mem", "obl", "user", "redir", "cmd"];
+    let field = |line: &str, name: &str| {
+        line.split_whitespace().find(|field| field.starts_with(&format!("{name}="))).unwrap().to_owned()
+    };
+    for name in constant {
+        assert_eq!(field(&ours, name), field(&theirs, name));
+    }
+    assert!(ours.ends_with('\n') && theirs.ends_with('\n'));
+}
+
+#[test]
+fn client_list_filters_as_in_redis() {
+    let redis = Redis::start();
+    for line in [
+        "CLIENT LIST",
+        "CLIENT LIST TYPE",
+        "CLIENT LIST TYPE foo",
+        "CLIENT LIST TYPE NORMAL",
+        "CLIENT LIST type master",
+        "CLIENT LIST TYPE slave",
+        "CLIENT LIST TYPE replica",
+        "CLIENT LIST TYPE pubsub",
+        "CLIENT LIST TYPE normal x",
+        "CLIENT LIST ID",
+        "CLIENT LIST ID x",
+        "CLIENT LIST ID 01",
+        "CLIENT LIST ID 0 -1 1000000",
+        "CLIENT LIST ID 99999999999999999999",
+        "CLIENT LIST ID 1 2 x",
+        "CLIENT LIST NAME x",
+    ] {
+        let theirs = value(&redis.ask(&words(line), Protocol::Resp2));
+        let request = words(line);
+        let mut parser = Parser::new();
+        parser.parse(&request, &Limits::default()).unwrap();
+        // Redis counts its connections from 1 on, and this test makes fewer than 1,000.
+        let ours = match ClientFilter::parse(parser.args(&request)) {
+            Ok(filter) => (1..1_000).any(|id| filter.shows(id)).to_string(),
+            Err(message) => String::from_utf8(message).unwrap(),
+        };
+        let theirs = match theirs {
+            Value::Error(text) => text,
+            list => (!list.text().is_empty()).to_string(),
+        };
+        assert_eq!(ours, theirs, "{line}");
     }
 }
 
