@@ -8,6 +8,8 @@ mod bounds;
 mod keys;
 mod keyspace;
 mod numbers;
+#[cfg(test)]
+mod property_tests;
 mod ranges;
 mod registration;
 mod set;

@@ -1,4 +1,5 @@
-use proptest::prelude::*;
+//! Commands one by one, and their limits.
+
 use resp::{ArgRange, Args, CommandId, Protocol, Reply, Scope};
 use types::Slot;
 use types::limits::{KEY_BYTES_MAX, REPLY_BYTES_MAX, VALUE_BYTES_MAX};
@@ -7,13 +8,13 @@ use super::{Action, find, rows};
 use crate::{Error, Keyspace, Rows, check};
 
 /// A request's bytes and where its arguments lie in them.
-struct Request {
+pub(super) struct Request {
     buf: Vec<u8>,
     ranges: Vec<ArgRange>,
 }
 
 impl Request {
-    fn new<A: AsRef<[u8]>>(args: &[A]) -> Request {
+    pub(super) fn new<A: AsRef<[u8]>>(args: &[A]) -> Request {
         let mut request = Request { buf: Vec::new(), ranges: Vec::new() };
         for arg in args {
             let start = request.buf.len() as u32;
@@ -23,12 +24,12 @@ impl Request {
         request
     }
 
-    fn args(&self) -> Args<'_> {
+    pub(super) fn args(&self) -> Args<'_> {
         Args::new(&self.buf, &self.ranges)
     }
 }
 
-fn slot() -> Slot {
+pub(super) fn slot() -> Slot {
     Slot::of_key(b"{t}")
 }
 
@@ -48,7 +49,7 @@ fn run_args<A: AsRef<[u8]>>(keyspace: &mut Keyspace, args: &[A]) -> Vec<u8> {
 }
 
 /// As [`run_args`], for words without spaces; `~` stands for an empty one.
-fn run(keyspace: &mut Keyspace, line: &str) -> String {
+pub(super) fn run(keyspace: &mut Keyspace, line: &str) -> String {
     let words: Vec<&str> = line.split(' ').map(|word| if word == "~" { "" } else { word }).collect();
     String::from_utf8(run_args(keyspace, &words)).unwrap().replace("\r\n", " ").trim_end().to_string()
 }
@@ -346,95 +347,3 @@ fn digests_tell_contents_apart_and_nothing_else() {
 
 /// XXH3-128 of `keyvalue` with the seed 3.
 const KEY_VALUE_DIGEST: u128 = 0x2821_ed6d_3cc1_2331_2b59_4d4a_a06e_f896;
-
-/// Arguments that mean something to some command, and others.
-fn argument() -> impl Strategy<Value = Vec<u8>> {
-    let words: Vec<&'static str> = vec![
-        "",
-        "a",
-        "b",
-        "{t}",
-        "0",
-        "1",
-        "-1",
-        "9223372036854775807",
-        "-9223372036854775808",
-        "8388607",
-        "1e4000",
-        "-0x1p-16000",
-        "inf",
-        "nan",
-        ".5",
-        "NX",
-        "XX",
-        "GET",
-        "EX",
-        "PXAT",
-        "KEEPTTL",
-        "SYNC",
-    ];
-    prop_oneof![
-        4 => proptest::sample::select(words).prop_map(|word| word.as_bytes().to_vec()),
-        1 => proptest::collection::vec(any::<u8>(), 0..20),
-    ]
-}
-
-fn command() -> impl Strategy<Value = (CommandId, Vec<Vec<u8>>)> {
-    (proptest::sample::select(CommandId::ALL), proptest::collection::vec(argument(), 0..6))
-}
-
-proptest! {
-    // A failing case is printed; it is not to leave a file in the tree.
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn any_log_is_applied_alike_everywhere(log in proptest::collection::vec(command(), 0..100)) {
-        let mut leader = Keyspace::with_hash_seed(1);
-        let mut follower = Keyspace::with_hash_seed(2);
-        for (id, args) in &log {
-            let request = Request::new(args);
-            let outcome = leader.apply(*id, slot(), request.args(), 0);
-            let (mut led, mut followed) = (Vec::new(), Vec::new());
-            outcome.write(&mut Reply::new(&mut led, Protocol::Resp3));
-            follower.apply(*id, slot(), request.args(), 7).write(&mut Reply::new(&mut followed, Protocol::Resp3));
-            prop_assert_eq!(led, followed);
-            let mut read = Vec::new();
-            leader.query(*id, slot(), request.args(), &mut Reply::new(&mut read, Protocol::Resp2));
-            prop_assert!(!read.is_empty());
-        }
-        prop_assert_eq!(leader.digest(), follower.digest());
-        prop_assert_eq!(leader.keys_count(), follower.keys_count());
-    }
-
-    #[test]
-    fn no_reply_is_longer_than_its_bound(log in proptest::collection::vec(command(), 0..60)) {
-        let mut keyspace = Keyspace::new();
-        for (id, args) in &log {
-            let request = Request::new(args);
-            for protocol in [Protocol::Resp2, Protocol::Resp3] {
-                let bound = keyspace.reply_bytes_bound(*id, slot(), request.args());
-                let mut read = Vec::new();
-                keyspace.query(*id, slot(), request.args(), &mut Reply::new(&mut read, protocol));
-                prop_assert!(read.len() <= bound, "{id:?} {}: {} of {bound}", args.len(), read.len());
-                let mut written = Vec::new();
-                keyspace.apply(*id, slot(), request.args(), 0).write(&mut Reply::new(&mut written, protocol));
-                prop_assert!(written.len() <= bound, "{id:?} {}: {} of {bound}", args.len(), written.len());
-            }
-        }
-    }
-
-    #[test]
-    fn what_fails_the_check_changes_nothing((id, args) in command()) {
-        let mut keyspace = Keyspace::new();
-        run(&mut keyspace, "MSET a 1 b x {t} ~");
-        let before = keyspace.digest();
-        let request = Request::new(&args);
-        if let Err(error) = check(id, request.args()) {
-            let outcome = keyspace.apply(id, slot(), request.args(), 0);
-            // Of a read, apply only sees that it is none of its own.
-            let crate::Outcome::Error(applied) = outcome else { panic!("{outcome:?}") };
-            prop_assert!(applied == error || applied == Error::Unsupported, "{applied:?}");
-            prop_assert_eq!(keyspace.digest(), before);
-        }
-    }
-}
