@@ -6,7 +6,7 @@ use types::Slot;
 use crate::commands::{self, Action, SHORT_REPLY_BYTES_MAX};
 use crate::former::Former;
 use crate::outcome::{Error, Outcome};
-use crate::store::{Store, Value};
+use crate::store::Store;
 
 /// The keys of one group.
 ///
@@ -28,8 +28,8 @@ impl Keyspace {
     }
 
     /// An empty keyspace whose tables are laid out by `seed`. A seed that clients do not know keeps them from
-    /// choosing keys that all fall into one bucket. It shows only in the order of
-    /// [`Keyspace::keys_in_slot`].
+    /// choosing keys that all fall into one bucket. It shows only in the order in
+    /// which keys are listed.
     pub fn with_hash_seed(seed: u64) -> Keyspace {
         Keyspace { store: Store::new(seed) }
     }
@@ -64,35 +64,14 @@ impl Keyspace {
             .map_or(SHORT_REPLY_BYTES_MAX, |command| (command.reply_bytes_bound)(&self.store, slot, args))
     }
 
-    /// The value of `key`, which lies in `slot`.
-    #[inline]
-    pub fn get(&self, slot: Slot, key: &[u8]) -> Option<Value<'_>> {
-        self.store.get(slot, key).map(Value::String)
-    }
-
     /// How many keys there are.
     pub fn keys_count(&self) -> usize {
         self.store.keys_count()
     }
 
-    /// How many keys there are in `slot`.
-    pub fn keys_count_in_slot(&self, slot: Slot) -> usize {
-        self.store.keys_count_in_slot(slot)
-    }
-
-    /// At most `count_max` keys of `slot`, in no particular order.
-    pub fn keys_in_slot(&self, slot: Slot, count_max: usize) -> impl ExactSizeIterator<Item = &[u8]> {
-        self.store.entries_in_slot(slot).take(count_max).map(|(key, _)| key)
-    }
-
     /// All keys of `slot` with their values, in no particular order.
-    pub fn entries_in_slot(&self, slot: Slot) -> impl ExactSizeIterator<Item = (&[u8], Value<'_>)> {
-        self.store.entries_in_slot(slot).map(|(key, value)| (key, Value::String(value)))
-    }
-
-    /// Removes all keys and gives their memory back.
-    pub fn flush(&mut self) {
-        self.store.flush();
+    pub fn entries_in_slot(&self, slot: Slot) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
+        self.store.entries_in_slot(slot)
     }
 
     /// Adds a key as a checkpoint holds it; `false` if it is there already.
@@ -144,15 +123,9 @@ impl Keyspace {
     ///
     /// It is computed here, by a walk over everything, and not kept up to date by the writes. Kept, it would
     /// add a hash to every write, 40 ns for a `SET` of 256 bytes that takes 70 in all, and milliseconds for an
-    /// `APPEND` of one byte to a value of megabytes. A caller that cannot wait for the whole walk compares slot by slot,
-    /// each slot at an index of its own.
+    /// `APPEND` of one byte to a value of megabytes.
     pub fn digest(&self) -> u128 {
         self.store.digest()
-    }
-
-    /// The digest of one slot. [`Keyspace::digest`] is the wrapping sum of those of all slots.
-    pub fn slot_digest(&self, slot: Slot) -> u128 {
-        self.store.slot_digest(slot)
     }
 
     fn apply_checked(&mut self, id: CommandId, slot: Slot, args: Args<'_>) -> Result<Outcome<'_>, Error> {

@@ -21,13 +21,6 @@ const ENTRY_OVERHEAD_BYTES: usize = (size_of::<Entry>() + 1) * 3 / 2 + 16;
 /// A table with fewer entries than this is not worth shrinking.
 const SHRINK_CAPACITY_MIN: usize = 64;
 
-/// A value, borrowed from the keyspace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Value<'a> {
-    /// A string of bytes.
-    String(&'a [u8]),
-}
-
 /// The tables of all slots.
 pub(crate) struct Store {
     hasher: FixedState,
@@ -143,10 +136,6 @@ impl Store {
     pub(crate) fn entries_in_slot(&self, slot: Slot) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
         let entries = self.table(slot).map(HashTable::iter).unwrap_or_default();
         entries.map(|entry| (entry.key(), entry.value()))
-    }
-
-    pub(crate) fn slot_digest(&self, slot: Slot) -> u128 {
-        self.table(slot).map_or(0, table_digest)
     }
 
     pub(crate) fn digest(&self) -> u128 {

@@ -8,7 +8,7 @@ use types::Slot;
 
 use super::tests::{Request, run, slot};
 use super::{Action, SHORT_REPLY_BYTES_MAX, find, rows};
-use crate::{Error, Keyspace, Rows, Value, check};
+use crate::{Error, Keyspace, Rows, check};
 
 /// Arguments that mean something to some command, and others.
 fn argument() -> impl Strategy<Value = Vec<u8>> {
@@ -148,7 +148,7 @@ proptest! {
         keyspace.apply(CommandId::Set, other, Request::new(&["SET", "other", "value"]).args(), 0);
         let values = |keyspace: &Keyspace, slot: Slot| -> BTreeMap<Vec<u8>, Vec<u8>> {
             let entries = keyspace.entries_in_slot(slot);
-            entries.map(|(key, Value::String(value))| (key.to_vec(), value.to_vec())).collect()
+            entries.map(|(key, value)| (key.to_vec(), value.to_vec())).collect()
         };
         let (before, other_before) = (values(&keyspace, slot()), values(&keyspace, other));
         let request = Request::new(&args);

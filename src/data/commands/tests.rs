@@ -231,6 +231,13 @@ fn keys_and_values_have_their_limits() {
     assert_eq!(checked(CommandId::MGet, &[b"", b"a", &key]), Err(Error::KeyTooLong));
 }
 
+/// The reply to a read of a slot, or of the group.
+fn ask(keyspace: &Keyspace, id: CommandId, slot: Slot, words: &[&str]) -> Vec<u8> {
+    let mut out = Vec::new();
+    keyspace.query(id, slot, Request::new(words).args(), &mut Reply::new(&mut out, Protocol::Resp2));
+    out
+}
+
 #[test]
 fn slots_are_counted_listed_and_flushed() {
     let mut keyspace = Keyspace::new();
@@ -243,19 +250,24 @@ fn slots_are_counted_listed_and_flushed() {
         }
     }
     assert_eq!(keyspace.keys_count(), 4_000);
-    assert_eq!(keyspace.keys_count_in_slot(slots[2]), 1_000);
-    assert_eq!(keyspace.keys_count_in_slot(slot()), 0);
-    assert_eq!(keyspace.keys_in_slot(slot(), 10).len(), 0);
-    assert_eq!(keyspace.keys_in_slot(slots[0], 10).len(), 10);
-    let mut keys: Vec<&[u8]> = keyspace.keys_in_slot(slots[3], usize::MAX).collect();
+    assert_eq!(ask(&keyspace, CommandId::DbSize, slot(), &["DBSIZE"]), b":4000\r\n");
+    let count = |slot: Slot| ask(&keyspace, CommandId::ClusterCountKeysInSlot, slot, &["", "", "0"]);
+    assert_eq!((count(slots[2]), count(slot())), (b":1000\r\n".to_vec(), b":0\r\n".to_vec()));
+    let list =
+        |slot: Slot, number: &str| ask(&keyspace, CommandId::ClusterGetKeysInSlot, slot, &["", "", "0", number]);
+    assert_eq!(list(slot(), "10"), b"*0\r\n");
+    for nothing in ["0", "-1", "x"] {
+        assert_eq!(list(slots[0], nothing), b"*0\r\n");
+    }
+    assert!(list(slots[0], "10").starts_with(b"*10\r\n$"));
+    let all = String::from_utf8(list(slots[3], "9223372036854775807")).unwrap();
+    let mut keys: Vec<&str> = all.split("\r\n").filter(|line| line.starts_with("key:")).collect();
     keys.sort_unstable();
     keys.dedup();
     assert_eq!(keys.len(), 1_000);
     assert_eq!(keyspace.entries_in_slot(slots[1]).len(), 1_000);
-    let by_slot = slots.iter().fold(0u128, |sum, slot| sum.wrapping_add(keyspace.slot_digest(*slot)));
-    assert_eq!(keyspace.digest(), by_slot);
     assert!(keyspace.bytes() > empty + 4_000 * 20);
-    keyspace.flush();
+    keyspace.apply(CommandId::FlushAll, slot(), Request::new(&["FLUSHALL"]).args(), 0);
     assert_eq!((keyspace.keys_count(), keyspace.bytes(), keyspace.digest()), (0, empty, 0));
 }
 

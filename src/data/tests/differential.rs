@@ -449,7 +449,7 @@ fn compare(redis: &Redis, protocol: Protocol, context: &str, commands: &[Args]) 
         }
     }
     let count = theirs.run(&[args(&["DBSIZE"])]).remove(0);
-    let keys: Vec<Vec<u8>> = ours.keyspace.keys_in_slot(Slot::default(), usize::MAX).map(<[u8]>::to_vec).collect();
+    let keys: Vec<Vec<u8>> = ours.keyspace.entries_in_slot(Slot::default()).map(|(key, _)| key.to_vec()).collect();
     assert_eq!(count, format!(":{}\r\n", keys.len()).into_bytes(), "{context}: keys left");
     assert_eq!(keys.len(), ours.keyspace.keys_count());
     for key in keys {
