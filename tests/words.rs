@@ -36,6 +36,7 @@ const GONE: &[(&str, In, &str)] = &[
     ("Shape", In::Names, "ClusterSpec"),
     ("tamper", In::All, "corrupt"),
     ("tampering", In::All, "corruption"),
+    ("about_commands", In::All, "command_info"),
 ];
 
 /// Where a gone word still stands, by crate and word, and why it may. Nothing is to be added without a reason; what does not

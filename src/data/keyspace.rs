@@ -54,7 +54,7 @@ impl Keyspace {
         }
     }
 
-    /// The most bytes that the reply to a command may have if the command is the next one to be carried out: enough for
+    /// The most bytes that the reply to a command may have if the command is the next one to be executed: enough for
     /// either protocol and for any error of this crate, at most [`types::limits::REPLY_BYTES_MAX`].
     ///
     /// It costs a lookup for each key whose value the command reads, and for `CLUSTER GETKEYSINSLOT` a look at each key

@@ -32,6 +32,8 @@ pub mod keyspace;
 pub mod outcome;
 mod store;
 mod walk;
+#[cfg(test)]
+mod walk_tests;
 
 pub use commands::{Rows, SHORT_REPLY_BYTES_MAX, check, rows};
 pub use former::{Former, PAYLOAD_BYTES, PAYLOAD_HEADROOM_BYTES, RECORD_HEADER_BYTES, record_head};

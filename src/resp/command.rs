@@ -125,7 +125,7 @@ property_set! {
     }
 }
 
-/// Where a command is carried out.
+/// Where a command is executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// Reads its keys, which lie in one group.
@@ -170,7 +170,7 @@ pub struct Command {
     pub flags: Flags,
     /// Where its keys are. Invariant: `Some` exactly if `scope` is `Read` or `Write`.
     pub key_spec: Option<KeySpec>,
-    /// Where it is carried out.
+    /// Where it is executed.
     pub scope: Scope,
     /// Its access-control categories.
     pub categories: Categories,

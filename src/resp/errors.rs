@@ -65,7 +65,7 @@ const HTTP_WORDS: [&[u8]; 2] = [b"post", b"host:"];
 
 /// What the log says when a connection is closed for [`Refusal::CrossProtocol`].
 pub const CROSS_PROTOCOL: &str = "a client sent POST or Host: as a command, as a web page may make a browser do: its \
-                                  connection was closed, and nothing that followed was carried out";
+                                  connection was closed, and nothing that followed was executed";
 
 /// `MOVED slot host:port`: the slot is served elsewhere.
 pub fn moved(slot: u16, host: &str, port: u16) -> String {
@@ -87,7 +87,7 @@ pub fn client_type(wanted: &[u8]) -> Vec<u8> {
     [b"ERR Unknown client type '", echoed(wanted, ECHO_BYTES_MAX), b"'"].concat()
 }
 
-/// Why a request names nothing that can be carried out.
+/// Why a request names nothing that can be executed.
 #[derive(Clone, Copy, Debug)]
 pub enum Refusal {
     /// There is no such command.
@@ -100,7 +100,7 @@ pub enum Refusal {
     WrongArity(&'static Command),
     /// `POST` or `Host:`: the client speaks HTTP, as a browser does that a web page sends here, and what it takes for
     /// a body may hold commands. Log [`CROSS_PROTOCOL`] and close the connection without a reply: nothing behind this
-    /// request may be carried out.
+    /// request may be executed.
     CrossProtocol,
 }
 

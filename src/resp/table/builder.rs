@@ -72,7 +72,7 @@ impl Command {
         self
     }
 
-    /// It is carried out there.
+    /// It is executed there.
     pub(super) const fn scope(mut self, scope: Scope) -> Command {
         self.scope = scope;
         self
