@@ -7,8 +7,8 @@
 //!
 //! Deliberately absent: retries of commands, RESP3, TLS.
 //!
-//! Read in this order: [`reply`] (the bytes), [`topology`] (who owns what), [`load`] (the generator),
-//! [`compare`] (servers side by side), [`cli`] (the arguments).
+//! Reading order: [`reply`] (the bytes), [`client`] (questions outside a run), [`topology`] (who owns what), [`load`] (the
+//! generator), [`compare`] (servers side by side), [`cli`] (the arguments), [`error`].
 
 pub mod cli;
 pub mod client;

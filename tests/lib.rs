@@ -8,8 +8,8 @@
 //!
 //! Deliberately absent: retries. A helper that retries says so in its name.
 //!
-//! Reading order: [`watchdog`], [`process`], [`cluster`], [`client`], [`replicas`], [`load`]; then what breaks
-//! things: [`firewall`], [`mounts`]. [`source`] and [`modules`] read the source for the tests of the architecture.
+//! Reading order: [`watchdog`], [`process`], [`cluster`] and [`ports`], [`client`], [`replicas`], [`load`]; then what breaks
+//! things: [`firewall`], [`mounts`], [`throttle`]. [`source`] and [`modules`] read the source for the tests of the architecture.
 
 #[path = "support/client.rs"]
 pub mod client;

@@ -11,7 +11,8 @@
 //!
 //! All of it belongs to one core: no handle here crosses threads, except what [`Mesh`] carries.
 //!
-//! Read [`net`] and [`disk`] first; [`buffer`] holds the aligned memory that direct I/O wants.
+//! Reading order: [`net`] and [`disk`], with [`buffer`] for the aligned memory that direct I/O wants; [`spawn`] (tasks beside the
+//! turn), [`mesh`] (other cores of the node), [`clock`], [`rng`].
 
 pub mod buffer;
 pub mod clock;

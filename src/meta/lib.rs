@@ -12,8 +12,8 @@
 //! Deliberately absent: I/O, clocks, chance, and knowledge of who leads. A first replica is where a group's
 //! leader *should* be at first boot, no more.
 //!
-//! Read [`map`] first, then [`bootstrap`], [`placement`] and [`validate`]; [`archive`] turns a map into bytes and
-//! back, [`id`] holds the cluster's identity and the 40-digit ids that Redis clients see.
+//! Reading order: [`map`], [`bootstrap`], [`placement`], [`validate`]; [`slots`] finds a slot's group; [`archive`] turns a map into
+//! bytes and back, [`id`] holds the cluster's identity and the 40-digit ids that Redis clients see; [`error`].
 
 pub mod archive;
 pub mod bootstrap;

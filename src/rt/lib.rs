@@ -20,7 +20,9 @@
 //! Deliberately absent: TLS, file descriptors registered with the ring, zero-copy sends (they cost more than they
 //! save at the sizes of replies), retries of failed writes.
 //!
-//! Read `ring` and `core` first, then `net` and `disk`.
+//! Reading order: `ring`, `core` and `reactor` (what is in the ring, and how a core waits); `net` with `conn`, `pool` and `sys`; `disk`
+//! with `ops` and `offload`; `mesh` and `wake` (other cores and threads), `timers`, `clock`; `runtime` (all of it as one handle),
+//! `start` and `preflight`, `config`, `error`.
 
 mod clock;
 mod config;

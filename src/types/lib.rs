@@ -1,7 +1,9 @@
 //! Ids, slots, limits and time: the words that every layer shares.
 //!
 //! This crate holds data and arithmetic only. It does no I/O, allocates nothing and knows nothing of
-//! Raft, logs or sockets. Read [`ids`] first, then [`slot`], [`time`] and [`limits`].
+//! Raft, logs or sockets.
+//!
+//! Reading order: [`ids`], [`slot`], [`time`], [`limits`].
 
 #![no_std]
 

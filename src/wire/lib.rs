@@ -3,8 +3,9 @@
 //! Data only: no I/O, no clock, no state. Bytes from a peer are validated before they are looked at and
 //! then used in place; a broken frame is a [`FrameError`], never a panic.
 //!
-//! Read [`entry`] (what a log holds) and [`message`] (what Raft says) first, then [`batch`] (what an
-//! entry's payload is).
+//! Reading order: [`entry`] (what a log holds), [`message`] (what Raft says), [`batch`] and [`membership`] (what an entry's payload
+//! is); [`frame`] (what a core sends another one in one turn), with what stands in it: [`forward`] (commands and their replies),
+//! [`chunk`] (pieces of a group's state); [`handshake`] (what comes before the first frame).
 
 #![no_std]
 

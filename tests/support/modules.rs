@@ -69,6 +69,15 @@ impl Modules {
         found
     }
 
+    /// The modules that the file of a crate's root declares, those of tests left out.
+    ///
+    /// # Panics
+    /// If there is no such file.
+    pub fn top_level(file: &Path) -> Vec<String> {
+        let source = std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        declared(&tokens_but_tests(&source))
+    }
+
     /// The modules by their paths.
     pub fn iter(&self) -> impl Iterator<Item = (&ModulePath, &Module)> {
         self.modules.iter()
