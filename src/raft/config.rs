@@ -35,7 +35,7 @@ pub struct Config {
     /// transfer may take.
     pub election_timeout_min: Duration,
     /// Election timeouts are drawn from `election_timeout_min .. election_timeout_max`. A leader that has not
-    /// heard from a majority for `election_timeout_max` steps down.
+    /// heard from a majority for `election_timeout_max` steps down at its next heartbeat.
     pub election_timeout_max: Duration,
     /// Where network and disks are fast, election timeouts are drawn from a shorter range, but not from one shorter
     /// than this. A value beyond `election_timeout_max - election_timeout_min` stands for that.

@@ -123,11 +123,11 @@ impl Raft {
         Ok(())
     }
 
-    /// Time has passed. Call it at a fixed interval, a fraction of `heartbeat_interval`, for all groups of a core
-    /// in one turn, after the messages of that turn: what was received may show that nothing is late.
+    /// Time has passed. Call it once [`next_wake`](Self::next_wake) has come, after the messages of that turn: what was
+    /// received may show that nothing is late. Before that time it changes nothing, so a fixed interval will do as well.
     pub fn tick(&mut self, now: Instant) {
         self.advance(now);
-        if self.apply_log_read == LogReadState::Failed {
+        if self.apply_log_read == LogReadState::Failed && self.now >= self.apply_retry_at {
             self.apply_log_read = LogReadState::Idle;
         }
         if self.quiescent {
@@ -137,11 +137,6 @@ impl Raft {
             if self.now >= self.election_deadline {
                 self.election_due();
             }
-            return;
-        }
-        if !self.hears_majority() {
-            self.counters.quorum_lost += 1;
-            self.become_follower(self.term, None);
             return;
         }
         self.give_up_late_transfer();
@@ -154,6 +149,11 @@ impl Raft {
 
     /// A heartbeat interval has passed.
     fn heartbeat_due(&mut self) {
+        if !self.hears_majority() {
+            self.counters.quorum_lost += 1;
+            self.become_follower(self.term, None);
+            return;
+        }
         self.hand_over_if_due();
         let last = self.idle_long_enough();
         self.start_round(last);
@@ -162,21 +162,31 @@ impl Raft {
         }
     }
 
-    /// When the next [`tick`](Self::tick) has something to do, if nothing else happens before.
-    pub fn next_deadline(&self) -> Instant {
-        if self.quiescent {
-            return Instant::NEVER;
-        }
-        if self.role != Role::Leader {
-            return self.election_deadline;
-        }
-        let interval = self.timing.heartbeat_interval().as_nanos() as u64;
-        let heartbeat = Instant::from_nanos((self.heartbeat_slot + 1).saturating_mul(interval));
-        self.transfer.as_ref().map_or(heartbeat, |transfer| heartbeat.min(transfer.deadline))
+    /// The earliest time at which [`tick`](Self::tick) has something to do; `None` while only a message, a completion or
+    /// a call can change anything. Every other call may change it: ask again after each turn that touched this replica.
+    pub fn next_wake(&self) -> Option<Instant> {
+        let retry = (self.apply_log_read == LogReadState::Failed).then_some(self.apply_retry_at);
+        let timer = self.next_timer();
+        retry.into_iter().chain(timer).min()
     }
 
-    /// Whether a majority has answered within `election_timeout_max`. By the time it has not, every lease is
-    /// long over.
+    /// When the timer of the role ends.
+    fn next_timer(&self) -> Option<Instant> {
+        match self.role {
+            _ if self.quiescent => None,
+            // It waits for its own disk, and for nobody else.
+            Role::Candidate if self.is_sole_voter() => None,
+            Role::Follower | Role::PreCandidate | Role::Candidate => Some(self.election_deadline),
+            Role::Leader => {
+                let interval = self.timing.heartbeat_interval().as_nanos() as u64;
+                let heartbeat = Instant::from_nanos((self.heartbeat_slot + 1).saturating_mul(interval));
+                Some(self.transfer.as_ref().map_or(heartbeat, |transfer| heartbeat.min(transfer.deadline)))
+            }
+        }
+    }
+
+    /// Whether a majority has answered within `election_timeout_max`. Leaders look at each heartbeat; by the time that it
+    /// has not, every lease is long over.
     fn hears_majority(&self) -> bool {
         let since = self.reached(|peer| peer.heard_at, self.now, Instant::ZERO);
         self.now.since(since) <= self.config.election_timeout_max

@@ -13,7 +13,7 @@
 //!     for each message received:      raft.step(message, now)
 //!     for each write completed:       raft.persisted(seq, now)
 //!     for each log read completed:    raft.log_read(purpose, entries, now)
-//!     every few milliseconds:         raft.tick(now)
+//!     once raft.next_wake() is there: raft.tick(now)
 //!     for each batch of commands:     raft.propose(payload, now)
 //!     while raft.has_ready():
 //!         raft.ready(&mut ready)
@@ -27,6 +27,8 @@
 //!
 //! - **Time.** The `now` of a call must have been read after that call's input was received, so read the clock
 //!   once a turn's input is in. Time never goes backwards here: an earlier `now` counts as the latest one.
+//! - **Timers.** [`Raft::next_wake`] says when [`Raft::tick`] has something to do; it may change with every call. Between
+//!   those times ticks change nothing, so a driver may keep a heap of timers, or tick everything at a fixed interval.
 //! - **Writes** become durable in the order of their `seq`; several may be handed out before the first completes.
 //!   An entry whose index is not behind the last one logged replaces the log from there on.
 //!   A failed write is not reported: the replica must stop and start again from what its disk holds.

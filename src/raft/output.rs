@@ -156,11 +156,14 @@ impl Raft {
         }
     }
 
-    /// A [`LogRead`] failed. It is asked for again: to apply at the next tick, for a peer at its next heartbeat.
+    /// A [`LogRead`] failed. It is asked for again: to apply after a heartbeat interval, for a peer at its next heartbeat.
     pub fn log_read_failed(&mut self, purpose: Purpose) {
         self.counters.log_reads_failed += 1;
         match purpose {
-            Purpose::Apply => self.apply_log_read = LogReadState::Failed,
+            Purpose::Apply => {
+                self.apply_log_read = LogReadState::Failed;
+                self.apply_retry_at = self.now + self.config.heartbeat_interval;
+            }
             Purpose::Peer(id) => {
                 if let Some(idx) = self.peer_idx(id) {
                     self.peers[idx].log_read = LogReadState::Failed;

@@ -16,7 +16,7 @@ use crate::ready::Role;
 pub(crate) const ROUNDS_UNANSWERED_MAX: u64 = 2;
 
 impl Raft {
-    /// Whether this replica has fallen silent: [`tick`](Self::tick) does nothing, and need not be called.
+    /// Whether this replica has fallen silent: its timers stand still.
     pub fn is_quiescent(&self) -> bool {
         self.quiescent
     }

@@ -119,6 +119,8 @@ pub struct Raft {
     /// First index that was not handed out to be applied.
     pub(crate) apply_next: Index,
     pub(crate) apply_log_read: LogReadState,
+    /// When a read that failed is asked for again.
+    pub(crate) apply_retry_at: Instant,
     /// Entries read back from the log to be applied, all before `apply_next`.
     pub(crate) apply_entries: Vec<Entry>,
 
@@ -229,6 +231,7 @@ impl Raft {
             applied,
             apply_next: applied + 1,
             apply_log_read: LogReadState::Idle,
+            apply_retry_at: now,
             apply_entries: Vec::new(),
             role: Role::Follower,
             leader: None,

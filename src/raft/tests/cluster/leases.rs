@@ -166,7 +166,7 @@ fn campaign_against_a_lease(forget: impl Fn(&mut Sim, usize)) {
     sim.run(30);
     let (candidate, voter) = ((old + 1) % 3, (old + 2) % 3);
     sim.cuts.insert((old, candidate));
-    while sim.raft(candidate).next_deadline() > sim.clock(candidate) + Duration::from_millis(1) {
+    while sim.raft(candidate).next_wake().unwrap() > sim.clock(candidate) + Duration::from_millis(1) {
         sim.turn();
     }
     assert!(sim.lease_read(old).is_ok());

@@ -20,7 +20,7 @@ fn lost_links(sim: &Sim) -> BTreeSet<(usize, usize)> {
 }
 
 /// Does what drivers do when a link is lost, once per loss: wakes those who follow somebody at its other end.
-fn watch_links(sim: &mut Sim, lost: &mut BTreeSet<(usize, usize)>) {
+pub(crate) fn watch_links(sim: &mut Sim, lost: &mut BTreeSet<(usize, usize)>) {
     let now_lost = lost_links(sim);
     for (idx, other) in now_lost.difference(lost) {
         let (clock, leader) = (sim.clock(*idx), sim.nodes[*other].config.id);
@@ -54,7 +54,7 @@ impl Rare {
     }
 }
 
-fn world(seed: u64) -> Sim {
+pub(crate) fn world(seed: u64) -> Sim {
     Sim::with(3, seed, |config| {
         config.clock_drift_ppm_max = DRIFT_PPM_MAX;
         config.inflight_count_max = 4;

@@ -1,12 +1,14 @@
 //! Random faults. Each seed is a world of its own; the checkers look at every step, and once the faults stop the
 //! group must serve again.
 
-use raft::Change;
+use std::collections::BTreeSet;
+
+use raft::{Change, Role};
 use types::{CoreAddr, ReplicaId};
 use wire::{Member, Membership};
 
 use crate::node::Node;
-use crate::sim::{CALM, Dice, MS, Sim, Weather};
+use crate::sim::{CALM, Dice, Drive, MS, Sim, Weather};
 
 pub(crate) const STORM: Weather = Weather {
     drop: 60,
@@ -157,6 +159,7 @@ fn storm(seeds: std::ops::Range<u64>, count: usize, ms: u64) -> Seen {
     for seed in seeds {
         let mut sim = world(seed, count);
         sim.weather = STORM;
+        sim.drive = if seed % 2 == 0 { Drive::Ticks(1) } else { Drive::Timers };
         for _ in 0..ms {
             misfortune(&mut sim, &mut seen);
             clients(&mut sim);
@@ -354,6 +357,65 @@ fn two_replicas_survive_random_faults() {
 #[test]
 fn a_single_replica_survives_crashes() {
     storm(0..150, 1, 1_000);
+}
+
+/// What a run of `world` has led to, as far as it can be compared.
+fn trace(mut sim: Sim, drive: Drive, mut each: impl FnMut(&mut Sim)) -> impl PartialEq + std::fmt::Debug {
+    sim.drive = drive;
+    let mut seen = Seen::default();
+    sim.weather = STORM;
+    for _ in 0..1_500 {
+        misfortune(&mut sim, &mut seen);
+        // Reads that fail are dated with the latest time known, which depends on who ticks.
+        sim.weather.log_read_fails = 0;
+        each(&mut sim);
+        clients(&mut sim);
+        sim.turn();
+    }
+    let of_node = |node: &Node| {
+        let raft = node.raft.as_ref().map(|raft| (raft.soft_state(), *raft.counters(), raft.next_wake()));
+        (node.disk.hard_state, node.disk.entries.len(), node.appends_sent, raft)
+    };
+    let nodes: Vec<_> = sim.nodes.iter().map(of_node).collect();
+    (nodes, sim.check.commit_max(), sim.check.lease_reads, sim.check.index_reads, sim.dice.roll())
+}
+
+#[test]
+fn ticks_before_next_wake_change_nothing() {
+    for seed in 0..150 {
+        let run = |drive| trace(world(seed, 3), drive, |_| {});
+        assert_eq!(run(Drive::Timers), run(Drive::Ticks(1)), "seed {seed}");
+        let run = |drive| {
+            let mut lost = BTreeSet::new();
+            trace(crate::quiet::world(seed), drive, move |sim| crate::quiet::watch_links(sim, &mut lost))
+        };
+        assert_eq!(run(Drive::Timers), run(Drive::Ticks(1)), "seed {seed}, quiescent groups");
+    }
+}
+
+#[test]
+fn a_replica_has_a_timer_unless_it_waits_for_others() {
+    let mut sim = Sim::new(1);
+    assert_eq!(sim.raft(0).next_wake(), Some(sim.clock(0)), "the only voter campaigns at once");
+    sim.nodes[0].disk_stopped = true;
+    sim.run(500);
+    assert_eq!((sim.raft(0).role(), sim.raft(0).next_wake()), (Role::Candidate, None), "it waits for its disk");
+    sim.nodes[0].disk_stopped = false;
+    sim.run(20);
+    assert!(sim.raft(0).is_leader());
+    for drive in [Drive::Ticks(1), Drive::Timers] {
+        let mut sim = Sim::new(3);
+        sim.drive = drive;
+        let mut wakes = 0;
+        sim.elect();
+        sim.run(100);
+        for _ in 0..1_000 {
+            let clock = sim.clock(0);
+            wakes += u64::from(sim.raft(0).next_wake().is_some_and(|at| at <= clock));
+            sim.turn();
+        }
+        assert!(wakes <= 101, "a leader wakes once in a heartbeat interval, {wakes}, {drive:?}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Idle groups fall silent, and wake again.
 
 use raft::{ReadError, Role};
-use types::{Instant, ReplicaId};
+use types::ReplicaId;
 use wire::Body;
 
 use crate::sim::Sim;
@@ -40,7 +40,7 @@ fn follower() -> Solo {
 fn an_idle_group_is_silent_until_somebody_proposes() {
     let (mut sim, leader) = silent();
     let term = sim.raft(leader).term();
-    assert_eq!(sim.raft(leader).next_deadline(), Instant::NEVER);
+    assert_eq!(sim.raft(leader).next_wake(), None);
     sim.run(2_000);
     assert!((0..3).all(|idx| sim.raft(idx).is_quiescent()), "answers to the last heartbeat wake nobody");
     assert_eq!(sim.raft(leader).term(), term);
@@ -213,7 +213,7 @@ fn a_silent_follower_waits_a_whole_timeout_after_it_woke() {
     solo.step(TWO, 1, last_heartbeat(2, 1));
     solo.wait_ms(10_000);
     solo.tick();
-    assert_eq!((solo.raft.role(), solo.raft.next_deadline()), (Role::Follower, Instant::NEVER));
+    assert_eq!((solo.raft.role(), solo.raft.next_wake()), (Role::Follower, None));
     solo.raft.wake(solo.now);
     solo.wait_ms(49);
     solo.tick();

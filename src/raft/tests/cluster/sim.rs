@@ -62,12 +62,22 @@ pub(crate) const CALM: Weather = Weather {
     late_max: 0,
 };
 
+/// When nodes call `tick`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Drive {
+    /// Every so many milliseconds, each node at its own phase.
+    Ticks(u64),
+    /// Once `next_wake` has come.
+    Timers,
+}
+
 pub(crate) struct Sim {
     pub(crate) now: u64,
     pub(crate) nodes: Vec<Node>,
     pub(crate) check: Checker,
     pub(crate) dice: Dice,
     pub(crate) weather: Weather,
+    pub(crate) drive: Drive,
     /// Directed pairs of nodes between which nothing passes.
     pub(crate) cuts: BTreeSet<(usize, usize)>,
     flying: BTreeMap<(u64, u64), Message>,
@@ -99,6 +109,7 @@ impl Sim {
             check: Checker::default(),
             dice: Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1),
             weather: CALM,
+            drive: Drive::Ticks(1),
             cuts: BTreeSet::new(),
             flying: BTreeMap::new(),
             sent_count: 0,
@@ -220,7 +231,13 @@ impl Sim {
             }
             self.answer_log_reads(idx);
             self.end_fetch(idx);
-            self.raft(idx).tick(clock);
+            let is_due = match self.drive {
+                Drive::Ticks(every) => (self.now / MS + 7 * idx as u64).is_multiple_of(every),
+                Drive::Timers => self.raft(idx).next_wake().is_some_and(|at| at <= clock),
+            };
+            if is_due {
+                self.raft(idx).tick(clock);
+            }
             self.drain(idx);
         }
     }

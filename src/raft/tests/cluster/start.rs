@@ -69,6 +69,12 @@ fn applying_starts_behind_the_store_and_reads_the_log_back() {
     assert!(!solo.raft.has_ready(), "one read at a time");
     solo.raft.log_read_failed(read.purpose);
     assert!(!solo.raft.has_ready(), "not again at once");
+    let retry_at = solo.now + solo.raft.config().heartbeat_interval;
+    assert_eq!(solo.raft.next_wake(), Some(retry_at));
+    solo.wait_ms(9);
+    solo.tick();
+    assert_eq!(solo.log_reads, [], "nor before a heartbeat interval has passed");
+    solo.wait_ms(1);
     solo.tick();
     assert_eq!(solo.log_reads.pop(), Some(read));
     solo.raft.log_read(read.purpose, crate::solo::entries(2, &[1]), solo.now);

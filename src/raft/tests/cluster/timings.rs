@@ -87,7 +87,7 @@ fn what_leases_rest_on_never_changes() {
     work(&mut sim, 500);
     let leader = sim.leader().unwrap();
     for idx in (0..3).filter(|idx| *idx != leader) {
-        let (clock, deadline) = (sim.clock(idx), sim.raft(idx).next_deadline());
+        let (clock, deadline) = (sim.clock(idx), sim.raft(idx).next_wake().unwrap());
         assert!(deadline.since(clock) >= Duration::from_millis(40), "the last heartbeat is at most 10 ms old");
     }
     assert_eq!(sim.raft(leader).config().lease_duration(), Duration::from_micros(49_500));

@@ -220,7 +220,7 @@ impl Replica for Ours {
     }
 
     fn campaign(&mut self) {
-        self.now = self.now.max(self.raft.next_deadline());
+        self.now = self.now.max(self.raft.next_wake().expect("a replica that does not lead has a timer"));
         self.raft.tick(self.now);
         self.drain();
     }

@@ -239,7 +239,8 @@ fn campaign(world: &mut World, id: ReplicaId) -> Result<(), String> {
     if raft.is_leader() {
         return Err(format!("{id} leads"));
     }
-    let (deadline, interval) = (raft.next_deadline(), raft.config().heartbeat_interval.as_nanos() as u64);
+    let deadline = raft.next_wake().ok_or(format!("{id} has no timer"))?;
+    let interval = raft.config().heartbeat_interval.as_nanos() as u64;
     let clock = world.replica(id)?.clock;
     let target = deadline.max(clock).as_nanos().div_ceil(interval) * interval;
     world.tick(id, Duration::from_nanos(target - clock.as_nanos()))
