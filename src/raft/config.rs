@@ -38,7 +38,8 @@ pub struct Config {
     /// heard from a majority for `election_timeout_max` steps down at its next heartbeat.
     pub election_timeout_max: Duration,
     /// Where network and disks are fast, election timeouts are drawn from a shorter range, but not from one shorter
-    /// than this. A value beyond `election_timeout_max - election_timeout_min` stands for that.
+    /// than this: several times the accuracy of the driver's timers. A value beyond
+    /// `election_timeout_max - election_timeout_min` stands for that.
     pub campaign_spread_min: Duration,
     /// A group falls silent after this many heartbeat intervals in which nothing happened; 0 if it never does. It must
     /// be 0 unless the driver calls [`Raft::wake`](crate::Raft::wake) when the link to a leader's node is lost.
@@ -91,7 +92,7 @@ impl Config {
             heartbeat_interval_min: Duration::from_millis(25),
             election_timeout_min: Duration::from_millis(600),
             election_timeout_max: Duration::from_millis(1_200),
-            campaign_spread_min: Duration::from_millis(600),
+            campaign_spread_min: Duration::from_millis(100),
             quiesce_intervals_count: 0,
             clock_drift_ppm_max: 10_000,
             inflight_count_max: 256,

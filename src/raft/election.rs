@@ -1,5 +1,8 @@
 //! Elections: campaigns, votes, and changes of role (thesis chapter 3, and §9.6 for the pre-vote).
 
+use core::mem;
+use core::time::Duration;
+
 use bytes::Bytes;
 use types::{Index, ReplicaId, Term};
 use wire::{Body, Entry, EntryKind};
@@ -7,6 +10,9 @@ use wire::{Body, Entry, EntryKind};
 use crate::log::entry_bytes;
 use crate::raft::Raft;
 use crate::ready::Role;
+
+/// A campaign is not given up before this many times what the pre-vote took.
+const ROUNDS_PER_CAMPAIGN: u32 = 4;
 
 impl Raft {
     /// Whether votes are denied because a leader may be alive: we are it, or heard it lately, or may have heard
@@ -53,10 +59,27 @@ impl Raft {
         self.election_deadline = self.now + self.election_timeout;
     }
 
+    /// Draws when a campaign is given up. The first one since a leader was heard has several times as long as an election
+    /// takes here, and as the others just took to grant the pre-vote: if the votes were split, nobody should wait much
+    /// longer than that. If it is not won, what was measured may be wrong, and the next ones have a whole timeout out of
+    /// the whole range.
+    fn draw_campaign_deadline(&mut self) {
+        let is_first = !mem::replace(&mut self.has_campaigned, true);
+        self.draw_election_deadline();
+        if is_first {
+            let asked =
+                if self.role == Role::PreCandidate { self.now.since(self.pre_vote_asked_at) } else { Duration::ZERO };
+            let patience = self.timing.spread().max(asked * ROUNDS_PER_CAMPAIGN);
+            let soon = self.now + self.rng.duration(patience, patience * 2);
+            self.election_deadline = self.election_deadline.min(soon.max(self.loyal_until));
+        }
+    }
+
     /// Draws how long this replica waits for a leader. Never less than the loyalty that leases rest on.
     pub(crate) fn draw_election_timeout(&mut self) {
-        let min = self.config.election_timeout_min;
-        self.election_timeout = self.rng.duration(min, min + self.timing.spread());
+        let (min, max) = (self.config.election_timeout_min, self.config.election_timeout_max);
+        let end = if self.has_campaigned { max } else { min + self.timing.spread() };
+        self.election_timeout = self.rng.duration(min, end);
     }
 
     /// There is a leader, or somebody else is about to be one: gives it an election timeout.
@@ -73,6 +96,7 @@ impl Raft {
         }
         self.become_follower(self.term, Some(from));
         self.forget_failed_hand_overs();
+        self.has_campaigned = false;
         self.loyal_until = self.now + self.config.election_timeout_min;
         self.await_leader();
         true
@@ -92,6 +116,7 @@ impl Raft {
         }
         self.counters.pre_campaigns += 1;
         self.role = Role::PreCandidate;
+        self.pre_vote_asked_at = self.now;
         self.own_vote = true;
         self.draw_election_deadline();
         if self.term == 0 && self.config.first_campaigner {
@@ -107,9 +132,9 @@ impl Raft {
         assert!(transfer || self.now >= self.loyal_until, "no campaign against a leader that may hold a lease");
         self.counters.campaigns += 1;
         self.set_term(self.term + 1, Some(self.config.id));
+        self.draw_campaign_deadline();
         self.role = Role::Candidate;
         self.own_vote = false;
-        self.draw_election_deadline();
         self.ask_for_votes(self.term, false, transfer);
     }
 
@@ -185,6 +210,7 @@ impl Raft {
         self.counters.elections_won += 1;
         self.role = Role::Leader;
         self.leader = Some(self.config.id);
+        self.has_campaigned = false;
         let last_index = self.log.last_index();
         for peer in &mut self.peers {
             peer.reset(last_index, self.now);

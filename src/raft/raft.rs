@@ -144,10 +144,14 @@ pub struct Raft {
     pub(crate) fetch: Option<Fetch>,
     pub(crate) election_timeout: Duration,
     pub(crate) election_deadline: Instant,
+    /// This replica has campaigned since a leader was last heard.
+    pub(crate) has_campaigned: bool,
     /// Until then we owe loyalty to a leader we heard, or may have heard before a restart.
     pub(crate) loyal_until: Instant,
 
     // Candidate.
+    /// When the others were last asked whether they would vote for us.
+    pub(crate) pre_vote_asked_at: Instant,
     /// Our own vote counts: it is durable, or the campaign is only a question.
     pub(crate) own_vote: bool,
 
@@ -244,7 +248,9 @@ impl Raft {
             fetch: None,
             election_timeout,
             election_deadline: if campaign_at_once { now } else { now + election_timeout },
+            has_campaigned: false,
             loyal_until: now + loyalty,
+            pre_vote_asked_at: now,
             own_vote: false,
             quiescent: false,
             idle_intervals_count: 0,

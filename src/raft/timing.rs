@@ -178,12 +178,9 @@ mod tests {
 
     const MS: fn(u64) -> Duration = Duration::from_millis;
 
-    /// Heartbeats every 25 to 100 ms, leases of 594 ms, a spread of 50 to 600 ms.
+    /// Heartbeats every 25 to 100 ms, leases of 594 ms, a spread of 100 to 600 ms.
     fn timing() -> Timing {
-        let mut config = Config::new(GroupId(1), ReplicaId(1), vec![ReplicaId(1)]);
-        config.heartbeat_interval_min = MS(25);
-        config.campaign_spread_min = MS(50);
-        Timing::new(&config)
+        Timing::new(&Config::new(GroupId(1), ReplicaId(1), vec![ReplicaId(1)]))
     }
 
     fn measure(timing: &mut Timing, round_trip: Duration, persist: Duration) -> u32 {
@@ -203,7 +200,7 @@ mod tests {
         let mut timing = timing();
         assert_eq!((timing.heartbeat_interval(), timing.spread()), (MS(100), MS(600)), "before anything is known");
         measure(&mut timing, MS(1), MS(1));
-        assert_eq!((timing.heartbeat_interval(), timing.spread()), (MS(100), MS(50)));
+        assert_eq!((timing.heartbeat_interval(), timing.spread()), (MS(100), MS(100)));
         measure(&mut timing, MS(1), MS(20));
         assert!(timing.spread() > MS(250) && timing.spread() < MS(450), "a slow disk spreads them: {timing:?}");
         measure(&mut timing, MS(1), MS(500));

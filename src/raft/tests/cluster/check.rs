@@ -14,6 +14,8 @@ pub(crate) struct Checker {
     leaders: BTreeMap<Term, ReplicaId>,
     /// Every committed entry, from index 1 on, as first applied anywhere.
     committed: Vec<Entry>,
+    /// In which term each of them was committed: that of the replica that applied it first.
+    committed_in: Vec<Term>,
     /// Whether the group is whoever it began with, so that a majority can be counted.
     pub(crate) members_change: bool,
     /// The highest commit index any replica ever had.
@@ -46,7 +48,9 @@ impl Checker {
         let leader = *self.leaders.entry(raft.term()).or_insert(raft.id());
         assert_eq!(leader, raft.id(), "election safety: two leaders in term {}", raft.term());
         if first_seen {
-            for entry in self.committed.iter().filter(|entry| entry.term < raft.term()) {
+            // One that is elected late may lack what was committed by leaders of later terms.
+            let before = self.committed.iter().zip(&self.committed_in).filter(|(_, term)| **term < raft.term());
+            for (entry, _) in before {
                 let held = raft.term_at(entry.index);
                 let is_dropped = entry.index < raft.base_index();
                 assert!(
@@ -60,10 +64,11 @@ impl Checker {
     }
 
     /// State-machine safety: every replica applies the same entries in the same order.
-    pub(crate) fn applied(&mut self, id: ReplicaId, entry: &Entry) {
+    pub(crate) fn applied(&mut self, id: ReplicaId, term: Term, entry: &Entry) {
         match self.committed.get(entry.index as usize - 1) {
             Some(known) => assert_eq!(known, entry, "state-machine safety: {id} applies another entry"),
             None => {
+                self.committed_in.push(term);
                 assert_eq!(entry.index, self.committed.len() as u64 + 1, "entries are applied without gaps");
                 self.committed.push(entry.clone());
             }

@@ -310,7 +310,7 @@ impl Sim {
             }
             for entry in node.ready.committed.drain(..) {
                 assert_eq!(entry.index, node.applied + 1);
-                self.check.applied(node.config.id, &entry);
+                self.check.applied(node.config.id, raft.term(), &entry);
                 node.applied = entry.index;
                 if entry.kind == EntryKind::Membership {
                     node.membership = Membership::decode(&entry.payload).unwrap();

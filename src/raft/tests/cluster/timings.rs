@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use crate::sim::{MS, Sim};
-use crate::solo::ONE;
+use raft::{Config, Role};
+use wire::Body;
 
-fn group(tweak: impl Fn(&mut raft::Config)) -> Sim {
+use crate::sim::{Drive, MS, Sim};
+use crate::solo::{ONE, Solo, THREE, TWO, recovered};
+
+fn group(tweak: impl Fn(&mut Config)) -> Sim {
     Sim::with(3, 1, |config| {
         config.first_campaigner = config.id == ONE;
         config.campaign_spread_min = Duration::from_millis(10);
@@ -91,4 +94,136 @@ fn what_leases_rest_on_never_changes() {
         assert!(deadline.since(clock) >= Duration::from_millis(40), "the last heartbeat is at most 10 ms old");
     }
     assert_eq!(sim.raft(leader).config().lease_duration(), Duration::from_micros(49_500));
+}
+
+/// Heartbeats and timeouts as a cluster has them by default.
+fn default_times(config: &mut Config) {
+    config.heartbeat_interval = Duration::from_millis(50);
+    config.election_timeout_min = Duration::from_millis(500);
+    config.election_timeout_max = Duration::from_millis(1_000);
+    config.first_campaigner = config.id == ONE;
+}
+
+/// Runs until a leader has committed in its term. Returns how long that took, in milliseconds.
+fn until_led(sim: &mut Sim) -> u64 {
+    let start = sim.now;
+    let leads = |sim: &mut Sim| {
+        let Some(raft) = sim.leader().map(|leader| sim.raft(leader)) else { return false };
+        raft.term_at(raft.commit_index()) == Some(raft.term())
+    };
+    while !leads(sim) {
+        sim.turn();
+        assert!(sim.now - start < 20_000 * MS, "no leader within twenty seconds: {:?}", sim.roles());
+    }
+    (sim.now - start) / MS
+}
+
+/// How long a group of three with default settings takes to replace a leader that dies, in many worlds.
+fn election_times(spread_min: Option<Duration>) -> Vec<u64> {
+    let mut times = Vec::new();
+    for seed in 0..200 {
+        let mut sim = Sim::with(3, seed, |config| {
+            default_times(config);
+            config.campaign_spread_min = spread_min.unwrap_or(config.campaign_spread_min);
+        });
+        sim.drive = Drive::Timers;
+        (sim.weather.latency_min, sim.weather.disk_max) = (MS / 5, 3 * MS);
+        let leader = sim.elect();
+        work(&mut sim, 600 + seed % 50);
+        assert_eq!(sim.leader(), Some(leader), "seed {seed}");
+        sim.crash(leader);
+        times.push(until_led(&mut sim));
+    }
+    times.sort_unstable();
+    times
+}
+
+#[test]
+fn a_fast_group_replaces_a_dead_leader_sooner_with_the_default_settings() {
+    let mean = |times: &[u64]| times.iter().sum::<u64>() / times.len() as u64;
+    let (fixed, adapted) = (election_times(Some(Duration::from_secs(1))), election_times(None));
+    println!("mean {} and {} ms, longest {:?} and {:?}", mean(&fixed), mean(&adapted), fixed.last(), adapted.last());
+    assert!(mean(&adapted) + 100 < mean(&fixed), "the spread follows the measurements");
+    assert!(mean(&adapted) < 570, "hardly longer than the least timeout");
+    assert!(adapted[197] < 900, "a split vote does not cost another timeout: {:?}", &adapted[190..]);
+}
+
+#[test]
+fn a_campaign_that_splits_the_votes_is_repeated_soon_and_the_next_one_after_a_whole_timeout() {
+    let mut solo = Solo::with(recovered(1, &[1]), default_times);
+    solo.wait_ms(2_000);
+    for (campaign, earliest_ms, latest_ms) in [(1, 500, 1_000), (2, 500, 1_000), (3, 500, 1_000)] {
+        solo.tick();
+        assert_eq!(solo.raft.role(), Role::PreCandidate, "campaign {campaign}");
+        solo.step(TWO, solo.raft.term() + 1, Body::VoteReply { pre: true, granted: true });
+        solo.persist();
+        assert_eq!(solo.raft.role(), Role::Candidate);
+        let wait = solo.raft.next_wake().unwrap().since(solo.now).as_millis() as u64;
+        assert!((earliest_ms..=latest_ms).contains(&wait), "campaign {campaign} has {wait} ms");
+        solo.wait_ms(wait + 1);
+    }
+    // What was measured says that an election takes no time here: 100 ms keep candidates apart.
+    let mut solo = Solo::with(recovered(1, &[1]), default_times);
+    for round in 1..=10 {
+        let heartbeat = Body::Heartbeat { commit: 0, round, quiesce: false, round_trip_us: 200 };
+        solo.step(TWO, 1, heartbeat);
+        solo.append(TWO, 1, (round, 1), &[1], 0);
+        solo.persist();
+        solo.wait_ms(50);
+    }
+    solo.wait_ms(700);
+    for (campaign, earliest_ms, latest_ms) in [(1, 100, 200), (2, 500, 1_000)] {
+        solo.tick();
+        assert_eq!(solo.raft.role(), Role::PreCandidate, "campaign {campaign}");
+        solo.step(TWO, solo.raft.term() + 1, Body::VoteReply { pre: true, granted: true });
+        solo.persist();
+        let wait = solo.raft.next_wake().unwrap().since(solo.now).as_millis() as u64;
+        assert!((earliest_ms..=latest_ms).contains(&wait), "campaign {campaign} has {wait} ms");
+        solo.wait_ms(wait + 1);
+    }
+    let term = solo.raft.term() + 1;
+    solo.step(THREE, term, Body::Heartbeat { commit: 0, round: 1, quiesce: false, round_trip_us: 200 });
+    solo.wait_ms(700);
+    solo.tick();
+    solo.step(TWO, term + 1, Body::VoteReply { pre: true, granted: true });
+    solo.persist();
+    let wait = solo.raft.next_wake().unwrap().since(solo.now).as_millis();
+    assert!((100..=200).contains(&wait), "soon again since a leader was heard: {wait} ms");
+}
+
+#[test]
+fn a_campaign_that_was_ordered_waits_for_the_leader_it_deposes_before_it_is_repeated() {
+    let mut solo = Solo::with(recovered(1, &[1]), default_times);
+    for round in 1..=10 {
+        solo.step(TWO, 1, Body::Heartbeat { commit: 0, round, quiesce: false, round_trip_us: 200 });
+        solo.append(TWO, 1, (round, 1), &[1], 0);
+        solo.persist();
+    }
+    solo.step(TWO, 1, Body::TimeoutNow);
+    solo.persist();
+    assert_eq!(solo.raft.role(), Role::Candidate);
+    let wait = solo.raft.next_wake().unwrap().since(solo.now).as_millis();
+    assert!(wait >= 500, "the deposed leader's other follower may be loyal to it: {wait} ms");
+}
+
+#[test]
+fn a_group_whose_network_became_slow_elects_all_the_same() {
+    let mean = |spread_min: Duration| {
+        let took = |seed| {
+            let mut sim = Sim::with(3, seed, |config| {
+                default_times(config);
+                config.campaign_spread_min = spread_min;
+            });
+            (sim.weather.latency_min, sim.weather.latency_max) = (0, 0);
+            let leader = sim.elect();
+            work(&mut sim, 500);
+            (sim.weather.latency_min, sim.weather.latency_max) = (100 * MS, 150 * MS);
+            sim.crash(leader);
+            until_led(&mut sim)
+        };
+        (0..100).map(took).sum::<u64>() / 100
+    };
+    let (fixed, adapted) = (mean(Duration::from_secs(1)), mean(Duration::from_millis(100)));
+    println!("mean {fixed} ms with a fixed spread, {adapted} ms with one that was measured before");
+    assert!(adapted < fixed + 1_100, "{adapted} and {fixed} ms: one campaign is lost before the whole range is used");
 }
