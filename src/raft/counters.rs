@@ -1,84 +1,123 @@
 //! How often rare things happened.
 
-/// Counts since the start of the replica.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
+/// Makes the struct and its list out of one entry per counter: what it counts, and its name.
+macro_rules! counters {
+    ($($(#[doc = $help:literal])+ $name:ident,)*) => {
+        /// Counts since the start of the replica.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Counters {
+            $($(#[doc = $help])+ pub $name: u64,)*
+        }
+
+        impl Counters {
+            /// Every counter: its name, what it counts in words, and its value.
+            pub fn list(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+                [$((stringify!($name), concat!($($help),+).trim_ascii_start(), self.$name),)*].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
     /// Messages for another group or another replica, dropped.
-    pub not_addressed_here: u64,
+    not_addressed_here,
     /// Messages from a replica that is no other voter of the group, dropped.
-    pub unknown_sender: u64,
+    unknown_sender,
     /// Messages of an earlier term, dropped or answered with ours.
-    pub stale_term: u64,
+    stale_term,
+    /// Messages whose term was too far ahead to be believed, dropped.
+    terms_refused,
     /// Messages that contradict themselves or the protocol, dropped.
-    pub malformed: u64,
+    malformed,
     /// Votes and pre-votes denied out of loyalty to a leader that may be alive.
-    pub votes_denied: u64,
+    votes_denied,
     /// Pre-campaigns begun.
-    pub pre_campaigns: u64,
+    pre_campaigns,
     /// Campaigns begun.
-    pub campaigns: u64,
+    campaigns,
     /// Elections won.
-    pub elections_won: u64,
+    elections_won,
     /// Times a leader stepped down because no majority answered it any more.
-    pub quorum_lost: u64,
+    quorum_lost,
     /// Appends refused because our log did not match.
-    pub appends_refused: u64,
+    appends_refused,
     /// Times a follower answered heartbeats and had taken none of the entries sent to it.
-    pub appends_untaken: u64,
+    appends_untaken,
     /// Log reads whose answer was no longer of use.
-    pub log_reads_stale: u64,
+    log_reads_stale,
     /// Log reads that failed.
-    pub log_reads_failed: u64,
+    log_reads_failed,
     /// Heartbeats that would commit what we do not hold: this replica has lost entries.
-    pub commits_beyond_log: u64,
+    commits_beyond_log,
     /// Times a follower needed entries that have left the log's beginning, and there was no snapshot to offer it.
-    pub peers_behind_log: u64,
+    peers_behind_log,
     /// Leadership transfers begun.
-    pub transfers: u64,
+    transfers,
     /// Leadership transfers given up.
-    pub transfers_timed_out: u64,
+    transfers_timed_out,
     /// Times the log's beginning was dropped.
-    pub compactions: u64,
+    compactions,
     /// Snapshots offered to followers, repetitions included.
-    pub snapshots_offered: u64,
+    snapshots_offered,
     /// Offers that showed that this replica lacks what only a snapshot has, repetitions included.
-    pub snapshots_wanted: u64,
+    snapshots_wanted,
     /// States taken over from a snapshot.
-    pub snapshots_restored: u64,
+    snapshots_restored,
     /// States fetched in vain: the log had caught up meanwhile.
-    pub snapshots_stale: u64,
+    snapshots_stale,
     /// Changes of membership begun that change voters.
-    pub joint_entered: u64,
+    joint_entered,
     /// Joint states left.
-    pub joint_left: u64,
+    joint_left,
     /// Configurations undone because their entry was cut off.
-    pub memberships_undone: u64,
+    memberships_undone,
     /// Leaders that stepped down because they do not vote any more.
-    pub leaders_removed: u64,
+    leaders_removed,
     /// Leadership transfers begun because a voter of higher priority was fit to lead.
-    pub transfers_by_priority: u64,
+    transfers_by_priority,
     /// Times this replica fell silent with its group.
-    pub quiesced: u64,
+    quiesced,
+    /// Times a leader fell silent though a member had not been heard for a long time.
+    quiesced_with_absent,
     /// Times it woke from that.
-    pub woken: u64,
+    woken,
     /// Heartbeats that would have silenced this replica, and came too late or while it lacked something.
-    pub silences_declined: u64,
+    quiesce_declined,
     /// Times the heartbeat interval followed the round trips measured.
-    pub heartbeat_interval_changes: u64,
+    heartbeat_interval_changes,
     /// Times the spread of election timeouts followed the round trips and writes measured.
-    pub campaign_spread_changes: u64,
+    campaign_spread_changes,
     /// Times a follower's refusal sent a leader back over a whole term or more.
-    pub terms_skipped: u64,
+    terms_skipped,
     /// Times a follower's window of Appends under way was full: the next one waits for an answer.
-    pub windows_closed: u64,
+    windows_closed,
     /// Reads by lease refused because there was none.
-    pub leases_missing: u64,
+    leases_missing,
     /// Reads by ReadIndex refused because too many were waiting.
-    pub reads_refused: u64,
+    reads_refused,
     /// Reads by ReadIndex that failed because leadership was lost.
-    pub reads_failed: u64,
+    reads_failed,
     /// Proposals refused because leadership was being handed over.
-    pub proposals_during_transfer: u64,
+    proposals_during_transfer,
     /// Proposals refused because too much is uncommitted.
-    pub proposals_refused: u64,
+    proposals_refused,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_counter_is_listed_with_its_name_its_help_and_its_value() {
+        let counters = Counters { stale_term: 3, appends_untaken: 7, ..Counters::default() };
+        let of = |name| counters.list().find(|(known, _, _)| *known == name);
+        assert_eq!(
+            of("stale_term"),
+            Some(("stale_term", "Messages of an earlier term, dropped or answered with ours.", 3))
+        );
+        assert_eq!(of("appends_untaken").map(|(_, _, count)| count), Some(7));
+        assert_eq!(counters.list().map(|(_, _, count)| count).sum::<u64>(), 10);
+        assert!(counters.list().all(|(_, help, _)| help.ends_with('.') && !help.starts_with(' ')));
+        assert_eq!(counters.list().count() * size_of::<u64>(), size_of::<Counters>());
+    }
 }

@@ -116,7 +116,7 @@ impl Raft {
         let last_index = self.log.last_index();
         let settled = commit == last_index && self.commit == last_index && self.log.durable() == last_index;
         if !newest || !settled || self.config.quiesce_intervals_count == 0 {
-            self.counters.silences_declined += 1;
+            self.counters.quiesce_declined += 1;
         } else if !self.quiescent {
             self.fall_silent();
         }

@@ -47,7 +47,7 @@ impl Rare {
     fn add(&mut self, counters: &Counters) {
         self.quiesced += counters.quiesced;
         self.woken += counters.woken;
-        self.declined += counters.silences_declined;
+        self.declined += counters.quiesce_declined;
         self.by_priority += counters.transfers_by_priority;
         self.intervals += counters.heartbeat_interval_changes;
         self.spreads += counters.campaign_spread_changes;

@@ -189,7 +189,7 @@ fn silence_that_comes_late_or_twice_silences_nobody() {
     solo.raft.wake(solo.now);
     solo.step(TWO, 1, last_heartbeat(2, 6));
     assert!(!solo.raft.is_quiescent(), "nor does one from before it woke");
-    assert_eq!(solo.raft.counters().silences_declined, 3);
+    assert_eq!(solo.raft.counters().quiesce_declined, 3);
 }
 
 #[test]
