@@ -61,6 +61,8 @@ pub(crate) struct Progress {
     pub(crate) round: u64,
     /// When it last answered anything in our term.
     pub(crate) heard_at: Instant,
+    /// It was not heard for a long time when the group fell silent, and has not been heard since.
+    pub(crate) is_absent: bool,
     /// Its answer to the current campaign.
     pub(crate) vote: Option<bool>,
     /// As it said last.
@@ -83,6 +85,7 @@ impl Progress {
             match_at_heartbeat: 0,
             round: 0,
             heard_at: Instant::ZERO,
+            is_absent: false,
             vote: None,
             priority: 0,
             log_read: LogReadState::Idle,
@@ -94,9 +97,15 @@ impl Progress {
         self.match_index = 0;
         self.match_at_heartbeat = 0;
         self.round = 0;
-        self.heard_at = now;
+        self.heard(now);
         self.untaken_count = 0;
         self.become_probe(last_index + 1);
+    }
+
+    /// It has answered something.
+    pub(crate) fn heard(&mut self, now: Instant) {
+        self.heard_at = now;
+        self.is_absent = false;
     }
 
     pub(crate) fn become_probe(&mut self, next_index: Index) {
@@ -169,7 +178,7 @@ impl Progress {
     pub(crate) fn refusal_is_current(&self, prev_index: Index) -> bool {
         match self.state {
             ProgressState::Replicate => prev_index > self.match_index && prev_index < self.next_index,
-            ProgressState::Probe => prev_index + 1 == self.next_index && prev_index > self.match_index,
+            ProgressState::Probe => prev_index == self.next_index - 1 && prev_index > self.match_index,
             ProgressState::Snapshot => false,
         }
     }

@@ -16,6 +16,7 @@ use crate::progress::{LogReadState, PeerStatus, Progress};
 use crate::reads::{Reads, Rounds};
 use crate::ready::{Fetch, Role, SoftState};
 use crate::rng::Rng;
+use crate::step::{FarTerms, TERM_LAST};
 use crate::timing::Timing;
 use crate::transfer::Transfer;
 
@@ -69,6 +70,7 @@ impl Recovered {
             ),
             (self.runs.last().is_none_or(|run| run.first <= self.last_index), "a term starts behind the log"),
             (grows, "terms do not grow along the log"),
+            (self.hard_state.term.max(last_term).max(self.base_term) <= TERM_LAST, "the term is absurd"),
             (
                 self.hard_state.term >= last_term || (self.runs.is_empty() && self.snapshot.is_some()),
                 "the log holds entries of a later term than the hard state",
@@ -103,6 +105,8 @@ pub struct Raft {
     pub(crate) rng: Rng,
     pub(crate) timing: Timing,
     pub(crate) counters: Counters,
+
+    pub(crate) far_terms: Option<FarTerms>,
 
     // Hard state, and what is durable.
     pub(crate) term: Term,
@@ -226,6 +230,7 @@ impl Raft {
             rng,
             timing,
             counters: Counters::default(),
+            far_terms: None,
             term,
             vote,
             commit: commit.max(applied),

@@ -9,6 +9,7 @@ use wire::{Body, SnapshotMeta};
 use crate::progress::ProgressState;
 use crate::raft::Raft;
 use crate::ready::{Fetch, Role};
+use crate::step::TERM_LAST;
 
 /// Why a state that was fetched is not taken over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -16,6 +17,9 @@ pub enum RestoreError {
     /// This replica's own log has brought it at least as far by now.
     #[error("the state is older than what is committed here")]
     Stale,
+    /// No group gets to such a term or index.
+    #[error("the state's last entry cannot be")]
+    Absurd,
 }
 
 impl Raft {
@@ -98,9 +102,13 @@ impl Raft {
     /// The state itself must be found again after a restart whether or not the log was emptied by then.
     ///
     /// # Errors
-    /// [`RestoreError::Stale`]: nothing has changed, and the state is of no use.
+    /// See [`RestoreError`]: nothing has changed, and the state is of no use.
     pub fn restore(&mut self, meta: SnapshotMeta, now: Instant) -> Result<(), RestoreError> {
         self.advance(now);
+        if meta.last_term > TERM_LAST || meta.last_index > u64::MAX / 2 {
+            self.counters.malformed += 1;
+            return Err(RestoreError::Absurd);
+        }
         if meta.last_index <= self.commit || self.role == Role::Leader {
             self.counters.snapshots_stale += 1;
             return Err(RestoreError::Stale);

@@ -1,13 +1,34 @@
 //! Messages from other replicas: which of them count, and where each one goes.
 
-use types::{Instant, Term};
+use types::{Instant, ReplicaId, Term};
 use wire::{Body, Message};
 
 use crate::raft::Raft;
 use crate::ready::Role;
 
-/// Highest term believed. No group gets there, and there is room to count on from it.
-const TERM_MAX: Term = Term::MAX / 2;
+/// A message may be ahead of our term by this much. So many elections take days in which we heard of none.
+const TERM_JUMP_MAX: Term = 1 << 16;
+
+/// A term further ahead is believed only up to here, so that there is room to count on from it.
+const TERM_FAR_MAX: Term = Term::MAX / 2;
+
+/// The last term that counts at all: counting on from it does not overflow.
+pub(crate) const TERM_LAST: Term = Term::MAX - TERM_JUMP_MAX;
+
+/// A term that is too far ahead is believed once the same replica has told of such terms this often, over at least
+/// `election_timeout_min`: it is not one wrong byte then.
+const FAR_TERMS_COUNT_MIN: u32 = 8;
+
+/// What a replica has told of terms that are too far ahead counts for this many times `election_timeout_max`.
+const FAR_TERMS_TIMEOUTS_COUNT: u32 = 64;
+
+/// A replica that tells of terms too far ahead to be believed at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FarTerms {
+    from: ReplicaId,
+    since: Instant,
+    count: u32,
+}
 
 impl Raft {
     /// Takes in a message. `now` must have been read after the message was received: a follower's loyalty, and
@@ -32,8 +53,8 @@ impl Raft {
             self.counters.unknown_sender += 1;
             return;
         }
-        if message.term > TERM_MAX {
-            self.counters.malformed += 1;
+        if !self.believes_term(&message) {
+            self.counters.terms_refused += 1;
             return;
         }
         self.wake_by(message.from, &message.body);
@@ -50,7 +71,7 @@ impl Raft {
             && message.term == self.term
             && let Some(idx) = sender
         {
-            self.peers[idx].heard_at = self.now;
+            self.peers[idx].heard(self.now);
         }
         let Message { from, term, body, .. } = message;
         match (body, sender) {
@@ -94,6 +115,25 @@ impl Raft {
                 None,
             ) => unreachable!("answers of strangers were dropped above"),
         }
+    }
+
+    /// Whether a message's term can be true. One that is far ahead of ours, from a damaged or hostile message, would leave
+    /// no room for elections: it is believed only if its sender insists on it, as the others do when this replica was
+    /// away for very long.
+    fn believes_term(&mut self, message: &Message) -> bool {
+        let term = message.term;
+        if term <= self.term.saturating_add(TERM_JUMP_MAX) {
+            return term <= TERM_LAST;
+        }
+        if term > TERM_FAR_MAX {
+            return false;
+        }
+        let (now, lasts) = (self.now, self.config.election_timeout_max * FAR_TERMS_TIMEOUTS_COUNT);
+        let known = self.far_terms.filter(|far| far.from == message.from && now.since(far.since) < lasts);
+        let mut far = known.unwrap_or(FarTerms { from: message.from, since: now, count: 0 });
+        far.count = far.count.saturating_add(1);
+        self.far_terms = Some(far);
+        far.count >= FAR_TERMS_COUNT_MIN && now.since(far.since) >= self.config.election_timeout_min
     }
 
     /// A message of a higher term: takes over that term if the message proves that it has begun. False if the

@@ -209,7 +209,7 @@ fn strangers_and_messages_for_others_are_dropped_and_counted() {
     let counters = solo.raft.counters();
     assert_eq!((counters.unknown_sender, counters.not_addressed_here), (2, 2));
     solo.step(TWO, u64::MAX, request(0, 0));
-    assert_eq!((solo.raft.term(), solo.raft.counters().malformed), (0, 1), "a term nobody gets to");
+    assert_eq!((solo.raft.term(), solo.raft.counters().terms_refused), (0, 1), "a term nobody gets to");
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod solo;
 
 mod durability;
 mod elections;
+mod far_terms;
 mod leases;
 mod memberships;
 mod priorities;
