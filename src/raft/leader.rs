@@ -158,7 +158,7 @@ impl Raft {
         let last = self.idle_long_enough();
         self.start_round(last);
         if last {
-            self.fall_silent();
+            self.quiesce_as_leader();
         }
     }
 

@@ -1,5 +1,6 @@
 //! Idle groups fall silent: a leader that has had nothing to do for a while says so in a last heartbeat, and then
-//! neither side's timers run until something happens.
+//! neither side's timers run until something happens. A member that was not heard for a long time does not keep the
+//! others awake; the leader wakes when it is heard again.
 //!
 //! No safety rests on this. A quiescent leader has no lease, since nobody confirms it; a read by ReadIndex wakes the
 //! group. A quiescent follower would not miss a leader that died, so its driver watches the link to the leader's node
@@ -8,12 +9,16 @@
 use types::{Index, Instant, ReplicaId};
 use wire::Body;
 
-use crate::progress::ProgressState;
+use crate::progress::{Progress, ProgressState};
 use crate::raft::Raft;
 use crate::ready::Role;
 
 /// A follower counts as present if it has answered one of this many last heartbeat rounds.
 pub(crate) const ROUNDS_UNANSWERED_MAX: u64 = 2;
+
+/// A member that was not heard for this many times `election_timeout_max` is absent: the others do not stay awake for it.
+/// A leader that hears no majority has long stepped down by then.
+const ABSENT_TIMEOUTS_COUNT: u32 = 8;
 
 impl Raft {
     /// Whether this replica has fallen silent: its timers stand still.
@@ -45,8 +50,8 @@ impl Raft {
             self.await_leader();
             return;
         }
-        // Their silence was agreed upon.
-        for peer in &mut self.peers {
+        // Their silence was agreed upon, except for those that were silent before.
+        for peer in self.peers.iter_mut().filter(|peer| !peer.is_absent) {
             peer.heard_at = self.now;
         }
         self.heartbeat_slot = self.slot_of_now();
@@ -59,7 +64,10 @@ impl Raft {
             return;
         }
         let leads = self.role == Role::Leader;
+        // A member that was absent is there again, and may need something.
+        let returns = leads && self.peer_idx(from).is_some_and(|idx| self.peers[idx].is_absent);
         match body {
+            _ if returns => self.wake_up(),
             Body::HeartbeatReply { .. } | Body::AppendAccepted { .. } | Body::VoteReply { .. } if leads => {}
             Body::Heartbeat { quiesce: true, .. } if self.leader == Some(from) => {}
             // One that was removed and does not know asks for ever. One that we only do not know yet gets its answer,
@@ -85,7 +93,7 @@ impl Raft {
         self.idle_intervals_count >= self.config.quiesce_intervals_count
     }
 
-    /// Whether everybody has everything and nobody is missing.
+    /// Whether everybody has everything, but for those that were not heard for a long time.
     fn is_idle(&self) -> bool {
         let last_index = self.log.last_index();
         let settled = |index: Index| index == last_index;
@@ -98,13 +106,41 @@ impl Raft {
             && !self.membership().is_joint()
             && self.successor_by_priority().is_none()
             && self.peers.iter().all(|peer| {
-                peer.state == ProgressState::Replicate
+                let has_all = peer.state == ProgressState::Replicate
                     && settled(peer.match_index)
-                    && peer.round + ROUNDS_UNANSWERED_MAX >= round
+                    && peer.round + ROUNDS_UNANSWERED_MAX >= round;
+                has_all || self.seems_absent(peer)
             })
     }
 
+    /// Whether a member was not heard for so long that the others need not wait for it.
+    fn seems_absent(&self, peer: &Progress) -> bool {
+        self.now.since(peer.heard_at) >= self.config.election_timeout_max * ABSENT_TIMEOUTS_COUNT
+    }
+
     /// The leader's heartbeats were the last for now.
+    pub(crate) fn quiesce_as_leader(&mut self) {
+        let mut absent_count = 0;
+        for idx in 0..self.peers.len() {
+            let is_absent = self.seems_absent(&self.peers[idx]);
+            self.peers[idx].is_absent = is_absent;
+            absent_count += u64::from(is_absent);
+        }
+        self.counters.quiesced_with_absent += u64::from(absent_count > 0);
+        self.fall_silent();
+    }
+
+    /// The driver can reach a member again, or for the first time: a quiescent leader wakes if that member was absent.
+    /// A member that starts again says so itself; one that was cut off may be quiescent and not know what it lacks.
+    pub fn peer_reachable(&mut self, id: ReplicaId, now: Instant) {
+        self.advance(now);
+        let is_absent = self.peer_idx(id).is_some_and(|idx| self.peers[idx].is_absent);
+        if self.quiescent && self.role == Role::Leader && is_absent {
+            self.wake_up();
+        }
+    }
+
+    /// No heartbeats are sent or missed until something happens.
     pub(crate) fn fall_silent(&mut self) {
         self.quiescent = true;
         self.counters.quiesced += 1;

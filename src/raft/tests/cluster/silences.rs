@@ -149,7 +149,7 @@ fn a_group_that_misses_somebody_is_not_silent() {
     let (mut sim, leader) = silent();
     sim.crash((leader + 1) % 3);
     wake(&mut sim, leader);
-    sim.run(1_000);
+    sim.run(500);
     assert!(!sim.raft(leader).is_quiescent(), "it may come back and need something");
     sim.restart((leader + 1) % 3);
     sim.run(500);
@@ -278,4 +278,112 @@ fn a_replica_that_was_removed_and_does_not_know_wakes_nobody() {
     assert!(solo.raft.is_quiescent());
     solo.step(ReplicaId(9), 2, question(false));
     assert!(!solo.raft.is_quiescent(), "but a term that has begun is a reason to be awake");
+}
+
+/// A silent group whose member `dead` was not heard for so long that the others went without it.
+fn silent_without_one() -> (Sim, usize, usize) {
+    let (mut sim, leader) = silent();
+    let dead = (leader + 1) % 3;
+    sim.crash(dead);
+    sim.propose(leader, b"while it is away").unwrap();
+    sim.run(700);
+    assert!(!sim.raft(leader).is_quiescent(), "eight election timeouts have not passed");
+    sim.run(300);
+    for idx in (0..3).filter(|idx| *idx != dead) {
+        assert!(sim.raft(idx).is_quiescent(), "{idx}");
+    }
+    assert_eq!(sim.raft(leader).counters().quiesced_with_absent, 1);
+    (sim, leader, dead)
+}
+
+#[test]
+fn a_dead_member_does_not_keep_its_group_awake() {
+    let (mut sim, leader, _) = silent_without_one();
+    let term = sim.raft(leader).term();
+    sim.run(3_000);
+    assert!(sim.raft(leader).is_quiescent());
+    // Once it is known to be absent, a short wake is not a long one.
+    sim.propose(leader, b"x").unwrap();
+    sim.run(150);
+    assert!(sim.raft(leader).is_quiescent(), "the group need not wait for it again");
+    assert_eq!((sim.raft(leader).term(), sim.raft(leader).counters().quiesced_with_absent), (term, 2));
+}
+
+#[test]
+fn a_dead_member_that_starts_again_wakes_its_group_and_catches_up() {
+    let (mut sim, leader, dead) = silent_without_one();
+    let term = sim.raft(leader).term();
+    sim.restart(dead);
+    sim.run(400);
+    let commit = sim.raft(leader).commit_index();
+    assert_eq!((sim.leader(), sim.raft(leader).term()), (Some(leader), term), "it unseats nobody");
+    assert_eq!((sim.nodes[dead].applied, sim.raft(dead).leader()), (commit, Some(sim.nodes[leader].config.id)));
+    assert!((0..3).all(|idx| sim.raft(idx).is_quiescent()), "and then all of them are silent");
+    assert_eq!(sim.raft(leader).counters().quiesced_with_absent, 1, "the last silence is one of all");
+}
+
+#[test]
+fn a_member_that_was_cut_off_in_its_sleep_is_brought_up_to_date_once_the_driver_can_reach_it() {
+    let (mut sim, leader) = silent();
+    let cut_off = (leader + 1) % 3;
+    sim.isolate(cut_off);
+    sim.propose(leader, b"x").unwrap();
+    sim.run(1_100);
+    assert!(sim.raft(leader).is_quiescent() && sim.raft(cut_off).is_quiescent());
+    sim.heal();
+    sim.run(500);
+    assert_eq!(sim.raft(cut_off).commit_index(), 1, "nobody has a reason to speak");
+    let (clock, id) = (sim.clock(leader), sim.nodes[cut_off].config.id);
+    let other = sim.nodes[(leader + 2) % 3].config.id;
+    sim.raft(leader).peer_reachable(other, clock);
+    assert!(sim.raft(leader).is_quiescent(), "that one was never absent");
+    sim.raft(leader).peer_reachable(id, clock);
+    sim.drain(leader);
+    sim.run(150);
+    assert_eq!(sim.raft(cut_off).commit_index(), 2);
+    assert!((0..3).all(|idx| sim.raft(idx).is_quiescent()));
+}
+
+#[test]
+fn an_absent_member_that_answers_wakes_a_silent_leader() {
+    let mut solo = Solo::leader(recovered(0, &[]), |config| config.quiesce_intervals_count = 3);
+    solo.accept(TWO, 1);
+    let mut round = 1;
+    for _ in 0..200 {
+        solo.step(TWO, 1, heartbeat_reply(round));
+        if solo.raft.is_quiescent() {
+            break;
+        }
+        solo.wait_ms(10);
+        solo.tick();
+        round += 1;
+    }
+    assert!(solo.raft.is_quiescent(), "THREE was never heard");
+    solo.messages.clear();
+    solo.wait_ms(5_000);
+    solo.step(TWO, 1, heartbeat_reply(round));
+    assert!(solo.raft.is_quiescent(), "TWO was there");
+    solo.step(THREE, 1, heartbeat_reply(round));
+    assert!(!solo.raft.is_quiescent());
+    assert!(solo.take(THREE).iter().any(|body| matches!(body, Body::Append { .. })), "it gets what it lacks");
+    solo.wait_ms(10);
+    solo.tick();
+    assert_eq!(solo.raft.role(), Role::Leader, "the silence is no lost quorum");
+}
+
+#[test]
+fn a_group_without_one_member_has_no_lease_in_its_silence_and_survives_its_leader() {
+    let (mut sim, leader, dead) = silent_without_one();
+    assert_eq!(sim.lease_read(leader), Err(ReadError::LeaseExpired));
+    sim.run(1_000);
+    // The leader dies in the silence, and the absent member returns: the two others elect one that has everything.
+    sim.crash(leader);
+    let last = 3 - leader - dead;
+    wake(&mut sim, last);
+    sim.restart(dead);
+    sim.run(700);
+    assert_eq!(sim.leader(), Some(last), "only it has what was committed");
+    sim.propose(last, b"y").unwrap();
+    sim.run(30);
+    assert_eq!(sim.nodes[dead].applied, sim.check.commit_max());
 }
