@@ -37,6 +37,8 @@ const GONE: &[(&str, In, &str)] = &[
     ("tamper", In::All, "corrupt"),
     ("tampering", In::All, "corruption"),
     ("about_commands", In::All, "command_info"),
+    ("silences_declined", In::All, "quiesce_declined"),
+    ("about_commands", In::All, "command_info"),
 ];
 
 /// Where a gone word still stands, by crate and word, and why it may. Nothing is to be added without a reason; what does not
