@@ -34,11 +34,21 @@ pub struct Options {
     pub set: Vec<String>,
     /// Where its data lies; a temporary directory of the test if nobody says.
     pub data_dir: Option<PathBuf>,
+    /// How long it may take to be ready.
+    pub ready_within: Duration,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { nodes: 3, cores: 1, groups: 8, restart: false, set: Vec::new(), data_dir: None }
+        Options {
+            nodes: 3,
+            cores: 1,
+            groups: 8,
+            restart: false,
+            set: Vec::new(),
+            data_dir: None,
+            ready_within: READY_WITHIN,
+        }
     }
 }
 
@@ -106,6 +116,7 @@ impl Cluster {
             dir
         });
         let dir = options.data_dir.clone().expect("it was set above");
+        let ready_within = options.ready_within;
         let mut command = dev_command(&options, port);
         let mut dev = command
             .stdin(Stdio::null())
@@ -117,7 +128,7 @@ impl Cluster {
         gather(dev.stdout.take().expect("it is piped"), &output);
         gather(dev.stderr.take().expect("it is piped"), &output);
         let mut cluster = Cluster { dev, dir, port, output, _temporary: temporary };
-        wait_until("the cluster is ready", READY_WITHIN, || {
+        wait_until("the cluster is ready", ready_within, || {
             let ended = cluster.dev.try_wait().expect("a child can be waited for");
             assert!(ended.is_none(), "coracle dev ended ({ended:?}):\n{}", cluster.output());
             cluster.output().lines().any(|line| line.starts_with("ready"))

@@ -71,6 +71,19 @@ pub fn resident_bytes(pid: u32) -> u64 {
     kib << 10
 }
 
+/// CPU time that all threads of a process have used, in user and kernel mode.
+///
+/// # Panics
+/// If there is no such process.
+pub fn cpu_time(pid: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
+    // The name in parentheses may hold anything; utime and stime are the 14th and 15th field, the state is the 3rd.
+    let fields = stat.rsplit_once(") ").map(|(_, fields)| fields).expect("fields follow the name");
+    let ticks: u64 = fields.split(' ').skip(11).take(2).map(|field| field.parse::<u64>().expect("ticks")).sum();
+    // Linux counts in hundredths of a second for every program, however fast its clock ticks.
+    Duration::from_millis(10 * ticks)
+}
+
 /// Waits for a child to end; `None` if it has not after `within`.
 pub fn wait(child: &mut Child, within: Duration) -> Option<ExitStatus> {
     let begin = Instant::now();
