@@ -89,6 +89,14 @@ impl ClientNet {
         conn
     }
 
+    /// Lets the client hear of it if the machine at the other end is gone, though it may have nothing to send.
+    pub fn keep_alive(&self, conn: ClientConn) {
+        let world = &mut *self.world.borrow_mut();
+        if let Some(stream) = world.clients.conns.get(&conn).and_then(|stream| world.net.stream(*stream)) {
+            stream.sides[0].keeps_alive = true;
+        }
+    }
+
     /// Sends bytes behind those sent before. Nothing happens if the connection does not stand.
     pub fn send(&self, conn: ClientConn, bytes: &[u8]) {
         let world = &mut *self.world.borrow_mut();

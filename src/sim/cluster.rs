@@ -23,10 +23,13 @@ use crate::observation::{Observation, ObservationKind};
 use crate::observer::{CoreObserver, NO_GROUP, Observations, Views};
 use crate::prng::Prng;
 use crate::queue::{Event, Queue};
+use crate::snapshots;
 use crate::spec::{Broken, ClusterSpec};
 use crate::trace::{Kind, Trace};
 use crate::world::{CoreState, Node, NodeState, Shared, World};
 
+/// Where a node keeps its data on its disk.
+pub(crate) const DATA_DIR: &str = "/data";
 const GATEWAY_PORT: u16 = 7_000;
 const CORE_PORT: u16 = 7_001;
 const PEER_PORT: u16 = 8_000;
@@ -55,7 +58,6 @@ pub struct Cluster {
     pub observations: Observations,
     cluster_spec: ClusterSpec,
     seed: u64,
-    is_broken: bool,
     views: Rc<Views>,
 }
 
@@ -102,6 +104,7 @@ impl Cluster {
                 incarnation: prng.next_u64(),
                 failures: 0,
                 restart_after: None,
+                stop_order: None,
                 dies_writing: false,
                 is_damaged: false,
                 has_disk_failed: false,
@@ -137,6 +140,8 @@ impl Cluster {
             faults_due: Vec::new(),
             boots_due: Vec::new(),
             kills_due: Vec::new(),
+            snapshots_due: Vec::new(),
+            is_broken: broken.is_some(),
             forgets_votes: broken == Some(Broken::ForgottenVote),
         };
         Cluster {
@@ -145,7 +150,6 @@ impl Cluster {
             observations: Observations::default(),
             cluster_spec: cluster_spec.clone(),
             seed,
-            is_broken: broken.is_some(),
             views: Rc::default(),
         }
     }
@@ -208,7 +212,7 @@ impl Cluster {
 
     fn core_config(&self, core: usize, incarnation: u64) -> engine::Config {
         let place = self.world.borrow().cores[core].place;
-        let data_dir = PathBuf::from("/data");
+        let data_dir = PathBuf::from(DATA_DIR);
         let mut config = engine::Config {
             segment_bytes: self.cluster_spec.segment_bytes,
             block_bytes_max: self.cluster_spec.block_bytes_max,
@@ -361,10 +365,12 @@ impl Cluster {
     fn attend(&self) {
         {
             let world = self.world.borrow();
-            if world.ended.is_empty() && world.boots_due.is_empty() && world.kills_due.is_empty() {
+            let has_nothing = world.ended.is_empty() && world.boots_due.is_empty() && world.kills_due.is_empty();
+            if has_nothing && world.snapshots_due.is_empty() {
                 return;
             }
         }
+        self.read_snapshots_back();
         let kills = std::mem::take(&mut self.world.borrow_mut().kills_due);
         for (node, epoch) in kills {
             if self.world.borrow().nodes[node].epoch == epoch {
@@ -390,6 +396,29 @@ impl Cluster {
         }
     }
 
+    /// Tells the checkers what is in snapshots that have just got their names.
+    fn read_snapshots_back(&self) {
+        let due = std::mem::take(&mut self.world.borrow_mut().snapshots_due);
+        for (core, group) in due {
+            let (node, place) = {
+                let world = self.world.borrow();
+                (world.cores[core].node, world.cores[core].place)
+            };
+            let kind = match snapshots::read_back(&self.world, node, group) {
+                Ok((index, digest)) => ObservationKind::Snapshot { index, digest },
+                Err(error) => {
+                    let is_provoked = self.world.borrow().is_provoked(node);
+                    ObservationKind::BadSnapshot { error, is_provoked }
+                }
+            };
+            let at = Instant::from_nanos(self.world.borrow().now());
+            let replica = self.map.replicas_at(place).find(|(other, _)| other.id == group);
+            let replica = replica.map_or(ReplicaId::default(), |(_, replica)| replica.id);
+            self.world.borrow_mut().count("a snapshot was read back");
+            self.observations.borrow_mut().push(Observation { at, place, group, replica, kind });
+        }
+    }
+
     fn on_ended(&self, node: usize, epoch: u32, said: Option<String>) {
         let failed = {
             let world = &mut *self.world.borrow_mut();
@@ -410,7 +439,7 @@ impl Cluster {
                 }
                 Some(error) => {
                     state.failures += 1;
-                    let is_provoked = self.is_broken || state.has_disk_failed || state.is_damaged;
+                    let is_provoked = world.is_provoked(node);
                     let place = world.cores[world.nodes[node].first_core].place;
                     let kind = ObservationKind::Ended { error: error.clone(), is_provoked };
                     let at = Instant::from_nanos(now);

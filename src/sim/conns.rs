@@ -183,6 +183,9 @@ impl World {
 
     /// The next event of the network for a core.
     pub(crate) fn next_event(&mut self, core: usize) -> Option<NetEvent<Bytes>> {
+        if !self.may_see_event(core) {
+            return None;
+        }
         let state = &mut self.cores[core];
         let event = state.inbox.pop_front()?;
         state.quiet_count = state.quiet_count.min(state.inbox.len());

@@ -56,7 +56,7 @@ impl SimHost {
 
 impl Clock for SimHost {
     fn now(&self) -> Instant {
-        self.world.borrow().local_time(self.core)
+        self.world.borrow_mut().read_clock(self.core)
     }
 
     fn unix_time_ms(&self) -> u64 {
@@ -79,7 +79,8 @@ impl Mesh for SimHost {
     }
 
     fn mesh_receive(&self) -> Option<(CoreId, MeshMessage)> {
-        self.world.borrow_mut().cores[self.core].mesh.pop()
+        let world = &mut *self.world.borrow_mut();
+        if world.may_see_mesh(self.core) { world.cores[self.core].mesh.pop() } else { None }
     }
 }
 
@@ -226,7 +227,8 @@ impl Disk for SimHost {
     }
 
     fn write_end(&self) -> Option<WriteDone> {
-        self.world.borrow_mut().cores[self.core].writes_done.pop_front()
+        let world = &mut *self.world.borrow_mut();
+        if world.may_see_write(self.core) { world.cores[self.core].writes_done.pop_front() } else { None }
     }
 
     async fn create_zeroed(&self, path: &Path, len: u64) -> Result<File> {

@@ -23,6 +23,9 @@ const RETRY_MAX: u64 = 3_200_000_000;
 /// waits to send the first of them again.
 const UNCONFIRMED_MAX: u64 = RETRY_MIN;
 
+/// How long it takes at most to notice that a machine is gone, in nanoseconds.
+const KEEP_ALIVE_MAX: u64 = 3_000_000_000;
+
 /// Where a node or the clients are on the network.
 pub type Host = usize;
 
@@ -68,6 +71,8 @@ pub struct Side {
     retries: u32,
     /// A send that ends when there is room again.
     sending: Option<SendBuf>,
+    /// Whether it asks now and then whether the other side is still there.
+    pub(crate) keeps_alive: bool,
     /// Whether its owner does not want to receive.
     pub is_paused: bool,
     /// Frames that corruption has kept back, and when they may leave.
@@ -207,6 +212,7 @@ impl Net {
             unconfirmed_since: None,
             retries: 0,
             sending: None,
+            keeps_alive: false,
             is_paused: false,
             kept_back: VecDeque::new(),
         };
@@ -423,6 +429,9 @@ impl Net {
         }
         if !is_machine {
             self.tell_reset(id, 1 - side, queue);
+        } else if stream.sides[1 - side].keeps_alive {
+            let at = queue.now() + self.prng.range(1, KEEP_ALIVE_MAX);
+            queue.push(at, Event::Reset { stream: id.idx, generation: id.generation, side: 1 - side as u8 });
         }
     }
 

@@ -64,7 +64,24 @@ pub enum ObservationKind {
     /// replica starts again. Nothing is demanded of its log any more.
     Damaged,
     /// It does not take part: its disk cannot be trusted.
-    Quarantined,
+    Quarantined {
+        /// Whether its disk has failed it since it was started, or has lost or changed what it had called durable.
+        is_provoked: bool,
+    },
+    /// A snapshot has got its name, and was read back.
+    Snapshot {
+        /// The last entry that it holds.
+        index: Index,
+        /// Digest of the state in it, as of [`ObservationKind::Digest`].
+        digest: u128,
+    },
+    /// A snapshot has got its name, and cannot be read back.
+    BadSnapshot {
+        /// Why.
+        error: String,
+        /// Whether its disk has lost or changed what it had called durable.
+        is_provoked: bool,
+    },
     /// A write was handed to the log; durable later, if at all.
     Logged {
         /// The hard state, if it is part of the write.
@@ -128,7 +145,7 @@ impl Observation {
             Event::Started { hard_state, base, last_index, last_term, applied } => {
                 ObservationKind::Started { hard_state, base, last: (last_index, last_term), applied }
             }
-            Event::Quarantined => ObservationKind::Quarantined,
+            Event::Quarantined => ObservationKind::Quarantined { is_provoked: false },
             Event::Logged(persist) => ObservationKind::Logged {
                 hard_state: persist.hard_state,
                 first: persist.entries.first().map_or(0, |entry| entry.index),

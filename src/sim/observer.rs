@@ -82,7 +82,10 @@ impl Observer for CoreObserver {
             }
             _ => {}
         }
-        let seen = Observation::of_event(Instant::from_nanos(at), place, group, replica, &event);
+        let mut seen = Observation::of_event(Instant::from_nanos(at), place, group, replica, &event);
+        if let ObservationKind::Quarantined { is_provoked } = &mut seen.kind {
+            *is_provoked = world.is_provoked(world.cores[self.core].node);
+        }
         self.observations.borrow_mut().push(seen);
     }
 

@@ -8,6 +8,7 @@ use host::{AlignedBuf, WriteDone, WriteToken};
 
 use crate::disk::{File, Torn};
 use crate::queue::Event;
+use crate::snapshots;
 use crate::trace::Kind;
 use crate::world::World;
 
@@ -181,7 +182,12 @@ impl World {
             }
             Request::Open(path) => disk.open(&path).map(Answer::File),
             Request::Exists(path) => Ok(Answer::Is(disk.exists(&path))),
-            Request::Rename { from, to } => disk.rename(&from, &to).map(|()| Answer::Done),
+            Request::Rename { from, to } => {
+                let result = disk.rename(&from, &to);
+                let group = snapshots::group_of(&to).filter(|_| result.is_ok());
+                self.snapshots_due.extend(group.map(|group| (core, group)));
+                result.map(|()| Answer::Done)
+            }
             Request::Remove(path) => disk.remove(&path).map(|()| Answer::Done),
             Request::SyncNames => {
                 disk.sync_names();

@@ -87,7 +87,14 @@ pub enum Event {
         /// Which one.
         idx: u32,
     },
-    /// A broken world ends a process.
+    /// A process that stands still goes on.
+    Resume {
+        /// The node.
+        node: u32,
+        /// Its process.
+        epoch: u32,
+    },
+    /// A process dies.
     Kill {
         /// The node.
         node: u32,

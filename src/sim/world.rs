@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use host::{NetEvent, WriteDone};
-use types::{CoreAddr, Instant};
+use types::{CoreAddr, GroupId, Instant};
 
 use crate::client::Clients;
 use crate::clock::NodeClock;
@@ -18,6 +18,7 @@ use crate::net::Net;
 use crate::operations::Operations;
 use crate::prng::{Ppm, Prng};
 use crate::queue::{Event, Queue};
+use crate::stopped_turn::{StopOrder, StoppedTurn};
 use crate::trace::{Kind, Trace};
 
 /// How long a turn takes at least, and what is added on average, in nanoseconds.
@@ -70,6 +71,8 @@ pub struct Node {
     pub failures: u32,
     /// When it ends by itself: how long it stays down, in nanoseconds.
     pub(crate) restart_after: Option<u64>,
+    /// Its next turn is to be stopped.
+    pub(crate) stop_order: Option<StopOrder>,
     /// Whether its process dies in the middle of its next log write.
     pub(crate) dies_writing: bool,
     /// Whether its disk has lost or changed something that it had called durable.
@@ -97,6 +100,8 @@ pub struct CoreState {
     pub(crate) staged: Vec<(NetEvent<Bytes>, bool)>,
     pub(crate) writes_done: VecDeque<WriteDone>,
     pub(crate) mesh: MeshInbox,
+    /// Whether its turn is stopped, or goes on and has not come to where it was.
+    pub(crate) stopped: Option<StoppedTurn>,
     pub(crate) is_notified: bool,
     pub(crate) is_parked: bool,
     pub(crate) is_scheduled: bool,
@@ -141,6 +146,10 @@ pub struct World {
     pub(crate) boots_due: Vec<(usize, u32)>,
     /// Processes that a broken world ends.
     pub(crate) kills_due: Vec<(usize, u32)>,
+    /// Snapshots that have got their names and are to be read back: core and group.
+    pub(crate) snapshots_due: Vec<(usize, GroupId)>,
+    /// Whether it breaks what the engine relies on: then nothing that a node says of its disk is an objection.
+    pub(crate) is_broken: bool,
     /// What a broken world forgets: the votes of a process.
     pub(crate) forgets_votes: bool,
 }
@@ -158,6 +167,7 @@ impl CoreState {
             staged: Vec::new(),
             writes_done: VecDeque::new(),
             mesh: MeshInbox::new(cores_count),
+            stopped: None,
             is_notified: false,
             is_parked: false,
             is_scheduled: false,
@@ -197,6 +207,11 @@ impl World {
         *self.counts.entry(name).or_default() += 1;
     }
 
+    /// Whether a node's disk has failed its process, or has ever lost or changed what it had called durable.
+    pub(crate) fn is_provoked(&self, node: usize) -> bool {
+        self.is_broken || self.nodes[node].has_disk_failed || self.nodes[node].is_damaged
+    }
+
     /// Whether a node runs and some core of it has not come far enough yet to listen.
     pub(crate) fn is_starting(&self, node: usize) -> bool {
         let node = &self.nodes[node];
@@ -224,6 +239,7 @@ impl World {
             state.quiet_count += usize::from(is_quiet);
             state.inbox.push_back(event);
         }
+        state.stopped = None;
         state.is_parked = true;
         state.deadline = deadline;
         if !can_wait || state.is_due() {
@@ -272,6 +288,7 @@ impl World {
         state.turns_count += 1;
         if let Some(task) = state.turn_task {
             self.trace.add(now, Kind::Turn, [core as u64, cost]);
+            self.stop_turn_if_ordered(core);
             self.make_ready(task);
         }
     }
@@ -354,6 +371,11 @@ impl World {
             }
             Event::ClientTimer { token } => self.clients.timer(token),
             Event::Fault { idx } => self.faults_due.push(idx),
+            Event::Resume { node, epoch } => {
+                if self.nodes[node as usize].epoch == epoch {
+                    self.resume(node as usize);
+                }
+            }
             Event::Kill { node, epoch } => self.kills_due.push((node as usize, epoch)),
             Event::Boot { node, epoch } => self.boots_due.push((node as usize, epoch)),
         }

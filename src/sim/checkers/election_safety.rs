@@ -51,7 +51,7 @@ impl ElectionSafety {
             ObservationKind::Started { hard_state, .. } => self.started(seen, *hard_state),
             ObservationKind::Logged { hard_state: Some(state), .. } => self.logged(seen, *state),
             ObservationKind::Role { role: Role::Leader, term, .. } => self.elected(seen, *term),
-            ObservationKind::Damaged | ObservationKind::Quarantined => {
+            ObservationKind::Damaged | ObservationKind::Quarantined { .. } => {
                 self.states.remove(&key);
                 self.needed.remove(&key);
                 Ok(())

@@ -124,7 +124,7 @@ impl Logs {
                 }
             }
             ObservationKind::Restored { last } => self.logs.entry(key).or_default().drop_beginning(*last),
-            ObservationKind::Damaged | ObservationKind::Quarantined => {
+            ObservationKind::Damaged | ObservationKind::Quarantined { .. } => {
                 if let Some(log) = self.logs.remove(&key) {
                     self.damaged.insert(key, log);
                 }

@@ -19,7 +19,7 @@ mod objects;
 mod progress;
 mod registers;
 mod search;
-mod sound_ends;
+mod sound_disks;
 mod state_machine_safety;
 mod unknowns;
 mod value;
@@ -44,7 +44,7 @@ pub use leader_completeness::LeaderCompleteness;
 pub use log_matching::LogMatching;
 pub use logs::{Log, Logs};
 pub use progress::Progress;
-pub use sound_ends::SoundEnds;
+pub use sound_disks::SoundDisks;
 pub use state_machine_safety::StateMachineSafety;
 
 /// A checker's objection.
@@ -118,7 +118,7 @@ pub struct Checkers {
     state_machine_safety: StateMachineSafety,
     equal_digests: EqualDigests,
     bounded_queues: BoundedQueues,
-    sound_ends: SoundEnds,
+    sound_disks: SoundDisks,
     progress: Progress,
 }
 
@@ -134,7 +134,7 @@ impl Checkers {
             state_machine_safety: StateMachineSafety::new(voters.clone()),
             equal_digests: EqualDigests::default(),
             bounded_queues: BoundedQueues,
-            sound_ends: SoundEnds,
+            sound_disks: SoundDisks,
             progress: Progress::new(voters.keys().copied().collect(), recovery_max),
         }
     }
@@ -145,7 +145,7 @@ impl Checkers {
     /// What contradicts what was seen before. The run has failed; what is seen later means nothing.
     pub fn observe(&mut self, seen: &Observation) -> Result<(), Violation> {
         self.bounded_queues.observe(seen)?;
-        self.sound_ends.observe(seen)?;
+        self.sound_disks.observe(seen)?;
         self.leader_completeness.before(seen, &self.logs)?;
         self.log_matching.observe(seen, &self.logs)?;
         self.logs.observe(seen);

@@ -39,7 +39,7 @@ impl Progress {
             ObservationKind::Role { .. }
             | ObservationKind::Started { .. }
             | ObservationKind::Stopped
-            | ObservationKind::Quarantined => {
+            | ObservationKind::Quarantined { .. } => {
                 self.leaders.remove(&key);
             }
             _ => {}
@@ -73,14 +73,13 @@ impl Progress {
             let is_failed = !operation.is_known() && operation.begin >= due;
             let is_stuck = operation.outcome == Outcome::Unknown
                 && operation.end == Instant::NEVER
-                && now.since(operation.begin) > self.recovery_max
-                && operation.begin >= healed;
+                && now.since(operation.begin.max(healed)) > self.recovery_max;
             if is_failed || is_stuck {
                 failed_count += 1;
                 let reason = operation.reason.as_deref().unwrap_or("no answer");
                 let example = || {
-                    let since = operation.begin.since(healed).as_secs_f64();
-                    format!("{:?} of session {}, {since:.3} s after it", operation.call, operation.client)
+                    let at = operation.begin.as_nanos();
+                    format!("{:?} of session {}, sent at {at} ns", operation.call, operation.client)
                 };
                 reasons.entry(reason).or_insert_with(|| (0, example())).0 += 1;
             }

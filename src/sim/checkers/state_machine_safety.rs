@@ -14,13 +14,13 @@ use crate::observation::{EntryHash, Observation, ObservationKind};
 struct Applied {
     entry: EntryHash,
     by: ReplicaId,
-    /// Whose logs had it when it was first applied, if that was the smallest possible majority: then each of them must
-    /// have had it on stable storage.
-    relied_on: Vec<ReplicaId>,
+    /// Whose logs had it when it was first applied, without those that have started without it since: these had it not on
+    /// stable storage when it was committed. A majority must remain.
+    holders: Vec<ReplicaId>,
 }
 
 /// Objects to two entries applied at one index, to gaps and repetitions, to an entry applied that no majority has in its
-/// logs, and to a replica that was relied on for a majority and starts without the entry.
+/// logs, and to replicas that start without the entry if that leaves no majority that can have had it.
 #[derive(Debug)]
 pub struct StateMachineSafety {
     voters: Voters,
@@ -57,7 +57,7 @@ impl StateMachineSafety {
                 Ok(())
             }
             ObservationKind::Applied { index, entry } => self.apply(seen, *index, *entry, logs),
-            ObservationKind::Damaged | ObservationKind::Quarantined => {
+            ObservationKind::Damaged | ObservationKind::Quarantined { .. } => {
                 self.damaged.push(key);
                 Ok(())
             }
@@ -72,13 +72,17 @@ impl StateMachineSafety {
         if self.damaged.contains(&key) {
             return Ok(());
         }
-        let Some(all) = self.applied.get(&seen.group) else { return Ok(()) };
-        for (index, known) in all.range(log_last.max(applied) + 1..) {
-            if known.relied_on.contains(&seen.replica) {
+        let voters_count = self.voters.get(&seen.group).map_or(1, Vec::len);
+        let Some(all) = self.applied.get_mut(&seen.group) else { return Ok(()) };
+        for (index, known) in all.range_mut(log_last.max(applied) + 1..) {
+            let count_before = known.holders.len();
+            known.holders.retain(|holder| *holder != seen.replica);
+            if known.holders.len() < count_before && known.holders.len() < majority(voters_count) {
                 let name = entry_name(seen.group, *index, known.entry);
                 let what = format!(
-                    "starts on a log that ends at {log_last}, but {name} was committed because its log had it, with {:?}",
-                    known.relied_on
+                    "starts on a log that ends at {log_last}, but {name} was committed because its log had it, and only \
+                     {:?} of {voters_count} can have had it besides",
+                    known.holders
                 );
                 return Err(Violation::of_replica(NAME, seen, &what));
             }
@@ -127,8 +131,7 @@ impl StateMachineSafety {
             let what = format!("applies {}, which only {holders:?} of {voters:?} have in their logs", name());
             return Err(Violation::of_replica(NAME, seen, &what));
         }
-        let relied_on = if holders.len() == majority(voters.len()) { holders } else { Vec::new() };
-        all.insert(index, Applied { entry, by: seen.replica, relied_on });
+        all.insert(index, Applied { entry, by: seen.replica, holders });
         Ok(())
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::kinds::{FAULTS, Fault, FaultKind, Needs};
 use super::leader_faults::{any_leader_fault, simple_leader_fault};
+use super::moments::MOMENTS;
 use super::schedule::{Schedule, Timed};
 use super::{NodeNumber, STALL_FACTOR};
 use crate::prng::{Ppm, Prng};
@@ -14,6 +15,8 @@ const QUIET_START_MS: u64 = 500;
 /// The longest that an effect with a duration is drawn for, most of the time.
 const SHORT_MS: u64 = 1_500;
 const LONG_MS: u64 = 6_000;
+/// Behind which reading of the clock of a turn it is stopped, at most.
+pub(super) const READINGS_MAX: u64 = 3;
 /// How likely a run is about what happens to leaders, and little else.
 const ABOUT_LEADERS_PPM: Ppm = 350_000;
 
@@ -26,6 +29,9 @@ const BESIDE_LEADER_FAULTS: &[FaultKind] = &[
     FaultKind::Delay,
     FaultKind::Corrupt,
     FaultKind::Stop,
+    FaultKind::StopBehindClock,
+    FaultKind::CrashBehind,
+    FaultKind::CrashHalfWay,
 ];
 
 impl Schedule {
@@ -109,6 +115,21 @@ fn draw(kind: FaultKind, prng: &mut Prng, cluster_spec: &ClusterSpec) -> Option<
         FaultKind::CrashAll => Fault::CrashAll { down_ms: for_ms },
         FaultKind::Stop => Fault::Stop { node, down_ms: for_ms },
         FaultKind::Pause => Fault::Pause { node, for_ms },
+        FaultKind::StopBehindClock => {
+            Fault::StopBehindClock { node, reading: prng.range(1, READINGS_MAX) as u32, for_ms }
+        }
+        FaultKind::CrashBehind => Fault::CrashBehind {
+            moment: prng.pick(&MOMENTS),
+            within_us: prng.pick(&[5, 50, 500, 5_000]),
+            down_ms: prng.pick(&[1, for_ms]),
+            for_ms: prng.range(500, LONG_MS),
+        },
+        FaultKind::CrashHalfWay => Fault::CrashHalfWay {
+            factor: prng.pick(&[10, 100, STALL_FACTOR]),
+            within_us: prng.pick(&[50, 5_000, 100_000]),
+            down_ms: prng.pick(&[1, for_ms]),
+            for_ms: prng.range(500, LONG_MS),
+        },
         FaultKind::ClockJump => Fault::ClockJump { node, by_ms: prng.range(0, 20_000) as i64 - 10_000 },
         FaultKind::Drift => {
             // At the bound as often as anywhere below it: two clocks may then part as fast as they may at all.

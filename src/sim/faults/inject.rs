@@ -5,26 +5,25 @@ use std::collections::BTreeMap;
 use raft::Role;
 use types::{GroupId, Term};
 
-use super::NodeNumber;
 use super::kinds::{Fault, FaultKind};
 use super::leader_faults::LeaderFault;
+use super::moments::Moments;
 use super::schedule::Schedule;
+use super::traps::Traps;
 use crate::cluster::{Cluster, Death};
-use crate::disk::WriteFault;
 use crate::observation::ObservationKind;
 use crate::prng::{Ppm, Prng};
 use crate::queue::Event;
 use crate::spec::ClusterSpec;
 use crate::trace::Kind;
-use crate::world::NodeState;
 
-const MS: u64 = 1_000_000;
+pub(super) const MS: u64 = 1_000_000;
 /// How likely a new leader meets with a fault while new leaders are targeted.
 const TARGET_PPM: Ppm = 700_000;
 
 /// The end of a fault that lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Lasting {
+pub(super) enum Lasting {
     Pause(usize),
     Cut { from: usize, to: usize },
     Delay { from: usize, to: usize },
@@ -36,29 +35,35 @@ enum Lasting {
 
 /// What is to happen at some time.
 #[derive(Clone, Debug)]
-enum Planned {
+pub(super) enum Planned {
     Begin(Fault),
     LeaderFault(usize, LeaderFault),
+    /// A node dies at once, and is started again so many milliseconds later.
+    Crash(usize, u64),
+    /// A node dies in the middle of its next log write.
+    DieWriting(usize, u64),
     End(Lasting),
 }
 
 /// New leaders meet with a fault for a while.
-struct NewLeaderTarget {
-    fault: LeaderFault,
-    within_ms: u64,
-    until: u64,
+pub(super) struct NewLeaderTarget {
+    pub(super) fault: LeaderFault,
+    pub(super) within_ms: u64,
+    pub(super) until: u64,
 }
 
 /// Carries out the faults of a run.
 pub struct Injector {
-    seed: u64,
+    pub(super) seed: u64,
     /// Whom leader faults may concern besides.
     cluster_spec: ClusterSpec,
     /// By the number of its event.
     planned: Vec<Planned>,
     /// Who leads what on which node, and in which term, as far as replicas have said.
-    leaders: BTreeMap<(GroupId, usize), Term>,
-    new_leader_targets: Vec<NewLeaderTarget>,
+    pub(super) leaders: BTreeMap<(GroupId, usize), Term>,
+    pub(super) new_leader_targets: Vec<NewLeaderTarget>,
+    moments: Moments,
+    pub(super) traps: Traps,
     /// Until when what lasts is to last; a later fault of the same kind prolongs it.
     until: BTreeMap<Lasting, u64>,
     usual_delay_mean: u64,
@@ -77,6 +82,8 @@ impl Injector {
             planned: Vec::new(),
             leaders: BTreeMap::new(),
             new_leader_targets: Vec::new(),
+            moments: Moments::default(),
+            traps: Traps::default(),
             until: BTreeMap::new(),
             usual_delay_mean,
             is_over: false,
@@ -88,7 +95,7 @@ impl Injector {
         injector
     }
 
-    fn plan(&mut self, cluster: &Cluster, at: u64, planned: Planned) {
+    pub(super) fn plan(&mut self, cluster: &Cluster, at: u64, planned: Planned) {
         let idx = self.planned.len() as u32;
         self.planned.push(planned);
         cluster.world.borrow_mut().queue.push(at, Event::Fault { idx });
@@ -106,6 +113,8 @@ impl Injector {
             match self.planned[idx].clone() {
                 Planned::Begin(fault) => self.begin(cluster, idx, &fault),
                 Planned::LeaderFault(node, leader_fault) => self.apply_leader_fault(cluster, node, &leader_fault),
+                Planned::Crash(node, down_ms) => self.crash_now(cluster, node, down_ms),
+                Planned::DieWriting(node, down_ms) => self.die_writing(cluster, node, down_ms),
                 Planned::End(what) => self.end(cluster, what),
             }
         }
@@ -114,8 +123,10 @@ impl Injector {
     /// Remembers who leads, and targets new leaders.
     fn observe(&mut self, cluster: &Cluster) {
         let mut elected = Vec::new();
+        let mut moments = Vec::new();
         for seen in cluster.observations.borrow().iter() {
             let Some(node) = cluster.node_idx(seen.place.node.0) else { continue };
+            moments.extend(self.moments.of(node, seen).map(|moment| (moment, node)));
             match seen.kind {
                 ObservationKind::Role { role: Role::Leader, term, .. } => {
                     let is_new = self.leaders.insert((seen.group, node), term) != Some(term);
@@ -124,16 +135,20 @@ impl Injector {
                 ObservationKind::Role { .. }
                 | ObservationKind::Started { .. }
                 | ObservationKind::Stopped
-                | ObservationKind::Quarantined => {
+                | ObservationKind::Quarantined { .. } => {
                     self.leaders.remove(&(seen.group, node));
                 }
                 _ => {}
             }
         }
-        if elected.is_empty() || self.is_over {
+        if self.is_over {
             return;
         }
         let now = cluster.world.borrow().now();
+        self.spring_traps(cluster, now, &moments);
+        if elected.is_empty() {
+            return;
+        }
         self.new_leader_targets.retain(|target| target.until > now);
         // A node that is elected by many groups at once is targeted once.
         elected.dedup();
@@ -153,7 +168,7 @@ impl Injector {
     }
 
     /// Which node leads a group, by the number of the group; in the latest term, if several claim to.
-    fn leader(&self, cluster: &Cluster, group: u32) -> Option<usize> {
+    pub(super) fn leader(&self, cluster: &Cluster, group: u32) -> Option<usize> {
         let groups = &cluster.map.groups;
         let group = groups.get(group as usize % groups.len())?.id;
         let leaders = self.leaders.iter().filter(|((led, _), _)| *led == group);
@@ -161,7 +176,7 @@ impl Injector {
     }
 
     /// Begins a leader fault.
-    fn apply_leader_fault(&mut self, cluster: &Cluster, node: usize, leader_fault: &LeaderFault) {
+    pub(super) fn apply_leader_fault(&mut self, cluster: &Cluster, node: usize, leader_fault: &LeaderFault) {
         let now = cluster.world.borrow().now();
         let mut prng = Prng::stream(self.seed ^ now, "leader fault");
         for (after_ms, fault) in leader_fault.steps(cluster.map.nodes[node].id.0, &self.cluster_spec, &mut prng) {
@@ -184,166 +199,12 @@ impl Injector {
         }
     }
 
-    /// `None` if there was nothing to do it to.
-    fn carry_out(&mut self, cluster: &Cluster, fault: &Fault, now: u64, prng: &mut Prng) -> Option<()> {
-        let idx = |number: NodeNumber| cluster.node_idx(number);
-        match fault {
-            Fault::Crash { node, down_ms } => self.crash(cluster, idx(*node)?, *down_ms, prng, true)?,
-            Fault::CrashAll { down_ms } => {
-                for node in 0..cluster.map.nodes.len() {
-                    // Their machines do not come back at the very same moment.
-                    self.crash(cluster, node, down_ms + prng.below(200), prng, false);
-                }
-            }
-            Fault::Stop { node, down_ms } => {
-                self.is_up(cluster, idx(*node)?).then_some(())?;
-                cluster.stop(idx(*node)?, down_ms * MS);
-            }
-            Fault::Pause { node, for_ms } => {
-                let node = idx(*node)?;
-                self.is_up(cluster, node).then_some(())?;
-                cluster.pause(node);
-                self.lasts(cluster, Lasting::Pause(node), now + for_ms * MS);
-            }
-            Fault::ClockJump { node, by_ms } => {
-                cluster.world.borrow_mut().nodes[idx(*node)?].clock.jump_unix(*by_ms);
-            }
-            Fault::Drift { node, ppm } => {
-                cluster.world.borrow_mut().nodes[idx(*node)?].clock.set_drift(*ppm, now);
-            }
-            Fault::CutOneWay { from, to, for_ms } => {
-                self.cut(cluster, idx(*from)?, idx(*to)?, now + for_ms * MS);
-            }
-            Fault::Partition { side, for_ms } => {
-                let side: Vec<usize> = side.iter().filter_map(|number| idx(*number)).collect();
-                for from in 0..cluster.map.nodes.len() {
-                    for to in (0..cluster.map.nodes.len()).filter(|to| side.contains(to) != side.contains(&from)) {
-                        self.cut(cluster, from, to, now + for_ms * MS);
-                    }
-                }
-            }
-            Fault::Delay { from, to, mean_ms, for_ms } => {
-                let (from, to) = (idx(*from)?, idx(*to)?);
-                cluster.world.borrow_mut().net.way(from, to).delay_mean = mean_ms * MS;
-                self.lasts(cluster, Lasting::Delay { from, to }, now + for_ms * MS);
-            }
-            Fault::TargetLeader { group, fault } => {
-                let node = self.leader(cluster, *group)?;
-                self.apply_leader_fault(cluster, node, fault);
-            }
-            Fault::TargetNewLeaders { fault, within_ms, for_ms } => {
-                let until = now + for_ms * MS;
-                self.new_leader_targets.push(NewLeaderTarget {
-                    fault: (**fault).clone(),
-                    within_ms: *within_ms,
-                    until,
-                });
-            }
-            Fault::Reset { a, b } => {
-                cluster.reset_streams(Some(idx(*a)?), idx(*b)?);
-                cluster.reset_streams(Some(idx(*b)?), idx(*a)?);
-            }
-            Fault::ResetClients { node } => cluster.reset_streams(None, idx(*node)?),
-            Fault::Corrupt { from, to, lose, repeat, reorder, for_ms } => {
-                let (from, to) = (idx(*from)?, idx(*to)?);
-                {
-                    let world = &mut *cluster.world.borrow_mut();
-                    let way = world.net.way(from, to);
-                    (way.drop, way.repeat, way.reorder) = (*lose, *repeat, *reorder);
-                }
-                self.lasts(cluster, Lasting::Corrupt { from, to }, now + for_ms * MS);
-            }
-            _ => self.harm_disk(cluster, fault, now, prng)?,
-        }
-        Some(())
-    }
-
-    fn harm_disk(&mut self, cluster: &Cluster, fault: &Fault, now: u64, prng: &mut Prng) -> Option<()> {
-        let idx = |number: NodeNumber| cluster.node_idx(number);
-        match fault {
-            Fault::SlowDisk { node, factor, for_ms } => {
-                let node = idx(*node)?;
-                cluster.world.borrow_mut().nodes[node].disk.slowness = *factor;
-                self.lasts(cluster, Lasting::SlowDisk(node), now + for_ms * MS);
-            }
-            Fault::WriteError { node, restart_ms } => {
-                let node = idx(*node)?;
-                self.is_up(cluster, node).then_some(())?;
-                let world = &mut *cluster.world.borrow_mut();
-                world.nodes[node].restart_after = Some(restart_ms * MS);
-                world.nodes[node].disk.write_faults.push_back(WriteFault::Fail);
-            }
-            Fault::ReadErrors { node, likely, for_ms } => {
-                let node = idx(*node)?;
-                cluster.world.borrow_mut().nodes[node].read_errors = *likely;
-                self.lasts(cluster, Lasting::ReadErrors(node), now + for_ms * MS);
-            }
-            Fault::DiskFull { node, for_ms } => {
-                let node = idx(*node)?;
-                {
-                    let world = &mut *cluster.world.borrow_mut();
-                    let used = world.nodes[node].disk.used();
-                    world.nodes[node].disk.capacity = Some(used);
-                }
-                self.lasts(cluster, Lasting::DiskFull(node), now + for_ms * MS);
-            }
-            Fault::BitRot { node, flips, down_ms } => {
-                let node = idx(*node)?;
-                self.crash(cluster, node, *down_ms, prng, false)?;
-                self.damage(cluster, node);
-                let world = &mut *cluster.world.borrow_mut();
-                for _ in 0..*flips {
-                    world.nodes[node].disk.rot(prng);
-                }
-            }
-            Fault::LostFile { node, down_ms } => {
-                let node = idx(*node)?;
-                self.crash(cluster, node, *down_ms, prng, false)?;
-                cluster.world.borrow_mut().nodes[node].disk.lose_file(prng).then_some(())?;
-                self.damage(cluster, node);
-            }
-            Fault::LostWrite { node } | Fault::MisdirectedWrite { node } => {
-                let node = idx(*node)?;
-                self.is_up(cluster, node).then_some(())?;
-                let is_lost = matches!(fault, Fault::LostWrite { .. });
-                let fault = if is_lost { WriteFault::Lose } else { WriteFault::Misdirect };
-                cluster.world.borrow_mut().nodes[node].disk.write_faults.push_back(fault);
-            }
-            other => unreachable!("a fault without a way to carry it out: {other:?}"),
-        }
-        Some(())
-    }
-
-    fn is_up(&self, cluster: &Cluster, node: usize) -> bool {
-        cluster.world.borrow().nodes[node].state == NodeState::Up
-    }
-
-    /// Lets a node die, now or, if that `may_wait`, in the middle of its next log write.
-    fn crash(&mut self, cluster: &Cluster, node: usize, down_ms: u64, prng: &mut Prng, may_wait: bool) -> Option<()> {
-        self.is_up(cluster, node).then_some(())?;
-        if may_wait && prng.bernoulli(500_000) {
-            let world = &mut *cluster.world.borrow_mut();
-            world.nodes[node].dies_writing = true;
-            world.nodes[node].restart_after = Some(down_ms * MS);
-            return Some(());
-        }
-        cluster.kill(node, if prng.bernoulli(500_000) { Death::Process } else { Death::Machine });
-        self.leaders.retain(|(_, leader), _| *leader != node);
-        let now = cluster.world.borrow().now();
-        cluster.boot_at(node, now + down_ms * MS);
-        Some(())
-    }
-
-    fn damage(&self, cluster: &Cluster, node: usize) {
-        cluster.world.borrow_mut().nodes[node].is_damaged = true;
-    }
-
-    fn cut(&mut self, cluster: &Cluster, from: usize, to: usize, until: u64) {
+    pub(super) fn cut(&mut self, cluster: &Cluster, from: usize, to: usize, until: u64) {
         cluster.world.borrow_mut().net.way(from, to).cuts = 1;
         self.lasts(cluster, Lasting::Cut { from, to }, until);
     }
 
-    fn lasts(&mut self, cluster: &Cluster, what: Lasting, until: u64) {
+    pub(super) fn lasts(&mut self, cluster: &Cluster, what: Lasting, until: u64) {
         let until_before = self.until.get(&what).copied().unwrap_or(0);
         self.until.insert(what, until.max(until_before));
         self.plan(cluster, until, Planned::End(what));
@@ -385,6 +246,8 @@ impl Injector {
             cluster.world.borrow_mut().nodes[node].disk.write_faults.clear();
             cluster.world.borrow_mut().nodes[node].failures = 0;
             cluster.world.borrow_mut().nodes[node].dies_writing = false;
+            cluster.world.borrow_mut().nodes[node].stop_order = None;
+            cluster.resume(node);
             // What it could not read, or cannot while it starts, may be readable now.
             let is_unwell = {
                 let world = cluster.world.borrow();

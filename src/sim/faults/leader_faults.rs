@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::draw::READINGS_MAX;
 use super::kinds::Fault;
 use super::{NodeNumber, STALL_FACTOR};
 use crate::prng::Prng;
@@ -27,6 +28,8 @@ pub enum LeaderFault {
     Freeze { for_ms: u64 },
     /// It stands still, and is cut off from the other nodes so much longer.
     FreezeCutOff { for_ms: u64, longer_ms: u64 },
+    /// A turn of it is stopped right behind a reading of the clock, and it is cut off from the other nodes meanwhile.
+    StopBehindClock { reading: u32, for_ms: u64 },
     /// It dies, and so does what it has not handed on.
     Crash { down_ms: u64 },
     /// It is cut off, goes on taking commands, and dies.
@@ -71,6 +74,9 @@ impl LeaderFault {
             LeaderFault::Freeze { for_ms } => vec![(0, Fault::Pause { node: leader, for_ms })],
             LeaderFault::FreezeCutOff { for_ms, longer_ms } => {
                 vec![(0, Fault::Pause { node: leader, for_ms }), (0, cut_off(for_ms + longer_ms))]
+            }
+            LeaderFault::StopBehindClock { reading, for_ms } => {
+                vec![(0, cut_off(for_ms)), (0, Fault::StopBehindClock { node: leader, reading, for_ms })]
             }
             LeaderFault::Crash { down_ms } => vec![(0, Fault::Crash { node: leader, down_ms })],
             LeaderFault::CutOffCrash { after_ms, down_ms } => {
@@ -137,13 +143,14 @@ pub(crate) fn simple_leader_fault(prng: &mut Prng) -> LeaderFault {
     let for_ms = prng.range(200, 3_000);
     let short_ms = prng.range(1, 1_500);
     let down_ms = if prng.bernoulli(700_000) { prng.range(1, 300) } else { for_ms };
-    match prng.below(7) {
+    match prng.below(9) {
         0 => LeaderFault::CutOff { for_ms },
         1 => LeaderFault::Mute { for_ms },
         2 => LeaderFault::Deaf { for_ms },
         3 => LeaderFault::Freeze { for_ms },
         4 => LeaderFault::FreezeCutOff { for_ms, longer_ms: short_ms },
         5 => LeaderFault::Crash { down_ms },
+        6 | 7 => LeaderFault::StopBehindClock { reading: prng.range(1, READINGS_MAX) as u32, for_ms },
         _ => LeaderFault::CutOffCrash { after_ms: short_ms, down_ms },
     }
 }
@@ -207,7 +214,7 @@ mod tests {
                             assert_eq!(side.len(), 1);
                         }
                         Fault::Crash { node, .. } => assert_eq!(node == leader, !is_restart),
-                        Fault::Pause { node, .. } => assert_eq!(node, leader),
+                        Fault::Pause { node, .. } | Fault::StopBehindClock { node, .. } => assert_eq!(node, leader),
                         Fault::Partition { side, .. } => assert_eq!(side, [leader]),
                         Fault::CutOneWay { from, to, .. } | Fault::Delay { from, to, .. } => {
                             assert!(from != to && (from == leader || to == leader) && from.max(to) <= nodes);

@@ -6,19 +6,24 @@
 //! stays within it: what damages data at rest happens only to [`ClusterSpec::faulty_nodes`](crate::spec::ClusterSpec), a
 //! minority of the nodes chosen once for the whole run.
 //!
-//! A new fault is a row in `kinds`, a line in `draw`, and what it does in `inject`; the compiler asks for the last two.
+//! A new fault is a row in `kinds`, a line in `draw`, and what it does in `carry_out`; the compiler asks for the last two.
 //!
-//! Read `kinds` (the table), `schedule`, `leader_faults` (faults made of others, for whoever leads), `draw`, `inject`.
+//! Read `kinds` (the table), `schedule`, `leader_faults` (faults made of others, for whoever leads), `moments`, `draw`, `inject` (when), `traps`,
+//! `carry_out` (how).
 
+mod carry_out;
 mod draw;
 mod inject;
 mod kinds;
 mod leader_faults;
+mod moments;
 mod schedule;
+mod traps;
 
 pub use inject::Injector;
 pub use kinds::{FAULTS, Fault, FaultKind, FaultRow, Needs};
 pub use leader_faults::LeaderFault;
+pub use moments::Moment;
 pub use schedule::{Schedule, Timed};
 
 /// Number of a node, from 1.

@@ -49,6 +49,8 @@ pub trait ClientPort {
     fn now(&self) -> Instant;
     /// Begins to connect.
     fn connect(&self, addr: SocketAddr) -> ClientConn;
+    /// Lets the client hear of it if the machine at the other end is gone, though it may have nothing to send.
+    fn keep_alive(&self, conn: ClientConn);
     /// Sends bytes behind those sent before.
     fn send(&self, conn: ClientConn, bytes: &[u8]);
     /// Closes a connection; nothing more is heard of it.
@@ -64,6 +66,10 @@ impl ClientPort for ClientNet {
 
     fn connect(&self, addr: SocketAddr) -> ClientConn {
         ClientNet::connect(self, addr)
+    }
+
+    fn keep_alive(&self, conn: ClientConn) {
+        ClientNet::keep_alive(self, conn);
     }
 
     fn send(&self, conn: ClientConn, bytes: &[u8]) {

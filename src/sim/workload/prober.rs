@@ -236,6 +236,8 @@ mod tests {
             self.connected.borrow().len() as ClientConn - 1
         }
 
+        fn keep_alive(&self, _conn: ClientConn) {}
+
         fn send(&self, conn: ClientConn, bytes: &[u8]) {
             let words = String::from_utf8_lossy(bytes);
             self.sent.borrow_mut().push((conn, words.split("\r\n").nth(2).unwrap_or_default().to_owned()));

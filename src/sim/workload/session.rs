@@ -31,6 +31,8 @@ const REST_HEALED_MAX: Duration = Duration::from_secs(2);
 /// How many pieces a burst is sent in, at most.
 const PIECES_COUNT_MAX: u64 = 5;
 
+/// How likely a session never gives up waiting.
+const NEVER_GIVES_UP_PPM: Ppm = 333_000;
 /// Most commands under way of a session that does not wait for answers.
 const UNDER_WAY_COUNT_MAX: usize = 32;
 /// One in so many commands concerns the session's own key, where it has one.
@@ -59,8 +61,9 @@ pub(super) struct Manner {
     depth_max: u64,
     /// How long it thinks between two bursts, on average, in nanoseconds.
     think: u64,
-    /// How long it waits for answers.
-    patience: Duration,
+    /// How long it waits for answers. One without a bound never gives up: it hears of connections that were lost, and every
+    /// other command must be answered in the end.
+    patience: Option<Duration>,
     /// How likely it closes its connections right after a burst.
     rudeness: Ppm,
 }
@@ -70,6 +73,9 @@ impl Manner {
     pub(super) fn draw(prng: &mut Prng, busy: Duration, operations_count: u64) -> Manner {
         let depth_max = prng.pick(&[1u64, 1, 4, 16, 64]);
         let bursts_count = (operations_count / depth_max.div_ceil(2)).max(1);
+        let patience = Duration::from_millis(prng.range(1_000, 9_000));
+        let rudeness = prng.pick(&[0, 0, 3_000, 20_000]);
+        let never_gives_up = prng.bernoulli(NEVER_GIVES_UP_PPM);
         Manner {
             protocol: prng.pick(&[Protocol::Resp2, Protocol::Resp3]),
             is_cluster_client: prng.bernoulli(400_000),
@@ -77,8 +83,8 @@ impl Manner {
             only_reads: false,
             depth_max,
             think: busy.as_nanos() as u64 / bursts_count,
-            patience: Duration::from_millis(prng.range(1_000, 9_000)),
-            rudeness: prng.pick(&[0, 0, 3_000, 20_000]),
+            patience: (!never_gives_up).then_some(patience),
+            rudeness: if never_gives_up { 0 } else { rudeness },
         }
     }
 
@@ -188,6 +194,13 @@ impl Session {
         }
     }
 
+    /// Gives up what is not answered by then, if it ever gives up.
+    fn set_deadline(&self, port: &dyn ClientPort) {
+        if let Some(patience) = self.manner.patience {
+            port.timer(port.now() + patience, timer_token(self.number, self.burst) | TOKEN_DEADLINE);
+        }
+    }
+
     fn under_way_count(&self) -> usize {
         self.links.iter().map(|link| link.queue.len() + link.waiting.len()).sum()
     }
@@ -198,14 +211,15 @@ impl Session {
     }
 
     fn send_burst(&mut self, port: &dyn ClientPort, shared: &mut Shared) {
-        let deadline = timer_token(self.number, self.burst) | TOKEN_DEADLINE;
         if self.is_busy() {
             if self.waits(shared) {
                 // It did not wait before: what it has asked for is to be answered first.
-                return port.timer(port.now() + self.manner.patience, deadline);
+                return self.set_deadline(port);
             }
-            let (now, patience) = (port.now(), self.manner.patience);
-            self.give_up_links(port, shared, |link| link.is_busy() && now.since(link.waits_since) > patience);
+            if let Some(patience) = self.manner.patience {
+                let now = port.now();
+                self.give_up_links(port, shared, |link| link.is_busy() && now.since(link.waits_since) > patience);
+            }
             if self.under_way_count() >= UNDER_WAY_COUNT_MAX {
                 return self.go_on(port, shared);
             }
@@ -216,7 +230,7 @@ impl Session {
             return self.sleep(port, port.now() + Duration::from_nanos(pause));
         }
         if self.waits(shared) {
-            port.timer(port.now() + self.manner.patience, deadline);
+            self.set_deadline(port);
         } else {
             self.go_on(port, shared);
         }
@@ -287,6 +301,9 @@ impl Session {
             return link.queue.push(item);
         }
         let conn = port.connect(addr);
+        if self.manner.patience.is_none() {
+            port.keep_alive(conn);
+        }
         shared.owners.insert(conn, self.number as usize);
         let (received, waiting, waits_since) = (Vec::new(), VecDeque::new(), port.now());
         self.links.push(Link { conn, addr, is_open: false, waits_since, received, queue: vec![item], waiting });

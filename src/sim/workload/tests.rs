@@ -82,6 +82,9 @@ impl ClientPort for Port {
         conn
     }
 
+    // Machines here do not die.
+    fn keep_alive(&self, _: ClientConn) {}
+
     fn send(&self, conn: ClientConn, bytes: &[u8]) {
         let mut server = self.0.borrow_mut();
         let delay = server.prng.range(1_000, 2_000_000);

@@ -252,6 +252,22 @@ fn state_machine_safety_sees_an_acknowledged_entry_that_was_not_durable() {
 }
 
 #[test]
+fn state_machine_safety_sees_that_too_few_had_an_entry_on_stable_storage() {
+    let mut story = Story::new();
+    story.elect(1, 1, 2);
+    for replica in 1..=3 {
+        story.log(replica, 1, &[entry(1, 11)]);
+    }
+    story.apply(1, 1, entry(1, 11));
+    story.see(3, ObservationKind::Stopped).start(3, state(1, 1), (0, 0), 0);
+    story.assert_sound();
+    // It has the entry again, and that is of no help: it had not when the entry was committed.
+    story.log(3, 1, &[entry(1, 11)]);
+    story.see(2, ObservationKind::Stopped).start(2, state(1, 1), (0, 0), 0);
+    story.assert_objects("state-machine-safety", "only [ReplicaId(1)] of 3 can have had it");
+}
+
+#[test]
 fn state_machine_safety_sees_a_state_from_the_future() {
     let mut story = committed();
     story.see(2, ObservationKind::Restored { last: (9, 1) });
@@ -301,7 +317,9 @@ fn equal_digests_sees_a_replica_that_stays_behind() {
     assert_eq!(story.checkers.at_rest(), Ok(()));
     // One that does not run, or stays away, need not have come as far.
     story.see(2, ObservationKind::Digest { index: 1, digest: 5 }).see(2, ObservationKind::Stopped);
-    story.see(3, ObservationKind::Digest { index: 0, digest: 0 }).see(3, ObservationKind::Quarantined);
+    story
+        .see(3, ObservationKind::Digest { index: 0, digest: 0 })
+        .see(3, ObservationKind::Quarantined { is_provoked: true });
     assert_eq!(story.checkers.at_rest(), Ok(()));
     story.assert_sound();
     let coverage = story.checkers.finish(&History::new(), at(1)).expect("nothing is wrong");
@@ -309,13 +327,39 @@ fn equal_digests_sees_a_replica_that_stays_behind() {
 }
 
 #[test]
-fn sound_ends_sees_a_node_that_gives_up_for_no_reason() {
+fn sound_disks_sees_a_node_that_gives_up_for_no_reason() {
     let mut story = Story::new();
     let ended = |is_provoked| ObservationKind::Ended { error: "the log is full of holes".to_owned(), is_provoked };
     story.see(1, ended(true));
     story.assert_sound();
     story.see(1, ended(false));
-    story.assert_objects("sound-ends", "node 1 ended although its disk had done nothing wrong: the log is full");
+    story.assert_objects("sound-disks", "node 1 ended although its disk had done nothing wrong: the log is full");
+}
+
+#[test]
+fn sound_disks_sees_a_replica_that_stays_away_for_no_reason() {
+    let mut story = Story::new();
+    story.see(1, ObservationKind::Quarantined { is_provoked: true });
+    story.assert_sound();
+    story.see(1, ObservationKind::Quarantined { is_provoked: false });
+    story.assert_objects("sound-disks", "stays away although its disk had done nothing wrong");
+}
+
+#[test]
+fn snapshots_that_are_not_what_they_should_be_are_seen() {
+    let bad = |is_provoked| ObservationKind::BadSnapshot { error: "torn".to_owned(), is_provoked };
+    let mut story = Story::new();
+    story.see(1, bad(true));
+    story.assert_sound();
+    story.see(1, bad(false));
+    story.assert_objects("sound-disks", "cannot be read back although its disk had done nothing wrong: torn");
+
+    let mut story = Story::new();
+    story.see(1, ObservationKind::Digest { index: 1, digest: 5 });
+    story.see(1, ObservationKind::Snapshot { index: 1, digest: 5 });
+    story.assert_sound();
+    story.see(2, ObservationKind::Snapshot { index: 1, digest: 6 });
+    story.assert_objects("equal-digests", "behind entry 1");
 }
 
 #[test]

@@ -1,0 +1,89 @@
+//! Moments in a replica's life at which a crash shows more than at another: what was just begun is half done.
+
+use std::collections::BTreeMap;
+
+use raft::Role;
+use serde::{Deserialize, Serialize};
+use types::{GroupId, Index};
+
+use crate::observation::{Observation, ObservationKind};
+
+/// A kind of moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Moment {
+    /// Entries are handed to the log that take the place of others.
+    Truncation,
+    /// A state was taken over from a snapshot.
+    Restore,
+    /// The beginning of the log was dropped.
+    Compaction,
+    /// A term or a vote is handed to the log.
+    Vote,
+    /// Entries are handed to the log.
+    Append,
+    /// It was elected.
+    Election,
+}
+
+/// All of them.
+pub(super) const MOMENTS: [Moment; 6] =
+    [Moment::Truncation, Moment::Restore, Moment::Compaction, Moment::Vote, Moment::Append, Moment::Election];
+
+/// Tells moments from what replicas do.
+#[derive(Debug, Default)]
+pub(super) struct Moments {
+    /// Where each replica's log ends, by group and node.
+    log_ends: BTreeMap<(GroupId, usize), Index>,
+}
+
+impl Moments {
+    /// Which moment it is for a replica on a node, if any.
+    pub(super) fn of(&mut self, node: usize, seen: &Observation) -> Option<Moment> {
+        let end = self.log_ends.entry((seen.group, node)).or_default();
+        match &seen.kind {
+            ObservationKind::Started { last, .. } => {
+                *end = last.0;
+                None
+            }
+            ObservationKind::Logged { first, entries, .. } if !entries.is_empty() => {
+                let is_truncation = first <= end;
+                *end = first + entries.len() as Index - 1;
+                Some(if is_truncation { Moment::Truncation } else { Moment::Append })
+            }
+            ObservationKind::Logged { hard_state: Some(_), .. } => Some(Moment::Vote),
+            ObservationKind::Restored { last } => {
+                *end = last.0.max(*end);
+                Some(Moment::Restore)
+            }
+            ObservationKind::Compacted(_) => Some(Moment::Compaction),
+            ObservationKind::Role { role: Role::Leader, .. } => Some(Moment::Election),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use types::{CoreAddr, CoreId, Instant, NodeId, ReplicaId};
+
+    use super::*;
+    use crate::observation::EntryHash;
+
+    #[test]
+    fn entries_that_take_the_place_of_others_are_told_from_those_behind_them() {
+        let mut moments = Moments::default();
+        let mut log = |first, count| {
+            let entries = vec![EntryHash { term: 1, hash: 0 }; count];
+            let kind = ObservationKind::Logged { hard_state: None, first, entries };
+            let place = CoreAddr { node: NodeId(1), core: CoreId(0) };
+            let (at, group, replica) = (Instant::ZERO, GroupId(1), ReplicaId(1));
+            moments.of(0, &Observation { at, place, group, replica, kind })
+        };
+        assert_eq!(log(1, 5), Some(Moment::Append));
+        assert_eq!(log(6, 1), Some(Moment::Append));
+        assert_eq!(log(6, 1), Some(Moment::Truncation));
+        assert_eq!(log(2, 1), Some(Moment::Truncation));
+        assert_eq!(log(3, 1), Some(Moment::Append));
+    }
+}
