@@ -86,7 +86,8 @@ impl Cluster {
             let first_core = cores.len();
             for place in spec.places() {
                 let stream = Prng::stream(seed, &format!("core {place}"));
-                cores.push(CoreState::new(place, idx, usize::from(spec.cores), stream));
+                let mesh_count_max = cluster_spec.mesh_count_max;
+                cores.push(CoreState::new(place, idx, usize::from(spec.cores), mesh_count_max, stream));
             }
             nodes.push(Node {
                 state: NodeState::Down,

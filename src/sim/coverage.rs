@@ -27,6 +27,7 @@ pub const REQUIRED: &[(&str, &str)] = &[
     ("world: a crash met a chosen moment", "what was just begun is half done"),
     ("world: a turn was stopped behind its clock", "what the clock showed is old when it is used"),
     ("world: a snapshot was read back", "its digest is compared with that of the state"),
+    ("world: a mesh was full", "a message to another core of the node is handed back"),
     ("world: a stream was given up", "a cut lasted longer than a connection"),
     ("raft.appends_refused", "a log did not match"),
     ("raft.votes_denied", "loyalty to a leader"),

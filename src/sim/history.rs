@@ -6,6 +6,29 @@ use types::Instant;
 /// A key or a value.
 pub type Text = Bytes;
 
+/// The options of a `SET` that has any.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct SetOptions {
+    /// When it sets.
+    pub when: SetWhen,
+    /// Whether it answers the value from before.
+    pub get: bool,
+    /// Whether it names `KEEPTTL`, which changes nothing where no key expires.
+    pub keep_ttl: bool,
+}
+
+/// When a `SET` sets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum SetWhen {
+    /// Whatever there is.
+    #[default]
+    Always,
+    /// `NX`: if there is no value.
+    Missing,
+    /// `XX`: if there is one.
+    Present,
+}
+
 /// A command as a client means it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Call {
@@ -15,6 +38,14 @@ pub enum Call {
     StrLen(Text),
     /// `SET key value`.
     Set(Text, Text),
+    /// `SET key value` with options.
+    SetWith(Text, Text, SetOptions),
+    /// `SETRANGE key offset text`.
+    SetRange(Text, u64, Text),
+    /// `GETRANGE key start end`.
+    GetRange(Text, i64, i64),
+    /// `INCRBYFLOAT key increment`, in halves, which sum up exactly.
+    IncrByHalves(Text, i64),
     /// `SETNX key value`.
     SetNx(Text, Text),
     /// `GETSET key value`.
@@ -23,11 +54,11 @@ pub enum Call {
     GetDel(Text),
     /// `APPEND key tail`.
     Append(Text, Text),
-    /// `INCRBY key increment`; an increment of one is sent as `INCR`.
+    /// `INCRBY key increment`; sent as `INCR` or `DECR` if it is one, and as `DECRBY` if it is negative.
     Incr(Text, i64),
-    /// `DEL key [key ...]`, all in one slot.
+    /// `DEL key [key ...]`, all in one slot; several are sent as `UNLINK`.
     Del(Vec<Text>),
-    /// `EXISTS key [key ...]`, all in one slot.
+    /// `EXISTS key [key ...]`, all in one slot; several are sent as `TOUCH`.
     Exists(Vec<Text>),
     /// `MGET key [key ...]`, all in one slot.
     MGet(Vec<Text>),
@@ -42,7 +73,7 @@ pub enum Call {
 impl Call {
     /// Whether it may change something.
     pub fn is_write(&self) -> bool {
-        !matches!(self, Call::Get(_) | Call::StrLen(_) | Call::Exists(_) | Call::MGet(_))
+        !matches!(self, Call::Get(_) | Call::StrLen(_) | Call::GetRange(..) | Call::Exists(_) | Call::MGet(_))
     }
 
     /// Calls `visit` for each key named; for none by [`Call::FlushAll`], which means all.
@@ -51,6 +82,10 @@ impl Call {
             Call::Get(key)
             | Call::StrLen(key)
             | Call::Set(key, _)
+            | Call::SetWith(key, ..)
+            | Call::SetRange(key, ..)
+            | Call::GetRange(key, ..)
+            | Call::IncrByHalves(key, _)
             | Call::SetNx(key, _)
             | Call::GetSet(key, _)
             | Call::GetDel(key)

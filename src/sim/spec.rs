@@ -7,6 +7,7 @@ use meta::ReadMode;
 use serde::{Deserialize, Serialize};
 
 use crate::faults::{NodeNumber, Schedule};
+use crate::mesh::MESH_COUNT_MAX;
 use crate::prng::{Ppm, Prng};
 
 /// One run, complete: equal specs give equal runs.
@@ -84,6 +85,8 @@ pub struct ClusterSpec {
     pub batch_bytes_max: usize,
     /// Entries a group keeps in memory for slow followers, in bytes.
     pub cache_bytes_max: usize,
+    /// Messages of one core that wait for another of the same node.
+    pub mesh_count_max: usize,
     /// A group's state is checkpointed behind so much log of its own, in bytes.
     pub group_log_bytes_max: u64,
     /// Length of a core's log beyond which groups that pin its beginning are checkpointed early, in bytes.
@@ -112,12 +115,14 @@ impl ClusterSpec {
             block_bytes_max: prng.pick(&[16 << 10, 64 << 10, 256 << 10]),
             batch_bytes_max: prng.pick(&[1 << 10, 16 << 10, 1 << 20]),
             cache_bytes_max: prng.pick(&[4 << 10, 64 << 10, 8 << 20]),
+            mesh_count_max: MESH_COUNT_MAX,
             group_log_bytes_max: prng.pick(&[16 << 10, 64 << 10, 256 << 10, 64 << 20]),
             log_bytes_max: prng.pick(&[512 << 10, 4 << 20, 1 << 30]),
             log_tail_bytes_max: prng.pick(&[0, 4 << 10, 64 << 10]),
         };
         // With the usual bound an election takes longer than clocks part meanwhile, and nobody would see a lease that lasts too
         // long.
-        ClusterSpec { drift_ppm_max: prng.pick(&[10_000, 200_000]), ..cluster_spec }
+        let drift_ppm_max = prng.pick(&[10_000, 200_000]);
+        ClusterSpec { drift_ppm_max, mesh_count_max: prng.pick(&[2, 16, MESH_COUNT_MAX]), ..cluster_spec }
     }
 }

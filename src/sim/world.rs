@@ -156,7 +156,8 @@ pub struct World {
 
 impl CoreState {
     /// A core before its process starts.
-    pub fn new(place: CoreAddr, node: usize, cores_count: usize, prng: Prng) -> CoreState {
+    /// `mesh_count_max` is how many messages of another core of the node may wait for it.
+    pub fn new(place: CoreAddr, node: usize, cores_count: usize, mesh_count_max: usize, prng: Prng) -> CoreState {
         CoreState {
             place,
             node,
@@ -166,7 +167,7 @@ impl CoreState {
             quiet_count: 0,
             staged: Vec::new(),
             writes_done: VecDeque::new(),
-            mesh: MeshInbox::new(cores_count),
+            mesh: MeshInbox::new(cores_count, mesh_count_max),
             stopped: None,
             is_notified: false,
             is_parked: false,
@@ -183,7 +184,7 @@ impl CoreState {
     /// Forgets everything of a process that has ended, and begins another.
     pub(crate) fn reset(&mut self, epoch: u32, cores_count: usize) {
         let prng = self.prng.clone();
-        let fresh = CoreState::new(self.place, self.node, cores_count, prng);
+        let fresh = CoreState::new(self.place, self.node, cores_count, self.mesh.count_max(), prng);
         *self = CoreState { epoch, conns: std::mem::take(&mut self.conns), turns_count: self.turns_count, ..fresh };
         self.conns.clear();
     }
@@ -327,7 +328,10 @@ impl World {
         if self.cores[target].turn_task.is_none() {
             return Err(message);
         }
-        self.cores[target].mesh.push(from, message)?;
+        if let Err(message) = self.cores[target].mesh.push(from, message) {
+            self.count("a mesh was full");
+            return Err(message);
+        }
         let at = self.now() + self.prng.latency(MESH_MIN, MESH_MEAN);
         let epoch = self.cores[target].epoch;
         self.queue.push(at, Event::Mesh { core: target as u32, epoch, from: from.0 });

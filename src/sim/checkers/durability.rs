@@ -87,7 +87,8 @@ fn note<'a>(operation: &'a Operation, healed: Instant, keys: &mut HashMap<&'a Te
                 of(key, &mut |key| key.last_read = Some((operation, value.as_ref())));
             }
         }
-        (Call::Append(..) | Call::Incr(..) | Call::SetNx(..) | Call::MSetNx(..), _) => {
+        // What it leaves depends on what was there.
+        (call, _) if call.is_write() => {
             operation.call.for_each_key(|key| of(key, &mut |key| key.is_other = true));
         }
         _ => {}

@@ -7,7 +7,7 @@ use types::Instant;
 
 use super::unknowns::{forget_unseen, settle};
 use super::value::{Answer, KeyIdx, State, Step, Value};
-use crate::history::{Call, History, Operation, Outcome, Text};
+use crate::history::{Call, History, Operation, Outcome, SetOptions, SetWhen, Text};
 
 /// An operation on one object.
 #[derive(Clone, Debug)]
@@ -32,6 +32,11 @@ impl Op {
         self.step.is_read()
             || match (&self.step, &self.answer) {
                 (Step::SetNx(..) | Step::MSetNx(_) | Step::Del(_), Some(answer)) => *answer == Answer::Integer(0),
+                (Step::SetWith(_, _, SetOptions { when, get: true, .. }), Some(answer)) => {
+                    let was_there = *answer != Answer::Value(Value::Absent);
+                    *when == SetWhen::Missing && was_there || *when == SetWhen::Present && !was_there
+                }
+                (Step::SetWith(_, _, SetOptions { get: false, .. }), Some(answer)) => *answer != Answer::Ok,
                 (Step::GetDel(_), Some(answer)) => *answer == Answer::Value(Value::Absent),
                 _ => false,
             }
@@ -154,6 +159,10 @@ fn step(call: &Call, place: impl Fn(&Text) -> KeyIdx) -> Step {
         Call::Get(key) => Step::Get(place(key)),
         Call::StrLen(key) => Step::StrLen(place(key)),
         Call::Set(key, text) => Step::Set(place(key), Value::of(text)),
+        Call::SetWith(key, text, options) => Step::SetWith(place(key), Value::of(text), *options),
+        Call::SetRange(key, offset, text) => Step::SetRange(place(key), *offset, Value::of(text)),
+        Call::GetRange(key, start, end) => Step::GetRange(place(key), *start, *end),
+        Call::IncrByHalves(key, by) => Step::IncrByHalves(place(key), *by),
         Call::SetNx(key, text) => Step::SetNx(place(key), Value::of(text)),
         Call::GetSet(key, text) => Step::GetSet(place(key), Value::of(text)),
         Call::GetDel(key) => Step::GetDel(place(key)),

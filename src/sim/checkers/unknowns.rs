@@ -19,6 +19,7 @@ use xxhash_rust::xxh3::Xxh3DefaultBuilder;
 
 use super::objects::{Object, Op};
 use super::value::{Answer, KeyIdx, Step, Value};
+use crate::history::SetOptions;
 
 /// Most writes of unknown outcome of one object that take effect once at most.
 const EXACT_COUNT_MAX: usize = 10;
@@ -84,7 +85,10 @@ pub(super) fn forget_unseen(object: &mut Object) {
     };
     for op in &mut object.ops {
         match &mut op.step {
-            Step::Set(key, value) | Step::SetNx(key, value) | Step::GetSet(key, value) => forget(*key, value),
+            Step::Set(key, value)
+            | Step::SetWith(key, value, _)
+            | Step::SetNx(key, value)
+            | Step::GetSet(key, value) => forget(*key, value),
             Step::MSet(pairs) | Step::MSetNx(pairs) => {
                 pairs.iter_mut().for_each(|(key, value)| forget(*key, value));
             }
@@ -114,12 +118,14 @@ pub(super) fn readers(object: &Object) -> Readers {
 
 /// Whether the value that an operation leaves depends on the one before.
 fn changes_values(op: &Op) -> bool {
-    matches!(op.step, Step::Append(..) | Step::Incr(..))
+    matches!(op.step, Step::Append(..) | Step::Incr(..) | Step::SetRange(..) | Step::IncrByHalves(..))
 }
 
 fn for_each_value_given(step: &Step, mut visit: impl FnMut(KeyIdx, Value)) {
     match step {
-        Step::Set(key, value) | Step::SetNx(key, value) | Step::GetSet(key, value) => visit(*key, *value),
+        Step::Set(key, value) | Step::SetWith(key, value, _) | Step::SetNx(key, value) | Step::GetSet(key, value) => {
+            visit(*key, *value)
+        }
         Step::MSet(pairs) | Step::MSetNx(pairs) => pairs.iter().for_each(|(key, value)| visit(*key, *value)),
         _ => {}
     }
@@ -127,9 +133,8 @@ fn for_each_value_given(step: &Step, mut visit: impl FnMut(KeyIdx, Value)) {
 
 fn for_each_value_seen(op: &Op, mut visit: impl FnMut(KeyIdx, Value)) {
     match (&op.step, &op.answer) {
-        (Step::Get(key) | Step::GetSet(key, _) | Step::GetDel(key), Some(Answer::Value(value))) => {
-            visit(*key, *value)
-        }
+        (Step::Get(key) | Step::GetSet(key, _) | Step::GetDel(key), Some(Answer::Value(value)))
+        | (Step::SetWith(key, _, SetOptions { get: true, .. }), Some(Answer::Value(value))) => visit(*key, *value),
         (Step::MGet(keys), Some(Answer::Values(values))) => {
             keys.iter().zip(values).for_each(|(key, value)| visit(*key, *value));
         }

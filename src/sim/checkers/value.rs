@@ -2,6 +2,9 @@
 
 use std::hash::Hash;
 
+use crate::history::{SetOptions, SetWhen};
+use crate::workload::halves_text;
+
 /// Longest value that is kept as it is; of longer ones length and hash are kept.
 const SHORT_BYTES_MAX: usize = 22;
 /// The hashes are polynomials over this prime, 2^61 - 1.
@@ -71,6 +74,41 @@ impl Value {
         Value::of(&[self.short(), tail.short()].concat())
     }
 
+    /// With a text written at an offset, and zeros between the end and that if need be. Only for what is short and stays so.
+    fn write_at(&self, offset: u64, text: &Value) -> Value {
+        let (offset, mut bytes) = (offset as usize, self.short().to_vec());
+        if text.short().is_empty() {
+            return *self;
+        }
+        bytes.resize(bytes.len().max(offset + text.short().len()), 0);
+        bytes[offset..offset + text.short().len()].copy_from_slice(text.short());
+        Value::of(&bytes)
+    }
+
+    /// The bytes from `start` to `end`, both included, counted from the end if negative. Only for what is short.
+    fn range(&self, start: i64, end: i64) -> Value {
+        let bytes = self.short();
+        let len = bytes.len() as i64;
+        let from_begin = |place: i64| if place < 0 { (len + place).max(0) } else { place };
+        let (start, end) = (from_begin(start), from_begin(end).min(len - 1));
+        if start > end || len == 0 { Value::of(b"") } else { Value::of(&bytes[start as usize..=end as usize]) }
+    }
+
+    /// How many halves it is the number of, as `INCRBYFLOAT` writes it.
+    fn halves(&self) -> Option<i64> {
+        if *self == Value::Absent {
+            return Some(0);
+        }
+        let text = std::str::from_utf8(self.short()).ok()?;
+        match text.strip_suffix(".5") {
+            None => text.parse::<i64>().ok()?.checked_mul(2),
+            Some(whole) => {
+                let halves = whole.parse::<i64>().ok()?.checked_mul(2)?;
+                Some(if whole.starts_with('-') { halves - 1 } else { halves + 1 })
+            }
+        }
+    }
+
     pub(super) fn integer(&self) -> Option<i64> {
         match self {
             Value::Absent => Some(0),
@@ -110,6 +148,10 @@ pub(super) enum Step {
     Get(KeyIdx),
     StrLen(KeyIdx),
     Set(KeyIdx, Value),
+    SetWith(KeyIdx, Value, SetOptions),
+    SetRange(KeyIdx, u64, Value),
+    GetRange(KeyIdx, i64, i64),
+    IncrByHalves(KeyIdx, i64),
     SetNx(KeyIdx, Value),
     GetSet(KeyIdx, Value),
     GetDel(KeyIdx),
@@ -139,7 +181,7 @@ pub(super) type State = Vec<Value>;
 
 impl Step {
     pub(super) fn is_read(&self) -> bool {
-        matches!(self, Step::Get(_) | Step::StrLen(_) | Step::Exists(_) | Step::MGet(_))
+        matches!(self, Step::Get(_) | Step::StrLen(_) | Step::GetRange(..) | Step::Exists(_) | Step::MGet(_))
     }
 
     /// Runs the command.
@@ -152,6 +194,21 @@ impl Step {
             Step::Set(key, value) => {
                 state[usize::from(*key)] = *value;
                 Answer::Ok
+            }
+            Step::SetWith(key, value, options) => set_with(&mut state[usize::from(*key)], value, *options),
+            Step::SetRange(key, offset, text) => {
+                let held = &mut state[usize::from(*key)];
+                *held = held.write_at(*offset, text);
+                Answer::Integer(held.len() as i64)
+            }
+            Step::GetRange(key, start, end) => Answer::Value(state[usize::from(*key)].range(*start, *end)),
+            Step::IncrByHalves(key, by) => {
+                let held = &mut state[usize::from(*key)];
+                let Some(sum) = held.halves().and_then(|halves| halves.checked_add(*by)) else {
+                    return Answer::Refused;
+                };
+                *held = Value::of(halves_text(sum).as_bytes());
+                Answer::Value(*held)
             }
             Step::SetNx(key, value) => {
                 let held = &mut state[usize::from(*key)];
@@ -200,6 +257,23 @@ impl Step {
                 Answer::Ok
             }
         }
+    }
+}
+
+fn set_with(held: &mut Value, value: &Value, options: SetOptions) -> Answer {
+    let before = *held;
+    let sets = match options.when {
+        SetWhen::Always => true,
+        SetWhen::Missing => before == Value::Absent,
+        SetWhen::Present => before != Value::Absent,
+    };
+    if sets {
+        *held = *value;
+    }
+    match (options.get, sets) {
+        (true, _) => Answer::Value(before),
+        (false, true) => Answer::Ok,
+        (false, false) => Answer::Value(Value::Absent),
     }
 }
 

@@ -6,7 +6,7 @@ use super::kinds::{FAULTS, Fault, FaultKind, Needs};
 use super::leader_faults::{any_leader_fault, simple_leader_fault};
 use super::moments::MOMENTS;
 use super::schedule::{Schedule, Timed};
-use super::{NodeNumber, STALL_FACTOR};
+use super::{NodeNumber, READINGS_MAX, STALL_FACTOR};
 use crate::prng::{Ppm, Prng};
 use crate::spec::ClusterSpec;
 
@@ -15,8 +15,6 @@ const QUIET_START_MS: u64 = 500;
 /// The longest that an effect with a duration is drawn for, most of the time.
 const SHORT_MS: u64 = 1_500;
 const LONG_MS: u64 = 6_000;
-/// Behind which reading of the clock of a turn it is stopped, at most.
-pub(super) const READINGS_MAX: u64 = 3;
 /// How likely a run is about what happens to leaders, and little else.
 const ABOUT_LEADERS_PPM: Ppm = 350_000;
 

@@ -5,9 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::draw::READINGS_MAX;
 use super::kinds::Fault;
-use super::{NodeNumber, STALL_FACTOR};
+use super::{NodeNumber, READINGS_MAX, STALL_FACTOR};
 use crate::prng::Prng;
 use crate::spec::ClusterSpec;
 
@@ -30,6 +29,9 @@ pub enum LeaderFault {
     FreezeCutOff { for_ms: u64, longer_ms: u64 },
     /// A turn of it is stopped right behind a reading of the clock, and it is cut off from the other nodes meanwhile.
     StopBehindClock { reading: u32, for_ms: u64 },
+    /// One other node's answers come late. It is cut off, another leads meanwhile, and soon after it is back that one is cut off
+    /// too: it may lead again, two terms later, while answers to what it asked in the first still come.
+    Return { late_ms: u64, cut_ms: u64, back_ms: u64, group: u32 },
     /// It dies, and so does what it has not handed on.
     Crash { down_ms: u64 },
     /// It is cut off, goes on taking commands, and dies.
@@ -77,6 +79,13 @@ impl LeaderFault {
             }
             LeaderFault::StopBehindClock { reading, for_ms } => {
                 vec![(0, cut_off(for_ms)), (0, Fault::StopBehindClock { node: leader, reading, for_ms })]
+            }
+            LeaderFault::Return { late_ms, cut_ms, back_ms, group } => {
+                let Some(late) = any_of(prng, &others) else { return Vec::new() };
+                let for_ms = 2 * cut_ms + back_ms;
+                let delay = Fault::Delay { from: late, to: leader, mean_ms: late_ms, for_ms };
+                let fault = LeaderFault::CutOff { for_ms: cut_ms };
+                vec![(0, delay), (0, cut_off(cut_ms)), (cut_ms + back_ms, Fault::TargetLeader { group, fault })]
             }
             LeaderFault::Crash { down_ms } => vec![(0, Fault::Crash { node: leader, down_ms })],
             LeaderFault::CutOffCrash { after_ms, down_ms } => {
@@ -161,8 +170,14 @@ pub(crate) fn any_leader_fault(prng: &mut Prng, cluster_spec: &ClusterSpec) -> L
     let short_ms = prng.range(1, 1_500);
     let down_ms = prng.range(1, 1_000);
     // Without a faulty there is nothing to damage.
-    let choices = if cluster_spec.faulty_nodes.is_empty() { 14 } else { 16 };
+    let choices = if cluster_spec.faulty_nodes.is_empty() { 16 } else { 18 };
     match prng.below(choices) {
+        14 | 15 => LeaderFault::Return {
+            late_ms: prng.range(300, 3_000),
+            cut_ms: prng.range(500, 2_500),
+            back_ms: prng.range(10, 600),
+            group: prng.range(1, cluster_spec.groups as u64) as u32,
+        },
         0..=4 => simple_leader_fault(prng),
         5 | 6 => {
             let mute_after_ms = 300 + short_ms;
@@ -218,6 +233,9 @@ mod tests {
                         Fault::Partition { side, .. } => assert_eq!(side, [leader]),
                         Fault::CutOneWay { from, to, .. } | Fault::Delay { from, to, .. } => {
                             assert!(from != to && (from == leader || to == leader) && from.max(to) <= nodes);
+                        }
+                        Fault::TargetLeader { .. } => {
+                            assert!(matches!(leader_fault, LeaderFault::Return { .. }));
                         }
                         Fault::Corrupt { .. } | Fault::TargetNewLeaders { .. } => {
                             assert!(matches!(leader_fault, LeaderFault::Churn { .. }));

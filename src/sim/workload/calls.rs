@@ -3,7 +3,7 @@
 use resp::number::write_i64;
 
 use super::reader::Answer;
-use crate::history::{Call, Outcome, Text};
+use crate::history::{Call, Outcome, SetOptions, SetWhen, Text};
 
 /// Appends the bytes of a command.
 pub(super) fn write(call: &Call, out: &mut Vec<u8>) {
@@ -11,18 +11,38 @@ pub(super) fn write(call: &Call, out: &mut Vec<u8>) {
         Call::Get(key) => write_parts(out, &[b"GET", key]),
         Call::StrLen(key) => write_parts(out, &[b"STRLEN", key]),
         Call::Set(key, value) => write_parts(out, &[b"SET", key, value]),
+        Call::SetWith(key, value, options) => {
+            let mut parts: Vec<&[u8]> = vec![b"SET", key, value];
+            match options.when {
+                SetWhen::Always => {}
+                SetWhen::Missing => parts.push(b"NX"),
+                SetWhen::Present => parts.push(b"XX"),
+            }
+            parts.extend(options.get.then_some(&b"GET"[..]));
+            parts.extend(options.keep_ttl.then_some(&b"KEEPTTL"[..]));
+            write_parts(out, &parts);
+        }
+        Call::SetRange(key, offset, text) => {
+            write_parts(out, &[b"SETRANGE", key, offset.to_string().as_bytes(), text]);
+        }
+        Call::GetRange(key, start, end) => {
+            write_parts(out, &[b"GETRANGE", key, start.to_string().as_bytes(), end.to_string().as_bytes()]);
+        }
+        Call::IncrByHalves(key, halves) => {
+            write_parts(out, &[b"INCRBYFLOAT", key, halves_text(*halves).as_bytes()]);
+        }
         Call::SetNx(key, value) => write_parts(out, &[b"SETNX", key, value]),
         Call::GetSet(key, value) => write_parts(out, &[b"GETSET", key, value]),
         Call::GetDel(key) => write_parts(out, &[b"GETDEL", key]),
         Call::Append(key, tail) => write_parts(out, &[b"APPEND", key, tail]),
         Call::Incr(key, 1) => write_parts(out, &[b"INCR", key]),
+        Call::Incr(key, -1) => write_parts(out, &[b"DECR", key]),
         Call::Incr(key, by) => {
-            let mut digits = Vec::new();
-            write_i64(&mut digits, *by);
-            write_parts(out, &[b"INCRBY", key, &digits]);
+            let name: &[u8] = if *by < 0 { b"DECRBY" } else { b"INCRBY" };
+            write_parts(out, &[name, key, by.unsigned_abs().to_string().as_bytes()]);
         }
-        Call::Del(keys) => write_keys(out, b"DEL", keys),
-        Call::Exists(keys) => write_keys(out, b"EXISTS", keys),
+        Call::Del(keys) => write_keys(out, if keys.len() > 1 { b"UNLINK" } else { b"DEL" }, keys),
+        Call::Exists(keys) => write_keys(out, if keys.len() > 1 { b"TOUCH" } else { b"EXISTS" }, keys),
         Call::MGet(keys) => write_keys(out, b"MGET", keys),
         Call::MSet(pairs) => write_pairs(out, b"MSET", pairs),
         Call::MSetNx(pairs) => write_pairs(out, b"MSETNX", pairs),
@@ -56,10 +76,25 @@ pub(super) fn write_parts(out: &mut Vec<u8>, parts: &[&[u8]]) {
     }
 }
 
+/// A number of halves as `INCRBYFLOAT` writes it.
+pub(crate) fn halves_text(halves: i64) -> String {
+    let sign = if halves < 0 { "-" } else { "" };
+    let half = if halves % 2 == 0 { "" } else { ".5" };
+    format!("{sign}{}{half}", halves.unsigned_abs() / 2)
+}
+
 /// What a reply that is no error says about a command; `None` if no server may answer it so.
 pub(super) fn outcome(call: &Call, answer: Answer) -> Option<Outcome> {
     match (call, answer) {
         (Call::Set(..) | Call::MSet(_) | Call::FlushAll, Answer::Simple(text)) if text == "OK" => Some(Outcome::Ok),
+        (Call::SetWith(_, _, SetOptions { get: false, .. }), Answer::Simple(text)) if text == "OK" => {
+            Some(Outcome::Ok)
+        }
+        (Call::SetWith(_, _, options), Answer::Null) if options.get || options.when != SetWhen::Always => {
+            Some(Outcome::Value(None))
+        }
+        (Call::SetWith(_, _, SetOptions { get: true, .. }), Answer::Bulk(value)) => Some(Outcome::Value(Some(value))),
+        (Call::GetRange(..) | Call::IncrByHalves(..), Answer::Bulk(value)) => Some(Outcome::Value(Some(value))),
         (Call::Get(_) | Call::GetSet(..) | Call::GetDel(_), Answer::Null) => Some(Outcome::Value(None)),
         (Call::Get(_) | Call::GetSet(..) | Call::GetDel(_), Answer::Bulk(value)) => Some(Outcome::Value(Some(value))),
         (Call::MGet(keys), Answer::Array(answers)) if answers.len() == keys.len() => {
@@ -73,7 +108,7 @@ pub(super) fn outcome(call: &Call, answer: Answer) -> Option<Outcome> {
         (Call::Incr(..), Answer::Integer(number)) => Some(Outcome::Integer(number)),
         (call, Answer::Integer(number)) => {
             let most = match call {
-                Call::StrLen(_) | Call::Append(..) => i64::MAX,
+                Call::StrLen(_) | Call::Append(..) | Call::SetRange(..) => i64::MAX,
                 Call::SetNx(..) | Call::MSetNx(_) => 1,
                 Call::Del(keys) | Call::Exists(keys) => keys.len() as i64,
                 _ => return None,

@@ -6,13 +6,16 @@ use bytes::Bytes;
 use types::Instant;
 
 use crate::checkers::TOKEN_END;
-use crate::history::{Call, Text};
+use crate::history::{Call, SetOptions, SetWhen, Text};
 use crate::prng::Prng;
 
 /// How often one key of a family of logs is appended to before the next key takes its place: reads return all of it.
 const LOG_APPENDS_COUNT: u64 = 150;
 /// Longest large value, in bytes.
 const LARGE_BYTES_MAX: u64 = 96 << 10;
+
+/// Longest text of a family of ranges, in bytes: as long as checkers keep texts as they are.
+const RANGE_BYTES_MAX: u64 = 22;
 
 /// A way to use keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +28,10 @@ enum Family {
     Counters,
     /// Appended to, each time a token of its own.
     Logs,
+    /// Short texts that are written into and of which parts are read.
+    Ranges,
+    /// Counted up and down by halves.
+    Halves,
     /// Three keys of one slot, written and read together.
     Tagged,
     /// As plain ones, with long values.
@@ -41,7 +48,8 @@ pub(super) struct Mix {
     hot_of: u64,
     /// One in so many operations reads.
     reads_of: u64,
-    flushes: bool,
+    /// One in so many commands is a `FLUSHALL`, if any is.
+    flushes_of: Option<u64>,
     /// For how long sessions write, and for how long they do not, in turns.
     tides: Option<(Duration, Duration)>,
     number: u64,
@@ -51,9 +59,9 @@ pub(super) struct Mix {
 impl Mix {
     pub(super) fn of_seed(seed: u64) -> Mix {
         let mut prng = Prng::stream(seed, "mix");
-        let flushes = prng.below(6) == 0;
+        let flushes_of = prng.pick(&[None, None, None, None, Some(40), Some(400)]);
         // Logs and counters could not be judged as a whole if everything may vanish.
-        let choices: &[Family] = if flushes {
+        let choices: &[Family] = if flushes_of.is_some() {
             &[Family::Registers, Family::Plain, Family::Tagged]
         } else {
             &[
@@ -63,11 +71,13 @@ impl Mix {
                 Family::Logs,
                 Family::Logs,
                 Family::Tagged,
+                Family::Ranges,
+                Family::Halves,
                 Family::Large,
             ]
         };
         let mut families: Vec<_> = (0..prng.range(2, 4)).map(|_| prng.pick(choices)).collect();
-        if !flushes {
+        if flushes_of.is_none() {
             families.push(Family::Logs);
         }
         Mix {
@@ -75,7 +85,7 @@ impl Mix {
             keys_count: prng.pick(&[2, 5, 20, 100, 1_000]),
             hot_of: prng.pick(&[2, 5, 1_000_000]),
             reads_of: prng.pick(&[2, 3, 10]),
-            flushes,
+            flushes_of,
             tides: tides(&mut prng),
             number: 0,
             appends_count: 0,
@@ -86,7 +96,7 @@ impl Mix {
     /// The next command.
     pub(super) fn call(&mut self) -> Call {
         self.number += 1;
-        if self.flushes && self.prng.below(400) == 0 {
+        if self.flushes_of.is_some_and(|flushes_of| self.prng.below(flushes_of) == 0) {
             return Call::FlushAll;
         }
         let is_hot = self.prng.below(self.hot_of) == 0;
@@ -99,8 +109,17 @@ impl Mix {
                 if reads { Call::Get(key) } else { Call::Set(key, self.value()) }
             }
             Family::Counters => {
+                // One in four is also counted down.
+                if !reads && key % 4 == 3 && self.prng.below(3) == 0 {
+                    return Call::Incr(name("counter", key), self.prng.pick(&[-1, -3]));
+                }
                 let key = name("counter", key);
                 if reads { Call::Get(key) } else { Call::Incr(key, self.prng.pick(&[1, 1, 1, 5])) }
+            }
+            Family::Ranges => self.range(name("range", key % 20), reads),
+            Family::Halves => {
+                let key = name("halves", key % 20);
+                if reads { Call::Get(key) } else { Call::IncrByHalves(key, self.prng.pick(&[1, 1, 2, 3, -1])) }
             }
             Family::Logs => self.log(key % 8, reads),
             Family::Tagged => self.tagged(key % 50, reads),
@@ -119,7 +138,7 @@ impl Mix {
 
     /// Whether everything may be removed at any time.
     pub(super) fn flushes(&self) -> bool {
-        self.flushes
+        self.flushes_of.is_some()
     }
 
     /// A value that no other operation writes, for what is asked beside the mix.
@@ -148,12 +167,42 @@ impl Mix {
                 _ => Call::Get(key),
             };
         }
-        match self.prng.below(10) {
+        match self.prng.below(12) {
+            10 | 11 => {
+                let options = self.set_options();
+                Call::SetWith(key, self.value(), options)
+            }
             0 => Call::SetNx(key, self.value()),
             1 => Call::GetSet(key, self.value()),
             2 => Call::GetDel(key),
             3 => Call::Del(vec![key]),
             _ => Call::Set(key, self.value()),
+        }
+    }
+
+    fn set_options(&mut self) -> SetOptions {
+        let when = self.prng.pick(&[SetWhen::Always, SetWhen::Missing, SetWhen::Present]);
+        SetOptions { when, get: self.prng.bernoulli(500_000), keep_ttl: self.prng.bernoulli(200_000) }
+    }
+
+    /// A command on a text that never gets long.
+    fn range(&mut self, key: Text, reads: bool) -> Call {
+        if reads {
+            let mut place = || self.prng.range(0, 2 * RANGE_BYTES_MAX) as i64 - RANGE_BYTES_MAX as i64;
+            let (start, end) = (place(), place());
+            return match self.prng.below(4) {
+                0 => Call::Get(key),
+                1 => Call::StrLen(key),
+                _ => Call::GetRange(key, start, end),
+            };
+        }
+        match self.prng.below(8) {
+            0 => Call::Del(vec![key]),
+            1 => Call::Set(key, self.value()),
+            _ => {
+                let text = Bytes::from(vec![b'a' + (self.number % 26) as u8; self.prng.range(0, 3) as usize]);
+                Call::SetRange(key, self.prng.below(RANGE_BYTES_MAX - 3), text)
+            }
         }
     }
 

@@ -11,6 +11,8 @@
 //!
 //! Read `mix` (what is asked), `calls` (commands and replies as bytes), [`reader`], `routes`, `pipeline_order`, `session`, `prober`.
 
+pub(crate) use calls::halves_text;
+
 mod calls;
 mod mix;
 mod pipeline_order;

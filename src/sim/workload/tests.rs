@@ -114,7 +114,11 @@ fn addr(port: u16) -> SocketAddr {
 }
 
 fn is_write(parts: &[Bytes]) -> bool {
-    !matches!(&parts[0][..], b"GET" | b"STRLEN" | b"MGET" | b"EXISTS")
+    !matches!(&parts[0][..], b"GET" | b"STRLEN" | b"GETRANGE" | b"MGET" | b"EXISTS" | b"TOUCH")
+}
+
+fn integer(text: &Bytes) -> i64 {
+    resp::number::parse_i64(text).expect("sessions send integers")
 }
 
 const GATEWAY: u16 = 7_000;
@@ -243,8 +247,42 @@ impl Server {
             }
             b"STRLEN" => reply.integer(len(&held)),
             b"SET" => {
-                self.set(&parts[1], parts[2].clone());
-                reply.ok();
+                let has = |option: &str| parts[3..].iter().any(|part| part == option);
+                let sets = !(has("NX") && held.is_some() || has("XX") && held.is_none());
+                if sets {
+                    self.set(&parts[1], parts[2].clone());
+                }
+                match (has("GET"), sets) {
+                    (true, _) => Server::bulk(held.as_ref(), reply),
+                    (false, true) => reply.ok(),
+                    (false, false) => reply.null(),
+                }
+            }
+            b"SETRANGE" => {
+                let (offset, text) = (integer(&parts[2]) as usize, &parts[3]);
+                let mut value = held.unwrap_or_default().to_vec();
+                if !text.is_empty() {
+                    value.resize(value.len().max(offset + text.len()), 0);
+                    value[offset..offset + text.len()].copy_from_slice(text);
+                    self.set(&parts[1], value.clone().into());
+                }
+                reply.integer(value.len() as i64);
+            }
+            b"GETRANGE" => {
+                let value = held.unwrap_or_default();
+                let place = |part: &Bytes| match integer(part) {
+                    place if place < 0 => (value.len() as i64 + place).max(0),
+                    place => place,
+                };
+                let (start, end) = (place(&parts[2]), (place(&parts[3]) + 1).min(value.len() as i64));
+                let range = if start < end { &value[start as usize..end as usize] } else { &[] };
+                reply.bulk(range);
+            }
+            b"INCRBYFLOAT" => {
+                let float = |text: &[u8]| str::from_utf8(text).unwrap().parse::<f64>().unwrap();
+                let sum = (held.map_or(0.0, |value| float(&value)) + float(&parts[2])).to_string();
+                self.set(&parts[1], sum.clone().into());
+                reply.bulk(sum.as_bytes());
             }
             b"SETNX" => {
                 if held.is_none() {
@@ -265,17 +303,20 @@ impl Server {
                 reply.integer(value.len() as i64);
                 self.set(&parts[1], value);
             }
-            b"INCR" | b"INCRBY" => {
-                let by = parts.get(2).map_or(1, |by| resp::number::parse_i64(by).expect("sessions send integers"));
+            b"INCR" | b"INCRBY" | b"DECR" | b"DECRBY" => {
+                let by = parts.get(2).map_or(1, integer);
+                let by = if parts[0].starts_with(b"DECR") { -by } else { by };
                 let sum =
                     held.map_or(0, |value| resp::number::parse_i64(&value).expect("counters hold integers")) + by;
                 self.set(&parts[1], sum.to_string().into());
                 reply.integer(sum);
             }
-            b"DEL" => {
+            b"DEL" | b"UNLINK" => {
                 reply.integer(parts[1..].iter().filter(|key| self.values.remove(*key).is_some()).count() as i64)
             }
-            b"EXISTS" => reply.integer(parts[1..].iter().filter(|key| self.values.contains_key(*key)).count() as i64),
+            b"EXISTS" | b"TOUCH" => {
+                reply.integer(parts[1..].iter().filter(|key| self.values.contains_key(*key)).count() as i64)
+            }
             b"MGET" => {
                 reply.array(parts.len() - 1);
                 parts[1..].iter().for_each(|key| Server::bulk(self.values.get(key), reply));
