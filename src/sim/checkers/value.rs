@@ -89,6 +89,10 @@ impl Value {
     fn range(&self, start: i64, end: i64) -> Value {
         let bytes = self.short();
         let len = bytes.len() as i64;
+        if start < 0 && end < 0 && start > end {
+            // Otherwise both might be taken for the first byte.
+            return Value::of(b"");
+        }
         let from_begin = |place: i64| if place < 0 { (len + place).max(0) } else { place };
         let (start, end) = (from_begin(start), from_begin(end).min(len - 1));
         if start > end || len == 0 { Value::of(b"") } else { Value::of(&bytes[start as usize..=end as usize]) }
@@ -284,5 +288,56 @@ fn count_existing<'a>(keys: impl Iterator<Item = &'a KeyIdx>, state: &State) -> 
 fn set_all(pairs: &[(KeyIdx, Value)], state: &mut State) {
     for (key, value) in pairs {
         state[usize::from(*key)] = *value;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_written_into_and_cut_as_redis_does() {
+        let mut state = vec![Value::Absent];
+        let mut run = |step: Step| step.run(&mut state);
+        let text = |text: &[u8]| Answer::Value(Value::of(text));
+        assert_eq!(run(Step::SetRange(0, 4, Value::of(b""))), Answer::Integer(0));
+        assert_eq!(run(Step::Get(0)), Answer::Value(Value::Absent));
+        assert_eq!(run(Step::SetRange(0, 2, Value::of(b"abc"))), Answer::Integer(5));
+        assert_eq!(run(Step::Get(0)), text(b"\0\0abc"));
+        assert_eq!(run(Step::GetRange(0, 2, -2)), text(b"ab"));
+        assert_eq!(run(Step::GetRange(0, -9, 9)), text(b"\0\0abc"));
+        assert_eq!(run(Step::GetRange(0, -7, -9)), text(b""), "not the first byte, at which both would end up");
+        assert_eq!(run(Step::GetRange(0, 0, -9)), text(b"\0"));
+        assert_eq!(run(Step::GetRange(0, 7, 9)), text(b""));
+    }
+
+    #[test]
+    fn halves_sum_up() {
+        let mut state = vec![Value::Absent];
+        let mut sums = |by| match Step::IncrByHalves(0, by).run(&mut state) {
+            Answer::Value(value) => value,
+            other => panic!("{other:?}"),
+        };
+        for (by, sum) in [(1, "0.5"), (-2, "-0.5"), (-1, "-1"), (-1, "-1.5"), (3, "0"), (20, "10")] {
+            assert_eq!(sums(by), Value::of(sum.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn a_set_with_options_sets_on_its_condition_and_answers_what_it_is_asked() {
+        let run = |before: Value, when, get| {
+            let mut state = vec![before];
+            let answer =
+                Step::SetWith(0, Value::of(b"new"), SetOptions { when, get, keep_ttl: true }).run(&mut state);
+            (answer, state[0] == Value::of(b"new"))
+        };
+        let (old, absent) = (Value::of(b"old"), Value::Absent);
+        assert_eq!(run(absent, SetWhen::Missing, false), (Answer::Ok, true));
+        assert_eq!(run(old, SetWhen::Missing, false), (Answer::Value(absent), false));
+        assert_eq!(run(old, SetWhen::Missing, true), (Answer::Value(old), false));
+        assert_eq!(run(absent, SetWhen::Missing, true), (Answer::Value(absent), true));
+        assert_eq!(run(old, SetWhen::Present, true), (Answer::Value(old), true));
+        assert_eq!(run(absent, SetWhen::Present, false), (Answer::Value(absent), false));
+        assert_eq!(run(old, SetWhen::Always, true), (Answer::Value(old), true));
     }
 }

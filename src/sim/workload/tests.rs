@@ -275,7 +275,8 @@ impl Server {
                     place => place,
                 };
                 let (start, end) = (place(&parts[2]), (place(&parts[3]) + 1).min(value.len() as i64));
-                let range = if start < end { &value[start as usize..end as usize] } else { &[] };
+                let is_backwards = integer(&parts[3]) < integer(&parts[2]) && integer(&parts[2]) < 0;
+                let range = if start < end && !is_backwards { &value[start as usize..end as usize] } else { &[] };
                 reply.bulk(range);
             }
             b"INCRBYFLOAT" => {
