@@ -161,6 +161,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+    use crate::args::ArgRange;
     use crate::command::{Flags, Scope};
     use crate::command_id::CommandId;
 
@@ -187,6 +188,25 @@ mod tests {
             [b"", b"g", b"ge", b"gett", b"get ", b"g\0t", b"\x87et", b"incrbyfloatincrbyfloat", b"client|list"];
         for name in names {
             assert!(lookup(name).is_none(), "{}", name.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn first_words_of_http_are_told_from_unknown_commands() {
+        let refusal_of = |words: &[&[u8]]| {
+            let (mut buf, mut ranges) = (Vec::new(), Vec::new());
+            for word in words {
+                let start = buf.len() as u32;
+                buf.extend_from_slice(word);
+                ranges.push(ArgRange { start, end: buf.len() as u32 });
+            }
+            resolve(Args::new(&buf, &ranges)).expect_err("no command")
+        };
+        for words in [&[&b"POST"[..]][..], &[b"pOsT", b"/", b"HTTP/1.1"], &[b"Host:", b"x"], &[b"post\0x"]] {
+            assert!(matches!(refusal_of(words), Refusal::CrossProtocol), "{words:?}");
+        }
+        for words in [&[&b"POSTS"[..]][..], &[b"Host", b":"], &[b"PUT", b"/"], &[b"x", b"POST"], &[b""]] {
+            assert!(matches!(refusal_of(words), Refusal::UnknownCommand), "{words:?}");
         }
     }
 
