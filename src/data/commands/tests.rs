@@ -137,6 +137,8 @@ fn parts_of_strings() {
          GETRANGE k -100 0 => $1 a
          GETRANGE k -100 -100 => $1 a
          GETRANGE k -1 -100 => $0
+         GETRANGE k -50 -100 => $0
+         GETRANGE k -100 -50 => $1 a
          SUBSTR k 2 100 => $4 cdef
          GETRANGE k -9223372036854775808 9223372036854775807 => $6 abcdef
          GETRANGE zz 0 -1 => $0
@@ -152,7 +154,10 @@ fn parts_of_strings() {
          SETRANGE k 9223372036854775807 a => -ERR string exceeds maximum allowed size (proto-max-bulk-len)
          SETRANGE k 8388607 a => :8388608
          APPEND k a => -ERR string exceeds maximum allowed size (proto-max-bulk-len)
-         STRLEN k => :8388608",
+         STRLEN k => :8388608
+         SETRANGE j 8388606 a => :8388607
+         APPEND j a => :8388608
+         APPEND j ~ => :8388608",
     );
     let mut keyspace = Keyspace::new();
     run(&mut keyspace, "SETRANGE k 2 a");
@@ -203,6 +208,52 @@ fn exactly_the_commands_on_keys_are_registered() {
             assert_eq!(found.id, command.id);
             assert_eq!(matches!(found.action, Action::Apply(_)), command.is_write(), "{name}");
         }
+    }
+}
+
+#[test]
+fn the_number_of_arguments_is_that_of_the_command_table() {
+    for id in CommandId::ALL.iter().filter(|id| rows(**id) == Some(Rows::Keys)) {
+        let command = resp::table::by_id(*id);
+        for count in 0..8 {
+            let request = Request::new(&vec!["1"; count]);
+            let is_pairs = matches!(id, CommandId::MSet | CommandId::MSetNx);
+            let checked = check(*id, request.args());
+            if is_pairs && count > 3 && count % 2 == 0 {
+                assert!(matches!(checked, Err(Error::MSetArgumentsCount | Error::MSetNxArgumentsCount)), "{count}");
+            } else {
+                let is_refused = checked == Err(Error::ArgumentsCount);
+                assert_eq!(!is_refused, command.check_arity(count), "{} {count}", command.name);
+            }
+            if checked == Err(Error::ArgumentsCount) {
+                let mut keyspace = Keyspace::new();
+                let mut out = Vec::new();
+                let mut reply = Reply::new(&mut out, Protocol::Resp2);
+                match find(*id).unwrap().action {
+                    Action::Apply(_) => keyspace.apply(*id, slot(), request.args(), 0).write(&mut reply),
+                    Action::Query(_) => keyspace.query(*id, slot(), request.args(), &mut reply),
+                }
+                assert_eq!(String::from_utf8(out).unwrap(), format!("-{}\r\n", Error::ArgumentsCount));
+            }
+        }
+    }
+}
+
+#[test]
+fn options_and_numbers_are_checked_before_a_command_is_proposed() {
+    let cases: [(CommandId, &[&str], Error); 9] = [
+        (CommandId::Set, &["", "k", "v", "nope"], Error::Syntax),
+        (CommandId::GetRange, &["", "k", "1", "x"], Error::NotAnInteger),
+        (CommandId::SubStr, &["", "k", "x", "1"], Error::NotAnInteger),
+        (CommandId::SetRange, &["", "k", "-1", "v"], Error::OffsetOutOfRange),
+        (CommandId::IncrBy, &["", "k", "1.5"], Error::NotAnInteger),
+        (CommandId::DecrBy, &["", "k", "-9223372036854775808"], Error::DecrementOverflow),
+        (CommandId::IncrByFloat, &["", "k", "nope"], Error::NotAFloat),
+        (CommandId::FlushAll, &["", "nope"], Error::Syntax),
+        (CommandId::FlushDb, &["", "ASYNC", "SYNC"], Error::Syntax),
+    ];
+    for (id, words, error) in cases {
+        assert_eq!(check(id, Request::new(words).args()), Err(error), "{id:?}");
     }
 }
 
