@@ -190,9 +190,7 @@ impl<H: CoreHost> Core<H> {
         // Applying may have sent commands another way, into the next batch of an idle log.
         self.propose();
         self.drive_groups()?;
-        if self.wal.damage().is_none() {
-            self.wal.submit().map_err(|source| self.wal_error(source))?;
-        }
+        self.wal.submit().map_err(|source| self.wal_error(source))?;
         self.tell_queues();
         self.flush();
         // Behind what clients and peers wait for.
@@ -263,10 +261,6 @@ impl<H: CoreHost> Core<H> {
     }
 
     fn finish_writes(&mut self) -> Result<(), Error> {
-        if self.wal.damage().is_some() {
-            // No replica lives on it: the node serves by way of others.
-            return Ok(());
-        }
         let Some(durable) = self.wal.poll().map_err(|source| self.wal_error(source))? else { return Ok(()) };
         while let Some(first) = self.persisting.front() {
             if first.block_seq > durable {
@@ -314,7 +308,7 @@ impl<H: CoreHost> Core<H> {
         self.tick_forwards();
         self.tick_clients();
         let blocks = self.wal.stats().blocks;
-        if blocks == self.blocks_at_tick && self.persisting.is_empty() && self.wal.damage().is_none() {
+        if blocks == self.blocks_at_tick && self.persisting.is_empty() {
             self.wal.idle().map_err(|source| self.wal_error(source))?;
         }
         self.blocks_at_tick = self.wal.stats().blocks;

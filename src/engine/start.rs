@@ -57,15 +57,14 @@ impl<H: CoreHost> Core<H> {
             return Err(Error::UnknownPlace(place));
         }
         let mut wal_config = wal::Config::new(config.wal_dir());
+        wal_config.log_id = config.incarnation.rotate_left(16) ^ u64::from(place.core.0);
+        wal_config.groups = config.map.replicas_at(place).map(|(spec, _)| spec.id).collect();
         wal_config.segment_bytes = config.segment_bytes;
         wal_config.block_bytes_max = config.block_bytes_max;
         // Raft's own limits bound what is pending: in-flight bytes of followers, uncommitted bytes of leaders.
         wal_config.pending_bytes_max = usize::MAX;
         let (mut wal, mut recovered) =
             Wal::open(host.clone(), wal_config).await.map_err(|source| Error::Wal { place, source })?;
-        if let Some(damage) = &recovered.damage {
-            tracing::error!(core = %place, ?damage, "the log is damaged; its groups stay away until repaired");
-        }
         let watch_note = |group, replica, event: Event<'_>| {
             if let Some(watch) = &watch {
                 watch.observe(place, group, replica, event);
@@ -77,12 +76,7 @@ impl<H: CoreHost> Core<H> {
         for (spec, replica) in config.map.replicas_at(place) {
             let noted = |event: Event<'_>| watch_note(spec.id, replica.id, event);
             let log = recovered.groups.remove(&spec.id);
-            let started = match &recovered.damage {
-                // What the log does not show any more may have concerned any group of the core.
-                Some(damage) => Err(Lost { reason: damage.to_string(), log: None }),
-                None => start_replica(&host, &config, spec, replica.id, &mut wal, log).await?,
-            };
-            match started {
+            match start_replica(&host, &config, spec, replica.id, &mut wal, log).await? {
                 Ok(started) => {
                     noted(started.event);
                     map.extend(started.map);

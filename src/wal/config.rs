@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use host::ALIGNMENT;
+use types::GroupId;
 use types::limits::ENTRY_BYTES_MAX;
 
 use crate::error::Error;
@@ -15,6 +16,11 @@ const SEGMENT_BYTES_MAX: u64 = 1 << 31;
 pub struct Config {
     /// The directory of this core's segments, for example `DATA/wal/core-00`. Made if it is missing.
     pub dir: PathBuf,
+    /// Tells this log from every other one. Random, and nothing that a client can know: so no payload passes for a block.
+    pub log_id: u64,
+    /// The groups that live on this core. Where blocks are lost, one that the log does not name may have lost all that it
+    /// held: it is reported as quarantined then.
+    pub groups: Vec<GroupId>,
     /// Length of a segment file; a multiple of 4,096. A record and the states of all groups must fit one.
     pub segment_bytes: u64,
     /// A block is closed once its next record would make it longer than this. One record may exceed it.
@@ -34,6 +40,8 @@ impl Config {
     pub fn new(dir: impl Into<PathBuf>) -> Config {
         Config {
             dir: dir.into(),
+            log_id: 0,
+            groups: Vec::new(),
             segment_bytes: 64 << 20,
             block_bytes_max: 1 << 20,
             pending_bytes_max: 4 * ENTRY_BYTES_MAX,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 use types::{GroupId, Index};
 
-use crate::recovered::{Damage, Fault};
+use crate::recovered::Fault;
 
 /// An error of the log.
 #[derive(Debug, Error)]
@@ -33,9 +33,29 @@ pub enum Error {
         /// The operating system's reason.
         message: String,
     },
-    /// Recovery found acknowledged data missing or changed: the log can be read, but not continued.
-    #[error("the log is damaged: {0}")]
-    Damaged(Damage),
+    /// The directory holds a log in a format that this version does not know. Nothing was changed.
+    #[error(
+        "{} is a log of format version {found}, and this version of Coracle reads and writes {expected}: use the version \
+         that wrote it, or begin with an empty data directory", path.display()
+    )]
+    Version {
+        /// The segment.
+        path: PathBuf,
+        /// The version found.
+        found: char,
+        /// The version known.
+        expected: char,
+    },
+    /// The directory holds the log of another data directory or core. Nothing was changed.
+    #[error("{} belongs to another log: its id is {found:#x}, and {expected:#x} was expected", path.display())]
+    Foreign {
+        /// The segment.
+        path: PathBuf,
+        /// The id found.
+        found: u64,
+        /// The id expected.
+        expected: u64,
+    },
     /// This group's part of the log cannot be trusted. Only forgetting the group is accepted.
     #[error("group {group} is quarantined: {fault}")]
     Quarantined {

@@ -1,80 +1,106 @@
-//! What stands on disk, byte by byte. Version 1. Little-endian throughout, nothing is aligned inside a block.
+//! What stands on disk, byte by byte. Version 2. Little-endian throughout, nothing is aligned inside a block.
 //!
 //! # Files
 //!
 //! `DATA/wal/core-NN/NNNNNNNNNNNN.seg`: the segment with that id, twelve decimal digits, ids ascending
-//! without a gap from the oldest segment still needed to the last prepared one. The first segment of a log is 1. A
-//! file holds zeros or the remains of an earlier use under a smaller id before the log reaches it.
+//! without a gap from the oldest segment still needed to the last prepared one, unless files were lost. The first segment
+//! of a log is 1. A file holds zeros or the remains of an earlier use under a smaller id before the log reaches it.
+//!
+//! `….seg.set-aside` is a segment that the disk cannot read everywhere. `….seg.damaged` is one that holds damage, or
+//! entries of quarantined groups; it is removed once no group is quarantined any more. The log needs neither.
 //!
 //! # Blocks
 //!
 //! Blocks stand one behind another from offset 0, each at a 4,096-byte boundary and padded with zeros to the next one. When a
-//! block does not fit behind the last one, it is the first of the next segment instead.
+//! block does not fit behind the last one, or the rest of the segment is not trusted, it is the first of the next segment.
 //!
 //! ```text
-//!  0 u64 magic, "CORAWAL1"
-//!  8 u64 segment id; equals that in the name of the file
-//! 16 u64 block sequence: 1 for the first block of a log, +1 for each one, across segments
-//! 24 u32 length of the records; 0 for a mark
-//! 28 u32 crc32 of the records
-//! 32 u32 chain: what stands at byte 36 of the previous block; 0 for block 1
-//! 36 u32 crc32 of bytes 0..36
-//! 40     records
+//!  0 u64 magic, "CORAWAL2": the last byte is the version
+//!  8 u64 id of the log, which no client can know
+//! 16 u64 segment id; equals that in the name of the file
+//! 24 u64 block sequence: 1 for the first block of a log, +1 for each one, across segments
+//! 32 u32 offset of the block in its segment
+//! 36 u32 length of the records; 0 for a mark without any
+//! 40 u32 crc32 of the records
+//! 44 u32 chain: what stands at byte 48 of the previous block; 0 for block 1
+//! 48 u32 crc32 of bytes 0..48
+//! 52     records
 //! ```
 //!
-//! The chain takes the crc32 of the previous header's bytes 0..36 and not 0..40: the crc32 of anything with
+//! The chain takes the crc32 of the previous header's bytes 0..48 and not 0..52: the crc32 of anything with
 //! its own crc32 behind it is a constant.
 //!
-//! A **mark** is a block that tells nothing new: it holds no records, or none but the group states with
-//! which a segment opens. It proves by its mere presence that the block before it had become durable. The first block of
-//! a segment always holds a record: one without any would pass for it wherever it was written to.
+//! A **mark** is a block that tells nothing new: it holds no records, or none but those with which a segment opens, or a
+//! roll call. It proves by its mere presence that the block before it had become durable.
+//!
+//! Where blocks were lost behind which no later one can be read, the sequence goes on with a number that none of them had.
 //!
 //! # Records
 //!
 //! ```text
 //!  0 u32 crc32 of: segment id (u64), offset of this record in its segment (u64), bytes 4..length
-//!  4 u32 length of the record, these 16 bytes included
+//!  4 u32 length of the record, these 28 bytes included
 //!  8 u32 group
 //! 12 u8  type
 //! 13 u8 × 3, zero
-//! 16     by type:
+//! 16 u64 link: sequence of the block with the group's record before this one; 0 if this is its first
+//! 24 u32 link: what stands at byte 0 of that record; 0 if this is the first
+//! 28     by type:
 //!
 //! 1 entries: consecutive, of one term. Those of the group at or behind `first` are replaced.
-//!     16 u64 term
-//!     24 u64 index of the first
-//!     32 u32 count, at least 1
-//!     36 count × { u32 payload length, u8 payload kind }
+//!     28 u64 term
+//!     36 u64 index of the first
+//!     44 u32 count, at least 1
+//!     48 count × { u32 payload length, u8 payload kind }
 //!        the payloads, one behind another
 //! 2 hard state
-//!     16 u64 term
-//!     24 u64 replica voted for, 0 if none
-//!     32 u64 commit index: at most the last index of the log at this place
-//!     40 u8  1 if a vote was given in the term, else 0
+//!     28 u64 term
+//!     36 u64 replica voted for, 0 if none
+//!     44 u64 commit index: at most the last index of the log at this place
+//!     52 u8  1 if a vote was given in the term, else 0
 //! 3 truncation (suffix)
-//!     16 u64 first index removed; all behind it go too
+//!     28 u64 first index removed; all behind it go too
 //! 4 compaction (prefix)
-//!     16 u64 last index removed; all before it go too. Beyond the last entry: the log restarts behind it
-//!     24 u64 its term
-//! 5 group state: everything known of a group at this place. Every segment opens with one for each group.
-//!     16 hard state as in 2, 25 bytes
-//!     41 u64 index of the last compacted entry, 0 if none
-//!     49 u64 its term
-//!     57 u64 index of the last entry
-//!     65 u64 its term
-//! 6 group forgotten: nothing of what was said before holds. A segment opens with one for group 0 if there are no groups
+//!     28 u64 last index removed; all before it go too. Beyond the last entry: the log restarts behind it
+//!     36 u64 its term
+//! 5 group state: everything known of a group at this place
+//!     28 hard state as in 2, 25 bytes
+//!     53 u64 index of the last compacted entry, 0 if none
+//!     61 u64 its term
+//!     69 u64 index of the last entry
+//!     77 u64 its term
+//! 6 group forgotten: nothing of what was said before holds
+//! 7 group quarantined: nothing of what was said before can be trusted, until the group is forgotten
+//!     28 u8  why: 1 blocks were lost, 2 the commit index lies beyond the log, 3 entries are missing, 4 a contradiction
+//!     29 u64 segment; commit index; first missing entry; segment
+//!     37 u64 offset; last entry; last missing entry; offset
+//! 8 opening: with this every segment but the first of a log begins. Of group 0, without a link
+//!     28 u32 how many groups there are: as many records of type 5 or 7 follow, one for each
+//! 9 roll call: all groups there are, each with its last record. Of group 0, without a link
+//!     28 n × { u32 group, u64 and u32 what a link to its last record says }
 //! ```
 //!
 //! Other types are free. The checksum of a record covers its place, so a record that was written elsewhere, or
 //! here in an earlier use of the file, does not pass for the one looked for.
+//!
+//! The links make the records of each group a chain of its own. Where blocks were lost, a later record whose link leads to
+//! the last one known of the group proves that nothing of it was among them; an opening or a roll call proves it of all
+//! groups at once. A group state behind the damage tells all that counts of a group whose chain is broken.
 
 use host::ALIGNMENT;
 
 /// First bytes of every block; the last of them is the version.
-pub const MAGIC: u64 = u64::from_le_bytes(*b"CORAWAL1");
+pub const MAGIC: u64 = u64::from_le_bytes(*b"CORAWAL2");
 /// Length of a block's header.
-pub const HEADER_BYTES: usize = 40;
+pub const HEADER_BYTES: usize = 52;
+/// What the header's own checksum covers: all before it.
+pub const HEADER_CRC_AT: usize = HEADER_BYTES - 4;
 /// Sequence of the first block of a log.
 pub const SEQ_FIRST: u64 = 1;
+/// No sequence reaches this.
+pub(crate) const SEQ_LIMIT: u64 = 1 << 63;
+/// More blocks than a log can have lost: its sequence goes on behind so many where the last ones are unknown.
+pub(crate) const SEQ_LEAP: u64 = 1 << 40;
 /// Id of the first segment of a log.
 pub const SEGMENT_FIRST: u64 = 1;
 
@@ -84,10 +110,14 @@ const NAME_SUFFIX: &str = ".seg";
 /// The header of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockHeader {
+    /// Id of the log.
+    pub log: u64,
     /// Id of the segment it stands in.
     pub segment: u64,
     /// Block sequence.
     pub seq: u64,
+    /// Offset in its segment in bytes.
+    pub offset: u32,
     /// Length of the records in bytes.
     pub records_len: u32,
     /// Checksum of the records.
@@ -101,13 +131,15 @@ impl BlockHeader {
     pub fn encode(&self) -> ([u8; HEADER_BYTES], u32) {
         let mut bytes = [0; HEADER_BYTES];
         bytes[0..8].copy_from_slice(&MAGIC.to_le_bytes());
-        bytes[8..16].copy_from_slice(&self.segment.to_le_bytes());
-        bytes[16..24].copy_from_slice(&self.seq.to_le_bytes());
-        bytes[24..28].copy_from_slice(&self.records_len.to_le_bytes());
-        bytes[28..32].copy_from_slice(&self.records_crc.to_le_bytes());
-        bytes[32..36].copy_from_slice(&self.chain.to_le_bytes());
-        let crc = crc32fast::hash(&bytes[..36]);
-        bytes[36..40].copy_from_slice(&crc.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.log.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.segment.to_le_bytes());
+        bytes[24..32].copy_from_slice(&self.seq.to_le_bytes());
+        bytes[32..36].copy_from_slice(&self.offset.to_le_bytes());
+        bytes[36..40].copy_from_slice(&self.records_len.to_le_bytes());
+        bytes[40..44].copy_from_slice(&self.records_crc.to_le_bytes());
+        bytes[44..48].copy_from_slice(&self.chain.to_le_bytes());
+        let crc = crc32fast::hash(&bytes[..HEADER_CRC_AT]);
+        bytes[HEADER_CRC_AT..].copy_from_slice(&crc.to_le_bytes());
         (bytes, crc)
     }
 
@@ -116,25 +148,38 @@ impl BlockHeader {
         if u64_at(bytes, 0)? != MAGIC {
             return None;
         }
-        let crc = u32_at(bytes, 36)?;
-        if crc32fast::hash(bytes.get(..36)?) != crc {
+        let crc = u32_at(bytes, HEADER_CRC_AT)?;
+        if crc32fast::hash(bytes.get(..HEADER_CRC_AT)?) != crc {
             return None;
         }
         let header = BlockHeader {
-            segment: u64_at(bytes, 8)?,
-            seq: u64_at(bytes, 16)?,
-            records_len: u32_at(bytes, 24)?,
-            records_crc: u32_at(bytes, 28)?,
-            chain: u32_at(bytes, 32)?,
+            log: u64_at(bytes, 8)?,
+            segment: u64_at(bytes, 16)?,
+            seq: u64_at(bytes, 24)?,
+            offset: u32_at(bytes, 32)?,
+            records_len: u32_at(bytes, 36)?,
+            records_crc: u32_at(bytes, 40)?,
+            chain: u32_at(bytes, 44)?,
         };
         // Room to count on from here, whatever the bytes say.
-        (header.seq >= SEQ_FIRST && header.seq < u64::MAX).then_some((header, crc))
+        (header.seq >= SEQ_FIRST && header.seq < SEQ_LIMIT).then_some((header, crc))
     }
 
     /// Length of the whole block on disk.
     pub fn block_bytes(&self) -> usize {
         padded(HEADER_BYTES + self.records_len as usize)
     }
+}
+
+/// The version of the log of which a segment begins with these bytes, if it is another one than [`MAGIC`]'s.
+pub fn foreign_version(bytes: &[u8]) -> Option<char> {
+    let magic = MAGIC.to_le_bytes();
+    let (version, name) = magic.split_last().expect("eight bytes");
+    let found = *bytes.strip_prefix(name)?.first().filter(|found| *found != version)?;
+    // With a flipped bit in the version it is a block of ours.
+    let mut header = *bytes.first_chunk::<HEADER_BYTES>()?;
+    header[..8].copy_from_slice(&magic);
+    BlockHeader::decode(&header).is_none().then_some(char::from(found))
 }
 
 /// `len` rounded up to a whole number of 4,096-byte units.
@@ -170,30 +215,50 @@ pub(crate) fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
 mod tests {
     use super::*;
 
+    const HEADER: BlockHeader =
+        BlockHeader { log: 9, segment: 7, seq: 99, offset: 8_192, records_len: 5_000, records_crc: 4, chain: 5 };
+
     #[test]
     fn a_header_reads_back_and_no_flipped_bit_passes() {
-        let header = BlockHeader { segment: 7, seq: 99, records_len: 5_000, records_crc: 0xABCD, chain: 0x1234 };
-        let (bytes, crc) = header.encode();
-        assert_eq!(BlockHeader::decode(&bytes), Some((header, crc)));
-        assert_eq!(header.block_bytes(), 8_192);
+        let (bytes, crc) = HEADER.encode();
+        assert_eq!(BlockHeader::decode(&bytes), Some((HEADER, crc)));
+        assert_eq!(HEADER.block_bytes(), 8_192);
         for bit in 0..HEADER_BYTES * 8 {
             let mut flipped = bytes;
             flipped[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(BlockHeader::decode(&flipped), None, "bit {bit}");
+            assert_eq!(foreign_version(&flipped), None, "bit {bit}");
         }
-        assert_eq!(BlockHeader::decode(&bytes[..39]), None);
+        assert_eq!(BlockHeader::decode(&bytes[..HEADER_BYTES - 1]), None);
     }
 
     #[test]
-    fn the_header_stands_as_documented() {
-        let header = BlockHeader { segment: 1, seq: 2, records_len: 3, records_crc: 4, chain: 5 };
-        let (bytes, crc) = header.encode();
-        assert_eq!(&bytes[..8], b"CORAWAL1");
-        assert_eq!(
-            &bytes[8..36],
-            [&[1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0][..], &[3, 0, 0, 0, 4, 0, 0, 0, 5, 0, 0, 0]].concat()
-        );
-        assert_eq!(&bytes[36..], crc.to_le_bytes());
+    fn a_header_stands_as_documented() {
+        let (bytes, crc) = HEADER.encode();
+        assert_eq!(&bytes[..8], b"CORAWAL2");
+        let numbers = [9_u64, 7, 99].map(u64::to_le_bytes).concat();
+        let more = [8_192_u32, 5_000, 4, 5, crc].map(u32::to_le_bytes).concat();
+        assert_eq!(&bytes[8..], [numbers, more].concat());
+    }
+
+    #[test]
+    fn sequences_leave_room_to_count_on() {
+        for (seq, is_sound) in [(0, false), (1, true), (SEQ_LIMIT - 1, true), (SEQ_LIMIT, false), (u64::MAX, false)] {
+            let (bytes, _) = BlockHeader { seq, ..HEADER }.encode();
+            assert_eq!(BlockHeader::decode(&bytes).is_some(), is_sound, "{seq}");
+        }
+    }
+
+    #[test]
+    fn other_versions_are_told_from_flipped_bits() {
+        let (mut bytes, _) = HEADER.encode();
+        assert_eq!(foreign_version(&bytes), None);
+        bytes[7] = b'1';
+        assert_eq!(foreign_version(&bytes), None, "the rest is a header of this version");
+        bytes[20] ^= 1;
+        assert_eq!(foreign_version(&bytes), Some('1'));
+        assert_eq!(foreign_version(&bytes[..20]), None);
+        assert_eq!(foreign_version(&[0; HEADER_BYTES]), None);
     }
 
     #[test]

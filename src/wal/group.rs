@@ -7,7 +7,7 @@ use bytes::Bytes;
 use types::{Index, Term};
 use wire::HardState;
 
-use crate::record::GroupState;
+use crate::record::{GroupState, Link, LogPosition};
 use crate::recovered::{Condition, Fault, RecoveredGroup};
 
 /// The part of one record that still counts: its entries from `first` up to the next run's first.
@@ -42,6 +42,15 @@ pub(crate) struct GroupLog {
     /// Payloads of the entries that change the membership. Invariant: ascending, all behind start.0.
     memberships: VecDeque<(Index, Bytes)>,
     pub(crate) fault: Option<Fault>,
+    /// Whether the log itself says so.
+    pub(crate) is_fault_recorded: bool,
+    /// The group's last record.
+    pub(crate) link: Link,
+    /// The last block that vouches for the group: it holds that record, or a roll call that names it.
+    pub(crate) vouched_seq: u64,
+    /// A record behind this place, where blocks were lost, does not follow the last one known. Only a group state tells
+    /// again what counts.
+    pub(crate) broken_at: Option<LogPosition>,
 }
 
 impl GroupLog {
@@ -56,22 +65,31 @@ impl GroupLog {
             terms: VecDeque::new(),
             memberships: VecDeque::new(),
             fault: None,
+            is_fault_recorded: false,
+            link: Link::NONE,
+            vouched_seq: 0,
+            broken_at: None,
         }
     }
 
-    /// A group of which the oldest segment tells this.
-    pub(crate) fn from_state(state: GroupState) -> Result<GroupLog, &'static str> {
+    /// Takes this for all that is known of the group.
+    pub(crate) fn begin_with(&mut self, state: GroupState, dropped: impl FnMut(u64)) -> Result<(), &'static str> {
+        self.clear(dropped);
         if state.last.0 < state.start.0 {
             return Err("a group state ends before it starts");
         }
         let absent = (state.last.0 > state.start.0).then_some(state.last);
-        Ok(GroupLog {
-            hard_state: state.hard_state,
-            start: state.start,
-            last_index: state.last.0,
-            absent,
-            ..GroupLog::new()
-        })
+        self.hard_state = state.hard_state;
+        self.start = state.start;
+        self.last_index = state.last.0;
+        self.absent = absent;
+        Ok(())
+    }
+
+    /// Notes the group's last record.
+    pub(crate) fn record(&mut self, link: Link) {
+        self.link = link;
+        self.vouched_seq = link.seq;
     }
 
     /// Last compacted index; 0 if none.
@@ -220,10 +238,15 @@ impl GroupLog {
         }
     }
 
-    /// Forgets all entries.
-    pub(crate) fn clear(&mut self, mut dropped: impl FnMut(u64)) {
+    /// Forgets all but which record was the last.
+    pub(crate) fn clear(&mut self, dropped: impl FnMut(u64)) {
+        self.drop_runs(dropped);
+        *self = GroupLog { link: self.link, vouched_seq: self.vouched_seq, ..GroupLog::new() };
+    }
+
+    /// Forgets where entries lie: nobody shall read them.
+    pub(crate) fn drop_runs(&mut self, mut dropped: impl FnMut(u64)) {
         self.runs.drain(..).for_each(|run| dropped(run.segment));
-        *self = GroupLog::new();
     }
 
     /// Looks, at the end of recovery, for what must be there and is not.
@@ -247,7 +270,7 @@ impl GroupLog {
             last_index: self.last_index,
             terms: self.terms.iter().copied().collect(),
             memberships: self.memberships.iter().cloned().collect(),
-            condition: self.fault.clone().map_or(Condition::Sound, Condition::Quarantined),
+            condition: self.fault.map_or(Condition::Sound, Condition::Quarantined),
         }
     }
 }

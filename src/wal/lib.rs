@@ -34,11 +34,11 @@ mod scan;
 mod segments;
 mod stats;
 mod wal;
+mod walk;
 mod writer;
 
 pub use config::Config;
 pub use error::Error;
-pub use recover::set_aside;
 pub use recovered::{Condition, Damage, DamageKind, Fault, Recovered, RecoveredGroup};
 pub use stats::Stats;
 pub use wal::Wal;

@@ -71,10 +71,18 @@ pub(crate) async fn read<D: LogHost>(host: &D, plan: ReadPlan<D::File>) -> Resul
     let mut entries = Vec::new();
     let mut budget = Budget { bytes_left: plan.bytes_max, exhausted: false };
     let mut rest = &plan.pieces[..];
+    let mut count_max = usize::MAX;
     while !rest.is_empty() && !budget.exhausted {
-        let (together, behind) = rest.split_at(together(rest));
+        let (together, behind) = rest.split_at(together(rest).min(count_max));
+        let (start, buf) = match read_span(host, &plan.dir, together).await {
+            // What cannot be read may lie between the records and belong to others.
+            Err(_) if together.len() > 1 => {
+                count_max = 1;
+                continue;
+            }
+            result => result?,
+        };
         rest = behind;
-        let (start, buf) = read_span(host, &plan.dir, together).await?;
         for piece in together {
             let offset = u64::from(piece.run.offset);
             let bytes = usize::try_from(offset - start).ok().and_then(|skip| buf.get(skip..)).unwrap_or_default();

@@ -10,10 +10,10 @@ use wire::HardState;
 /// What [`crate::Wal::open`] found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovered {
-    /// The groups known to the log.
+    /// The groups known to the log, and those of [`crate::Config::groups`] of which it may have lost everything.
     pub groups: BTreeMap<GroupId, RecoveredGroup>,
-    /// Acknowledged data is missing or changed. Then every group of this core is quarantined, **also those
-    /// that `groups` does not name**: the block that named them may be the one that is lost.
+    /// Acknowledged blocks are missing or changed: what the first of them is, and where. Which groups that concerns, their
+    /// [`Condition`] says; the others are complete. Told at each start as long as the log holds the place.
     pub damage: Option<Damage>,
     /// A block that was being written when the process ended, never acknowledged, was dropped.
     pub torn_tail: bool,
@@ -66,11 +66,16 @@ pub enum Condition {
 }
 
 /// Why one group is quarantined.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// The whole log is damaged; see [`Recovered::damage`].
-    LogDamaged,
+    /// Blocks are lost here, and nothing proves that the group had no records in them.
+    BlocksLost {
+        /// Segment of the first of them.
+        segment: u64,
+        /// Its offset in bytes.
+        offset: u64,
+    },
     /// The commit index lies beyond the last entry: entries that were there are gone.
     CommitBeyondLog {
         /// The commit index.
@@ -99,7 +104,12 @@ pub enum Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Fault::LogDamaged => f.write_str("the log of its core is damaged"),
+            Fault::BlocksLost { segment, offset } => {
+                write!(
+                    f,
+                    "blocks of the log that may have held some of it are lost at segment {segment}, offset {offset}"
+                )
+            }
             Fault::CommitBeyondLog { commit, last_index } => {
                 write!(f, "commit index {commit} lies beyond the last entry {last_index}")
             }
@@ -112,7 +122,7 @@ impl fmt::Display for Fault {
 }
 
 /// Where and how a log is damaged.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Damage {
     /// Segment of the first place that is not as it must be.
     pub segment: u64,
@@ -123,7 +133,7 @@ pub struct Damage {
 }
 
 /// How a log can be damaged.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DamageKind {
     /// The block expected here is missing or unreadable, yet a later one exists, so it had been acknowledged.

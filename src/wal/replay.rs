@@ -1,6 +1,6 @@
-//! From the records of sound blocks to what is known of each group.
+//! From the records of sound blocks to what is known of each group, and which of them blocks that were lost concern.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use types::GroupId;
@@ -8,71 +8,220 @@ use wire::EntryKind;
 
 use crate::format::HEADER_BYTES;
 use crate::group::{GroupLog, Run};
-use crate::record::{self, Body, LogPosition, Record};
+use crate::record::{self, Body, Link, LogPosition, Record, RollCall};
 use crate::recovered::Fault;
 use crate::segments::SegmentTable;
 
-/// What replaying a block found.
-pub(crate) struct Replayed {
-    pub(crate) records: u64,
-    /// The block told nothing new.
-    pub(crate) mark: bool,
+/// A block that is replayed.
+#[derive(Clone, Copy)]
+pub(crate) struct BlockAt {
+    pub(crate) seq: u64,
+    pub(crate) place: LogPosition,
+    /// What came before it is gone in the order of things: its segment is the oldest, and not the first of the log.
+    pub(crate) is_first: bool,
 }
 
-/// Takes the records of a block in.
-///
-/// # Errors
-/// What is wrong with the block as a whole. What is wrong with one group's records becomes its fault.
-pub(crate) fn replay<F>(
-    records: &[u8],
-    block: LogPosition,
-    oldest: bool,
-    groups: &mut BTreeMap<GroupId, GroupLog>,
-    segments: &mut SegmentTable<F>,
-) -> Result<Replayed, &'static str> {
-    let mut replayed = Replayed { records: 0, mark: true };
-    let mut rest = records;
-    let mut place = LogPosition { offset: block.offset + HEADER_BYTES as u64, ..block };
-    while !rest.is_empty() {
-        let record = record::decode(rest, place)?;
-        apply(&record, place, oldest, groups, segments);
-        replayed.records += 1;
-        replayed.mark &= matches!(record.body, Body::GroupState(_));
-        rest = rest.get(record.len..).ok_or("a record is cut off")?;
-        place.offset += record.len as u64;
-    }
-    Ok(replayed)
-}
-
-fn apply<F>(
-    record: &Record<'_>,
+/// Blocks that are not there any more.
+#[derive(Clone, Copy)]
+struct Lost {
+    /// The last of them.
+    through: u64,
+    /// Where the first of them stood.
     place: LogPosition,
-    oldest: bool,
-    groups: &mut BTreeMap<GroupId, GroupLog>,
-    segments: &mut SegmentTable<F>,
-) {
-    if matches!(record.body, Body::Forgotten) {
-        if let Some(mut log) = groups.remove(&record.group) {
-            log.clear(|id| segments.run_dropped(id));
+}
+
+/// What the blocks read so far add up to.
+pub(crate) struct Replay {
+    pub(crate) groups: BTreeMap<GroupId, GroupLog>,
+    pub(crate) records_count: u64,
+    /// The latest loss.
+    lost: Option<Lost>,
+    /// The last block that named all groups there were.
+    named_seq: u64,
+}
+
+impl Replay {
+    pub(crate) fn new() -> Replay {
+        Replay { groups: BTreeMap::new(), records_count: 0, lost: None, named_seq: 0 }
+    }
+
+    /// Blocks up to this one are lost, or not what was written.
+    pub(crate) fn lose(&mut self, through: u64, place: LogPosition) {
+        self.lost = Some(Lost { through, place });
+    }
+
+    /// The last block that named all groups there were; 0 if none did.
+    pub(crate) fn named_seq(&self) -> u64 {
+        self.named_seq
+    }
+
+    /// Takes the records of a block in. Returns whether it told nothing new.
+    ///
+    /// # Errors
+    /// What is wrong with the block as a whole. What is wrong with one group's records becomes its fault.
+    pub(crate) fn block<F>(
+        &mut self,
+        records: &[u8],
+        block: BlockAt,
+        segments: &mut SegmentTable<F>,
+    ) -> Result<bool, &'static str> {
+        let mut is_mark = true;
+        let mut opening: Option<(u32, BTreeSet<GroupId>)> = None;
+        let mut rest = records;
+        let mut place = LogPosition { offset: block.place.offset + HEADER_BYTES as u64, ..block.place };
+        while !rest.is_empty() {
+            let record = record::decode(rest, place)?;
+            self.records_count += 1;
+            match (&record.body, &mut opening) {
+                (Body::Opening { groups }, None) => opening = Some((*groups, BTreeSet::new())),
+                (Body::RollCall(call), None) => self.roll_call(call, block, segments),
+                (Body::GroupState(_) | Body::Quarantine(_), Some((_, named))) => {
+                    named.insert(record.group);
+                    is_mark &= matches!(record.body, Body::GroupState(_));
+                    self.record(&record, place, block, segments);
+                }
+                (Body::Opening { .. } | Body::RollCall(_), _) | (_, Some(_)) => {
+                    return Err("an opening names fewer groups than it says");
+                }
+                (_, None) => {
+                    is_mark = false;
+                    self.record(&record, place, block, segments);
+                }
+            }
+            if let Some((_, named)) = opening.take_if(|(count, named)| named.len() as u64 >= u64::from(*count)) {
+                self.named(&named, block, segments);
+            }
+            rest = rest.get(record.len..).ok_or("a record is cut off")?;
+            place.offset += record.len as u64;
         }
-        return;
+        if opening.is_some() { Err("an opening names fewer groups than it says") } else { Ok(is_mark) }
     }
-    let known = groups.contains_key(&record.group);
-    let log = groups.entry(record.group).or_insert_with(GroupLog::new);
-    if log.fault.is_some() {
-        return;
+
+    /// Where blocks were lost that may have held records of a group behind this one of it.
+    fn lost_behind(&self, seq: u64) -> Option<LogPosition> {
+        self.lost.filter(|lost| lost.through >= seq).map(|lost| lost.place)
     }
-    if let Err(what) = apply_to(log, record, place, oldest && !known, segments) {
-        log.fault = Some(Fault::Contradiction { segment: place.segment, offset: place.offset, what });
+
+    /// These are all groups there are at this block.
+    fn named<F>(&mut self, named: &BTreeSet<GroupId>, block: BlockAt, segments: &mut SegmentTable<F>) {
+        self.named_seq = block.seq;
+        let unnamed: Vec<_> = self.groups.keys().copied().filter(|group| !named.contains(group)).collect();
+        for group in unnamed {
+            let log = self.groups.get_mut(&group).expect("just listed");
+            if self.lost.is_some_and(|lost| lost.through >= log.link.seq) {
+                // It was forgotten in a block that is lost.
+                log.clear(|id| segments.run_dropped(id));
+                self.groups.remove(&group);
+            } else if log.fault.is_none() {
+                log.fault = Some(contradiction(block.place, "a group is not named where all are"));
+            }
+        }
+    }
+
+    fn roll_call<F>(&mut self, call: &RollCall<'_>, block: BlockAt, segments: &mut SegmentTable<F>) {
+        let mut named = BTreeSet::new();
+        for (group, link) in call.iter() {
+            named.insert(group);
+            let known = self.groups.get(&group).map_or(Link::NONE, |log| log.link);
+            let lost_at = self.lost_behind(known.seq);
+            let log = self.groups.entry(group).or_insert_with(GroupLog::new);
+            log.vouched_seq = block.seq;
+            if known == link {
+                continue;
+            }
+            log.link = link;
+            match lost_at {
+                Some(place) => log.broken_at = Some(place),
+                None if log.fault.is_none() => {
+                    log.fault = Some(contradiction(block.place, "a roll call tells another last record of a group"));
+                }
+                None => {}
+            }
+        }
+        self.named(&named, block, segments);
+    }
+
+    fn record<F>(&mut self, record: &Record<'_>, place: LogPosition, block: BlockAt, segments: &mut SegmentTable<F>) {
+        if matches!(record.body, Body::Forgotten) {
+            if let Some(mut log) = self.groups.remove(&record.group) {
+                log.clear(|id| segments.run_dropped(id));
+            }
+            return;
+        }
+        let known = self.groups.get(&record.group).map_or(Link::NONE, |log| log.link);
+        let lost_at = self.lost_behind(known.seq);
+        let log = self.groups.entry(record.group).or_insert_with(GroupLog::new);
+        log.record(Link { seq: block.seq, crc: record.crc });
+        if record.link != known && !block.is_first {
+            match lost_at {
+                // It was forgotten in a block that is lost, and begins anew here.
+                Some(_) if record.link == Link::NONE => log.clear(|id| segments.run_dropped(id)),
+                Some(place) => log.broken_at = Some(place),
+                None if log.fault.is_none() => {
+                    log.fault = Some(contradiction(place, "a record does not follow the one before it"));
+                }
+                None => {}
+            }
+        }
+        if log.fault.is_some() {
+            return;
+        }
+        if let Body::Quarantine(fault) = record.body {
+            (log.fault, log.is_fault_recorded) = (Some(fault), true);
+            return;
+        }
+        let result = match record.body {
+            Body::GroupState(state) if block.is_first || log.broken_at.is_some() => {
+                log.begin_with(state, |id| segments.run_dropped(id))
+            }
+            _ if log.broken_at.is_some() => Ok(()),
+            _ => apply(log, record, place, segments),
+        };
+        if let Err(what) = result {
+            log.fault = Some(contradiction(place, what));
+        }
+    }
+
+    /// Says at the end of the log of which groups something is or may be missing. `expected` are those that live here, named
+    /// or not. Returns whether all that stands in the log already, so that the next start finds the same.
+    pub(crate) fn finish<F>(&mut self, expected: &[GroupId], segments: &mut SegmentTable<F>) -> bool {
+        let lost = self.lost;
+        if let Some(Lost { place, .. }) = lost.filter(|lost| lost.through >= self.named_seq) {
+            for group in expected.iter().filter(|group| !self.groups.contains_key(group)).copied().collect::<Vec<_>>()
+            {
+                self.groups.entry(group).or_insert_with(GroupLog::new).broken_at = Some(place);
+            }
+        }
+        let mut is_recorded = lost.is_none_or(|lost| lost.through < self.named_seq);
+        for log in self.groups.values_mut() {
+            let unproven = lost.filter(|lost| lost.through >= log.vouched_seq).map(|lost| lost.place);
+            if let Some(LogPosition { segment, offset }) = log.broken_at.or(unproven)
+                && log.fault.is_none()
+            {
+                log.fault = Some(Fault::BlocksLost { segment, offset });
+            }
+            log.check();
+            if log.fault.is_some() {
+                is_recorded &= log.is_fault_recorded;
+                log.drop_runs(|id| {
+                    segments.run_dropped(id);
+                    segments.keep_as_evidence(id);
+                });
+            }
+        }
+        is_recorded
     }
 }
 
-/// `first`: nothing was said of the group before, and the record stands in the oldest segment.
-fn apply_to<F>(
+fn contradiction(place: LogPosition, what: &'static str) -> Fault {
+    Fault::Contradiction { segment: place.segment, offset: place.offset, what }
+}
+
+/// Takes a record in that follows the group's last one.
+fn apply<F>(
     log: &mut GroupLog,
     record: &Record<'_>,
     place: LogPosition,
-    first: bool,
     segments: &mut SegmentTable<F>,
 ) -> Result<(), &'static str> {
     match record.body {
@@ -84,24 +233,23 @@ fn apply_to<F>(
                 len: u32::try_from(record.len).map_err(|_| "the record is too long")?,
             };
             log.append(run, entries.count, entries.term, |id| segments.run_dropped(id))?;
+            segments.run_added(place.segment);
             for (index, (kind, range)) in (entries.first..).zip(entries.iter()) {
                 if kind == EntryKind::Membership as u8 {
                     let payload = entries.payloads().get(range).ok_or("payloads are cut off")?;
                     log.note_membership(index, Bytes::copy_from_slice(payload));
                 }
             }
-            segments.run_added(place.segment);
         }
         Body::HardState(state) => log.hard_state = state,
         Body::Truncation { from } => log.truncate(from, |id| segments.run_dropped(id))?,
         Body::Compaction { index, term } => log.compact(index, term, |id| segments.run_dropped(id)),
-        Body::GroupState(state) if first => *log = GroupLog::from_state(state)?,
         Body::GroupState(state) => {
             if !log.agrees(&state) {
                 return Err("a group state contradicts the records before it");
             }
         }
-        Body::Forgotten => {}
+        Body::Forgotten | Body::Quarantine(_) | Body::Opening { .. } | Body::RollCall(_) => {}
     }
     Ok(())
 }

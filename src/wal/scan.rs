@@ -21,8 +21,12 @@ pub(crate) struct Image {
 
 /// What stands at a place.
 pub(crate) enum Look {
-    /// No header of a block of this segment.
+    /// No header of a block.
     Nothing,
+    /// A header of the log with this id, which is another one.
+    Foreign(u64),
+    /// A header that was to stand elsewhere: the block was misdirected, or the file had another name before.
+    Misplaced(BlockHeader),
     /// A header whose records are not what it says.
     Torn(BlockHeader),
     /// A sound block, and its header's checksum.
@@ -75,11 +79,14 @@ impl Image {
     }
 
     /// What stands at an offset.
-    pub(crate) fn look(&self, offset: u64) -> Look {
+    pub(crate) fn look(&self, offset: u64, log: u64) -> Look {
         let bytes = usize::try_from(offset).ok().and_then(|offset| self.bytes.get(offset..)).unwrap_or_default();
         let Some((header, crc)) = BlockHeader::decode(bytes) else { return Look::Nothing };
-        if header.segment != self.segment {
-            return Look::Nothing;
+        if header.log != log {
+            return Look::Foreign(header.log);
+        }
+        if header.segment != self.segment || u64::from(header.offset) != offset {
+            return Look::Misplaced(header);
         }
         let whole = bytes.len() >= header.block_bytes()
             && self.records(offset, &header).is_some_and(|records| crc32fast::hash(records) == header.records_crc);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use host::TaskClass;
 
 use crate::LogHost;
-use crate::format::segment_name;
+use crate::format::{segment_id, segment_name};
 use crate::stats::Stats;
 
 /// How long a failed preparation (full disk) rests before the next attempt.
@@ -18,6 +18,9 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// What the name of a segment that was set aside ends with.
 pub(crate) const SET_ASIDE_SUFFIX: &str = ".set-aside";
+
+/// What the name of a segment ends with that is kept because of quarantined groups.
+pub(crate) const DAMAGED_SUFFIX: &str = ".damaged";
 
 /// An empty file that comes and goes when nothing but a change of the directory is wanted.
 pub(crate) const SCRATCH_NAME: &str = "names.seg";
@@ -39,12 +42,14 @@ pub(crate) struct Segment<F> {
     pub(crate) runs_live: u64,
     /// The disk cannot read a part of it: it is not used again.
     pub(crate) is_unreadable: bool,
+    /// It holds damage, or entries of a quarantined group.
+    pub(crate) is_evidence: bool,
     /// Block that must be durable before the segment may go: it holds, or follows, the records because of
     /// which nothing in here is needed. Set once `runs_live` is 0 and the log has moved on.
     release_seq: Option<u64>,
 }
 
-/// Segments in use, oldest first, ids without gaps; the last one is being written.
+/// Segments in use, oldest first; the last one is being written. Ids have gaps only where files were lost.
 pub(crate) struct SegmentTable<F> {
     segments: VecDeque<Segment<F>>,
 }
@@ -55,8 +60,16 @@ impl<F> SegmentTable<F> {
     }
 
     pub(crate) fn push(&mut self, id: u64, bytes: u64, file: Option<Rc<SegmentFile<F>>>) {
-        assert!(self.segments.back().is_none_or(|last| last.id + 1 == id), "segment ids have no gaps");
-        self.segments.push_back(Segment { id, bytes, file, runs_live: 0, is_unreadable: false, release_seq: None });
+        assert!(self.segments.back().is_none_or(|last| last.id < id), "segment ids ascend");
+        self.segments.push_back(Segment {
+            id,
+            bytes,
+            file,
+            runs_live: 0,
+            is_unreadable: false,
+            is_evidence: false,
+            release_seq: None,
+        });
     }
 
     pub(crate) fn get(&self, id: u64) -> Option<&Segment<F>> {
@@ -69,7 +82,23 @@ impl<F> SegmentTable<F> {
     }
 
     fn position(&self, id: u64) -> Option<usize> {
-        usize::try_from(id.checked_sub(self.segments.front()?.id)?).ok()
+        self.segments.binary_search_by_key(&id, |segment| segment.id).ok()
+    }
+
+    pub(crate) fn ids(&self) -> Vec<u64> {
+        self.segments.iter().map(|segment| segment.id).collect()
+    }
+
+    /// The segment behind this one.
+    pub(crate) fn next_behind(&self, id: u64) -> Option<u64> {
+        self.segments.iter().map(|segment| segment.id).find(|other| *other > id)
+    }
+
+    /// Notes that something in a segment may help to find out what happened.
+    pub(crate) fn keep_as_evidence(&mut self, id: u64) {
+        if let Some(segment) = self.get_mut(id) {
+            segment.is_evidence = true;
+        }
     }
 
     pub(crate) fn oldest(&self) -> Option<u64> {
@@ -91,7 +120,7 @@ impl<F> SegmentTable<F> {
 
     /// Removes the segments behind `id`, which hold nothing, and returns their files, oldest first.
     pub(crate) fn split_behind(&mut self, id: u64) -> Vec<Segment<F>> {
-        let keep = self.position(id).map_or(0, |idx| idx + 1).min(self.segments.len());
+        let keep = self.segments.partition_point(|segment| segment.id <= id);
         self.segments.split_off(keep).into()
     }
 
@@ -125,6 +154,8 @@ pub(crate) struct Pool<F> {
     /// Id of the next segment to prepare.
     next_id: u64,
     running: bool,
+    /// Files that were kept of quarantined groups are to go.
+    has_damaged: bool,
     /// Why the last preparation failed, until one succeeds.
     fault: Option<String>,
     pub(crate) created: u64,
@@ -141,13 +172,27 @@ enum Fate {
     Remove,
     /// It keeps its place on the disk, so that nothing else is put there.
     SetAside,
+    /// It is kept as long as a group is quarantined.
+    KeepDamaged,
 }
 
 enum Job {
-    Create { id: u64 },
-    Recycle { from: u64, to: u64 },
-    Remove { id: u64 },
-    SetAside { id: u64 },
+    Create {
+        id: u64,
+    },
+    Recycle {
+        from: u64,
+        to: u64,
+    },
+    Remove {
+        id: u64,
+    },
+    SetAside {
+        id: u64,
+        suffix: &'static str,
+    },
+    /// Removes what was kept of quarantined groups.
+    RemoveDamaged,
 }
 
 impl<F: Clone + 'static> Pool<F> {
@@ -161,6 +206,7 @@ impl<F: Clone + 'static> Pool<F> {
             freed: VecDeque::new(),
             next_id,
             running: false,
+            has_damaged: false,
             fault: None,
             created: 0,
             recycled: 0,
@@ -177,13 +223,24 @@ impl<F: Clone + 'static> Pool<F> {
     }
 
     /// Adds a segment in which nothing is needed any more.
-    pub(crate) fn push_freed(&mut self, segment: &Segment<F>) {
+    pub(crate) fn push_freed(&mut self, segment: &Segment<F>, is_any_quarantined: bool) {
         let fate = match segment {
+            Segment { is_evidence: true, .. } if is_any_quarantined => Fate::KeepDamaged,
             Segment { is_unreadable: true, .. } => Fate::SetAside,
             Segment { bytes, .. } if *bytes == self.segment_bytes => Fate::Reuse,
             _ => Fate::Remove,
         };
         self.freed.push_back((segment.id, fate));
+    }
+
+    /// No group is quarantined any more.
+    pub(crate) fn remove_damaged(&mut self) {
+        self.has_damaged = true;
+        for (_, fate) in &mut self.freed {
+            if matches!(fate, Fate::KeepDamaged) {
+                *fate = Fate::Remove;
+            }
+        }
     }
 
     /// Whether the disk has room for more segments, as far as is known.
@@ -203,18 +260,22 @@ impl<F: Clone + 'static> Pool<F> {
     }
 
     fn work_is_due(&self) -> bool {
-        self.ready.len() < self.ready_target || self.freed.len() > self.recycled_max
+        self.ready.len() < self.ready_target || self.freed.len() > self.recycled_max || self.has_damaged
     }
 
     fn next_job(&mut self) -> Option<Job> {
         if !self.work_is_due() {
             return None;
         }
+        if std::mem::take(&mut self.has_damaged) {
+            return Some(Job::RemoveDamaged);
+        }
         let missing = self.ready.len() < self.ready_target;
         Some(match self.freed.pop_front() {
             None => Job::Create { id: self.next_id },
             Some((from, Fate::Reuse)) if missing => Job::Recycle { from, to: self.next_id },
-            Some((id, Fate::SetAside)) => Job::SetAside { id },
+            Some((id, Fate::SetAside)) => Job::SetAside { id, suffix: SET_ASIDE_SUFFIX },
+            Some((id, Fate::KeepDamaged)) => Job::SetAside { id, suffix: DAMAGED_SUFFIX },
             Some((id, _)) => Job::Remove { id },
         })
     }
@@ -230,6 +291,7 @@ impl<F: Clone + 'static> Pool<F> {
                 self.push_ready(Rc::new(SegmentFile { id: to, file }));
                 self.recycled += 1;
             }
+            (Job::RemoveDamaged, Ok(_)) => return true,
             (_, Ok(_)) => {
                 self.removed += 1;
                 return true;
@@ -246,7 +308,11 @@ impl<F: Clone + 'static> Pool<F> {
         self.failures += 1;
         match job {
             Job::Remove { id } => self.freed.push_front((*id, Fate::Remove)),
-            Job::SetAside { id } => self.freed.push_front((*id, Fate::SetAside)),
+            Job::SetAside { id, suffix } => {
+                let fate = if *suffix == DAMAGED_SUFFIX { Fate::KeepDamaged } else { Fate::SetAside };
+                self.freed.push_front((*id, fate));
+            }
+            Job::RemoveDamaged => self.has_damaged = true,
             Job::Recycle { from, .. } => self.freed.push_front((*from, Fate::Reuse)),
             Job::Create { .. } => {}
         }
@@ -315,7 +381,8 @@ async fn perform<D: LogHost>(host: &D, dir: &Path, bytes: u64, job: &Job) -> std
             Err(error) if error.kind() == ErrorKind::NotFound => change_names(host, dir).await.map(|()| None),
             result => result.map(|()| None),
         },
-        Job::SetAside { id } => match set_aside(host, dir, *id).await {
+        Job::RemoveDamaged => remove_damaged(host, dir).await.map(|()| None),
+        Job::SetAside { id, suffix } => match set_aside(host, dir, *id, suffix).await {
             Err(error) if error.kind() == ErrorKind::NotFound => change_names(host, dir).await.map(|()| None),
             result => result.map(|()| None),
         },
@@ -323,9 +390,19 @@ async fn perform<D: LogHost>(host: &D, dir: &Path, bytes: u64, job: &Job) -> std
 }
 
 /// Takes a segment's name from its file: the log knows it no more, and what it holds can still be looked into.
-pub(crate) async fn set_aside<D: LogHost>(host: &D, dir: &Path, id: u64) -> std::io::Result<()> {
+pub(crate) async fn set_aside<D: LogHost>(host: &D, dir: &Path, id: u64, suffix: &str) -> std::io::Result<()> {
     let name = segment_name(id);
-    host.rename(&dir.join(&name), &dir.join(format!("{name}{SET_ASIDE_SUFFIX}"))).await
+    host.rename(&dir.join(&name), &dir.join(format!("{name}{suffix}"))).await
+}
+
+/// Removes what was kept of groups that were quarantined.
+async fn remove_damaged<D: LogHost>(host: &D, dir: &Path) -> std::io::Result<()> {
+    for name in host.list(dir).await? {
+        if name.strip_suffix(DAMAGED_SUFFIX).and_then(segment_id).is_some() {
+            host.remove(&dir.join(name)).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Gives a free segment's file its next name, durably: `None` if there is no such file any more.

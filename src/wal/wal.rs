@@ -16,12 +16,17 @@ use crate::error::Error;
 use crate::format::{HEADER_BYTES, SEQ_FIRST, padded, segment_name};
 use crate::group::{GroupLog, Run};
 use crate::reader::{self, ReadPlan};
-use crate::record::{self, Body, GROUP_STATE_BYTES, LogPosition};
+use crate::record::{self, Address, Body, GROUP_STATE_BYTES, Link, LogPosition, OPENING_BYTES};
 use crate::recover::{self, Log};
-use crate::recovered::{Damage, Fault, Recovered};
+use crate::recovered::{Fault, Recovered};
 use crate::segments::{self, Pool, SegmentTable};
 use crate::stats::Stats;
 use crate::writer::Writer;
+
+/// How often all groups are named in the length of a segment.
+const ROLL_CALLS_PER_SEGMENT: u64 = 16;
+/// Of this many bytes of log at most one is for naming groups.
+const ROLL_CALL_SHARE: u64 = 16;
 
 /// The log of one core, shared by its groups. See the crate's documentation for what it promises.
 ///
@@ -41,7 +46,7 @@ pub struct Wal<D: LogHost> {
     /// All records before this place are durable.
     durable_end: LogPosition,
     failure: Option<Failure>,
-    /// How many groups are quarantined one by one.
+    /// How many groups are quarantined.
     faults_count: usize,
     stats: Stats,
 }
@@ -53,36 +58,32 @@ struct InFlight {
     mark: bool,
 }
 
-/// Why nothing can be written any more.
-enum Failure {
-    Poisoned { place: LogPosition, message: String },
-    Damaged(Damage),
+/// The write that failed: nothing can be written any more.
+struct Failure {
+    place: LogPosition,
+    message: String,
 }
 
 impl Failure {
     fn error(&self) -> Error {
-        match self {
-            Failure::Poisoned { place, message } => {
-                Error::Poisoned { segment: place.segment, offset: place.offset, message: message.clone() }
-            }
-            Failure::Damaged(damage) => Error::Damaged(damage.clone()),
-        }
+        Error::Poisoned { segment: self.place.segment, offset: self.place.offset, message: self.message.clone() }
     }
 }
 
 impl<D: LogHost> Wal<D> {
     /// Opens the log in `config.dir`, or begins one if there is none, and says what it holds. All that it
-    /// reports is durable. A damaged log opens too, for reading: see [`Recovered::damage`].
+    /// reports is durable. Groups of which something may be missing are quarantined: see [`Recovered::groups`].
     ///
     /// # Errors
-    /// [`Error::Io`] if the disk refuses, [`Error::Config`] if the sizes make no sense.
+    /// [`Error::Io`] if the disk refuses, [`Error::Config`] if the sizes make no sense, [`Error::Version`] and
+    /// [`Error::Foreign`] if it is not a log of ours.
     pub async fn open(host: D, config: Config) -> Result<(Wal<D>, Recovered), Error> {
         config.check()?;
         let (log, recovered) = recover::recover(&host, &config).await?;
-        let Log { groups, segments, pool, writer, damage } = log;
+        let Log { groups, segments, pool, writer, must_roll } = log;
         let durable_end = writer.place();
         let faults_count = groups.values().filter(|log| log.fault.is_some()).count();
-        let wal = Wal {
+        let mut wal = Wal {
             faults_count,
             durable_seq: writer.pending_seq(),
             host,
@@ -93,12 +94,16 @@ impl<D: LogHost> Wal<D> {
             writer,
             in_flight: None,
             durable_end,
-            failure: damage.map(Failure::Damaged),
+            failure: None,
             stats: Stats::default(),
         };
-        if wal.failure.is_none() {
-            segments::prepare(&wal.host, &wal.pool);
+        if must_roll {
+            wal.roll();
         }
+        if faults_count == 0 {
+            wal.pool.borrow_mut().remove_damaged();
+        }
+        segments::prepare(&wal.host, &wal.pool);
         Ok((wal, recovered))
     }
 
@@ -107,7 +112,7 @@ impl<D: LogHost> Wal<D> {
     ///
     /// # Errors
     /// [`Error::Backlog`] if too much waits already and [`Error::TooLarge`] if an entry fits no segment; then nothing was
-    /// appended. [`Error::Quarantined`], [`Error::Poisoned`] and [`Error::Damaged`] are final.
+    /// appended. [`Error::Quarantined`] and [`Error::Poisoned`] are final.
     ///
     /// # Panics
     /// If the indices have gaps or reach into the compacted or committed part: Raft never asks for that.
@@ -133,7 +138,7 @@ impl<D: LogHost> Wal<D> {
     /// recorded as that entry's: on restart a commit index beyond the log is the sign of loss.
     ///
     /// # Errors
-    /// [`Error::Quarantined`], [`Error::Poisoned`] and [`Error::Damaged`], all final.
+    /// [`Error::Quarantined`] and [`Error::Poisoned`], both final.
     pub fn append_hard_state(&mut self, group: GroupId, state: HardState) -> Result<(), Error> {
         self.check_writable(group)?;
         let last_index = self.groups.get(&group).map_or(0, GroupLog::last_index);
@@ -205,17 +210,24 @@ impl<D: LogHost> Wal<D> {
     /// or comes back under a new id.
     ///
     /// # Errors
-    /// [`Error::Poisoned`] and [`Error::Damaged`], both final.
+    /// [`Error::Poisoned`], which is final.
     pub fn forget(&mut self, group: GroupId) -> Result<(), Error> {
         self.check_alive()?;
         if !self.groups.contains_key(&group) {
             return Ok(());
         }
         self.put_small(group, &Body::Forgotten);
-        let Wal { groups, segments, .. } = self;
-        if let Some(mut log) = groups.remove(&group) {
-            self.faults_count -= usize::from(log.fault.is_some());
+        if let Some(mut log) = self.groups.remove(&group) {
+            let is_quarantined = log.fault.is_some();
+            let segments = &mut self.segments;
             log.clear(|id| segments.run_dropped(id));
+            if is_quarantined {
+                self.faults_count -= 1;
+                if self.faults_count == 0 {
+                    self.pool.borrow_mut().remove_damaged();
+                    segments::prepare(&self.host, &self.pool);
+                }
+            }
         }
         Ok(())
     }
@@ -246,15 +258,6 @@ impl<D: LogHost> Wal<D> {
         self.pool.borrow().has_room()
     }
 
-    /// What recovery found missing or changed, if anything. Then the log is only there to be looked into:
-    /// [`Wal::poll`], [`Wal::submit`] and everything that appends give [`Error::Damaged`].
-    pub fn damage(&self) -> Option<&Damage> {
-        match &self.failure {
-            Some(Failure::Damaged(damage)) => Some(damage),
-            _ => None,
-        }
-    }
-
     /// Why [`Wal::has_room`] is false, in the operating system's words.
     pub fn room_fault(&self) -> Option<String> {
         self.pool.borrow().fault().map(str::to_owned)
@@ -264,13 +267,14 @@ impl<D: LogHost> Wal<D> {
     /// it stays pending, so this is called in every turn, also when nothing was appended.
     ///
     /// # Errors
-    /// [`Error::Poisoned`] and [`Error::Damaged`], both final.
+    /// [`Error::Poisoned`], which is final.
     pub fn submit(&mut self) -> Result<(), Error> {
         self.check_alive()?;
         if self.in_flight.is_some() {
             return Ok(());
         }
         if self.writer.front().is_none() {
+            self.call_roll_if_due();
             self.writer.close();
         }
         let Some(place) = self.writer.front().map(|block| block.place) else { return Ok(()) };
@@ -284,8 +288,7 @@ impl<D: LogHost> Wal<D> {
     /// Takes in what the disk has finished. Returns the last durable block if there are new ones.
     ///
     /// # Errors
-    /// [`Error::Poisoned`] if a write has failed, now or earlier: the process must stop. [`Error::Damaged`]
-    /// if the log was damaged when opened.
+    /// [`Error::Poisoned`] if a write has failed, now or earlier: the process must stop.
     pub fn poll(&mut self) -> Result<Option<u64>, Error> {
         self.check_alive()?;
         let mut advanced = None;
@@ -299,7 +302,7 @@ impl<D: LogHost> Wal<D> {
                 );
                 let path = self.config.dir.join(segment_name(block.place.segment));
                 let message = format!("{error} ({})", path.display());
-                let failure = Failure::Poisoned { place: block.place, message };
+                let failure = Failure { place: block.place, message };
                 let error = failure.error();
                 self.failure = Some(failure);
                 return Err(error);
@@ -316,7 +319,7 @@ impl<D: LogHost> Wal<D> {
     /// Returns whether a mark was begun; its end arrives like any block's.
     ///
     /// # Errors
-    /// [`Error::Poisoned`] and [`Error::Damaged`], both final.
+    /// [`Error::Poisoned`], which is final.
     pub fn idle(&mut self) -> Result<bool, Error> {
         self.check_alive()?;
         let busy = self.is_writing() || self.writer.pending_bytes() > 0;
@@ -326,10 +329,19 @@ impl<D: LogHost> Wal<D> {
         if !self.writer.fits_empty(0) {
             self.roll();
         }
-        self.writer.begin();
-        self.writer.close();
+        self.writer.put_mark(&self.groups);
         self.submit()?;
         Ok(true)
+    }
+
+    /// Names all groups in the forming block every now and then, so that damage before it concerns only those of which
+    /// something is lost.
+    fn call_roll_if_due(&mut self) {
+        let len = record::roll_call_bytes(self.groups.len());
+        let unnamed_min = (self.config.segment_bytes / ROLL_CALLS_PER_SEGMENT).max(ROLL_CALL_SHARE * len as u64);
+        if self.writer.is_forming() && self.writer.unnamed_bytes() >= unnamed_min && self.writer.joins(len) {
+            self.writer.put_roll_call(&self.groups);
+        }
     }
 
     /// Reads entries `first..=last` of a group back, for a task beside the turn: the future holds what it
@@ -338,7 +350,7 @@ impl<D: LogHost> Wal<D> {
     /// whoever asked checks that Raft still wants them.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`], [`Error::NotDurable`] for the first entry, [`Error::Io`], and [`Error::Corrupt`]
+    /// [`Error::OutOfRange`], [`Error::NotDurable`] for the first entry, [`Error::Quarantined`], [`Error::Io`], and [`Error::Corrupt`]
     /// if the disk does not hold what was written.
     pub fn reader(
         &self,
@@ -354,6 +366,9 @@ impl<D: LogHost> Wal<D> {
 
     fn plan(&self, group: GroupId, first: Index, last: Index, bytes_max: usize) -> Result<ReadPlan<D::File>, Error> {
         let log = self.groups.get(&group).ok_or(Error::OutOfRange { group, first, last })?;
+        if let Some(fault) = log.fault {
+            return Err(Error::Quarantined { group, fault });
+        }
         let mut plan = ReadPlan::new(&self.config.dir, group, first, last, bytes_max);
         if first == 0 || first > last || first <= log.start_index() || last > log.last_index() {
             return Err(plan.out_of_range());
@@ -413,7 +428,7 @@ impl<D: LogHost> Wal<D> {
     fn check_writable(&self, group: GroupId) -> Result<(), Error> {
         self.check_alive()?;
         match self.groups.get(&group) {
-            Some(log) => match log.fault.clone() {
+            Some(log) => match log.fault {
                 Some(fault) => Err(Error::Quarantined { group, fault }),
                 None => Ok(()),
             },
@@ -423,7 +438,7 @@ impl<D: LogHost> Wal<D> {
 
     /// A segment opens with the states of all groups and still needs room for a record.
     fn check_one_more_group(&self) -> Result<(), Error> {
-        let bytes = HEADER_BYTES + (self.groups.len() + 2) * GROUP_STATE_BYTES;
+        let bytes = HEADER_BYTES + OPENING_BYTES + (self.groups.len() + 2) * GROUP_STATE_BYTES;
         let bytes_max = self.segment_len();
         if bytes > bytes_max { Err(Error::TooLarge { bytes, bytes_max }) } else { Ok(()) }
     }
@@ -435,7 +450,7 @@ impl<D: LogHost> Wal<D> {
     /// Longest record. A new segment opens with the states of all groups, one more than there are now included.
     fn record_bytes_max(&self) -> usize {
         let states_bytes = (self.groups.len() + 1) * GROUP_STATE_BYTES;
-        self.segment_len().saturating_sub(HEADER_BYTES + states_bytes)
+        self.segment_len().saturating_sub(HEADER_BYTES + OPENING_BYTES + states_bytes)
     }
 
     fn check_size(&self, entries: &[Entry]) -> Result<(), Error> {
@@ -470,7 +485,10 @@ impl<D: LogHost> Wal<D> {
     fn put_entries(&mut self, group: GroupId, entries: &[Entry]) {
         let len = record::entries_bytes(entries);
         self.make_room(len);
-        let place = self.writer.put(true, |buf, place| record::put_entries(buf, place, group, entries));
+        let link = self.link_of(group);
+        let (place, crc) =
+            self.writer.put(true, |buf, place| record::put_entries(buf, &Address { place, group, link }, entries));
+        self.note_record(group, crc);
         self.stats.records += 1;
         self.stats.entries += entries.len() as u64;
         let run = Run {
@@ -481,7 +499,7 @@ impl<D: LogHost> Wal<D> {
         };
         let count = u32::try_from(entries.len()).expect("a record's count is below its length");
         let Wal { groups, segments, .. } = self;
-        let log = groups.entry(group).or_insert_with(GroupLog::new);
+        let log = groups.get_mut(&group).expect("its record is noted");
         log.append(run, count, entries[0].term, |id| segments.run_dropped(id)).expect("checked before appending");
         for entry in entries.iter().filter(|entry| entry.kind == EntryKind::Membership) {
             // The entry's payload may be a slice of something much longer.
@@ -498,8 +516,21 @@ impl<D: LogHost> Wal<D> {
 
     fn put_small(&mut self, group: GroupId, body: &Body<'_>) {
         self.make_room(record::small_bytes(body));
-        self.writer.put(true, |buf, place| record::put_small(buf, place, group, body));
+        let link = self.link_of(group);
+        let (_, crc) =
+            self.writer.put(true, |buf, place| record::put_small(buf, &Address { place, group, link }, body));
+        self.note_record(group, crc);
         self.stats.records += 1;
+    }
+
+    /// Leads to the group's last record. To be asked once the next one has its place: a segment opens with records too.
+    fn link_of(&self, group: GroupId) -> Link {
+        self.groups.get(&group).map_or(Link::NONE, |log| log.link)
+    }
+
+    fn note_record(&mut self, group: GroupId, crc: u32) {
+        let link = Link { seq: self.writer.forming_seq(), crc };
+        self.groups.entry(group).or_insert_with(GroupLog::new).record(link);
     }
 
     fn group_mut(&mut self, group: GroupId) -> &mut GroupLog {
@@ -522,7 +553,7 @@ impl<D: LogHost> Wal<D> {
         self.writer.roll(self.config.segment_bytes);
         self.segments.push(self.writer.segment(), self.config.segment_bytes, None);
         self.stats.rolls += 1;
-        self.writer.put_states(&self.groups);
+        self.writer.put_opening(&mut self.groups);
     }
 
     /// The file of a segment in use, if one is prepared by now.
@@ -549,14 +580,10 @@ impl<D: LogHost> Wal<D> {
 
     /// Gives segments away in which nothing is needed any more.
     fn release(&mut self) {
-        if self.faults_count > 0 {
-            // The proof of a group's fault may lie in any segment: nothing goes before the group is forgotten.
-            return;
-        }
         let pending_seq = self.writer.pending_seq();
         let mut freed = false;
         while let Some(segment) = self.segments.take_free(self.durable_seq, pending_seq) {
-            self.pool.borrow_mut().push_freed(&segment);
+            self.pool.borrow_mut().push_freed(&segment, self.faults_count > 0);
             freed = true;
         }
         if freed {

@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, VecDeque};
 use host::AlignedBuf;
 use types::GroupId;
 
+use crate::config::Config;
 use crate::format::{BlockHeader, HEADER_BYTES, padded};
 use crate::group::GroupLog;
-use crate::record::{self, Body, LogPosition};
+use crate::record::{self, Address, Body, Link, LogPosition};
 
 /// Most buffers kept for later use: one in flight, one forming, one between.
 const SPARE_BUFFERS_MAX: usize = 3;
@@ -40,6 +41,9 @@ pub(crate) struct Writer {
     mark: bool,
     /// Whether the last closed block was a mark, or there is none.
     last_is_mark: bool,
+    /// Bytes of closed blocks since all groups were named last.
+    unnamed_bytes: u64,
+    log_id: u64,
     queue: VecDeque<SealedBlock>,
     queued_bytes: usize,
     spare: Vec<AlignedBuf>,
@@ -48,9 +52,9 @@ pub(crate) struct Writer {
 impl Writer {
     /// Goes on behind the block with sequence `seq - 1` and header checksum `chain`.
     pub(crate) fn new(
+        config: &Config,
         place: LogPosition,
         segment_bytes: u64,
-        block_bytes_max: usize,
         seq: u64,
         chain: u32,
         last_is_mark: bool,
@@ -58,12 +62,14 @@ impl Writer {
         Writer {
             place,
             segment_bytes,
-            block_bytes_max,
+            block_bytes_max: config.block_bytes_max,
             seq,
             chain,
             buf: AlignedBuf::default(),
             mark: true,
             last_is_mark,
+            unnamed_bytes: 0,
+            log_id: config.log_id,
             queue: VecDeque::new(),
             queued_bytes: 0,
             spare: Vec::new(),
@@ -118,27 +124,70 @@ impl Writer {
         self.segment_bytes = segment_bytes;
     }
 
-    /// Appends a record to the forming block, which it must fit; `put` writes it, given its place. `tells` says whether
-    /// the record tells anything that the segments before do not.
-    pub(crate) fn put(&mut self, tells: bool, put: impl FnOnce(&mut AlignedBuf, LogPosition)) -> LogPosition {
-        self.begin();
-        let place = LogPosition { segment: self.place.segment, offset: self.place.offset + self.buf.len() as u64 };
-        put(&mut self.buf, place);
-        assert!(self.fits_segment(self.buf.len()), "a record was put where it does not fit");
-        self.mark &= !tells;
-        place
+    /// Sequence of the block that is forming or forms next.
+    pub(crate) fn forming_seq(&self) -> u64 {
+        self.seq
     }
 
-    /// Appends the states of all groups: what a segment opens with. Without groups it says of one that there is none, so
-    /// that the block has a record, which tells its place.
-    pub(crate) fn put_states(&mut self, groups: &BTreeMap<GroupId, GroupLog>) {
-        if groups.is_empty() {
-            self.put(false, |buf, place| record::put_small(buf, place, GroupId(0), &Body::Forgotten));
-        }
+    /// Whether a block is forming.
+    pub(crate) fn is_forming(&self) -> bool {
+        !self.buf.is_empty()
+    }
+
+    /// Bytes of blocks since all groups were named last.
+    pub(crate) fn unnamed_bytes(&self) -> u64 {
+        self.unnamed_bytes
+    }
+
+    /// Appends a record to the forming block, which it must fit; `put` writes it, given its place. `tells` says whether
+    /// the record tells anything that the segments before do not.
+    pub(crate) fn put<T>(
+        &mut self,
+        tells: bool,
+        put: impl FnOnce(&mut AlignedBuf, LogPosition) -> T,
+    ) -> (LogPosition, T) {
+        self.begin();
+        let place = LogPosition { segment: self.place.segment, offset: self.place.offset + self.buf.len() as u64 };
+        let value = put(&mut self.buf, place);
+        assert!(self.fits_segment(self.buf.len()), "a record was put where it does not fit");
+        self.mark &= !tells;
+        (place, value)
+    }
+
+    /// Appends what a segment opens with: the state of each group, or that it is quarantined.
+    pub(crate) fn put_opening(&mut self, groups: &mut BTreeMap<GroupId, GroupLog>) {
+        let count = u32::try_from(groups.len()).expect("a core has fewer groups");
+        let opening = Body::Opening { groups: count };
+        self.put(false, |buf, place| {
+            record::put_small(buf, &Address { place, group: GroupId(0), link: Link::NONE }, &opening)
+        });
+        let seq = self.seq;
         for (group, log) in groups {
-            let state = Body::GroupState(log.state());
-            self.put(false, |buf, place| record::put_small(buf, place, *group, &state));
+            let body = log.fault.map_or_else(|| Body::GroupState(log.state()), Body::Quarantine);
+            let (group, link) = (*group, log.link);
+            let (_, crc) = self.put(log.fault.is_some(), |buf, place| {
+                record::put_small(buf, &Address { place, group, link }, &body)
+            });
+            log.record(Link { seq, crc });
         }
+        self.unnamed_bytes = 0;
+    }
+
+    /// Appends a roll call of all groups.
+    pub(crate) fn put_roll_call(&mut self, groups: &BTreeMap<GroupId, GroupLog>) {
+        let links = groups.iter().map(|(group, log)| (*group, log.link));
+        self.put(false, |buf, place| record::put_roll_call(buf, place, links));
+        self.unnamed_bytes = 0;
+    }
+
+    /// Closes a block that tells nothing new. Where that takes no more room than the block has anyway, it calls the roll.
+    pub(crate) fn put_mark(&mut self, groups: &BTreeMap<GroupId, GroupLog>) {
+        self.begin();
+        let len = record::roll_call_bytes(groups.len());
+        if self.joins(len) && padded(self.buf.len() + len) == padded(self.buf.len()) {
+            self.put_roll_call(groups);
+        }
+        self.close();
     }
 
     /// Opens a block at the present place if none is forming.
@@ -161,8 +210,10 @@ impl Writer {
         let mut buf = std::mem::take(&mut self.buf);
         let records = &buf[HEADER_BYTES..];
         let header = BlockHeader {
+            log: self.log_id,
             segment: self.place.segment,
             seq: self.seq,
+            offset: u32::try_from(self.place.offset).expect("segments are at most 2 GiB long"),
             records_len: u32::try_from(records.len()).expect("a block fits a segment, whose length fits 32 bits"),
             records_crc: crc32fast::hash(records),
             chain: self.chain,
@@ -173,6 +224,7 @@ impl Writer {
         let len = buf.len();
         self.queue.push_back(SealedBlock { seq: self.seq, place: self.place, mark: self.mark, buf });
         self.queued_bytes += len;
+        self.unnamed_bytes += len as u64;
         self.last_is_mark = self.mark;
         self.chain = crc;
         self.seq += 1;

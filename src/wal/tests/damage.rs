@@ -6,11 +6,12 @@ mod support;
 
 use support::*;
 use types::GroupId;
-use wal::format::segment_name;
-use wal::{Condition, DamageKind, Error, Fault, Wal};
+use wal::format::{HEADER_BYTES, segment_name};
+use wal::{Condition, Config, DamageKind, Error, Fault, Wal};
 use wire::HardState;
 
 const G: GroupId = GroupId(7);
+const OTHER: GroupId = GroupId(9);
 
 /// Blocks 1 to 10 at offsets 0, 4096, ...; one entry each; not marked.
 fn ten_blocks() -> (Host, Wal<Host>) {
@@ -27,17 +28,49 @@ fn append_blocks(host: &Host, wal: &mut Wal<Host>, indices: std::ops::RangeInclu
     }
 }
 
+/// Opens a log that has lost something of the only group: that one is quarantined, at the next start too, until it is
+/// forgotten, and others are as if nothing was. Says what is wrong.
 fn damage_after(host: &Host) -> DamageKind {
     let host = host.crash(|_| false);
-    let (mut wal, recovered) = open(&host);
-    for group in recovered.groups.values() {
-        assert_eq!(group.condition, Condition::Quarantined(Fault::LogDamaged));
+    let (mut wal, recovered) = open_with(&host, expecting_g());
+    let kind = recovered.damage.expect("the log is damaged").kind;
+    assert!(matches!(recovered.groups[&G].condition, Condition::Quarantined(_)), "{recovered:?}");
+    assert_eq!(recovered.groups.len(), 1);
+    let error = wal.append_hard_state(G, HardState::default()).unwrap_err();
+    assert!(matches!(error, Error::Quarantined { .. }), "{error}");
+    assert!(matches!(read(&wal, 7, 1, 1), Err(Error::Quarantined { .. })));
+    for index in 1..=30 {
+        wal.append_entries(OTHER, &entries(1, index..=index, 1_000)).unwrap();
+        sync(&host, &mut wal);
     }
-    assert!(matches!(wal.append_hard_state(G, HardState::default()), Err(Error::Damaged(_))));
-    assert!(matches!(wal.submit(), Err(Error::Damaged(_))));
-    assert!(matches!(wal.poll(), Err(Error::Damaged(_))));
-    assert_eq!(host.writes_begun(), 0);
-    recovered.damage.expect("the log is damaged").kind
+    let first = recovered.groups[&G].condition.clone();
+    let (wal, recovered) = open_with(&host.crash(|_| false), expecting_g());
+    assert_eq!(fault(&recovered.groups[&G].condition), fault(&first));
+    assert_eq!(recovered.groups[&OTHER].condition, Condition::Sound);
+    assert_eq!(read(&wal, OTHER.0, 1, 30).unwrap(), entries(1, 1..=30, 1_000));
+    drop(wal);
+    let host = host.crash(|_| false);
+    let (mut wal, _) = open_with(&host, expecting_g());
+    wal.forget(G).unwrap();
+    wal.append_entries(G, &entries(9, 1..=1, 10)).unwrap();
+    sync(&host, &mut wal);
+    assert_eq!(open_with(&host.crash(|_| false), expecting_g()).1.groups[&G].condition, Condition::Sound);
+    kind
+}
+
+fn expecting_g() -> Config {
+    Config { groups: vec![G], ..config() }
+}
+
+/// The fault, but for the words of a contradiction, which the log does not keep.
+fn fault(condition: &Condition) -> Option<Fault> {
+    match condition {
+        Condition::Quarantined(Fault::Contradiction { segment, offset, .. }) => {
+            Some(Fault::Contradiction { segment: *segment, offset: *offset, what: "" })
+        }
+        Condition::Quarantined(fault) => Some(*fault),
+        Condition::Sound => None,
+    }
 }
 
 #[test]
@@ -45,8 +78,11 @@ fn a_flipped_bit_before_the_last_block_is_damage() {
     for block in 0..9 {
         let (host, _wal) = ten_blocks();
         host.flip(1, (block * 4_096 + 500) * 8);
-        let kind = damage_after(&host);
-        assert!(matches!(kind, DamageKind::LaterBlock { .. }), "{kind:?}");
+        match damage_after(&host) {
+            DamageKind::FirstBlock => assert_eq!(block, 0),
+            DamageKind::LaterBlock { expected_seq, .. } => assert_eq!(expected_seq, 1 + block as u64),
+            kind => panic!("{kind:?}"),
+        }
     }
 }
 
@@ -91,7 +127,9 @@ fn a_misdirected_write_is_damage_wherever_it_lands() {
         host.set_write_fault(WriteFault::Misdirect { offset });
         sync(&host, &mut wal);
         let kind = damage_after(&host);
-        assert!(matches!(kind, DamageKind::LaterBlock { .. }), "to {offset}: {kind:?}");
+        let is_named =
+            matches!(kind, DamageKind::LaterBlock { .. }) || (offset == 0 && kind == DamageKind::FirstBlock);
+        assert!(is_named, "to {offset}: {kind:?}");
         let error = read(&wal, 7, 11, 11).unwrap_err();
         assert!(matches!(error, Error::Corrupt { .. }), "{error}");
     }
@@ -120,8 +158,6 @@ fn an_old_version_of_a_block_breaks_the_chain() {
 fn a_missing_segment_is_damage_or_loss_of_its_groups() {
     let (host, mut wal) = ten_blocks();
     append_blocks(&host, &mut wal, 11..=50);
-    wal.append_entries(GroupId(8), &entries(1, 1..=1, 10)).unwrap();
-    sync(&host, &mut wal);
     assert!(wal.stats().segments_used >= 4);
 
     let middle = host.crash(|_| false);
@@ -132,6 +168,8 @@ fn a_missing_segment_is_damage_or_loss_of_its_groups() {
     last.delete(wal.stats().segments_used);
     assert_eq!(damage_after(&last), DamageKind::SegmentMissing, "prepared segments stand behind it");
 
+    wal.append_entries(GroupId(8), &entries(1, 1..=1, 10)).unwrap();
+    sync(&host, &mut wal);
     let first = host.crash(|_| false);
     first.delete(1);
     let (mut wal, recovered) = open(&first);
@@ -234,8 +272,12 @@ fn an_unreadable_sector_where_a_block_was_or_may_have_been_is_damage() {
     for (segment, unit) in [(1, 3), (1, 9), (1, 10), (2, 0)] {
         let (host, _wal) = ten_blocks();
         host.set_unreadable(segment, unit * 4_096);
-        let kind = damage_after(&host);
-        assert!(matches!(kind, DamageKind::Unreadable), "{segment}, {unit}: {kind:?}");
+        match damage_after(&host) {
+            DamageKind::Unreadable => assert_ne!((segment, unit), (1, 3)),
+            kind => {
+                assert!(unit == 3 && matches!(kind, DamageKind::LaterBlock { .. }), "{segment}, {unit}: {kind:?}")
+            }
+        }
     }
     // A block that was being written, of which a part cannot be read.
     let (host, mut wal) = ten_blocks();
@@ -298,10 +340,13 @@ fn a_commit_index_beyond_the_log_quarantines_that_group_alone() {
     sync(&host, &mut wal);
     // No log writes this by itself: the entries' record is made a group state of another group by hand.
     host.change(1, |bytes| {
-        let (hard_state, place) = (wal::record::HARD_STATE_BYTES, 4_096 + 40);
+        let (hard_state, place) = (wal::record::HARD_STATE_BYTES, 4_096 + HEADER_BYTES);
         let header = wal::format::BlockHeader::decode(&bytes[4_096..]).unwrap().0;
-        let end = place + header.records_len as usize;
-        let mut record = bytes[end - hard_state..end].to_vec();
+        let entries_at = wal::record::LogPosition { segment: 1, offset: place as u64 };
+        let behind = place + wal::record::decode(&bytes[place..], entries_at).unwrap().len;
+        let mut record = bytes[behind..behind + hard_state].to_vec();
+        // It is the first of the group now.
+        record[16..28].fill(0);
         bytes[place..8_192].fill(0);
         let mut hasher = crc32fast::Hasher::new();
         hasher.update(&1_u64.to_le_bytes());
@@ -314,7 +359,7 @@ fn a_commit_index_beyond_the_log_quarantines_that_group_alone() {
             records_crc: crc32fast::hash(&record),
             ..header
         };
-        bytes[4_096..4_096 + 40].copy_from_slice(&header.encode().0);
+        bytes[4_096..4_096 + HEADER_BYTES].copy_from_slice(&header.encode().0);
     });
     let (_, recovered) = open(&host.crash(|_| false));
     assert_eq!(recovered.damage, None);
@@ -323,20 +368,142 @@ fn a_commit_index_beyond_the_log_quarantines_that_group_alone() {
     assert_eq!(recovered.groups[&GroupId(8)].condition, Condition::Sound);
 }
 
+/// A log of 16 blocks: of each group of 1..=8 one entry, in turn. Group 8 has nothing behind block 8.
+fn eight_groups(host: &Host) -> Wal<Host> {
+    let (mut wal, _) = open_with(host, expecting(1..=9));
+    for (block, group) in (1..=8).chain(1..=7).enumerate() {
+        let index = 1 + (block / 8) as u64;
+        wal.append_entries(GroupId(group), &entries(1, index..=index, 1_000)).unwrap();
+        sync(host, &mut wal);
+    }
+    wal
+}
+
+fn expecting(groups: std::ops::RangeInclusive<u32>) -> Config {
+    // Segments so long that no roll is called within the first blocks.
+    Config { groups: groups.map(GroupId).collect(), segment_bytes: 4 << 20, ..config() }
+}
+
+fn quarantined(recovered: &wal::Recovered) -> Vec<u32> {
+    let groups = recovered.groups.iter().filter(|(_, state)| state.condition != Condition::Sound);
+    groups.map(|(group, _)| group.0).collect()
+}
+
 #[test]
-fn a_damaged_log_can_be_read_and_set_aside() {
-    let (host, _wal) = ten_blocks();
-    host.flip(1, (5 * 4_096 + 500) * 8);
+fn a_group_is_spared_if_a_later_record_leads_back_over_the_damage() {
+    for block in 0..14 {
+        let host = Host::new();
+        drop(eight_groups(&host));
+        let host = host.crash(|_| false);
+        host.flip(1, (block * 4_096 + 700) * 8);
+        let (mut wal, recovered) = open_with(&host, expecting(1..=8));
+        assert!(recovered.damage.is_some());
+        // That of the block; those whose last record lies before it; group 8, if block 8 is not behind it.
+        let of_block = 1 + block as u32 % 8;
+        let last_block = |group: u32| if group == 8 { 7 } else { 7 + group as usize };
+        let expected: Vec<_> = (1..=8).filter(|group| *group == of_block || last_block(*group) < block).collect();
+        assert_eq!(quarantined(&recovered), expected, "block {block}");
+        // The others go on, now and at the next start.
+        for group in (1..=8).filter(|group| !expected.contains(group)) {
+            let last = recovered.groups[&GroupId(group)].last_index;
+            assert_eq!(last, if group == 8 { 1 } else { 2 });
+            assert_eq!(read(&wal, group, 1, last).unwrap(), entries(1, 1..=last, 1_000));
+            wal.append_entries(GroupId(group), &entries(1, last + 1..=last + 1, 1_000)).unwrap();
+        }
+        sync(&host, &mut wal);
+        let (wal, recovered) = open_with(&host.crash(|_| false), expecting(1..=8));
+        assert_eq!(quarantined(&recovered), expected, "block {block}, at the next start");
+        for group in (1..=8).filter(|group| !expected.contains(group)) {
+            let last = recovered.groups[&GroupId(group)].last_index;
+            assert_eq!(read(&wal, group, 1, last).unwrap(), entries(1, 1..=last, 1_000));
+            assert_eq!(last, if group == 8 { 2 } else { 3 });
+        }
+    }
+}
+
+#[test]
+fn a_mark_behind_the_damage_spares_all_that_lost_nothing() {
+    for block in 0..15 {
+        let host = Host::new();
+        let mut wal = eight_groups(&host);
+        wal.idle().unwrap();
+        sync(&host, &mut wal);
+        let host = host.crash(|_| false);
+        host.flip(1, (block * 4_096 + 700) * 8);
+        let (_, recovered) = open_with(&host, expecting(1..=9));
+        assert_eq!(quarantined(&recovered), [1 + block as u32 % 8], "block {block}; group 9 is proven to be new");
+    }
+}
+
+#[test]
+fn a_group_that_the_log_does_not_name_may_have_been_lost() {
+    let host = Host::new();
+    drop(eight_groups(&host));
     let host = host.crash(|_| false);
+    host.flip(1, (14 * 4_096 - 3_000) * 8);
+    let (mut wal, recovered) = open_with(&host, expecting(1..=9));
+    // Groups 1 to 5 have nothing behind it either.
+    let expected = [1, 2, 3, 4, 5, 6, 8, 9];
+    assert_eq!(quarantined(&recovered), expected);
+    let error = wal.append_entries(GroupId(9), &entries(1, 1..=1, 10)).unwrap_err();
+    assert!(matches!(error, Error::Quarantined { .. }), "{error}");
+    sync(&host, &mut wal);
+    let (mut wal, recovered) = open_with(&host.crash(|_| false), expecting(1..=10));
+    assert_eq!(quarantined(&recovered), expected, "that stands in the log now, and group 10 is new");
+    wal.append_entries(GroupId(10), &entries(1, 1..=1, 10)).unwrap();
+}
+
+#[test]
+fn what_a_later_segment_tells_makes_up_for_records_that_count_no_more() {
+    let host = Host::new();
+    let (mut wal, _) = open_sound(&host);
+    append_blocks(&host, &mut wal, 1..=40);
+    for index in 1..=3 {
+        wal.append_entries(OTHER, &entries(1, index..=index, 1_000)).unwrap();
+        sync(&host, &mut wal);
+    }
+    assert!(wal.stats().rolls >= 2);
+    // Group 9 keeps nothing in the first segment, group 7 needs it no more.
+    wal.compact(G, 39).unwrap();
+    sync(&host, &mut wal);
+    wal.idle().unwrap();
+    sync(&host, &mut wal);
+    let host = host.crash(|_| false);
+    host.flip(1, (5 * 4_096 + 700) * 8);
     let (wal, recovered) = open(&host);
-    assert_eq!(recovered.groups[&G].last_index, 5);
-    assert_eq!(read(&wal, 7, 1, 5).unwrap(), entries(1, 1..=5, 1_000));
-    let count = futures_lite::future::block_on(wal::set_aside(&host, &config().dir)).unwrap();
-    assert_eq!(count, 3);
-    let (mut wal, recovered) = open_sound(&host);
-    assert!(recovered.groups.is_empty());
-    append_blocks(&host, &mut wal, 1..=2);
-    assert!(host.file_names().contains(&"000000000001.seg.damaged-1".to_owned()));
-    let (_, recovered) = open_sound(&host.crash(|_| false));
-    assert_eq!(recovered.groups[&G].last_index, 2);
+    assert_eq!(quarantined(&recovered), Vec::<u32>::new());
+    assert_eq!(read(&wal, 7, 40, 40).unwrap(), entries(1, 40..=40, 1_000));
+    assert_eq!(read(&wal, 9, 1, 3).unwrap(), entries(1, 1..=3, 1_000));
+}
+
+#[test]
+fn a_log_of_another_version_or_another_directory_is_refused_and_left_alone() {
+    let (host, _wal) = ten_blocks();
+    let open = |host: &Host, config| futures_lite::future::block_on(Wal::open(host.clone(), config)).map(drop);
+    let other = host.crash(|_| false);
+    other.change(1, |bytes| bytes[7] = b'1');
+    assert!(open(&other, config()).is_ok(), "a flipped bit is damage");
+    let other = host.crash(|_| false);
+    other.change(1, |bytes| bytes[..16].copy_from_slice(b"CORAWAL1\x01\0\0\0\0\0\0\0"));
+    let before = other.content(1);
+    let error = open(&other, config()).unwrap_err();
+    assert!(matches!(error, Error::Version { found: '1', expected: '2', .. }), "{error}");
+    let error = open(&host, Config { log_id: 5, ..config() }).unwrap_err();
+    assert!(matches!(error, Error::Foreign { found: 0, expected: 5, .. }), "{error}");
+    assert_eq!(other.content(1), before);
+}
+
+#[test]
+fn a_sector_that_cannot_be_read_between_the_records_of_a_group_does_not_hinder_reading_them() {
+    let host = Host::new();
+    let (mut wal, _) = open_sound(&host);
+    for index in 1..=3 {
+        wal.append_entries(G, &entries(1, index..=index, 1_000)).unwrap();
+        sync(&host, &mut wal);
+        wal.append_entries(OTHER, &entries(1, index..=index, 1_000)).unwrap();
+        sync(&host, &mut wal);
+    }
+    host.set_unreadable(1, 4_096);
+    assert_eq!(read(&wal, G.0, 1, 3).unwrap(), entries(1, 1..=3, 1_000));
+    assert!(matches!(read(&wal, OTHER.0, 1, 3), Err(Error::Io { .. })));
 }

@@ -1,6 +1,6 @@
 //! Headers and records of the log: any bytes give a value or an error.
 
-use wal::format::{BlockHeader, HEADER_BYTES};
+use wal::format::{BlockHeader, HEADER_BYTES, HEADER_CRC_AT};
 use wal::record::{self, LogPosition};
 
 /// The first bytes say what the rest is.
@@ -16,14 +16,14 @@ pub fn check(data: &[u8]) {
 fn header(data: &[u8]) {
     if let Some((header, crc)) = BlockHeader::decode(data) {
         let (bytes, again) = header.encode();
-        assert_eq!((&bytes[..36], again), (&data[..36], crc), "one header has one form");
+        assert_eq!((&bytes[..HEADER_CRC_AT], again), (&data[..HEADER_CRC_AT], crc), "one header has one form");
     }
     // The same with a checksum made to fit.
     if let Some(bytes) = data.first_chunk::<HEADER_BYTES>() {
         let mut bytes = *bytes;
         bytes[..8].copy_from_slice(&wal::format::MAGIC.to_le_bytes());
-        let crc = crc32fast::hash(&bytes[..36]);
-        bytes[36..].copy_from_slice(&crc.to_le_bytes());
+        let crc = crc32fast::hash(&bytes[..HEADER_CRC_AT]);
+        bytes[HEADER_CRC_AT..].copy_from_slice(&crc.to_le_bytes());
         if let Some((header, _)) = BlockHeader::decode(&bytes) {
             assert!(header.block_bytes() >= HEADER_BYTES + header.records_len as usize);
         }
@@ -34,7 +34,7 @@ fn record(data: &[u8], offset: u64) {
     let place = LogPosition { segment: 7, offset };
     let _ = record::decode(data, place);
     let mut sealed = data.to_vec();
-    if sealed.len() < 16 {
+    if sealed.len() < record::RECORD_HEADER_BYTES {
         return;
     }
     // Length and checksum made to fit, so that what lies behind them is reached.

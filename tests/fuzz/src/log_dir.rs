@@ -7,21 +7,23 @@
 //!
 //! What must hold, whatever the edits are:
 //! - nothing panics, and no entry is found that was not written;
-//! - a group that is said to be sound is as it once was, and so is the whole log if nothing is said against it;
+//! - a group that is not quarantined is as it was in the end, and so is the whole log if nothing is said against it;
 //! - if a later block is as it was written, nothing before it is missing without a word. Only a tail of blocks of which
 //!   none is left may be;
-//! - opened once more, a sound log holds the same and can be written; a damaged one is still damaged.
+//! - opened once more, the log holds the same of the sound groups, and the others are still quarantined; sound groups can be
+//!   written, and quarantined ones once they were forgotten.
 
 mod edits;
 mod history;
 
 use std::ops::RangeInclusive;
 
-use wal::{Condition, Recovered, Wal};
+use types::GroupId;
+use wal::{Condition, Config, Recovered, Wal};
 
 use crate::input::Input;
-use crate::support::model::{Model, content};
-use crate::support::{Host, entries, open, read, sync};
+use crate::support::model::{GROUPS, Model, content};
+use crate::support::{self, Host, config, entries, open_with, read, sync};
 
 use edits::Edit;
 use history::{Block, History};
@@ -37,11 +39,11 @@ pub fn check(data: &[u8]) {
     edits.iter().for_each(|edit| edit.apply(&history, &host, &mut unreadable));
     let last_kept = history.last_kept(&host, &unreadable);
 
-    let (wal, recovered) = open(&host);
+    let (wal, recovered) = open_expecting(&host);
     nothing_is_made_up(&history, &wal, &recovered);
+    let seqs = allowed(&history, last_kept);
+    let found = content_of_sound(&wal, &recovered);
     if is_sound(&recovered) {
-        let found = content(&wal, &recovered);
-        let seqs = allowed(&history, last_kept);
         let is_allowed = seqs.clone().any(|seq| history.at(seq) == &found);
         let is_all_gone = last_kept.is_none() && found.is_empty();
         assert!(
@@ -50,15 +52,18 @@ pub fn check(data: &[u8]) {
             outline(&found),
             outline(history.at(history.run.durable)),
         );
-        goes_on(&host, wal, found);
     } else {
-        let again = open(&host.crash(|_| false)).1;
-        assert!(!is_sound(&again), "what was damaged is sound at the next start: {edits:?}, {recovered:?}");
-        assert!(
-            recovered.damage.is_none() || again.damage.is_some(),
-            "damage is forgotten: {edits:?}, {recovered:?}"
-        );
+        for group in (0..GROUPS).filter(|group| !is_quarantined(&recovered, *group)) {
+            let is_allowed = seqs.clone().any(|seq| history.at(seq).get(&group) == found.get(&group));
+            assert!(
+                is_allowed || (last_kept.is_none() && !found.contains_key(&group)),
+                "group {group} is spared and not as it was after any block of {seqs:?}: {edits:?}, {recovered:?}\nfound {:?}\nwritten {:?}",
+                outline(&found),
+                outline(history.at(history.run.durable)),
+            );
+        }
     }
+    goes_on(&host, wal, &recovered, found, &edits);
 }
 
 /// With which last block the log may be found if it is said to be sound: nothing tells a block behind which none is left
@@ -74,7 +79,22 @@ fn outline(model: &Model) -> Vec<(u32, wire::HardState, (u64, u64), u64)> {
 }
 
 fn is_sound(recovered: &Recovered) -> bool {
-    recovered.damage.is_none() && recovered.groups.values().all(|group| group.condition == Condition::Sound)
+    recovered.groups.values().all(|group| group.condition == Condition::Sound)
+}
+
+fn is_quarantined(recovered: &Recovered, group: u32) -> bool {
+    recovered.groups.get(&GroupId(group)).is_some_and(|state| state.condition != Condition::Sound)
+}
+
+fn open_expecting(host: &Host) -> (Wal<Host>, Recovered) {
+    open_with(host, Config { groups: (0..GROUPS).map(GroupId).collect(), ..config() })
+}
+
+/// What the log holds of the groups that are not quarantined.
+fn content_of_sound(wal: &Wal<Host>, recovered: &Recovered) -> Model {
+    let groups = recovered.groups.iter().filter(|(_, state)| state.condition == Condition::Sound);
+    let groups = groups.map(|(group, state)| (*group, state.clone())).collect();
+    content(wal, &Recovered { groups, ..recovered.clone() })
 }
 
 fn nothing_is_made_up(history: &History, wal: &Wal<Host>, recovered: &Recovered) {
@@ -87,9 +107,6 @@ fn nothing_is_made_up(history: &History, wal: &Wal<Host>, recovered: &Recovered)
             assert!(history.has_written(group.0, &entry), "group {group}: {entry:?} was never written");
         }
     }
-    if recovered.damage.is_some() {
-        return;
-    }
     for (group, state) in recovered.groups.iter().filter(|(_, state)| state.condition == Condition::Sound) {
         let once = history.models().any(|model| {
             model.get(&group.0).is_some_and(|known| {
@@ -101,20 +118,45 @@ fn nothing_is_made_up(history: &History, wal: &Wal<Host>, recovered: &Recovered)
     }
 }
 
-/// What was found is found again, and the log goes on behind it.
-fn goes_on(host: &Host, mut wal: Wal<Host>, found: Model) {
-    let (again, recovered) = open(&host.crash(|_| false));
-    assert!(is_sound(&recovered), "what was sound is damaged at the next start: {recovered:?}");
-    assert_eq!(content(&again, &recovered), found, "the next start finds something else");
+/// What was found is found again, quarantines included, and the log goes on behind it.
+fn goes_on(host: &Host, mut wal: Wal<Host>, first: &Recovered, found: Model, edits: &[Edit]) {
+    let same = |wal: &Wal<Host>, recovered: &Recovered, expected: &Model, when: &str| {
+        let conditions = |of: &Recovered| (0..GROUPS).map(|group| is_quarantined(of, group)).collect::<Vec<_>>();
+        assert_eq!(conditions(recovered), conditions(first), "{when}: {edits:?}, {first:?}, {recovered:?}");
+        assert_eq!(&content_of_sound(wal, recovered), expected, "{when}: {edits:?}");
+    };
+    let (again, recovered) = open_expecting(&host.crash(|_| false));
+    same(&again, &recovered, &found, "at the next start");
     let mut expected = found;
-    let group = expected.entry(0).or_default();
-    let next = group.last() + 1;
-    let term = group.entries.last().map_or(group.start.1, |entry| entry.term).max(1);
-    let more = entries(term, next..=next, 5_000);
-    wal.append_entries(types::GroupId(0), &more).expect("a sound log takes entries");
-    group.entries.extend(more);
+    for number in 0..GROUPS {
+        let more = |group: &support::model::Group| {
+            let next = group.last() + 1;
+            let term = group.entries.last().map_or(group.start.1, |entry| entry.term).max(1);
+            entries(term, next..=next, 5_000)
+        };
+        if is_quarantined(first, number) {
+            wal.append_entries(GroupId(number), &more(&Default::default())).expect_err("it is quarantined");
+            continue;
+        }
+        let group = expected.entry(number).or_default();
+        let more = more(group);
+        wal.append_entries(GroupId(number), &more).expect("a sound group takes entries");
+        group.entries.extend(more);
+    }
     sync(host, &mut wal);
-    let (wal, recovered) = open(&host.crash(|_| false));
-    assert!(is_sound(&recovered), "what was written behind the end is damaged: {recovered:?}");
-    assert_eq!(content(&wal, &recovered), expected, "what was written behind the end is not found");
+    let (mut wal, recovered) = open_expecting(&host.crash(|_| false));
+    same(&wal, &recovered, &expected, "behind what was written behind the end");
+    // A new life for those that are quarantined.
+    let host = host.crash(|_| false);
+    (wal, _) = open_expecting(&host);
+    for number in (0..GROUPS).filter(|number| is_quarantined(first, *number)) {
+        wal.forget(GroupId(number)).expect("the log is not poisoned");
+        let fresh = entries(7, 1..=1, 100);
+        wal.append_entries(GroupId(number), &fresh).expect("a forgotten group takes entries");
+        expected.entry(number).or_default().entries = fresh;
+    }
+    sync(&host, &mut wal);
+    let (wal, recovered) = open_expecting(&host.crash(|_| false));
+    assert!(is_sound(&recovered), "{edits:?}, {recovered:?}");
+    assert_eq!(content_of_sound(&wal, &recovered), expected, "{edits:?}");
 }
