@@ -11,6 +11,11 @@ use crate::format::{BlockHeader, HEADER_BYTES, segment_name};
 /// How much is read at once.
 const READ_BYTES_MAX: usize = 1 << 20;
 
+/// How often a unit is read before it counts as unreadable.
+const READ_TRIES_MAX: usize = 16;
+/// With so many units of a segment unreadable no more patience is spent on it.
+const HOPELESS_UNITS_COUNT: usize = 8;
+
 /// A segment's bytes. Where the disk cannot read, zeros stand instead.
 pub(crate) struct Image {
     pub(crate) segment: u64,
@@ -63,7 +68,7 @@ impl Image {
     async fn load_piecewise<D: LogHost>(&mut self, host: &D, file: &D::File, chunk: usize) {
         for _ in 0..chunk / ALIGNMENT {
             let offset = self.bytes.len() as u64;
-            match host.read(file, offset, ALIGNMENT).await {
+            match self.read_patiently(host, file, offset).await {
                 Ok(buf) => self.bytes.extend_from_slice(&buf),
                 Err(error) => {
                     tracing::warn!(segment = self.segment, offset, %error, "cannot read a part of the log");
@@ -72,6 +77,25 @@ impl Image {
                 }
             }
         }
+    }
+
+    /// Reads one unit, if need be several times: what cannot be read counts as lost for good, and some errors pass.
+    async fn read_patiently<D: LogHost>(
+        &self,
+        host: &D,
+        file: &D::File,
+        offset: u64,
+    ) -> std::io::Result<host::AlignedBuf> {
+        let is_hopeless = self.unreadable.len() >= HOPELESS_UNITS_COUNT;
+        let tries_max = if is_hopeless { 1 } else { READ_TRIES_MAX };
+        let mut result = host.read(file, offset, ALIGNMENT).await;
+        for _ in 1..tries_max {
+            if result.is_ok() {
+                break;
+            }
+            result = host.read(file, offset, ALIGNMENT).await;
+        }
+        result
     }
 
     pub(crate) fn len(&self) -> u64 {

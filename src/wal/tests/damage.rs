@@ -507,3 +507,14 @@ fn a_sector_that_cannot_be_read_between_the_records_of_a_group_does_not_hinder_r
     assert_eq!(read(&wal, G.0, 1, 3).unwrap(), entries(1, 1..=3, 1_000));
     assert!(matches!(read(&wal, OTHER.0, 1, 3), Err(Error::Io { .. })));
 }
+
+#[test]
+fn read_errors_that_pass_are_no_damage() {
+    let (host, _wal) = ten_blocks();
+    let host = host.crash(|_| false);
+    host.fail_reads(16);
+    let (wal, recovered) = open_sound(&host);
+    assert_eq!(recovered.groups[&G].last_index, 10);
+    host.fail_reads(0);
+    assert_eq!(read(&wal, 7, 1, 10).unwrap(), entries(1, 1..=10, 1_000));
+}

@@ -55,6 +55,8 @@ struct World {
     capacity: Option<usize>,
     write_fault: Option<WriteFault>,
     unreadable: BTreeSet<(usize, u64)>,
+    /// Of this many reads all but one fail, if it is not 0.
+    reads_failing: u64,
     notified: u64,
     reads: u64,
 }
@@ -164,6 +166,11 @@ impl Host {
 
     pub fn reads(&self) -> u64 {
         self.0.borrow().reads
+    }
+
+    /// Of so many reads only one succeeds; 0 and 1 let all succeed.
+    pub fn fail_reads(&self, of: u64) {
+        self.0.borrow_mut().reads_failing = of;
     }
 
     pub fn notified(&self) -> u64 {
@@ -288,6 +295,9 @@ impl Disk for Host {
         assert!(offset.is_multiple_of(4_096) && len.is_multiple_of(4_096));
         let mut world = self.0.borrow_mut();
         world.reads += 1;
+        if world.reads_failing > 1 && !world.reads.is_multiple_of(world.reads_failing) {
+            return Err(Error::from_raw_os_error(EIO));
+        }
         if world.unreadable.range((*file, offset)..(*file, offset + len as u64)).next().is_some() {
             return Err(Error::from_raw_os_error(EIO));
         }
