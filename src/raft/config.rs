@@ -6,8 +6,11 @@ use core::time::Duration;
 use types::limits::REPLICAS_COUNT_MAX;
 use types::{GroupId, ReplicaId};
 
-use crate::priority::PRIORITY_MAX;
-use crate::quiescence::ROUNDS_UNANSWERED_MAX;
+use crate::progress::ROUNDS_UNANSWERED_MAX;
+
+/// The highest priority, and what replicas have unless told otherwise: those of lower priority wait longer before they
+/// campaign, and hand leadership to one of higher priority that is there and has caught up.
+pub const PRIORITY_MAX: u8 = 3;
 
 /// Settings of one replica. All replicas of a group must agree on `voters`, on the three times and on
 /// `clock_drift_ppm_max`: the lease of one rests on the patience of the others.
@@ -31,7 +34,7 @@ pub struct Config {
     /// While round trips are long, heartbeats are sent more often, but not more often than this. A value beyond
     /// `heartbeat_interval` stands for that.
     pub heartbeat_interval_min: Duration,
-    /// Voters are loyal for this long to a leader they heard; leases end before. Also how long a leadership
+    /// Voters stick to a leader for this long after they heard it; leases end before. Also how long a leadership
     /// transfer may take.
     pub election_timeout_min: Duration,
     /// Election timeouts are drawn from `election_timeout_min .. election_timeout_max`. A leader that has not
@@ -41,7 +44,7 @@ pub struct Config {
     /// than this: several times the accuracy of the driver's timers. A value beyond
     /// `election_timeout_max - election_timeout_min` stands for that.
     pub campaign_spread_min: Duration,
-    /// A group falls silent after this many heartbeat intervals in which nothing happened; 0 if it never does. It must
+    /// A group quiesces after this many heartbeat intervals in which nothing happened; 0 if it never does. It must
     /// be 0 unless the driver calls [`Raft::wake`](crate::Raft::wake) when the link to a leader's node is lost.
     pub quiesce_intervals_count: u32,
     /// How much faster one replica's clock may run than another's, in millionths. Leases are shortened by it.
@@ -123,7 +126,7 @@ impl Config {
             (self.priority <= PRIORITY_MAX, "priority must be at most 3"),
             (
                 self.quiesce_intervals_count == 0 || self.quiesce_intervals_count as u64 > ROUNDS_UNANSWERED_MAX,
-                "quiesce_intervals_count must be 0 or at least 3, or a group falls silent before a death is noticed",
+                "quiesce_intervals_count must be 0 or at least 3, or a group quiesces before a death is noticed",
             ),
             (
                 self.election_timeout_min >= self.heartbeat_interval * 2,

@@ -29,7 +29,7 @@ counters! {
     terms_refused,
     /// Messages that contradict themselves or the protocol, dropped.
     malformed,
-    /// Votes and pre-votes denied out of loyalty to a leader that may be alive.
+    /// Votes and pre-votes denied because a leader may be alive.
     votes_denied,
     /// Pre-campaigns begun.
     pre_campaigns,
@@ -75,13 +75,13 @@ counters! {
     leaders_removed,
     /// Leadership transfers begun because a voter of higher priority was fit to lead.
     transfers_by_priority,
-    /// Times this replica fell silent with its group.
+    /// Times this replica quiesced.
     quiesced,
-    /// Times a leader fell silent though a member had not been heard for a long time.
+    /// Times a leader quiesced though a member had not been heard for a long time.
     quiesced_with_absent,
     /// Times it woke from that.
     woken,
-    /// Heartbeats that would have silenced this replica, and came too late or while it lacked something.
+    /// Times this replica did not quiesce with its leader: it lacked something, or the heartbeat came late.
     quiesce_declined,
     /// Times the heartbeat interval followed the round trips measured.
     heartbeat_interval_changes,

@@ -8,37 +8,56 @@ use types::{Index, ReplicaId, Term};
 use wire::{Body, Entry, EntryKind};
 
 use crate::log::entry_bytes;
+use crate::membership;
 use crate::raft::Raft;
+use crate::reads::{Reads, Rounds};
 use crate::ready::Role;
+use crate::role::{Candidate, Follower, Leader, PreCandidate, RoleState, Votes};
 
 /// A campaign is not given up before this many times what the pre-vote took.
 const ROUNDS_PER_CAMPAIGN: u32 = 4;
 
 impl Raft {
-    /// Whether votes are denied because a leader may be alive: we are it, or heard it lately, or may have heard
-    /// it just before a restart.
-    pub(crate) fn is_loyal(&self) -> bool {
-        self.role == Role::Leader || self.now < self.loyal_until
+    /// Whether this replica denies votes because a leader may be alive: it is the leader, or heard it lately, or may have
+    /// heard it just before a restart (leader stickiness, thesis §4.2.3).
+    pub(crate) fn is_sticky(&self) -> bool {
+        self.is_leader() || self.now < self.leader_sticky_until
     }
 
     /// Follows in `term`, which may be the current one.
     pub(crate) fn become_follower(&mut self, term: Term, leader: Option<ReplicaId>) {
         assert!(term >= self.term, "terms never fall");
-        if term > self.term {
+        let is_new_term = term > self.term;
+        if is_new_term {
             self.set_term(term, None);
         }
-        if self.role == Role::Leader {
-            self.quiescent = false;
-            self.counters.reads_failed += self.reads.fail_all() as u64;
-            if self.transfer.take().is_some_and(|transfer| transfer.by_priority) {
-                // The successor has begun a term. Unless it is heard as its leader, it has failed.
-                self.count_failed_hand_over();
+        let follower = match self.state.take() {
+            RoleState::Leader(leader) => {
+                self.resign(leader);
+                Follower::default()
             }
-            self.uncommitted_bytes = 0;
-            self.draw_election_deadline();
-        }
-        self.role = Role::Follower;
+            _ if is_new_term => Follower::default(),
+            state => state.into_follower(),
+        };
+        self.state = RoleState::Follower(follower);
         self.leader = leader;
+    }
+
+    /// Ends what belonged to the leadership of this replica.
+    fn resign(&mut self, leader: Leader) {
+        self.quiescent = false;
+        self.counters.reads_failed += leader.reads.fail_all(&mut self.read_results) as u64;
+        if leader.transfer.is_some_and(|transfer| transfer.by_priority) {
+            // The successor has begun a term. Unless it is heard as its leader, it has failed.
+            self.count_failed_hand_over();
+        }
+        self.draw_election_deadline();
+    }
+
+    /// Ends a campaign, in the same term.
+    fn end_campaign(&mut self) {
+        let follower = self.state.take().into_follower();
+        self.state = RoleState::Follower(follower);
     }
 
     /// Begins a term. What was held back for the last one is of no use any more.
@@ -46,9 +65,6 @@ impl Raft {
         self.term = term;
         self.vote = vote;
         self.leader = None;
-        self.matched = 0;
-        self.ack_due = false;
-        self.round_heard = 0;
         self.quiescent = false;
         self.durability.dirty();
         self.held.clear();
@@ -60,22 +76,20 @@ impl Raft {
     }
 
     /// Draws when a campaign is given up. The first one since a leader was heard has several times as long as an election
-    /// takes here, and as the others just took to grant the pre-vote: if the votes were split, nobody should wait much
+    /// takes here, and as the others took to grant the pre-vote, `asked`: if the votes were split, nobody should wait much
     /// longer than that. If it is not won, what was measured may be wrong, and the next ones have a whole timeout out of
     /// the whole range.
-    fn draw_campaign_deadline(&mut self) {
+    fn draw_campaign_deadline(&mut self, asked: Duration) {
         let is_first = !mem::replace(&mut self.has_campaigned, true);
         self.draw_election_deadline();
         if is_first {
-            let asked =
-                if self.role == Role::PreCandidate { self.now.since(self.pre_vote_asked_at) } else { Duration::ZERO };
             let patience = self.timing.spread().max(asked * ROUNDS_PER_CAMPAIGN);
             let soon = self.now + self.rng.duration(patience, patience * 2);
-            self.election_deadline = self.election_deadline.min(soon.max(self.loyal_until));
+            self.election_deadline = self.election_deadline.min(soon.max(self.leader_sticky_until));
         }
     }
 
-    /// Draws how long this replica waits for a leader. Never less than the loyalty that leases rest on.
+    /// Draws how long this replica waits for a leader. Never less than what leases rest on.
     pub(crate) fn draw_election_timeout(&mut self) {
         let (min, max) = (self.config.election_timeout_min, self.config.election_timeout_max);
         let end = if self.has_campaigned { max } else { min + self.timing.spread() };
@@ -89,7 +103,7 @@ impl Raft {
 
     /// The leader of our term speaks. False if the message is to be dropped.
     pub(crate) fn hear_leader(&mut self, from: ReplicaId) -> bool {
-        assert!(self.role != Role::Leader, "two leaders, {} and {from}, in term {}", self.config.id, self.term);
+        assert!(!self.is_leader(), "two leaders, {} and {from}, in term {}", self.config.id, self.term);
         if self.leader.is_some_and(|leader| leader != from) {
             self.counters.malformed += 1;
             return false;
@@ -97,7 +111,7 @@ impl Raft {
         self.become_follower(self.term, Some(from));
         self.forget_failed_hand_overs();
         self.has_campaigned = false;
-        self.loyal_until = self.now + self.config.election_timeout_min;
+        self.leader_sticky_until = self.now + self.config.election_timeout_min;
         self.await_leader();
         true
     }
@@ -109,15 +123,14 @@ impl Raft {
         }
         if self.is_sole_voter() {
             // There is nobody to ask. A campaign under way waits for its own disk, however slow.
-            if self.role != Role::Candidate {
+            if !matches!(self.state, RoleState::Candidate(_)) {
                 self.campaign(false);
             }
             return;
         }
         self.counters.pre_campaigns += 1;
-        self.role = Role::PreCandidate;
-        self.pre_vote_asked_at = self.now;
-        self.own_vote = true;
+        let follower = self.state.take().into_follower();
+        self.state = RoleState::PreCandidate(PreCandidate { follower, asked_at: self.now, votes: Votes::default() });
         self.draw_election_deadline();
         if self.term == 0 && self.config.first_campaigner {
             // The others may not have started yet: ask again soon.
@@ -129,19 +142,24 @@ impl Raft {
     /// Campaigns in a new term. The requests leave, and our own vote counts, once term and vote are durable:
     /// a crash before then leaves nobody with a vote for a candidate that has forgotten it.
     pub(crate) fn campaign(&mut self, transfer: bool) {
-        assert!(transfer || self.now >= self.loyal_until, "no campaign against a leader that may hold a lease");
+        assert!(
+            transfer || self.now >= self.leader_sticky_until,
+            "no campaign against a leader that may hold a lease"
+        );
         self.counters.campaigns += 1;
+        let asked = match &self.state {
+            RoleState::PreCandidate(candidate) => self.now.since(candidate.asked_at),
+            _ => Duration::ZERO,
+        };
         self.set_term(self.term + 1, Some(self.config.id));
-        self.draw_campaign_deadline();
-        self.role = Role::Candidate;
-        self.own_vote = false;
+        self.draw_campaign_deadline(asked);
+        self.state = RoleState::Candidate(Candidate::default());
         self.ask_for_votes(self.term, false, transfer);
     }
 
     fn ask_for_votes(&mut self, term: Term, pre: bool, transfer: bool) {
         let (last_index, last_term) = (self.log.last_index(), self.log.last_term());
         for idx in 0..self.peers.len() {
-            self.peers[idx].vote = None;
             if !self.membership().is_voter(self.peers[idx].id) {
                 continue;
             }
@@ -156,9 +174,9 @@ impl Raft {
 
     /// Would we vote? Nothing changes here, and the answer binds nobody.
     pub(crate) fn handle_pre_vote(&mut self, from: ReplicaId, term: Term, last_index: Index, last_term: Term) {
-        let loyal = self.is_loyal();
-        self.counters.votes_denied += u64::from(loyal);
-        let granted = term > self.term && !loyal && self.is_up_to_date(last_index, last_term);
+        let is_sticky = self.is_sticky();
+        self.counters.votes_denied += u64::from(is_sticky);
+        let granted = term > self.term && !is_sticky && self.is_up_to_date(last_index, last_term);
         let reply_term = if granted { term } else { self.term };
         self.send_in_term(from, reply_term, Body::VoteReply { pre: true, granted });
     }
@@ -166,41 +184,49 @@ impl Raft {
     pub(crate) fn handle_vote(&mut self, from: ReplicaId, transfer: bool, last_index: Index, last_term: Term) {
         let repeated = self.vote == Some(from);
         let free = self.vote.is_none() && self.leader.is_none();
-        let loyal = self.is_loyal() && !transfer && !repeated;
-        self.counters.votes_denied += u64::from(loyal);
-        let granted = (repeated || free) && !loyal && self.is_up_to_date(last_index, last_term);
+        let is_sticky = self.is_sticky() && !transfer && !repeated;
+        self.counters.votes_denied += u64::from(is_sticky);
+        let granted = (repeated || free) && !is_sticky && self.is_up_to_date(last_index, last_term);
         if granted {
             if !repeated {
                 self.vote = Some(from);
                 self.durability.dirty();
             }
             self.await_leader();
-            if self.role == Role::PreCandidate {
-                self.role = Role::Follower;
+            if matches!(self.state, RoleState::PreCandidate(_)) {
+                self.end_campaign();
             }
         }
         self.send(from, Body::VoteReply { pre: false, granted });
     }
 
     pub(crate) fn handle_vote_reply(&mut self, sender_idx: usize, term: Term, pre: bool, granted: bool) {
-        let counts = match self.role {
-            Role::PreCandidate if pre => !granted || term == self.term + 1,
-            Role::Candidate => !pre,
-            _ => false,
-        };
-        if counts {
-            self.peers[sender_idx].vote = Some(granted);
-            self.count_votes();
+        let voter = self.peers[sender_idx].id;
+        match &mut self.state {
+            RoleState::PreCandidate(candidate) if pre && (!granted || term == self.term + 1) => {
+                candidate.votes.record(voter, granted);
+            }
+            RoleState::Candidate(candidate) if !pre => candidate.votes.record(voter, granted),
+            _ => return,
         }
+        self.count_votes();
     }
 
     pub(crate) fn count_votes(&mut self) {
-        match (self.votes(), self.role) {
-            (Some(true), Role::PreCandidate) => self.campaign(false),
+        let (votes, own_vote) = match &self.state {
+            // A question needs no vote on disk.
+            RoleState::PreCandidate(candidate) => (&candidate.votes, true),
             // Without our own vote on disk the same term could see us twice.
-            (Some(true), Role::Candidate) if self.own_vote => self.become_leader(),
+            RoleState::Candidate(candidate) => (&candidate.votes, candidate.own_vote),
+            RoleState::Follower(_) | RoleState::Leader(_) => return,
+        };
+        let own_id = self.config.id;
+        let vote = |id| if id == own_id { own_vote.then_some(true) } else { votes.of(id) };
+        match (membership::votes(self.membership(), vote), self.state.role()) {
+            (Some(true), Role::PreCandidate) => self.campaign(false),
+            (Some(true), _) if own_vote => self.become_leader(),
             // Lost. The deadline drawn for this campaign decides when to try again.
-            (Some(false), _) => self.role = Role::Follower,
+            (Some(false), _) => self.end_campaign(),
             _ => {}
         }
     }
@@ -208,24 +234,27 @@ impl Raft {
     fn become_leader(&mut self) {
         assert!(self.durability.hard_state_is_durable(), "a leader's term and own vote are durable");
         self.counters.elections_won += 1;
-        self.role = Role::Leader;
         self.leader = Some(self.config.id);
         self.has_campaigned = false;
         let last_index = self.log.last_index();
         for peer in &mut self.peers {
             peer.reset(last_index, self.now);
         }
-        self.rounds.reset();
         self.timing.leading();
-        self.idle_intervals_count = 0;
-        self.hand_over_from = self.stable_from();
-        self.transfer = None;
-        self.lease_barred = false;
-        self.uncommitted_bytes = 0;
-        self.term_start = last_index + 1;
+        self.state = RoleState::Leader(Leader {
+            term_start: last_index + 1,
+            uncommitted_bytes: 0,
+            rounds: Rounds::default(),
+            reads: Reads::default(),
+            transfer: None,
+            lease_disabled: false,
+            hand_over_from: self.stable_from(),
+            heartbeat_slot: self.slot_of_now(),
+            idle_intervals_count: 0,
+            send_due: true,
+        });
         // Entries of earlier terms become committed through one of our own.
         self.append_own(EntryKind::Empty, Bytes::new());
-        self.heartbeat_slot = self.slot_of_now();
         self.start_round(false);
     }
 
@@ -233,10 +262,12 @@ impl Raft {
     pub(crate) fn append_own(&mut self, kind: EntryKind, payload: Bytes) -> Index {
         let entry = Entry { term: self.term, index: self.log.last_index() + 1, kind, payload };
         let index = entry.index;
-        self.uncommitted_bytes += entry_bytes(&entry);
+        if let Some(leader) = self.state.leader_mut() {
+            leader.uncommitted_bytes += entry_bytes(&entry);
+            leader.send_due = true;
+        }
         let payload = entry.payload.clone();
         self.log.push(entry);
-        self.send_due = true;
         self.note_appended(index, kind, &payload);
         index
     }
@@ -244,15 +275,17 @@ impl Raft {
     /// What waited for the current term and vote to be durable may go.
     pub(crate) fn hard_state_became_durable(&mut self) {
         self.messages.append(&mut self.held);
-        if self.role == Role::Candidate && !self.own_vote {
-            self.own_vote = true;
+        if let RoleState::Candidate(candidate) = &mut self.state
+            && !candidate.own_vote
+        {
+            candidate.own_vote = true;
             self.count_votes();
         }
     }
 
     /// The leader asks us to take over (thesis §3.10).
     pub(crate) fn handle_timeout_now(&mut self, from: ReplicaId) {
-        if self.role == Role::Leader || !self.may_campaign() || self.leader.is_some_and(|leader| leader != from) {
+        if self.is_leader() || !self.may_campaign() || self.leader.is_some_and(|leader| leader != from) {
             self.counters.malformed += 1;
             return;
         }

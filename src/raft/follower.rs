@@ -5,8 +5,9 @@ use alloc::vec::Vec;
 use types::{Index, ReplicaId, Term};
 use wire::{Body, Entry, EntryKind};
 
+use crate::membership;
 use crate::raft::Raft;
-use crate::ready::Role;
+use crate::role::RoleState;
 
 impl Raft {
     pub(crate) fn handle_append(
@@ -29,9 +30,8 @@ impl Raft {
         }
         let last_new = prev_index + entries.len() as u64;
         self.append_missing(entries);
-        self.matched = self.matched.max(last_new).max(self.commit);
+        self.match_up_to(last_new.max(self.commit));
         self.commit_to(commit.min(last_new));
-        self.ack_due = true;
         if last_new <= self.log.durable() {
             // Nothing of this message waits for the disk; it may be a repetition whose answer was lost.
             self.acknowledge();
@@ -50,7 +50,7 @@ impl Raft {
                 fits
             })
             && term <= self.term
-            && Raft::memberships_are_sound(entries)
+            && membership::are_sound(entries)
     }
 
     /// Appends those entries that the log does not hold, after cutting off what contradicts them.
@@ -102,10 +102,19 @@ impl Raft {
         }
         self.send(from, Body::HeartbeatReply { round, priority: self.config.priority });
         // One that was overtaken, or comes again, may be from before the last time we woke.
-        let newest = round > self.round_heard;
-        self.round_heard = self.round_heard.max(round);
+        let Some(follower) = self.state.follower_mut() else { return };
+        let newest = round > follower.round_heard;
+        follower.round_heard = follower.round_heard.max(round);
         if quiesce {
-            self.fall_silent_with_leader(newest, commit);
+            self.quiesce_as_follower(newest, commit);
+        }
+    }
+
+    /// Everything up to `index` equals the leader's log, which waits to hear that it is durable here.
+    pub(crate) fn match_up_to(&mut self, index: Index) {
+        if let Some(follower) = self.state.follower_mut() {
+            follower.matched = follower.matched.max(index);
+            follower.ack_due = true;
         }
     }
 
@@ -117,9 +126,12 @@ impl Raft {
 
     /// Tells the leader how much of its log is durable here, if it is waiting to hear that.
     pub(crate) fn acknowledge(&mut self) {
-        let (Role::Follower, Some(leader), true) = (self.role, self.leader, self.ack_due) else { return };
-        let match_index = self.matched.min(self.log.durable());
-        self.ack_due = self.matched > match_index;
+        let (RoleState::Follower(follower), Some(leader)) = (&mut self.state, self.leader) else { return };
+        if !follower.ack_due {
+            return;
+        }
+        let match_index = follower.matched.min(self.log.durable());
+        follower.ack_due = follower.matched > match_index;
         self.send(leader, Body::AppendAccepted { match_index });
     }
 }

@@ -4,11 +4,11 @@ use bytes::Bytes;
 use types::{Index, Instant, ReplicaId, Term};
 use wire::{Body, EntryKind};
 
+use crate::config::PRIORITY_MAX;
 use crate::log::ENTRY_OVERHEAD_BYTES;
-use crate::priority::PRIORITY_MAX;
 use crate::progress::LogReadState;
 use crate::raft::Raft;
-use crate::ready::Role;
+use crate::role::RoleState;
 
 /// Why a proposal is refused. Nothing was appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,16 +64,16 @@ impl Raft {
     ) -> Result<(Term, Index), ProposeError> {
         self.advance(now);
         self.note_activity();
-        if self.role != Role::Leader {
+        let Some(leader) = self.state.leader() else {
             return Err(ProposeError::NotLeader { leader: self.leader() });
-        }
-        if self.transfer.is_some() {
+        };
+        if leader.transfer.is_some() {
             self.counters.proposals_during_transfer += 1;
             return Err(ProposeError::Transferring);
         }
         // A log with nothing uncommitted takes one entry of any size.
-        let bytes = self.uncommitted_bytes + payload.len() + ENTRY_OVERHEAD_BYTES;
-        if self.uncommitted_bytes > 0 && bytes > self.config.uncommitted_bytes_max {
+        let bytes = leader.uncommitted_bytes + payload.len() + ENTRY_OVERHEAD_BYTES;
+        if leader.uncommitted_bytes > 0 && bytes > self.config.uncommitted_bytes_max {
             self.counters.proposals_refused += 1;
             return Err(ProposeError::Overloaded);
         }
@@ -84,22 +84,18 @@ impl Raft {
     /// have been read after the read was received.
     pub fn lease_read(&mut self, now: Instant) -> Result<Index, ReadError> {
         self.advance(now);
-        let silent = self.quiescent && !self.is_sole_voter();
+        let was_quiescent = self.quiescent && !self.is_sole_voter();
         self.note_activity();
-        if self.role != Role::Leader {
+        let Some(leader) = self.state.leader() else {
             return Err(ReadError::NotLeader { leader: self.leader() });
-        }
-        if self.commit < self.term_start {
+        };
+        if self.commit < leader.term_start {
             return Err(ReadError::NotReady);
         }
-        if silent || self.transfer.is_some() || self.lease_barred {
-            self.counters.leases_missing += 1;
-            return Err(ReadError::LeaseExpired);
-        }
+        let is_off = was_quiescent || leader.transfer.is_some() || leader.lease_disabled;
+        let is_confirmed = || leader.rounds.confirmed_at().is_some_and(|at| self.now < at + self.lease_duration);
         // Nobody can be elected without a group's only voter.
-        let confirmed = self.rounds.confirmed_at();
-        let valid = self.is_sole_voter() || confirmed.is_some_and(|at| self.now < at + self.lease_duration);
-        if !valid {
+        if is_off || !self.is_sole_voter() && !is_confirmed() {
             self.counters.leases_missing += 1;
             return Err(ReadError::LeaseExpired);
         }
@@ -112,14 +108,15 @@ impl Raft {
     pub fn read_index(&mut self, ctx: u64, now: Instant) -> Result<(), ReadError> {
         self.advance(now);
         self.note_activity();
-        if self.role != Role::Leader {
-            return Err(ReadError::NotLeader { leader: self.leader() });
-        }
-        if !self.reads.has_room() {
+        let known = self.leader();
+        let Some(leader) = self.state.leader_mut() else {
+            return Err(ReadError::NotLeader { leader: known });
+        };
+        if !leader.reads.has_room() {
             self.counters.reads_refused += 1;
             return Err(ReadError::Overloaded);
         }
-        self.reads.ask(ctx);
+        leader.reads.ask(ctx);
         Ok(())
     }
 
@@ -133,16 +130,17 @@ impl Raft {
         if self.quiescent {
             return;
         }
-        if self.role != Role::Leader {
+        let slot = self.slot_of_now();
+        let Some(leader) = self.state.leader_mut() else {
             if self.now >= self.election_deadline {
                 self.election_due();
             }
             return;
-        }
+        };
+        let is_heartbeat_due = slot > leader.heartbeat_slot;
+        leader.heartbeat_slot = slot;
         self.give_up_late_transfer();
-        let slot = self.slot_of_now();
-        if slot > self.heartbeat_slot {
-            self.heartbeat_slot = slot;
+        if is_heartbeat_due {
             self.heartbeat_due();
         }
     }
@@ -172,23 +170,23 @@ impl Raft {
 
     /// When the timer of the role ends.
     fn next_timer(&self) -> Option<Instant> {
-        match self.role {
+        match &self.state {
             _ if self.quiescent => None,
             // It waits for its own disk, and for nobody else.
-            Role::Candidate if self.is_sole_voter() => None,
-            Role::Follower | Role::PreCandidate | Role::Candidate => Some(self.election_deadline),
-            Role::Leader => {
+            RoleState::Candidate(_) if self.is_sole_voter() => None,
+            RoleState::Leader(leader) => {
                 let interval = self.timing.heartbeat_interval().as_nanos() as u64;
-                let heartbeat = Instant::from_nanos((self.heartbeat_slot + 1).saturating_mul(interval));
-                Some(self.transfer.as_ref().map_or(heartbeat, |transfer| heartbeat.min(transfer.deadline)))
+                let heartbeat = Instant::from_nanos((leader.heartbeat_slot + 1).saturating_mul(interval));
+                Some(leader.transfer.as_ref().map_or(heartbeat, |transfer| heartbeat.min(transfer.deadline)))
             }
+            _ => Some(self.election_deadline),
         }
     }
 
     /// Whether a majority has answered within `election_timeout_max`. Leaders look at each heartbeat; by the time that it
     /// has not, every lease is long over.
     fn hears_majority(&self) -> bool {
-        let since = self.reached(|peer| peer.heard_at, self.now, Instant::ZERO);
+        let since = self.quorum_value(|peer| peer.heard_at, self.now, Instant::ZERO);
         self.now.since(since) <= self.config.election_timeout_max
     }
 
@@ -200,7 +198,8 @@ impl Raft {
     /// `quiesce` they are the last for now.
     pub(crate) fn start_round(&mut self, quiesce: bool) {
         let round_trip_us = self.timing.round_trip_us();
-        let round = self.rounds.start(self.now);
+        let Some(leader) = self.state.leader_mut() else { return };
+        let round = leader.rounds.start(self.now);
         for idx in 0..self.peers.len() {
             let peer = &self.peers[idx];
             let (to, commit) = (peer.id, peer.match_index.min(self.commit));
@@ -211,17 +210,16 @@ impl Raft {
 
     /// The reads that wait for a round get one, if there is something for them to read.
     pub(crate) fn start_read_round(&mut self) {
-        if self.reads.has_waiting() && self.commit >= self.term_start {
-            self.reads.join_round(self.rounds.current() + 1, self.commit);
+        let Some(leader) = self.state.leader_mut() else { return };
+        if leader.reads.has_waiting() && self.commit >= leader.term_start {
+            leader.reads.join_round(leader.rounds.current() + 1, self.commit);
             self.start_round(false);
         }
     }
 
     pub(crate) fn handle_heartbeat_reply(&mut self, sender_idx: usize, round: u64, priority: u8) {
-        if self.role != Role::Leader {
-            return;
-        }
-        if round > self.rounds.current() {
+        let Some(leader) = self.state.leader() else { return };
+        if round > leader.rounds.current() {
             self.counters.malformed += 1;
             return;
         }
@@ -232,9 +230,7 @@ impl Raft {
         if changed {
             self.forget_failed_hand_overs();
         }
-        if self.confirm_rounds()
-            && let Some(sent) = self.rounds.confirmed_at()
-        {
+        if let Some(sent) = self.confirm_rounds() {
             self.timing.round_answered(self.now.since(sent));
             self.retune();
         }
@@ -246,7 +242,10 @@ impl Raft {
         let retuned = self.timing.retune();
         if retuned.heartbeat_interval {
             self.counters.heartbeat_interval_changes += 1;
-            self.heartbeat_slot = self.slot_of_now();
+            let slot = self.slot_of_now();
+            if let Some(leader) = self.state.leader_mut() {
+                leader.heartbeat_slot = slot;
+            }
         }
         if retuned.spread {
             self.counters.campaign_spread_changes += 1;
@@ -254,13 +253,15 @@ impl Raft {
         }
     }
 
-    /// True if a majority has answered a later round than before.
-    fn confirm_rounds(&mut self) -> bool {
-        let round = self.reached(|peer| peer.round, self.rounds.current(), 0);
-        let news = self.rounds.confirm(round);
-        if news {
-            self.reads.confirmed(round);
+    /// When the last confirmed round was sent, if a majority has answered a later one than before.
+    fn confirm_rounds(&mut self) -> Option<Instant> {
+        let current = self.state.leader()?.rounds.current();
+        let round = self.quorum_value(|peer| peer.round, current, 0);
+        let leader = self.state.leader_mut()?;
+        if !leader.rounds.confirm(round) {
+            return None;
         }
-        news
+        leader.reads.confirmed(round, &mut self.read_results);
+        leader.rounds.confirmed_at()
     }
 }

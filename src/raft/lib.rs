@@ -52,7 +52,7 @@
 //!   it heard and neither votes nor campaigns for `election_timeout_min`. The exception is one that starts in term
 //!   0: an answer to a leader leaves only after its term is durable, so such a replica has never given one.
 //!   A group's only voter needs no lease and does not wait at all.
-//! - A transfer of leadership overrides loyalty, so the lease ends before the order to campaign is given and does
+//! - A transfer of leadership overrides leader stickiness, so the lease ends before the order to campaign is given and does
 //!   not come back in that term, since the order may arrive late. Reads by ReadIndex go on.
 //! - The commit index alone never forces a write. A follower learns it from the next Append or heartbeat.
 //! - Broken invariants of our own panic; contradictory messages are dropped and counted in [`Counters`].
@@ -62,7 +62,7 @@
 //!   sets. One change is under way at a time, and none before the leader has committed in its own term.
 //! - **Snapshots.** Only what a snapshot covers leaves the log's beginning. A state that is taken over replaces the log
 //!   unless the log goes on from it.
-//! - **Silence.** The timers of a quiescent group stand still. No safety rests on it, and liveness rests on the driver,
+//! - **Quiescence.** The timers of a quiescent group stand still. No safety rests on it, and liveness rests on the driver,
 //!   who calls [`Raft::wake`] when the link to a leader's node is lost.
 //! - **Priority** decides who leads, never whether somebody does.
 //! - **Timing** follows measurements between the bounds of [`Config`]; `election_timeout_min`, on which leases rest,
@@ -75,10 +75,13 @@
 //!
 //! # Reading order
 //!
-//! [`Config`], `log`, `durability`, `progress`, `reads`, `timing` are the parts; `raft` is the replica; `step` lets
-//! messages in; `election`, `follower`, `replication`, `leader`, `transfer` are what the roles do; `membership` and
-//! `snapshot` are who takes part and what becomes of the log's beginning; `priority` and `quiescence` are about comfort;
-//! `output` is the way out.
+//! The parts, which do not know the replica: `config`, `ready` (what goes out), `log` and `durability` (what is on disk),
+//! `inflights` and `progress` (a follower as its leader sees it), `membership` (configurations and majorities), `reads`
+//! (heartbeat rounds and ReadIndex), `timing`, `far_terms`, `rng`, `counters`, and `role`, what a replica knows in its role
+//! alone. `raft` puts them together: the replica, its start, and what one may ask it. Everything else is what it does, and
+//! imports the parts and `raft` only: `step` lets messages in; `election`, `follower`, `replication` and `leader` are the
+//! protocol of the Raft paper, with the leader's reads and all timers; `transfer`, `members` (changes of membership) and
+//! `snapshot` come from the thesis; `priority` and `quiescence` are about comfort; `output` is the way out.
 
 #![no_std]
 
@@ -87,15 +90,16 @@ extern crate alloc;
 mod config;
 mod counters;
 mod durability;
+mod far_terms;
 mod inflights;
 mod log;
+mod membership;
 mod progress;
-mod quorum;
-mod rng;
-mod timing;
-
 mod reads;
 mod ready;
+mod rng;
+mod role;
+mod timing;
 
 mod raft;
 mod step;
@@ -103,22 +107,20 @@ mod step;
 mod election;
 mod follower;
 mod leader;
-mod membership;
+mod members;
+mod output;
 mod priority;
 mod quiescence;
 mod replication;
 mod snapshot;
 mod transfer;
 
-mod output;
-
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, PRIORITY_MAX};
 pub use counters::Counters;
 pub use leader::{ProposeError, ReadError};
 pub use log::TermRun;
 pub use membership::{Change, ChangeError, PROMOTION_LAG_MAX};
 pub use output::COMMITTED_BYTES_MAX;
-pub use priority::PRIORITY_MAX;
 pub use progress::{PeerStatus, ProgressState};
 pub use raft::{Raft, Recovered, StartError};
 pub use reads::{READS_COUNT_MAX, ReadState};

@@ -8,7 +8,7 @@ use wire::{Entry, HardState};
 
 use crate::progress::{LogReadState, ProgressState};
 use crate::raft::Raft;
-use crate::ready::{LogRead, Persist, Purpose, Ready, Role};
+use crate::ready::{LogRead, Persist, Purpose, Ready};
 
 /// Most bytes of entries handed out of memory to be applied at once; a single entry may exceed it.
 pub const COMMITTED_BYTES_MAX: usize = 4 << 20;
@@ -20,9 +20,10 @@ impl Raft {
             || self.durability.is_dirty()
             || self.log.handed() < self.log.last_index()
             || self.has_entries_to_apply()
-            || self.role == Role::Leader && self.send_due
-            || self.role == Role::Leader && self.reads.has_waiting() && self.commit >= self.term_start
-            || self.reads.has_results()
+            || self.state.leader().is_some_and(|leader| {
+                leader.send_due || leader.reads.has_waiting() && self.commit >= leader.term_start
+            })
+            || !self.read_results.is_empty()
             || self.soft_state() != self.reported
             || self.reset_due.is_some()
             || self.fetch.is_some()
@@ -38,13 +39,13 @@ impl Raft {
     /// Fills `out` with everything to be done; what was in it is dropped.
     pub fn ready(&mut self, out: &mut Ready) {
         out.clear();
-        if self.role == Role::Leader {
+        if self.is_leader() {
             self.start_read_round();
             self.replicate(&mut out.log_reads);
         }
         self.fill_persist(out);
         self.fill_committed(out);
-        self.reads.take_results(&mut out.reads, &mut out.reads_failed);
+        self.read_results.take(&mut out.reads, &mut out.reads_failed);
         mem::swap(&mut out.messages, &mut self.messages);
         let soft_state = self.soft_state();
         if soft_state != self.reported {
@@ -105,9 +106,10 @@ impl Raft {
             self.hard_state_became_durable();
         }
         if gained.entries {
-            match self.role {
-                Role::Leader => self.commit_by_counting(),
-                _ => self.acknowledge(),
+            if self.is_leader() {
+                self.commit_by_counting();
+            } else {
+                self.acknowledge();
             }
             self.log.evict(self.applied, self.config.cache_bytes_max);
         }
@@ -131,7 +133,7 @@ impl Raft {
                 Some(idx) => self.send_read_entries(idx, entries),
                 None => {
                     self.counters.log_reads_stale += 1;
-                    self.reads_of_strangers.retain(|stranger| *stranger != id);
+                    self.orphaned_log_reads.retain(|former| *former != id);
                 }
             },
         }
@@ -168,7 +170,7 @@ impl Raft {
                 if let Some(idx) = self.peer_idx(id) {
                     self.peers[idx].log_read = LogReadState::Failed;
                 }
-                self.reads_of_strangers.retain(|stranger| *stranger != id);
+                self.orphaned_log_reads.retain(|former| *former != id);
             }
         }
     }
@@ -177,9 +179,9 @@ impl Raft {
     pub fn peer_unreachable(&mut self, id: ReplicaId) {
         let Some(idx) = self.peer_idx(id) else { return };
         let peer = &mut self.peers[idx];
-        if self.role == Role::Leader && peer.state == ProgressState::Replicate {
+        if self.state.is_leader() && peer.state == ProgressState::Replicate {
             peer.become_probe(peer.match_index + 1);
-            self.send_due = true;
+            self.request_sending();
         }
     }
 }

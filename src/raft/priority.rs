@@ -8,12 +8,9 @@ use core::time::Duration;
 
 use types::{Instant, ReplicaId};
 
-use crate::progress::ProgressState;
-use crate::quiescence::ROUNDS_UNANSWERED_MAX;
+use crate::config::PRIORITY_MAX;
+use crate::progress::{ProgressState, ROUNDS_UNANSWERED_MAX};
 use crate::raft::Raft;
-
-/// The highest priority, and what replicas have unless told otherwise.
-pub const PRIORITY_MAX: u8 = 3;
 
 /// A successor may lack this many entries when leadership begins to be handed over; proposals wait until it has them.
 const SUCCESSOR_LAG_MAX: u64 = 64;
@@ -28,7 +25,7 @@ const FAILURES_COUNT_MAX: u32 = 4;
 
 impl Raft {
     /// Changes this replica's priority, `0 ..= PRIORITY_MAX`. The others hear of it with the next heartbeat; a leader
-    /// that has fallen silent and should rather not lead speaks up again, to hand over.
+    /// that is quiescent and should rather not lead speaks up again, to hand over.
     ///
     /// # Panics
     /// If it is above [`PRIORITY_MAX`].
@@ -50,14 +47,20 @@ impl Raft {
     pub(crate) fn forget_failed_hand_overs(&mut self) {
         if self.hand_overs_failed > 0 {
             self.hand_overs_failed = 0;
-            self.hand_over_from = self.hand_over_from.min(self.stable_from());
+            let stable_from = self.stable_from();
+            if let Some(leader) = self.state.leader_mut() {
+                leader.hand_over_from = leader.hand_over_from.min(stable_from);
+            }
         }
     }
 
     /// A hand-over by priority did not give the group another leader: the next one waits twice as long.
     pub(crate) fn count_failed_hand_over(&mut self) {
         self.hand_overs_failed = (self.hand_overs_failed + 1).min(FAILURES_COUNT_MAX);
-        self.hand_over_from = self.stable_from();
+        let stable_from = self.stable_from();
+        if let Some(leader) = self.state.leader_mut() {
+            leader.hand_over_from = stable_from;
+        }
     }
 
     /// How much longer than one of the highest priority this replica waits before it misses a leader it has heard.
@@ -72,10 +75,11 @@ impl Raft {
 
     /// The voter of the highest priority above ours that is there and could take over now.
     pub(crate) fn successor_by_priority(&self) -> Option<ReplicaId> {
-        let (own, last_index, round) = (self.config.priority, self.log.last_index(), self.rounds.current());
+        let (own, last_index) = (self.config.priority, self.log.last_index());
         if own == PRIORITY_MAX {
             return None;
         }
+        let round = self.state.leader()?.rounds.current();
         let membership = self.membership();
         let fit = self.peers.iter().filter(|peer| {
             peer.priority > own
@@ -84,13 +88,14 @@ impl Raft {
                 && peer.round + ROUNDS_UNANSWERED_MAX >= round
                 && membership.voters.iter().any(|voter| voter.id == peer.id)
         });
-        fit.max_by_key(|peer| (peer.priority, self.inclination(peer.id))).map(|peer| peer.id)
+        fit.max_by_key(|peer| (peer.priority, self.transfer_tiebreak(peer.id))).map(|peer| peer.id)
     }
 
     /// A heartbeat interval has passed: hands over if that is due.
     pub(crate) fn hand_over_if_due(&mut self) {
-        let busy = self.transfer.is_some() || self.commit < self.term_start || self.membership().is_joint();
-        if busy || self.now < self.hand_over_from {
+        let Some(leader) = self.state.leader() else { return };
+        let is_busy = leader.transfer.is_some() || self.commit < leader.term_start || self.membership().is_joint();
+        if is_busy || self.now < leader.hand_over_from {
             return;
         }
         if let Some(successor) = self.successor_by_priority() {

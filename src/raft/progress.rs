@@ -6,6 +6,9 @@ use types::{Index, Instant, ReplicaId};
 
 use crate::inflights::Inflights;
 
+/// A follower counts as present if it has answered one of this many last heartbeat rounds.
+pub(crate) const ROUNDS_UNANSWERED_MAX: u64 = 2;
+
 /// A follower that takes no entries is sent one at least every `1 << (UNTAKEN_COUNT_MAX - 1)` heartbeat intervals.
 const UNTAKEN_COUNT_MAX: u32 = 6;
 
@@ -61,10 +64,8 @@ pub(crate) struct Progress {
     pub(crate) round: u64,
     /// When it last answered anything in our term.
     pub(crate) heard_at: Instant,
-    /// It was not heard for a long time when the group fell silent, and has not been heard since.
+    /// It was not heard for a long time when the leader quiesced, and has not been heard since.
     pub(crate) is_absent: bool,
-    /// Its answer to the current campaign.
-    pub(crate) vote: Option<bool>,
     /// As it said last.
     pub(crate) priority: u8,
     pub(crate) log_read: LogReadState,
@@ -86,7 +87,6 @@ impl Progress {
             round: 0,
             heard_at: Instant::ZERO,
             is_absent: false,
-            vote: None,
             priority: 0,
             log_read: LogReadState::Idle,
         }

@@ -1,4 +1,4 @@
-//! Idle groups fall silent: a leader that has had nothing to do for a while says so in a last heartbeat, and then
+//! Idle groups quiesce: a leader that has had nothing to do for a while says so in a last heartbeat, and then
 //! neither side's timers run until something happens. A member that was not heard for a long time does not keep the
 //! others awake; the leader wakes when it is heard again.
 //!
@@ -9,19 +9,15 @@
 use types::{Index, Instant, ReplicaId};
 use wire::Body;
 
-use crate::progress::{Progress, ProgressState};
+use crate::progress::{Progress, ProgressState, ROUNDS_UNANSWERED_MAX};
 use crate::raft::Raft;
-use crate::ready::Role;
-
-/// A follower counts as present if it has answered one of this many last heartbeat rounds.
-pub(crate) const ROUNDS_UNANSWERED_MAX: u64 = 2;
 
 /// A member that was not heard for this many times `election_timeout_max` is absent: the others do not stay awake for it.
 /// A leader that hears no majority has long stepped down by then.
 const ABSENT_TIMEOUTS_COUNT: u32 = 8;
 
 impl Raft {
-    /// Whether this replica has fallen silent: its timers stand still.
+    /// Whether this replica is quiescent: its timers stand still.
     pub fn is_quiescent(&self) -> bool {
         self.quiescent
     }
@@ -35,7 +31,9 @@ impl Raft {
 
     /// Somebody wants something of this replica.
     pub(crate) fn note_activity(&mut self) {
-        self.idle_intervals_count = 0;
+        if let Some(leader) = self.state.leader_mut() {
+            leader.idle_intervals_count = 0;
+        }
         self.wake_up();
     }
 
@@ -44,26 +42,27 @@ impl Raft {
             return;
         }
         self.quiescent = false;
-        self.idle_intervals_count = 0;
         self.counters.woken += 1;
-        if self.role != Role::Leader {
+        let slot = self.slot_of_now();
+        let Some(leader) = self.state.leader_mut() else {
             self.await_leader();
             return;
-        }
-        // Their silence was agreed upon, except for those that were silent before.
+        };
+        leader.idle_intervals_count = 0;
+        leader.heartbeat_slot = slot;
+        // That they said nothing was agreed upon, except for those that were absent before.
         for peer in self.peers.iter_mut().filter(|peer| !peer.is_absent) {
             peer.heard_at = self.now;
         }
-        self.heartbeat_slot = self.slot_of_now();
         self.start_round(false);
     }
 
-    /// Wakes if this message is more than the end of the conversation before the silence.
+    /// Wakes if this message is more than an answer to the last heartbeats.
     pub(crate) fn wake_by(&mut self, from: ReplicaId, body: &Body) {
         if !self.quiescent {
             return;
         }
-        let leads = self.role == Role::Leader;
+        let leads = self.is_leader();
         // A member that was absent is there again, and may need something.
         let returns = leads && self.peer_idx(from).is_some_and(|idx| self.peers[idx].is_absent);
         match body {
@@ -77,7 +76,7 @@ impl Raft {
                 self.wake_up();
                 // We have not missed the leader yet: it was to be silent. Whoever asks has an election timeout to hear
                 // from it, now that it is asked too.
-                self.loyal_until = self.loyal_until.max(self.now + self.config.election_timeout_min);
+                self.leader_sticky_until = self.leader_sticky_until.max(self.now + self.config.election_timeout_min);
             }
             _ => self.wake_up(),
         }
@@ -85,24 +84,23 @@ impl Raft {
 
     /// A heartbeat interval has passed. True if the heartbeats now due are to be the last.
     pub(crate) fn idle_long_enough(&mut self) -> bool {
-        if self.config.quiesce_intervals_count == 0 || !self.is_idle() {
-            self.idle_intervals_count = 0;
-            return false;
-        }
-        self.idle_intervals_count += 1;
-        self.idle_intervals_count >= self.config.quiesce_intervals_count
+        let is_idle = self.config.quiesce_intervals_count > 0 && self.is_idle();
+        let Some(leader) = self.state.leader_mut() else { return false };
+        leader.idle_intervals_count = if is_idle { leader.idle_intervals_count + 1 } else { 0 };
+        is_idle && leader.idle_intervals_count >= self.config.quiesce_intervals_count
     }
 
     /// Whether everybody has everything, but for those that were not heard for a long time.
     fn is_idle(&self) -> bool {
         let last_index = self.log.last_index();
         let settled = |index: Index| index == last_index;
-        let round = self.rounds.current();
+        let Some(leader) = self.state.leader() else { return false };
+        let round = leader.rounds.current();
         settled(self.commit)
             && settled(self.applied)
             && settled(self.log.durable())
-            && self.transfer.is_none()
-            && self.reads.is_idle()
+            && leader.transfer.is_none()
+            && leader.reads.is_idle()
             && !self.membership().is_joint()
             && self.successor_by_priority().is_none()
             && self.peers.iter().all(|peer| {
@@ -127,7 +125,7 @@ impl Raft {
             absent_count += u64::from(is_absent);
         }
         self.counters.quiesced_with_absent += u64::from(absent_count > 0);
-        self.fall_silent();
+        self.quiesce();
     }
 
     /// The driver can reach a member again, or for the first time: a quiescent leader wakes if that member was absent.
@@ -135,26 +133,26 @@ impl Raft {
     pub fn peer_reachable(&mut self, id: ReplicaId, now: Instant) {
         self.advance(now);
         let is_absent = self.peer_idx(id).is_some_and(|idx| self.peers[idx].is_absent);
-        if self.quiescent && self.role == Role::Leader && is_absent {
+        if self.quiescent && self.is_leader() && is_absent {
             self.wake_up();
         }
     }
 
     /// No heartbeats are sent or missed until something happens.
-    pub(crate) fn fall_silent(&mut self) {
+    fn quiesce(&mut self) {
         self.quiescent = true;
         self.counters.quiesced += 1;
     }
 
-    /// The leader wants to be silent. A follower that lacks something, or that hears of it late, does not join in: its
-    /// election timeout will wake the leader.
-    pub(crate) fn fall_silent_with_leader(&mut self, newest: bool, commit: Index) {
+    /// The leader quiesces. A follower that lacks something, or that hears of it late, does not: its election timeout will
+    /// wake the leader.
+    pub(crate) fn quiesce_as_follower(&mut self, newest: bool, commit: Index) {
         let last_index = self.log.last_index();
         let settled = commit == last_index && self.commit == last_index && self.log.durable() == last_index;
         if !newest || !settled || self.config.quiesce_intervals_count == 0 {
             self.counters.quiesce_declined += 1;
         } else if !self.quiescent {
-            self.fall_silent();
+            self.quiesce();
         }
     }
 }

@@ -9,16 +9,19 @@ use wire::{Body, Entry, HardState, Membership, Message, SnapshotMeta};
 use crate::config::{Config, ConfigError};
 use crate::counters::Counters;
 use crate::durability::Durability;
+use crate::far_terms::{FarTerms, Insistence, TERM_LAST};
 use crate::inflights::Inflights;
 use crate::log::{Log, TermRun};
 use crate::membership::{self, Memberships};
 use crate::progress::{LogReadState, PeerStatus, Progress};
-use crate::reads::{Reads, Rounds};
+use crate::reads::ReadResults;
 use crate::ready::{Fetch, Role, SoftState};
 use crate::rng::Rng;
-use crate::step::{FarTerms, TERM_LAST};
+use crate::role::{Follower, RoleState};
 use crate::timing::Timing;
-use crate::transfer::Transfer;
+
+/// What a replica has told of terms too far ahead to be believed counts for this many times `election_timeout_max`.
+const FAR_TERMS_TIMEOUTS_COUNT: u32 = 64;
 
 /// What a replica finds on its disk when it starts. The default is that of a brand-new replica.
 #[derive(Clone, Debug, Default)]
@@ -106,7 +109,7 @@ pub struct Raft {
     pub(crate) timing: Timing,
     pub(crate) counters: Counters,
 
-    pub(crate) far_terms: Option<FarTerms>,
+    pub(crate) far_terms: FarTerms,
 
     // Hard state, and what is durable.
     pub(crate) term: Term,
@@ -129,13 +132,13 @@ pub struct Raft {
     pub(crate) apply_entries: Vec<Entry>,
 
     // Every role.
-    pub(crate) role: Role,
+    pub(crate) state: RoleState,
     /// The leader of the current term, once known; kept while we campaign without raising the term.
     pub(crate) leader: Option<ReplicaId>,
     /// The other members, ordered by id.
     pub(crate) peers: Vec<Progress>,
     /// Former peers for whom a log read is under way. It is answered all the same.
-    pub(crate) reads_of_strangers: Vec<ReplicaId>,
+    pub(crate) orphaned_log_reads: Vec<ReplicaId>,
     pub(crate) memberships: Memberships,
     /// The configuration in effect has changed and the driver does not know it.
     pub(crate) membership_news: bool,
@@ -150,53 +153,26 @@ pub struct Raft {
     pub(crate) election_deadline: Instant,
     /// This replica has campaigned since a leader was last heard.
     pub(crate) has_campaigned: bool,
-    /// Until then we owe loyalty to a leader we heard, or may have heard before a restart.
-    pub(crate) loyal_until: Instant,
-
-    // Candidate.
-    /// When the others were last asked whether they would vote for us.
-    pub(crate) pre_vote_asked_at: Instant,
-    /// Our own vote counts: it is durable, or the campaign is only a question.
-    pub(crate) own_vote: bool,
-
-    // Both sides of a silence.
-    /// Timers stand still until something happens. Only leaders and followers are.
-    pub(crate) quiescent: bool,
-    /// Leader: heartbeat intervals since something happened.
-    pub(crate) idle_intervals_count: u32,
-
-    // Follower.
-    /// Everything up to here equals the log of this term's leader.
-    pub(crate) matched: Index,
-    /// The leader waits to hear that we hold `matched` durably.
-    pub(crate) ack_due: bool,
-    /// The last heartbeat round heard in this term.
-    pub(crate) round_heard: u64,
-
-    // Leader.
-    /// Index of the entry that began our term.
-    pub(crate) term_start: Index,
-    pub(crate) uncommitted_bytes: usize,
-    pub(crate) rounds: Rounds,
-    pub(crate) reads: Reads,
-    pub(crate) transfer: Option<Transfer>,
-    /// In this term somebody was told to campaign against us: there is no lease any more.
-    pub(crate) lease_barred: bool,
-    /// No hand-over to a voter of higher priority before.
-    pub(crate) hand_over_from: Instant,
+    /// Until then this replica sticks to a leader that it heard, or may have heard before a restart, and denies votes.
+    pub(crate) leader_sticky_until: Instant,
     /// Hand-overs by priority that failed since another replica led or a priority changed. Invariant: at most
     /// `FAILURES_COUNT_MAX`.
     pub(crate) hand_overs_failed: u32,
-    /// Which multiple of the heartbeat interval the last heartbeat belonged to.
-    pub(crate) heartbeat_slot: u64,
-    /// Something changed that may allow Appends to be sent.
-    pub(crate) send_due: bool,
+    /// Timers stand still until something happens. Only leaders and followers are quiescent.
+    pub(crate) quiescent: bool,
+    /// Reads by ReadIndex that were confirmed or failed, and are to be handed out.
+    pub(crate) read_results: ReadResults,
 
     // Output.
     pub(crate) messages: Vec<Message>,
     /// Messages that must not leave before the current term and vote are durable.
     pub(crate) held: Vec<Message>,
     pub(crate) reported: SoftState,
+}
+
+/// For how long a sender must insist on a term that is far ahead, and for how long it counts.
+fn insistence(config: &Config) -> Insistence {
+    Insistence { min: config.election_timeout_min, max: config.election_timeout_max * FAR_TERMS_TIMEOUTS_COUNT }
 }
 
 impl Raft {
@@ -215,7 +191,7 @@ impl Raft {
         // A replica in term 0 has never answered a leader: an answer leaves only once its term is durable.
         let brand_new = recovered.hard_state.term == 0;
         let campaign_at_once = brand_new && config.first_campaigner;
-        let loyalty = if brand_new { Duration::ZERO } else { config.election_timeout_min };
+        let stickiness = if brand_new { Duration::ZERO } else { config.election_timeout_min };
         let HardState { mut term, mut vote, commit } = recovered.hard_state;
         let Recovered { base_index, base_term, last_index, runs, applied, snapshot, .. } = recovered;
         let mut durability = Durability::new();
@@ -230,7 +206,7 @@ impl Raft {
             rng,
             timing,
             counters: Counters::default(),
-            far_terms: None,
+            far_terms: FarTerms::new(insistence(&config)),
             term,
             vote,
             commit: commit.max(applied),
@@ -242,10 +218,10 @@ impl Raft {
             apply_log_read: LogReadState::Idle,
             apply_retry_at: now,
             apply_entries: Vec::new(),
-            role: Role::Follower,
+            state: RoleState::Follower(Follower::default()),
             leader: None,
             peers: Vec::new(),
-            reads_of_strangers: Vec::new(),
+            orphaned_log_reads: Vec::new(),
             memberships,
             membership_news: false,
             snapshot,
@@ -254,24 +230,10 @@ impl Raft {
             election_timeout,
             election_deadline: if campaign_at_once { now } else { now + election_timeout },
             has_campaigned: false,
-            loyal_until: now + loyalty,
-            pre_vote_asked_at: now,
-            own_vote: false,
-            quiescent: false,
-            idle_intervals_count: 0,
-            matched: 0,
-            ack_due: false,
-            round_heard: 0,
-            term_start: 0,
-            uncommitted_bytes: 0,
-            rounds: Rounds::default(),
-            reads: Reads::default(),
-            transfer: None,
-            lease_barred: false,
-            hand_over_from: now,
+            leader_sticky_until: now + stickiness,
             hand_overs_failed: 0,
-            heartbeat_slot: 0,
-            send_due: false,
+            quiescent: false,
+            read_results: ReadResults::default(),
             messages: Vec::new(),
             held: Vec::new(),
             reported: SoftState { role: Role::Follower, leader: None, term },
@@ -280,8 +242,8 @@ impl Raft {
         raft.memberships.committed(raft.commit);
         raft.membership_changed();
         if raft.is_sole_voter() {
-            // There is nobody to be loyal to.
-            (raft.election_deadline, raft.loyal_until) = (now, now);
+            // There is nobody to stick to.
+            (raft.election_deadline, raft.leader_sticky_until) = (now, now);
         }
         if raft.election_deadline > now {
             raft.election_deadline += raft.priority_wait();
@@ -306,19 +268,19 @@ impl Raft {
 
     /// Its role.
     pub fn role(&self) -> Role {
-        self.role
+        self.state.role()
     }
 
     /// Whether it leads, as far as it knows: another may have been elected since.
     pub fn is_leader(&self) -> bool {
-        self.role == Role::Leader
+        self.state.is_leader()
     }
 
     /// The leader it last heard in this term; `None` while it campaigns or has heard none.
     pub fn leader(&self) -> Option<ReplicaId> {
-        match self.role {
-            Role::Leader | Role::Follower => self.leader,
-            Role::PreCandidate | Role::Candidate => None,
+        match self.state {
+            RoleState::Leader(_) | RoleState::Follower(_) => self.leader,
+            RoleState::PreCandidate(_) | RoleState::Candidate(_) => None,
         }
     }
 
@@ -354,7 +316,7 @@ impl Raft {
 
     /// Bytes of entries proposed here and not committed, headers included.
     pub fn uncommitted_bytes(&self) -> usize {
-        self.uncommitted_bytes
+        self.state.leader().map_or(0, |leader| leader.uncommitted_bytes)
     }
 
     /// Bytes of entries in memory, headers included.
@@ -364,7 +326,7 @@ impl Raft {
 
     /// Whether a leadership transfer is under way, and to whom.
     pub fn transferring_to(&self) -> Option<ReplicaId> {
-        self.transfer.as_ref().map(|transfer| transfer.to)
+        self.state.leader()?.transfer.as_ref().map(|transfer| transfer.to)
     }
 
     /// The other members, ordered by id. Meaningful on the leader.
@@ -396,7 +358,7 @@ impl Raft {
 
     /// Role, leader and term.
     pub fn soft_state(&self) -> SoftState {
-        SoftState { role: self.role, leader: self.leader(), term: self.term }
+        SoftState { role: self.role(), leader: self.leader(), term: self.term }
     }
 
     /// Notes the time; it never goes backwards.
@@ -407,6 +369,13 @@ impl Raft {
     /// An empty window for what is on its way to a follower.
     pub(crate) fn window(&self) -> Inflights {
         Inflights::new(self.config.inflight_count_max, self.config.inflight_bytes_max)
+    }
+
+    /// Something changed that may allow a leader to send Appends.
+    pub(crate) fn request_sending(&mut self) {
+        if let Some(leader) = self.state.leader_mut() {
+            leader.send_due = true;
+        }
     }
 
     pub(crate) fn peer_idx(&self, id: ReplicaId) -> Option<usize> {

@@ -35,13 +35,6 @@ pub(crate) struct Rounds {
 }
 
 impl Rounds {
-    pub(crate) fn reset(&mut self) {
-        self.current = 0;
-        self.confirmed = 0;
-        self.sent.clear();
-        self.confirmed_at = None;
-    }
-
     pub(crate) fn current(&self) -> u64 {
         self.current
     }
@@ -76,13 +69,18 @@ impl Rounds {
     }
 }
 
-/// Reads by ReadIndex, from question to answer.
+/// Reads by ReadIndex that a leader was asked for and that are not confirmed.
 #[derive(Debug, Default)]
 pub(crate) struct Reads {
     /// Asked for, and part of no round yet.
     waiting: Vec<u64>,
     /// Waiting for a majority to answer a round. Invariant: rounds never fall.
     pending: VecDeque<(u64, ReadState)>,
+}
+
+/// Reads by ReadIndex that need nothing more here. They outlive the leadership in which they were asked for.
+#[derive(Debug, Default)]
+pub(crate) struct ReadResults {
     done: Vec<ReadState>,
     failed: Vec<u64>,
 }
@@ -107,21 +105,21 @@ impl Reads {
     }
 
     /// A majority has answered `round`.
-    pub(crate) fn confirmed(&mut self, round: u64) {
+    pub(crate) fn confirmed(&mut self, round: u64, results: &mut ReadResults) {
         while let Some((joined, read)) = self.pending.front().copied() {
             if joined > round {
                 break;
             }
-            self.done.push(read);
+            results.done.push(read);
             self.pending.pop_front();
         }
     }
 
     /// Leadership is lost, and with it every read that is not confirmed. Returns how many.
-    pub(crate) fn fail_all(&mut self) -> usize {
+    pub(crate) fn fail_all(mut self, results: &mut ReadResults) -> usize {
         let failed = self.pending.len() + self.waiting.len();
-        self.failed.extend(self.pending.drain(..).map(|(_, read)| read.ctx));
-        self.failed.append(&mut self.waiting);
+        results.failed.extend(self.pending.drain(..).map(|(_, read)| read.ctx));
+        results.failed.append(&mut self.waiting);
         failed
     }
 
@@ -129,12 +127,14 @@ impl Reads {
     pub(crate) fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.pending.is_empty()
     }
+}
 
-    pub(crate) fn has_results(&self) -> bool {
-        !self.done.is_empty() || !self.failed.is_empty()
+impl ReadResults {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.done.is_empty() && self.failed.is_empty()
     }
 
-    pub(crate) fn take_results(&mut self, done: &mut Vec<ReadState>, failed: &mut Vec<u64>) {
+    pub(crate) fn take(&mut self, done: &mut Vec<ReadState>, failed: &mut Vec<u64>) {
         done.append(&mut self.done);
         failed.append(&mut self.failed);
     }

@@ -8,12 +8,14 @@ use wire::{Body, Entry};
 use crate::log::entry_bytes;
 use crate::progress::{LogReadState, ProgressState};
 use crate::raft::Raft;
-use crate::ready::{LogRead, Purpose, Role};
+use crate::ready::{LogRead, Purpose};
 
 impl Raft {
     /// Sends every follower what it can take.
     pub(crate) fn replicate(&mut self, log_reads: &mut Vec<LogRead>) {
-        self.send_due = false;
+        if let Some(leader) = self.state.leader_mut() {
+            leader.send_due = false;
+        }
         for idx in 0..self.peers.len() {
             while self.send_next_append(idx, log_reads) {}
         }
@@ -90,8 +92,7 @@ impl Raft {
     pub(crate) fn send_read_entries(&mut self, idx: usize, entries: Vec<Entry>) {
         let peer = &mut self.peers[idx];
         peer.log_read = LogReadState::Idle;
-        self.send_due = true;
-        let fits = self.role == Role::Leader
+        let fits = self.state.is_leader()
             && peer.state == ProgressState::Replicate
             && !peer.inflights.full()
             && entries.first().is_some_and(|entry| entry.index == peer.next_index)
@@ -101,14 +102,15 @@ impl Raft {
         } else {
             self.counters.log_reads_stale += 1;
         }
+        self.request_sending();
     }
 
     pub(crate) fn handle_accepted(&mut self, idx: usize, match_index: Index) {
-        if self.role != Role::Leader || match_index > self.log.last_index() {
-            self.counters.malformed += u64::from(self.role == Role::Leader);
+        if !self.is_leader() || match_index > self.log.last_index() {
+            self.counters.malformed += u64::from(self.is_leader());
             return;
         }
-        self.send_due = true;
+        self.request_sending();
         if self.waits_for_snapshot(idx) && match_index < self.log.base_index() {
             // What it acknowledges is from before the offer: our log cannot go on from there.
             return;
@@ -120,7 +122,7 @@ impl Raft {
     }
 
     pub(crate) fn handle_rejected(&mut self, idx: usize, prev_index: Index, hint_index: Index, hint_term: Term) {
-        if self.role != Role::Leader || !self.peers[idx].refusal_is_current(prev_index) {
+        if !self.is_leader() || !self.peers[idx].refusal_is_current(prev_index) {
             return;
         }
         // Its log cannot match ours behind the hint, nor where ours is of a later term than the hint.
@@ -134,7 +136,7 @@ impl Raft {
             self.counters.appends_untaken += 1;
         }
         peer.become_probe(next_index);
-        self.send_due = true;
+        self.request_sending();
     }
 
     /// A follower is there: what was held back for it, or may have been lost on the way, is sent again.
@@ -145,7 +147,8 @@ impl Raft {
         if peer.log_read == LogReadState::Failed {
             peer.log_read = LogReadState::Idle;
         }
-        self.send_due = true;
+        self.request_sending();
+        let peer = &mut self.peers[idx];
         if peer.state == ProgressState::Snapshot {
             // The offer may be lost, or outdated by a later snapshot.
             return self.offer_snapshot(idx);
@@ -164,13 +167,14 @@ impl Raft {
     /// Commits what a majority holds durably, if it reaches into our own term: an entry of an earlier term on
     /// a majority may still be replaced (Raft paper §5.4.2).
     pub(crate) fn commit_by_counting(&mut self) {
-        let index = self.reached(|peer| peer.match_index, self.log.durable(), 0);
-        if index <= self.commit || index < self.term_start {
+        let index = self.quorum_value(|peer| peer.match_index, self.log.durable(), 0);
+        let Some(leader) = self.state.leader_mut() else { return };
+        if index <= self.commit || index < leader.term_start {
             return;
         }
         assert_eq!(self.log.term(index), Some(self.term), "our term's entries end the log");
-        let first_own = self.term_start.max(self.commit + 1);
-        self.uncommitted_bytes -= self.log.bytes(first_own, index);
+        let first_own = leader.term_start.max(self.commit + 1);
+        leader.uncommitted_bytes -= self.log.bytes(first_own, index);
         self.commit = index;
         self.memberships.committed(index);
         self.step_down_if_removed();

@@ -6,10 +6,10 @@
 use types::{Index, Instant, ReplicaId, Term};
 use wire::{Body, SnapshotMeta};
 
+use crate::far_terms::TERM_LAST;
 use crate::progress::ProgressState;
 use crate::raft::Raft;
-use crate::ready::{Fetch, Role};
-use crate::step::TERM_LAST;
+use crate::ready::Fetch;
 
 /// Why a state that was fetched is not taken over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -86,8 +86,7 @@ impl Raft {
             self.commit_to(last_index);
         }
         if last_index <= self.commit {
-            self.matched = self.matched.max(self.commit);
-            self.ack_due = true;
+            self.match_up_to(self.commit);
             self.acknowledge();
         } else {
             self.counters.snapshots_wanted += 1;
@@ -109,7 +108,7 @@ impl Raft {
             self.counters.malformed += 1;
             return Err(RestoreError::Absurd);
         }
-        if meta.last_index <= self.commit || self.role == Role::Leader {
+        if meta.last_index <= self.commit || self.is_leader() {
             self.counters.snapshots_stale += 1;
             return Err(RestoreError::Stale);
         }
@@ -122,7 +121,9 @@ impl Raft {
             self.log.reset(last, meta.last_term);
             self.durability.truncated(last);
             self.reset_due = Some((last, meta.last_term));
-            self.matched = 0;
+            if let Some(follower) = self.state.follower_mut() {
+                follower.matched = 0;
+            }
             self.memberships.replace(last, meta.membership.clone());
             self.membership_changed();
         }
@@ -132,8 +133,7 @@ impl Raft {
         self.apply_entries.clear();
         self.counters.snapshots_restored += 1;
         self.snapshot = Some(meta);
-        self.matched = self.matched.max(last);
-        self.ack_due = true;
+        self.match_up_to(last);
         self.acknowledge();
         Ok(())
     }

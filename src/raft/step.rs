@@ -1,38 +1,13 @@
 //! Messages from other replicas: which of them count, and where each one goes.
 
-use types::{Instant, ReplicaId, Term};
+use types::Instant;
 use wire::{Body, Message};
 
 use crate::raft::Raft;
-use crate::ready::Role;
-
-/// A message may be ahead of our term by this much. So many elections take days in which we heard of none.
-const TERM_JUMP_MAX: Term = 1 << 16;
-
-/// A term further ahead is believed only up to here, so that there is room to count on from it.
-const TERM_FAR_MAX: Term = Term::MAX / 2;
-
-/// The last term that counts at all: counting on from it does not overflow.
-pub(crate) const TERM_LAST: Term = Term::MAX - TERM_JUMP_MAX;
-
-/// A term that is too far ahead is believed once the same replica has told of such terms this often, over at least
-/// `election_timeout_min`: it is not one wrong byte then.
-const FAR_TERMS_COUNT_MIN: u32 = 8;
-
-/// What a replica has told of terms that are too far ahead counts for this many times `election_timeout_max`.
-const FAR_TERMS_TIMEOUTS_COUNT: u32 = 64;
-
-/// A replica that tells of terms too far ahead to be believed at once.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct FarTerms {
-    from: ReplicaId,
-    since: Instant,
-    count: u32,
-}
 
 impl Raft {
-    /// Takes in a message. `now` must have been read after the message was received: a follower's loyalty, and
-    /// with it every lease, is counted from it.
+    /// Takes in a message. `now` must have been read after the message was received: how long a follower is
+    /// sticky, and with it every lease, is counted from it.
     pub fn step(&mut self, message: Message, now: Instant) {
         self.advance(now);
         if message.group != self.config.group || message.to != self.config.id {
@@ -53,7 +28,7 @@ impl Raft {
             self.counters.unknown_sender += 1;
             return;
         }
-        if !self.believes_term(&message) {
+        if !self.far_terms.believes(self.term, message.term, message.from, self.now) {
             self.counters.terms_refused += 1;
             return;
         }
@@ -67,7 +42,7 @@ impl Raft {
             self.answer_stale(message);
             return;
         }
-        if self.role == Role::Leader
+        if self.is_leader()
             && message.term == self.term
             && let Some(idx) = sender
         {
@@ -117,34 +92,15 @@ impl Raft {
         }
     }
 
-    /// Whether a message's term can be true. One that is far ahead of ours, from a damaged or hostile message, would leave
-    /// no room for elections: it is believed only if its sender insists on it, as the others do when this replica was
-    /// away for very long.
-    fn believes_term(&mut self, message: &Message) -> bool {
-        let term = message.term;
-        if term <= self.term.saturating_add(TERM_JUMP_MAX) {
-            return term <= TERM_LAST;
-        }
-        if term > TERM_FAR_MAX {
-            return false;
-        }
-        let (now, lasts) = (self.now, self.config.election_timeout_max * FAR_TERMS_TIMEOUTS_COUNT);
-        let known = self.far_terms.filter(|far| far.from == message.from && now.since(far.since) < lasts);
-        let mut far = known.unwrap_or(FarTerms { from: message.from, since: now, count: 0 });
-        far.count = far.count.saturating_add(1);
-        self.far_terms = Some(far);
-        far.count >= FAR_TERMS_COUNT_MIN && now.since(far.since) >= self.config.election_timeout_min
-    }
-
     /// A message of a higher term: takes over that term if the message proves that it has begun. False if the
     /// message is to be dropped.
     fn meet_higher_term(&mut self, message: &Message) -> bool {
         match &message.body {
             // A question whether to campaign raises no term, and neither does the answer that one should.
             Body::Vote { pre: true, .. } | Body::VoteReply { pre: true, granted: true } => true,
-            // Out of loyalty not even the term is taken over: a candidate that nobody can use must not
+            // While it is sticky, a voter does not even take over the term: a candidate that nobody can use must not
             // bring the leader down.
-            Body::Vote { pre: false, transfer: false, .. } if self.is_loyal() => {
+            Body::Vote { pre: false, transfer: false, .. } if self.is_sticky() => {
                 self.counters.votes_denied += 1;
                 false
             }

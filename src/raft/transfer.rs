@@ -4,20 +4,8 @@ use types::{Instant, ReplicaId};
 use wire::Body;
 
 use crate::raft::Raft;
-use crate::ready::Role;
 use crate::rng::Rng;
-
-/// A leadership transfer under way.
-#[derive(Clone, Debug)]
-pub(crate) struct Transfer {
-    pub(crate) to: ReplicaId,
-    /// When it is given up.
-    pub(crate) deadline: Instant,
-    /// The other was told to campaign.
-    pub(crate) ordered: bool,
-    /// Nobody but us wanted it: the other has the higher priority.
-    pub(crate) by_priority: bool,
-}
+use crate::role::Transfer;
 
 /// Why leadership is not handed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,10 +30,10 @@ impl Raft {
     pub fn transfer_leader(&mut self, to: Option<ReplicaId>, now: Instant) -> Result<ReplicaId, TransferError> {
         self.advance(now);
         self.note_activity();
-        if self.role != Role::Leader {
+        let Some(leader) = self.state.leader() else {
             return Err(TransferError::NotLeader);
-        }
-        if self.transfer.is_some() {
+        };
+        if leader.transfer.is_some() {
             return Err(TransferError::Transferring);
         }
         let patience = self.config.election_timeout_min;
@@ -57,7 +45,7 @@ impl Raft {
             // however much they hold.
             None => voters.max_by_key(|peer| {
                 let is_there = self.now.since(peer.heard_at) < patience;
-                (is_there, peer.priority, peer.match_index, self.inclination(peer.id))
+                (is_there, peer.priority, peer.match_index, self.transfer_tiebreak(peer.id))
             }),
         };
         let to = chosen.ok_or(TransferError::NoSuchVoter)?.id;
@@ -67,31 +55,34 @@ impl Raft {
 
     /// Which of voters that are equally fit a group prefers: the highest. Each group has an order of its own, so that the
     /// groups that a node hands over spread over the others.
-    pub(crate) fn inclination(&self, voter: ReplicaId) -> u64 {
+    pub(crate) fn transfer_tiebreak(&self, voter: ReplicaId) -> u64 {
         Rng::new((u64::from(self.config.group.0) << 32) ^ voter.0).next()
     }
 
     pub(crate) fn begin_transfer(&mut self, to: ReplicaId, by_priority: bool) {
         let deadline = self.now + self.config.election_timeout_min;
+        let Some(leader) = self.state.leader_mut() else { return };
         self.counters.transfers += 1;
-        self.transfer = Some(Transfer { to, deadline, ordered: false, by_priority });
+        leader.transfer = Some(Transfer { to, deadline, ordered: false, by_priority });
         self.order_transfer_if_caught_up();
     }
 
     /// Orders the chosen voter to campaign once it holds our whole log.
     pub(crate) fn order_transfer_if_caught_up(&mut self) {
-        let Some(transfer) = &mut self.transfer else { return };
+        let Some(leader) = self.state.leader_mut() else { return };
+        let Some(transfer) = &mut leader.transfer else { return };
         let to = transfer.to;
         let caught_up = |id| self.peers.iter().any(|peer| peer.id == id && peer.match_index == self.log.last_index());
         if !transfer.ordered && caught_up(to) {
             transfer.ordered = true;
-            self.lease_barred = true;
+            leader.lease_disabled = true;
             self.send(to, Body::TimeoutNow);
         }
     }
 
     pub(crate) fn give_up_late_transfer(&mut self) {
-        if let Some(late) = self.transfer.take_if(|transfer| self.now >= transfer.deadline) {
+        let Some(leader) = self.state.leader_mut() else { return };
+        if let Some(late) = leader.transfer.take_if(|transfer| self.now >= transfer.deadline) {
             self.counters.transfers_timed_out += 1;
             if late.by_priority {
                 self.count_failed_hand_over();

@@ -17,11 +17,12 @@ mod far_terms;
 mod leases;
 mod memberships;
 mod priorities;
+mod quiescence;
 mod quiet;
 mod random;
 mod reads;
 mod replication;
-mod silences;
+
 mod snapshots;
 mod start;
 mod timings;
