@@ -9,7 +9,7 @@ use coracle_tests::root;
 /// Folders, of which crate, whose modules import in circles, and why that is so for now. Nothing is to be added; a folder
 /// without circles must go from here.
 const EXEMPT: &[(&str, &str, &str)] = &[
-    ("engine", "", "one struct with its `impl` blocks in twenty files; becomes parts with walls"),
+    ("engine", "storage", "the parent both holds what its children fill and calls them"),
     ("meta", "", "the map and its archived form name each other's types"),
     ("rt", "", "the reactor and its net, the checks of a host and its ring know each other"),
     ("node", "config", "the parent both holds what its children fill and calls them"),
@@ -22,7 +22,7 @@ const EXEMPT: &[(&str, &str, &str)] = &[
 
 /// Crates whose first page does not name all of their modules in its reading order. Nothing is to be added; a page that is
 /// whole must go from here.
-const UNORDERED: &[&str] = &["src/engine", "src/node", "src/wal"];
+const UNORDERED: &[&str] = &["src/node", "src/wal"];
 
 /// The parts of the engine: each a folder, which imports none of the others.
 const PARTS: &[&str] = &["clients", "router", "groups", "storage", "peers", "cluster"];

@@ -12,7 +12,9 @@ use std::time::Duration;
 use coracle_tests::client::{bulk, ok};
 use coracle_tests::{Client, Cluster, Node, Options, alone, binary, process, replicas, wait_until};
 use types::{CoreAddr, CoreId, GroupId, NodeId, ReplicaId};
-use wire::{Body, Entry, EntryKind, Frame, HELLO_BYTES, Hello, LeaderNote, Message, RequestHead, Verdict};
+use wire::{
+    Body, Entry, EntryKind, Frame, HELLO_BYTES, Hello, LeaderNote, Message, RequestHead, RequestsBuilder, Verdict,
+};
 
 const LIMIT: Duration = Duration::from_secs(120);
 const WITHIN: Duration = Duration::from_secs(30);
@@ -75,9 +77,9 @@ fn append() -> Body {
 
 fn request(group: u32, command: u16, slot: u16, arguments: &[&[u8]]) -> Frame {
     let head = RequestHead { id: 1, group, arguments_count: 0, command, slot, resp3: false, resumes: true };
-    let mut frame = Frame::default();
-    frame.requests.push(head, arguments.iter().copied());
-    frame
+    let mut requests = RequestsBuilder::default();
+    requests.push(head, arguments.iter().copied());
+    Frame { requests: requests.finish(), ..Frame::default() }
 }
 
 /// What no frame of a node looks like.

@@ -114,7 +114,7 @@ fn the_log_stays_short_and_a_restart_is_complete() {
         most = (1..=3).map(|node| log_bytes(dir.path(), node)).max().unwrap().max(most);
     }
     let written = (keys_count * rounds_count * VALUE_BYTES) as u64;
-    let checkpoints: u64 = (1..=3).map(|node| counter(&cluster, node, "checkpoints_written")).sum();
+    let checkpoints: u64 = (1..=3).map(|node| counter(&cluster, node, "snapshots_written")).sum();
     println!("{} MiB written, {} MiB of log at most, {checkpoints} checkpoints", written >> 20, most >> 20);
     assert!(checkpoints >= 20);
     // Two segments in use, one being filled, two prepared, two kept to be used again.
@@ -136,9 +136,9 @@ fn leave_behind(cluster: &Cluster, keys_count: usize) -> usize {
     write_with_retries(&mut cluster.gateway(1), keys_count, 0);
     cluster.kill(3);
     let mut client = cluster.gateway(1);
-    let before = counter(cluster, 1, "checkpoints_written");
+    let before = counter(cluster, 1, "snapshots_written");
     let mut round = 0;
-    while round < 3 || counter(cluster, 1, "checkpoints_written") < before + 6 {
+    while round < 3 || counter(cluster, 1, "snapshots_written") < before + 6 {
         round += 1;
         write_with_retries(&mut client, keys_count, round);
     }

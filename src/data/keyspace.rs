@@ -6,7 +6,7 @@ use types::Slot;
 use crate::commands::{self, Action, SHORT_REPLY_BYTES_MAX};
 use crate::former::Former;
 use crate::outcome::{Error, Outcome};
-use crate::store::Store;
+use crate::store::{Lookups, Store};
 
 /// The keys of one group.
 ///
@@ -47,11 +47,11 @@ impl Keyspace {
     }
 
     /// Answers a read. `slot` is the slot of the command's keys, which all share one. Exactly one reply is
-    /// written: the answer, or an error if the arguments are wrong or the command is no read.
-    pub fn query(&self, id: CommandId, slot: Slot, args: Args<'_>, reply: &mut Reply<'_>) {
-        if let Err(error) = self.query_checked(id, slot, args, reply) {
-            reply.error(error.message());
-        }
+    /// written: the answer, or an error if the arguments are wrong or the command is no read. The error is returned, too.
+    pub fn query(&self, id: CommandId, slot: Slot, args: Args<'_>, reply: &mut Reply<'_>) -> Option<Error> {
+        let error = self.query_checked(id, slot, args, reply).err()?;
+        reply.error(error.message());
+        Some(error)
     }
 
     /// The most bytes that the reply to a command may have if the command is the next one to be executed: enough for
@@ -62,6 +62,12 @@ impl Keyspace {
     pub fn reply_bytes_bound(&self, id: CommandId, slot: Slot, args: Args<'_>) -> usize {
         commands::find(id)
             .map_or(SHORT_REPLY_BYTES_MAX, |command| (command.reply_bytes_bound)(&self.store, slot, args))
+    }
+
+    /// How many keys [`Keyspace::query`] has looked for since this was last called.
+    #[inline]
+    pub fn take_lookups(&self) -> Lookups {
+        self.store.take_lookups()
     }
 
     /// How many keys there are.

@@ -39,3 +39,4 @@ pub use commands::{Rows, SHORT_REPLY_BYTES_MAX, check, rows};
 pub use former::{Former, PAYLOAD_BYTES, PAYLOAD_HEADROOM_BYTES, RECORD_HEADER_BYTES, record_head};
 pub use keyspace::Keyspace;
 pub use outcome::{Error, Outcome, Taken};
+pub use store::Lookups;

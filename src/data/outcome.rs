@@ -88,6 +88,15 @@ pub enum Outcome<'a> {
 }
 
 impl Outcome<'_> {
+    /// About how long the reply will be, in bytes: exact but for a few dozen.
+    pub fn reply_bytes(&self) -> usize {
+        match self {
+            Outcome::Ok | Outcome::Null | Outcome::Integer(_) | Outcome::Error(_) => 0,
+            Outcome::Bulk(bytes) => bytes.len(),
+            Outcome::Taken(taken) => taken.value().len(),
+        }
+    }
+
     /// Appends the reply.
     #[inline]
     pub fn write(&self, reply: &mut Reply<'_>) {

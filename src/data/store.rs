@@ -4,6 +4,7 @@
 //! entries. Within the group's address space of 16,384 slots the tables lie in pages of 128, which appear with
 //! their first key, so that a group pays only for slots it owns.
 
+use core::cell::Cell;
 use core::hash::{BuildHasher, Hasher};
 use core::mem::size_of;
 
@@ -21,6 +22,15 @@ const ENTRY_OVERHEAD_BYTES: usize = (size_of::<Entry>() + 1) * 3 / 2 + 16;
 /// A table with fewer entries than this is not worth shrinking.
 const SHRINK_CAPACITY_MIN: usize = 64;
 
+/// How many keys reads have looked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lookups {
+    /// Keys that were there.
+    pub hits: u64,
+    /// Keys that were not.
+    pub misses: u64,
+}
+
 /// The tables of all slots.
 pub(crate) struct Store {
     hasher: FixedState,
@@ -32,6 +42,8 @@ pub(crate) struct Store {
     keys_count: usize,
     /// Invariant: the sum of the capacities of all records.
     records_bytes: usize,
+    /// What reads have looked for since somebody took the count.
+    lookups: Cell<Lookups>,
 }
 
 impl Store {
@@ -43,6 +55,7 @@ impl Store {
             walk: None,
             keys_count: 0,
             records_bytes: 0,
+            lookups: Cell::default(),
         }
     }
 
@@ -63,6 +76,23 @@ impl Store {
     pub(crate) fn get(&self, slot: Slot, key: &[u8]) -> Option<&[u8]> {
         let hash = self.hash(key);
         self.table(slot)?.find(spread(hash), is_key(hash, key)).map(Entry::value)
+    }
+
+    /// The value of a key that a read looks for; it counts as found or not.
+    #[inline]
+    pub(crate) fn look_up(&self, slot: Slot, key: &[u8]) -> Option<&[u8]> {
+        let value = self.get(slot, key);
+        let mut lookups = self.lookups.get();
+        lookups.hits += u64::from(value.is_some());
+        lookups.misses += u64::from(value.is_none());
+        self.lookups.set(lookups);
+        value
+    }
+
+    /// What reads have looked for since this was last called.
+    #[inline]
+    pub(crate) fn take_lookups(&self) -> Lookups {
+        self.lookups.take()
     }
 
     #[inline]

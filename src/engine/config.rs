@@ -12,13 +12,13 @@ use crate::limits::Limits;
 
 /// Remembers, durably, with which data directory another node was first seen.
 #[derive(Clone)]
-pub struct Acquaint(Arc<dyn Fn(NodeId, u64) + Send + Sync>);
+pub struct RememberPeer(Arc<dyn Fn(NodeId, u64) + Send + Sync>);
 
-impl Acquaint {
+impl RememberPeer {
     /// `remember` is told a node and its incarnation, and must not wait. Once they are on stable storage every core of
-    /// this node is sent [`MeshMessage::Acquainted`](crate::MeshMessage::Acquainted). It may be told the same again.
-    pub fn new(remember: impl Fn(NodeId, u64) + Send + Sync + 'static) -> Acquaint {
-        Acquaint(Arc::new(remember))
+    /// this node is sent [`MeshMessage::PeerAdmitted`](crate::MeshMessage::PeerAdmitted). It may be told the same again.
+    pub fn new(remember: impl Fn(NodeId, u64) + Send + Sync + 'static) -> RememberPeer {
+        RememberPeer(Arc::new(remember))
     }
 
     pub(crate) fn remember(&self, node: NodeId, incarnation: u64) {
@@ -26,9 +26,47 @@ impl Acquaint {
     }
 }
 
-impl fmt::Debug for Acquaint {
+impl fmt::Debug for RememberPeer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Acquaint")
+        f.write_str("RememberPeer")
+    }
+}
+
+/// What the operating system tells of the node's process and of the core's thread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProcessStats {
+    /// Resident memory of the process, in bytes.
+    pub rss_bytes: u64,
+    /// The most that it has been.
+    pub rss_peak_bytes: u64,
+    /// Time that the process has spent in the kernel.
+    pub cpu_sys: Duration,
+    /// Time that the process has spent outside the kernel.
+    pub cpu_user: Duration,
+    /// The part of `cpu_sys` that the thread which asks has spent.
+    pub thread_cpu_sys: Duration,
+    /// The part of `cpu_user` that the thread which asks has spent.
+    pub thread_cpu_user: Duration,
+}
+
+/// Asks the operating system for [`ProcessStats`].
+#[derive(Clone)]
+pub struct ProcessProbe(Arc<dyn Fn() -> ProcessStats + Send + Sync>);
+
+impl ProcessProbe {
+    /// `ask` is called by a core when INFO wants to know, and so within a turn: it must not wait.
+    pub fn new(ask: impl Fn() -> ProcessStats + Send + Sync + 'static) -> ProcessProbe {
+        ProcessProbe(Arc::new(ask))
+    }
+
+    pub(crate) fn ask(&self) -> ProcessStats {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for ProcessProbe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ProcessProbe")
     }
 }
 
@@ -42,9 +80,9 @@ pub struct Config {
     /// Drawn when the data directory was made; peers remember it.
     pub incarnation: u64,
     /// The other nodes' incarnations, as far as they are known.
-    pub acquaintances: Vec<(NodeId, u64)>,
+    pub known_peers: Vec<(NodeId, u64)>,
     /// Who remembers those that are not. Without it they are let in at once and remembered in memory only.
-    pub acquaint: Option<Acquaint>,
+    pub remember_peer: Option<RememberPeer>,
     /// The node's data directory.
     pub data_dir: PathBuf,
     /// Length of a log segment in bytes.
@@ -61,14 +99,16 @@ pub struct Config {
     pub uncommitted_bytes_max: usize,
     /// Entries a group keeps in memory for slow followers, in bytes.
     pub cache_bytes_max: usize,
-    /// Log of one group behind its checkpoint, in bytes, before the next checkpoint is written; more if the state
+    /// Log of one group behind its snapshot, in bytes, before the next snapshot is written; more if the state
     /// itself is larger.
     pub group_log_bytes_max: u64,
-    /// Segments of the core's log, in bytes: beyond it the groups that keep the oldest one write checkpoints, whatever
-    /// else they would wait for.
+    /// Segments of the core's log, in bytes: before it is passed the groups that keep the oldest one write snapshots,
+    /// whatever else they would wait for, and their writers wait for that.
     pub log_bytes_max: u64,
-    /// Log that a group keeps before its checkpoint for slow followers, in bytes.
+    /// Log that a group keeps before its snapshot for slow followers, in bytes.
     pub log_tail_bytes_max: u64,
+    /// Memory of this core for keys, caches, buffers and clients together, in bytes.
+    pub memory_bytes_max: usize,
     /// Limits of queues, beyond which clients and peers are held back.
     pub limits: Limits,
     /// Most clients of this core.
@@ -83,6 +123,8 @@ pub struct Config {
     pub version: &'static str,
     /// Settings shown by CONFIG GET, as (name, value).
     pub shown_settings: Vec<(String, String)>,
+    /// What tells INFO of the process. Without it INFO shows neither its resident memory nor its time.
+    pub process: Option<ProcessProbe>,
 }
 
 impl Config {
@@ -92,8 +134,8 @@ impl Config {
             place,
             map,
             incarnation,
-            acquaintances: Vec::new(),
-            acquaint: None,
+            known_peers: Vec::new(),
+            remember_peer: None,
             data_dir,
             segment_bytes: 64 << 20,
             block_bytes_max: 1 << 20,
@@ -105,6 +147,7 @@ impl Config {
             group_log_bytes_max: 64 << 20,
             log_bytes_max: 1 << 30,
             log_tail_bytes_max: 16 << 20,
+            memory_bytes_max: 1 << 30,
             limits: Limits::default(),
             clients_count_max: 10_000,
             client_stall_timeout: Duration::from_secs(30),
@@ -112,6 +155,7 @@ impl Config {
             stop_timeout: Duration::from_secs(3),
             version: env!("CARGO_PKG_VERSION"),
             shown_settings: Vec::new(),
+            process: None,
         }
     }
 
@@ -120,8 +164,39 @@ impl Config {
         self.data_dir.join("wal").join(format!("core-{:02}", self.place.core.0))
     }
 
+    /// A core of another node of which nothing was heard for so long is taken to be down.
+    pub(crate) fn silence_max(&self) -> Duration {
+        Duration::from_millis(u64::from(self.map.settings.election_timeout_min_ms))
+    }
+
     /// How often the core ticks: twice per heartbeat, so that none is late by more than half an interval.
     pub(crate) fn tick_interval(&self) -> Duration {
         Duration::from_millis(u64::from(self.map.settings.heartbeat_interval_ms)) / 2
+    }
+}
+
+#[cfg(test)]
+impl Config {
+    /// Core 0 of node 1 in a cluster of so many nodes, cores each and groups. Nothing lies in its data directory.
+    pub(crate) fn of_test(nodes_count: u8, cores: u16, groups_count: usize) -> Config {
+        let nodes = (1..=nodes_count).map(|id| meta::Node {
+            id: NodeId(id.into()),
+            host: std::net::Ipv4Addr::new(127, 0, 0, id).into(),
+            gateway_port: 7_000,
+            core_port: 7_001,
+            peer_port: 8_001,
+            admin_port: 9_000,
+            cores,
+            rack: None,
+        });
+        let bootstrap = meta::Bootstrap {
+            cluster_id: meta::ClusterId(1),
+            nodes: nodes.collect(),
+            groups_count,
+            settings: meta::Settings::default(),
+        };
+        let map = ClusterMap::bootstrap(&bootstrap).expect("a sound bootstrap");
+        let place = CoreAddr { node: NodeId(1), core: types::CoreId(0) };
+        Config::new(place, map, 1, PathBuf::from("/nonexistent"))
     }
 }

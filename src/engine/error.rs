@@ -3,7 +3,7 @@
 use thiserror::Error;
 use types::{CoreAddr, GroupId, Index};
 
-use crate::checkpoint::LoadError;
+use crate::load_error::LoadError;
 
 /// What ends a core. All of these concern the whole node; none is caused by what a client sends.
 #[derive(Debug, Error)]
@@ -52,7 +52,7 @@ pub enum Error {
         /// Why.
         source: raft::StartError,
     },
-    /// A group that has no other replica lost part of its log, or its checkpoint.
+    /// A group that has no other replica lost part of its log, or its snapshot.
     #[error(
         "the data of group {group} is damaged ({reason}), and no other replica holds it. Nothing was changed. Restore \
          the data directory from a backup, or accept the loss by moving it away and starting this node empty"
@@ -63,9 +63,9 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
-    /// A group's checkpoint cannot be read.
+    /// A group's snapshot cannot be read.
     #[error("group {group} cannot start: {source}")]
-    Checkpoint {
+    Snapshot {
         /// The group.
         group: GroupId,
         /// Why.

@@ -11,16 +11,22 @@ pub const CLIENT_REQUESTS_COUNT_MAX: usize = 1_024;
 pub const CLIENT_REPLIES_BYTES_MAX: usize = 64 << 20;
 /// Input held for one connection beyond the command it is in the middle of.
 pub const CLIENT_INPUT_BYTES_MAX: usize = 256 << 10;
-/// Commands a group collects for its next batches before its clients are no longer read.
-pub const FORMING_BYTES_MAX: usize = 4 * BATCH_BYTES_MAX;
+/// Commands and reads that wait in one group, to be proposed or served, before its clients wait.
+pub const BATCHES_BYTES_MAX: usize = 4 * BATCH_BYTES_MAX;
 /// Commands this core has forwarded and not got an answer to; beyond it gateway clients are not read.
 pub const FORWARDS_COUNT_MAX: usize = 65_536;
-/// Their bytes, with those of commands that wait for their group to get a leader.
-pub const FORWARDS_BYTES_MAX: usize = 64 << 20;
-/// Commands of one other core that wait here for room; beyond it all go back. In bytes, with what each costs itself.
-pub const HELD_BYTES_MAX: usize = FORWARDS_BYTES_MAX;
-/// Commands that wait for their group to get a leader.
-pub const PARKED_COUNT_MAX: usize = 16_384;
+/// Commands of one group that are in flight to its leader; a single command may exceed it. In bytes, with what each costs
+/// itself.
+pub const ROUTE_IN_FLIGHT_BYTES_MAX: usize = 4 << 20;
+/// Commands of one group that wait for its leader, and their bytes: beyond them commands are refused while no leader is
+/// known, and clients wait while there is one.
+pub const QUEUED_COUNT_MAX: usize = 4_096;
+/// See [`QUEUED_COUNT_MAX`].
+pub const QUEUED_BYTES_MAX: usize = 8 << 20;
+/// Commands of other cores that wait in one group for room; beyond it all go back. In bytes, with what each costs itself.
+pub const HELD_BYTES_MAX: usize = 64 << 20;
+/// Arguments of one connection's requests without a reply, in bytes; a single request may exceed it.
+pub const CLIENT_REQUESTS_BYTES_MAX: usize = 16 << 20;
 /// Forwarded commands and replies queued for another core while a frame to it is on its way; beyond it clients whose
 /// commands would go there wait, and commands that came from there are held.
 pub const OUTBOX_BYTES_MAX: usize = 16 << 20;
@@ -32,20 +38,28 @@ pub const FRAME_PAYLOAD_BYTES_MAX: usize = 4 << 20;
 pub const EVENTS_PER_TURN_MAX: usize = 1_024;
 /// Connections that wait for a handshake on the peer port.
 pub const GREETINGS_COUNT_MAX: usize = 256;
-/// What a turn copies of a state for a checkpoint; a single value may exceed it.
-pub const CHECKPOINT_TURN_BYTES: usize = 64 << 10;
-/// Blocks of a checkpoint that wait to be written before no more is copied ahead.
-pub const CHECKPOINT_PAYLOADS_MAX: usize = 4;
-/// Copies for a checkpoint, those made because commands change what was not written yet included; beyond it clients
+/// What one read of the log brings, for a follower or to apply it; a single entry may exceed it.
+pub const LOG_READ_BYTES_MAX: usize = 512 << 10;
+/// Log that is being read back, or was read and not handed to Raft yet; a single read may exceed it.
+pub const LOG_READS_BYTES_MAX: usize = 8 << 20;
+/// Log that was read back and is handed to Raft in one turn, to be applied or sent; a single read may exceed it.
+pub const LOG_READS_TURN_BYTES: usize = 512 << 10;
+/// Log that is not durable yet; beyond it nothing is proposed, and entries of leaders are left for later.
+pub const LOG_PENDING_BYTES_MAX: usize = 64 << 20;
+/// What a turn copies of a state for a snapshot; a single value may exceed it.
+pub const SNAPSHOT_TURN_BYTES: usize = 64 << 10;
+/// Blocks of a snapshot that wait to be written before no more is copied ahead.
+pub const SNAPSHOT_PAYLOADS_MAX: usize = 4;
+/// Copies for a snapshot, those made because commands change what was not written yet included; beyond it clients
 /// are not read.
-pub const CHECKPOINT_WALKED_BYTES_MAX: usize = 64 << 20;
-/// How fast a checkpoint is written, so that the log keeps most of the disk.
-pub const CHECKPOINT_BYTES_PER_SECOND_MAX: u64 = 256 << 20;
-/// How fast a checkpoint is taken over from another core.
-pub const SNAPSHOT_BYTES_PER_SECOND_MAX: u64 = 64 << 20;
-/// Checkpoints kept open to be handed over.
+pub const SNAPSHOT_COPIES_BYTES_MAX: usize = 64 << 20;
+/// How fast a snapshot is written, so that the log keeps most of the disk.
+pub const SNAPSHOT_WRITE_BYTES_PER_SECOND_MAX: u64 = 256 << 20;
+/// How fast a snapshot is received from another core.
+pub const SNAPSHOT_RECEIVE_BYTES_PER_SECOND_MAX: u64 = 64 << 20;
+/// Snapshots kept open to be sent.
 pub const SERVED_FILES_MAX: usize = 16;
-/// Answers about pieces of checkpoints in one frame.
+/// Answers about chunks of snapshots in one frame.
 pub const CHUNKS_COUNT_MAX: usize = 16;
 
 /// Those limits that hold clients and peers back when they are reached. [`Limits::default`] is what a node uses; smaller
@@ -54,27 +68,31 @@ pub const CHUNKS_COUNT_MAX: usize = 16;
 pub struct Limits {
     /// See [`CLIENT_REQUESTS_COUNT_MAX`].
     pub client_requests_count_max: usize,
+    /// See [`CLIENT_REQUESTS_BYTES_MAX`].
+    pub client_requests_bytes_max: usize,
     /// What a client's command may be.
     pub commands: resp::Limits,
     /// See [`CLIENT_INPUT_BYTES_MAX`].
     pub client_input_bytes_max: usize,
     /// See [`CLIENT_REPLIES_BYTES_MAX`].
     pub client_replies_bytes_max: usize,
-    /// See [`FORMING_BYTES_MAX`].
-    pub forming_bytes_max: usize,
+    /// See [`BATCHES_BYTES_MAX`].
+    pub batches_bytes_max: usize,
     /// See [`FORWARDS_COUNT_MAX`].
     pub forwards_count_max: usize,
-    /// See [`FORWARDS_BYTES_MAX`].
-    pub forwards_bytes_max: usize,
+    /// See [`ROUTE_IN_FLIGHT_BYTES_MAX`].
+    pub route_in_flight_bytes_max: usize,
+    /// See [`QUEUED_COUNT_MAX`].
+    pub queued_count_max: usize,
+    /// See [`QUEUED_BYTES_MAX`].
+    pub queued_bytes_max: usize,
     /// See [`HELD_BYTES_MAX`].
     pub held_bytes_max: usize,
-    /// See [`PARKED_COUNT_MAX`].
-    pub parked_count_max: usize,
     /// See [`OUTBOX_BYTES_MAX`].
     pub outbox_bytes_max: usize,
     /// See [`OUTBOX_MESSAGES_BYTES_MAX`].
     pub outbox_messages_bytes_max: usize,
-    /// Longest piece in which a checkpoint is handed over, a multiple of [`host::ALIGNMENT`] and at most
+    /// Longest chunk in which a snapshot is sent, a multiple of [`host::ALIGNMENT`] and at most
     /// [`CHUNK_BYTES_MAX`].
     pub chunk_bytes_max: usize,
     /// See [`SERVED_FILES_MAX`].
@@ -85,14 +103,16 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             client_requests_count_max: CLIENT_REQUESTS_COUNT_MAX,
+            client_requests_bytes_max: CLIENT_REQUESTS_BYTES_MAX,
             commands: resp::Limits::default(),
             client_input_bytes_max: CLIENT_INPUT_BYTES_MAX,
             client_replies_bytes_max: CLIENT_REPLIES_BYTES_MAX,
-            forming_bytes_max: FORMING_BYTES_MAX,
+            batches_bytes_max: BATCHES_BYTES_MAX,
             forwards_count_max: FORWARDS_COUNT_MAX,
-            forwards_bytes_max: FORWARDS_BYTES_MAX,
+            route_in_flight_bytes_max: ROUTE_IN_FLIGHT_BYTES_MAX,
+            queued_count_max: QUEUED_COUNT_MAX,
+            queued_bytes_max: QUEUED_BYTES_MAX,
             held_bytes_max: HELD_BYTES_MAX,
-            parked_count_max: PARKED_COUNT_MAX,
             outbox_bytes_max: OUTBOX_BYTES_MAX,
             outbox_messages_bytes_max: OUTBOX_MESSAGES_BYTES_MAX,
             chunk_bytes_max: CHUNK_BYTES_MAX,
@@ -102,7 +122,7 @@ impl Default for Limits {
 }
 
 const _: () = {
-    assert!(FORMING_BYTES_MAX >= BATCH_BYTES_MAX);
+    assert!(BATCHES_BYTES_MAX >= BATCH_BYTES_MAX);
     // A frame: messages with entries, forwarded commands, replies; each cut at its bound, behind one of any length.
     const MESSAGES: usize = FRAME_PAYLOAD_BYTES_MAX + ENTRY_BYTES_MAX;
     const REQUESTS: usize = OUTBOX_BYTES_MAX + COMMAND_BYTES_MAX;

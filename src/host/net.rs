@@ -118,6 +118,13 @@ pub trait Net {
         refusal: &'static [u8],
     ) -> io::Result<ListenerId>;
 
+    /// How many connections a listener has refused because there were as many as allowed. A host that allows any number
+    /// refuses none.
+    fn refused_count(&self, listener: ListenerId) -> u64 {
+        let _ = listener;
+        0
+    }
+
     /// Stops accepting; connections stay.
     fn unlisten(&self, listener: ListenerId);
 

@@ -127,13 +127,13 @@ impl Acquaintances {
 }
 
 /// The queue by which cores tell of nodes that they see for the first time.
-pub fn queue() -> (engine::Acquaint, Receiver<(NodeId, u64)>) {
+pub fn queue() -> (engine::RememberPeer, Receiver<(NodeId, u64)>) {
     let (sender, receiver): (SyncSender<(NodeId, u64)>, _) = sync_channel(WAITING_COUNT_MAX);
     // Full, or nobody listens any more: the node that waits connects again.
     let remember = move |node, incarnation| {
         let _ = sender.try_send((node, incarnation));
     };
-    (engine::Acquaint::new(remember), receiver)
+    (engine::RememberPeer::new(remember), receiver)
 }
 
 /// Remembers nodes as cores tell of them, and passes on what is on stable storage, until no core is left.

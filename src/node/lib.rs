@@ -24,6 +24,7 @@ pub mod config;
 pub mod dev;
 pub mod identity;
 pub mod logging;
+pub mod process_stats;
 pub mod server;
 pub mod signals;
 

@@ -16,6 +16,7 @@ use crate::acquaintances::{self, Acquaintances};
 use crate::config::Config;
 use crate::identity::{Identity, IdentityError};
 use crate::logging;
+use crate::process_stats;
 use crate::signals::StopRequests;
 
 /// Why a node cannot start, or has ended by itself.
@@ -91,7 +92,7 @@ pub fn stop_with_parent(parent: u32) -> Result<(), Error> {
 
 /// Runs the node until it is asked to stop or a core ends.
 pub fn run(config: &Config) -> Result<(), Error> {
-    logging::start(&config.log_level);
+    let _logging = logging::start(&config.log_level);
     let listening = StopRequests::listen();
     let stop = listening.map_err(|source| Error::Os { what: "listening for signals".into(), source })?;
     let prepared = prepare(config)?;
@@ -114,7 +115,7 @@ pub fn run(config: &Config) -> Result<(), Error> {
     let (acquaint, told) = acquaintances::queue();
     let configs: Vec<engine::Config> = engine_configs(config, &prepared)
         .into_iter()
-        .map(|config| engine::Config { acquaint: Some(acquaint.clone()), ..config })
+        .map(|config| engine::Config { remember_peer: Some(acquaint.clone()), ..config })
         .collect();
     drop(acquaint);
     prepared.acquaintances.check_logs(configs.iter().map(engine::Config::wal_dir))?;
@@ -154,7 +155,7 @@ fn remember_nodes(
         acquaintances::serve(known, &told, |node, incarnation| {
             for core in 0..cores_count {
                 // A core whose queue is full asks again when the node connects again.
-                let _ = remote.send(CoreId(core as u16), MeshMessage::Acquainted(node, incarnation));
+                let _ = remote.send(CoreId(core as u16), MeshMessage::PeerAdmitted(node, incarnation));
             }
         });
     };
@@ -227,7 +228,8 @@ fn engine_configs(config: &Config, prepared: &Prepared) -> Vec<engine::Config> {
             leader_wait: config.leader_wait,
             stop_timeout: config.stop_timeout,
             shown_settings: shown_settings.clone(),
-            acquaintances: prepared.acquaintances.known(),
+            process: Some(process_stats::probe()),
+            known_peers: prepared.acquaintances.known(),
             ..engine::Config::new(place, prepared.map.clone(), prepared.identity.incarnation, config.data_dir.clone())
         })
         .collect()

@@ -14,6 +14,11 @@ macro_rules! counters {
             pub fn list(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
                 [$((stringify!($name), concat!($($help),+).trim_ascii_start(), self.$name),)*].into_iter()
             }
+
+            /// Adds what another replica has counted.
+            pub fn merge(&mut self, other: &Counters) {
+                $(self.$name += other.$name;)*
+            }
         }
     };
 }

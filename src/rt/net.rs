@@ -29,6 +29,8 @@ pub(crate) struct Listener {
     conns_count: usize,
     conns_count_max: usize,
     refusal: &'static [u8],
+    // Connections that were sent it.
+    refused_count: u64,
     // Whether the kernel holds an accept.
     armed: bool,
     // Whether it accepts no more. The descriptor is closed when the accept has ended.
@@ -51,6 +53,7 @@ impl Reactor {
             conns_count: 0,
             conns_count_max,
             refusal,
+            refused_count: 0,
             armed: false,
             closing: false,
             retry_at: None,
@@ -77,6 +80,10 @@ impl Reactor {
         } else {
             sys::close(listener.fd);
         }
+    }
+
+    pub(crate) fn refused_count(&self, idx: u32) -> u64 {
+        self.listeners.get(idx as usize).map_or(0, |listener| listener.refused_count)
     }
 
     fn arm_accept(&mut self, idx: u32) {
@@ -145,6 +152,7 @@ impl Reactor {
         }
         if listener.conns_count >= listener.conns_count_max {
             self.stats.refused_count += 1;
+            listener.refused_count += 1;
             sys::refuse(fd, listener.refusal);
             return;
         }
@@ -155,6 +163,7 @@ impl Reactor {
         };
         let Some(id) = self.conns.insert(Phase::Open, fd) else {
             self.stats.refused_count += 1;
+            listener.refused_count += 1;
             sys::refuse(fd, listener.refusal);
             return;
         };

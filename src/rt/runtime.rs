@@ -133,6 +133,10 @@ impl<M> Net for Runtime<M> {
         self.core.reactor.borrow_mut().listen(addr, is_shared, conns_count_max, refusal)
     }
 
+    fn refused_count(&self, listener: ListenerId) -> u64 {
+        self.core.reactor.borrow().refused_count(listener.0)
+    }
+
     fn unlisten(&self, listener: ListenerId) {
         self.core.reactor.borrow_mut().unlisten(listener.0);
     }

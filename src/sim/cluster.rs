@@ -198,7 +198,7 @@ impl Cluster {
                 core,
                 Box::pin(async move {
                     let result = async {
-                        let mut core = Core::start_watched(host, config, Some(watch)).await?;
+                        let mut core = Core::start_observed(host, config, Some(watch)).await?;
                         core.listen()?;
                         core.run().await
                     }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use engine::checkpoint::{self, Loaded, Paths};
+use engine::snapshot::{self, Loaded, Paths};
 use host::{AlignedBuf, Disk, WriteDone, WriteToken};
 use types::{GroupId, Index};
 
@@ -19,7 +19,7 @@ use crate::world::Shared;
 pub(crate) fn group_of(path: &Path) -> Option<GroupId> {
     let number = path.parent()?.file_name()?.to_str()?.parse().ok()?;
     let group = GroupId(number);
-    (Paths::new(Path::new(DATA_DIR), group).checkpoint == path).then_some(group)
+    (Paths::new(Path::new(DATA_DIR), group).snapshot == path).then_some(group)
 }
 
 /// The last entry that the snapshot of a group on a node holds, and the digest of the state.
@@ -28,8 +28,8 @@ pub(crate) fn group_of(path: &Path) -> Option<GroupId> {
 /// Says why it cannot be loaded.
 pub(crate) fn read_back(world: &Shared, node: usize, group: GroupId) -> std::result::Result<(Index, u128), String> {
     let disk = DiskView { world: world.clone(), node };
-    let path = Paths::new(Path::new(DATA_DIR), group).checkpoint;
-    let loaded = pin!(checkpoint::load(&disk, &path, group, 0));
+    let path = Paths::new(Path::new(DATA_DIR), group).snapshot;
+    let loaded = pin!(snapshot::load(&disk, &path, group, 0));
     let Poll::Ready(loaded) = loaded.poll(&mut Context::from_waker(Waker::noop())) else {
         unreachable!("what is read here is there at once")
     };

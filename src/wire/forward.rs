@@ -4,6 +4,7 @@
 
 use alloc::vec::Vec;
 
+use bytes::Bytes;
 use rkyv::{Archive, Serialize};
 use types::GroupId;
 
@@ -35,8 +36,16 @@ pub struct Requests {
     pub heads: Vec<RequestHead>,
     /// End of each argument within `bytes`; ascending.
     pub ends: Vec<u32>,
-    /// All arguments back to back.
-    pub bytes: Vec<u8>,
+    /// All arguments back to back. Shared with whoever may have to send them again.
+    pub bytes: Bytes,
+}
+
+/// Commands for one core that are being put together.
+#[derive(Debug, Default)]
+pub struct RequestsBuilder {
+    heads: Vec<RequestHead>,
+    ends: Vec<u32>,
+    bytes: Vec<u8>,
 }
 
 /// How a forwarded command ended.
@@ -66,10 +75,24 @@ pub struct Replies {
     /// The replies.
     pub heads: Vec<ReplyHead>,
     /// Their bytes back to back.
-    pub bytes: Vec<u8>,
+    pub bytes: Bytes,
+}
+
+/// Replies for one core that are being put together.
+#[derive(Debug, Default)]
+pub struct RepliesBuilder {
+    heads: Vec<ReplyHead>,
+    bytes: Vec<u8>,
 }
 
 impl Requests {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.heads.is_empty()
+    }
+}
+
+impl RequestsBuilder {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.heads.is_empty()
@@ -85,6 +108,27 @@ impl Requests {
         head.arguments_count = (self.ends.len() - before) as u32;
         self.heads.push(head);
     }
+
+    /// End of each argument so far.
+    pub fn ends(&self) -> &[u32] {
+        &self.ends
+    }
+
+    /// All arguments so far, back to back.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Bytes of the commands and their arguments.
+    pub fn bytes_len(&self) -> usize {
+        self.bytes.len() + 4 * self.ends.len() + size_of::<RequestHead>() * self.heads.len()
+    }
+
+    /// Takes the commands out.
+    pub fn finish(&mut self) -> Requests {
+        let RequestsBuilder { heads, ends, bytes } = core::mem::take(self);
+        Requests { heads, ends, bytes: bytes.into() }
+    }
 }
 
 impl Replies {
@@ -92,9 +136,28 @@ impl Replies {
     pub fn is_empty(&self) -> bool {
         self.heads.is_empty()
     }
+}
 
-    /// Keeps the first replies, up to `bytes_max` bytes but at least one, and returns the others.
-    pub fn split_off_behind(&mut self, bytes_max: usize) -> Replies {
+impl RepliesBuilder {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.heads.is_empty()
+    }
+
+    /// Adds a reply whose bytes `write` appends.
+    pub fn push(&mut self, id: u64, status: ReplyStatus, write: impl FnOnce(&mut Vec<u8>)) {
+        let before = self.bytes.len();
+        write(&mut self.bytes);
+        self.heads.push(ReplyHead { id, len: (self.bytes.len() - before) as u32, status });
+    }
+
+    /// Bytes of the replies.
+    pub fn bytes_len(&self) -> usize {
+        self.bytes.len() + size_of::<ReplyHead>() * self.heads.len()
+    }
+
+    /// Takes the first replies out, up to `bytes_max` bytes but at least one.
+    pub fn take_up_to(&mut self, bytes_max: usize) -> Replies {
         let mut bytes = 0;
         let mut count = 0;
         for head in &self.heads {
@@ -104,14 +167,12 @@ impl Replies {
             bytes += head.len as usize;
             count += 1;
         }
-        Replies { heads: self.heads.split_off(count), bytes: self.bytes.split_off(bytes) }
-    }
-
-    /// Adds a reply whose bytes `write` appends.
-    pub fn push(&mut self, id: u64, status: ReplyStatus, write: impl FnOnce(&mut Vec<u8>)) {
-        let before = self.bytes.len();
-        write(&mut self.bytes);
-        self.heads.push(ReplyHead { id, len: (self.bytes.len() - before) as u32, status });
+        let rest_heads = self.heads.split_off(count);
+        let rest_bytes = self.bytes.split_off(bytes);
+        Replies {
+            heads: core::mem::replace(&mut self.heads, rest_heads),
+            bytes: core::mem::replace(&mut self.bytes, rest_bytes).into(),
+        }
     }
 }
 

@@ -184,10 +184,10 @@ impl Frame {
         let requests = core::mem::take(&mut self.requests);
         head.requests = requests.heads;
         head.request_ends = requests.ends;
-        push_part(parts, requests.bytes.into());
+        push_part(parts, requests.bytes);
         let replies = core::mem::take(&mut self.replies);
         head.replies = replies.heads;
-        push_part(parts, replies.bytes.into());
+        push_part(parts, replies.bytes);
         head.leaders.extend(self.leaders.drain(..).map(|note| LeaderHead {
             group: note.group.0,
             term: note.term,
@@ -437,7 +437,7 @@ fn decode_requests(head: &ArchivedFrameHead, payloads: &mut Payloads) -> Result<
         return Err(FrameError::Metadata);
     }
     let len = requests.ends.last().map_or(0, |end| *end as usize);
-    requests.bytes = payloads.take(len)?.into();
+    requests.bytes = payloads.take(len)?;
     Ok(requests)
 }
 
@@ -449,6 +449,6 @@ fn decode_replies(head: &ArchivedFrameHead, payloads: &mut Payloads) -> Result<R
         len = len.checked_add(reply.len as usize).ok_or(FrameError::Payloads)?;
         replies.heads.push(reply);
     }
-    replies.bytes = payloads.take(len)?.into();
+    replies.bytes = payloads.take(len)?;
     Ok(replies)
 }

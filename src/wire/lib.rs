@@ -23,7 +23,7 @@ pub mod message;
 pub use batch::{Batch, BatchBuilder, BatchCommand, BatchError};
 pub use chunk::{CHUNK_BYTES_MAX, Chunk, ChunkReply, ChunkRequest};
 pub use entry::{Entry, EntryKind, HardState};
-pub use forward::{Replies, ReplyHead, ReplyStatus, RequestHead, Requests};
+pub use forward::{Replies, RepliesBuilder, ReplyHead, ReplyStatus, RequestHead, Requests, RequestsBuilder};
 pub use frame::{FRAME_HEADER_BYTES, Frame, FrameError, FrameHeader, LeaderNote};
 pub use handshake::{HELLO_BYTES, Hello, HelloError, VERDICT_BYTES, Verdict};
 pub use membership::{Member, Membership, MembershipError, SnapshotMeta};

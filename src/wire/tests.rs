@@ -35,10 +35,14 @@ fn sample() -> Frame {
     let mut frame = Frame { messages, ..Frame::default() };
     let head =
         RequestHead { id: 99, group: 2, arguments_count: 0, command: 1, slot: 77, resp3: true, resumes: false };
-    frame.requests.push(head, [&b"key"[..], b"", b"value"].into_iter());
-    frame.requests.push(RequestHead { id: 100, ..head }, [&b"other"[..]].into_iter());
-    frame.replies.push(5, ReplyStatus::Done, |out| out.extend_from_slice(b"+OK\r\n"));
-    frame.replies.push(6, ReplyStatus::NotLeader, |_| {});
+    let mut requests = RequestsBuilder::default();
+    requests.push(head, [&b"key"[..], b"", b"value"].into_iter());
+    requests.push(RequestHead { id: 100, ..head }, [&b"other"[..]].into_iter());
+    frame.requests = requests.finish();
+    let mut replies = RepliesBuilder::default();
+    replies.push(5, ReplyStatus::Done, |out| out.extend_from_slice(b"+OK\r\n"));
+    replies.push(6, ReplyStatus::NotLeader, |_| {});
+    frame.replies = replies.take_up_to(usize::MAX);
     let place = CoreAddr { node: NodeId(2), core: CoreId(1) };
     frame.leaders.push(LeaderNote { group: GroupId(8), term: 3, place });
     frame.chunk_requests.push(ChunkRequest { group: GroupId(5), last_index: 0, offset: 8_192 });
@@ -162,13 +166,14 @@ fn greetings_survive_and_damage_is_noticed() {
 
 #[test]
 fn replies_are_cut_between_replies_and_never_starve() {
-    let mut replies = Replies::default();
+    let mut replies = RepliesBuilder::default();
     for (id, len) in [(1, 10), (2, 5), (3, 100), (4, 0)] {
         replies.push(id, ReplyStatus::Done, |out| out.resize(out.len() + len, id as u8));
     }
-    let mut rest = replies.split_off_behind(15);
-    assert_eq!((replies.heads.len(), replies.bytes.len()), (2, 15));
-    let last = rest.split_off_behind(15);
-    assert_eq!((rest.heads[0].id, rest.bytes.len()), (3, 100), "one reply goes out whatever its length");
-    assert_eq!((last.heads[0].id, last.bytes.len()), (4, 0));
+    let first = replies.take_up_to(15);
+    assert_eq!((first.heads.len(), first.bytes.len()), (2, 15));
+    let long = replies.take_up_to(15);
+    assert_eq!((long.heads[0].id, long.bytes.len()), (3, 100), "one reply goes out whatever its length");
+    let last = replies.take_up_to(15);
+    assert_eq!((last.heads[0].id, last.bytes.len(), replies.is_empty()), (4, 0, true));
 }

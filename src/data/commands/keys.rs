@@ -24,13 +24,13 @@ fn remove<'s>(store: &'s mut Store, slot: Slot, args: Args<'_>) -> Result<Outcom
 
 /// `EXISTS` and `TOUCH`: how many of the keys exist, one that is named twice counting twice.
 fn count(store: &Store, slot: Slot, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), Error> {
-    let count = args.iter_from(1).filter(|key| store.contains(slot, key)).count();
+    let count = args.iter_from(1).filter(|key| store.look_up(slot, key).is_some()).count();
     reply.integer(count as i64);
     Ok(())
 }
 
 /// `TYPE`: the name of the value's type, or `none`.
 fn type_of(store: &Store, slot: Slot, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), Error> {
-    reply.simple(if store.contains(slot, arg(args, 1)) { "string" } else { "none" });
+    reply.simple(if store.look_up(slot, arg(args, 1)).is_some() { "string" } else { "none" });
     Ok(())
 }

@@ -93,7 +93,9 @@ fn reply_to(keyspace: &mut Keyspace, id: CommandId, request: &Request, protocol:
     let mut reply = Reply::new(&mut out, protocol);
     match find(id).map(|command| command.action) {
         Ok(Action::Apply(_)) => keyspace.apply(id, slot(), request.args(), 0).write(&mut reply),
-        _ => keyspace.query(id, slot(), request.args(), &mut reply),
+        _ => {
+            keyspace.query(id, slot(), request.args(), &mut reply);
+        }
     }
     out
 }

@@ -47,7 +47,7 @@ fn append<'s>(store: &'s mut Store, slot: Slot, args: Args<'_>) -> Result<Outcom
 
 /// `STRLEN`.
 fn str_len(store: &Store, slot: Slot, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), Error> {
-    let len = store.get(slot, arg(args, 1)).map_or(0, <[u8]>::len);
+    let len = store.look_up(slot, arg(args, 1)).map_or(0, <[u8]>::len);
     reply.integer(len as i64);
     Ok(())
 }
@@ -55,7 +55,7 @@ fn str_len(store: &Store, slot: Slot, args: Args<'_>, reply: &mut Reply<'_>) -> 
 /// `GETRANGE` and `SUBSTR`.
 fn get_range(store: &Store, slot: Slot, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), Error> {
     let (start, end) = range(args)?;
-    let value = store.get(slot, arg(args, 1)).unwrap_or_default();
+    let value = store.look_up(slot, arg(args, 1)).unwrap_or_default();
     reply.bulk(value.get(clamp_range(start, end, value.len())).unwrap_or_default());
     Ok(())
 }

@@ -27,7 +27,7 @@ pub(super) const COMMANDS: &[Registration] = &[
 
 /// `GET`.
 fn get(store: &Store, slot: Slot, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), Error> {
-    bulk_or_null(store.get(slot, arg(args, 1)), reply);
+    bulk_or_null(store.look_up(slot, arg(args, 1)), reply);
     Ok(())
 }
 
@@ -93,7 +93,7 @@ fn m_get(store: &Store, slot: Slot, args: Args<'_>, reply: &mut Reply<'_>) -> Re
     let keys = args.iter_from(1);
     reply.array(keys.len());
     for key in keys {
-        bulk_or_null(store.get(slot, key), reply);
+        bulk_or_null(store.look_up(slot, key), reply);
     }
     Ok(())
 }

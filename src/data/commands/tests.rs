@@ -43,7 +43,9 @@ fn run_args<A: AsRef<[u8]>>(keyspace: &mut Keyspace, args: &[A]) -> Vec<u8> {
     match check(command.id, args) {
         Err(error) => reply.error(error.message()),
         Ok(()) if command.is_write() => keyspace.apply(command.id, slot(), args, 0).write(&mut reply),
-        Ok(()) => keyspace.query(command.id, slot(), args, &mut reply),
+        Ok(()) => {
+            keyspace.query(command.id, slot(), args, &mut reply);
+        }
     }
     out
 }
@@ -231,7 +233,9 @@ fn the_number_of_arguments_is_that_of_the_command_table() {
                 let mut reply = Reply::new(&mut out, Protocol::Resp2);
                 match find(*id).unwrap().action {
                     Action::Apply(_) => keyspace.apply(*id, slot(), request.args(), 0).write(&mut reply),
-                    Action::Query(_) => keyspace.query(*id, slot(), request.args(), &mut reply),
+                    Action::Query(_) => {
+                        keyspace.query(*id, slot(), request.args(), &mut reply);
+                    }
                 }
                 assert_eq!(String::from_utf8(out).unwrap(), format!("-{}\r\n", Error::ArgumentsCount));
             }
@@ -410,3 +414,27 @@ fn digests_tell_contents_apart_and_nothing_else() {
 
 /// XXH3-128 of `keyvalue` with the seed 3.
 const KEY_VALUE_DIGEST: u128 = 0x2821_ed6d_3cc1_2331_2b59_4d4a_a06e_f896;
+#[test]
+fn reads_count_the_keys_that_they_find_and_miss_and_writes_count_none() {
+    let mut keyspace = Keyspace::new();
+    let mut lookups = |line: &str| {
+        run(&mut keyspace, line);
+        let lookups = keyspace.take_lookups();
+        (lookups.hits, lookups.misses)
+    };
+    for write in ["MSET {t}a 1 {t}b 2", "GETSET {t}a 3", "SET {t}a 4 XX GET", "APPEND {t}c x", "DEL {t}c {t}d"] {
+        assert_eq!(lookups(write), (0, 0), "{write}");
+    }
+    let cases = [
+        ("GET {t}a", (1, 0)),
+        ("GET {t}x", (0, 1)),
+        ("MGET {t}a {t}x {t}b {t}b", (3, 1)),
+        ("EXISTS {t}a {t}x {t}y", (1, 2)),
+        ("STRLEN {t}x", (0, 1)),
+        ("GETRANGE {t}a 0 -1", (1, 0)),
+        ("TYPE {t}b", (1, 0)),
+    ];
+    for (read, expected) in cases {
+        assert_eq!(lookups(read), expected, "{read}");
+    }
+}

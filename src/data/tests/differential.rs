@@ -203,7 +203,9 @@ impl Ours {
         match check(command.id, args) {
             Err(error) => reply.error(error.message()),
             Ok(()) if command.is_write() => self.keyspace.apply(command.id, slot, args, 0).write(&mut reply),
-            Ok(()) => self.keyspace.query(command.id, slot, args, &mut reply),
+            Ok(()) => {
+                self.keyspace.query(command.id, slot, args, &mut reply);
+            }
         }
         out
     }

@@ -393,6 +393,8 @@ fn a_full_listener_refuses_and_serves_again_later() {
         third.read_to_string(&mut reply).expect("the refusal");
         assert_eq!(reply, "-ERR max number of clients reached\r\n");
         assert_eq!(runtime.stats().refused_count, 1);
+        let (other, _) = listen(&runtime);
+        assert_eq!((runtime.refused_count(listener), runtime.refused_count(other)), (1, 0));
         runtime.close(conns[0]);
         assert!(closed(&runtime, conns[0]).await.is_none());
         let _fourth = TcpStream::connect(addr).expect("a connection");

@@ -82,7 +82,7 @@ fn run(page: u64) {
     cluster.boot(away);
     cluster.run_with(30 * SECOND, &mut setter);
     let counts = cluster.counters();
-    assert!(counts["raft.snapshots_offered"] > 0 && counts["checkpoints_damaged"] > 0, "{counts:?}");
+    assert!(counts["raft.snapshots_offered"] > 0 && counts["snapshots_damaged"] > 0, "{counts:?}");
     assert_eq!(applied(&cluster, away), applied(&cluster, leader), "page {page}: the replica stays behind");
 }
 

@@ -4,8 +4,8 @@
 //! of one of them.
 
 use data::{Former, Keyspace};
-use engine::checkpoint::format::{BLOCK_HEADER_BYTES, BlockHeader, BlockKind, Footer};
-use engine::checkpoint::{FileHeader, FileId, LoadError, Loaded, Sealer, load};
+use engine::snapshot::format::{BLOCK_HEADER_BYTES, BlockHeader, BlockKind, Footer};
+use engine::snapshot::{FileHeader, FileId, LoadError, Loaded, Sealer, load};
 use host::ALIGNMENT;
 use types::{GroupId, Slot};
 use wal::format::segment_name;

@@ -1,0 +1,210 @@
+//! One client connection.
+
+use std::net::SocketAddr;
+
+use resp::{Args, Limits, Parsed, Parser, Protocol, ProtocolError};
+use types::Instant;
+
+use crate::budget::{Budget, Permit, Pool};
+use crate::clients::reply_queue::ReplyQueue;
+use crate::origin::Port;
+
+/// What keeps a client's next command waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Blocker {
+    /// The client's own limits: too many requests without a reply, or replies that it does not take.
+    Own,
+    /// Requests hold all the memory of the core that they may.
+    Memory,
+    /// The group of the command takes no more for now; the number of its route.
+    Route(usize),
+}
+
+/// Limits of one client. Sizes are in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ClientLimits {
+    /// Requests without a reply.
+    pub(super) requests_count_max: usize,
+    /// Arguments of requests without a reply; a single request may exceed it.
+    pub(super) requests_bytes_max: usize,
+    /// Replies that wait, beyond which no more commands are taken.
+    pub(super) output_bytes_max: usize,
+    /// Replies that wait, whatever happens: one that would exceed it is replaced by an error.
+    pub(super) replies_bytes_max: usize,
+    /// Input behind a command that waits.
+    pub(super) input_bytes_max: usize,
+}
+
+/// A connected client.
+pub(super) struct Client {
+    /// Number for CLIENT ID: unique on this core, growing.
+    pub(super) id: u64,
+    pub(super) port: Port,
+    pub(super) addr: SocketAddr,
+    pub(super) connected_at: Instant,
+    pub(super) protocol: Protocol,
+    pub(super) name: Vec<u8>,
+    pub(super) library_name: Vec<u8>,
+    pub(super) library_version: Vec<u8>,
+    /// The full name of the command that it sent last.
+    pub(super) last_command: Option<&'static str>,
+    pub(super) commands_count: u64,
+    pub(super) input_bytes_total: u64,
+    pub(super) output_bytes_total: u64,
+    pub(super) replies: ReplyQueue,
+    /// Bytes of replies that wait or are on their way.
+    pub(super) output_permit: Permit,
+    /// `None` while its commands are being executed.
+    pub(super) input: Option<Box<Input>>,
+    /// A reply is on its way to the network; the next ones collect until it has left.
+    pub(super) is_sending: bool,
+    /// How much of what is on its way, in bytes.
+    pub(super) sending_bytes: usize,
+    /// Emptied output, to be used again.
+    pub(super) spare_output: Vec<u8>,
+    /// Receiving is paused.
+    pub(super) is_paused: bool,
+    /// What keeps its next command waiting, if something does, and since when.
+    pub(super) blocker: Option<Blocker>,
+    pub(super) blocked_at: Instant,
+    /// The client sends no more.
+    pub(super) is_receive_ended: bool,
+    /// Close once everything queued is sent: QUIT, a protocol error, or the client has stopped sending.
+    pub(super) closes_when_sent: bool,
+    /// Bytes that came behind the last command to be executed and were dropped.
+    pub(super) discarded_bytes: usize,
+    /// On the list of clients with something to send.
+    pub(super) is_dirty: bool,
+    /// When a send last finished, or there was nothing to send.
+    pub(super) progress_at: Instant,
+    /// When it last sent a command.
+    pub(super) active_at: Instant,
+}
+
+/// What a client has sent and this core has not executed.
+pub(crate) struct Input {
+    pub(crate) parser: Parser,
+    pub(crate) rest: Vec<u8>,
+    pub(super) permit: Permit,
+}
+
+/// What the parser found.
+pub(crate) enum Step<'a> {
+    /// A command, and where the next one begins.
+    Command { args: Args<'a>, next: usize },
+    /// Nothing to do up to there.
+    Skip { next: usize },
+    /// The rest is not a whole command.
+    Incomplete,
+    /// The rest makes no sense.
+    Broken(ProtocolError),
+}
+
+/// Looks at the command at `pos`.
+pub(crate) fn step<'a>(parser: &'a mut Parser, buf: &'a [u8], pos: usize, limits: &Limits) -> Step<'a> {
+    let rest = buf.get(pos..).unwrap_or_default();
+    if rest.is_empty() {
+        return Step::Incomplete;
+    }
+    match parser.parse(rest, limits) {
+        Ok(Parsed::Complete { consumed }) => Step::Command { args: parser.args(rest), next: pos + consumed },
+        Ok(Parsed::Empty { consumed }) => Step::Skip { next: pos + consumed },
+        Ok(Parsed::Incomplete) => Step::Incomplete,
+        Err(error) => Step::Broken(error),
+    }
+}
+
+impl Input {
+    /// Nothing yet.
+    pub(super) fn new(budget: &Budget) -> Input {
+        Input { parser: Parser::default(), rest: Vec::new(), permit: budget.permit(Pool::ClientInput) }
+    }
+
+    /// Adds bytes that came behind what is there. Room for the command that is arriving is made in steps that double, so
+    /// that what is reserved is bounded by what has come and not by what is claimed.
+    pub(crate) fn extend(&mut self, bytes: &[u8]) {
+        let (claimed, len) = (self.parser.needed_bytes(), self.rest.len());
+        if claimed > self.rest.capacity() {
+            self.rest.reserve(claimed.saturating_sub(len).min(len.max(4 << 10)).max(bytes.len()));
+        }
+        self.rest.extend_from_slice(bytes);
+        self.permit.set(self.rest.capacity());
+    }
+
+    /// Forgets what was executed.
+    pub(crate) fn consume(&mut self, count: usize, keep_bytes_max: usize) {
+        if count == self.rest.len() {
+            self.rest.clear();
+            self.rest.shrink_to(keep_bytes_max);
+        } else if count > 0 {
+            self.rest.drain(..count);
+        }
+        self.permit.set(self.rest.capacity());
+    }
+}
+
+impl Client {
+    pub(super) fn new(id: u64, port: Port, addr: SocketAddr, budget: &Budget, now: Instant) -> Client {
+        Client {
+            id,
+            port,
+            addr,
+            connected_at: now,
+            protocol: Protocol::Resp2,
+            name: Vec::new(),
+            library_name: Vec::new(),
+            library_version: Vec::new(),
+            last_command: None,
+            commands_count: 0,
+            input_bytes_total: 0,
+            output_bytes_total: 0,
+            replies: ReplyQueue::default(),
+            output_permit: budget.permit(Pool::ClientOutput),
+            input: Some(Box::new(Input::new(budget))),
+            is_sending: false,
+            sending_bytes: 0,
+            spare_output: Vec::new(),
+            is_paused: false,
+            blocker: None,
+            blocked_at: now,
+            is_receive_ended: false,
+            closes_when_sent: false,
+            discarded_bytes: 0,
+            is_dirty: false,
+            progress_at: now,
+            active_at: now,
+        }
+    }
+
+    /// Whether this client's own limits allow another command.
+    pub(super) fn has_room(&self, limits: &ClientLimits) -> bool {
+        self.replies.open_count() < limits.requests_count_max
+            && self.replies.open_bytes() < limits.requests_bytes_max
+            && self.output_bytes() < limits.output_bytes_max
+    }
+
+    /// Whether they allow many more: what was held up by them goes on then.
+    pub(super) fn has_plenty_of_room(&self, limits: &ClientLimits) -> bool {
+        self.replies.open_count() <= limits.requests_count_max / 2 && self.has_room(limits)
+    }
+
+    /// Bytes of replies that wait or are on their way.
+    pub(super) fn output_bytes(&self) -> usize {
+        self.replies.bytes() + self.sending_bytes
+    }
+
+    /// Bytes of input that was not executed.
+    pub(super) fn input_bytes(&self) -> usize {
+        self.input.as_ref().map_or(0, |input| input.rest.len())
+    }
+
+    /// Bytes of memory held for it.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.output_bytes() + self.input.as_ref().map_or(0, |input| input.rest.capacity())
+    }
+
+    /// Makes the permit say what is held.
+    pub(super) fn settle(&mut self) {
+        self.output_permit.set(self.replies.held_bytes() + self.sending_bytes + self.spare_output.capacity());
+    }
+}

@@ -1,0 +1,381 @@
+//! The clients of a core: their connections, what they have sent, what they are owed.
+//!
+//! A command goes this way: bytes arrive ([`Clients::take_input`]), the parser finds a command in them, [`Clients::classify`]
+//! says what kind it is, `core` takes it where it belongs, and its reply comes back in the client's order
+//! ([`Clients::reply`]). A command for which there is no room stays unparsed in the client's input, and the client waits
+//! ([`Clients::block`]) until its blocker is gone; nobody else does.
+//!
+//! Invariants:
+//! - Replies leave in the order of the requests of their connection.
+//! - What a client makes this core hold is bounded: its input, the arguments of its requests without a reply, its replies.
+//! - Bytes behind QUIT or a protocol error are dropped.
+//!
+//! Reading order: `client`, `reply_queue`, this page, `dispatch` (what kind of command it is), `fan_out` (commands for all
+//! groups), `local` (CLIENT, HELLO and what else needs no group), `sending`.
+
+mod client;
+mod dispatch;
+mod fan_out;
+mod local;
+mod reply_queue;
+mod sending;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+
+use host::{ConnId, Net};
+use resp::{ProtocolError, Reply};
+use types::limits::REPLY_BYTES_MAX;
+
+pub(crate) use self::client::{Blocker, Input, Step, step};
+use self::client::{Client, ClientLimits};
+pub(crate) use self::dispatch::{Dispatch, Merge};
+use self::fan_out::{FanOuts, MergedReply};
+use crate::budget::Budget;
+use crate::conn_table::ConnTable;
+use crate::context::Context;
+use crate::observe::QueueLen;
+use crate::origin::{Origin, Port};
+use crate::replies::SHORT_REPLY_BYTES_MAX;
+
+/// What is read and dropped of a client that is about to be closed before it is read no more, in bytes. Reading it lets the
+/// last reply arrive: closing a socket with unread bytes resets the connection.
+const DISCARD_BYTES_MAX: usize = 1 << 20;
+/// A command that is not complete is read on up to this length, in bytes, although requests hold all the memory they may.
+const PARTIAL_BYTES_MAX: usize = 64 << 10;
+
+/// The clients of a core.
+pub(crate) struct Clients {
+    table: ConnTable<Box<Client>>,
+    next_id: u64,
+    limits: ClientLimits,
+    budget: Budget,
+    fan_outs: FanOuts,
+    /// Clients with something to send, or to be closed for.
+    dirty: Vec<ConnId>,
+    /// Clients whose blocker is gone.
+    runnable: VecDeque<ConnId>,
+    /// Clients that wait for a route.
+    blocked_on_route: HashMap<usize, Vec<ConnId>>,
+    /// Clients that wait for memory.
+    blocked_on_memory: Vec<ConnId>,
+    blocked_count: usize,
+    /// Since when requests hold all the memory that they may.
+    memory_full_since: Option<types::Instant>,
+    /// The place in the table at which the next look for stalled clients begins.
+    stall_cursor: usize,
+}
+
+impl Clients {
+    /// No clients.
+    pub(crate) fn new(ctx: &Context) -> Clients {
+        let config = &ctx.config;
+        let limits = ClientLimits {
+            requests_count_max: config.limits.client_requests_count_max,
+            requests_bytes_max: config.limits.client_requests_bytes_max,
+            output_bytes_max: config.client_output_bytes_max,
+            replies_bytes_max: config.limits.client_replies_bytes_max,
+            input_bytes_max: config.limits.client_input_bytes_max,
+        };
+        Clients {
+            table: ConnTable::default(),
+            next_id: 1,
+            limits,
+            budget: ctx.budget.clone(),
+            fan_outs: FanOuts::default(),
+            dirty: Vec::new(),
+            runnable: VecDeque::new(),
+            blocked_on_route: HashMap::new(),
+            blocked_on_memory: Vec::new(),
+            blocked_count: 0,
+            memory_full_since: None,
+            stall_cursor: 0,
+        }
+    }
+
+    /// A client has connected.
+    pub(crate) fn accept(&mut self, ctx: &mut Context, conn: ConnId, port: Port, addr: SocketAddr) {
+        ctx.counters.connections_received += 1;
+        let client = Client::new(self.next_id, port, addr, &self.budget, ctx.now);
+        self.next_id += 1;
+        self.table.insert(conn, Box::new(client));
+    }
+
+    /// Whether a connection is a client's.
+    pub(crate) fn has(&self, conn: ConnId) -> bool {
+        self.table.get(conn).is_some()
+    }
+
+    /// How many clients there are, and how many of them wait for something.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        (self.table.count(), self.blocked_count)
+    }
+
+    /// Takes out what a client has sent before, to execute it with what has come now. `None` if nothing may be executed: the
+    /// client is gone or about to be closed.
+    pub(crate) fn take_input<N: Net>(
+        &mut self,
+        ctx: &mut Context,
+        net: &N,
+        conn: ConnId,
+        more: &[u8],
+    ) -> Option<Box<Input>> {
+        let client = self.table.get_mut(conn)?;
+        client.input_bytes_total += more.len() as u64;
+        ctx.counters.client_bytes_received += more.len() as u64;
+        client.active_at = ctx.now;
+        let input = client.input.take()?;
+        if !client.closes_when_sent {
+            return Some(input);
+        }
+        client.discarded_bytes += more.len();
+        if client.discarded_bytes > DISCARD_BYTES_MAX && !client.is_paused {
+            client.is_paused = true;
+            net.recv_pause(conn);
+        }
+        client.input = Some(input);
+        None
+    }
+
+    /// Whether a client waits for something: then its input is kept.
+    pub(crate) fn is_blocked(&self, conn: ConnId) -> bool {
+        self.table.get(conn).is_some_and(|client| client.blocker.is_some())
+    }
+
+    /// Gives back what a client has sent and was not executed, and stops or goes on reading from it.
+    pub(crate) fn put_input<N: Net>(&mut self, net: &N, conn: ConnId, mut input: Box<Input>) {
+        let Some(client) = self.table.get_mut(conn) else { return };
+        if client.closes_when_sent {
+            *input = Input::new(&self.budget);
+            client.input = Some(input);
+            return;
+        }
+        let len = input.rest.len();
+        let is_tight = self.budget.requests_are_full();
+        if is_tight && client.blocker.is_none() && len > PARTIAL_BYTES_MAX {
+            client.blocker = Some(Blocker::Memory);
+            self.blocked_on_memory.push(conn);
+            self.blocked_count += 1;
+        }
+        // A command that is not complete may grow to its own limit; only what stands behind one that waits is bounded here.
+        let is_blocked = client.blocker.is_some();
+        let must_pause = is_blocked && (len >= self.limits.input_bytes_max || is_tight);
+        if must_pause && !client.is_paused {
+            client.is_paused = true;
+            net.recv_pause(conn);
+        } else if client.is_paused && !is_blocked {
+            client.is_paused = false;
+            net.recv_resume(conn);
+        }
+        client.input = Some(input);
+    }
+
+    /// How much memory is kept for the input of a client that has sent none.
+    pub(crate) fn input_bytes_kept(&self) -> usize {
+        self.limits.input_bytes_max
+    }
+
+    /// What keeps a client from executing another command, if something of its own or the memory does.
+    pub(crate) fn own_blocker(&self, ctx: &Context, conn: ConnId) -> Option<Blocker> {
+        let client = self.table.get(conn)?;
+        if !client.has_room(&self.limits) {
+            return Some(Blocker::Own);
+        }
+        // Who holds nothing may always go on, so that nobody starves while others fill the memory.
+        let holds = client.replies.open_count() > 0 || client.output_bytes() > 0;
+        (ctx.must_clients_wait || holds && self.budget.requests_are_full()).then_some(Blocker::Memory)
+    }
+
+    /// Whether a client executes no more commands: it is gone or about to be closed.
+    pub(crate) fn is_closing(&self, conn: ConnId) -> bool {
+        self.table.get(conn).is_none_or(|client| client.closes_when_sent)
+    }
+
+    /// Keeps a client waiting. It is named by [`Clients::next_runnable`] once the blocker is gone.
+    pub(crate) fn block(&mut self, ctx: &mut Context, conn: ConnId, blocker: Blocker) {
+        let Some(client) = self.table.get_mut(conn) else { return };
+        if client.blocker.is_some() {
+            return;
+        }
+        client.blocker = Some(blocker);
+        client.blocked_at = ctx.now;
+        ctx.counters.clients_throttled += 1;
+        self.blocked_count += 1;
+        match blocker {
+            Blocker::Own => {}
+            Blocker::Memory => self.blocked_on_memory.push(conn),
+            Blocker::Route(route) => self.blocked_on_route.entry(route).or_default().push(conn),
+        }
+    }
+
+    /// A route takes commands again: clients that wait for it go on.
+    pub(crate) fn unblock_route(&mut self, route: usize) {
+        for conn in self.blocked_on_route.remove(&route).unwrap_or_default() {
+            self.unblock(conn, Blocker::Route(route));
+        }
+    }
+
+    /// If there is memory again, clients that wait for it go on. Called once per turn.
+    pub(crate) fn unblock_memory(&mut self, ctx: &Context) {
+        if self.blocked_on_memory.is_empty() || self.budget.requests_are_full() || ctx.must_clients_wait {
+            return;
+        }
+        for conn in std::mem::take(&mut self.blocked_on_memory) {
+            self.unblock(conn, Blocker::Memory);
+        }
+    }
+
+    fn unblock(&mut self, conn: ConnId, blocker: Blocker) {
+        let Some(client) = self.table.get_mut(conn) else { return };
+        if client.blocker == Some(blocker) {
+            client.blocker = None;
+            self.blocked_count -= 1;
+            self.runnable.push_back(conn);
+        }
+    }
+
+    /// How many clients may go on.
+    pub(crate) fn runnable_count(&self) -> usize {
+        self.runnable.len()
+    }
+
+    /// A client that may go on, if there is one: its input is to be executed.
+    pub(crate) fn next_runnable(&mut self) -> Option<ConnId> {
+        self.runnable.pop_front()
+    }
+
+    /// A client's input was looked at again: if it has stopped sending and nothing of it waits, it is closed once it has
+    /// its replies.
+    pub(crate) fn end_if_done(&mut self, conn: ConnId) {
+        let Some(client) = self.table.get_mut(conn) else { return };
+        if client.is_receive_ended && client.blocker.is_none() {
+            client.closes_when_sent = true;
+            self.touch(conn);
+        }
+    }
+
+    /// The client has sent its last byte: it is answered what it has asked, and then closed.
+    pub(crate) fn receive_ended(&mut self, conn: ConnId) {
+        let Some(client) = self.table.get_mut(conn) else { return };
+        client.is_receive_ended = true;
+        client.closes_when_sent |= client.blocker.is_none();
+        self.touch(conn);
+    }
+
+    /// The connection has ended.
+    pub(crate) fn closed(&mut self, conn: ConnId) {
+        let removed = self.table.remove(conn);
+        self.blocked_count -= usize::from(removed.is_some_and(|client| client.blocker.is_some()));
+    }
+
+    /// The client's bytes make no sense, or are those of another protocol: it is told, and closed.
+    pub(crate) fn protocol_error(&mut self, ctx: &mut Context, conn: ConnId, error: &ProtocolError) {
+        ctx.counters.protocol_errors += 1;
+        let Some(client) = self.table.get_mut(conn) else { return };
+        let protocol = client.protocol;
+        let message = error.to_string();
+        client.replies.write_next(|out| Reply::new(out, protocol).error(&message));
+        ctx.count_error(message.as_bytes());
+        self.close_when_sent(conn);
+    }
+
+    /// Executes no more of a client's commands, and closes it once it has its replies.
+    pub(crate) fn close_when_sent(&mut self, conn: ConnId) {
+        let Some(client) = self.table.get_mut(conn) else { return };
+        client.closes_when_sent = true;
+        self.touch(conn);
+    }
+
+    /// Opens the place of a request of so many bytes in the client's order.
+    pub(crate) fn open(&mut self, conn: ConnId, bytes: usize) -> Option<Origin> {
+        let client = self.table.get_mut(conn)?;
+        Some(Origin::Client { conn, seq: client.replies.open(bytes), protocol: client.protocol })
+    }
+
+    /// Closes the place that was opened last: its request was not taken in after all.
+    pub(crate) fn cancel(&mut self, conn: ConnId) {
+        if let Some(client) = self.table.get_mut(conn) {
+            client.replies.cancel_last();
+        }
+    }
+
+    /// Begins a command on `count` groups; the number identifies it in [`Origin::SubRequest`].
+    pub(crate) fn begin_fan_out(&mut self, origin: Origin, merge: Merge, count: usize) -> u64 {
+        self.fan_outs.begin(origin, merge, count)
+    }
+
+    /// Writes the reply of a client's request. The client may be gone by now; then nothing is written.
+    pub(crate) fn reply(&mut self, origin: Origin, write: impl FnOnce(&mut Reply<'_>)) {
+        match origin {
+            Origin::Client { .. } => self.reply_client(origin, write),
+            Origin::SubRequest { fan_out, .. } => {
+                let mut part = Vec::new();
+                write(&mut Reply::new(&mut part, origin.protocol()));
+                let Some((origin, merged)) = self.fan_outs.part(fan_out, &part) else { return };
+                self.reply_client(origin, |reply| match merged {
+                    MergedReply::Ok => reply.ok(),
+                    MergedReply::Integer(sum) => reply.integer(sum),
+                    MergedReply::Error(message) => reply.error(&message),
+                });
+            }
+            Origin::Peer { .. } => panic!("a reply for another core came to the clients"),
+        }
+    }
+
+    fn reply_client(&mut self, origin: Origin, write: impl FnOnce(&mut Reply<'_>)) {
+        let Origin::Client { conn, seq, protocol } = origin else { return };
+        let Some(client) = self.table.get_mut(conn) else { return };
+        client.replies.fulfil(seq, |out| write(&mut Reply::new(out, protocol)));
+        self.touch(conn);
+    }
+
+    /// Whether a reply of `bytes` may be written for a client, beside what waits for it already.
+    pub(crate) fn has_room(&mut self, origin: Origin, bytes: usize) -> bool {
+        let Origin::Client { conn, .. } = origin else { return true };
+        let Some(client) = self.table.get_mut(conn) else { return true };
+        let held = client.output_bytes();
+        if held + bytes <= PARTIAL_BYTES_MAX {
+            return true;
+        }
+        client.settle();
+        let is_within = if bytes == 0 {
+            held < self.limits.replies_bytes_max
+        } else {
+            held == 0 || held + bytes <= self.limits.replies_bytes_max
+        };
+        is_within && self.budget.has_room_for_requests(bytes)
+    }
+
+    /// How full the queues of clients are, the fullest of each kind, for an observer.
+    pub(crate) fn queues(&self, command_bytes_max: usize, queue: &mut impl FnMut(QueueLen)) {
+        let limits = &self.limits;
+        let most =
+            |of: &dyn Fn(&Client) -> usize| self.table.iter().map(|(_, client)| of(client)).max().unwrap_or_default();
+        // A command in the middle of which a client is, and what it sends before it is paused.
+        let input_max = 2 * limits.input_bytes_max + command_bytes_max;
+        // One request may exceed the limit.
+        let requests_max = limits.requests_bytes_max + 2 * command_bytes_max;
+        // One reply may exceed the limit, and short ones always have room.
+        let replies_max =
+            limits.replies_bytes_max + REPLY_BYTES_MAX + limits.requests_count_max * SHORT_REPLY_BYTES_MAX;
+        let mut one = |name, len: usize, max: usize| queue(QueueLen { name, len: len as u64, max: max as u64 });
+        one("requests of a client", most(&|client| client.replies.open_count()), limits.requests_count_max);
+        one("requests of a client, bytes", most(&|client| client.replies.open_bytes()), requests_max);
+        one("input of a client, bytes", most(&|client| client.input_bytes()), input_max);
+        one("replies for a client, bytes", most(&|client| client.output_bytes()), replies_max);
+    }
+
+    /// Notes that a client has something to send or to be closed for, and lets it go on if its own limits held it up.
+    fn touch(&mut self, conn: ConnId) {
+        let Some(client) = self.table.get_mut(conn) else { return };
+        if !client.is_dirty {
+            client.is_dirty = true;
+            self.dirty.push(conn);
+        }
+        if client.blocker == Some(Blocker::Own) && client.has_plenty_of_room(&self.limits) {
+            self.unblock(conn, Blocker::Own);
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Replies of one connection: finished in any order, sent in the order of the requests.
+
+use std::collections::VecDeque;
+
+/// Memory that is kept for replies to come.
+const SPARE_BYTES_MAX: usize = 64 << 10;
+
+/// The replies a connection is owed. Commands of different groups finish side by side; a reply that is ready
+/// before its turn waits in `early`, all others are written straight into the output.
+#[derive(Default)]
+pub(super) struct ReplyQueue {
+    /// Number of the request at the front of `slots`.
+    first_seq: u64,
+    slots: VecDeque<Slot>,
+    /// Replies that were ready before their turn. Emptied whenever no slot points into it.
+    early: Vec<u8>,
+    early_count: usize,
+    /// Bytes of the requests without a reply.
+    open_bytes: usize,
+    /// What can be sent.
+    out: Vec<u8>,
+}
+
+#[derive(Clone, Copy)]
+enum Slot {
+    /// No reply yet; the request had so many bytes.
+    Pending { bytes: u32 },
+    /// Ready, at this place in `early`.
+    Early { start: usize, end: usize },
+}
+
+impl ReplyQueue {
+    /// Opens the place of a request of so many bytes and returns its number.
+    pub(super) fn open(&mut self, bytes: usize) -> u64 {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.open_bytes += bytes as usize;
+        self.slots.push_back(Slot::Pending { bytes });
+        self.first_seq + self.slots.len() as u64 - 1
+    }
+
+    /// Closes the place that was opened last: its request was not taken in after all.
+    pub(super) fn cancel_last(&mut self) {
+        if let Some(Slot::Pending { bytes }) = self.slots.pop_back() {
+            self.open_bytes -= bytes as usize;
+        }
+    }
+
+    /// Writes the reply of a request that nobody has to wait for: directly if it is its turn.
+    pub(super) fn write_next(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.slots.is_empty() {
+            self.first_seq += 1;
+            write(&mut self.out);
+        } else {
+            let seq = self.open(0);
+            self.fulfil(seq, write);
+        }
+    }
+
+    /// Writes the reply of request `seq`, and moves up those behind it that are ready. Unknown numbers (of a
+    /// request that was answered already) are ignored and `false` is returned.
+    pub(super) fn fulfil(&mut self, seq: u64, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+        let Some(idx) = seq.checked_sub(self.first_seq) else { return false };
+        let Some(slot) = self.slots.get_mut(idx as usize) else { return false };
+        let Slot::Pending { bytes } = *slot else { return false };
+        self.open_bytes -= bytes as usize;
+        if idx == 0 {
+            write(&mut self.out);
+            self.slots.pop_front();
+            self.first_seq += 1;
+            self.move_up();
+        } else {
+            let start = self.early.len();
+            write(&mut self.early);
+            *slot = Slot::Early { start, end: self.early.len() };
+            self.early_count += 1;
+        }
+        true
+    }
+
+    fn move_up(&mut self) {
+        while let Some(Slot::Early { start, end }) = self.slots.front().copied() {
+            self.out.extend_from_slice(&self.early[start..end]);
+            self.slots.pop_front();
+            self.first_seq += 1;
+            self.early_count -= 1;
+        }
+        if self.early_count == 0 {
+            self.early.clear();
+            self.early.shrink_to(SPARE_BYTES_MAX);
+        }
+    }
+
+    /// Requests without a reply yet.
+    pub(super) fn open_count(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Bytes of those requests.
+    pub(super) fn open_bytes(&self) -> usize {
+        self.open_bytes
+    }
+
+    /// Bytes of memory held.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.out.capacity() + self.early.capacity() + size_of::<Slot>() * self.slots.capacity()
+    }
+
+    /// Bytes of replies: what can be sent and what waits for its turn.
+    pub(super) fn bytes(&self) -> usize {
+        self.out.len() + self.early.len()
+    }
+
+    /// Whether there is something to send.
+    pub(super) fn has_output(&self) -> bool {
+        !self.out.is_empty()
+    }
+
+    /// Takes what can be sent and leaves `spare`, an empty buffer, in its place.
+    pub(super) fn take_output(&mut self, spare: Vec<u8>) -> Vec<u8> {
+        debug_assert!(spare.is_empty(), "the spare buffer becomes the output");
+        std::mem::replace(&mut self.out, spare)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(text: &str) -> impl FnOnce(&mut Vec<u8>) {
+        move |out| out.extend_from_slice(text.as_bytes())
+    }
+
+    #[test]
+    fn replies_leave_in_the_order_of_the_requests() {
+        let mut queue = ReplyQueue::default();
+        queue.write_next(write("0"));
+        let (one, two, three) = (queue.open(5), queue.open(6), queue.open(7));
+        assert!(queue.fulfil(three, write("3")));
+        queue.write_next(write("4"));
+        assert!(queue.fulfil(two, write("2")));
+        assert_eq!(queue.take_output(Vec::new()), b"0");
+        assert_eq!((queue.open_count(), queue.open_bytes()), (4, 5));
+        assert!(queue.fulfil(one, write("1")));
+        assert_eq!(queue.take_output(Vec::new()), b"1234");
+        assert_eq!((queue.open_count(), queue.bytes()), (0, 0));
+        queue.write_next(write("5"));
+        assert_eq!(queue.take_output(Vec::new()), b"5");
+    }
+
+    #[test]
+    fn a_second_answer_to_one_request_is_dropped() {
+        let mut queue = ReplyQueue::default();
+        let (one, two) = (queue.open(0), queue.open(0));
+        assert!(queue.fulfil(two, write("2")));
+        assert!(!queue.fulfil(two, write("again")));
+        assert!(queue.fulfil(one, write("1")));
+        assert!(!queue.fulfil(one, write("again")));
+        assert!(!queue.fulfil(99, write("never asked")));
+        assert_eq!(queue.take_output(Vec::new()), b"12");
+    }
+
+    #[test]
+    fn a_request_that_was_not_taken_in_leaves_no_place() {
+        let mut queue = ReplyQueue::default();
+        let one = queue.open(10);
+        queue.open(20);
+        queue.cancel_last();
+        assert_eq!((queue.open_count(), queue.open_bytes()), (1, 10));
+        let three = queue.open(30);
+        assert_eq!(three, one + 1);
+        assert!(queue.fulfil(three, write("3")) && queue.fulfil(one, write("1")));
+        assert_eq!(queue.take_output(Vec::new()), b"13");
+        assert_eq!(queue.open_bytes(), 0);
+    }
+}

@@ -1,0 +1,153 @@
+//! What every part of a core may use: the configuration, the time of the turn, budgets, counters, the observer.
+//!
+//! There is no host in it. Parts decide, `core` does: so each part can be tested without a host.
+
+use std::rc::Rc;
+
+use resp::CommandId;
+use types::{CoreAddr, GroupId, Instant};
+
+use crate::budget::Budget;
+use crate::config::Config;
+use crate::observe::{
+    CommandStats, CoreReport, Counters, ErrorStats, MemoryReport, Observer, Rates, RefusalLog, Turns,
+};
+use crate::origin::Origin;
+use crate::refusal::Refusal;
+
+/// What the parts of a core share within a turn.
+pub(crate) struct Context {
+    pub(crate) config: Rc<Config>,
+    /// Read after the input that is being handled was received: a lease that holds now held when a request arrived.
+    pub(crate) now: Instant,
+    /// The wall clock at the beginning of the turn, in milliseconds since 1970.
+    pub(crate) unix_ms: u64,
+    /// Why the log takes no writes for now; `None` while it does.
+    pub(crate) disk_full: Option<Rc<str>>,
+    /// Whether so much waits to become durable in the log that nothing should be added to it.
+    pub(crate) is_log_backlogged: bool,
+    /// Whether no more commands are taken from clients for now: the log is backlogged, or copies for a snapshot pile up.
+    pub(crate) must_clients_wait: bool,
+    /// Whether the node is stopping.
+    pub(crate) is_stopping: bool,
+    pub(crate) counters: Counters,
+    /// What each command has done.
+    pub(crate) commands: CommandStats,
+    /// Error replies by their first word.
+    pub(crate) errors: ErrorStats,
+    /// Refused commands by reason.
+    pub(crate) refusals: RefusalLog,
+    /// How long turns take.
+    pub(crate) turns: Turns,
+    /// Commands and bytes per second.
+    pub(crate) rates: Rates,
+    pub(crate) budget: Budget,
+    pub(crate) observer: Option<Rc<dyn Observer>>,
+}
+
+impl Context {
+    /// A context at the beginning of a core's life.
+    pub(crate) fn new(config: Rc<Config>, now: Instant, observer: Option<Rc<dyn Observer>>) -> Context {
+        let budget = Budget::new(config.memory_bytes_max);
+        Context {
+            config,
+            now,
+            unix_ms: 0,
+            disk_full: None,
+            is_log_backlogged: false,
+            must_clients_wait: false,
+            is_stopping: false,
+            counters: Counters::new(now),
+            commands: CommandStats::default(),
+            errors: ErrorStats::default(),
+            refusals: RefusalLog::default(),
+            turns: Turns::default(),
+            rates: Rates::default(),
+            budget,
+            observer,
+        }
+    }
+
+    /// Counts a refused command, and the group that it was for if that has to do with it.
+    pub(crate) fn refused(&mut self, refusal: Refusal, group: Option<GroupId>) {
+        self.refusals.count(refusal, group);
+    }
+
+    /// Counts an error reply. `message` stands without the `-` in front.
+    pub(crate) fn count_error(&mut self, message: &[u8]) {
+        self.counters.error_replies += 1;
+        self.errors.count(message);
+    }
+
+    /// Counts an error reply to a command. What goes back to another core is counted there, by
+    /// [`Context::count_forwarded`]: errors and failures belong to the core that the client has connected to, as calls do.
+    pub(crate) fn count_error_to(&mut self, origin: Origin, message: &[u8]) {
+        if !matches!(origin, Origin::Peer { .. }) {
+            self.count_error(message);
+        }
+    }
+
+    /// Counts a command that was carried out and is answered with an error.
+    pub(crate) fn count_failed(&mut self, origin: Origin, id: CommandId, message: &[u8]) {
+        if !matches!(origin, Origin::Peer { .. }) {
+            self.count_error(message);
+            self.commands.fail(id);
+        }
+    }
+
+    /// Counts the reply to a command that another core has carried out, if it is an error.
+    pub(crate) fn count_forwarded(&mut self, id: CommandId, reply: &[u8]) {
+        if let Some(message) = reply.strip_prefix(b"-") {
+            self.count_error(message);
+            self.commands.fail(id);
+        }
+    }
+
+    /// The part of a tick that concerns what others see: samples are taken, and the log tells of refused commands.
+    pub(crate) fn tick_observed(&mut self) {
+        self.budget.sample();
+        self.rates.tick(self.now, &self.counters);
+        while let Some(line) = self.refusals.due(self.now) {
+            tracing::warn!(core = %self.addr(), "{line}");
+        }
+    }
+
+    /// CONFIG RESETSTAT.
+    pub(crate) fn reset_stats(&mut self) {
+        self.counters.reset();
+        self.commands = CommandStats::default();
+        self.errors = ErrorStats::default();
+        self.refusals.reset();
+        self.turns.reset();
+    }
+
+    /// Everything that this core has counted, by name: its counters, and refused commands by reason.
+    pub(crate) fn counts(&self) -> Vec<(&'static str, u64)> {
+        let refusals = self.refusals.counts();
+        let counts = self.counters.list().into_iter().chain(refusals.list());
+        let unknown = ("outcomes_unknown", refusals.outcomes_unknown());
+        counts.map(|(name, _, count)| (name, count)).chain([unknown]).collect()
+    }
+
+    /// What the context knows of what this core tells of itself. `core` adds what its parts know.
+    pub(crate) fn report(&self) -> CoreReport {
+        CoreReport {
+            addr: self.addr(),
+            cores_count: 1,
+            uptime: self.now.since(self.counters.started_at),
+            counters: self.counters.clone(),
+            refusals: self.refusals.counts().clone(),
+            commands: self.commands.clone(),
+            errors: self.errors.clone(),
+            rate: self.rates.now(),
+            turns: self.turns.stats().clone(),
+            memory: MemoryReport::of(&self.budget),
+            ..CoreReport::default()
+        }
+    }
+
+    /// The address of this core.
+    pub(crate) fn addr(&self) -> CoreAddr {
+        self.config.place
+    }
+}

@@ -1,0 +1,291 @@
+//! Commands of clients: from their bytes to the part where they belong.
+
+use host::ConnId;
+use resp::{Args, Command, CommandId, Parser, Protocol, Reply};
+use types::Slot;
+
+use super::sink::out;
+use super::{Core, CoreHost, MeshMessage};
+use crate::clients::{Blocker, Dispatch, Merge, Step, step};
+use crate::error::Error;
+use crate::limits::EVENTS_PER_TURN_MAX;
+use crate::local_replica::LocalReplica;
+use crate::observe::{CoreReport, server_commands};
+use crate::origin::{Origin, Port};
+use crate::refusal::Refusal;
+use crate::replies::{ReplySink, refuse};
+use crate::request::Request;
+use crate::router::{Decision, Forwarded};
+
+/// Whether a command of a client was taken in, or what it waits for.
+enum Taken {
+    Yes,
+    Later(Blocker),
+}
+
+impl<H: CoreHost> Core<H> {
+    /// Executes what a client has sent. Whole commands are used where they arrived; the beginning of one that is not
+    /// complete is kept, and so is everything behind one that has to wait.
+    pub(super) fn run_client(&mut self, conn: ConnId, bytes: &[u8]) {
+        let is_blocked = self.clients.is_blocked(conn);
+        let Some(mut input) = self.clients.take_input(&mut self.ctx, &self.host, conn, bytes) else { return };
+        if input.rest.is_empty() && !is_blocked {
+            let done = self.run_commands(conn, &mut input.parser, bytes);
+            let rest = bytes.get(done..).unwrap_or_default();
+            if !rest.is_empty() {
+                input.extend(rest);
+            }
+        } else {
+            input.extend(bytes);
+            if !is_blocked {
+                let done = self.run_commands(conn, &mut input.parser, &input.rest);
+                input.consume(done, self.clients.input_bytes_kept());
+            }
+        }
+        self.clients.put_input(&self.host, conn, input);
+    }
+
+    /// Executes the whole commands at the front of `buf`; returns how many bytes they took.
+    fn run_commands(&mut self, conn: ConnId, parser: &mut Parser, buf: &[u8]) -> usize {
+        let limits = self.ctx.config.limits.commands;
+        let mut pos = 0;
+        while pos < buf.len() {
+            if self.clients.is_closing(conn) {
+                return buf.len();
+            }
+            if let Some(blocker) = self.clients.own_blocker(&self.ctx, conn) {
+                self.clients.block(&mut self.ctx, conn, blocker);
+                return pos;
+            }
+            match step(parser, buf, pos, &limits) {
+                Step::Command { args, next } => match self.execute(conn, args) {
+                    Taken::Yes => pos = next,
+                    Taken::Later(blocker) => {
+                        self.clients.block(&mut self.ctx, conn, blocker);
+                        return pos;
+                    }
+                },
+                Step::Skip { next } => pos = next,
+                Step::Incomplete => return pos,
+                Step::Broken(error) => {
+                    self.clients.protocol_error(&mut self.ctx, conn, &error);
+                    return buf.len();
+                }
+            }
+        }
+        pos
+    }
+
+    /// Takes in one command of a client.
+    fn execute(&mut self, conn: ConnId, args: Args<'_>) -> Taken {
+        match self.clients.classify(&mut self.ctx, conn, args) {
+            Dispatch::Answered => Taken::Yes,
+            Dispatch::Local(command) => {
+                self.clients.note_command(&mut self.ctx, conn, command.full_name);
+                self.execute_local(conn, command, args);
+                Taken::Yes
+            }
+            Dispatch::Slot { port, command, slot } => {
+                let route = self.router.of_slot(slot);
+                self.execute_on_route(conn, port, command, slot, route, args)
+            }
+            Dispatch::FanOut { port, command, merge } => {
+                self.clients.note_command(&mut self.ctx, conn, command.full_name);
+                self.ctx.commands.count(command.id);
+                self.fan_out(conn, port, command, merge, args);
+                Taken::Yes
+            }
+        }
+    }
+
+    /// Takes a command to the group of its keys: here, over a link, or back to the client.
+    fn execute_on_route(
+        &mut self,
+        conn: ConnId,
+        port: Port,
+        command: &'static Command,
+        slot: Slot,
+        route: usize,
+        args: Args<'_>,
+    ) -> Taken {
+        let local = self.local(route);
+        let decision = self.router.decide(self.ctx.addr(), port, route, local);
+        if let (Decision::Local(group), Some(LocalReplica { is_full: true, .. })) = (decision, local) {
+            self.groups.note_full(group);
+            return Taken::Later(Blocker::Route(route));
+        }
+        let bytes = Request { origin: Origin::NONE, command, slot, args }.bytes();
+        let Some(origin) = self.clients.open(conn, bytes) else { return Taken::Yes };
+        let request = Request { origin, command, slot, args };
+        match decision {
+            Decision::Local(group) => {
+                self.clients.note_command(&mut self.ctx, conn, command.full_name);
+                let sample = self.ctx.commands.begin_sample(command.id).map(|sample| (sample, self.host.now()));
+                self.groups.execute(&mut self.ctx, out!(self), group, request);
+                if let Some((sample, begun_at)) = sample {
+                    self.ctx.commands.end_sample(sample, self.host.now().since(begun_at));
+                }
+            }
+            Decision::Forward => match self.router.forward(&mut self.ctx, route, local, request) {
+                Forwarded::Taken => {
+                    self.clients.note_command(&mut self.ctx, conn, command.full_name);
+                    self.ctx.commands.count(command.id);
+                    self.mark_requests(route);
+                }
+                Forwarded::Blocked => {
+                    self.clients.cancel(conn);
+                    return Taken::Later(Blocker::Route(route));
+                }
+                Forwarded::Refused(refusal) => self.refuse(conn, command, origin, route, refusal),
+            },
+            Decision::Moved(addr) => {
+                self.clients.note_command(&mut self.ctx, conn, command.full_name);
+                self.ctx.counters.commands_redirected += 1;
+                self.ctx.commands.reject(command.id);
+                self.cluster.write_moved(slot, addr, origin, out!(self));
+            }
+            Decision::ClusterDown(refusal) => match (port, command.id) {
+                // A core port knows its own keys only, as a Redis node does.
+                (Port::Core, CommandId::ClusterGetKeysInSlot) => out!(self).reply(origin, |reply| reply.array(0)),
+                (Port::Core, CommandId::ClusterCountKeysInSlot) => out!(self).reply(origin, |reply| reply.integer(0)),
+                _ => self.refuse(conn, command, origin, route, refusal),
+            },
+        }
+        Taken::Yes
+    }
+
+    fn refuse(&mut self, conn: ConnId, command: &'static Command, origin: Origin, route: usize, refusal: Refusal) {
+        self.clients.note_command(&mut self.ctx, conn, command.full_name);
+        self.ctx.commands.reject(command.id);
+        let group = self.router.route(route).id;
+        refuse(&mut self.ctx, out!(self), origin, refusal, Some(group));
+    }
+
+    /// Takes a command to every group: on the gateway to those of the whole cluster, on a core port to those led here.
+    fn fan_out(&mut self, conn: ConnId, port: Port, command: &'static Command, merge: Merge, args: Args<'_>) {
+        let Some(origin) = self.clients.open(conn, 0) else { return };
+        let concerned: Vec<usize> = (0..self.router.count())
+            .filter(|route| {
+                let leads = || self.local(*route).is_some_and(|local| local.leads);
+                self.router.route(*route).owns_slots && (port == Port::Gateway || leads())
+            })
+            .collect();
+        if concerned.is_empty() {
+            return out!(self).reply(origin, |reply| merge.write_empty(reply));
+        }
+        let fan_out = self.clients.begin_fan_out(origin, merge, concerned.len());
+        for route in concerned {
+            let origin = Origin::SubRequest { fan_out, conn };
+            let request = Request { origin, command, slot: Slot::default(), args };
+            let local = self.local(route);
+            match self.router.decide(self.ctx.addr(), Port::Gateway, route, local) {
+                Decision::Local(group) => self.groups.execute(&mut self.ctx, out!(self), group, request),
+                _ => match self.router.forward(&mut self.ctx, route, local, request) {
+                    Forwarded::Taken => self.mark_requests(route),
+                    Forwarded::Blocked | Forwarded::Refused(_) => {
+                        let group = self.router.route(route).id;
+                        refuse(&mut self.ctx, out!(self), origin, Refusal::QueueFull, Some(group));
+                    }
+                },
+            }
+        }
+    }
+
+    /// Answers a command that needs no group.
+    fn execute_local(&mut self, conn: ConnId, command: &'static Command, args: Args<'_>) {
+        let sample = self.ctx.commands.begin_sample(command.id).map(|sample| (sample, self.host.now()));
+        let mut bytes = std::mem::take(&mut self.local_reply);
+        bytes.clear();
+        let protocol = self.clients.protocol(conn);
+        if !self.clients.execute_local(&mut self.ctx, conn, command, args, &mut bytes) {
+            self.answer(conn, command, args, protocol, &mut bytes);
+        }
+        self.clients.reply_local(&mut self.ctx, conn, &bytes);
+        bytes.shrink_to(64 << 10);
+        self.local_reply = bytes;
+        if let Some((sample, begun_at)) = sample {
+            self.ctx.commands.end_sample(sample, self.host.now().since(begun_at));
+        }
+    }
+
+    /// Answers what concerns the core, the node or the cluster.
+    fn answer(
+        &mut self,
+        conn: ConnId,
+        command: &'static Command,
+        args: Args<'_>,
+        protocol: Protocol,
+        bytes: &mut Vec<u8>,
+    ) {
+        let mut reply = Reply::new(bytes, protocol);
+        match command.id {
+            CommandId::Command => self.command_table.write(protocol, bytes),
+            CommandId::Time => server_commands::time(self.host.unix_time_ms(), &mut reply),
+            CommandId::ConfigGet => server_commands::config_get(&self.ctx.config, args, &mut reply),
+            CommandId::ConfigResetStat => {
+                reply.ok();
+                self.reset_stats();
+                if self.clients.port(conn) == Some(Port::Gateway) {
+                    self.tell_node(|| MeshMessage::ResetStats);
+                    self.reports.iter_mut().for_each(CoreReport::reset_stats);
+                }
+            }
+            CommandId::Info => {
+                let text = self.info(self.clients.port(conn), args);
+                reply.verbatim(&text);
+            }
+            _ => {
+                let (router, peers) = (&self.router, &self.peers);
+                self.cluster.answer(command, args, router, peers, &self.ctx.counters, &mut reply);
+            }
+        }
+    }
+
+    /// Lets clients go on that had to wait and need not any more. Returns whether some are left for the next turn.
+    pub(super) fn resume_clients(&mut self) -> bool {
+        for route in self.router.take_unblocked() {
+            self.clients.unblock_route(route);
+        }
+        self.clients.unblock_memory(&self.ctx);
+        for _ in 0..self.clients.runnable_count().min(EVENTS_PER_TURN_MAX) {
+            let Some(conn) = self.clients.next_runnable() else { break };
+            self.run_client(conn, &[]);
+            self.clients.end_if_done(conn);
+        }
+        self.clients.runnable_count() > 0
+    }
+
+    /// Commands for the leader of a route's group stand in the next frame to it.
+    pub(super) fn mark_requests(&mut self, route: usize) {
+        if let Some(link) = self.router.fresh_link(route) {
+            self.peers.mark(link);
+        }
+    }
+
+    /// Sends or executes commands that waited for a leader, where there is one now.
+    pub(super) fn drain_routes(&mut self) -> Result<(), Error> {
+        while let Some(route) = self.router.next_to_drain() {
+            loop {
+                let local = self.local(route);
+                let Some(request) = self.router.drain(&mut self.ctx, route, local) else {
+                    if let Some(local) = local.filter(|local| local.leads && local.is_full) {
+                        self.groups.note_full(local.group);
+                    }
+                    break;
+                };
+                if let Some(local) = local {
+                    self.groups.execute(&mut self.ctx, out!(self), local.group, request.as_request());
+                }
+            }
+            self.mark_requests(route);
+        }
+        Ok(())
+    }
+
+    /// What the way of a command depends on, of the group's replica here.
+    pub(super) fn local(&self, route: usize) -> Option<LocalReplica> {
+        let group = self.router.route(route).local?;
+        let local = self.groups.local(&self.ctx, group);
+        Some(LocalReplica { is_full: local.is_full || self.storage.log_is_full_for(group), ..local })
+    }
+}

@@ -1,0 +1,182 @@
+//! Effects: what a part has returned is carried to the part that it concerns.
+
+use std::time::Duration;
+
+use super::sink::out;
+use super::{Core, CoreHost};
+use crate::cluster::MAP_GROUP;
+use crate::error::Error;
+use crate::groups::{GroupEffect, InstalledState, NewReplica};
+use crate::storage::{StartedReplica, StorageEffect};
+
+impl<H: CoreHost> Core<H> {
+    /// Carries what followed from what happened to groups.
+    pub(super) fn carry_group_effects(&mut self) -> Result<(), Error> {
+        if self.group_effects.is_empty() {
+            return Ok(());
+        }
+        let mut effects = std::mem::take(&mut self.group_effects);
+        for effect in effects.drain(..) {
+            match effect {
+                GroupEffect::Send { to, message } => {
+                    if let Some(link) = self.peers.link_to(to) {
+                        self.peers.message(&mut self.ctx, link, message);
+                    }
+                }
+                GroupEffect::Persist { group, persist } => {
+                    self.storage.persist(&mut self.ctx, group, self.groups.id(group), &persist)?;
+                }
+                GroupEffect::ReadLog { group, read } => {
+                    self.storage.read_log(&mut self.ctx, group, self.groups.id(group), read);
+                }
+                GroupEffect::FetchSnapshot { group, from, last_index } => {
+                    if let Some(link) = self.peers.link_to(from) {
+                        self.storage.want_snapshot(&mut self.ctx, group, self.groups.id(group), link, last_index);
+                    }
+                }
+                GroupEffect::Map { payload } => self.take_map(&payload)?,
+                GroupEffect::Applied { group, index, payload_bytes } => {
+                    self.storage.applied(group, index, payload_bytes);
+                }
+                GroupEffect::Committed { took } => self.storage.committed(took, self.ctx.now),
+                routing => self.carry_routing_effect(routing),
+            }
+        }
+        self.group_effects = effects;
+        Ok(())
+    }
+
+    /// Carries effects among which there are none but about the way of commands.
+    pub(super) fn carry_routing_effects(&mut self) {
+        for effect in std::mem::take(&mut self.group_effects) {
+            self.carry_routing_effect(effect);
+        }
+    }
+
+    pub(super) fn carry_routing_effect(&mut self, effect: GroupEffect) {
+        match effect {
+            GroupEffect::Leader { note, is_elected } => {
+                self.router.learn_leader(&mut self.ctx, note);
+                if is_elected {
+                    self.peers.announce(note);
+                }
+                if let Some(route) = self.router.of_group(note.group) {
+                    self.router.want_drain(route);
+                }
+            }
+            GroupEffect::NoLeader { group, term } => self.router.forget_leader(group, term),
+            GroupEffect::Requeue { group, requests } => self.router.requeue(&self.ctx, group, requests),
+            GroupEffect::Unblocked { group } => {
+                if let Some(route) = self.router.of_group(group) {
+                    self.router.want_drain(route);
+                    self.clients.unblock_route(route);
+                }
+            }
+            other => panic!("an effect that the way of commands has nothing to do with: {other:?}"),
+        }
+    }
+
+    /// Carries what followed from what happened on the disk.
+    pub(super) fn carry_storage_effects(&mut self) -> Result<(), Error> {
+        if self.storage_effects.is_empty() {
+            return Ok(());
+        }
+        let mut effects = std::mem::take(&mut self.storage_effects);
+        for effect in effects.drain(..) {
+            match effect {
+                StorageEffect::Persisted { group, seq } => self.groups.persisted(&self.ctx, group, seq),
+                StorageEffect::LogRead { group, purpose, entries } => {
+                    self.groups.log_read(&self.ctx, group, purpose, entries);
+                }
+                StorageEffect::LogReadFailed { group, purpose } => {
+                    self.groups.log_read_failed(&self.ctx, group, purpose);
+                }
+                StorageEffect::SnapshotBegun { group } => self.groups.observe_digest(&self.ctx, group),
+                StorageEffect::OfferSnapshot { group, meta } => self.groups.offer_snapshot(group, meta),
+                StorageEffect::CompactRaft { group, index } => self.groups.compact(&self.ctx, group, index),
+                StorageEffect::AskChunk { link, request } => self.peers.chunk_request(link, request),
+                StorageEffect::SendChunk { link, reply } => self.peers.chunk(link, reply),
+                StorageEffect::Install { group, loaded, membership, took } => {
+                    self.install(group, *loaded, membership, took)?;
+                }
+                StorageEffect::Rejoin { replica } => self.rejoin(*replica)?,
+            }
+        }
+        self.storage_effects = effects;
+        Ok(())
+    }
+
+    /// Takes a state into use that was received from another replica.
+    pub(super) fn install(
+        &mut self,
+        group: usize,
+        loaded: crate::snapshot::Loaded,
+        membership: wire::Membership,
+        took: Duration,
+    ) -> Result<(), Error> {
+        let crate::snapshot::Loaded { file, header, bytes, keyspace } = loaded;
+        let state = InstalledState {
+            last_index: file.last_index,
+            last_term: header.last_term,
+            membership,
+            time_ms: header.time_ms,
+            keyspace,
+        };
+        let is_restored = self.groups.install(&mut self.ctx, out!(self), group, state);
+        if is_restored {
+            tracing::info!(group = %file.group, last_index = file.last_index, bytes, elapsed = ?took, "a snapshot was installed");
+            if file.group == MAP_GROUP {
+                self.take_map(&header.map)?;
+            }
+        }
+        self.storage.installed(&mut self.ctx, group, is_restored);
+        Ok(())
+    }
+
+    /// A replica that stayed away starts, on the snapshot of another one.
+    pub(super) fn rejoin(&mut self, started: StartedReplica) -> Result<(), Error> {
+        let id = started.group;
+        let map = self.add_replica(started)?.map_err(|reason| Error::LostAlone { group: id, reason })?;
+        tracing::info!(group = %id, "the replica is back, with the snapshot of another one");
+        self.ctx.counters.snapshots_received += 1;
+        if id == MAP_GROUP { self.take_map(&map) } else { Ok(()) }
+    }
+
+    /// Adds a replica to the groups and the router. Returns the cluster map that its snapshot holds, or what Raft has
+    /// against what was recovered.
+    pub(crate) fn add_replica(&mut self, started: StartedReplica) -> Result<Result<Vec<u8>, String>, Error> {
+        let StartedReplica { group: id, replica, recovered, membership, keyspace, time_ms, map } = started;
+        let seed = self.host.random_u64();
+        let new = NewReplica { group: id, id: replica, recovered, membership, keyspace, time_ms, seed };
+        match self.groups.add(&self.ctx, new) {
+            Ok(group) => {
+                self.router.set_local(id, group);
+                Ok(Ok(map))
+            }
+            Err(raft::StartError::Recovered(reason)) => {
+                Ok(Err(format!("what its log holds contradicts itself: {reason}")))
+            }
+            Err(source) => Err(Error::Start { group: id, source }),
+        }
+    }
+
+    /// Takes in a map that the cluster has agreed on.
+    pub(crate) fn take_map(&mut self, map: &[u8]) -> Result<(), Error> {
+        self.cluster.on_map(map)?;
+        if let Some(map) = self.cluster.agreed_map() {
+            self.storage.set_cluster_map(MAP_GROUP, map);
+        }
+        Ok(())
+    }
+
+    /// Proposes the map of the configuration, if this core leads group 0 and nothing is agreed on yet.
+    pub(super) fn propose_map(&mut self) {
+        let Some(group) = self.router.local_of(MAP_GROUP) else { return };
+        let Some(term) = self.groups.settled_leader_term(group) else { return };
+        if let Some(map) = self.cluster.wants_to_propose(true, term)
+            && let Some(term) = self.groups.propose_map(&self.ctx, group, map)
+        {
+            self.cluster.map_proposed(term);
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! The core: its parts, and the order in which a turn calls them.
+//!
+//! This folder is the only one that knows all parts. They return what is to follow from what they did, and it is carried
+//! here to the part concerned; no rule of any of them stands here. `impl Core` stands here and nowhere else.
+//!
+//! Reading order: this page (the turn), `commands` (of clients), `frames` (of other cores), `effects`, `sink` (the way of
+//! replies), `reports` (INFO), `start`.
+
+mod commands;
+mod effects;
+mod frames;
+mod reports;
+mod sink;
+mod start;
+
+use std::time::Duration;
+
+use host::{Host, ListenerId, Mesh, NetEvent};
+use resp::ArgRange;
+use types::{CoreAddr, Instant, NodeId};
+use wire::Frame;
+
+use self::sink::out;
+use crate::budget::Permit;
+use crate::clients::Clients;
+use crate::cluster::Cluster;
+use crate::context::Context;
+use crate::error::Error;
+use crate::groups::{GroupEffect, Groups};
+use crate::limits::EVENTS_PER_TURN_MAX;
+use crate::observe::server_commands::CommandTable;
+use crate::observe::{CoreReport, Phase};
+use crate::origin::{LinkId, Port};
+use crate::peers::Peers;
+use crate::router::Router;
+use crate::storage::{Storage, StorageEffect};
+
+/// How often the cores of a node tell each other what INFO on the gateway shows.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+
+/// What the cores of a node send each other.
+#[derive(Debug)]
+pub enum MeshMessage {
+    /// What one core has for another after a turn.
+    Frame(Box<Frame>),
+    /// What a core tells of itself, for INFO on the gateway.
+    Report(Box<CoreReport>),
+    /// Forget what was counted: CONFIG RESETSTAT on the gateway means the node.
+    ResetStats,
+    /// Another node and the incarnation that is remembered of it from now on. Sent by the node, not by a core.
+    PeerAdmitted(NodeId, u64),
+    /// Hand leaderships over, finish what is under way, and end. Sent by the node, not by a core.
+    Stop,
+}
+
+/// A host whose mesh carries what cores say.
+pub trait CoreHost: Host + Mesh<Message = MeshMessage> {}
+
+impl<T: Host + Mesh<Message = MeshMessage>> CoreHost for T {}
+
+/// How far a stop has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stopping {
+    No,
+    /// Leaderships are being handed over and commands finish.
+    Draining {
+        deadline: Instant,
+    },
+    /// Nothing is left to do.
+    Done,
+}
+
+/// What a listening socket is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ListenerKind {
+    Clients(Port),
+    Peers,
+}
+
+/// One core of a node: its parts.
+///
+/// Invariant: everything that happens between two calls of the host's `park` or `yield_now` happens in
+/// one turn, and a turn never waits.
+pub struct Core<H: CoreHost> {
+    host: H,
+    ctx: Context,
+    clients: Clients,
+    router: Router,
+    groups: Groups,
+    storage: Storage<H>,
+    peers: Peers,
+    cluster: Cluster,
+    listeners: Vec<(ListenerId, ListenerKind)>,
+    next_tick: Instant,
+    stopping: Stopping,
+    /// What the other cores of the node have last told of themselves, and when this one next does.
+    reports: Vec<CoreReport>,
+    next_report: Instant,
+    /// Effects on their way from one part to another. Empty between calls.
+    group_effects: Vec<GroupEffect>,
+    storage_effects: Vec<StorageEffect>,
+    /// The reply of a command without a group, in the making.
+    local_reply: Vec<u8>,
+    command_table: CommandTable,
+    ranges: Vec<ArgRange>,
+    /// What was there before the core began to count.
+    fixed_permit: Permit,
+}
+
+impl<H: CoreHost> Core<H> {
+    /// Runs the core until it is told to stop.
+    ///
+    /// # Errors
+    /// The first [`Error`] ends the core; the node must stop with it.
+    pub async fn run(mut self) -> Result<(), Error> {
+        let host = self.host.clone();
+        loop {
+            let is_busy = self.turn()?;
+            if self.stopping == Stopping::Done {
+                // The last replies are queued: begin their sends before the sockets go.
+                host.yield_now().await;
+                return Ok(());
+            }
+            if is_busy {
+                host.yield_now().await;
+            } else {
+                host.park(self.next_tick.min(self.groups.next_timer())).await;
+            }
+        }
+    }
+
+    /// One turn: take in what has arrived, decide, and begin everything that follows from it. Returns whether
+    /// there is more to do at once.
+    ///
+    /// # Errors
+    /// See [`Core::run`].
+    pub fn turn(&mut self) -> Result<bool, Error> {
+        self.ctx.counters.turns += 1;
+        self.ctx.now = self.host.now();
+        self.ctx.unix_ms = self.host.unix_time_ms();
+        self.ctx.turns.begin(self.ctx.now, &self.ctx.counters);
+        let is_cut_short = self.take_in();
+        self.ctx.turns.mark(Phase::Input, self.host.now());
+        self.storage.poll(&mut self.ctx, &mut self.groups, &mut self.storage_effects)?;
+        self.carry_storage_effects()?;
+        self.ctx.disk_full = self.storage.disk_full();
+        self.ctx.is_log_backlogged = self.storage.is_backlogged();
+        self.ctx.must_clients_wait = self.ctx.is_log_backlogged || self.storage.is_copying_behind(&self.groups);
+        if self.ctx.now >= self.next_tick {
+            self.tick()?;
+        }
+        self.groups.run_timers(&self.ctx);
+        self.resume_full_groups()?;
+        let has_runnable = self.resume_clients();
+        self.drive()?;
+        // Applying may have sent commands another way, into the next batch of an idle log.
+        self.drive()?;
+        self.storage.submit(&mut self.ctx)?;
+        self.router.settle();
+        self.observe_queues();
+        let driven_at = self.host.now();
+        self.ctx.turns.mark(Phase::Groups, driven_at);
+        self.flush();
+        // Behind what clients and peers wait for.
+        let is_copying = self.storage.work(&mut self.ctx, &mut self.groups)?;
+        self.ctx.turns.end(Phase::Send, self.host.now(), &self.ctx.counters);
+        Ok(is_cut_short || has_runnable || is_copying || self.peers.has_unsent_mesh())
+    }
+
+    /// Handles what other cores and the network have brought. Returns whether something was left for the
+    /// next turn.
+    fn take_in(&mut self) -> bool {
+        let mut budget = EVENTS_PER_TURN_MAX;
+        while budget > 0 {
+            let Some((from, message)) = self.host.mesh_receive() else { break };
+            self.ctx.now = self.host.now();
+            budget -= 1;
+            match message {
+                MeshMessage::Frame(frame) => {
+                    let from = CoreAddr { node: self.ctx.addr().node, core: from };
+                    self.ctx.counters.frames_received += 1;
+                    if let Some(link) = self.peers.link_to(from) {
+                        self.on_frame(link, *frame);
+                    }
+                }
+                MeshMessage::Report(report) => self.on_report(*report),
+                MeshMessage::ResetStats => self.reset_stats(),
+                MeshMessage::PeerAdmitted(node, incarnation) => self.peers.admit(node, incarnation),
+                MeshMessage::Stop => self.begin_stop(),
+            }
+        }
+        while budget > 0 {
+            let Some(event) = self.host.next_event() else { return false };
+            budget -= 1;
+            self.on_event(event);
+            self.carry_peer_events();
+        }
+        true
+    }
+
+    fn on_event(&mut self, event: NetEvent<H::RecvBuf>) {
+        match event {
+            NetEvent::Received { conn, buf } => {
+                // A lease is judged by a clock read after the request was received.
+                self.ctx.now = self.host.now();
+                if self.clients.has(conn) {
+                    self.run_client(conn, &buf);
+                } else {
+                    let mut rest = &buf[..];
+                    while let Some((link, frame)) = self.peers.next_frame(&mut self.ctx, &self.host, conn, &mut rest)
+                    {
+                        self.carry_peer_events();
+                        self.on_frame(link, frame);
+                    }
+                }
+            }
+            NetEvent::Sent { conn, buf } if self.clients.has(conn) => self.clients.sent(&self.ctx, conn, buf),
+            NetEvent::Sent { conn, buf } => self.peers.sent(conn, buf),
+            NetEvent::Accepted { conn, listener, peer } => {
+                match self.listeners.iter().find(|(id, _)| *id == listener) {
+                    Some((_, ListenerKind::Clients(port))) => self.clients.accept(&mut self.ctx, conn, *port, peer),
+                    Some((_, ListenerKind::Peers)) => self.peers.accept(&self.ctx, conn, peer),
+                    None => self.host.close(conn),
+                }
+            }
+            NetEvent::Connected { conn } => self.peers.connected(&self.host, conn),
+            NetEvent::ReceiveEnded { conn } if self.clients.has(conn) => self.clients.receive_ended(conn),
+            NetEvent::ReceiveEnded { conn } => self.peers.receive_ended(&self.host, conn),
+            NetEvent::Closed { conn, .. } if self.clients.has(conn) => self.clients.closed(conn),
+            NetEvent::Closed { conn, error } => self.peers.closed(&self.ctx, conn, error),
+        }
+    }
+
+    fn resume_full_groups(&mut self) -> Result<(), Error> {
+        let storage = &self.storage;
+        let must_wait = |group| storage.log_is_full_for(group);
+        self.groups.resume_full(&mut self.ctx, out!(self), &mut self.group_effects, must_wait);
+        self.carry_group_effects()
+    }
+
+    /// Proposes what has collected, and does what Raft wants done until nothing is left.
+    fn drive(&mut self) -> Result<(), Error> {
+        self.drain_routes()?;
+        if self.groups.has_batches() && !self.storage.is_writing() && !self.ctx.is_log_backlogged {
+            self.groups.propose(&mut self.ctx, out!(self), &mut self.group_effects);
+            self.carry_group_effects()?;
+        }
+        while let Some(group) = self.groups.next_with_work() {
+            self.groups.drive(&mut self.ctx, out!(self), &mut self.group_effects, group)?;
+            self.carry_group_effects()?;
+        }
+        self.drain_routes()
+    }
+
+    fn tick(&mut self) -> Result<(), Error> {
+        let interval = self.ctx.config.tick_interval();
+        self.next_tick = self.ctx.now + interval;
+        let silent = self.peers.tick(&self.ctx, &self.host, 2 * interval);
+        if !silent.is_empty() {
+            self.groups.peers_silent(&self.ctx, &silent);
+        }
+        self.carry_peer_events();
+        self.propose_map();
+        self.storage.tick(&mut self.ctx, &mut self.groups, &mut self.storage_effects)?;
+        self.carry_storage_effects()?;
+        self.groups.tick(&mut self.ctx, out!(self), &mut self.group_effects);
+        self.carry_group_effects()?;
+        let priority = if self.storage.fitness() { raft::PRIORITY_MAX } else { 0 };
+        self.groups.set_priority(&self.ctx, priority);
+        let Core { router, ctx, clients, peers, .. } = self;
+        let now_silent: Vec<LinkId> = peers.ids().filter(|link| peers.is_silent(ctx, *link)).collect();
+        router.tick(ctx, &mut sink::Replies { clients, peers }, |link| now_silent.contains(&link));
+        self.clients.tick(&mut self.ctx, &self.host);
+        self.ctx.tick_observed();
+        self.send_reports();
+        self.observe_counters();
+        self.tick_stop();
+        self.ctx.turns.mark(Phase::Tick, self.host.now());
+        Ok(())
+    }
+
+    /// Begins an orderly stop.
+    fn begin_stop(&mut self) {
+        if self.stopping != Stopping::No {
+            return;
+        }
+        self.stopping = Stopping::Draining { deadline: self.ctx.now + self.ctx.config.stop_timeout };
+        self.ctx.is_stopping = true;
+        for (listener, _) in &self.listeners {
+            self.host.unlisten(*listener);
+        }
+        tracing::info!(core = %self.ctx.addr(), "stopping: handing leaderships over");
+        self.groups.hand_over(&self.ctx);
+    }
+
+    /// The part of a tick that concerns a stop under way.
+    fn tick_stop(&mut self) {
+        let Stopping::Draining { deadline } = self.stopping else { return };
+        self.groups.hand_over(&self.ctx);
+        let is_drained = self.groups.is_drained() && !self.storage.has_pending() && self.clients.are_served();
+        if is_drained || self.ctx.now >= deadline {
+            tracing::info!(core = %self.ctx.addr(), drained = is_drained, "stopped");
+            self.stopping = Stopping::Done;
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What a core tells of itself: INFO, and what checkers see.
+
+use resp::Args;
+
+use super::{Core, CoreHost, ListenerKind, MeshMessage, REPORT_EVERY};
+use crate::observe::{CoreReport, Event, Info, InfoScope, REPORTED_GROUPS_COUNT_MAX};
+use crate::origin::Port;
+
+impl<H: CoreHost> Core<H> {
+    pub(super) fn info(&self, port: Option<Port>, args: Args<'_>) -> String {
+        let own = self.report();
+        let (scope, report) = match port {
+            Some(Port::Core) => (InfoScope::Core, own),
+            _ => (InfoScope::Node, CoreReport::merged(std::iter::once(&own).chain(&self.reports))),
+        };
+        let process = self.ctx.config.process.as_ref().map(|probe| probe.ask());
+        let info =
+            Info { scope, config: &self.ctx.config, report: &report, unix_ms: self.host.unix_time_ms(), process };
+        info.text(args)
+    }
+
+    /// What this core tells of itself.
+    pub(super) fn report(&self) -> CoreReport {
+        let mut report = self.ctx.report();
+        (report.clients_count, report.clients_blocked_count) = self.clients.counts();
+        report.groups_leaderless_count = self.router.leaderless_count();
+        (report.links_count, report.links_up_count) = self.peers.counts();
+        let refused = self.listeners.iter().filter(|(_, kind)| matches!(kind, ListenerKind::Clients(_)));
+        report.connections_rejected_count = refused.map(|(listener, _)| self.host.refused_count(*listener)).sum();
+        report.groups_quarantined_count =
+            self.ctx.config.map.replicas_at(self.ctx.addr()).count().saturating_sub(self.groups.count());
+        self.groups.report(&mut report, |group| self.storage.snapshot_index(group));
+        self.storage.report(&mut |name, value| report.add_field(name, value));
+        report
+    }
+
+    /// Tells the other cores of the node what INFO on the gateway shows.
+    pub(super) fn send_reports(&mut self) {
+        let cores_count = self.ctx.config.map.node(self.ctx.addr().node).map_or(1, |node| node.cores);
+        if cores_count < 2 || self.ctx.now < self.next_report {
+            return;
+        }
+        self.next_report = self.ctx.now + REPORT_EVERY;
+        let mut report = self.report();
+        report.replicas.truncate(REPORTED_GROUPS_COUNT_MAX);
+        self.tell_node(|| MeshMessage::Report(Box::new(report.clone())));
+    }
+
+    /// Sends a message to the other cores of the node. One whose queue is full misses it.
+    pub(super) fn tell_node(&self, message: impl Fn() -> MeshMessage) {
+        let cores_count = self.ctx.config.map.node(self.ctx.addr().node).map_or(1, |node| node.cores);
+        for core in (0..cores_count).map(types::CoreId).filter(|core| *core != self.ctx.addr().core) {
+            let _ = self.host.mesh_send(core, message());
+        }
+    }
+
+    /// Forgets what was counted, and lets the other cores of the node know soon.
+    pub(super) fn reset_stats(&mut self) {
+        self.ctx.reset_stats();
+        self.next_report = self.ctx.now;
+    }
+
+    pub(super) fn on_report(&mut self, report: CoreReport) {
+        self.reports.retain(|known| known.addr != report.addr);
+        self.reports.push(report);
+    }
+
+    /// Tells the observer, if there is one, what was counted so far.
+    pub(super) fn observe_counters(&self) {
+        let Some(observer) = &self.ctx.observer else { return };
+        observer.core_counted(self.ctx.addr(), &self.storage.log_stats(), &self.ctx.counts());
+    }
+
+    /// Tells the observer, if there is one, how full the queues are.
+    pub(super) fn observe_queues(&self) {
+        let Some(observer) = &self.ctx.observer else { return };
+        let mut queues = Vec::new();
+        let mut queue = |len| queues.push(len);
+        self.clients.queues(self.ctx.config.limits.commands.command_bytes_max, &mut queue);
+        self.router.queues(&self.ctx, &mut queue);
+        self.groups.queues(&self.ctx, &mut queue);
+        self.peers.queues(&self.ctx, &mut queue);
+        self.storage.queues(&self.groups, &mut queue);
+        observer.queues(self.ctx.addr(), &queues);
+    }
+
+    /// A replica stays away: what its disk holds cannot be trusted.
+    pub(crate) fn observe_quarantine(&self, group: types::GroupId, replica: types::ReplicaId) {
+        if let Some(observer) = &self.ctx.observer {
+            observer.observe(self.ctx.addr(), group, replica, Event::Quarantined);
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Starting a core: recover what its disk holds, start its replicas, listen.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::{Core, CoreHost, ListenerKind, REPORT_EVERY, Stopping};
+use crate::budget::Pool;
+use crate::clients::Clients;
+use crate::cluster::{Cluster, MAP_GROUP};
+use crate::config::Config;
+use crate::context::Context;
+use crate::error::Error;
+use crate::groups::Groups;
+use crate::limits::GREETINGS_COUNT_MAX;
+use crate::observe::Observer;
+use crate::observe::server_commands::CommandTable;
+use crate::origin::Port;
+use crate::peers::Peers;
+use crate::router::Router;
+use crate::storage::{Opened, Storage};
+
+const TOO_MANY_CLIENTS: &[u8] = b"-ERR max number of clients reached\r\n";
+
+impl<H: CoreHost> Core<H> {
+    /// Recovers what the core's disk holds and starts its groups. Nothing is listened to yet.
+    ///
+    /// # Errors
+    /// See [`Error`]. A damaged replica of a group that has others does not fail the start: it stays away.
+    pub async fn start(host: H, config: Config) -> Result<Core<H>, Error> {
+        Core::start_observed(host, config, None).await
+    }
+
+    /// Like [`Core::start`], with somebody who sees what happens.
+    ///
+    /// # Errors
+    /// See [`Core::start`].
+    pub async fn start_observed(
+        host: H,
+        config: Config,
+        observer: Option<Rc<dyn Observer>>,
+    ) -> Result<Core<H>, Error> {
+        let me = config.place;
+        config.map.validate()?;
+        if !config.map.places().any(|known| known == me) {
+            return Err(Error::UnknownPlace(me));
+        }
+        let config = Rc::new(config);
+        let ctx = Context::new(Rc::clone(&config), host.now(), observer);
+        let Opened { storage, replicas, quarantined } = Storage::open(host.clone(), &config, &ctx.budget).await?;
+        let mut ctx = ctx;
+        ctx.now = host.now();
+        let peers = Peers::new(&ctx);
+        let links: HashMap<_, _> = peers.by_addr().collect();
+        let router = Router::new(&ctx, &config.map, links, host.random_u64())?;
+        let mut core = Core::new(host, ctx, storage, Groups::new(), router, peers);
+        quarantined.iter().for_each(|(group, replica)| core.observe_quarantine(*group, *replica));
+        let mut map = Vec::new();
+        for started in replicas {
+            let (group, replica) = (started.group, started.replica);
+            match core.add_replica(started)? {
+                Ok(found) if group == MAP_GROUP => map = found,
+                Ok(_) => {}
+                Err(reason) => {
+                    let spec = config.map.groups.iter().find(|spec| spec.id == group);
+                    if spec.is_some_and(|spec| spec.replicas.len() == 1) {
+                        return Err(Error::LostAlone { group, reason });
+                    }
+                    tracing::error!(%group, %reason, "this replica is quarantined: it neither votes nor acknowledges");
+                    core.storage.quarantine(core.groups.count());
+                    core.observe_quarantine(group, replica);
+                }
+            }
+        }
+        core.take_map(&map)?;
+        core.hold_fixed();
+        Ok(core)
+    }
+
+    /// Listens for peers and clients. After this the core must be run.
+    ///
+    /// # Errors
+    /// [`Error::Listen`] names the address that is taken.
+    pub fn listen(&mut self) -> Result<(), Error> {
+        let me = self.ctx.addr();
+        let config = Rc::clone(&self.ctx.config);
+        let node = config.map.node(me.node).ok_or(Error::UnknownPlace(me))?;
+        let clients_max = config.clients_count_max;
+        // A connection of each other core, another one that replaces it, and those that have not introduced themselves.
+        let peers_max = 2 * config.map.places().count() + GREETINGS_COUNT_MAX;
+        let wanted = [
+            (node.peer_addr(me.core), ListenerKind::Peers, peers_max, &b""[..]),
+            (node.core_addr(me.core), ListenerKind::Clients(Port::Core), clients_max, TOO_MANY_CLIENTS),
+            (node.gateway_addr(), ListenerKind::Clients(Port::Gateway), clients_max, TOO_MANY_CLIENTS),
+        ];
+        for (addr, kind, conns_count_max, refusal) in wanted {
+            // The cores of a node share its gateway port.
+            let is_shared = kind == ListenerKind::Clients(Port::Gateway) && node.cores > 1;
+            let listened = self.host.listen(addr, is_shared, conns_count_max, refusal);
+            let listener = listened.map_err(|source| Error::Listen { addr, source })?;
+            self.listeners.push((listener, kind));
+        }
+        Ok(())
+    }
+
+    /// Counts what the process holds by now and no part has a permit for, this core's share of it: receive buffers, blocks of
+    /// the log, the program itself.
+    fn hold_fixed(&mut self) {
+        let Some(process) = self.ctx.config.process.as_ref().map(|probe| probe.ask()) else { return };
+        let cores_count = self.ctx.config.map.node(self.ctx.addr().node).map_or(1, |node| usize::from(node.cores));
+        let share = process.rss_bytes as usize / cores_count;
+        self.fixed_permit.set(share.saturating_sub(self.ctx.budget.used()));
+    }
+
+    /// A core of these parts, before its first turn.
+    fn new(host: H, ctx: Context, storage: Storage<H>, groups: Groups, router: Router, peers: Peers) -> Core<H> {
+        let now = ctx.now;
+        let clients = Clients::new(&ctx);
+        let cluster = Cluster::new(Rc::clone(&ctx.config));
+        let fixed_permit = ctx.budget.permit(Pool::Fixed);
+        let mut core = Core {
+            host,
+            ctx,
+            clients,
+            router,
+            groups,
+            storage,
+            peers,
+            cluster,
+            listeners: Vec::new(),
+            next_tick: now,
+            stopping: Stopping::No,
+            reports: Vec::new(),
+            next_report: now + REPORT_EVERY,
+            group_effects: Vec::new(),
+            storage_effects: Vec::new(),
+            local_reply: Vec::new(),
+            command_table: CommandTable::default(),
+            ranges: Vec::new(),
+            fixed_permit,
+        };
+        for link in core.peers.ids() {
+            core.router.set_takes_commands(link, core.peers.takes_commands(link));
+            core.storage.link_state(link, core.peers.addr_of(link), core.peers.is_up(link));
+        }
+        core
+    }
+}

@@ -1,0 +1,195 @@
+//! Applying committed entries, and answering those who wait for them.
+
+use std::iter::Peekable;
+use std::slice::Iter;
+
+use data::{Keyspace, Outcome};
+use resp::{ArgRange, Args, Command, CommandId};
+use types::Slot;
+use wire::{Batch, BatchError, Entry, EntryKind, Membership};
+
+use crate::context::Context;
+use crate::error::Error;
+use crate::groups::batch_queue::{Waiter, Waiters};
+use crate::groups::{GroupEffect, Groups};
+use crate::observe::Event;
+use crate::refusal::Refusal;
+use crate::replies::{ReplySink, SHORT_REPLY_BYTES_MAX, refuse};
+
+impl Groups {
+    /// Applies a committed entry, and answers those who wait for it.
+    pub(super) fn apply(
+        &mut self,
+        ctx: &mut Context,
+        out: &mut impl ReplySink,
+        effects: &mut Vec<GroupEffect>,
+        group: usize,
+        entry: &Entry,
+    ) -> Result<(), Error> {
+        let waiters = self.settle_proposals(ctx, out, effects, group, entry);
+        let id = self.list[group].id;
+        match entry.kind {
+            EntryKind::Empty => {}
+            EntryKind::Batch => {
+                let applied = self.apply_batch(ctx, out, group, entry, &waiters);
+                applied.map_err(|source| Error::Batch { group: id, index: entry.index, source })?;
+            }
+            EntryKind::ClusterMap => effects.push(GroupEffect::Map { payload: entry.payload.clone() }),
+            EntryKind::Membership => {
+                let membership = Membership::decode(&entry.payload);
+                let membership =
+                    membership.map_err(|source| Error::Membership { group: id, index: entry.index, source })?;
+                let replica = &mut self.list[group];
+                replica.learn_addresses(&membership);
+                replica.membership = membership;
+            }
+        }
+        self.observe(ctx, group, Event::Applied(entry));
+        let replica = &mut self.list[group];
+        replica.batches.recycle(waiters);
+        replica.raft.applied(entry.index);
+        effects.push(GroupEffect::Applied { group, index: entry.index, payload_bytes: entry.payload.len() });
+        self.observe_digest_if_wanted(ctx, group);
+        Ok(())
+    }
+
+    /// Takes out the proposals whose fate this entry decides: those it has passed are answered, and the waiters of the one
+    /// that it is are returned.
+    fn settle_proposals(
+        &mut self,
+        ctx: &mut Context,
+        out: &mut impl ReplySink,
+        effects: &mut Vec<GroupEffect>,
+        group: usize,
+        entry: &Entry,
+    ) -> Waiters {
+        let mut waiters = Waiters::default();
+        while let Some(proposed) = self.list[group].proposed.pop_settled_by(entry.term, entry.index) {
+            if proposed.term == entry.term {
+                // Entries are applied one by one, and a state that is taken over answers what it may hold.
+                assert!(proposed.index == entry.index, "proposal {} is passed by {}", proposed.index, entry.index);
+                effects.push(GroupEffect::Committed { took: ctx.now.since(proposed.at) });
+                waiters = proposed.waiters;
+            } else {
+                // A later leader's entry is committed, and it is not before that: it can never be applied.
+                ctx.counters.batches_not_applied += 1;
+                self.fail_waiters(ctx, out, group, &proposed.waiters, Refusal::NotApplied);
+            }
+        }
+        waiters
+    }
+
+    fn apply_batch(
+        &mut self,
+        ctx: &mut Context,
+        out: &mut impl ReplySink,
+        group: usize,
+        entry: &Entry,
+        waiters: &Waiters,
+    ) -> Result<(), BatchError> {
+        let batch = Batch::access(&entry.payload)?;
+        let Groups { list, ranges, sources, .. } = self;
+        let replica = &mut list[group];
+        let time_ms = replica.time_ms.max(batch.time_ms());
+        replica.time_ms = time_ms;
+        let keyspace = &mut replica.keyspace;
+        let mut next = waiters.list.iter().peekable();
+        batch.for_each(|command, arguments| {
+            ranges.clear();
+            ranges.push(ArgRange { start: 0, end: 0 });
+            ranges.extend(arguments.map(|(start, end)| ArgRange { start, end }));
+            serve_reads(ctx, out, keyspace, waiters, &mut next);
+            let args = Args::new(batch.arguments(), ranges);
+            let outcome = match (CommandId::from_u16(command.id), Slot::new(command.slot)) {
+                (Some(id), Some(slot)) => keyspace.apply(id, slot, args, time_ms),
+                _ => Outcome::Error(data::Error::Unsupported),
+            };
+            if let Some(&Waiter::Write(origin)) = next.next() {
+                sources.write_ended(origin.source());
+                if let (Outcome::Error(error), Some(id)) = (&outcome, CommandId::from_u16(command.id)) {
+                    ctx.count_failed(origin, id, error.message().as_bytes());
+                }
+                let reply_bytes = outcome.reply_bytes();
+                if reply_bytes > SHORT_REPLY_BYTES_MAX && !out.has_room(origin, reply_bytes) {
+                    // It took a permit by the value of then, and others have made the value longer since.
+                    refuse(ctx, out, origin, Refusal::ReplyWithheld, None);
+                } else {
+                    out.reply(origin, |reply| outcome.write(reply));
+                }
+            }
+        })?;
+        serve_reads(ctx, out, keyspace, waiters, &mut next);
+        ctx.counters.commands_applied += batch.commands_count() as u64;
+        Ok(())
+    }
+
+    /// Answers all who wait for a batch that cannot be applied any more, or not be known to be.
+    pub(super) fn fail_waiters(
+        &mut self,
+        ctx: &mut Context,
+        out: &mut impl ReplySink,
+        group: usize,
+        waiters: &Waiters,
+        refusal: Refusal,
+    ) {
+        let group = Some(self.list[group].id);
+        for waiter in &waiters.list {
+            match *waiter {
+                Waiter::Write(origin) => {
+                    self.sources.write_ended(origin.source());
+                    refuse(ctx, out, origin, refusal, group);
+                }
+                Waiter::Read { .. } => panic!("reads leave a batch when leadership is lost"),
+            }
+        }
+    }
+}
+
+/// Answers the reads that stand before the next write of a batch.
+fn serve_reads(
+    ctx: &mut Context,
+    out: &mut impl ReplySink,
+    keyspace: &Keyspace,
+    waiters: &Waiters,
+    next: &mut Peekable<Iter<'_, Waiter>>,
+) {
+    while let Some(&&Waiter::Read { origin, command, slot, span }) = next.peek() {
+        next.next();
+        ctx.counters.reads_in_batch += 1;
+        answer_read(
+            ctx,
+            out,
+            keyspace,
+            crate::request::Request { origin, command, slot, args: waiters.args.get(span) },
+        );
+    }
+}
+
+/// Answers a read from the keys, unless too much waits for whoever asked already.
+pub(super) fn answer_read(
+    ctx: &mut Context,
+    out: &mut impl ReplySink,
+    keyspace: &Keyspace,
+    request: crate::request::Request<'_>,
+) {
+    let crate::request::Request { origin, command, slot, args } = request;
+    // How long the reply will be takes another look at the keys: only where it matters.
+    let bytes = if ctx.budget.requests_are_tight() { keyspace.reply_bytes_bound(command.id, slot, args) } else { 0 };
+    if bytes <= data::SHORT_REPLY_BYTES_MAX && bytes > 0 || out.has_room(origin, bytes) {
+        let mut failed = None;
+        out.reply(origin, |reply| failed = keyspace.query(command.id, slot, args, reply));
+        let lookups = keyspace.take_lookups();
+        ctx.counters.keyspace_hits += lookups.hits;
+        ctx.counters.keyspace_misses += lookups.misses;
+        if let Some(error) = failed {
+            ctx.count_failed(origin, command.id, error.message().as_bytes());
+        }
+    } else {
+        refuse(ctx, out, origin, Refusal::RepliesFull, None);
+    }
+}
+
+/// The command with a number, as it stands in batches and requests.
+pub(super) fn command_of(id: u16) -> Option<&'static Command> {
+    CommandId::from_u16(id).map(resp::table::by_id)
+}

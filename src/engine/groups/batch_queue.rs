@@ -1,0 +1,198 @@
+//! The commands that a group has taken in and not proposed yet, and those who wait for them.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use resp::Command;
+use types::Slot;
+use wire::BatchBuilder;
+
+use crate::origin::Origin;
+use crate::request::{ArgArena, ArgSpan, Request};
+
+/// Someone who waits for a batch to be applied.
+#[derive(Clone, Copy)]
+pub(super) enum Waiter {
+    /// For the outcome of the batch's next command.
+    Write(Origin),
+    /// For a read to be carried out right behind the command before it. Its arguments lie in the batch's arena. Such a
+    /// read needs no lease: the batch was proposed after the read arrived, so if it is committed in its term, no later
+    /// leader had acknowledged anything by then.
+    Read { origin: Origin, command: &'static Command, slot: Slot, span: ArgSpan },
+}
+
+/// The waiters of one batch, in the order of its commands.
+#[derive(Default)]
+pub(super) struct Waiters {
+    pub(super) list: Vec<Waiter>,
+    /// The arguments of the reads among them.
+    pub(super) args: ArgArena,
+}
+
+/// Batches in the order in which they are to be proposed: those that are full and wait for room, and the one that
+/// commands are added to.
+///
+/// A batch is one entry of the log, so none may grow without end while nothing can be proposed: it is full once it
+/// has reached its limit, and exceeds it by one command at most.
+#[derive(Default)]
+pub(super) struct BatchQueue {
+    full: VecDeque<(BatchBuilder, Waiters)>,
+    full_bytes: usize,
+    /// Not empty if there are full ones.
+    last: BatchBuilder,
+    last_waiters: Waiters,
+    /// Emptied waiter lists, to be used again.
+    spare_waiters: Vec<Waiters>,
+}
+
+/// A batch as it is proposed.
+pub(super) struct SealedBatch {
+    pub(super) payload: Bytes,
+    pub(super) commands_count: usize,
+    pub(super) waiters: Waiters,
+}
+
+impl BatchQueue {
+    /// Adds a write. A batch of at least `batch_bytes_max` takes no more.
+    pub(super) fn push_write(&mut self, request: Request<'_>, batch_bytes_max: usize) {
+        if self.last.bytes() >= batch_bytes_max {
+            let waiters = self.spare_waiters.pop().unwrap_or_default();
+            let full = (std::mem::take(&mut self.last), std::mem::replace(&mut self.last_waiters, waiters));
+            self.full_bytes += full.0.bytes() + full.1.args.bytes();
+            self.full.push_back(full);
+        }
+        let Request { origin, command, slot, args } = request;
+        self.last.push(command.id.as_u16(), slot.number(), args.iter_from(1));
+        self.last_waiters.list.push(Waiter::Write(origin));
+    }
+
+    /// Adds a read behind the writes that are there, or before the one that comes next.
+    pub(super) fn push_read(&mut self, request: Request<'_>) {
+        let Request { origin, command, slot, args } = request;
+        let span = self.last_waiters.args.push(args);
+        self.last_waiters.list.push(Waiter::Read { origin, command, slot, span });
+    }
+
+    /// Takes out the oldest batch. `time_ms` is the leader's clock, in milliseconds since 1970.
+    pub(super) fn take_oldest(&mut self, time_ms: u64) -> Option<SealedBatch> {
+        if let Some((mut batch, waiters)) = self.full.pop_front() {
+            self.full_bytes -= batch.bytes() + waiters.args.bytes();
+            return Some(SealedBatch {
+                commands_count: batch.commands_count(),
+                payload: batch.finish(time_ms),
+                waiters,
+            });
+        }
+        if self.last.is_empty() {
+            return None;
+        }
+        let commands_count = self.last.commands_count();
+        let waiters = std::mem::replace(&mut self.last_waiters, self.spare_waiters.pop().unwrap_or_default());
+        Some(SealedBatch { commands_count, payload: self.last.finish(time_ms), waiters })
+    }
+
+    /// Gives a list back whose waiters were all answered.
+    pub(super) fn recycle(&mut self, mut waiters: Waiters) {
+        const SPARE_COUNT_MAX: usize = 8;
+        const SPARE_BYTES_MAX: usize = 256 << 10;
+        if self.spare_waiters.len() < SPARE_COUNT_MAX && waiters.args.bytes() < SPARE_BYTES_MAX {
+            waiters.list.clear();
+            waiters.args.clear();
+            self.spare_waiters.push(waiters);
+        }
+    }
+
+    /// Whether there is no command.
+    pub(super) fn is_empty(&self) -> bool {
+        self.last.is_empty()
+    }
+
+    /// Bytes of all batches and of the reads that wait in them.
+    pub(super) fn bytes(&self) -> usize {
+        self.full_bytes + self.last.bytes() + self.last_waiters.args.bytes()
+    }
+
+    /// Length of the batch that is to be proposed next, in bytes.
+    pub(super) fn oldest_bytes(&self) -> usize {
+        self.full.front().map_or(self.last.bytes(), |(batch, _)| batch.bytes())
+    }
+
+    /// Length of the batch that commands are added to, in bytes.
+    pub(super) fn last_bytes(&self) -> usize {
+        self.last.bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use host::ConnId;
+    use resp::{ArgRange, Args};
+    use wire::Batch;
+
+    use super::*;
+
+    const BATCH_BYTES_MAX: usize = 100;
+
+    fn origin(number: u64) -> Origin {
+        Origin::SubRequest { fan_out: number, conn: ConnId { idx: 0, generation: 0 } }
+    }
+
+    fn push(queue: &mut BatchQueue, number: u64, value: &[u8]) {
+        let bytes = [b"key", value].concat();
+        let end = bytes.len() as u32;
+        let ranges = [(0, 0), (0, 3), (3, end)].map(|(start, end)| ArgRange { start, end });
+        let command = resp::lookup(b"set").unwrap();
+        let args = Args::new(&bytes, &ranges);
+        let request = Request { origin: origin(number), command, slot: Slot::default(), args };
+        queue.push_write(request, BATCH_BYTES_MAX);
+    }
+
+    fn push_read(queue: &mut BatchQueue, number: u64) {
+        let command = resp::lookup(b"get").unwrap();
+        let args = Args::new(b"", &[]);
+        queue.push_read(Request { origin: origin(number), command, slot: Slot::default(), args });
+    }
+
+    /// Numbers of those who wait for a batch; reads are negative.
+    fn waiters(batch_taken: &SealedBatch) -> Vec<i64> {
+        let number = |origin: &Origin| match origin {
+            Origin::SubRequest { fan_out, .. } => *fan_out as i64,
+            _ => panic!("not of this test"),
+        };
+        let waiters = batch_taken.waiters.list.iter();
+        waiters
+            .map(|waiter| match waiter {
+                Waiter::Write(origin) => number(origin),
+                Waiter::Read { origin, .. } => -number(origin),
+            })
+            .collect()
+    }
+
+    /// What cannot be proposed yet is cut into batches, each of which fits an entry, and nothing changes its place.
+    #[test]
+    fn no_batch_takes_more_than_one_command_beyond_its_limit() {
+        let mut queue = BatchQueue::default();
+        push_read(&mut queue, 1);
+        for number in 2..10 {
+            push(&mut queue, number, &[b'x'; 60]);
+            push_read(&mut queue, 10 * number);
+        }
+        push(&mut queue, 11, &[b'x'; 1_000]);
+        push(&mut queue, 12, b"");
+        let (mut bytes, mut batches) = (queue.bytes(), Vec::new());
+        while !queue.is_empty() {
+            let oldest_bytes = queue.oldest_bytes();
+            let batch_taken = queue.take_oldest(7).unwrap();
+            assert_eq!(queue.bytes(), bytes - oldest_bytes);
+            bytes = queue.bytes();
+            let batch = Batch::access(&batch_taken.payload).unwrap();
+            assert_eq!((batch.commands_count(), batch.time_ms()), (batch_taken.commands_count, 7));
+            assert!(oldest_bytes < BATCH_BYTES_MAX + 1_100, "{oldest_bytes}");
+            batches.push(waiters(&batch_taken));
+        }
+        let expected: [&[i64]; 6] =
+            [&[-1, 2, -20, 3, -30], &[4, -40, 5, -50], &[6, -60, 7, -70], &[8, -80, 9, -90], &[11], &[12]];
+        assert_eq!(batches, expected);
+        assert!(queue.take_oldest(7).is_none() && bytes == 0);
+    }
+}

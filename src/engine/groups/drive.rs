@@ -1,0 +1,93 @@
+//! Doing what Raft wants done.
+
+use raft::Ready;
+
+use crate::context::Context;
+use crate::error::Error;
+use crate::groups::{GroupEffect, Groups};
+use crate::observe::Event;
+use crate::replies::ReplySink;
+
+impl Groups {
+    /// A group that has something to do in this turn, if there is one: for [`Groups::drive`].
+    pub(crate) fn next_with_work(&mut self) -> Option<usize> {
+        let group = self.with_work.pop_front()?;
+        self.list[group].has_work = false;
+        Some(group)
+    }
+
+    /// Does all that Raft wants done for a group.
+    pub(crate) fn drive(
+        &mut self,
+        ctx: &mut Context,
+        out: &mut impl ReplySink,
+        effects: &mut Vec<GroupEffect>,
+        group: usize,
+    ) -> Result<(), Error> {
+        self.ask_index_reads(ctx, out, effects, group);
+        let mut ready = std::mem::take(&mut self.ready);
+        let driven = self.drive_ready(ctx, out, effects, group, &mut ready);
+        self.ready = ready;
+        driven?;
+        self.serve_waiting_reads(ctx, out, effects, group);
+        self.list[group].settle_permits();
+        self.arm(group);
+        Ok(())
+    }
+
+    fn drive_ready(
+        &mut self,
+        ctx: &mut Context,
+        out: &mut impl ReplySink,
+        effects: &mut Vec<GroupEffect>,
+        group: usize,
+        ready: &mut Ready,
+    ) -> Result<(), Error> {
+        // Before anything is applied that another leader has proposed.
+        self.requeue(ctx, out, effects, group);
+        let had_unsettled = self.list[group].has_unsettled();
+        while self.list[group].raft.has_ready() {
+            let replica = &mut self.list[group];
+            replica.raft.ready(ready);
+            if let Some(membership) = ready.membership.take() {
+                replica.learn_addresses(&membership);
+            }
+            for message in ready.messages.drain(..) {
+                if let Some(addr) = replica.addrs.get(&message.to) {
+                    effects.push(GroupEffect::Send { to: *addr, message });
+                }
+            }
+            if let Some(persist) = ready.persist.take() {
+                self.observe(ctx, group, Event::Logged(&persist));
+                effects.push(GroupEffect::Persist { group, persist });
+            }
+            for entry in ready.committed.drain(..) {
+                self.apply(ctx, out, effects, group, &entry)?;
+            }
+            effects.extend(ready.log_reads.drain(..).map(|read| GroupEffect::ReadLog { group, read }));
+            // Behind what is applied, which tells what has become of commands, and before single reads are refused.
+            if let Some(state) = ready.soft_state {
+                self.on_soft_state(ctx, out, effects, group, state);
+            }
+            for read in ready.reads.drain(..) {
+                self.confirm_index_reads(group, read);
+            }
+            for number in ready.reads_failed.drain(..) {
+                self.reroute_index_reads(ctx, out, effects, group, number);
+            }
+            if let Some(fetch) = ready.fetch.take() {
+                self.fetch_snapshot(effects, group, fetch);
+            }
+        }
+        if had_unsettled && !self.list[group].has_unsettled() {
+            effects.push(GroupEffect::Unblocked { group: self.list[group].id });
+        }
+        Ok(())
+    }
+
+    fn fetch_snapshot(&self, effects: &mut Vec<GroupEffect>, group: usize, fetch: raft::Fetch) {
+        if let Some(from) = self.list[group].addrs.get(&fetch.from) {
+            effects.push(GroupEffect::FetchSnapshot { group, from: *from, last_index: fetch.last_index });
+        }
+    }
+}

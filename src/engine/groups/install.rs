@@ -1,0 +1,54 @@
+//! Taking a state into use that was fetched from another replica.
+
+use data::Keyspace;
+use types::{Index, Term};
+use wire::{Membership, SnapshotMeta};
+
+use crate::context::Context;
+use crate::groups::Groups;
+use crate::observe::Event;
+use crate::refusal::Refusal;
+use crate::replies::ReplySink;
+
+/// A group's state as a snapshot holds it.
+pub(crate) struct InstalledState {
+    pub(crate) last_index: Index,
+    pub(crate) last_term: Term,
+    pub(crate) membership: Membership,
+    pub(crate) time_ms: u64,
+    pub(crate) keyspace: Keyspace,
+}
+
+impl Groups {
+    /// Takes a state into use whose snapshot has its name on disk. Returns whether it was: `false` if the log has caught up
+    /// meanwhile and the state here is as new.
+    pub(crate) fn install(
+        &mut self,
+        ctx: &mut Context,
+        out: &mut impl ReplySink,
+        group: usize,
+        state: InstalledState,
+    ) -> bool {
+        let InstalledState { last_index, last_term, membership, time_ms, keyspace } = state;
+        let replica = &mut self.list[group];
+        let meta = SnapshotMeta { last_index, last_term, membership: membership.clone() };
+        if let Err(error) = replica.raft.restore(meta, ctx.now) {
+            tracing::info!(group = %replica.id, %error, "the state that was received is not needed any more");
+            self.mark(group);
+            return false;
+        }
+        replica.learn_addresses(&membership);
+        replica.membership = membership;
+        replica.keyspace = keyspace;
+        replica.time_ms = replica.time_ms.max(time_ms);
+        self.observe(ctx, group, Event::Restored { last: (last_index, last_term) });
+        self.observe_digest(ctx, group);
+        // Whether what was proposed here is part of that state nobody can tell.
+        while let Some(proposed) = self.list[group].proposed.pop_settled_by(last_term, last_index) {
+            self.fail_waiters(ctx, out, group, &proposed.waiters, Refusal::OutcomeUnknownSnapshot);
+        }
+        self.list[group].settle_permits();
+        self.mark(group);
+        true
+    }
+}

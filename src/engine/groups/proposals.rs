@@ -1,0 +1,141 @@
+//! The batches that a replica has proposed and not yet seen applied, with those who wait for them.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use types::{Index, Instant, Term};
+
+use crate::groups::batch_queue::{Waiter, Waiters};
+
+/// A batch that was proposed here and is not yet applied.
+pub(super) struct Proposed {
+    pub(super) term: Term,
+    pub(super) index: Index,
+    /// When it was proposed.
+    pub(super) at: Instant,
+    pub(super) waiters: Waiters,
+}
+
+/// Proposed batches in the order in which they were proposed: by term, and within a term by index.
+///
+/// Who is deposed and elected again before its proposals are settled proposes in the new term at places where those of
+/// the old one stood: indexes may repeat.
+#[derive(Default)]
+pub(super) struct Proposals {
+    list: VecDeque<Proposed>,
+    /// Bytes of the reads that wait in them.
+    reads_bytes: usize,
+}
+
+impl Proposals {
+    /// Adds what was just proposed.
+    pub(super) fn push(&mut self, proposed: Proposed) {
+        self.reads_bytes += proposed.waiters.args.bytes();
+        self.list.push_back(proposed);
+    }
+
+    /// Takes out the next batch whose fate is known once the entry of this term and index is applied: that entry itself,
+    /// or one of an earlier term, which will never be applied. Terms never decrease along a log, and entries are
+    /// applied in its order: what was proposed in an earlier term would have been applied before.
+    pub(super) fn pop_settled_by(&mut self, term: Term, index: Index) -> Option<Proposed> {
+        let first = self.list.front()?;
+        if (first.term, first.index) > (term, index) {
+            return None;
+        }
+        let settled = self.list.pop_front()?;
+        self.reads_bytes -= settled.waiters.args.bytes();
+        Some(settled)
+    }
+
+    /// Takes out the next batch that was proposed in a term before `term`, and at least `wait` ago.
+    pub(super) fn pop_unresolved(&mut self, term: Term, now: Instant, wait: Duration) -> Option<Proposed> {
+        if now.since(self.list.front()?.at) < wait { None } else { self.pop_settled_by(term, 0) }
+    }
+
+    /// The last index that was proposed in `term`.
+    pub(super) fn last_in(&self, term: Term) -> Option<Index> {
+        self.list.back().filter(|last| last.term == term).map(|last| last.index)
+    }
+
+    /// Takes the reads out of all batches, from the last proposed to the first: `each` sees the waiters of a batch. Writes
+    /// stay.
+    pub(super) fn take_reads(&mut self, mut each: impl FnMut(&Waiters)) {
+        for proposed in self.list.iter_mut().rev() {
+            each(&proposed.waiters);
+            proposed.waiters.list.retain(|waiter| matches!(waiter, Waiter::Write(_)));
+            proposed.waiters.args.clear();
+        }
+        self.reads_bytes = 0;
+    }
+
+    /// Bytes of the reads that wait in the batches.
+    pub(super) fn reads_bytes(&self) -> usize {
+        self.reads_bytes
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proposals(places: &[(Term, Index)]) -> Proposals {
+        let mut proposals = Proposals::default();
+        for (term, index) in places {
+            let (at, waiters) = (Instant::ZERO, Waiters::default());
+            proposals.push(Proposed { term: *term, index: *index, at, waiters });
+        }
+        proposals
+    }
+
+    fn settled_by(proposals: &mut Proposals, term: Term, index: Index) -> Vec<(Term, Index)> {
+        let taken = std::iter::from_fn(|| proposals.pop_settled_by(term, index));
+        taken.map(|proposed| (proposed.term, proposed.index)).collect()
+    }
+
+    /// Found by simulation (seed 3155): an entry of the new term was applied while its proposal stood behind one of
+    /// the old term with a higher index, and later its clients were told that it was not.
+    #[test]
+    fn proposals_of_a_second_leadership_are_met_by_their_entries() {
+        let mut proposals = proposals(&[(1, 199), (1, 200), (1, 201), (1, 202), (3, 201), (3, 202)]);
+        assert_eq!(settled_by(&mut proposals, 1, 199), [(1, 199)]);
+        assert_eq!(settled_by(&mut proposals, 3, 200), [(1, 200), (1, 201), (1, 202)], "cut off by the new term");
+        assert_eq!(settled_by(&mut proposals, 3, 201), [(3, 201)]);
+        assert_eq!(settled_by(&mut proposals, 3, 202), [(3, 202)]);
+        assert!(proposals.is_empty());
+    }
+
+    #[test]
+    fn an_older_entry_settles_nothing_newer() {
+        // Raft paper, figure 8: another replica's entry of term 1 is committed where ours of term 2 stood.
+        let mut proposals = proposals(&[(2, 7), (2, 8)]);
+        assert_eq!(settled_by(&mut proposals, 1, 7), []);
+        assert_eq!(settled_by(&mut proposals, 4, 8), [(2, 7), (2, 8)]);
+    }
+
+    #[test]
+    fn proposals_of_older_terms_can_be_given_up_after_some_time() {
+        let mut proposals = proposals(&[(1, 7), (1, 8), (2, 7), (3, 7)]);
+        let wait = Duration::from_secs(2);
+        let at = |seconds| Instant::ZERO + Duration::from_secs(seconds);
+        proposals.list[2].at = at(1);
+        let mut give_up = |now| -> Vec<_> {
+            let given_up = std::iter::from_fn(|| proposals.pop_unresolved(3, now, wait));
+            given_up.map(|old| (old.term, old.index)).collect()
+        };
+        assert_eq!(give_up(at(1)), []);
+        assert_eq!(give_up(at(2)), [(1, 7), (1, 8)]);
+        assert_eq!(give_up(at(9)), [(2, 7)]);
+        assert_eq!(settled_by(&mut proposals, 3, 7), [(3, 7)]);
+    }
+
+    #[test]
+    fn a_read_waits_for_what_its_own_leadership_proposed() {
+        let proposals = proposals(&[(1, 7), (1, 9), (3, 8)]);
+        assert_eq!(proposals.last_in(3), Some(8), "not for index 9, which may not be reached for long");
+        assert_eq!(proposals.last_in(4), None);
+    }
+}

@@ -1,0 +1,260 @@
+//! One replica of a group as its core keeps it: Raft, the keys, and the commands that wait for either.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use data::Keyspace;
+use raft::{Raft, Recovered, StartError};
+use types::{CoreAddr, GroupId, Instant, ReplicaId, Term};
+use wire::Membership;
+
+use crate::budget::{Budget, Permit, Pool};
+use crate::config::Config;
+use crate::groups::batch_queue::BatchQueue;
+use crate::groups::proposals::Proposals;
+use crate::groups::waiting_read::WaitingRead;
+use crate::origin::LinkId;
+use crate::request::OwnedRequest;
+
+/// A group in which nothing has happened for this many heartbeat intervals becomes quiescent.
+const QUIESCE_INTERVALS_COUNT: u32 = 40;
+
+/// What a replica starts with.
+pub(crate) struct NewReplica {
+    pub(crate) group: GroupId,
+    pub(crate) id: ReplicaId,
+    pub(crate) recovered: Recovered,
+    pub(crate) membership: Membership,
+    pub(crate) keyspace: Keyspace,
+    pub(crate) time_ms: u64,
+    /// Seeds what Raft draws at random.
+    pub(crate) seed: u64,
+}
+
+/// A replica on this core.
+pub(super) struct Replica {
+    pub(super) id: GroupId,
+    pub(super) raft: Raft,
+    pub(super) keyspace: Keyspace,
+    /// The keys' bytes, as the budget knows them. Brought up to date when an entry was applied.
+    pub(super) keys_permit: Permit,
+    /// Where the other replicas live.
+    pub(super) addrs: BTreeMap<ReplicaId, CoreAddr>,
+    /// The members, as of the last entry applied.
+    pub(super) membership: Membership,
+    /// Commands that are not proposed yet.
+    pub(super) batches: BatchQueue,
+    /// Batches that were proposed here and are not yet applied.
+    pub(super) proposed: Proposals,
+    /// Reads that wait for an index, in the order of arrival.
+    pub(super) waiting_reads: VecDeque<WaitingRead>,
+    /// Reads whose leadership check is under way or about to be asked for, by the number of the check.
+    pub(super) index_reads: BTreeMap<u64, Vec<WaitingRead>>,
+    /// Number of the next check; reads of one turn share one.
+    pub(super) index_read_next: u64,
+    /// Bytes of the reads in `waiting_reads` and `index_reads`.
+    pub(super) reads_bytes: usize,
+    /// Commands of other cores that wait until the batches have room, in the order of arrival.
+    pub(super) held: VecDeque<OwnedRequest>,
+    pub(super) held_bytes: usize,
+    /// Bytes of `batches`, of reads that wait and of `held`.
+    pub(super) requests_permit: Permit,
+    /// Bytes of entries that Raft keeps.
+    pub(super) entries_permit: Permit,
+    /// Time of the latest batch applied, in milliseconds since 1970. Never goes back within a group, and is part of its
+    /// state: the same on every replica that has applied the same entries.
+    pub(super) time_ms: u64,
+    /// Time of the latest batch proposed here, which may not be applied yet.
+    pub(super) proposed_ms: u64,
+    /// The term in which it led when Raft last reported its role, if it did.
+    pub(super) leader_term: Option<Term>,
+    /// Links over which commands came that were refused, and over which none is taken until the other side has heard so.
+    pub(super) refused_links: Vec<LinkId>,
+    /// Whether leadership was handed over because the node stops.
+    pub(super) is_handed_over: bool,
+    /// The earliest time at which a timer of this replica stands in the core's heap.
+    pub(super) timer_at: Instant,
+    /// Whether it is on the list of groups with work, of those with batches, and so on: each list holds a group once.
+    pub(super) has_work: bool,
+    pub(super) is_batching: bool,
+    pub(super) is_full: bool,
+    pub(super) is_watched: bool,
+}
+
+impl Replica {
+    /// A replica on what was recovered.
+    ///
+    /// # Errors
+    /// What Raft has against it.
+    pub(super) fn start(
+        config: &Config,
+        budget: &Budget,
+        new: NewReplica,
+        now: Instant,
+    ) -> Result<Replica, StartError> {
+        let raft = Raft::new(raft_config(config, &new), new.recovered, now)?;
+        let addrs = known_addrs(config, new.group, &new.membership);
+        let mut replica = Replica {
+            id: new.group,
+            raft,
+            keyspace: new.keyspace,
+            keys_permit: budget.permit(Pool::Keys),
+            addrs,
+            membership: new.membership,
+            batches: BatchQueue::default(),
+            proposed: Proposals::default(),
+            waiting_reads: VecDeque::new(),
+            index_reads: BTreeMap::new(),
+            index_read_next: 1,
+            reads_bytes: 0,
+            held: VecDeque::new(),
+            held_bytes: 0,
+            requests_permit: budget.permit(Pool::Batches),
+            entries_permit: budget.permit(Pool::Entries),
+            time_ms: new.time_ms,
+            proposed_ms: 0,
+            leader_term: None,
+            refused_links: Vec::new(),
+            is_handed_over: false,
+            timer_at: Instant::NEVER,
+            has_work: false,
+            is_batching: false,
+            is_full: false,
+            is_watched: false,
+        };
+        replica.settle_permits();
+        Ok(replica)
+    }
+
+    /// Whether the leader that this replica follows lives at one of these addresses, or none is known.
+    pub(super) fn follows_one_of(&self, addrs: &[CoreAddr]) -> bool {
+        let leader = self.raft.leader().and_then(|leader| self.addrs.get(&leader));
+        !self.raft.is_leader() && leader.is_none_or(|addr| addrs.contains(addr))
+    }
+
+    /// Whether commands can be taken in here now.
+    pub(super) fn leads(&self) -> bool {
+        self.raft.is_leader() && self.raft.transferring_to().is_none()
+    }
+
+    /// Whether commands that were taken in here have no answer yet.
+    pub(super) fn has_commands(&self) -> bool {
+        !(self.proposed.is_empty() && self.batches.is_empty() && !self.has_reads())
+    }
+
+    /// Whether commands for this group must wait elsewhere for older ones: for those taken in while it was led here, until
+    /// they are requeued, or until it is known what has become of them.
+    pub(super) fn has_unsettled(&self) -> bool {
+        !self.leads() && self.has_commands()
+    }
+
+    /// Whether reads wait.
+    pub(super) fn has_reads(&self) -> bool {
+        !self.waiting_reads.is_empty() || !self.index_reads.is_empty()
+    }
+
+    /// Whether commands over this link must go back unseen.
+    pub(super) fn refuses(&self, link: LinkId) -> bool {
+        self.refused_links.contains(&link)
+    }
+
+    /// A command over this link went back.
+    pub(super) fn refuse(&mut self, link: LinkId) {
+        if !self.refuses(link) {
+            self.refused_links.push(link);
+        }
+    }
+
+    /// The other side has heard of all that went back.
+    pub(super) fn accept_again(&mut self, link: LinkId) {
+        self.refused_links.retain(|refused| *refused != link);
+    }
+
+    /// Takes out reads that wait, in the order in which they came.
+    pub(super) fn take_reads(&mut self, mut is_wanted: impl FnMut(&WaitingRead) -> bool) -> Vec<WaitingRead> {
+        let mut taken: Vec<WaitingRead> = Vec::new();
+        for read in std::mem::take(&mut self.waiting_reads) {
+            if is_wanted(&read) { taken.push(read) } else { self.waiting_reads.push_back(read) }
+        }
+        for reads in self.index_reads.values_mut() {
+            taken.extend(reads.extract_if(.., |read| is_wanted(read)));
+        }
+        self.index_reads.retain(|_, reads| !reads.is_empty());
+        self.reads_bytes -= taken.iter().map(|read| read.request.bytes()).sum::<usize>();
+        taken
+    }
+
+    /// The members have changed, or are about to: learns where they live. Those that leave are still spoken to.
+    pub(super) fn learn_addresses(&mut self, membership: &Membership) {
+        // Members that a group began with are known from the cluster map, and to Raft by their ids alone.
+        let known = membership.members().filter(|member| member.place != CoreAddr::default());
+        self.addrs.extend(known.map(|member| (member.id, member.place)));
+    }
+
+    /// A digest of the state: of all keys and values, the time, the members and the last entry applied. Replicas that
+    /// have applied the same log agree on it. Walks over all keys.
+    pub(super) fn digest(&self) -> u128 {
+        let mut state = self.membership.encode().to_vec();
+        state.extend_from_slice(&self.keyspace.digest().to_le_bytes());
+        state.extend_from_slice(&(self.keyspace.keys_count() as u64).to_le_bytes());
+        state.extend_from_slice(&self.time_ms.to_le_bytes());
+        state.extend_from_slice(&self.raft.applied_index().to_le_bytes());
+        xxhash_rust::xxh3::xxh3_128(&state)
+    }
+
+    /// Bytes of commands that are not committed yet, proposed or not.
+    pub(super) fn backlog_bytes(&self) -> usize {
+        self.batches.bytes() + self.raft.uncommitted_bytes()
+    }
+
+    /// Bytes of commands that wait here to be proposed or read.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.batches.bytes() + self.proposed.reads_bytes() + self.reads_bytes
+    }
+
+    /// Takes out the command of another core that has waited for longest.
+    pub(super) fn take_held(&mut self) -> Option<OwnedRequest> {
+        let held = self.held.pop_front()?;
+        self.held_bytes -= held.bytes();
+        Some(held)
+    }
+
+    /// Makes the permit say what waits here.
+    pub(super) fn settle_requests(&mut self) {
+        self.requests_permit.set(self.waiting_bytes() + self.held_bytes);
+    }
+
+    /// Makes all permits say what is held.
+    pub(super) fn settle_permits(&mut self) {
+        self.settle_requests();
+        self.entries_permit.set(self.raft.cache_bytes() + self.raft.uncommitted_bytes());
+        self.keys_permit.set(self.keyspace.bytes());
+    }
+}
+
+fn raft_config(config: &Config, new: &NewReplica) -> raft::Config {
+    let settings = &config.map.settings;
+    let spec = config.map.groups.iter().find(|spec| spec.id == new.group);
+    let voters = spec.into_iter().flat_map(|spec| &spec.replicas).map(|replica| replica.id).collect();
+    let mut raft_config = raft::Config::new(new.group, new.id, voters);
+    let millis = |ms: u32| Duration::from_millis(u64::from(ms));
+    raft_config.heartbeat_interval = millis(settings.heartbeat_interval_ms);
+    raft_config.election_timeout_min = millis(settings.election_timeout_min_ms);
+    raft_config.election_timeout_max = millis(settings.election_timeout_max_ms);
+    raft_config.clock_drift_ppm_max = settings.clock_drift_ppm_max;
+    raft_config.quiesce_intervals_count = QUIESCE_INTERVALS_COUNT;
+    raft_config.inflight_bytes_max = config.inflight_bytes_max;
+    raft_config.uncommitted_bytes_max = config.uncommitted_bytes_max;
+    raft_config.cache_bytes_max = config.cache_bytes_max;
+    let preferred = spec.and_then(|spec| spec.preferred_leader());
+    raft_config.first_campaigner = preferred.is_some_and(|replica| replica.id == new.id);
+    raft_config.seed = new.seed;
+    raft_config
+}
+
+fn known_addrs(config: &Config, group: GroupId, membership: &Membership) -> BTreeMap<ReplicaId, CoreAddr> {
+    let spec = config.map.groups.iter().find(|spec| spec.id == group);
+    let of_map = spec.into_iter().flat_map(|spec| &spec.replicas).map(|replica| (replica.id, replica.place));
+    let members = membership.members().filter(|member| member.place != CoreAddr::default());
+    of_map.chain(members.map(|member| (member.id, member.place))).collect()
+}

@@ -1,0 +1,121 @@
+//! What each source has under way here: a read behind a write of the same connection waits for it.
+
+use host::ConnId;
+
+use crate::origin::{LinkId, Source};
+
+/// What a core has taken in from one source and not answered.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct UnderWay {
+    /// Writes that are in a batch or proposed.
+    pub(super) writes: usize,
+    /// Reads that wait outside of batches.
+    pub(super) reads: usize,
+    /// Bytes that the replies of those writes may have, beyond short ones.
+    pub(super) reply_bytes: usize,
+}
+
+/// The sources of a core, by connection and link.
+#[derive(Default)]
+pub(super) struct Sources {
+    /// By the connection's index; the generation tells a connection from a later one in the same place.
+    clients: Vec<(u32, UnderWay)>,
+    links: Vec<UnderWay>,
+    /// What is asked for of a source that is gone.
+    gone: UnderWay,
+}
+
+impl Sources {
+    /// What is under way for a source. A connection that has been replaced by a later one has nothing under way that
+    /// anybody waits for.
+    pub(super) fn of(&mut self, source: Source) -> &mut UnderWay {
+        match source {
+            Source::Client(conn) => self.of_client(conn),
+            Source::Peer(link) => self.of_link(link),
+        }
+    }
+
+    fn of_client(&mut self, conn: ConnId) -> &mut UnderWay {
+        let idx = conn.idx as usize;
+        if self.clients.len() <= idx {
+            self.clients.resize(idx + 1, (0, UnderWay::default()));
+        }
+        let (generation, under_way) = &mut self.clients[idx];
+        if *generation > conn.generation {
+            self.gone = UnderWay::default();
+            return &mut self.gone;
+        }
+        if *generation < conn.generation {
+            (*generation, *under_way) = (conn.generation, UnderWay::default());
+        }
+        under_way
+    }
+
+    fn of_link(&mut self, link: LinkId) -> &mut UnderWay {
+        if self.links.len() <= link.idx() {
+            self.links.resize(link.idx() + 1, UnderWay::default());
+        }
+        &mut self.links[link.idx()]
+    }
+
+    /// A write was taken in, whose reply may have this many bytes.
+    pub(super) fn write_begun(&mut self, source: Source, reply_bytes: usize) {
+        let under_way = self.of(source);
+        under_way.writes += 1;
+        under_way.reply_bytes += reply_bytes;
+    }
+
+    /// A write is answered, or about to go another way.
+    pub(super) fn write_ended(&mut self, source: Source) {
+        let under_way = self.of(source);
+        under_way.writes = under_way.writes.saturating_sub(1);
+        if under_way.writes == 0 {
+            under_way.reply_bytes = 0;
+        }
+    }
+
+    /// A read waits outside of batches.
+    pub(super) fn read_begun(&mut self, source: Source) {
+        self.of(source).reads += 1;
+    }
+
+    /// A read waits no more.
+    pub(super) fn read_ended(&mut self, source: Source) {
+        let under_way = self.of(source);
+        under_way.reads = under_way.reads.saturating_sub(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(idx: u32, generation: u32) -> Source {
+        Source::Client(ConnId { idx, generation })
+    }
+
+    #[test]
+    fn each_source_has_its_own_account() {
+        let mut sources = Sources::default();
+        sources.write_begun(client(3, 0), 10);
+        sources.write_begun(client(3, 0), 5);
+        sources.read_begun(Source::Peer(LinkId(2)));
+        assert_eq!((sources.of(client(3, 0)).writes, sources.of(client(3, 0)).reply_bytes), (2, 15));
+        assert_eq!(sources.of(client(2, 0)).writes, 0);
+        assert_eq!((sources.of(Source::Peer(LinkId(2))).reads, sources.of(Source::Peer(LinkId(1))).reads), (1, 0));
+        sources.write_ended(client(3, 0));
+        assert_eq!(sources.of(client(3, 0)).reply_bytes, 15, "kept until nothing is under way");
+        sources.write_ended(client(3, 0));
+        assert_eq!(sources.of(client(3, 0)).reply_bytes, 0);
+    }
+
+    #[test]
+    fn what_a_closed_connection_left_under_way_concerns_no_later_one() {
+        let mut sources = Sources::default();
+        sources.write_begun(client(0, 1), 0);
+        assert_eq!(sources.of(client(0, 2)).writes, 0);
+        sources.write_begun(client(0, 2), 0);
+        sources.write_ended(client(0, 1));
+        assert_eq!(sources.of(client(0, 2)).writes, 1);
+    }
+}

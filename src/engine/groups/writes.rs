@@ -1,0 +1,150 @@
+//! Writes: collected into batches and proposed.
+
+use raft::ProposeError;
+
+use crate::context::Context;
+use crate::groups::batch_queue::SealedBatch;
+use crate::groups::proposals::Proposed;
+use crate::groups::{GroupEffect, Groups};
+use crate::refusal::Refusal;
+use crate::replies::{ReplySink, refuse};
+use crate::request::Request;
+
+/// More than what a batch's root and Raft's own account add to the bytes of its commands.
+const ENTRY_OVERHEAD_BYTES_MAX: usize = 1 << 10;
+
+impl Groups {
+    /// Adds a write to the next batch of a group that is led here.
+    pub(super) fn write(&mut self, ctx: &mut Context, out: &mut impl ReplySink, group: usize, request: Request<'_>) {
+        let origin = request.origin;
+        if let Err(error) = data::check(request.command.id, request.args) {
+            ctx.count_failed(origin, request.command.id, error.message().as_bytes());
+            return out.fail(origin, error.message());
+        }
+        if let Some(refusal) = self.refusal_of_write(ctx, out, group, request) {
+            if refusal == Refusal::DiskFull {
+                ctx.refused(refusal, Some(self.list[group].id));
+                let message = Refusal::disk_full_message(ctx.disk_full.as_deref());
+                ctx.count_error_to(origin, message.as_bytes());
+                return out.fail(origin, &message);
+            }
+            return refuse(ctx, out, origin, refusal, Some(self.list[group].id));
+        }
+        self.put_reads_before_write(group, request);
+        let replica = &mut self.list[group];
+        if !replica.is_batching {
+            replica.is_batching = true;
+            self.batching.push(group);
+        }
+        replica.batches.push_write(request, ctx.config.batch_bytes_max);
+        if replica.batches.last_bytes() >= ctx.config.batch_bytes_max && replica.leads() {
+            self.propose_group(ctx, group);
+        }
+        self.list[group].settle_requests();
+    }
+
+    /// Why a write must not be taken in now, if there is a reason. Takes a permit for its reply.
+    fn refusal_of_write(
+        &mut self,
+        ctx: &Context,
+        out: &mut impl ReplySink,
+        group: usize,
+        request: Request<'_>,
+    ) -> Option<Refusal> {
+        if ctx.disk_full.is_some() {
+            return Some(Refusal::DiskFull);
+        }
+        let adds_data = request.command.flags.contains(resp::Flags::DENYOOM);
+        if adds_data && !ctx.budget.has_room_for_keys(request.bytes()) {
+            return Some(Refusal::OutOfMemory);
+        }
+        let source = request.origin.source();
+        let reply_bytes = self.list[group].keyspace.reply_bytes_bound(request.command.id, request.slot, request.args);
+        let reply_bytes = if reply_bytes <= data::SHORT_REPLY_BYTES_MAX { 0 } else { reply_bytes };
+        if reply_bytes > 0 {
+            let under_way = self.sources.of(source).reply_bytes;
+            if !out.has_room(request.origin, under_way + reply_bytes) {
+                return Some(Refusal::RepliesFull);
+            }
+        }
+        self.sources.write_begun(source, reply_bytes);
+        None
+    }
+
+    /// Proposes what groups have collected: as a rule one entry each. Called while no block is being written: meanwhile the
+    /// next batch forms, so that a busy log commits many commands with one write and an idle one commits each at once.
+    pub(crate) fn propose(&mut self, ctx: &mut Context, out: &mut impl ReplySink, effects: &mut Vec<GroupEffect>) {
+        for group in std::mem::take(&mut self.batching) {
+            self.list[group].is_batching = false;
+            if !self.list[group].leads() {
+                self.requeue(ctx, out, effects, group);
+            } else {
+                self.propose_group(ctx, group);
+            }
+            let replica = &mut self.list[group];
+            replica.settle_requests();
+            // What there was no room for stays.
+            if !replica.batches.is_empty() && !std::mem::replace(&mut replica.is_batching, true) {
+                self.batching.push(group);
+            }
+        }
+    }
+
+    /// Whether there is something to propose.
+    pub(crate) fn has_batches(&self) -> bool {
+        !self.batching.is_empty()
+    }
+
+    /// Proposes what a group that leads has collected, as far as there is room.
+    fn propose_group(&mut self, ctx: &mut Context, group: usize) {
+        let replica = &mut self.list[group];
+        if replica.batches.is_empty() {
+            return;
+        }
+        let time_ms = replica.proposed_ms.max(replica.time_ms).max(ctx.unix_ms);
+        while replica.raft.uncommitted_bytes() == 0
+            || replica.raft.uncommitted_bytes() + replica.batches.oldest_bytes() + ENTRY_OVERHEAD_BYTES_MAX
+                <= replica.raft.config().uncommitted_bytes_max
+        {
+            let Some(SealedBatch { payload, commands_count, waiters }) = replica.batches.take_oldest(time_ms) else {
+                break;
+            };
+            let (term, index) = match replica.raft.propose(payload, ctx.now) {
+                Ok(position) => position,
+                // Nothing else can change between the checks above and here.
+                Err(
+                    error @ (ProposeError::NotLeader { .. } | ProposeError::Transferring | ProposeError::Overloaded),
+                ) => {
+                    panic!("a group that leads and has room refused a proposal: {error}")
+                }
+            };
+            replica.proposed_ms = time_ms;
+            replica.proposed.push(Proposed { term, index, at: ctx.now, waiters });
+            ctx.counters.batches_proposed += 1;
+            ctx.counters.commands_proposed += commands_count as u64;
+        }
+        self.watch_if_needed(group);
+        self.mark(group);
+    }
+
+    /// Proposes a cluster map for the group that holds it, if the group is led here and nothing of an earlier term is left
+    /// to be applied. Returns the term in which it did.
+    pub(crate) fn propose_map(&mut self, ctx: &Context, group: usize, map: bytes::Bytes) -> Option<types::Term> {
+        let raft = &mut self.list[group].raft;
+        // Refused during a transfer, for example: the next leader, or the next tick, tries again.
+        let proposed = raft.propose_kind(wire::EntryKind::ClusterMap, map, ctx.now).ok();
+        let term = proposed.map(|(term, _)| term);
+        if term.is_some() {
+            self.mark(group);
+        }
+        term
+    }
+
+    /// The term in which a group is led here and everything committed earlier is applied, if it is.
+    pub(crate) fn settled_leader_term(&self, group: usize) -> Option<types::Term> {
+        let raft = &self.list[group].raft;
+        // Everything committed earlier is applied once an entry of the leader's own term is.
+        let is_settled = raft.is_leader() && raft.term_at(raft.applied_index()) == Some(raft.term());
+        is_settled.then(|| raft.term())
+    }
+}

@@ -1,0 +1,134 @@
+//! The counters of a core: one line gives a counter its field, its name and its help.
+
+use types::Instant;
+
+/// Declares the counters once, and from them the list that INFO and the simulator read. The node's value of a counter
+/// is the sum of its cores' or the greatest of them.
+macro_rules! counters {
+    (sums { $($sum:ident: $sum_help:literal,)* } maxima { $($max:ident: $max_help:literal,)* }) => {
+        /// What a core has counted since it started, or since CONFIG RESETSTAT.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        pub(crate) struct Counters {
+            /// When the core started. RESETSTAT leaves it alone.
+            pub(crate) started_at: Instant,
+            $(#[doc = $sum_help] pub(crate) $sum: u64,)*
+            $(#[doc = $max_help] pub(crate) $max: u64,)*
+        }
+
+        impl Counters {
+            /// How many counters there are.
+            pub(crate) const COUNT: usize = [$($sum_help,)* $($max_help,)*].len();
+
+            /// Every counter: its name, what it counts, and its value.
+            pub(crate) fn list(&self) -> [(&'static str, &'static str, u64); Counters::COUNT] {
+                [
+                    $((stringify!($sum), $sum_help, self.$sum),)*
+                    $((stringify!($max), $max_help, self.$max),)*
+                ]
+            }
+
+            /// Adds what another core of the node has counted.
+            pub(crate) fn merge(&mut self, other: &Counters) {
+                self.started_at = self.started_at.min(other.started_at);
+                $(self.$sum += other.$sum;)*
+                $(self.$max = self.$max.max(other.$max);)*
+            }
+        }
+    };
+}
+
+counters! {
+    sums {
+        turns: "Passes of the core's loop.",
+        connections_received: "Client connections accepted.",
+        client_bytes_received: "Bytes received from clients.",
+        client_bytes_sent: "Bytes sent to clients.",
+        clients_evicted: "Clients closed because requests filled the memory that they may and this one held most.",
+        clients_stalled: "Clients closed because they did not take their replies.",
+        clients_throttled: "Times a limit has kept a client's next command waiting.",
+        protocol_errors: "Client connections closed because of bytes that are no command.",
+        cross_protocol_refused: "Client connections closed because they spoke HTTP.",
+        commands_processed: "Commands of clients taken in.",
+        error_replies: "Replies that are errors.",
+        keyspace_hits: "Keys that reads found.",
+        keyspace_misses: "Keys that reads did not find.",
+        batches_proposed: "Batches proposed, each as one log entry.",
+        commands_proposed: "Commands in them.",
+        commands_applied: "Commands applied, as leader or follower.",
+        reads_by_lease: "Reads answered under the leader's lease.",
+        reads_by_index: "Reads answered after a majority confirmed the leader.",
+        reads_in_batch: "Reads answered at their place in a batch, behind a write of the same connection.",
+        commands_forwarded: "Commands sent to the core that leads their group.",
+        commands_requeued: "Commands that went back to their queue because the leadership had moved.",
+        commands_redirected: "Commands answered MOVED.",
+        batches_not_applied: "Batches whose place in the log another leader's entry took, so that they never ran.",
+        appends_refused: "Messages with entries that a follower did not take for want of room on its disk.",
+        leaderships_gained: "Elections won by replicas of this core.",
+        leaderships_lost: "Leaderships lost or handed over.",
+        frames_sent: "Frames sent to other cores.",
+        frames_received: "Frames of other cores taken in.",
+        frames_refused: "Frames refused as malformed; their connection was closed.",
+        messages_dropped: "Raft messages dropped because a link was down or had too many; Raft sends them again.",
+        messages_misdirected: "Raft messages for a group without a replica here.",
+        leader_notes_refused: "Notes about leaders that name an unknown group or core, or an impossible term.",
+        peers_refused: "Connections to the peer port that were refused.",
+        snapshots_written: "Snapshots of groups written.",
+        snapshots_write_failed: "Snapshots that could not be written and are tried again.",
+        snapshots_damaged: "Written snapshots that turned out to be damaged when they were sent.",
+        snapshot_bytes_written: "Bytes of snapshots written.",
+        snapshots_sent: "Snapshots sent whole to other replicas.",
+        snapshots_received: "Snapshots received and installed.",
+        snapshots_failed: "Snapshots that could not be received.",
+        snapshots_given_up: "Those of them that nobody sent.",
+        snapshots_overtaken: "Those of them that a newer one replaced meanwhile.",
+        snapshot_bytes_sent: "Bytes of snapshots sent.",
+        snapshot_bytes_received: "Bytes of snapshots received.",
+    }
+    maxima {
+        snapshot_last_ms: "How long the last snapshot took to be written, in milliseconds.",
+    }
+}
+
+impl Counters {
+    /// All zero.
+    pub(crate) fn new(started_at: Instant) -> Counters {
+        Counters { started_at, ..Counters::default() }
+    }
+
+    /// CONFIG RESETSTAT.
+    pub(crate) fn reset(&mut self) {
+        *self = Counters::new(self.started_at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn a_node_counts_what_its_cores_do() {
+        let mut node = Counters { turns: 3, snapshot_last_ms: 7, ..Counters::new(Instant::from_nanos(9)) };
+        let other = Counters { turns: 4, snapshot_last_ms: 5, ..Counters::new(Instant::from_nanos(2)) };
+        node.merge(&other);
+        assert_eq!((node.turns, node.snapshot_last_ms, node.started_at), (7, 7, Instant::from_nanos(2)));
+    }
+
+    #[test]
+    fn reset_leaves_the_start_alone() {
+        let mut counters = Counters { turns: 3, ..Counters::new(Instant::from_nanos(9)) };
+        counters.reset();
+        assert_eq!(counters, Counters::new(Instant::from_nanos(9)));
+    }
+
+    #[test]
+    fn the_list_names_every_counter_once_and_says_what_it_counts() {
+        let counters = Counters { turns: 1, snapshot_last_ms: 2, ..Counters::default() };
+        let list = counters.list();
+        assert_eq!(list.iter().map(|(name, ..)| name).collect::<HashSet<_>>().len(), Counters::COUNT);
+        assert!(list.iter().all(|(_, help, _)| help.ends_with('.')));
+        assert_eq!((list[0].0, list[0].2), ("turns", 1));
+        assert_eq!(list.iter().map(|(.., value)| value).sum::<u64>(), 3);
+    }
+}

@@ -1,0 +1,30 @@
+//! What others see of a core: counters, observations for checkers, INFO.
+//!
+//! Every part may use this folder; it uses none of them. Adding a counter is one line in [`counters`], a reason for
+//! refusing commands one line in [`refusal`](crate::refusal).
+//!
+//! Read [`counters`], [`log_limit`], [`command_stats`], [`error_stats`], [`turns`], [`rates`], then [`report`], which puts
+//! them together, [`sections`] and [`info`], which show it, and [`observer`].
+
+pub(crate) mod command_stats;
+pub(crate) mod counters;
+pub(crate) mod error_stats;
+mod info;
+pub(crate) mod log_limit;
+mod observer;
+pub(crate) mod rates;
+pub(crate) mod report;
+mod sections;
+pub(crate) mod server_commands;
+pub(crate) mod turns;
+
+pub(crate) use command_stats::CommandStats;
+pub(crate) use counters::Counters;
+pub(crate) use error_stats::ErrorStats;
+pub(crate) use log_limit::RefusalLog;
+pub use observer::{Event, Observer, QueueLen};
+pub(crate) use rates::Rates;
+pub use report::CoreReport;
+pub(crate) use report::{MemoryReport, REPORTED_GROUPS_COUNT_MAX, ReplicaReport};
+pub(crate) use sections::{Info, InfoScope};
+pub(crate) use turns::{Phase, Turns};

@@ -1,0 +1,269 @@
+//! What a core tells of itself: plain data that can be sent to the other cores of its node and added up there.
+//!
+//! `core` fills it from its parts. Each core sends its report to the others about once per second, so that INFO on the
+//! gateway tells of the whole node whichever core answers it.
+
+use std::time::Duration;
+
+use raft::Role;
+use types::{CoreAddr, GroupId, Index, Term};
+
+use crate::budget::{Budget, Pool};
+use crate::observe::command_stats::CommandStats;
+use crate::observe::counters::Counters;
+use crate::observe::error_stats::ErrorStats;
+use crate::observe::log_limit::RefusalCounts;
+use crate::observe::rates::Rate;
+use crate::observe::turns::TurnStats;
+
+/// Most groups whose state a report to other cores tells one by one. A core with more shows its own only.
+pub(crate) const REPORTED_GROUPS_COUNT_MAX: usize = 1_024;
+
+/// What a core tells of itself, or what the cores of a node tell together.
+#[derive(Clone, Debug, Default)]
+pub struct CoreReport {
+    /// The core; for a node the one that answers.
+    pub(crate) addr: CoreAddr,
+    /// How many cores it is about.
+    pub(crate) cores_count: usize,
+    /// How long the core has been running; for a node the longest.
+    pub(crate) uptime: Duration,
+    pub(crate) counters: Counters,
+    pub(crate) refusals: RefusalCounts,
+    pub(crate) commands: CommandStats,
+    pub(crate) errors: ErrorStats,
+    pub(crate) rate: Rate,
+    pub(crate) turns: TurnStats,
+    pub(crate) memory: MemoryReport,
+    /// Client connections that were closed at once because there were as many as allowed.
+    pub(crate) connections_rejected_count: u64,
+    /// Clients connected.
+    pub(crate) clients_count: usize,
+    /// Those of them whose next command waits for something.
+    pub(crate) clients_blocked_count: usize,
+    /// Groups with a replica here that takes part.
+    pub(crate) groups_count: usize,
+    /// Those of them that are led here.
+    pub(crate) groups_led_count: usize,
+    /// Replicas that the map places here and that stay away, since what the log holds of them cannot be trusted.
+    pub(crate) groups_quarantined_count: usize,
+    /// Groups of the cluster whose leader is not known here.
+    pub(crate) groups_leaderless_count: usize,
+    /// Keys of the groups that are led here.
+    pub(crate) keys_count: usize,
+    /// The commit indexes of all groups here, added up: it grows with every entry, as a replication offset does.
+    pub(crate) commit_index_sum: u64,
+    /// Links to other cores, those of the own node included.
+    pub(crate) links_count: usize,
+    /// Those of them that are up.
+    pub(crate) links_up_count: usize,
+    /// What Raft has counted, all groups together.
+    pub(crate) raft: raft::Counters,
+    /// What else parts tell; see [`CoreReport::add_field`].
+    pub(crate) fields: Vec<(&'static str, String)>,
+    /// The replicas here, by group; at most [`REPORTED_GROUPS_COUNT_MAX`] in what is sent to other cores.
+    pub(crate) replicas: Vec<ReplicaReport>,
+}
+
+/// Who holds how much memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct MemoryReport {
+    pub(crate) bytes_max: usize,
+    pub(crate) used: usize,
+    /// For a node the sum of its cores' peaks, which need not have been at the same time.
+    pub(crate) peak: usize,
+    /// In the order of [`Pool::ALL`].
+    pub(crate) pools: [usize; Pool::ALL.len()],
+}
+
+/// The state of one replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ReplicaReport {
+    pub(crate) group: GroupId,
+    pub(crate) role: Role,
+    pub(crate) term: Term,
+    pub(crate) commit: Index,
+    pub(crate) applied: Index,
+    pub(crate) last: Index,
+    pub(crate) durable: Index,
+    pub(crate) keys_count: usize,
+    /// Bytes of commands that wait to be proposed.
+    pub(crate) backlog_bytes: usize,
+    /// The last entry that the snapshot on stable storage holds.
+    pub(crate) snapshot: Index,
+}
+
+impl CoreReport {
+    /// Adds a field of a part, its name and its value. The value for a node follows from the name: what begins with
+    /// `log_has` holds if it holds for all cores; of means, maxima, what was last and yes or no the greatest counts;
+    /// all else is added up.
+    pub(crate) fn add_field(&mut self, name: &'static str, value: String) {
+        self.fields.push((name, value));
+    }
+
+    /// Adds up what the cores of a node tell; the first one is the core that answers.
+    pub(crate) fn merged<'a>(reports: impl IntoIterator<Item = &'a CoreReport>) -> CoreReport {
+        let mut reports = reports.into_iter();
+        let mut node = reports.next().cloned().unwrap_or_default();
+        reports.for_each(|report| node.merge(report));
+        node.replicas.sort_unstable_by_key(|replica| replica.group);
+        node
+    }
+
+    /// Forgets what CONFIG RESETSTAT makes the core forget.
+    pub(crate) fn reset_stats(&mut self) {
+        self.counters.reset();
+        self.refusals = RefusalCounts::default();
+        self.commands = CommandStats::default();
+        self.errors = ErrorStats::default();
+        self.turns = TurnStats::default();
+    }
+
+    fn merge(&mut self, other: &CoreReport) {
+        self.cores_count += other.cores_count;
+        self.uptime = self.uptime.max(other.uptime);
+        self.counters.merge(&other.counters);
+        self.refusals.merge(&other.refusals);
+        self.commands.merge(&other.commands);
+        self.errors.merge(&other.errors);
+        self.rate.merge(other.rate);
+        self.turns.merge(&other.turns);
+        self.memory.merge(&other.memory);
+        self.connections_rejected_count += other.connections_rejected_count;
+        self.clients_count += other.clients_count;
+        self.clients_blocked_count += other.clients_blocked_count;
+        self.groups_count += other.groups_count;
+        self.groups_led_count += other.groups_led_count;
+        self.groups_quarantined_count += other.groups_quarantined_count;
+        // Each core knows of all groups of the cluster; one may have heard earlier than another.
+        self.groups_leaderless_count = self.groups_leaderless_count.max(other.groups_leaderless_count);
+        self.keys_count += other.keys_count;
+        self.commit_index_sum += other.commit_index_sum;
+        self.links_count += other.links_count;
+        self.links_up_count += other.links_up_count;
+        self.raft.merge(&other.raft);
+        for (name, value) in &other.fields {
+            match self.fields.iter_mut().find(|(known, _)| known == name) {
+                Some((_, mine)) => merge_field(name, mine, value),
+                None => self.fields.push((name, value.clone())),
+            }
+        }
+        self.replicas.extend_from_slice(&other.replicas);
+    }
+}
+
+/// See [`CoreReport::add_field`]. A value that is no number stays the one of the core that answers.
+fn merge_field(name: &str, mine: &mut String, theirs: &str) {
+    let (Ok(left), Ok(right)) = (mine.parse::<u64>(), theirs.parse::<u64>()) else { return };
+    let is_greatest =
+        ["_mean_us", "_max", "_last_ms"].iter().any(|ending| name.ends_with(ending)) || name.contains("_is_");
+    *mine = if name.contains("_has_") {
+        left.min(right)
+    } else if is_greatest {
+        left.max(right)
+    } else {
+        left + right
+    }
+    .to_string();
+}
+
+impl MemoryReport {
+    /// What a core holds.
+    pub(crate) fn of(budget: &Budget) -> MemoryReport {
+        MemoryReport {
+            bytes_max: budget.bytes_max(),
+            used: budget.used(),
+            peak: budget.peak().max(budget.used()),
+            pools: Pool::ALL.map(|pool| budget.used_by(pool)),
+        }
+    }
+
+    fn merge(&mut self, other: &MemoryReport) {
+        self.bytes_max += other.bytes_max;
+        self.used += other.used;
+        self.peak += other.peak;
+        self.pools.iter_mut().zip(other.pools).for_each(|(mine, theirs)| *mine += theirs);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn replica(group: u32) -> ReplicaReport {
+        ReplicaReport {
+            group: GroupId(group),
+            role: Role::Leader,
+            term: 1,
+            commit: 2,
+            applied: 2,
+            last: 3,
+            durable: 3,
+            keys_count: 4,
+            backlog_bytes: 0,
+            snapshot: 1,
+        }
+    }
+
+    fn is_send<T: Send + 'static>(_: &T) {}
+
+    #[test]
+    fn what_cores_tell_adds_up_to_what_the_node_tells() {
+        let budget = Budget::new(3_000);
+        let mut keys = budget.permit(Pool::Keys);
+        keys.set(700);
+        let one = CoreReport {
+            cores_count: 1,
+            uptime: Duration::from_secs(5),
+            memory: MemoryReport::of(&budget),
+            clients_count: 3,
+            groups_leaderless_count: 2,
+            keys_count: 10,
+            raft: raft::Counters { campaigns: 1, ..raft::Counters::default() },
+            replicas: vec![replica(3)],
+            ..CoreReport::default()
+        };
+        let other = CoreReport {
+            uptime: Duration::from_secs(4),
+            groups_leaderless_count: 1,
+            raft: raft::Counters { campaigns: 2, woken: 1, ..raft::Counters::default() },
+            replicas: vec![replica(1)],
+            ..one.clone()
+        };
+        let node = CoreReport::merged([&one, &other]);
+        is_send(&node);
+        assert_eq!((node.cores_count, node.clients_count, node.keys_count), (2, 6, 20));
+        assert_eq!((node.uptime, node.groups_leaderless_count), (Duration::from_secs(5), 2));
+        assert_eq!((node.memory.used, node.memory.peak, node.memory.bytes_max), (1_400, 1_400, 6_000));
+        assert_eq!(node.memory.pools[Pool::Keys as usize], 1_400);
+        assert_eq!((node.raft.campaigns, node.raft.woken, node.raft.compactions), (3, 1, 0));
+        assert_eq!(node.replicas, [replica(1), replica(3)]);
+    }
+
+    #[test]
+    fn reset_forgets_what_was_counted_and_not_what_there_is() {
+        let mut report = CoreReport { keys_count: 10, clients_count: 3, ..CoreReport::default() };
+        report.counters.turns = 5;
+        report.commands.count(resp::CommandId::Get);
+        report.errors.count(b"-ERR x");
+        report.reset_stats();
+        assert_eq!((report.counters.turns, report.keys_count, report.clients_count), (0, 10, 3));
+        assert!(report.commands.list().next().is_none() && report.errors.list().is_empty());
+    }
+
+    #[test]
+    fn a_field_of_a_node_follows_from_its_name() {
+        let report = |fields: [(&'static str, &str); 6]| {
+            let mut report = CoreReport::default();
+            fields.into_iter().for_each(|(name, value)| report.add_field(name, value.to_owned()));
+            report
+        };
+        let names =
+            ["log_bytes_written", "log_has_room", "log_is_slow", "log_write_mean_us", "snapshot_last_ms", "disk"];
+        let one = report(std::array::from_fn(|idx| (names[idx], ["10", "1", "0", "50", "7", "ok"][idx])));
+        let other = report(std::array::from_fn(|idx| (names[idx], ["5", "0", "1", "70", "3", "full"][idx])));
+        let values: Vec<String> =
+            CoreReport::merged([&one, &other]).fields.into_iter().map(|(_, value)| value).collect();
+        assert_eq!(values, ["15", "0", "1", "70", "7", "ok"]);
+    }
+}

@@ -1,0 +1,121 @@
+//! Who is let in: what cores tell each other before the first frame.
+
+use std::net::SocketAddr;
+
+use host::{ConnId, Net, SendBuf};
+use types::NodeId;
+use wire::{HELLO_BYTES, Hello, HelloError, Verdict};
+
+use crate::config::Config;
+use crate::context::Context;
+use crate::origin::LinkId;
+use crate::peers::{PeerConn, Peers};
+
+/// What this core says of itself. Whom it speaks to is filled in for each link.
+pub(super) fn own_hello(config: &Config) -> Hello {
+    let mut map = [0; 12];
+    map.copy_from_slice(&config.map.fingerprint()[..12]);
+    Hello {
+        cluster_id: config.map.cluster_id.0.to_le_bytes(),
+        from: config.place,
+        to: config.place,
+        incarnation: config.incarnation,
+        map,
+    }
+}
+
+impl Peers {
+    /// Notes the data directory that a node is known with; the first one counts.
+    pub(crate) fn admit(&mut self, node: NodeId, incarnation: u64) {
+        for link in self.links.iter_mut().filter(|link| link.to.node == node) {
+            link.incarnation.get_or_insert(incarnation);
+        }
+    }
+
+    /// Takes the bytes of the hello from the front of a connection's bytes. Returns whether the other side is authenticated,
+    /// so that what stands behind are frames.
+    pub(super) fn take_hello<N: Net>(&mut self, ctx: &mut Context, net: &N, conn: ConnId, bytes: &mut &[u8]) -> bool {
+        let Some(PeerConn::Incoming(incoming)) = self.conns.get_mut(conn) else { return false };
+        if incoming.link.is_some() {
+            return true;
+        }
+        if incoming.hello.len() == HELLO_BYTES {
+            // Refused: the connection is closed once the verdict is sent, and nothing behind it is looked at.
+            return false;
+        }
+        let missing = HELLO_BYTES - incoming.hello.len();
+        let (head, behind) = bytes.split_at(missing.min(bytes.len()));
+        incoming.hello.extend_from_slice(head);
+        *bytes = behind;
+        let Some(hello) = incoming.hello.first_chunk::<HELLO_BYTES>().copied() else { return false };
+        let addr = incoming.addr;
+        let Some(link) = self.authenticate(ctx, net, conn, addr, &hello) else { return false };
+        if let Some(PeerConn::Incoming(incoming)) = self.conns.get_mut(conn) {
+            incoming.link = Some(link);
+        }
+        if let Some(former) = self.accept_inbound(ctx, link, conn) {
+            net.close(former);
+        }
+        true
+    }
+
+    /// Decides whether whoever has connected is let in, and tells it. Returns the link to it.
+    fn authenticate<N: Net>(
+        &mut self,
+        ctx: &mut Context,
+        net: &N,
+        conn: ConnId,
+        addr: SocketAddr,
+        hello: &[u8; HELLO_BYTES],
+    ) -> Option<LinkId> {
+        let (verdict, link) = match Hello::decode(hello) {
+            Ok(hello) => match self.verdict_on(ctx, &hello) {
+                Some(verdict) => verdict,
+                None => {
+                    // It comes again in a moment, and then it is known.
+                    net.close(conn);
+                    return None;
+                }
+            },
+            Err(HelloError::Version(_)) => (Verdict::OtherVersion, None),
+            Err(error) => {
+                ctx.counters.peers_refused += 1;
+                tracing::warn!(%addr, %error, "a connection to the peer port is dropped");
+                net.close(conn);
+                return None;
+            }
+        };
+        net.send(conn, SendBuf::Plain(verdict.encode().to_vec()));
+        if verdict != Verdict::Accepted {
+            ctx.counters.peers_refused += 1;
+            tracing::warn!(%addr, %verdict, "a node is refused");
+        }
+        link
+    }
+
+    /// What to answer to a hello; `None` for a node seen for the first time that is not remembered yet.
+    fn verdict_on(&mut self, ctx: &Context, hello: &Hello) -> Option<(Verdict, Option<LinkId>)> {
+        if hello.cluster_id != self.hello.cluster_id {
+            return Some((Verdict::OtherCluster, None));
+        }
+        if hello.to != ctx.addr() {
+            return Some((Verdict::OtherPlace, None));
+        }
+        let known = self.link_to(hello.from).filter(|_| hello.from.node != ctx.addr().node);
+        let Some(link) = known else { return Some((Verdict::Unknown, None)) };
+        if hello.map != self.hello.map {
+            return Some((Verdict::OtherMap, None));
+        }
+        match (self.links[link.idx()].incarnation, &ctx.config.remember_peer) {
+            (Some(seen), _) if seen != hello.incarnation => return Some((Verdict::OtherIncarnation, None)),
+            (Some(_), _) => {}
+            // What is forgotten at a crash would let a node in that has lost its votes.
+            (None, Some(remember)) => {
+                remember.remember(hello.from.node, hello.incarnation);
+                return None;
+            }
+            (None, None) => self.admit(hello.from.node, hello.incarnation),
+        }
+        Some((Verdict::Accepted, Some(link)))
+    }
+}

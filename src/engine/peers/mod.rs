@@ -1,0 +1,359 @@
+//! The other cores of the cluster: links to them, connections from them, what is queued for each.
+//!
+//! A link goes one way. A core connects to every core of the other nodes and sends frames; what those have
+//! to say comes in over the connections they have made. Cores of the same node are reached over the mesh.
+//!
+//! Invariants:
+//! - At most one frame per link is on its way; what comes meanwhile collects, within limits.
+//! - A frame is taken in only over the latest connection of a core that was authenticated.
+//! - Any wrong byte ends a connection and nothing else.
+//!
+//! Reading order: `link` (one link and its outbox), this page (queues and frames), `handshake` (who is let in),
+//! `connections` (connecting, keeping alive), `assembler`.
+
+mod assembler;
+mod connections;
+mod handshake;
+mod link;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+
+use host::Net;
+use resp::Reply;
+use types::limits::REPLY_BYTES_MAX;
+use types::{CoreAddr, Instant};
+use wire::{ChunkReply, ChunkRequest, Frame, Hello, LeaderNote, Message, ReplyStatus, Requests};
+
+use self::assembler::FrameAssembler;
+use self::link::{Link, LinkState, message_bytes};
+use crate::budget::{Permit, Pool};
+use crate::conn_table::ConnTable;
+use crate::context::Context;
+use crate::limits::{CHUNKS_COUNT_MAX, Limits};
+use crate::observe::QueueLen;
+use crate::origin::{LinkId, Origin};
+use crate::replies::SHORT_REPLY_BYTES_MAX;
+use crate::topology_view::{LinkTable, LinkView};
+
+/// What an entry's payload has beside the bytes of its commands, and more.
+const ENTRY_OVERHEAD_BYTES: usize = 64 << 10;
+
+/// What happened to the links, for `core` to tell others.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum PeerEvent {
+    /// Frames can be sent over this link: the other core should hear what is led here.
+    Up(LinkId),
+    /// The link is gone, and what was queued for it. `was_up`: frames could be sent before.
+    Down { link: LinkId, was_up: bool },
+    /// The connection over which that core's answers came has ended or was replaced: those under way are lost.
+    AnswersLost(LinkId),
+    /// Whether commands can be sent over a link has changed, perhaps.
+    Changed(LinkId),
+}
+
+/// What a connection of this part is used for.
+enum PeerConn {
+    /// Our own connection to another core, over which we send.
+    Outgoing(LinkId),
+    /// A connection that another core has made, over which it sends.
+    Incoming(Box<Incoming>),
+}
+
+/// A connection on the peer port.
+struct Incoming {
+    addr: SocketAddr,
+    /// Link to the core on the other side; `None` until it has introduced itself.
+    link: Option<LinkId>,
+    hello: Vec<u8>,
+    assembler: FrameAssembler,
+    permit: Permit,
+    deadline: Instant,
+}
+
+/// The other cores, as this one reaches them.
+pub(crate) struct Peers {
+    links: Vec<Link>,
+    /// Ascending by address.
+    by_addr: Vec<(CoreAddr, LinkId)>,
+    conns: ConnTable<PeerConn>,
+    hello: Hello,
+    limits: Limits,
+    /// Links with something to send.
+    dirty: Vec<LinkId>,
+    events: Vec<PeerEvent>,
+}
+
+impl Peers {
+    /// Links to all other cores of the map.
+    pub(crate) fn new(ctx: &Context) -> Peers {
+        let (config, me) = (&ctx.config, ctx.addr());
+        let others = config.map.nodes.iter().flat_map(|node| {
+            node.places().map(move |addr| (addr, node.peer_addr(addr.core))).filter(move |(addr, _)| *addr != me)
+        });
+        let permit = || ctx.budget.permit(Pool::Links);
+        let mut links: Vec<Link> =
+            others.map(|(addr, at)| Link::new(addr, at, addr.node == me.node, permit())).collect();
+        for (node, incarnation) in &config.known_peers {
+            links
+                .iter_mut()
+                .filter(|link| link.to.node == *node)
+                .for_each(|link| link.incarnation = Some(*incarnation));
+        }
+        let mut by_addr: Vec<_> = links.iter().enumerate().map(|(idx, link)| (link.to, LinkId(idx as u32))).collect();
+        by_addr.sort_unstable();
+        Peers {
+            links,
+            by_addr,
+            conns: ConnTable::default(),
+            hello: handshake::own_hello(config),
+            limits: config.limits,
+            dirty: Vec::new(),
+            events: Vec::new(),
+        }
+    }
+
+    /// The link to every other core.
+    pub(crate) fn by_addr(&self) -> impl Iterator<Item = (CoreAddr, LinkId)> + '_ {
+        self.by_addr.iter().copied()
+    }
+
+    /// The link to a core.
+    pub(crate) fn link_to(&self, addr: CoreAddr) -> Option<LinkId> {
+        let at = self.by_addr.binary_search_by_key(&addr, |(known, _)| *known).ok()?;
+        Some(self.by_addr[at].1)
+    }
+
+    /// The core that a link leads to.
+    pub(crate) fn addr_of(&self, link: LinkId) -> CoreAddr {
+        self.links[link.idx()].to
+    }
+
+    /// All links.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = LinkId> + use<> {
+        (0..self.links.len() as u32).map(LinkId)
+    }
+
+    /// Whether commands can be sent over a link and their replies can come.
+    pub(crate) fn takes_commands(&self, link: LinkId) -> bool {
+        self.links[link.idx()].takes_commands()
+    }
+
+    /// Whether frames can be sent over a link.
+    pub(crate) fn is_up(&self, link: LinkId) -> bool {
+        self.links[link.idx()].is_up()
+    }
+
+    /// Whether nothing has been heard of a core for as long as makes it count as silent.
+    pub(crate) fn is_silent(&self, ctx: &Context, link: LinkId) -> bool {
+        self.links[link.idx()].is_silent(ctx.now, ctx.config.silence_max())
+    }
+
+    /// Whether something has happened to the links since the last [`Peers::take_events`].
+    pub(crate) fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
+    /// What has happened to the links since the last call.
+    pub(crate) fn take_events(&mut self) -> Vec<PeerEvent> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// Puts a link on the list of those with something to send.
+    pub(crate) fn mark(&mut self, link: LinkId) {
+        if !std::mem::replace(&mut self.links[link.idx()].is_dirty, true) {
+            self.dirty.push(link);
+        }
+    }
+
+    /// Queues a Raft message. Dropped if it cannot go out soon: Raft sends again.
+    pub(crate) fn message(&mut self, ctx: &mut Context, link: LinkId, message: Message) {
+        let to = &mut self.links[link.idx()];
+        let bytes = message_bytes(&message);
+        // A message that is the only one may be of any length that Raft makes.
+        let has_room = to.outbox.messages_bytes == 0
+            || to.outbox.messages_bytes + bytes <= self.limits.outbox_messages_bytes_max;
+        if !to.is_up() || !has_room {
+            ctx.counters.messages_dropped += 1;
+            return;
+        }
+        to.outbox.messages_bytes += bytes;
+        to.outbox.messages.push(message);
+        self.mark(link);
+    }
+
+    /// Queues the reply of a command that came from another core. Dropped if the link is down: its sender gives up on all
+    /// that it has sent before the link is up again.
+    pub(crate) fn reply(&mut self, origin: Origin, write: impl FnOnce(&mut Reply<'_>)) {
+        let Origin::Peer { link, id, protocol } = origin else {
+            panic!("a reply for a client came to the peers");
+        };
+        let to = &mut self.links[link.idx()];
+        if to.is_up() {
+            to.outbox.replies.push(id, ReplyStatus::Done, |out| write(&mut Reply::new(out, protocol)));
+            self.mark(link);
+        }
+    }
+
+    /// Sends a forwarded command back: it did not run.
+    pub(crate) fn send_back(&mut self, link: LinkId, id: u64) {
+        let to = &mut self.links[link.idx()];
+        if to.is_up() {
+            to.outbox.replies.push(id, ReplyStatus::NotLeader, |_| {});
+            self.mark(link);
+        }
+    }
+
+    /// Whether a reply of `bytes` may be queued for another core, beside what waits already.
+    pub(crate) fn has_room(&self, link: LinkId, bytes: usize) -> bool {
+        let queued = self.links[link.idx()].outbox.replies.bytes_len();
+        queued == 0 || queued + bytes <= 2 * self.limits.outbox_bytes_max
+    }
+
+    /// Whether more commands of another core may be executed, as far as their replies are concerned.
+    pub(crate) fn takes_replies(&self, link: LinkId) -> bool {
+        self.links[link.idx()].outbox.replies.bytes_len() < self.limits.outbox_bytes_max
+    }
+
+    /// Queues a question for a chunk of a snapshot.
+    pub(crate) fn chunk_request(&mut self, link: LinkId, request: ChunkRequest) {
+        let to = &mut self.links[link.idx()];
+        if to.is_up() {
+            to.outbox.chunk_requests.push(request);
+            self.mark(link);
+        }
+    }
+
+    /// Queues a chunk of a snapshot. Whoever asked for it asks for one at a time, and again if it is lost.
+    pub(crate) fn chunk(&mut self, link: LinkId, reply: ChunkReply) {
+        let to = &mut self.links[link.idx()];
+        if to.is_up() && to.outbox.chunks.len() < CHUNKS_COUNT_MAX {
+            to.outbox.chunks.push(reply);
+            self.mark(link);
+        }
+    }
+
+    /// Queues who leads a group, for all cores.
+    pub(crate) fn announce(&mut self, note: LeaderNote) {
+        for link in self.ids() {
+            let to = &mut self.links[link.idx()];
+            if to.is_up() {
+                to.outbox.leaders.push(note);
+                self.mark(link);
+            }
+        }
+    }
+
+    /// Queues who leads what for one core whose link has just come up.
+    pub(crate) fn send_leaders(&mut self, link: LinkId, notes: impl Iterator<Item = LeaderNote>) {
+        self.links[link.idx()].outbox.leaders.extend(notes);
+        self.mark(link);
+    }
+
+    /// Sends one frame on each link that has something to say and is not busy. `requests` are the commands for the core
+    /// behind a link. Frames for cores of this node are handed to `mesh`, which may refuse.
+    pub(crate) fn flush<N: Net>(
+        &mut self,
+        ctx: &mut Context,
+        net: &N,
+        mut requests: impl FnMut(LinkId) -> Option<Requests>,
+        mut mesh: impl FnMut(CoreAddr, Box<Frame>) -> Result<(), Box<Frame>>,
+    ) {
+        for id in std::mem::take(&mut self.dirty) {
+            let link = &mut self.links[id.idx()];
+            link.is_dirty = false;
+            let is_free = match link.state {
+                LinkState::Mesh => match link.refused_frame.take() {
+                    Some(frame) => deliver(ctx, link, &mut mesh, frame),
+                    None => true,
+                },
+                // `Sent` marks the link again; one that is down starts empty.
+                LinkState::Up { .. } => !link.is_sending,
+                LinkState::Down { .. } | LinkState::Connecting { .. } => false,
+            };
+            if is_free {
+                let frame = link.outbox.take_frame(requests(id).unwrap_or_default());
+                let is_wanted = !frame.is_empty() || std::mem::take(&mut link.is_keep_alive_due);
+                match link.state {
+                    _ if !is_wanted => {}
+                    LinkState::Up { conn } => {
+                        ctx.counters.frames_sent += 1;
+                        link.sent_at = ctx.now;
+                        link.send_frame(net, conn, frame);
+                    }
+                    _ => {
+                        deliver(ctx, link, &mut mesh, Box::new(frame));
+                    }
+                }
+            }
+            link.settle();
+            let has_more = link.state == LinkState::Mesh && (link.refused_frame.is_some() || !link.outbox.is_empty());
+            if has_more {
+                self.mark(id);
+            }
+        }
+    }
+
+    /// Whether something could not be handed over and must be tried again without a new event.
+    pub(crate) fn has_unsent_mesh(&self) -> bool {
+        self.dirty.iter().any(|link| self.links[link.idx()].state == LinkState::Mesh)
+    }
+
+    /// How many links there are, and how many of them are up.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        (self.links.len(), self.links.iter().filter(|link| link.is_up()).count())
+    }
+
+    /// How full the queues of this part are, the fullest of each kind, for an observer.
+    pub(crate) fn queues(&self, ctx: &Context, queue: &mut impl FnMut(QueueLen)) {
+        let limits = &self.limits;
+        let most = |of: &dyn Fn(&Link) -> usize| self.links.iter().map(of).max().unwrap_or_default();
+        let entry_max = ctx.config.batch_bytes_max + limits.commands.command_bytes_max + ENTRY_OVERHEAD_BYTES;
+        // A message that is the only one may be of any length that Raft makes.
+        let messages_max = limits.outbox_messages_bytes_max.max(ctx.config.inflight_bytes_max + entry_max);
+        // Beyond the limits come one reply of any length, and short ones to all that was forwarded before.
+        let short_bytes = limits.forwards_count_max * SHORT_REPLY_BYTES_MAX;
+        let replies_max = 2 * limits.outbox_bytes_max + REPLY_BYTES_MAX + short_bytes;
+        let mut one = |name, len: usize, max: usize| queue(QueueLen { name, len: len as u64, max: max as u64 });
+        one("Raft messages for a core, bytes", most(&|link| link.outbox.messages_bytes), messages_max);
+        one("replies for a core, bytes", most(&|link| link.outbox.replies.bytes_len()), replies_max);
+        one("chunks of snapshots for a core", most(&|link| link.outbox.chunks.len()), CHUNKS_COUNT_MAX);
+    }
+}
+
+/// Hands a frame to another core of this node, or keeps it until the mesh takes it. Returns whether it was handed over.
+fn deliver(
+    ctx: &mut Context,
+    link: &mut Link,
+    mesh: &mut impl FnMut(CoreAddr, Box<Frame>) -> Result<(), Box<Frame>>,
+    frame: Box<Frame>,
+) -> bool {
+    match mesh(link.to, frame) {
+        Ok(()) => {
+            ctx.counters.frames_sent += 1;
+            true
+        }
+        Err(frame) => {
+            link.refused_frame = Some(frame);
+            false
+        }
+    }
+}
+
+impl LinkTable for Peers {
+    fn is_connected(&self, addr: CoreAddr) -> bool {
+        self.link_to(addr).is_some_and(|link| self.is_up(link))
+    }
+
+    fn each_link(&self, visit: &mut dyn FnMut(LinkView)) {
+        for link in self.links.iter().filter(|link| link.state != LinkState::Mesh) {
+            visit(LinkView {
+                addr: link.to,
+                to_since_ms: link.is_up().then_some(link.up_since_ms),
+                from_since_ms: link.inbound.map(|_| link.inbound_since_ms),
+                send_bytes: link.outbox.bytes() + link.sending_bytes,
+            });
+        }
+    }
+}

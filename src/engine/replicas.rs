@@ -1,0 +1,53 @@
+//! What storage needs to know of the replicas of a core, and nothing else of them.
+
+use data::Keyspace;
+use types::{GroupId, Index, ReplicaId, Term};
+use wire::Membership;
+
+/// The replicas of a core, by their index: never reused, and a replica that comes back gets a new one at the end.
+/// `groups` implements it.
+pub(crate) trait Replicas {
+    /// How far a replica has come.
+    fn view(&self, group: usize) -> ReplicaView;
+
+    /// The keys of a replica.
+    fn keyspace(&self, group: usize) -> &Keyspace;
+
+    /// The keys of a replica, for the walk of a snapshot that is being written.
+    fn keyspace_mut(&mut self, group: usize) -> &mut Keyspace;
+
+    /// What a snapshot of the state as it is now says of that state.
+    fn snapshot_header(&self, group: usize) -> SnapshotHeader;
+}
+
+/// How far a replica has come. Invariant: `base <= durable`, `base <= applied`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ReplicaView {
+    /// The group.
+    pub(crate) id: GroupId,
+    /// The replica.
+    pub(crate) replica: ReplicaId,
+    /// The last entry that the state holds.
+    pub(crate) applied: Index,
+    /// Its term, if the log still knows it.
+    pub(crate) applied_term: Option<Term>,
+    /// The last entry that is durable in the log here.
+    pub(crate) durable: Index,
+    /// The entry before the first of Raft's log.
+    pub(crate) base: Index,
+    /// The last entry of the snapshot that Raft offers to followers; 0 if it has none.
+    pub(crate) offered: Index,
+    /// Bytes of the state in memory.
+    pub(crate) state_bytes: u64,
+}
+
+/// What a snapshot says of a state besides its keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SnapshotHeader {
+    /// Replicated time of the group, in milliseconds since 1970 UTC.
+    pub(crate) time_ms: u64,
+    /// How many keys there are.
+    pub(crate) keys_count: u64,
+    /// The members as of the last entry applied.
+    pub(crate) membership: Membership,
+}

@@ -1,0 +1,477 @@
+//! Where the commands of each group go: executed here, forwarded over one link at a time, or told to go elsewhere.
+//!
+//! The router decides and keeps order; it does no I/O and knows no connection. It owns the commands that wait for a
+//! leader and those in flight to one, and enforces their limits.
+//!
+//! Invariants:
+//! - The commands of a source for one group never overtake each other: what is in flight went over one link, newer
+//!   commands wait while older ones come back, and those go again in the order in which they were taken in.
+//! - A command is never executed twice: a write whose answer is lost is answered UNKNOWNOUTCOME and not sent again.
+//! - A group without a leader holds up its own commands only.
+//!
+//! Reading order: `routes` (slot → route → leader), `queue` (what waits for one group), `in_flight` (what is sent), and
+//! this page: [`Router::decide`], [`Router::forward`], [`Router::drain`], answers and failures.
+
+mod failures;
+mod in_flight;
+mod queue;
+mod routes;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+
+use meta::ClusterMap;
+use types::{CoreAddr, GroupId, Slot, Term};
+use wire::{LeaderNote, ReplyStatus, Requests};
+
+use self::in_flight::InFlight;
+use self::queue::{Queued, RouteQueue};
+pub(crate) use self::routes::Route;
+use self::routes::RouteTable;
+use crate::budget::{Permit, Pool};
+use crate::context::Context;
+use crate::local_replica::LocalReplica;
+use crate::observe::QueueLen;
+use crate::origin::{LinkId, Port};
+use crate::refusal::Refusal;
+use crate::replies::{ReplySink, SHORT_REPLY_BYTES_MAX, refuse};
+use crate::request::{OwnedRequest, Request};
+use crate::topology_view::{Leader, LeaderTable};
+
+/// More than what a command's arguments cost beside their bytes, as a rule.
+const COMMAND_OVERHEAD_BYTES: usize = 16 << 20;
+
+/// What becomes of a command of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// It is executed by the replica of this index.
+    Local(usize),
+    /// It takes its place among the commands of the route.
+    Forward,
+    /// The client is told where to go.
+    Moved(CoreAddr),
+    /// Nobody is known to lead the group.
+    ClusterDown(Refusal),
+}
+
+/// How a command was taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Forwarded {
+    /// It is sent or waits.
+    Taken,
+    /// There is no room for it now. Its route is named by [`Router::take_unblocked`] once there is.
+    Blocked,
+    /// There is no room, and it may be long until there is.
+    Refused(Refusal),
+}
+
+/// What this core knows of a link.
+#[derive(Clone, Copy, Debug, Default)]
+struct LinkState {
+    /// Whether commands can be sent over it and their replies can come.
+    takes_commands: bool,
+}
+
+/// The routes of a core and the commands on their way.
+pub(crate) struct Router {
+    routes: RouteTable,
+    /// One per route.
+    queues: Vec<RouteQueue>,
+    in_flight: InFlight,
+    links: Vec<LinkState>,
+    /// Commands that wait, in all queues.
+    waiting_count: usize,
+    waiting_bytes: usize,
+    permit: Permit,
+    /// Routes with commands that wait or are in flight.
+    active: Vec<usize>,
+    /// Routes whose queue may go on.
+    to_drain: Vec<usize>,
+    /// Routes that clients were kept waiting for and that have room again.
+    unblocked: Vec<usize>,
+}
+
+impl Router {
+    /// Routes by a validated map.
+    ///
+    /// # Errors
+    /// What is wrong with the map.
+    pub(crate) fn new(
+        ctx: &Context,
+        map: &ClusterMap,
+        links: HashMap<CoreAddr, LinkId>,
+        random: u64,
+    ) -> Result<Router, meta::Error> {
+        let links_count = links.len();
+        let routes = RouteTable::new(map, ctx.addr(), links)?;
+        let queues = std::iter::repeat_with(RouteQueue::default).take(routes.count()).collect();
+        Ok(Router {
+            routes,
+            queues,
+            in_flight: InFlight::new(links_count, random),
+            links: vec![LinkState::default(); links_count],
+            waiting_count: 0,
+            waiting_bytes: 0,
+            permit: ctx.budget.permit(Pool::Forwards),
+            active: Vec::new(),
+            to_drain: Vec::new(),
+            unblocked: Vec::new(),
+        })
+    }
+
+    /// The route of a slot.
+    pub(crate) fn of_slot(&self, slot: Slot) -> usize {
+        self.routes.of_slot(slot)
+    }
+
+    /// The route of a group.
+    pub(crate) fn of_group(&self, group: GroupId) -> Option<usize> {
+        self.routes.of_group(group)
+    }
+
+    /// The index of a group among the core's own, if a replica of it lives here.
+    pub(crate) fn local_of(&self, group: GroupId) -> Option<usize> {
+        self.routes.get(self.routes.of_group(group)?).local
+    }
+
+    /// A replica of the group lives here after all, as the core's group of this index.
+    pub(crate) fn set_local(&mut self, group: GroupId, local: usize) {
+        self.routes.set_local(group, local);
+    }
+
+    /// A route.
+    pub(crate) fn route(&self, idx: usize) -> &Route {
+        self.routes.get(idx)
+    }
+
+    /// How many routes there are.
+    pub(crate) fn count(&self) -> usize {
+        self.routes.count()
+    }
+
+    /// How many groups have no known leader.
+    pub(crate) fn leaderless_count(&self) -> usize {
+        self.routes.leaderless_count()
+    }
+
+    /// What becomes of a command that came in through `port`. `local` is the group's replica here, if there is one.
+    pub(crate) fn decide(&self, me: CoreAddr, port: Port, route: usize, local: Option<LocalReplica>) -> Decision {
+        let leads = local.is_some_and(|local| local.leads);
+        if let Some(local) = local
+            && local.leads
+            && self.queues[route].is_idle()
+        {
+            return Decision::Local(local.group);
+        }
+        // Behind older commands that wait for something; or the leader is elsewhere.
+        let target = self.routes.get(route);
+        match port {
+            Port::Gateway => Decision::Forward,
+            Port::Core if leads => Decision::Forward,
+            Port::Core if !target.is_known || target.leader == me => Decision::ClusterDown(Refusal::NoLeader),
+            Port::Core => Decision::Moved(target.leader),
+        }
+    }
+
+    /// Sends a command to the leader of its group, or keeps it until there is one.
+    pub(crate) fn forward(
+        &mut self,
+        ctx: &mut Context,
+        route: usize,
+        local: Option<LocalReplica>,
+        request: Request<'_>,
+    ) -> Forwarded {
+        let bytes = request.bytes();
+        if self.in_flight.count() + self.waiting_count >= ctx.config.limits.forwards_count_max {
+            self.queues[route].is_blocking = true;
+            self.activate(route);
+            return Forwarded::Blocked;
+        }
+        if self.queues[route].waiting_count() == 0
+            && let Some(link) = self.open_link(ctx, route, local, bytes)
+            && self.permit.try_grow(bytes)
+        {
+            let order = self.queues[route].take_order();
+            self.send(ctx, route, link, order, request);
+            return Forwarded::Taken;
+        }
+        let limits = &ctx.config.limits;
+        let queue = &self.queues[route];
+        let has_room = queue.waiting_count() < limits.queued_count_max
+            && (queue.waiting_bytes() + bytes <= limits.queued_bytes_max || queue.waiting_count() == 0);
+        if has_room && self.permit.try_grow(bytes) {
+            let deadline = ctx.now + ctx.config.leader_wait;
+            self.enqueue(route, Queued { request: request.to_owned(), deadline });
+            self.want_drain(route);
+            return Forwarded::Taken;
+        }
+        if !self.routes.get(route).is_known {
+            return Forwarded::Refused(Refusal::QueueFull);
+        }
+        self.queues[route].is_blocking = true;
+        self.activate(route);
+        Forwarded::Blocked
+    }
+
+    /// The link over which a command of so many bytes can be sent now.
+    fn open_link(&self, ctx: &Context, route: usize, local: Option<LocalReplica>, bytes: usize) -> Option<LinkId> {
+        let target = self.routes.get(route);
+        if !target.is_known || local.is_some_and(|local| local.leads || local.has_unsettled) {
+            return None;
+        }
+        let link = target.link?;
+        let (queue, limits) = (&self.queues[route], &ctx.config.limits);
+        let is_open = self.links[link.idx()].takes_commands
+            && self.in_flight.count() < limits.forwards_count_max
+            && self.in_flight.unsent_bytes(link) < limits.outbox_bytes_max
+            // What comes behind a refused command is refused as well: it goes again with the others, in order.
+            && (queue.in_flight_count == 0 || queue.link == Some(link) && !queue.has_refused())
+            && (queue.in_flight_count == 0 || queue.in_flight_bytes + bytes <= limits.route_in_flight_bytes_max);
+        is_open.then_some(link)
+    }
+
+    fn send(&mut self, ctx: &mut Context, route: usize, link: LinkId, order: i64, request: Request<'_>) {
+        ctx.counters.commands_forwarded += 1;
+        let deadline = ctx.now + ctx.config.leader_wait;
+        let group = self.routes.get(route).id;
+        let resumes = self.queues[route].in_flight_count == 0;
+        let bytes = self.in_flight.push(link, request, route, group, order, resumes, deadline);
+        let queue = &mut self.queues[route];
+        queue.link = Some(link);
+        queue.in_flight_count += 1;
+        queue.in_flight_bytes += bytes;
+        self.activate(route);
+    }
+
+    fn enqueue(&mut self, route: usize, queued: Queued) {
+        self.waiting_count += 1;
+        self.waiting_bytes += queued.request.bytes();
+        self.queues[route].push_back(queued);
+        self.activate(route);
+    }
+
+    /// Sends what waits for a group, in order, as far as its leader is known and reachable. Returns the next command if it
+    /// is to be executed by the replica here; call again behind that.
+    pub(crate) fn drain(
+        &mut self,
+        ctx: &mut Context,
+        route: usize,
+        local: Option<LocalReplica>,
+    ) -> Option<OwnedRequest> {
+        while let Some(bytes) = self.queues[route].first_bytes() {
+            if let Some(local) = local
+                && local.leads
+            {
+                if self.queues[route].in_flight_count > 0 || local.is_full {
+                    return None;
+                }
+                return self.pop(ctx, route).map(|(_, queued)| queued.request);
+            }
+            let link = self.open_link(ctx, route, local, bytes)?;
+            let (order, queued) = self.pop(ctx, route)?;
+            self.send(ctx, route, link, order, queued.request.as_request());
+        }
+        None
+    }
+
+    fn pop(&mut self, ctx: &Context, route: usize) -> Option<(i64, Queued)> {
+        let (order, queued) = self.queues[route].pop_front()?;
+        self.left(ctx, route, &queued);
+        Some((order, queued))
+    }
+
+    /// A command that waited does no longer.
+    fn left(&mut self, ctx: &Context, route: usize, queued: &Queued) {
+        self.waiting_count -= 1;
+        self.waiting_bytes -= queued.request.bytes();
+        self.unblock(ctx, route);
+    }
+
+    /// Lets clients go on that wait for room, once there is plenty: each may have many commands to add.
+    fn unblock(&mut self, ctx: &Context, route: usize) {
+        let limits = &ctx.config.limits;
+        let count = self.in_flight.count() + self.waiting_count;
+        let queue = &mut self.queues[route];
+        let has_plenty = count <= limits.forwards_count_max / 2
+            && queue.waiting_count() <= limits.queued_count_max / 2
+            && queue.waiting_bytes() <= limits.queued_bytes_max / 2
+            && queue.in_flight_bytes <= limits.route_in_flight_bytes_max / 2;
+        if has_plenty && std::mem::take(&mut queue.is_blocking) {
+            self.unblocked.push(route);
+        }
+    }
+
+    /// Routes that clients were kept waiting for and that have room again.
+    pub(crate) fn take_unblocked(&mut self) -> Vec<usize> {
+        std::mem::take(&mut self.unblocked)
+    }
+
+    /// Commands of this core's own replica that did not run: they go before all that wait.
+    pub(crate) fn requeue(&mut self, ctx: &Context, group: GroupId, requests: Vec<OwnedRequest>) {
+        let Some(route) = self.routes.of_group(group) else { return };
+        self.waiting_count += requests.len();
+        self.waiting_bytes += requests.iter().map(OwnedRequest::bytes).sum::<usize>();
+        let deadline = ctx.now + ctx.config.leader_wait;
+        let queued = requests.into_iter().map(|request| Queued { request, deadline });
+        self.queues[route].push_front(queued);
+        self.activate(route);
+        self.want_drain(route);
+    }
+
+    /// Takes in who leads a group.
+    pub(crate) fn learn_leader(&mut self, ctx: &mut Context, note: LeaderNote) {
+        match self.routes.learn(note) {
+            Ok(Some(route)) => self.want_drain(route),
+            Ok(None) => {}
+            Err(why) => {
+                ctx.counters.leader_notes_refused += 1;
+                tracing::warn!(group = %note.group, addr = %note.place, term = note.term, ?why, "a note about a leader is ignored");
+            }
+        }
+    }
+
+    /// A replica here has noticed that nobody leads the group in `term`.
+    pub(crate) fn forget_leader(&mut self, group: GroupId, term: Term) {
+        self.routes.forget(group, term);
+    }
+
+    /// Whether commands can be sent over a link.
+    pub(crate) fn set_takes_commands(&mut self, link: LinkId, takes_commands: bool) {
+        let state = &mut self.links[link.idx()];
+        if takes_commands && !state.takes_commands {
+            self.want_drain_of_link(link);
+        }
+        self.links[link.idx()].takes_commands = takes_commands;
+    }
+
+    /// The commands for the core behind a link, if there are any: for its next frame.
+    pub(crate) fn take_requests(&mut self, link: LinkId) -> Option<Requests> {
+        let requests = self.in_flight.take_requests(link)?;
+        self.want_drain_of_link(link);
+        Some(requests)
+    }
+
+    /// The link over which a route's commands go, if some wait to be sent over it.
+    pub(crate) fn fresh_link(&self, route: usize) -> Option<LinkId> {
+        self.queues[route].link.filter(|link| self.in_flight.unsent_bytes(*link) > 0)
+    }
+
+    fn want_drain_of_link(&mut self, link: LinkId) {
+        for idx in 0..self.active.len() {
+            let route = self.active[idx];
+            if self.routes.get(route).link == Some(link) && self.queues[route].waiting_count() > 0 {
+                self.want_drain(route);
+            }
+        }
+    }
+
+    /// Notes that a route's queue may go on.
+    pub(crate) fn want_drain(&mut self, route: usize) {
+        let queue = &mut self.queues[route];
+        if queue.waiting_count() > 0 && !std::mem::replace(&mut queue.is_draining, true) {
+            self.to_drain.push(route);
+        }
+    }
+
+    /// A route whose queue may go on, if there is one: for [`Router::drain`].
+    pub(crate) fn next_to_drain(&mut self) -> Option<usize> {
+        let route = self.to_drain.pop()?;
+        self.queues[route].is_draining = false;
+        Some(route)
+    }
+
+    fn activate(&mut self, route: usize) {
+        if !std::mem::replace(&mut self.queues[route].is_active, true) {
+            self.active.push(route);
+        }
+    }
+
+    /// A reply to a forwarded command.
+    pub(crate) fn on_reply(
+        &mut self,
+        ctx: &mut Context,
+        out: &mut impl ReplySink,
+        link: LinkId,
+        id: u64,
+        status: ReplyStatus,
+        bytes: &[u8],
+    ) {
+        match status {
+            ReplyStatus::Done => {
+                let Some(sent) = self.in_flight.take(link, id) else { return };
+                self.came_back(ctx, sent.route, sent.bytes);
+                if bytes.len() > SHORT_REPLY_BYTES_MAX && !out.has_room(sent.origin, bytes.len()) {
+                    let refusal = if sent.command.is_write() { Refusal::ReplyWithheld } else { Refusal::RepliesFull };
+                    refuse(ctx, out, sent.origin, refusal, None);
+                } else {
+                    ctx.count_forwarded(sent.command.id, bytes);
+                    out.reply(sent.origin, |reply| reply.raw(bytes));
+                }
+                let queue = &self.queues[sent.route];
+                if !queue.has_refused() || queue.in_flight_count == 0 {
+                    self.want_drain(sent.route);
+                }
+            }
+            ReplyStatus::NotLeader => {
+                let Some((sent, request)) = self.in_flight.take_back(link, id) else { return };
+                self.came_back(ctx, sent.route, sent.bytes);
+                // It stands before all that came later. The old leader may have been asked in vain: wait for news of the
+                // group, or for the next tick.
+                ctx.counters.commands_requeued += 1;
+                let is_elsewhere = self.routes.get(sent.route).link != Some(link);
+                self.put_back(sent.route, sent.order, Queued { request, deadline: sent.deadline });
+                if is_elsewhere && self.queues[sent.route].in_flight_count == 0 {
+                    self.want_drain(sent.route);
+                }
+            }
+        }
+    }
+
+    fn came_back(&mut self, ctx: &Context, route: usize, bytes: usize) {
+        let queue = &mut self.queues[route];
+        queue.in_flight_count -= 1;
+        queue.in_flight_bytes -= bytes;
+        self.unblock(ctx, route);
+    }
+
+    fn put_back(&mut self, route: usize, order: i64, queued: Queued) {
+        self.waiting_count += 1;
+        self.waiting_bytes += queued.request.bytes();
+        self.queues[route].put_back(order, queued);
+        self.activate(route);
+    }
+
+    /// Makes the permit say what is held. Called once per turn.
+    pub(crate) fn settle(&mut self) {
+        self.permit.set(self.waiting_bytes + self.in_flight.bytes());
+    }
+
+    /// How full the queues of the router are, the fullest of each kind, for an observer.
+    pub(crate) fn queues(&self, ctx: &Context, queue: &mut impl FnMut(QueueLen)) {
+        let limits = &ctx.config.limits;
+        let most = |of: &dyn Fn(&RouteQueue) -> usize| self.queues.iter().map(of).max().unwrap_or_default();
+        let one_max = limits.commands.command_bytes_max + COMMAND_OVERHEAD_BYTES;
+        // What was taken in here and is requeued when a leadership is lost stands in the queue of its route.
+        let requeued_max = limits.batches_bytes_max + 2 * one_max;
+        // In flight before they come back.
+        let refused_max = limits.route_in_flight_bytes_max + one_max;
+        let waiting_max = limits.queued_bytes_max + one_max + requeued_max + refused_max;
+        let mut one = |name, len: usize, max: usize| queue(QueueLen { name, len: len as u64, max: max as u64 });
+        let in_flight_max = limits.route_in_flight_bytes_max.max(one_max);
+        one("commands of a group in flight, bytes", most(&|queue| queue.in_flight_bytes), in_flight_max);
+        one("commands that wait for a leader, bytes", most(&|queue| queue.waiting_bytes()), waiting_max);
+        one("commands in flight", self.in_flight.count(), limits.forwards_count_max);
+    }
+}
+
+impl LeaderTable for Router {
+    fn version(&self) -> u64 {
+        self.routes.version()
+    }
+
+    fn leader_of(&self, group: GroupId) -> Option<Leader> {
+        let route = self.routes.get(self.routes.of_group(group)?);
+        Some(Leader { addr: route.leader, is_known: route.is_known })
+    }
+}

@@ -1,0 +1,291 @@
+//! A disk, a clock and tasks in memory, for the tests of storage, with what can go wrong under the test's control.
+
+#![allow(clippy::unwrap_used, reason = "test support")]
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::future::Future;
+use std::io::{Error, ErrorKind, Result};
+use std::path::{Path, PathBuf};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use host::{AlignedBuf, Clock, Disk, Rng, Spawn, TaskClass, WriteDone, WriteToken};
+use types::Instant;
+
+pub(crate) const EIO: i32 = 5;
+
+type Task = Pin<Box<dyn Future<Output = ()>>>;
+
+#[derive(Default)]
+struct World {
+    files: BTreeMap<PathBuf, usize>,
+    inodes: Vec<Vec<u8>>,
+    /// Writes of the log that were begun, as (file, offset, content, token).
+    begun: VecDeque<(usize, u64, AlignedBuf, WriteToken)>,
+    ended: VecDeque<WriteDone>,
+    tasks: Vec<Task>,
+    now: Instant,
+    random: u64,
+    unreadable: BTreeSet<usize>,
+    /// Files of no length cannot be made: those of snapshots.
+    fails_creations: bool,
+    /// Renames wait.
+    holds_renames: bool,
+    /// Operations that change the disk until it stands still for ever, as in a crash.
+    changes_left: Option<usize>,
+    changes: usize,
+}
+
+/// The only core of a small world.
+#[derive(Clone, Default)]
+pub(crate) struct FakeHost(Rc<RefCell<World>>);
+
+impl FakeHost {
+    /// Ends the oldest write of the log under way. `false` if there is none, or the disk stands still.
+    pub(crate) fn complete_write(&self) -> bool {
+        if self.0.borrow().begun.is_empty() || !self.may_change() {
+            return false;
+        }
+        let mut world = self.0.borrow_mut();
+        let (inode, offset, buf, token) = world.begun.pop_front().unwrap();
+        write_at(&mut world.inodes[inode], offset, &buf);
+        world.ended.push_back(WriteDone { token, buf, result: Ok(()) });
+        true
+    }
+
+    /// Lets tasks run until none of them gets further.
+    pub(crate) fn run_tasks(&self) {
+        for _ in 0..16 {
+            let mut tasks = std::mem::take(&mut self.0.borrow_mut().tasks);
+            let mut context = Context::from_waker(Waker::noop());
+            tasks.retain_mut(|task| task.as_mut().poll(&mut context).is_pending());
+            self.0.borrow_mut().tasks.extend(tasks);
+        }
+    }
+
+    pub(crate) fn advance(&self, duration: Duration) {
+        self.0.borrow_mut().now += duration;
+    }
+
+    /// What a crash leaves: the disk as it is. Writes of the log under way are lost.
+    pub(crate) fn crash(&self) -> FakeHost {
+        let world = self.0.borrow();
+        FakeHost(Rc::new(RefCell::new(World {
+            files: world.files.clone(),
+            inodes: world.inodes.clone(),
+            now: world.now,
+            random: world.random + 1,
+            unreadable: world.unreadable.clone(),
+            ..World::default()
+        })))
+    }
+
+    /// Lets the disk stand still behind this many more changes.
+    pub(crate) fn stop_after(&self, changes: usize) {
+        self.0.borrow_mut().changes_left = Some(changes);
+    }
+
+    /// How often the disk was changed.
+    pub(crate) fn changes(&self) -> usize {
+        self.0.borrow().changes
+    }
+
+    /// Whether a file has this name.
+    pub(crate) fn has(&self, path: &Path) -> bool {
+        self.0.borrow().files.contains_key(path)
+    }
+
+    /// Flips a bit of a file.
+    pub(crate) fn damage(&self, path: &Path, at: usize) {
+        let mut world = self.0.borrow_mut();
+        let inode = world.files[path];
+        world.inodes[inode][at] ^= 1;
+    }
+
+    /// Files whose path holds this text cannot be read, or can again.
+    pub(crate) fn set_unreadable(&self, text: &str, is_unreadable: bool) {
+        let mut world = self.0.borrow_mut();
+        let found: Vec<usize> =
+            world.files.iter().filter(|(path, _)| path.to_str().unwrap().contains(text)).map(|(_, it)| *it).collect();
+        for inode in found {
+            if is_unreadable {
+                world.unreadable.insert(inode);
+            } else {
+                world.unreadable.remove(&inode);
+            }
+        }
+    }
+
+    /// Lets files that begin empty, as snapshots do, fail to be made.
+    pub(crate) fn fail_creations(&self, fails: bool) {
+        self.0.borrow_mut().fails_creations = fails;
+    }
+
+    /// Lets renames wait, or go on.
+    pub(crate) fn hold_renames(&self, holds: bool) {
+        self.0.borrow_mut().holds_renames = holds;
+    }
+
+    /// Puts a copy of another world's file here.
+    pub(crate) fn copy_from(&self, other: &FakeHost, from: &Path, to: &Path) {
+        let other = other.0.borrow();
+        let mut world = self.0.borrow_mut();
+        world.inodes.push(other.inodes[other.files[from]].clone());
+        let inode = world.inodes.len() - 1;
+        world.files.insert(to.to_owned(), inode);
+    }
+
+    fn may_change(&self) -> bool {
+        let mut world = self.0.borrow_mut();
+        match &mut world.changes_left {
+            Some(0) => return false,
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        world.changes += 1;
+        true
+    }
+
+    /// Waits for ever if the disk stands still.
+    async fn change(&self) {
+        if !self.may_change() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+fn write_at(content: &mut Vec<u8>, offset: u64, bytes: &[u8]) {
+    let (offset, end) = (offset as usize, offset as usize + bytes.len());
+    assert!(offset <= content.len(), "a write behind the end of a file");
+    content.resize(content.len().max(end), 0);
+    content[offset..end].copy_from_slice(bytes);
+}
+
+/// Runs a future that never waits for long.
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    let mut context = Context::from_waker(Waker::noop());
+    for _ in 0..1_000 {
+        if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
+            return value;
+        }
+    }
+    panic!("it waits for something that does not come");
+}
+
+impl Clock for FakeHost {
+    fn now(&self) -> Instant {
+        self.0.borrow().now
+    }
+
+    fn unix_time_ms(&self) -> u64 {
+        0
+    }
+}
+
+impl Rng for FakeHost {
+    fn random_u64(&self) -> u64 {
+        let mut world = self.0.borrow_mut();
+        world.random += 1;
+        world.random
+    }
+}
+
+impl Spawn for FakeHost {
+    fn spawn(&self, _: TaskClass, task: impl Future<Output = ()> + 'static) {
+        self.0.borrow_mut().tasks.push(Box::pin(task));
+    }
+
+    fn notify(&self) {}
+
+    async fn park(&self, _: Instant) {}
+
+    async fn yield_now(&self) {}
+
+    async fn sleep_until(&self, deadline: Instant) {
+        std::future::poll_fn(|_| if self.now() >= deadline { Poll::Ready(()) } else { Poll::Pending }).await;
+    }
+}
+
+impl Disk for FakeHost {
+    type File = usize;
+
+    fn write_begin(&self, file: &usize, offset: u64, buf: AlignedBuf, token: WriteToken) {
+        self.0.borrow_mut().begun.push_back((*file, offset, buf, token));
+    }
+
+    fn write_end(&self) -> Option<WriteDone> {
+        self.0.borrow_mut().ended.pop_front()
+    }
+
+    async fn create_zeroed(&self, path: &Path, len: u64) -> Result<usize> {
+        self.change().await;
+        let mut world = self.0.borrow_mut();
+        if world.fails_creations && len == 0 {
+            return Err(ErrorKind::StorageFull.into());
+        }
+        if world.files.contains_key(path) {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        world.inodes.push(vec![0; len as usize]);
+        let inode = world.inodes.len() - 1;
+        world.files.insert(path.to_owned(), inode);
+        Ok(inode)
+    }
+
+    async fn open(&self, path: &Path) -> Result<usize> {
+        self.0.borrow().files.get(path).copied().ok_or(ErrorKind::NotFound.into())
+    }
+
+    async fn len(&self, file: &usize) -> Result<u64> {
+        Ok(self.0.borrow().inodes[*file].len() as u64)
+    }
+
+    async fn read(&self, file: &usize, offset: u64, len: usize) -> Result<AlignedBuf> {
+        let world = self.0.borrow();
+        if world.unreadable.contains(file) {
+            return Err(Error::from_raw_os_error(EIO));
+        }
+        let bytes = world.inodes[*file].get(offset as usize..offset as usize + len);
+        let mut buf = AlignedBuf::with_capacity(len);
+        buf.extend_from_slice(bytes.ok_or(Error::from(ErrorKind::UnexpectedEof))?);
+        Ok(buf)
+    }
+
+    async fn write(&self, file: &usize, offset: u64, buf: AlignedBuf) -> Result<()> {
+        self.change().await;
+        write_at(&mut self.0.borrow_mut().inodes[*file], offset, &buf);
+        Ok(())
+    }
+
+    async fn create_dir_all(&self, _: &Path) -> Result<()> {
+        Ok(())
+    }
+
+    async fn list(&self, dir: &Path) -> Result<Vec<String>> {
+        let world = self.0.borrow();
+        let names = world.files.keys().filter(|path| path.parent() == Some(dir));
+        let mut names: Vec<String> =
+            names.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    async fn rename(&self, from: &Path, to: &Path) -> Result<()> {
+        let is_held = || self.0.borrow().holds_renames && from.extension().is_some_and(|it| it != "tmp");
+        std::future::poll_fn(|_| if is_held() { Poll::Pending } else { Poll::Ready(()) }).await;
+        self.change().await;
+        let mut world = self.0.borrow_mut();
+        let inode = world.files.remove(from).ok_or(Error::from(ErrorKind::NotFound))?;
+        world.files.insert(to.to_owned(), inode);
+        Ok(())
+    }
+
+    async fn remove(&self, path: &Path) -> Result<()> {
+        self.change().await;
+        self.0.borrow_mut().files.remove(path).map(|_| ()).ok_or(ErrorKind::NotFound.into())
+    }
+}

@@ -1,0 +1,219 @@
+//! The log of a core as its turn uses it: what Raft wants durable goes in, what is durable comes out.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use types::{CoreAddr, GroupId, Index, Instant};
+use wal::{Recovered, Wal};
+
+use super::disk_health::DiskHealth;
+use super::log_reads::LogReads;
+use super::record::Records;
+use super::{StorageEffect, StorageHost};
+use crate::budget::{Budget, Permit, Pool};
+use crate::config::Config;
+use crate::context::Context;
+use crate::error::Error;
+use crate::limits::LOG_PENDING_BYTES_MAX;
+
+/// A write to the log that Raft waits for.
+struct PendingWrite {
+    /// The block with which it is durable.
+    block_seq: u64,
+    group: usize,
+    /// Raft's number of it.
+    seq: u64,
+    /// When it was handed over.
+    begun_at: Instant,
+}
+
+/// The log of a core, and the writes that are on their way into it.
+pub(super) struct Log<H: StorageHost> {
+    addr: CoreAddr,
+    wal: Wal<H>,
+    /// Writes that are not durable yet, in order.
+    pending: VecDeque<PendingWrite>,
+    /// For blocks that are not durable yet.
+    permit: Permit,
+    /// Blocks written as of the last tick: a log that has stood still since then is idle.
+    blocks_at_tick: u64,
+    /// Why there is no room for writes of clients; `None` if there is.
+    room_fault: Option<Rc<str>>,
+    pub(super) reads: LogReads,
+    pub(super) health: DiskHealth,
+}
+
+impl<H: StorageHost> Log<H> {
+    /// Opens a core's log, and says what it holds.
+    pub(super) async fn open(host: &H, config: &Config, budget: &Budget) -> Result<(Log<H>, Recovered), Error> {
+        let addr = config.place;
+        let mut wal_config = wal::Config::new(config.wal_dir());
+        wal_config.log_id = config.incarnation.rotate_left(16) ^ u64::from(addr.core.0);
+        wal_config.groups = config.map.replicas_at(addr).map(|(spec, _)| spec.id).collect();
+        wal_config.segment_bytes = config.segment_bytes;
+        wal_config.block_bytes_max = config.block_bytes_max;
+        // A write that Raft has handed out cannot be refused. `is_backlogged` keeps others from being taken in.
+        wal_config.pending_bytes_max = usize::MAX;
+        let opened = Wal::open(host.clone(), wal_config).await;
+        let (wal, recovered) = opened.map_err(|source| Error::Wal { place: addr, source })?;
+        let log = Log {
+            addr,
+            wal,
+            pending: VecDeque::new(),
+            permit: budget.permit(Pool::Log),
+            blocks_at_tick: 0,
+            room_fault: None,
+            reads: LogReads::new(budget),
+            health: DiskHealth::default(),
+        };
+        Ok((log, recovered))
+    }
+
+    /// The log itself, for recovery.
+    pub(super) fn wal_mut(&mut self) -> &mut Wal<H> {
+        &mut self.wal
+    }
+
+    fn failed(&self, source: wal::Error) -> Error {
+        Error::Wal { place: self.addr, source }
+    }
+
+    pub(super) fn persist(
+        &mut self,
+        ctx: &Context,
+        group: usize,
+        id: GroupId,
+        persist: &raft::Persist,
+    ) -> Result<(), Error> {
+        // Entries first: what a hard state calls committed must be in the log before it.
+        let mut written = match persist.reset {
+            Some((index, term)) => self.wal.reset(id, index, term),
+            None => Ok(()),
+        };
+        if !persist.entries.is_empty() {
+            written = written.and_then(|()| self.wal.append_entries(id, &persist.entries));
+        }
+        if let Some(state) = persist.hard_state {
+            written = written.and_then(|()| self.wal.append_hard_state(id, state));
+        }
+        written.map_err(|source| self.failed(source))?;
+        // The last block that holds something of it: each of the calls above may have begun another one.
+        let block_seq = self.wal.pending_seq();
+        self.pending.push_back(PendingWrite { block_seq, group, seq: persist.seq, begun_at: ctx.now });
+        self.permit.set(self.wal.pending_bytes());
+        Ok(())
+    }
+
+    /// Takes in what has become durable.
+    pub(super) fn poll_writes(&mut self, ctx: &Context, effects: &mut Vec<StorageEffect>) -> Result<(), Error> {
+        self.look_for_room();
+        let Some(durable) = self.wal.poll().map_err(|source| self.failed(source))? else { return Ok(()) };
+        while self.pending.front().is_some_and(|first| first.block_seq <= durable) {
+            let Some(first) = self.pending.pop_front() else { break };
+            self.health.wrote(ctx.now.since(first.begun_at), ctx.now);
+            effects.push(StorageEffect::Persisted { group: first.group, seq: first.seq });
+        }
+        self.permit.set(self.wal.pending_bytes());
+        Ok(())
+    }
+
+    fn look_for_room(&mut self) {
+        if self.wal.has_room() {
+            self.room_fault = None;
+            return;
+        }
+        let fault = self.wal.room_fault().unwrap_or_default();
+        if self.room_fault.as_deref() != Some(fault.as_str()) {
+            self.room_fault = Some(Rc::from(fault));
+        }
+    }
+
+    pub(super) fn submit(&mut self, _ctx: &Context) -> Result<(), Error> {
+        self.wal.submit().map_err(|source| self.failed(source))
+    }
+
+    /// Marks the end of a log that has gone idle, and judges how fast the disk is.
+    pub(super) fn tick(&mut self, ctx: &Context) -> Result<(), Error> {
+        let under_way = self.pending.front().map(|write| ctx.now.since(write.begun_at));
+        self.health.tick(under_way, ctx.now);
+        let blocks = self.wal.stats().blocks;
+        if blocks == self.blocks_at_tick && self.pending.is_empty() {
+            self.wal.idle().map_err(|source| self.failed(source))?;
+        }
+        self.blocks_at_tick = blocks;
+        Ok(())
+    }
+
+    pub(super) fn read(&mut self, host: &H, group: usize, id: GroupId, read: raft::LogRead) {
+        // What is read is settled now: the segments concerned stay as they are until it is done, whatever is cut meanwhile.
+        let bytes_max = self.reads.bytes_max(read.bytes_max);
+        let reader = self.wal.reader(id, read.first, read.last, bytes_max);
+        self.reads.push(host, group, read, bytes_max, reader);
+    }
+
+    pub(super) fn poll_reads(
+        &mut self,
+        host: &H,
+        records: &Records,
+        effects: &mut Vec<StorageEffect>,
+    ) -> Result<(), Error> {
+        self.reads.poll(host, records, effects)
+    }
+
+    pub(super) fn retry_reads(&mut self, effects: &mut Vec<StorageEffect>) {
+        self.reads.retry(effects);
+    }
+
+    /// Lets a group's log up to `index` go.
+    pub(super) fn compact(&mut self, id: GroupId, index: Index) -> Result<(), Error> {
+        self.wal.compact(id, index).map_err(|source| self.failed(source))
+    }
+
+    /// The groups that keep the oldest segment, and up to where each must be compacted to let it go.
+    pub(super) fn pins(&self) -> Vec<(GroupId, Index)> {
+        self.wal.pins()
+    }
+
+    pub(super) fn stats(&self) -> wal::Stats {
+        self.wal.stats()
+    }
+
+    pub(super) fn is_writing(&self) -> bool {
+        self.wal.is_writing()
+    }
+
+    pub(super) fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Whether something of a group waits to become durable.
+    pub(super) fn is_pending(&self, group: usize) -> bool {
+        self.pending.iter().any(|write| write.group == group)
+    }
+
+    pub(super) fn is_backlogged(&self) -> bool {
+        self.wal.pending_bytes() >= LOG_PENDING_BYTES_MAX
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.wal.has_room()
+    }
+
+    pub(super) fn disk_full(&self) -> Option<Rc<str>> {
+        self.room_fault.clone()
+    }
+
+    pub(super) fn report(&self, info: &mut impl FnMut(&'static str, String)) {
+        let log = self.wal.stats();
+        info("log_blocks_written", log.blocks.to_string());
+        info("log_bytes_written", log.bytes.to_string());
+        info("log_records_written", log.records.to_string());
+        info("log_entries_written", log.entries.to_string());
+        info("log_segments_used", log.segments_used.to_string());
+        info("log_pending_bytes", log.pending_bytes.to_string());
+        info("log_has_room", u8::from(self.wal.has_room()).to_string());
+        info("log_is_slow", u8::from(self.health.is_slow()).to_string());
+        info("log_write_mean_us", self.health.write_mean().as_micros().to_string());
+        info("commit_mean_us", self.health.commit_mean().as_micros().to_string());
+    }
+}

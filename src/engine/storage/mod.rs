@@ -1,0 +1,382 @@
+//! What a core keeps on its disk: the log that its groups share, and a snapshot per group.
+//!
+//! [`Storage`] decides when a snapshot is due, writes it beside the turns, lets the log before it go, sends snapshots to
+//! replicas that were away for too long and receives them, and says at a start what each replica stands on. It knows
+//! replicas through [`Replicas`](crate::replicas::Replicas) alone, and what it wants done it returns as
+//! [`StorageEffect`]s.
+//!
+//! Invariants:
+//! - Entries are in the log before a hard state that calls them committed, and the block that a write waits for is taken
+//!   behind the last of its records.
+//! - A group's log shrinks only behind a snapshot that is on stable storage here under its name, and a snapshot gets its
+//!   name only once the entries that it holds are durable in the log here.
+//! - A crash between any two steps leaves the old snapshot or the new one, and a log that fits it ([`recovery`]).
+//! - Whoever receives a snapshot finds the log behind it still there afterwards, within a bound ([`compaction`]).
+//!
+//! Deliberately absent: Raft, clients, connections. What a snapshot says of the keys is the walk's of `Keyspace`.
+//!
+//! Reading order: [`snapshot`] (the file), [`log`] and [`log_reads`], [`disk_health`], [`record`] (what is kept of each
+//! replica), [`create`], [`compaction`], [`send`], [`receive`], [`recovery`], [`rebuild`].
+
+mod compaction;
+mod create;
+mod disk_health;
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod fake_core;
+mod log;
+mod log_length;
+mod log_reads;
+mod rebuild;
+mod receive;
+mod record;
+mod recovery;
+mod send;
+pub mod snapshot;
+#[cfg(test)]
+mod tests;
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use data::Keyspace;
+use host::Rng;
+use raft::Purpose;
+use types::{CoreAddr, GroupId, Index, Instant, ReplicaId};
+use wal::LogHost;
+use wire::{ChunkReply, ChunkRequest, Entry, Membership, SnapshotMeta};
+
+use crate::budget::Budget;
+use crate::config::Config;
+use crate::context::Context;
+use crate::error::Error;
+use crate::observe::QueueLen;
+use crate::origin::LinkId;
+use crate::replicas::Replicas;
+
+use compaction::Pressure;
+use create::Creation;
+use log::Log;
+use rebuild::Rebuilding;
+use receive::Receiving;
+use record::Records;
+use send::Sending;
+use snapshot::Loaded;
+
+/// What storage needs from its core.
+pub(crate) trait StorageHost: LogHost + Rng {}
+
+impl<T: LogHost + Rng> StorageHost for T {}
+
+/// What the disk of a core held when it started.
+pub(crate) struct Opened<H: StorageHost> {
+    pub(crate) storage: Storage<H>,
+    /// The replicas that can start, in the order of their indexes.
+    pub(crate) replicas: Vec<StartedReplica>,
+    /// Replicas that stay away: what the disk holds of them cannot be trusted.
+    pub(crate) quarantined: Vec<(GroupId, ReplicaId)>,
+}
+
+/// What a replica starts on.
+pub(crate) struct StartedReplica {
+    pub(crate) group: GroupId,
+    pub(crate) replica: ReplicaId,
+    /// What Raft starts on.
+    pub(crate) recovered: raft::Recovered,
+    /// The members as of the snapshot, or those that the group began with.
+    pub(crate) membership: Membership,
+    /// The state as of the snapshot; empty without one.
+    pub(crate) keyspace: Keyspace,
+    /// Replicated time of the group, in milliseconds since 1970 UTC.
+    pub(crate) time_ms: u64,
+    /// The cluster map that the snapshot holds, encoded; empty if it holds none.
+    pub(crate) map: Vec<u8>,
+}
+
+/// The snapshot of a group that has its name on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SnapshotInfo {
+    /// The last entry that it holds.
+    pub(crate) last_index: Index,
+    /// Its term.
+    pub(crate) last_term: types::Term,
+    /// The members as of that entry.
+    pub(crate) membership: Membership,
+    /// Whether it turned out not to be what was written. Another one is due then, even of the same entry.
+    pub(crate) is_damaged: bool,
+}
+
+impl SnapshotInfo {
+    fn new(last_index: Index, last_term: types::Term, membership: Membership) -> SnapshotInfo {
+        SnapshotInfo { last_index, last_term, membership, is_damaged: false }
+    }
+
+    fn meta(&self) -> SnapshotMeta {
+        let (last_index, last_term) = (self.last_index, self.last_term);
+        SnapshotMeta { last_index, last_term, membership: self.membership.clone() }
+    }
+}
+
+/// What storage wants done. To be carried out in order, and before anything more is applied.
+pub(crate) enum StorageEffect {
+    /// All writes of a replica up to this one are durable: for [`raft::Raft::persisted`].
+    Persisted { group: usize, seq: u64 },
+    /// The answer to [`Storage::read_log`]: for [`raft::Raft::log_read`].
+    LogRead { group: usize, purpose: Purpose, entries: Vec<Entry> },
+    /// The other answer: for [`raft::Raft::log_read_failed`], behind a [`raft::Raft::wake`].
+    LogReadFailed { group: usize, purpose: Purpose },
+    /// A snapshot of the state as it is now begins to be written: the moment to tell an observer the state's digest, as
+    /// whoever starts on that snapshot must come to the same one.
+    SnapshotBegun { group: usize },
+    /// Raft may offer this snapshot: for [`raft::Raft::set_snapshot`].
+    OfferSnapshot { group: usize, meta: SnapshotMeta },
+    /// The log was cut here: for [`raft::Raft::compact`], and the observer.
+    CompactRaft { group: usize, index: Index },
+    /// To be sent to the core at the other end of a link.
+    AskChunk { link: LinkId, request: ChunkRequest },
+    /// The same.
+    SendChunk { link: LinkId, reply: ChunkReply },
+    /// A snapshot was received and has its name on disk: for [`raft::Raft::restore`], and then the state into use. The
+    /// answer is [`Storage::installed`], in the same turn.
+    Install { group: usize, loaded: Box<Loaded>, membership: Membership, took: Duration },
+    /// A replica that had stayed away starts, with the next index.
+    Rejoin { replica: Box<StartedReplica> },
+}
+
+/// What a core keeps on its disk.
+pub(crate) struct Storage<H: StorageHost> {
+    host: H,
+    config: Rc<Config>,
+    log: Log<H>,
+    records: Records,
+    pressure: Pressure,
+    creation: Creation<H::File>,
+    sending: Sending<H::File>,
+    receiving: Receiving<H::File>,
+    rebuilding: Vec<Rebuilding>,
+    links: Links,
+    /// The cluster map that the group of this id has agreed on, encoded: part of that group's snapshots.
+    cluster_map: Option<(GroupId, Vec<u8>)>,
+}
+
+/// The other cores, by link, and whether they can be reached.
+#[derive(Default)]
+struct Links {
+    known: Vec<Option<(CoreAddr, bool)>>,
+}
+
+impl Links {
+    fn set(&mut self, link: LinkId, addr: CoreAddr, is_up: bool) {
+        if self.known.len() <= link.idx() {
+            self.known.resize(link.idx() + 1, None);
+        }
+        self.known[link.idx()] = Some((addr, is_up));
+    }
+
+    fn is_up(&self, link: LinkId) -> bool {
+        self.known.get(link.idx()).copied().flatten().is_some_and(|(_, is_up)| is_up)
+    }
+
+    fn addr(&self, link: LinkId) -> CoreAddr {
+        self.known.get(link.idx()).copied().flatten().map_or(CoreAddr::default(), |(addr, _)| addr)
+    }
+
+    /// The link to a core, if it can be reached.
+    fn up_to(&self, addr: CoreAddr) -> Option<LinkId> {
+        let at = self.known.iter().position(|known| *known == Some((addr, true)))?;
+        Some(LinkId(at as u32))
+    }
+}
+
+impl<H: StorageHost> Storage<H> {
+    /// Recovers what the disk of a core holds. The budget is the core's: what storage holds is counted there.
+    ///
+    /// # Errors
+    /// See [`Error`]. A damaged replica of a group that has others does not fail the start: it stays away.
+    pub(crate) async fn open(host: H, config: &Rc<Config>, budget: &Budget) -> Result<Opened<H>, Error> {
+        let (log, recovered) = Log::open(&host, config, budget).await?;
+        let mut storage = Storage {
+            log,
+            records: Records::new(config.group_log_bytes_max),
+            pressure: Pressure::new(config),
+            creation: Creation::new(budget),
+            sending: Sending::new(budget),
+            receiving: Receiving::new(budget),
+            rebuilding: Vec::new(),
+            links: Links::default(),
+            cluster_map: None,
+            host,
+            config: Rc::clone(config),
+        };
+        let (replicas, quarantined) = storage.recover(recovered).await?;
+        Ok(Opened { storage, replicas, quarantined })
+    }
+
+    /// Raft refuses what was recovered of the replica with this index: it stays away, and those that were recovered
+    /// behind it move up by one. Only before the first turn.
+    pub(crate) fn quarantine(&mut self, group: usize) {
+        self.records.remove(group);
+        self.log.reads.remove(group);
+    }
+
+    /// Hands what Raft wants made durable to the log.
+    ///
+    /// # Errors
+    /// The log's, all of which end the core.
+    pub(crate) fn persist(
+        &mut self,
+        ctx: &mut Context,
+        group: usize,
+        id: GroupId,
+        persist: &raft::Persist,
+    ) -> Result<(), Error> {
+        self.log.persist(ctx, group, id, persist)
+    }
+
+    /// Reads entries back for Raft. Answered by a [`StorageEffect::LogRead`] or [`StorageEffect::LogReadFailed`].
+    pub(crate) fn read_log(&mut self, ctx: &mut Context, group: usize, id: GroupId, read: raft::LogRead) {
+        if let Purpose::Peer(replica) = read.purpose {
+            self.follower_reads(ctx, id, replica, read.first);
+        }
+        let Storage { log, host, .. } = self;
+        log.read(host, group, id, read);
+    }
+
+    /// Takes in what has ended since the last turn: log reads (as many as a turn should apply; the rest comes with the
+    /// next ones), writes, and the tasks of snapshots. Once per turn.
+    ///
+    /// # Errors
+    /// The log's, and [`Error::Unappliable`].
+    pub(crate) fn poll(
+        &mut self,
+        ctx: &mut Context,
+        replicas: &mut impl Replicas,
+        effects: &mut Vec<StorageEffect>,
+    ) -> Result<(), Error> {
+        self.log.poll_reads(&self.host, &self.records, effects)?;
+        self.log.poll_writes(ctx, effects)?;
+        self.records.take_offers(effects);
+        self.poll_sending(ctx, effects);
+        self.poll_receiving(ctx, replicas, effects)?;
+        self.poll_creation(ctx, replicas, effects)
+    }
+
+    /// Begins what is due by now. Every few milliseconds.
+    ///
+    /// # Errors
+    /// The log's.
+    pub(crate) fn tick(
+        &mut self,
+        ctx: &mut Context,
+        replicas: &mut impl Replicas,
+        effects: &mut Vec<StorageEffect>,
+    ) -> Result<(), Error> {
+        self.log.retry_reads(effects);
+        self.tick_sending(ctx);
+        self.tick_compaction(ctx, replicas, effects)?;
+        self.tick_creation(ctx, replicas, effects);
+        self.tick_rebuilding(ctx);
+        self.log.tick(ctx)
+    }
+
+    /// Copies a slice of the keys of a snapshot that is being written. Once per turn, behind what clients and peers wait
+    /// for. Returns whether there is more to do at once.
+    ///
+    /// # Errors
+    /// The log's.
+    pub(crate) fn work(&mut self, ctx: &mut Context, replicas: &mut impl Replicas) -> Result<bool, Error> {
+        let is_copying = self.copy_keys(ctx, replicas);
+        Ok(is_copying || self.log.reads.has_done())
+    }
+
+    /// Begins the write of the log's next block, if none is under way.
+    ///
+    /// # Errors
+    /// The log's.
+    pub(crate) fn submit(&mut self, ctx: &mut Context) -> Result<(), Error> {
+        self.log.submit(ctx)
+    }
+
+    /// Whether a block of the log is being written: what is handed over now becomes durable with one behind it.
+    pub(crate) fn is_writing(&self) -> bool {
+        self.log.is_writing()
+    }
+
+    /// Whether writes that Raft waits for are not durable yet.
+    pub(crate) fn has_pending(&self) -> bool {
+        self.log.has_pending()
+    }
+
+    /// Whether so much waits to become durable that neither commands nor entries of leaders should be taken in.
+    pub(crate) fn is_backlogged(&self) -> bool {
+        self.log.is_backlogged()
+    }
+
+    /// Why the log takes no writes of clients for now: its disk is full.
+    pub(crate) fn disk_full(&self) -> Option<Rc<str>> {
+        self.log.disk_full()
+    }
+
+    /// Whether the log is as long as it may be because of this group: then its writers wait until a snapshot has let
+    /// its oldest entries go. Its followers go on taking entries, as without them nothing could be applied and let go.
+    pub(crate) fn log_is_full_for(&self, group: usize) -> bool {
+        self.records.is_log_full(group)
+    }
+
+    /// A replica has applied an entry.
+    pub(crate) fn applied(&mut self, group: usize, index: Index, payload_bytes: usize) {
+        self.records.applied(group, index, payload_bytes);
+    }
+
+    /// A batch of this core was committed and applied, this long after it was proposed.
+    pub(crate) fn committed(&mut self, took: Duration, now: Instant) {
+        self.log.health.committed(took, now);
+    }
+
+    /// The group of this id has agreed on the cluster map, which is part of its snapshots from now on.
+    pub(crate) fn set_cluster_map(&mut self, group: GroupId, map: Vec<u8>) {
+        self.cluster_map = Some((group, map));
+    }
+
+    /// A link to another core comes into being, breaks or stands again. Links to cores of this node always stand.
+    pub(crate) fn link_state(&mut self, link: LinkId, addr: CoreAddr, is_up: bool) {
+        self.links.set(link, addr, is_up);
+    }
+
+    /// Whether this core is fit to lead: its disk has room and is not slower than those of others.
+    pub(crate) fn fitness(&self) -> bool {
+        self.log.has_room() && !self.log.health.is_slow()
+    }
+
+    /// Last index of a group's snapshot on disk; 0 if it has none.
+    pub(crate) fn snapshot_index(&self, group: usize) -> Index {
+        self.records.snapshot_index(group)
+    }
+
+    /// The figures of this part for INFO.
+    pub(crate) fn report(&self, info: &mut impl FnMut(&'static str, String)) {
+        self.log.report(info);
+        self.pressure.report(&self.log.stats(), info);
+        info("snapshots_sending", self.sending.files_count().to_string());
+        info("snapshots_receiving", self.receiving.count().to_string());
+        info("replicas_rebuilding", self.rebuilding.len().to_string());
+    }
+
+    /// What the log has done, for an observer.
+    pub(crate) fn log_stats(&self) -> wal::Stats {
+        self.log.stats()
+    }
+
+    /// How full the queues of this part are, for an observer.
+    pub(crate) fn queues(&self, replicas: &impl Replicas, queue: &mut impl FnMut(QueueLen)) {
+        self.queue_of_copies(replicas, queue);
+        let mut one = |name, len: usize, max: usize| queue(QueueLen { name, len: len as u64, max: max as u64 });
+        // One per link is under way, one per group waits.
+        let receiving_max = self.links.known.len() + self.config.map.groups.len();
+        one("snapshots being received", self.receiving.count(), receiving_max);
+        one("snapshots being sent", self.sending.files_count(), self.config.limits.served_files_max);
+        let (reads, reads_max) = self.log.reads.bytes();
+        one("log being read back, bytes", reads, reads_max);
+    }
+}

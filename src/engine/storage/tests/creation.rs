@@ -1,0 +1,135 @@
+use super::super::fake::FakeHost;
+use super::super::fake_core::{FakeCore, config};
+use crate::budget::Pool;
+
+#[test]
+fn snapshot_is_written_once_the_log_is_long_and_the_log_before_it_goes() {
+    let mut core = FakeCore::start(FakeHost::default(), config(1, 1));
+    core.append(1, 20);
+    core.settle();
+    assert_eq!(core.begun_count, 0, "its log is short");
+    core.append(1, 100);
+    core.turn_until("a snapshot is there", |core| core.storage.snapshot_index(1) > 0);
+    core.settle();
+    let replica = &core.replicas.list[1];
+    assert_eq!((replica.offered, core.storage.snapshot_index(1)), (120, 120));
+    assert!(replica.base > 60 && core.host.has(&core.paths(1).snapshot));
+    assert_eq!(core.begun_count, 1);
+    assert_eq!(core.ctx.budget.used_by(Pool::Snapshots), 0);
+    let mut again = core.restart();
+    assert_eq!(again.replicas.list[1].applied, 120);
+    again.check_state(1);
+    again.append(1, 10);
+    again.settle();
+    again.check_state(1);
+}
+
+#[test]
+fn snapshot_is_of_the_state_at_its_beginning_and_the_rest_comes_from_the_log() {
+    let mut core = FakeCore::start(FakeHost::default(), config(1, 1));
+    core.append(1, 120);
+    core.turn_until("a snapshot is being written", |core| core.begun_count == 1);
+    for _ in 0..30 {
+        core.append(1, 1);
+        core.turn();
+    }
+    core.settle();
+    let last_index = core.storage.snapshot_index(1);
+    assert!((120..150).contains(&last_index));
+    let mut again = core.restart();
+    assert_eq!(again.replicas.list[1].applied, last_index);
+    again.check_state(1);
+    again.turn_until("the log is applied", |core| core.replicas.list[1].applied == 150);
+    again.check_state(1);
+}
+
+#[test]
+fn snapshot_gets_its_name_only_once_the_log_holds_its_entries_durably() {
+    let mut core = FakeCore::start(FakeHost::default(), config(1, 1));
+    core.append(1, 120);
+    core.settle();
+    core.turn_until("a snapshot is there", |core| core.storage.snapshot_index(1) > 0);
+    // A follower may apply entries that are durable elsewhere.
+    core.disk_writes = false;
+    core.append(1, 120);
+    core.turn();
+    let replica = &mut core.replicas.list[1];
+    let durable = std::mem::replace(&mut replica.durable, 240);
+    core.turn();
+    assert_eq!(core.replicas.list[1].applied, 240);
+    core.replicas.list[1].durable = durable;
+    core.turns(50);
+    assert_eq!(core.begun_count, 2);
+    assert!(core.host.has(&core.paths(1).new), "it is complete and waits");
+    assert_eq!(core.storage.snapshot_index(1), 120);
+    core.disk_writes = true;
+    core.turn_until("it has its name", |core| core.storage.snapshot_index(1) == 240);
+}
+
+#[test]
+fn crash_at_any_step_of_a_snapshot_leaves_the_old_one_or_the_new_one() {
+    let run = |core: &mut FakeCore| {
+        for _ in 0..12 {
+            core.append(1, 25);
+            core.turns(3);
+        }
+        core.turns(20);
+    };
+    let mut whole = FakeCore::start(FakeHost::default(), config(1, 1));
+    let before = whole.host.changes();
+    run(&mut whole);
+    assert!(whole.ctx.counters.snapshots_written >= 2 && whole.replicas.list[1].base > 0);
+    let changes = whole.host.changes() - before;
+    assert!(changes > 20, "{changes} steps");
+    let (mut with_new, mut without) = (0, 0);
+    for stop in 0..=changes {
+        let mut core = FakeCore::start(FakeHost::default(), config(1, 1));
+        core.host.stop_after(stop);
+        run(&mut core);
+        let durable = core.replicas.list[1].durable;
+        let acknowledged = core.replicas.list[1].applied;
+        let mut again = core.restart();
+        assert!(again.quarantined.is_empty(), "stopped behind {stop}");
+        assert!(again.replicas.list[1].last >= durable, "stopped behind {stop}");
+        again.check_state(1);
+        again.settle();
+        again.check_state(1);
+        assert!(again.replicas.list[1].applied >= acknowledged);
+        assert!(!again.host.has(&again.paths(1).new) || again.begun_count > 0, "nothing unfinished is left");
+        *(if again.storage.snapshot_index(1) > 0 { &mut with_new } else { &mut without }) += 1;
+    }
+    assert!(with_new > 5 && without > 5);
+}
+
+#[test]
+fn snapshot_that_cannot_be_written_is_tried_again() {
+    let mut core = FakeCore::start(FakeHost::default(), config(1, 1));
+    core.append(1, 120);
+    core.host.fail_creations(true);
+    core.turn_until("writing has failed", |core| core.ctx.counters.snapshots_write_failed == 1);
+    core.append(1, 10);
+    core.turns(50);
+    assert_eq!((core.begun_count, core.replicas.list[1].base), (1, 0), "not at once");
+    core.host.fail_creations(false);
+    core.turn_until("a snapshot is there", |core| core.storage.snapshot_index(1) == 130);
+    core.restart().check_state(1);
+}
+
+#[test]
+fn nothing_is_begun_while_the_node_stops() {
+    let mut core = FakeCore::start(FakeHost::default(), config(1, 1));
+    core.ctx.is_stopping = true;
+    core.append(1, 200);
+    core.turns(50);
+    assert_eq!(core.begun_count, 0);
+}
+
+/// A tick used to go over all groups several times.
+#[test]
+fn idle_groups_cost_a_tick_nothing() {
+    let mut core = FakeCore::start(FakeHost::default(), config(1, 500));
+    core.turns(3);
+    core.replicas.views.set(0);
+    core.turns(10);
+    assert_eq!(core.replicas.views.get(), 0);
+}

@@ -1,0 +1,130 @@
+use types::CoreAddr;
+
+use super::super::fake::{EIO, FakeHost};
+use super::super::fake_core::{FakeCore, config, exchange};
+use crate::error::Error;
+use crate::origin::LinkId;
+
+/// A core with a snapshot in group 1 and log behind it.
+fn with_snapshot() -> FakeCore {
+    let mut core = FakeCore::start(FakeHost::default(), config(1, 1));
+    core.append(1, 120);
+    core.turn_until("a snapshot is there", |core| core.storage.snapshot_index(1) > 0);
+    core.append(1, 10);
+    core.settle();
+    core
+}
+
+#[test]
+fn empty_disk_starts_every_replica_of_the_map_empty() {
+    let core = FakeCore::start(FakeHost::default(), config(1, 4));
+    assert_eq!(core.replicas.list.len(), 5);
+    assert!(core.quarantined.is_empty());
+    assert!(core.replicas.list.iter().all(|replica| replica.last == 0 && replica.keyspace.keys_count() == 0));
+}
+
+#[test]
+fn replica_whose_snapshot_is_damaged_stays_away_until_another_one_reaches_into_its_log() {
+    let mut leader = with_snapshot();
+    let core = with_snapshot();
+    core.host.damage(&core.paths(1).snapshot, 5_000);
+    let mut again = core.restart();
+    assert_eq!((again.replicas.list.len(), again.quarantined.len()), (1, 1));
+    // The other nodes, of which the second one answers.
+    let others = [(LinkId(0), 2), (LinkId(1), 3)];
+    for (link, node) in others {
+        again.storage.link_state(link, CoreAddr { node: types::NodeId(node), ..again.config.place }, true);
+    }
+    for _ in 0..1_000 {
+        again.turn();
+        again.said.retain(|(link, _)| *link == LinkId(1));
+        exchange(&mut again, &mut leader);
+        leader.turn();
+        if again.replicas.list.len() == 2 {
+            break;
+        }
+    }
+    assert_eq!(again.replicas.list.len(), 2, "it is back");
+    assert_eq!(again.replicas.list[1].applied, 120);
+    again.settle();
+    assert_eq!(again.replicas.list[1].applied, 130, "and goes on with its own log");
+    again.check_state(1);
+    let mut third = again.restart();
+    assert_eq!(third.replicas.list.len(), 2);
+    third.settle();
+    third.check_state(1);
+}
+
+#[test]
+fn replica_that_stays_away_takes_no_snapshot_that_ends_before_its_log_begins() {
+    let mut core = with_snapshot();
+    core.append(1, 120);
+    core.turn_until("another snapshot is there", |core| core.storage.snapshot_index(1) > 130);
+    core.settle();
+    assert!(core.replicas.list[1].base > 80);
+    core.host.damage(&core.paths(1).snapshot, 5_000);
+    let mut again = core.restart();
+    let mut older = FakeCore::start(FakeHost::default(), config(3, 1));
+    older.append(1, 80);
+    older.turn_until("a snapshot is there", |core| core.storage.snapshot_index(1) == 80);
+    again.storage.link_state(LinkId(1), CoreAddr { node: types::NodeId(3), ..again.config.place }, true);
+    for _ in 0..1_000 {
+        again.turn();
+        older.turn();
+        exchange(&mut again, &mut older);
+    }
+    assert_eq!(again.replicas.list.len(), 1, "entries 81 and on are not in its log");
+    assert!(again.ctx.counters.snapshots_failed > 1 && !again.host.has(&core.paths(1).part));
+    older.append(1, 220);
+    older.turn_until("a newer one is there", |core| core.storage.snapshot_index(1) == 300);
+    for _ in 0..1_000 {
+        again.turn();
+        older.turn();
+        exchange(&mut again, &mut older);
+    }
+    assert_eq!((again.replicas.list.len(), again.replicas.list[1].applied), (2, 300));
+    again.check_state(1);
+}
+
+#[test]
+fn replica_without_its_log_never_starts_on_a_snapshot_alone() {
+    let core = with_snapshot();
+    let (from, to) = (core.paths(1).snapshot, core.paths(1));
+    let other = FakeHost::default();
+    other.copy_from(&core.host, &from, &to.snapshot);
+    let again = FakeCore::start(other, config(1, 1));
+    assert_eq!(again.quarantined.len(), 1, "what it has voted stood in the log");
+}
+
+#[test]
+fn group_with_no_other_replica_does_not_start_without_its_data() {
+    let mut alone = config(1, 1);
+    alone.map.groups[1].replicas.truncate(1);
+    let place = alone.map.groups[1].replicas[0].place;
+    alone.place = place;
+    let mut core = FakeCore::start(FakeHost::default(), alone.clone());
+    core.append(1, 120);
+    core.turn_until("a snapshot is there", |core| core.storage.snapshot_index(1) > 0);
+    core.settle();
+    core.host.damage(&core.paths(1).snapshot, 5_000);
+    let refused = FakeCore::try_start(core.host.crash(), alone).err();
+    assert!(matches!(refused, Some(Error::LostAlone { .. })));
+}
+
+#[test]
+fn snapshot_that_cannot_be_read_is_lost_like_one_that_is_damaged() {
+    let core = with_snapshot();
+    core.host.set_unreadable("checkpoint", true);
+    assert_eq!(core.restart().quarantined.len(), 1, "errno {EIO}");
+}
+
+#[test]
+fn replica_that_raft_refuses_leaves_its_index_to_the_next_one() {
+    let mut core = FakeCore::start(FakeHost::default(), config(1, 3));
+    core.storage.quarantine(1);
+    core.replicas.list.remove(1);
+    core.append(1, 120);
+    core.turn_until("a snapshot is there", |core| core.storage.snapshot_index(1) > 0);
+    assert_eq!(core.paths(1).dir, std::path::Path::new("/data/groups/0002"));
+    assert!(core.host.has(&core.paths(1).snapshot));
+}

@@ -1,0 +1,108 @@
+//! What the tests of several parts share.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use host::ConnId;
+use meta::{Bootstrap, ClusterMap, Node};
+use resp::{ArgRange, Args, Protocol, Reply};
+use types::{CoreAddr, CoreId, Instant, NodeId, Slot};
+
+use crate::config::Config;
+use crate::context::Context;
+use crate::origin::{LinkId, Origin};
+use crate::replies::ReplySink;
+use crate::request::Request;
+
+/// A map of three nodes with one core each, and this many groups beside group 0.
+pub(crate) fn map(groups_count: usize) -> ClusterMap {
+    let node = |id: u32| Node {
+        id: NodeId(id),
+        host: std::net::IpAddr::from([127, 0, 0, id as u8]),
+        gateway_port: 1_000,
+        core_port: 2_000,
+        peer_port: 3_000,
+        admin_port: 4_000,
+        cores: 1,
+        rack: None,
+    };
+    let nodes = (1..=3).map(node).collect();
+    ClusterMap::bootstrap(&Bootstrap {
+        cluster_id: meta::ClusterId(7),
+        nodes,
+        groups_count,
+        settings: Default::default(),
+    })
+    .unwrap()
+}
+
+/// The only core of a node.
+pub(crate) fn core(node: u32) -> CoreAddr {
+    CoreAddr { node: NodeId(node), core: CoreId(0) }
+}
+
+/// The context of the core of node 1.
+pub(crate) fn context(change: impl FnOnce(&mut Config)) -> Context {
+    let mut config = Config::new(core(1), map(2), 1, PathBuf::new());
+    change(&mut config);
+    Context::new(Rc::new(config), Instant::ZERO, None)
+}
+
+/// The one client of these tests, its request of this number.
+pub(crate) fn client(seq: u64) -> Origin {
+    Origin::Client { conn: ConnId { idx: 0, generation: 0 }, seq, protocol: Protocol::Resp2 }
+}
+
+/// Hands a command in words, separated by single spaces, to `take`.
+pub(crate) fn with_request<T>(origin: Origin, line: &str, take: impl FnOnce(Request<'_>) -> T) -> T {
+    let mut ranges = Vec::new();
+    let mut start = 0;
+    for word in line.split(' ') {
+        ranges.push(ArgRange { start, end: start + word.len() as u32 });
+        start += word.len() as u32 + 1;
+    }
+    let args = Args::new(line.as_bytes(), &ranges);
+    let command = resp::resolve(args).unwrap();
+    take(Request { origin, command, slot: Slot::default(), args })
+}
+
+/// What was answered: the clients' requests by number, what went back to other cores, and what was sent back unserved.
+#[derive(Default)]
+pub(crate) struct Answers {
+    pub(crate) replies: BTreeMap<u64, String>,
+    pub(crate) to_peers: Vec<(LinkId, u64, String)>,
+    pub(crate) sent_back: Vec<(LinkId, u64)>,
+    /// Whether there is no room for long replies.
+    pub(crate) is_full: bool,
+    /// Whether no more commands of other cores may be executed.
+    pub(crate) is_congested: bool,
+}
+
+impl ReplySink for Answers {
+    fn reply(&mut self, origin: Origin, write: impl FnOnce(&mut Reply<'_>)) {
+        let mut bytes = Vec::new();
+        write(&mut Reply::new(&mut bytes, origin.protocol()));
+        let text = String::from_utf8(bytes).unwrap();
+        match origin {
+            Origin::Client { seq, .. } => {
+                let former = self.replies.insert(seq, text);
+                assert!(former.is_none(), "request {seq} is answered twice");
+            }
+            Origin::Peer { link, id, .. } => self.to_peers.push((link, id, text)),
+            Origin::SubRequest { .. } => panic!("not of these tests"),
+        }
+    }
+
+    fn has_room(&mut self, _: Origin, _: usize) -> bool {
+        !self.is_full
+    }
+
+    fn takes_replies(&self, _: LinkId) -> bool {
+        !self.is_congested
+    }
+
+    fn send_back(&mut self, link: LinkId, id: u64) {
+        self.sent_back.push((link, id));
+    }
+}
