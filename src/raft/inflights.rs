@@ -73,4 +73,16 @@ mod tests {
         window.clear();
         assert!(!window.full());
     }
+
+    #[test]
+    fn bytes_that_arrived_make_room_for_as_many() {
+        let mut window = Inflights::new(10, 100);
+        window.add(1, 60);
+        window.add(2, 30);
+        window.free_to(1);
+        window.add(3, 69);
+        assert!(!window.full(), "99 bytes");
+        window.add(4, 1);
+        assert!(window.full(), "100 bytes");
+    }
 }

@@ -311,6 +311,29 @@ mod tests {
         assert_eq!(log.cache_first(), 3, "an empty cache starts behind the log");
     }
 
+    #[test]
+    fn entries_of_one_term_are_one_run() {
+        let log = log(&[1, 1, 1, 3, 3]);
+        assert_eq!(log.runs, [TermRun { first: 1, term: 1 }, TermRun { first: 4, term: 3 }]);
+    }
+
+    #[test]
+    fn a_truncation_forgets_the_slices_behind_it_and_no_others() {
+        let mut log = Log::new(0, 0, 0, Vec::new());
+        for (index, payload_len) in [(1, SLICE_BYTES_MIN), (2, 10), (3, SLICE_BYTES_MIN), (4, SLICE_BYTES_MIN)] {
+            log.push_received(received(index, payload_len));
+        }
+        log.truncate_from(4);
+        assert_eq!(log.slices, [1, 3]);
+        log.truncate_from(3);
+        assert_eq!(log.slices, [1]);
+        log.compact(0);
+        log.hand_out(&mut Vec::new());
+        log.set_durable(2);
+        log.compact(1);
+        assert_eq!((log.slices.len(), log.cache_bytes()), (0, 10 + ENTRY_OVERHEAD_BYTES));
+    }
+
     /// An entry as it comes from a peer: its payload is a slice of a frame that is 100 bytes longer.
     fn received(index: Index, payload_len: usize) -> Entry {
         let frame = Bytes::from(alloc::vec![7; payload_len + 100]);

@@ -66,6 +66,44 @@ fn reads_fail_when_leadership_is_lost() {
     assert_eq!(solo.raft.read_index(6, solo.now), Err(ReadError::NotLeader { leader: Some(THREE) }));
 }
 
+/// A leader that was asked for reads 1 and 2, which wait for a round, and 3, which is part of none yet.
+fn with_reads() -> Solo {
+    let mut solo = Solo::leader(recovered(0, &[]), |_| {});
+    solo.accept(TWO, 1);
+    solo.raft.read_index(1, solo.now).unwrap();
+    solo.raft.read_index(2, solo.now).unwrap();
+    solo.drain();
+    solo.raft.read_index(3, solo.now).unwrap();
+    solo
+}
+
+#[test]
+fn every_read_is_answered_however_leadership_is_lost() {
+    // No majority answers any more.
+    let mut solo = with_reads();
+    solo.wait_ms(200);
+    solo.tick();
+    assert_eq!((solo.raft.role(), &solo.reads_failed[..]), (Role::Follower, &[1, 2, 3][..]));
+    // Another replica begins a term.
+    let mut solo = with_reads();
+    solo.step(THREE, solo.raft.term() + 1, Body::Vote { pre: false, transfer: true, last_index: 1, last_term: 1 });
+    assert_eq!((solo.raft.role(), &solo.reads_failed[..]), (Role::Follower, &[1, 2, 3][..]));
+    assert_eq!(solo.raft.counters().reads_failed, 3);
+    // What was answered before is not answered again, and what is asked later belongs to the next leadership.
+    let mut solo = with_reads();
+    solo.drain();
+    solo.step(TWO, solo.raft.term(), heartbeat_reply(2));
+    assert_eq!((&solo.reads[..], &solo.reads_failed[..]), (&[(1, 1), (2, 1)][..], &[][..]));
+    solo.step(THREE, solo.raft.term() + 1, heartbeat(1, 1));
+    solo.persist();
+    assert_eq!(solo.reads_failed, [3]);
+    solo.elect();
+    solo.raft.read_index(4, solo.now).unwrap();
+    solo.accept(TWO, solo.raft.last_index());
+    solo.step(TWO, solo.raft.term(), heartbeat_reply(2));
+    assert_eq!((solo.reads.last().map(|read| read.0), &solo.reads_failed[..]), (Some(4), &[3][..]));
+}
+
 #[test]
 fn a_leader_cut_off_serves_no_read() {
     let mut sim = Sim::new(3);

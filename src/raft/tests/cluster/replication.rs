@@ -20,6 +20,45 @@ fn a_leader_commits_only_entries_of_its_own_term_by_counting() {
 }
 
 #[test]
+fn an_acknowledgement_of_an_earlier_term_is_not_counted_by_a_leader_elected_again() {
+    let mut solo = Solo::leader(recovered(0, &[]), |_| {});
+    let first_term = solo.raft.term();
+    solo.propose(10);
+    solo.propose(10);
+    solo.persist();
+    // TWO holds all three entries; its answer is late. THREE leads meanwhile and replaces the last two.
+    solo.append(THREE, first_term + 1, (1, first_term), &[first_term + 1], 1);
+    solo.persist();
+    solo.elect();
+    assert_eq!((solo.raft.term(), solo.raft.last_index()), (first_term + 2, 3));
+    let commit = solo.raft.commit_index();
+    for late in [first_term, first_term + 1] {
+        solo.step(TWO, late, Body::AppendAccepted { match_index: 3 });
+        solo.step(THREE, late, heartbeat_reply(1));
+        assert_eq!(solo.raft.commit_index(), commit, "an answer of term {late}");
+        assert!(solo.raft.lease_read(solo.now).is_err());
+    }
+    assert!(solo.raft.peers().all(|peer| peer.match_index == 0), "nothing is known of them in this term");
+    solo.accept(TWO, 3);
+    assert_eq!(solo.raft.commit_index(), 3, "the same answer in its own term counts");
+}
+
+#[test]
+fn what_followers_acknowledged_to_this_leader_in_an_earlier_term_is_forgotten() {
+    let mut solo = Solo::leader(recovered(0, &[]), |_| {});
+    for _ in 0..5 {
+        solo.propose(10);
+    }
+    solo.accept(TWO, 6);
+    let term = solo.raft.term();
+    solo.append(THREE, term + 1, (1, term), &[term + 1; 5], 1);
+    solo.persist();
+    solo.elect();
+    assert!(solo.raft.peers().all(|peer| peer.match_index == 0));
+    assert_eq!(solo.raft.commit_index(), 1, "TWO acknowledged six entries, and they were others");
+}
+
+#[test]
 fn appends_are_sent_ahead_of_their_answers_up_to_the_window() {
     let mut solo = Solo::leader(recovered(0, &[]), |config| config.inflight_count_max = 2);
     assert_eq!(solo.raft.peers().next().unwrap().state, ProgressState::Probe);

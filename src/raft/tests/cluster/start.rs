@@ -1,5 +1,7 @@
 //! How replicas and groups start.
 
+use std::time::Duration;
+
 use raft::{Config, ConfigError, Raft, Recovered, Role, StartError, TermRun};
 use types::{Instant, ReplicaId};
 use wire::HardState;
@@ -123,7 +125,34 @@ fn settings_are_checked() {
     assert_eq!(broken(&|config| config.id = ReplicaId(9)), ConfigError::NotAVoter(ReplicaId(9)));
     assert_eq!(broken(&|config| config.voters.push(ReplicaId(2))), ConfigError::RepeatedVoter(ReplicaId(2)));
     assert_eq!(broken(&|config| config.voters = (1..=10).map(ReplicaId).collect()), ConfigError::TooManyVoters(10));
-    assert!(matches!(broken(&|config| config.clock_drift_ppm_max = 1_000_000), ConfigError::Rule(_)));
+    let rule = |rule: &str, change: &dyn Fn(&mut Config)| match broken(change) {
+        ConfigError::Rule(text) => assert!(text.starts_with(rule), "{text}"),
+        error => panic!("{error}"),
+    };
+    let ms = Duration::from_millis;
+    rule("heartbeat_interval must", &|config| config.heartbeat_interval = ms(0));
+    rule("heartbeat_interval_min", &|config| config.heartbeat_interval_min = ms(0));
+    rule("priority", &|config| config.priority = raft::PRIORITY_MAX + 1);
+    rule("quiesce_intervals_count", &|config| config.quiesce_intervals_count = 2);
+    rule("election_timeout_min", &|config| config.election_timeout_min = config.heartbeat_interval * 2 - ms(1));
+    rule("election_timeout_max", &|config| config.election_timeout_max = ms(24 * 3_600_000 + 1));
+    rule("clock_drift_ppm_max", &|config| config.clock_drift_ppm_max = 1_000_000);
+    rule("inflight_count_max", &|config| config.inflight_count_max = 0);
+    rule("inflight_bytes_max", &|config| config.inflight_bytes_max = 0);
+    rule("append_bytes_max", &|config| config.append_bytes_max = 0);
+    // What is just within the rules.
+    let within = Config {
+        heartbeat_interval: ms(25),
+        election_timeout_min: ms(50),
+        election_timeout_max: ms(24 * 3_600_000),
+        quiesce_intervals_count: 3,
+        clock_drift_ppm_max: 999_999,
+        inflight_count_max: 1,
+        inflight_bytes_max: 1,
+        append_bytes_max: 1,
+        ..config(1, 3)
+    };
+    assert_eq!(within.validate(), Ok(()));
     assert!(matches!(
         broken(&|config| config.election_timeout_max = config.election_timeout_min),
         ConfigError::Rule(_)
