@@ -30,7 +30,7 @@ pub const REQUIRED: &[(&str, &str)] = &[
     ("world: a mesh was full", "a message to another core of the node is handed back"),
     ("world: a stream was given up", "a cut lasted longer than a connection"),
     ("raft.appends_refused", "a log did not match"),
-    ("raft.votes_denied", "loyalty to a leader"),
+    ("raft.votes_denied", "a leader may be alive"),
     ("raft.quorum_lost", "a leader that hears of no majority steps down"),
     ("raft.stale_term", "a message of an earlier term"),
     ("raft.transfers", "leadership was handed over"),

@@ -1,4 +1,4 @@
-//! Elections, loyalty, and who is let in again.
+//! Elections, leader stickiness, and who is let in again.
 
 use std::time::Duration;
 
@@ -98,7 +98,7 @@ fn a_leader_that_is_not_heard_makes_room() {
 }
 
 #[test]
-fn voters_are_loyal_to_a_leader_they_heard_until_election_timeout_min_has_passed() {
+fn voters_stick_to_a_leader_they_heard_until_election_timeout_min_has_passed() {
     let mut solo = Solo::new();
     solo.step(TWO, 1, heartbeat(0, 1));
     solo.persist();
@@ -116,7 +116,7 @@ fn voters_are_loyal_to_a_leader_they_heard_until_election_timeout_min_has_passed
 }
 
 #[test]
-fn loyalty_outlives_a_higher_term() {
+fn stickiness_outlives_a_higher_term() {
     let mut solo = Solo::new();
     solo.step(TWO, 1, heartbeat(0, 1));
     solo.step(THREE, 7, Body::VoteReply { pre: true, granted: false });
@@ -217,6 +217,6 @@ fn time_does_not_go_backwards() {
     let mut solo = Solo::new();
     solo.step(TWO, 1, heartbeat(0, 1));
     solo.raft.tick(Instant::ZERO);
-    let loyal_until = solo.now + Duration::from_millis(50);
-    assert!(solo.raft.next_wake().unwrap() >= loyal_until);
+    let sticky_until = solo.now + Duration::from_millis(50);
+    assert!(solo.raft.next_wake().unwrap() >= sticky_until);
 }

@@ -184,7 +184,7 @@ fn campaign_against_a_lease(forget: impl Fn(&mut Sim, usize)) {
 }
 
 #[test]
-fn a_loyal_voter_guards_the_lease() {
+fn a_sticky_voter_guards_the_lease() {
     campaign_against_a_lease(|_, _| {});
 }
 

@@ -203,7 +203,7 @@ fn a_campaign_that_was_ordered_waits_for_the_leader_it_deposes_before_it_is_repe
     solo.persist();
     assert_eq!(solo.raft.role(), Role::Candidate);
     let wait = solo.raft.next_wake().unwrap().since(solo.now).as_millis();
-    assert!(wait >= 500, "the deposed leader's other follower may be loyal to it: {wait} ms");
+    assert!(wait >= 500, "the deposed leader's other follower may stick to it: {wait} ms");
 }
 
 #[test]

@@ -46,7 +46,7 @@ pub(crate) trait Replica {
     fn take_over(&mut self, snapshot: Self::Snapshot);
     /// The host learns whether a message it sent has arrived.
     fn reported(&mut self, message: &Self::Message, arrived: bool);
-    /// It no longer owes loyalty to any leader.
+    /// It no longer sticks to any leader.
     fn forget_leader(&mut self);
     /// It no longer leads, in the same term.
     fn resign(&mut self);

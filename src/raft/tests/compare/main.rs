@@ -25,9 +25,9 @@
 //!
 //! Both ask for pre-votes. Time is not shared: raft-rs counts ticks and draws its timeouts from a random source of
 //! its own, so it is never ticked, but told to campaign and to send heartbeats. What is a consequence of time here is
-//! an order: all have waited out their loyalty before a campaign, and a leader that is asked for its vote has
+//! an order: all have ceased to stick to a leader before a campaign, and a leader that is asked for its vote has
 //! resigned, as has one of which it would not be forced how much it brings to others before it is deposed. Over there
-//! loyalty is off.
+//! leader stickiness is off.
 //!
 //! One order is not given: to campaign in a term that a replica within reach has already. Such a pre-vote is denied
 //! here and the candidate learns the term, so that it asks for a higher one next; raft-rs grants it if the vote is
