@@ -196,6 +196,22 @@ mod tests {
     }
 
     #[test]
+    fn mean_and_deviation_follow_the_samples_as_in_rfc_6298() {
+        let mut smoothed = Smoothed::default();
+        assert_eq!(smoothed.bound(), None);
+        smoothed.add(MS(100));
+        assert_eq!((smoothed.mean, smoothed.deviation, smoothed.bound()), (MS(100), MS(50), Some(MS(300))));
+        smoothed.add(MS(200));
+        let micros = Duration::from_micros;
+        assert_eq!((smoothed.mean, smoothed.deviation), (micros(112_500), micros(62_500)));
+        assert_eq!(smoothed.bound(), Some(micros(362_500)));
+        for _ in 0..200 {
+            smoothed.add(MS(10));
+        }
+        assert!(smoothed.bound().is_some_and(|bound| bound >= MS(10) && bound < MS(11)), "{smoothed:?}");
+    }
+
+    #[test]
     fn a_fast_network_and_disk_bring_candidates_close_together() {
         let mut timing = timing();
         assert_eq!((timing.heartbeat_interval(), timing.spread()), (MS(100), MS(600)), "before anything is known");
@@ -224,6 +240,17 @@ mod tests {
         measure(&mut timing, MS(10), MS(5));
         assert_eq!(measure(&mut timing, MS(10), MS(5)), 0);
         assert_eq!(measure(&mut timing, MS(11), MS(5)), 0);
+    }
+
+    #[test]
+    fn the_spread_gets_to_its_bounds_however_close_it_is() {
+        let mut timing = timing();
+        timing.spread = MS(110);
+        measure(&mut timing, MS(1), MS(1));
+        assert_eq!(timing.spread(), MS(100));
+        timing.spread = MS(590);
+        measure(&mut timing, MS(1), MS(500));
+        assert_eq!(timing.spread(), MS(600));
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use raft::{Config, ConfigError, Raft, Recovered, Role, StartError, TermRun};
-use types::{Instant, ReplicaId};
-use wire::HardState;
+use types::{CoreAddr, Instant, ReplicaId};
+use wire::{HardState, Member, Membership, SnapshotMeta};
 
 use crate::sim::{Sim, config};
 use crate::solo::{Solo, recovered};
@@ -112,6 +112,24 @@ fn a_damaged_recovery_is_refused() {
     assert!(refused(&|start| start.base_index = 3), "nothing of the log is left, and yet there are terms");
     assert!(refused(&|start| start.last_index = 2));
     assert!(refused(&|start| start.runs.push(TermRun { first: 9, term: 2 })));
+    let with = |start: &mut Recovered, indexes: &[u64]| {
+        let membership = three_voters();
+        start.memberships = indexes.iter().map(|index| (*index, membership.clone())).collect();
+    };
+    assert!(!refused(&|start| with(start, &[2, 3])));
+    assert!(refused(&|start| with(start, &[3, 2])), "configurations come in the order of the log");
+    assert!(refused(&|start| with(start, &[2, 2])));
+    assert!(refused(&|start| with(start, &[2, 4])), "one lies behind the log");
+    let snapshot = |last_index| SnapshotMeta { last_index, last_term: 1, membership: three_voters() };
+    assert!(!refused(&|start| (start.applied, start.snapshot) = (2, Some(snapshot(2)))));
+    assert!(
+        refused(&|start| (start.applied, start.snapshot) = (2, Some(snapshot(3)))),
+        "it holds what is not applied"
+    );
+}
+
+fn three_voters() -> Membership {
+    Membership::of_voters([1, 2, 3].map(|id| Member { id: ReplicaId(id), place: CoreAddr::default() }))
 }
 
 #[test]
