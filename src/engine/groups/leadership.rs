@@ -24,9 +24,9 @@ impl Groups {
         self.observe(ctx, group, Event::Role { role, term, leader });
         let replica = &mut self.list[group];
         let id = replica.id;
-        let leads_in = (role == Role::Leader).then_some(term);
-        let led_in = std::mem::replace(&mut replica.leader_term, leads_in);
-        if led_in.is_some() && led_in != leads_in {
+        let leads_now = (role == Role::Leader).then_some(term);
+        let led_before = std::mem::replace(&mut replica.leader_term, leads_now);
+        if led_before.is_some() && led_before != leads_now {
             ctx.counters.leaderships_lost += 1;
             tracing::info!(group = %id, term, "no longer leader");
             self.requeue(ctx, out, effects, group);
@@ -35,7 +35,7 @@ impl Groups {
         let Some(place) = addr else {
             return effects.push(GroupEffect::NoLeader { group: id, term });
         };
-        let is_elected = leads_in.is_some() && led_in != leads_in;
+        let is_elected = leads_now.is_some() && led_before != leads_now;
         if is_elected {
             ctx.counters.leaderships_gained += 1;
             tracing::info!(group = %id, term, "leader");
