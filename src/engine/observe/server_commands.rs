@@ -13,8 +13,14 @@ pub(crate) fn time(unix_ms: u64, reply: &mut Reply<'_>) {
     reply.bulk((unix_ms % 1_000 * 1_000).to_string().as_bytes());
 }
 
+/// Most patterns of one CONFIG GET: each is matched against every setting.
+const PATTERNS_COUNT_MAX: usize = 128;
+
 /// CONFIG GET: the node's settings, and those of Redis that tools ask for, which say how Coracle compares.
 pub(crate) fn config_get(config: &Config, args: Args<'_>, reply: &mut Reply<'_>) {
+    if args.len() > 2 + PATTERNS_COUNT_MAX {
+        return reply.error(&format!("ERR more than {PATTERNS_COUNT_MAX} patterns: ask for fewer at a time"));
+    }
     let own = config.shown_settings.iter().map(|(name, value)| (name.as_str(), Cow::from(value.as_str())));
     let of_redis = settings_of_redis(config);
     let others =
@@ -89,6 +95,14 @@ mod tests {
         let mut bytes = Vec::new();
         config_get(config, Args::new(line.as_bytes(), &ranges), &mut Reply::new(&mut bytes, Protocol::Resp2));
         String::from_utf8(bytes).expect("settings are text")
+    }
+
+    #[test]
+    fn more_patterns_than_are_worth_matching_are_an_error() {
+        let config = Config::of_test(1, 1, 1);
+        assert!(ask(&config, &format!("CONFIG GET{}", " x".repeat(PATTERNS_COUNT_MAX))).starts_with("*0"));
+        let refused = ask(&config, &format!("CONFIG GET{}", " x".repeat(PATTERNS_COUNT_MAX + 1)));
+        assert!(refused.starts_with("-ERR more than 128 patterns"), "{refused}");
     }
 
     #[test]
