@@ -84,7 +84,9 @@ impl<H: CoreHost> Core<H> {
                     let led: Vec<_> = self.groups.led(self.ctx.addr()).collect();
                     self.peers.send_leaders(link, led.into_iter());
                     self.storage.link_state(link, self.peers.addr_of(link), true);
+                    self.groups.peer_found(&self.ctx, self.peers.addr_of(link));
                 }
+                PeerEvent::HeardAgain(link) => self.groups.peer_found(&self.ctx, self.peers.addr_of(link)),
                 PeerEvent::Down { link, was_up } => {
                     self.storage.link_state(link, self.peers.addr_of(link), false);
                     if was_up {

@@ -338,6 +338,18 @@ impl Groups {
         }
     }
 
+    /// The core at `addr` can be reached, or is heard, again: its replicas may lack something and not know it, as they were
+    /// cut off while their groups were quiescent.
+    pub(crate) fn peer_found(&mut self, ctx: &Context, addr: CoreAddr) {
+        for group in 0..self.list.len() {
+            let replica = &mut self.list[group];
+            if let Some((id, _)) = replica.addrs.iter().find(|(_, at)| **at == addr) {
+                replica.raft.peer_reachable(*id, ctx.now);
+                self.mark(group);
+            }
+        }
+    }
+
     /// The cores at `addrs` have not been heard for long: quiescent groups that follow them wake.
     pub(crate) fn peers_silent(&mut self, ctx: &Context, addrs: &[CoreAddr]) {
         for group in 0..self.list.len() {

@@ -101,7 +101,9 @@ impl Peers {
     pub(crate) fn heard(&mut self, ctx: &Context, id: LinkId) {
         let link = &mut self.links[id.idx()];
         link.heard_at = ctx.now;
-        link.is_noted_silent = false;
+        if std::mem::take(&mut link.is_noted_silent) {
+            self.events.push(PeerEvent::HeardAgain(id));
+        }
         if !std::mem::replace(&mut link.is_heard, true) {
             self.events.push(PeerEvent::Changed(id));
         }

@@ -51,6 +51,8 @@ pub(crate) enum PeerEvent {
     AnswersLost(LinkId),
     /// Whether commands can be sent over a link has changed, perhaps.
     Changed(LinkId),
+    /// The core is heard again after it had been silent.
+    HeardAgain(LinkId),
 }
 
 /// What a connection of this part is used for.
