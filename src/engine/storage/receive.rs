@@ -27,6 +27,8 @@ use crate::replicas::Replicas;
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a transfer may stand still before it is given up. Whoever wanted it asks again if it still must.
 const STALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long to wait after the disk has refused a snapshot (a full one, most likely). Raft wants it at every heartbeat.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// The end of something a task did for a transfer, left for the next turn.
 struct Done<F> {
@@ -102,6 +104,8 @@ pub(super) struct Receiving<F> {
     waiting: VecDeque<(GroupId, LinkId, Index)>,
     done: Rc<RefCell<Vec<Done<F>>>>,
     next_number: u64,
+    /// Not before this is another one begun.
+    not_before: Instant,
     budget: Budget,
 }
 
@@ -112,6 +116,7 @@ impl<F> Receiving<F> {
             waiting: VecDeque::new(),
             done: Rc::default(),
             next_number: 1,
+            not_before: Instant::ZERO,
             budget: budget.clone(),
         }
     }
@@ -177,6 +182,9 @@ impl<H: StorageHost> Storage<H> {
             let transfer = self.receiving.active.swap_remove(at);
             let transfer = self.go_on(ctx, transfer, effects);
             self.receiving.active.push(transfer);
+        }
+        if ctx.now < self.receiving.not_before {
+            return Ok(());
         }
         for _ in 0..self.receiving.waiting.len() {
             let Some((group, link, last_index)) = self.receiving.waiting.pop_front() else { break };
@@ -272,6 +280,7 @@ impl<H: StorageHost> Storage<H> {
             }
             (Step::Created(Err(error)) | Step::Written(Err(error)) | Step::Named(Err(error)), _) => {
                 tracing::warn!(%group, %error, "a snapshot cannot be received");
+                self.receiving.not_before = ctx.now + RETRY_AFTER;
                 self.drop_transfer(ctx, &mut transfer);
             }
             (Step::Created(Ok(_)) | Step::Written(Ok(())) | Step::Loaded(Ok(_)) | Step::Named(Ok(())), _) => {

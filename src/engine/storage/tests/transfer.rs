@@ -236,6 +236,21 @@ fn transfer_that_stands_still_is_given_up() {
     assert_eq!(follower.storage.receiving.count(), 0);
 }
 
+/// Seen in a simulated run with a full disk: 50 attempts within seconds.
+#[test]
+fn disk_that_refuses_a_snapshot_is_not_asked_at_every_heartbeat() {
+    let (mut leader, mut follower) = pair(1_000);
+    follower.host.fail_creations(true);
+    for _ in 0..100 {
+        want(&mut follower, 120);
+        go_on(&mut leader, &mut follower);
+    }
+    assert_eq!(follower.ctx.counters.snapshots_failed, 1);
+    follower.host.fail_creations(false);
+    follower.turns((Duration::from_secs(5).as_millis() / TURN.as_millis()) as usize);
+    until_installed(&mut leader, &mut follower);
+}
+
 #[test]
 fn nobody_is_asked_over_a_link_that_is_down() {
     let (_, mut follower) = pair(1_000);
