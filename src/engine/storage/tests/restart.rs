@@ -86,6 +86,34 @@ fn replica_that_stays_away_takes_no_snapshot_that_ends_before_its_log_begins() {
     again.check_state(1);
 }
 
+/// Damage used to quarantine every group of the core.
+#[test]
+fn damage_of_the_log_concerns_the_groups_that_may_have_lost_something() {
+    let mut core = FakeCore::start(FakeHost::default(), config(1, 2));
+    core.append(1, 10);
+    core.settle();
+    let block = core.storage.log_stats().bytes as usize;
+    core.append(2, 10);
+    core.settle();
+    // What comes later shows that group 1 had nothing there.
+    core.append(1, 10);
+    core.settle();
+    core.turns(10);
+    let segment = std::path::Path::new("/data/wal/core-00").join(wal::format::segment_name(1));
+    core.host.damage(&segment, block + 100);
+    let mut again = core.restart();
+    assert_eq!(again.quarantined, [types::GroupId(2)]);
+    again.settle();
+    assert_eq!(again.replicas.list[1].applied, 20);
+    again.check_state(1);
+    again.append(1, 10);
+    again.settle();
+    let mut third = again.restart();
+    assert_eq!(third.quarantined, [types::GroupId(2)], "it stays away");
+    third.settle();
+    assert_eq!(third.replicas.list[1].applied, 30);
+}
+
 #[test]
 fn replica_without_its_log_never_starts_on_a_snapshot_alone() {
     let core = with_snapshot();
