@@ -26,6 +26,10 @@ const UNCONFIRMED_MAX: u64 = RETRY_MIN;
 /// How long it takes at most to notice that a machine is gone, in nanoseconds.
 const KEEP_ALIVE_MAX: u64 = 3_000_000_000;
 
+/// The longest delay, in nanoseconds: links give up on a connection that confirms nothing for that long, and the next one has
+/// other delays. Without a bound one long delay would hold back all that comes behind it, long after the fault is over.
+const DELAY_MAX: u64 = 2_000_000_000;
+
 /// Where a node or the clients are on the network.
 pub type Host = usize;
 
@@ -310,7 +314,7 @@ impl Net {
     fn push_segment(&mut self, id: StreamId, side: usize, bytes: Bytes, is_end: bool, queue: &mut Queue) {
         let Some(stream) = self.stream(id) else { return };
         let (from, to) = (stream.sides[side].host, stream.sides[1 - side].host);
-        let delay = self.delay(from, to);
+        let delay = self.delay(from, to).min(DELAY_MAX);
         let is_confirmed = !self.is_cut(to, from);
         let Some(stream) = self.stream(id) else { return };
         let sender = &mut stream.sides[side];
