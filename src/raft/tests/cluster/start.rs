@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use raft::{Config, ConfigError, Raft, Recovered, Role, StartError, TermRun};
+use types::limits::REPLICAS_COUNT_MAX;
 use types::{CoreAddr, Instant, ReplicaId};
 use wire::{HardState, Member, Membership, SnapshotMeta};
 
@@ -171,6 +172,7 @@ fn settings_are_checked() {
         ..config(1, 3)
     };
     assert_eq!(within.validate(), Ok(()));
+    assert_eq!(config(1, REPLICAS_COUNT_MAX as u64).validate(), Ok(()), "as many voters as there may be");
     assert!(matches!(
         broken(&|config| config.election_timeout_max = config.election_timeout_min),
         ConfigError::Rule(_)
