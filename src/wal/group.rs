@@ -143,10 +143,10 @@ impl GroupLog {
         })
     }
 
-    /// The last entry that lies in a segment, if any does.
-    pub(crate) fn last_in_segment(&self, segment: u64) -> Option<Index> {
+    /// The last entry that lies in a segment or in an older one, if any does.
+    pub(crate) fn last_up_to_segment(&self, segment: u64) -> Option<Index> {
         let behind = self.runs.partition_point(|run| run.segment <= segment);
-        self.runs.get(behind.checked_sub(1)?).filter(|run| run.segment == segment)?;
+        behind.checked_sub(1)?;
         Some(self.runs.get(behind).map_or(self.last_index, |next| next.first - 1))
     }
 

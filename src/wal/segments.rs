@@ -109,6 +109,26 @@ impl<F> SegmentTable<F> {
         self.segments.len()
     }
 
+    /// Bytes of all of them.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.bytes).sum()
+    }
+
+    /// The newest of those, the oldest ones, that must go for the others to have at most so many bytes. The one being
+    /// written cannot go.
+    pub(crate) fn newest_to_go(&self, bytes_max: u64) -> Option<u64> {
+        let mut rest = self.bytes();
+        let mut newest = None;
+        for segment in self.segments.iter().take(self.segments.len().saturating_sub(1)) {
+            if rest <= bytes_max {
+                break;
+            }
+            rest -= segment.bytes;
+            newest = Some(segment.id);
+        }
+        newest
+    }
+
     pub(crate) fn run_added(&mut self, id: u64) {
         self.get_mut(id).expect("runs are added to the segment being written").runs_live += 1;
     }

@@ -518,3 +518,40 @@ fn read_errors_that_pass_are_no_damage() {
     host.fail_reads(0);
     assert_eq!(read(&wal, 7, 1, 10).unwrap(), entries(1, 1..=10, 1_000));
 }
+
+#[test]
+fn a_quarantined_group_keeps_no_segment_and_what_it_had_stays_until_it_is_forgotten() {
+    let (host, mut wal) = ten_blocks();
+    append_blocks(&host, &mut wal, 11..=40);
+    let host = host.crash(|_| false);
+    host.flip(1, (5 * 4_096 + 700) * 8);
+    let (mut wal, recovered) = open(&host);
+    assert_eq!(quarantined(&recovered), [G.0]);
+    // Another group writes on and on, and compacts.
+    for index in 1..=200 {
+        wal.append_entries(OTHER, &entries(1, index..=index, 1_000)).unwrap();
+        wal.compact(OTHER, index - 1).unwrap();
+        sync(&host, &mut wal);
+        wal.poll().unwrap();
+        host.run_tasks();
+        assert_eq!(wal.pins(), []);
+        assert!(wal.log_bytes() <= 5 * 65_536 && wal.has_room());
+    }
+    assert!(wal.log_bytes() <= 2 * 65_536);
+    let kept =
+        |host: &Host| host.file_names().into_iter().filter(|name| name.ends_with(".damaged")).collect::<Vec<_>>();
+    assert_eq!(kept(&host), [1, 2, 3].map(|id| format!("{}.damaged", segment_name(id))), "those with its entries");
+    // That lasts over restarts, and ends with the group.
+    let host = host.crash(|_| false);
+    let (mut wal, recovered) = open(&host);
+    assert_eq!(
+        (quarantined(&recovered), recovered.damage),
+        (vec![G.0], None),
+        "nothing damaged is in the log any more"
+    );
+    assert_eq!(kept(&host).len(), 3);
+    wal.forget(G).unwrap();
+    sync(&host, &mut wal);
+    assert_eq!(kept(&host).len(), 0);
+    assert_eq!(quarantined(&open(&host.crash(|_| false)).1), Vec::<u32>::new());
+}
