@@ -41,7 +41,7 @@ pub use config::Config;
 pub use error::Error;
 pub use recovered::{Condition, Damage, DamageKind, Fault, Recovered, RecoveredGroup};
 pub use stats::Stats;
-pub use wal::Wal;
+pub use wal::{Append, BlockSeq, Wal};
 
 use host::{Clock, Disk, Spawn};
 

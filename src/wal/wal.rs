@@ -51,6 +51,29 @@ pub struct Wal<D: LogHost> {
     stats: Stats,
 }
 
+/// What one [`Wal::append`] makes durable.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Append<'a> {
+    /// First the group's log begins anew behind this entry of this term: see [`Wal::reset`].
+    pub reset: Option<(Index, Term)>,
+    /// Then these entries: see [`Wal::append_entries`].
+    pub entries: &'a [Entry],
+    /// Then this: see [`Wal::append_hard_state`].
+    pub hard_state: Option<HardState>,
+}
+
+/// The last block that holds any of what was appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "what was appended is durable only with this block"]
+pub struct BlockSeq(u64);
+
+impl BlockSeq {
+    /// Whether all of it is durable, once all blocks up to `durable_seq` are: see [`Wal::poll`].
+    pub fn is_durable(self, durable_seq: u64) -> bool {
+        self.0 <= durable_seq
+    }
+}
+
 struct InFlight {
     seq: u64,
     place: LogPosition,
@@ -105,6 +128,28 @@ impl<D: LogHost> Wal<D> {
         }
         segments::prepare(&wal.host, &wal.pool);
         Ok((wal, recovered))
+    }
+
+    /// Appends all that Raft wants durable together, in the order in which recovery must find it: entries before a hard
+    /// state that calls them committed.
+    ///
+    /// # Errors
+    /// As [`Wal::append_entries`]; then nothing was appended.
+    ///
+    /// # Panics
+    /// As [`Wal::append_entries`].
+    pub fn append(&mut self, group: GroupId, append: &Append<'_>) -> Result<BlockSeq, Error> {
+        self.check_writable(group)?;
+        self.check_size(append.entries)?;
+        if let Some((index, term)) = append.reset {
+            self.reset(group, index, term)?;
+        }
+        self.append_entries(group, append.entries)?;
+        if let Some(state) = append.hard_state {
+            self.append_hard_state(group, state)?;
+        }
+        // Asked last: each of them may have opened another block.
+        Ok(BlockSeq(self.writer.pending_seq()))
     }
 
     /// Appends entries of a group: consecutive, the first at most one behind the group's last. Entries at or
@@ -232,7 +277,8 @@ impl<D: LogHost> Wal<D> {
         Ok(())
     }
 
-    /// The sequence of the block with which everything appended so far is durable: compare with what [`Wal::poll`] returns.
+    /// The sequence of the block with which everything appended so far is durable. Who waits for one append asks for the
+    /// [`BlockSeq`] of that.
     pub fn pending_seq(&self) -> u64 {
         self.writer.pending_seq()
     }

@@ -19,7 +19,7 @@ use crate::limits::LOG_PENDING_BYTES_MAX;
 /// A write to the log that Raft waits for.
 struct PendingWrite {
     /// The block with which it is durable.
-    block_seq: u64,
+    block_seq: wal::BlockSeq,
     group: usize,
     /// Raft's number of it.
     seq: u64,
@@ -85,20 +85,9 @@ impl<H: StorageHost> Log<H> {
         id: GroupId,
         persist: &raft::Persist,
     ) -> Result<(), Error> {
-        // Entries first: what a hard state calls committed must be in the log before it.
-        let mut written = match persist.reset {
-            Some((index, term)) => self.wal.reset(id, index, term),
-            None => Ok(()),
-        };
-        if !persist.entries.is_empty() {
-            written = written.and_then(|()| self.wal.append_entries(id, &persist.entries));
-        }
-        if let Some(state) = persist.hard_state {
-            written = written.and_then(|()| self.wal.append_hard_state(id, state));
-        }
-        written.map_err(|source| self.failed(source))?;
-        // The last block that holds something of it: each of the calls above may have begun another one.
-        let block_seq = self.wal.pending_seq();
+        let append =
+            wal::Append { reset: persist.reset, entries: &persist.entries, hard_state: persist.hard_state };
+        let block_seq = self.wal.append(id, &append).map_err(|source| self.failed(source))?;
         self.pending.push_back(PendingWrite { block_seq, group, seq: persist.seq, begun_at: ctx.now });
         self.permit.set(self.wal.pending_bytes());
         Ok(())
@@ -108,7 +97,7 @@ impl<H: StorageHost> Log<H> {
     pub(super) fn poll_writes(&mut self, ctx: &Context, effects: &mut Vec<StorageEffect>) -> Result<(), Error> {
         self.look_for_room();
         let Some(durable) = self.wal.poll().map_err(|source| self.failed(source))? else { return Ok(()) };
-        while self.pending.front().is_some_and(|first| first.block_seq <= durable) {
+        while self.pending.front().is_some_and(|first| first.block_seq.is_durable(durable)) {
             let Some(first) = self.pending.pop_front() else { break };
             self.health.wrote(ctx.now.since(first.begun_at), ctx.now);
             effects.push(StorageEffect::Persisted { group: first.group, seq: first.seq });

@@ -321,3 +321,64 @@ fn those_who_make_the_log_too_long_are_named_before_it_is() {
     assert_eq!(wal.log_bytes(), 2 * SEGMENT);
     assert!(!wal.is_pinning(GroupId(2), 0) && wal.is_pinning(G, SEGMENT));
 }
+
+/// Makes blocks durable one by one. Returns after which of them the append counts as durable, and after which a crash
+/// leaves all of it.
+fn blocks_until_durable(append: &wal::Append<'_>) -> (u64, u64) {
+    let host = Host::new();
+    let (mut wal, _) = open_sound(&host);
+    let block_seq = wal.append(G, append).unwrap();
+    let (last_index, state) = (append.entries.last().map(|entry| entry.index), append.hard_state);
+    let (mut counts, mut found) = (None, None);
+    let mut seq = 0;
+    while wal.pending_bytes() > 0 {
+        wal.submit().unwrap();
+        host.run_tasks();
+        host.complete_one();
+        seq = wal.poll().unwrap().unwrap_or(seq);
+        counts = counts.or(block_seq.is_durable(seq).then_some(seq));
+        let (_, recovered) = open_sound(&host.crash(|_| false));
+        let is_there = recovered.groups.get(&G).is_some_and(|group| {
+            last_index.is_none_or(|last| group.last_index == last)
+                && state.is_none_or(|state| group.hard_state == state)
+        });
+        found = found.or(is_there.then_some(seq));
+    }
+    (counts.unwrap(), found.unwrap())
+}
+
+#[test]
+fn an_append_is_durable_with_the_last_block_that_holds_any_of_it() {
+    let hard_state = Some(HardState { term: 3, vote: None, commit: 1 });
+    // Entries over several blocks, and of several terms.
+    let long = entries(1, 1..=60, 1_000);
+    let terms: Vec<_> = (1..=60).flat_map(|index| entries(index, index..=index, 1_000)).collect();
+    for entries in [&long, &terms] {
+        for hard_state in [None, hard_state] {
+            let (counts, found) = blocks_until_durable(&wal::Append { entries, hard_state, reset: None });
+            assert_eq!(counts, found);
+            assert!(found > 3, "they span blocks");
+        }
+    }
+    // Of some of these lengths the hard state does not fit the block of the entries any more.
+    let mut opened = 0;
+    for len in 16_200..16_330 {
+        let entries = entries(1, 1..=1, len);
+        let append = wal::Append { entries: &entries, hard_state, reset: Some((0, 0)) };
+        let (counts, found) = blocks_until_durable(&append);
+        assert_eq!(counts, found, "{len}");
+        opened += u64::from(found == 2);
+    }
+    assert!(opened > 10 && opened < 120, "{opened}");
+}
+
+#[test]
+fn an_append_that_is_refused_changes_nothing() {
+    let host = Host::new();
+    let (mut wal, _) = open_sound(&host);
+    let too_long = [entry(1, 6, &vec![1; 70_000])];
+    let append = wal::Append { reset: Some((5, 1)), entries: &too_long, hard_state: None };
+    let error = wal.append(G, &append).unwrap_err();
+    assert!(matches!(error, Error::TooLarge { .. }), "{error}");
+    assert_eq!((wal.bounds(G), wal.pending_bytes()), (None, 0));
+}
