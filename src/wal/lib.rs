@@ -21,6 +21,7 @@
 //! (forming blocks), `segments` (files and their preparation), `scan`, `replay` and `recover` (from bytes
 //! to what can be trusted), `reader`, [`Wal`].
 
+mod admission;
 mod config;
 mod error;
 pub mod format;
@@ -37,11 +38,14 @@ mod wal;
 mod walk;
 mod writer;
 
+pub use admission::Reservation;
 pub use config::Config;
 pub use error::Error;
+pub use reader::ReadEntries;
 pub use recovered::{Condition, Damage, DamageKind, Fault, Recovered, RecoveredGroup};
 pub use stats::Stats;
-pub use wal::{Append, BlockSeq, Wal};
+pub use wal::Wal;
+pub use wal::append::{Append, BlockSeq};
 
 use host::{Clock, Disk, Spawn};
 

@@ -27,4 +27,10 @@ pub struct Stats {
     pub segments_used: u64,
     /// Bytes appended and not yet durable.
     pub pending_bytes: u64,
+    /// Reads of the log under way, those included whose entries nobody has taken yet.
+    pub reads: u64,
+    /// Bytes that they hold.
+    pub read_bytes: u64,
+    /// Reads that wait for their turn.
+    pub reads_waiting: u64,
 }
