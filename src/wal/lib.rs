@@ -6,20 +6,21 @@
 //! Invariants:
 //! - At most one block is being written at any time; block `n + 1` is begun only once block `n` is durable.
 //!   So whoever finds block `n + 2` on disk knows that block `n` and `n + 1` had been acknowledged.
-//! - A place (segment id, offset) is never used for two different acknowledged blocks.
-//! - What is reported durable ([`Wal::poll`]) is found again by [`Wal::open`], or `open` says that the log
-//!   is damaged ([`Recovered::damage`]) or that a group of it is ([`Condition::Quarantined`]). The one
-//!   exception: damage to the very last block while no mark stands behind it looks like a torn write.
+//! - A position (segment id, offset) is never used for two different acknowledged blocks.
+//! - What is reported durable ([`Wal::poll`]) is found again by [`Wal::open`], or `open` says of each group that may have
+//!   lost some of it that it is quarantined ([`Condition::Quarantined`]), and so does every later `open` until the group is
+//!   forgotten. The one exception: damage to the very last block while no mark stands behind it looks like a torn write.
 //! - A failed write poisons the log for good; nothing is ever written twice in the hope of better luck.
 //! - Every segment opens with the state of every group, so an older segment is free as soon as no live
 //!   entry lies in it.
 //!
-//! Deliberately absent: a cache of payloads (Raft keeps recent entries), repair of damaged logs (peers
+//! Deliberately absent: a cache of payloads (Raft keeps recent entries), repair of quarantined groups (peers
 //! have the data), knowledge of what a payload means, latency measurement (the engine's).
 //!
-//! Reading order: [`mod@format`] (bytes on disk), [`record`], `group` (what is known of one group), `writer`
-//! (forming blocks), `segments` (files and their preparation), `scan`, `replay` and `recover` (from bytes
-//! to what can be trusted), `reader`, [`Wal`].
+//! Reading order: [`mod@format`] (bytes on disk), [`record`], `config` and `error`, `group` (what is known of one group),
+//! `writer` (forming blocks), `segments` (files and their preparation); then from bytes to what can be trusted:
+//! `recovered` (the report), `scan` (one segment), `walk` (along the blocks), `replay` (their records), `recover`; then
+//! `reader` (reading back), `admission` (who may append and read), `stats`, and `wal`, which joins them.
 
 mod admission;
 mod config;

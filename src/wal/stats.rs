@@ -1,36 +1,66 @@
 //! Counters.
 
-/// What a log has done since it was opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
+/// Makes the struct and its list out of one entry per counter: what it counts, and its name.
+macro_rules! stats {
+    ($($(#[doc = $help:literal])+ $name:ident,)*) => {
+        /// What a log has done since it was opened, and what it holds.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Stats {
+            $($(#[doc = $help])+ pub $name: u64,)*
+        }
+
+        impl Stats {
+            /// Every figure: its name, what it tells in words, and its value.
+            pub fn list(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+                [$((stringify!($name), concat!($($help),+).trim_ascii_start(), self.$name),)*].into_iter()
+            }
+        }
+    };
+}
+
+stats! {
     /// Blocks that became durable. Each was one write and one sync.
-    pub blocks: u64,
+    blocks,
     /// Those of them that hold nothing but confirm the block before them.
-    pub marks: u64,
+    marks,
     /// Bytes of durable blocks, padding included.
-    pub bytes: u64,
+    bytes,
     /// Records appended.
-    pub records: u64,
+    records,
     /// Entries in them.
-    pub entries: u64,
+    entries,
     /// Times the log moved on to another segment.
-    pub rolls: u64,
+    rolls,
     /// Segments made anew.
-    pub segments_created: u64,
+    segments_created,
     /// Segments used again under another id.
-    pub segments_recycled: u64,
-    /// Segments removed from disk.
-    pub segments_removed: u64,
+    segments_recycled,
+    /// Segments removed from disk, or set aside.
+    segments_removed,
     /// Failed attempts to prepare a segment (full disk).
-    pub prepare_failures: u64,
+    prepare_failures,
     /// Segments that hold live or pinned data, the one being written included.
-    pub segments_used: u64,
+    segments_used,
     /// Bytes appended and not yet durable.
-    pub pending_bytes: u64,
+    pending_bytes,
     /// Reads of the log under way, those included whose entries nobody has taken yet.
-    pub reads: u64,
+    reads,
     /// Bytes that they hold.
-    pub read_bytes: u64,
+    read_bytes,
     /// Reads that wait for their turn.
-    pub reads_waiting: u64,
+    reads_waiting,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_listed_with_name_help_and_value() {
+        let stats = Stats { blocks: 3, reads_waiting: 4, ..Stats::default() };
+        let list: Vec<_> = stats.list().collect();
+        assert_eq!(list[0], ("blocks", "Blocks that became durable. Each was one write and one sync.", 3));
+        assert_eq!(list[list.len() - 1], ("reads_waiting", "Reads that wait for their turn.", 4));
+        assert_eq!(list.iter().map(|(.., value)| value).sum::<u64>(), 7);
+    }
 }

@@ -85,8 +85,7 @@ impl<H: StorageHost> Log<H> {
         id: GroupId,
         persist: &raft::Persist,
     ) -> Result<(), Error> {
-        let append =
-            wal::Append { reset: persist.reset, entries: &persist.entries, hard_state: persist.hard_state };
+        let append = wal::Append { reset: persist.reset, entries: &persist.entries, hard_state: persist.hard_state };
         let block_seq = self.wal.append(id, &append).map_err(|source| self.failed(source))?;
         self.pending.push_back(PendingWrite { block_seq, group, seq: persist.seq, begun_at: ctx.now });
         self.permit.set(self.wal.pending_bytes());
