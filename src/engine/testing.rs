@@ -1,10 +1,13 @@
 //! What the tests of several parts share.
 
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use host::ConnId;
+use host::{ConnId, ListenerId, Net, NetEvent, SendBuf};
 use meta::{Bootstrap, ClusterMap, Node};
 use resp::{ArgRange, Args, Protocol, Reply};
 use types::{CoreAddr, CoreId, Instant, NodeId, Slot};
@@ -19,7 +22,7 @@ use crate::request::Request;
 pub(crate) fn map(groups_count: usize) -> ClusterMap {
     let node = |id: u32| Node {
         id: NodeId(id),
-        host: std::net::IpAddr::from([127, 0, 0, id as u8]),
+        host: IpAddr::from([127, 0, 0, id as u8]),
         gateway_port: 1_000,
         core_port: 2_000,
         peer_port: 3_000,
@@ -75,6 +78,8 @@ pub(crate) struct Answers {
     pub(crate) sent_back: Vec<(LinkId, u64)>,
     /// Whether there is no room for long replies.
     pub(crate) is_full: bool,
+    /// Longest reply that there is room for, in bytes; any if it is `None`.
+    pub(crate) room_bytes: Option<usize>,
     /// Whether no more commands of other cores may be executed.
     pub(crate) is_congested: bool,
 }
@@ -94,8 +99,8 @@ impl ReplySink for Answers {
         }
     }
 
-    fn has_room(&mut self, _: Origin, _: usize) -> bool {
-        !self.is_full
+    fn has_room(&mut self, _: Origin, bytes: usize) -> bool {
+        !self.is_full && self.room_bytes.is_none_or(|room_bytes| bytes <= room_bytes)
     }
 
     fn takes_replies(&self, _: LinkId) -> bool {
@@ -104,5 +109,89 @@ impl ReplySink for Answers {
 
     fn send_back(&mut self, link: LinkId, id: u64) {
         self.sent_back.push((link, id));
+    }
+}
+
+/// What a part has asked of the network, sends aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NetCall {
+    Connect(ConnId, SocketAddr),
+    Pause(ConnId),
+    Resume(ConnId),
+    Close(ConnId),
+}
+
+/// A network that carries nothing and notes what is asked of it. Events come from the test.
+#[derive(Default)]
+pub(crate) struct FakeNet {
+    calls: RefCell<Vec<NetCall>>,
+    sends: RefCell<BTreeMap<ConnId, SendBuf>>,
+    connects_count: Cell<u32>,
+}
+
+impl FakeNet {
+    /// What was asked since the last call, in order.
+    pub(crate) fn take_calls(&self) -> Vec<NetCall> {
+        self.calls.take()
+    }
+
+    /// The connections that were to be closed since the last call. Nothing else may have been asked meanwhile.
+    pub(crate) fn take_closed(&self) -> Vec<ConnId> {
+        let closed = |call| match call {
+            NetCall::Close(conn) => conn,
+            other => panic!("asked for {other:?}"),
+        };
+        self.take_calls().into_iter().map(closed).collect()
+    }
+
+    /// What is on its way over a connection. Whoever takes it tells the part that it has left.
+    pub(crate) fn take_send(&self, conn: ConnId) -> Option<SendBuf> {
+        self.sends.borrow_mut().remove(&conn)
+    }
+
+    /// How many connections have something on its way.
+    pub(crate) fn sends_count(&self) -> usize {
+        self.sends.borrow().len()
+    }
+}
+
+impl Net for FakeNet {
+    type RecvBuf = Vec<u8>;
+
+    fn listen(&self, _: SocketAddr, _: bool, _: usize, _: &'static [u8]) -> io::Result<ListenerId> {
+        panic!("parts do not listen")
+    }
+
+    fn unlisten(&self, _: ListenerId) {
+        panic!("parts do not listen")
+    }
+
+    fn connect(&self, _: IpAddr, to: SocketAddr) -> ConnId {
+        let conn = ConnId { idx: self.connects_count.get(), generation: 0 };
+        self.connects_count.set(conn.idx + 1);
+        self.calls.borrow_mut().push(NetCall::Connect(conn, to));
+        conn
+    }
+
+    fn next_event(&self) -> Option<NetEvent<Vec<u8>>> {
+        None
+    }
+
+    fn send(&self, conn: ConnId, buf: SendBuf) {
+        assert!(!buf.is_empty(), "a send of nothing over {conn}");
+        let former = self.sends.borrow_mut().insert(conn, buf);
+        assert!(former.is_none(), "a second send over {conn} while the first is on its way");
+    }
+
+    fn recv_pause(&self, conn: ConnId) {
+        self.calls.borrow_mut().push(NetCall::Pause(conn));
+    }
+
+    fn recv_resume(&self, conn: ConnId) {
+        self.calls.borrow_mut().push(NetCall::Resume(conn));
+    }
+
+    fn close(&self, conn: ConnId) {
+        self.calls.borrow_mut().push(NetCall::Close(conn));
     }
 }

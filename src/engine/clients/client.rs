@@ -67,6 +67,8 @@ pub(super) struct Client {
     /// What keeps its next command waiting, if something does, and since when.
     pub(super) blocker: Option<Blocker>,
     pub(super) blocked_at: Instant,
+    /// Its blocker is gone, and its input was not looked at again since.
+    pub(super) is_runnable: bool,
     /// The client sends no more.
     pub(super) is_receive_ended: bool,
     /// Close once everything queued is sent: QUIT, a protocol error, or the client has stopped sending.
@@ -167,6 +169,7 @@ impl Client {
             is_paused: false,
             blocker: None,
             blocked_at: now,
+            is_runnable: false,
             is_receive_ended: false,
             closes_when_sent: false,
             discarded_bytes: 0,

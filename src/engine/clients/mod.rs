@@ -231,6 +231,7 @@ impl Clients {
         let Some(client) = self.table.get_mut(conn) else { return };
         if client.blocker == Some(blocker) {
             client.blocker = None;
+            client.is_runnable = true;
             self.blocked_count -= 1;
             self.runnable.push_back(conn);
         }
@@ -250,6 +251,7 @@ impl Clients {
     /// its replies.
     pub(crate) fn end_if_done(&mut self, conn: ConnId) {
         let Some(client) = self.table.get_mut(conn) else { return };
+        client.is_runnable = false;
         if client.is_receive_ended && client.blocker.is_none() {
             client.closes_when_sent = true;
             self.touch(conn);
@@ -260,7 +262,8 @@ impl Clients {
     pub(crate) fn receive_ended(&mut self, conn: ConnId) {
         let Some(client) = self.table.get_mut(conn) else { return };
         client.is_receive_ended = true;
-        client.closes_when_sent |= client.blocker.is_none();
+        // What was woken has input to be executed, and ends behind that.
+        client.closes_when_sent |= client.blocker.is_none() && !client.is_runnable;
         self.touch(conn);
     }
 
