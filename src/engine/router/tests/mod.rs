@@ -1,5 +1,8 @@
 //! The router without a host: what it decides, and what becomes of commands when links and leaders change.
 
+mod limits;
+mod order;
+
 use std::time::Duration;
 
 use wire::Requests;

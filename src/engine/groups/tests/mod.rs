@@ -1,5 +1,8 @@
 //! Groups without a host: three cores, each with its replicas, whose effects are carried by hand.
 
+mod forwarded;
+mod reads;
+
 use std::time::Duration;
 
 use raft::Recovered;
@@ -267,6 +270,7 @@ fn a_write_that_was_proposed_by_a_deposed_leader_is_answered_when_its_fate_is_kn
     assert!(world.replies(leader)[0].1.starts_with("-TRYAGAIN"), "another entry took its place");
     assert_eq!(world.sides[leader].keys_count(), 1);
     assert_eq!(world.sides[leader].groups.list[GROUP].waiting_bytes(), 0);
+    assert_eq!(world.sides[leader].unblocked, 1, "newer commands have waited for that");
 }
 
 #[test]
@@ -351,6 +355,8 @@ fn writes_that_add_data_are_refused_while_memory_is_full_and_deletes_go_on() {
     let leader = world.leader();
     world.execute(leader, client(1), &format!("SET a {}", "x".repeat(10_000)));
     world.settle();
+    let mut keys = world.sides[leader].ctx.budget.permit(crate::budget::Pool::Keys);
+    keys.set(6_000);
     world.execute(leader, client(2), "DEL a");
     world.execute(leader, client(3), "GET a");
     world.settle();
