@@ -8,6 +8,7 @@ use resp::{ArgRange, Args, CommandId};
 use types::{GroupId, Instant};
 
 use super::SECTIONS;
+use crate::budget::Pool;
 use crate::config::{Config, ProcessStats};
 use crate::observe::report::{CoreReport, ReplicaReport};
 use crate::observe::sections::{Info, InfoScope};
@@ -38,7 +39,7 @@ fn report() -> CoreReport {
         replicas: vec![replica],
         ..CoreReport::default()
     };
-    (report.memory.used, report.memory.peak, report.memory.pools[0]) = (2 << 20, 4 << 20, 1 << 20);
+    (report.memory.used, report.memory.peak, report.memory.pools[Pool::Keys as usize]) = (2 << 20, 4 << 20, 1 << 20);
     report.counters.keyspace_hits = 12;
     report.rate.bytes_received = 1_536;
     if let Some(sample) = report.commands.begin_sample(CommandId::ClientList) {
