@@ -3,12 +3,11 @@
 
 #![allow(clippy::unwrap_used, reason = "the helpers here are parts of tests")]
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::path::Path;
 use std::time::Duration;
 
 use coracle_tests::client::{bulk, ok};
-use coracle_tests::{Client, Cluster, Options, alone, binary, process, wait_until};
+use coracle_tests::{Client, Cluster, Options, Server, alone, wait_until};
 use rustix::process::Signal;
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -29,41 +28,8 @@ fn text(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_default()
 }
 
-/// A node that is started by itself, besides a cluster or instead of one. Ended when dropped.
-struct Server {
-    child: Child,
-    log: PathBuf,
-}
-
-impl Server {
-    fn start(config: &Path, log: PathBuf) -> Server {
-        let output = std::fs::File::create(&log).unwrap();
-        let mut command = process::bound(binary());
-        command.arg("server").arg("--config").arg(config);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output);
-        Server { child: command.spawn().unwrap(), log }
-    }
-
-    /// What it says when it ends by itself.
-    fn end(&mut self) -> String {
-        let status = process::wait(&mut self.child, WITHIN);
-        let told = text(&self.log);
-        assert_eq!(status.and_then(|status| status.code()), Some(1), "{status:?}: {told}");
-        assert!(!told.contains("panicked"), "{told}");
-        told
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Errors mean that it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[test]
-fn a_node_that_comes_back_empty_is_refused_even_by_peers_that_were_restarted() {
+fn a_node_that_comes_back_with_another_directory_is_refused_even_by_peers_that_were_restarted() {
     let _alone = alone(LIMIT);
     let dir = tempfile::tempdir().unwrap();
     let cluster = Cluster::start(options(dir.path()));
@@ -71,8 +37,14 @@ fn a_node_that_comes_back_empty_is_refused_even_by_peers_that_were_restarted() {
     let nodes = cluster.nodes();
     assert!(cluster.stop(Signal::TERM).success());
 
-    // The disk of node 3 was replaced while all of them were down.
+    // The disk of node 3 was replaced while all of them were down, and somebody has made up its node file: the cluster's id
+    // is right, and what the node has promised is gone.
+    let node_file = dir.path().join("node-3/node.toml");
+    let mut file: toml::Table = text(&node_file).parse().unwrap();
+    file.insert("incarnation".to_owned(), "00000000000000ff".into()).expect("it had one");
     std::fs::remove_dir_all(dir.path().join("node-3")).unwrap();
+    std::fs::create_dir(dir.path().join("node-3")).unwrap();
+    std::fs::write(&node_file, file.to_string()).unwrap();
     let start = |id: u32| {
         Server::start(&dir.path().join(format!("node-{id}.toml")), dir.path().join(format!("node-{id}-alone.log")))
     };
@@ -86,13 +58,29 @@ fn a_node_that_comes_back_empty_is_refused_even_by_peers_that_were_restarted() {
     let refused = first.info("peers_refused");
     wait_until("node 3 tries again and is refused again", WITHIN, || first.info("peers_refused") > refused + 2);
     wait_until("node 3 is told why", WITHIN, || {
-        text(&dir.path().join("node-3-alone.log")).contains("a node that lost its data needs a new id")
+        servers[2].told().contains("a node that lost its data needs a new id")
     });
-    assert!(text(&dir.path().join("node-1-alone.log")).contains("a node is refused"));
+    assert!(servers[0].told().contains("a node is refused"));
     // It has voted for nobody and leads nothing.
     assert_eq!(connect(2).unwrap().info("groups_led"), 0);
     assert_eq!(first.command("GET key:1"), bulk("a"));
-    drop(servers);
+}
+
+#[test]
+fn an_emptied_node_ends_and_names_the_remedy() {
+    let _alone = alone(LIMIT);
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start(options(dir.path()));
+    set_all(&mut cluster.gateway(1), "value");
+    cluster.kill(3);
+    std::fs::remove_dir_all(dir.path().join("node-3")).unwrap();
+    let refused = cluster.gateway(1).info("peers_refused");
+    let told = Server::start(&dir.path().join("node-3.toml"), dir.path().join("again.log")).end();
+    for part in ["node 3 has no data in", "which is formed", "Put its directory back", "a later release"] {
+        assert!(told.contains(part), "`{part}` is missing in: {told}");
+    }
+    assert!(cluster.gateway(1).info("peers_refused") > refused, "it is counted");
+    set_all(&mut cluster.gateway(2), "undisturbed");
 }
 
 #[test]
@@ -143,15 +131,10 @@ fn two_processes_of_one_identity() {
     let impostor_config = dir.path().join("impostor.toml");
     std::fs::write(&impostor_config, moved).unwrap();
     let mut first = cluster.gateway(1);
-    let refused = first.info("peers_refused");
-    let impostor = Server::start(&impostor_config, dir.path().join("impostor.log"));
-    wait_until("it is refused again and again", WITHIN, || first.info("peers_refused") > refused + 2);
-    wait_until("it is told why", WITHIN, || text(&impostor.log).contains("a peer has refused this node"));
+    let told = Server::start(&impostor_config, dir.path().join("impostor.log")).end();
+    assert!(told.contains("node 2 has no data in") && told.contains("which is formed"), "{told}");
     set_all(&mut first, "undisturbed");
     assert_eq!(cluster.gateway(2).command("GET key:3"), bulk("undisturbed"));
-    let mut impostor_client = Client::connect("127.0.0.9", cluster.node(2).gateway).unwrap();
-    assert_eq!(impostor_client.info("groups_led"), 0);
-    assert_eq!(impostor_client.info("links_up"), 0);
 }
 
 #[test]

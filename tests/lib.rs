@@ -8,7 +8,7 @@
 //!
 //! Deliberately absent: retries. A helper that retries says so in its name.
 //!
-//! Reading order: [`watchdog`], [`process`], [`cluster`] and [`ports`], [`client`], [`replicas`], [`load`]; then what breaks
+//! Reading order: [`watchdog`], [`process`], [`cluster`] and [`ports`], [`server`], [`client`], [`replicas`], [`load`]; then what breaks
 //! things: [`firewall`], [`mounts`], [`throttle`]. [`source`] and [`modules`] read the source for the tests of the architecture.
 
 #[path = "support/client.rs"]
@@ -29,6 +29,8 @@ pub mod ports;
 pub mod process;
 #[path = "support/replicas.rs"]
 pub mod replicas;
+#[path = "support/server.rs"]
+pub mod server;
 #[path = "support/source.rs"]
 pub mod source;
 #[path = "support/throttle.rs"]
@@ -41,6 +43,7 @@ use std::time::{Duration, Instant};
 
 pub use client::{Client, Reply};
 pub use cluster::{Cluster, Node, Options};
+pub use server::Server;
 pub use watchdog::{Alone, alone};
 
 /// The root of the repository.

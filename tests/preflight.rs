@@ -39,6 +39,8 @@ fn refused(through: &[&str], data_dir: &Path) -> String {
         "test",
         "--node-id",
         "1",
+        "--maxclients",
+        "1000",
         "--pin",
         "false",
         "--data-dir",

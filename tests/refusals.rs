@@ -83,6 +83,8 @@ fn a_port_in_use() {
         &text(dir.path()),
         "--gateway-port",
         &number,
+        "--maxclients",
+        "1000",
         "--pin",
         "false",
     ]);
@@ -145,6 +147,8 @@ fn data_of_another_cluster_or_node() {
             &port,
             "--groups",
             "2",
+            "--maxclients",
+            "1000",
             "--pin",
             "false",
         ])

@@ -115,3 +115,34 @@ fn a_client_that_reads_slowly_gets_everything() {
     println!("one slow reader of 25 MiB: memory grew by {} MiB", most >> 20);
     assert!(most < 64 << 20, "memory grew by {most} bytes");
 }
+
+#[test]
+fn a_client_that_takes_one_long_reply_slowly_is_not_closed() {
+    let _alone = alone(LIMIT);
+    let stall = Duration::from_millis(1_500);
+    let set = vec![format!("client_stall_timeout_ms={}", stall.as_millis())];
+    let cluster = Cluster::start(Options { nodes: 1, groups: 2, set, ..Options::default() });
+    let mut client = cluster.gateway(1);
+    let value = vec![b'v'; 8 << 20];
+    assert_eq!(client.ask(&[b"SET", b"long", &value]).unwrap(), ok());
+    let mut slow = cluster.gateway(1);
+    let mut request = Vec::new();
+    encode(&[b"GET", b"long"], &mut request);
+    slow.send(&request).unwrap();
+    // The reply is one send, which takes far longer than the server waits for one that takes nothing.
+    let begin = Instant::now();
+    let (mut taken, mut piece) = (0, vec![0; 64 << 10]);
+    let expected = value.len() + "$8388608\r\n\r\n".len();
+    while taken < expected {
+        std::thread::sleep(Duration::from_millis(50));
+        match slow.socket().read(&mut piece) {
+            Ok(0) => panic!("closed after {taken} bytes and {:?}", begin.elapsed()),
+            Ok(count) => taken += count,
+            Err(error) => panic!("{error} after {taken} bytes and {:?}", begin.elapsed()),
+        }
+    }
+    println!("{taken} bytes took {:?}", begin.elapsed());
+    assert_eq!(taken, expected);
+    assert!(begin.elapsed() > 3 * stall, "it was not slow: {:?}", begin.elapsed());
+    assert_eq!(client.info("stalled_clients_closed"), 0);
+}

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use meta::ClusterMap;
 use types::{CoreAddr, NodeId};
+use wire::ConfigPrint;
 
 use crate::limits::Limits;
 
@@ -70,6 +71,38 @@ impl fmt::Debug for ProcessProbe {
     }
 }
 
+/// The default of every knob that a core has, in one place: the table of the configuration refers to it. Sizes are in bytes.
+pub mod defaults {
+    use std::time::Duration;
+
+    pub use raft::defaults::{CACHE_BYTES_MAX, INFLIGHT_BYTES_MAX, UNCOMMITTED_BYTES_MAX};
+    pub use types::limits::BATCH_BYTES_MAX;
+
+    /// Of [`Config::segment_bytes`](super::Config::segment_bytes).
+    pub const SEGMENT_BYTES: u64 = 64 << 20;
+    /// Of [`Config::block_bytes_max`](super::Config::block_bytes_max).
+    pub const BLOCK_BYTES_MAX: usize = 1 << 20;
+    /// Of [`Config::client_output_bytes_max`](super::Config::client_output_bytes_max).
+    pub const CLIENT_OUTPUT_BYTES_MAX: usize = 1 << 20;
+    /// Of [`Config::group_log_bytes_max`](super::Config::group_log_bytes_max).
+    pub const GROUP_LOG_BYTES_MAX: u64 = 64 << 20;
+    /// Of [`Config::log_bytes_max`](super::Config::log_bytes_max).
+    pub const LOG_BYTES_MAX: u64 = 1 << 30;
+    /// Of [`Config::log_tail_bytes_max`](super::Config::log_tail_bytes_max).
+    pub const LOG_TAIL_BYTES_MAX: u64 = 16 << 20;
+    /// Of [`Config::memory_bytes_max`](super::Config::memory_bytes_max), for worlds that do not say what a machine can give: a
+    /// node sets its share of the machine's memory.
+    pub const MEMORY_BYTES_MAX: usize = 1 << 30;
+    /// Of [`Config::clients_count_max`](super::Config::clients_count_max).
+    pub const CLIENTS_COUNT_MAX: usize = 10_000;
+    /// Of [`Config::client_stall_timeout`](super::Config::client_stall_timeout).
+    pub const CLIENT_STALL_TIMEOUT: Duration = Duration::from_secs(30);
+    /// Of [`Config::leader_wait`](super::Config::leader_wait).
+    pub const LEADER_WAIT: Duration = Duration::from_secs(5);
+    /// Of [`Config::stop_timeout`](super::Config::stop_timeout).
+    pub const STOP_TIMEOUT: Duration = Duration::from_secs(3);
+}
+
 /// Configuration of one core. The same for all cores of a node but for [`Config::place`].
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -79,6 +112,8 @@ pub struct Config {
     pub map: ClusterMap,
     /// Drawn when the data directory was made; peers remember it.
     pub incarnation: u64,
+    /// What nodes without data are compared with that ask whether the cluster is formed.
+    pub config_print: ConfigPrint,
     /// The other nodes' incarnations, as far as they are known.
     pub known_peers: Vec<(NodeId, u64)>,
     /// Who remembers those that are not. Without it they are let in at once and remembered in memory only.
@@ -134,25 +169,26 @@ impl Config {
             place,
             map,
             incarnation,
+            config_print: ConfigPrint::default(),
             known_peers: Vec::new(),
             remember_peer: None,
             data_dir,
-            segment_bytes: 64 << 20,
-            block_bytes_max: 1 << 20,
-            batch_bytes_max: types::limits::BATCH_BYTES_MAX,
-            client_output_bytes_max: 1 << 20,
-            inflight_bytes_max: 4 << 20,
-            uncommitted_bytes_max: 16 << 20,
-            cache_bytes_max: 8 << 20,
-            group_log_bytes_max: 64 << 20,
-            log_bytes_max: 1 << 30,
-            log_tail_bytes_max: 16 << 20,
-            memory_bytes_max: 1 << 30,
+            segment_bytes: defaults::SEGMENT_BYTES,
+            block_bytes_max: defaults::BLOCK_BYTES_MAX,
+            batch_bytes_max: defaults::BATCH_BYTES_MAX,
+            client_output_bytes_max: defaults::CLIENT_OUTPUT_BYTES_MAX,
+            inflight_bytes_max: defaults::INFLIGHT_BYTES_MAX,
+            uncommitted_bytes_max: defaults::UNCOMMITTED_BYTES_MAX,
+            cache_bytes_max: defaults::CACHE_BYTES_MAX,
+            group_log_bytes_max: defaults::GROUP_LOG_BYTES_MAX,
+            log_bytes_max: defaults::LOG_BYTES_MAX,
+            log_tail_bytes_max: defaults::LOG_TAIL_BYTES_MAX,
+            memory_bytes_max: defaults::MEMORY_BYTES_MAX,
             limits: Limits::default(),
-            clients_count_max: 10_000,
-            client_stall_timeout: Duration::from_secs(30),
-            leader_wait: Duration::from_secs(5),
-            stop_timeout: Duration::from_secs(3),
+            clients_count_max: defaults::CLIENTS_COUNT_MAX,
+            client_stall_timeout: defaults::CLIENT_STALL_TIMEOUT,
+            leader_wait: defaults::LEADER_WAIT,
+            stop_timeout: defaults::STOP_TIMEOUT,
             version: env!("CARGO_PKG_VERSION"),
             shown_settings: Vec::new(),
             process: None,

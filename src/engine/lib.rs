@@ -62,8 +62,9 @@ mod storage;
 mod testing;
 mod topology_view;
 
-pub use config::{Config, ProcessProbe, ProcessStats, RememberPeer};
+pub use config::{Config, ProcessProbe, ProcessStats, RememberPeer, defaults};
 pub use core::{Core, CoreHost, MeshMessage};
 pub use error::Error;
+pub use limits::peer_conns_count_max;
 pub use observe::{Event, Observer, QueueLen};
 pub use storage::snapshot;

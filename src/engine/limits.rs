@@ -38,6 +38,13 @@ pub const FRAME_PAYLOAD_BYTES_MAX: usize = 4 << 20;
 pub const EVENTS_PER_TURN_MAX: usize = 1_024;
 /// Connections that wait for a handshake on the peer port.
 pub const GREETINGS_COUNT_MAX: usize = 256;
+
+/// Connections that may come in on a core's peer port, whatever clients do: one from every core of every other node, the
+/// one that replaces it, and those that have not introduced themselves yet.
+pub const fn peer_conns_count_max(other_cores_count: usize) -> usize {
+    2 * other_cores_count + GREETINGS_COUNT_MAX
+}
+
 /// What one read of the log brings, for a follower or to apply it; a single entry may exceed it.
 pub const LOG_READ_BYTES_MAX: usize = 512 << 10;
 /// Log that is being read back, or was read and not handed to Raft yet; a single read may exceed it.

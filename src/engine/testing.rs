@@ -126,10 +126,16 @@ pub(crate) enum NetCall {
 pub(crate) struct FakeNet {
     calls: RefCell<Vec<NetCall>>,
     sends: RefCell<BTreeMap<ConnId, SendBuf>>,
+    acked_bytes: RefCell<BTreeMap<ConnId, u64>>,
     connects_count: Cell<u32>,
 }
 
 impl FakeNet {
+    /// From now on the other side of a connection has confirmed this many bytes.
+    pub(crate) fn set_acked_bytes(&self, conn: ConnId, bytes: u64) {
+        self.acked_bytes.borrow_mut().insert(conn, bytes);
+    }
+
     /// What was asked since the last call, in order.
     pub(crate) fn take_calls(&self) -> Vec<NetCall> {
         self.calls.take()
@@ -189,6 +195,10 @@ impl Net for FakeNet {
 
     fn recv_resume(&self, conn: ConnId) {
         self.calls.borrow_mut().push(NetCall::Resume(conn));
+    }
+
+    fn acked_bytes(&self, conn: ConnId) -> u64 {
+        self.acked_bytes.borrow().get(&conn).copied().unwrap_or(0)
     }
 
     fn close(&self, conn: ConnId) {

@@ -143,6 +143,11 @@ pub trait Net {
     /// Receives again.
     fn recv_resume(&self, conn: ConnId);
 
+    /// How many bytes the other side's machine has confirmed since the connection stands; 0 for one that has ended. It grows
+    /// while a long send goes on, so it tells a receiver that is slow from one that takes nothing. It may cost a system
+    /// call: for connections that are suspected, not for every send.
+    fn acked_bytes(&self, conn: ConnId) -> u64;
+
     /// Closes at once: what is not yet sent is dropped. `Closed` follows.
     fn close(&self, conn: ConnId);
 }

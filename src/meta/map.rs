@@ -187,16 +187,21 @@ pub struct Settings {
     pub clock_drift_ppm_max: u32,
 }
 
+impl Settings {
+    /// What nobody has set otherwise; the table of the configuration refers to it.
+    pub const DEFAULT: Settings = Settings {
+        replication_factor: 3,
+        read_mode: ReadMode::Lease,
+        heartbeat_interval_ms: 50,
+        election_timeout_min_ms: 500,
+        election_timeout_max_ms: 1_000,
+        clock_drift_ppm_max: 10_000,
+    };
+}
+
 impl Default for Settings {
     fn default() -> Settings {
-        Settings {
-            replication_factor: 3,
-            read_mode: ReadMode::Lease,
-            heartbeat_interval_ms: 50,
-            election_timeout_min_ms: 500,
-            election_timeout_max_ms: 1_000,
-            clock_drift_ppm_max: 10_000,
-        }
+        Settings::DEFAULT
     }
 }
 
@@ -226,6 +231,11 @@ impl ClusterMap {
         self.nodes.iter().flat_map(Node::places)
     }
 
+    /// How many cores the other nodes have.
+    pub fn other_cores_count(&self, node: NodeId) -> usize {
+        self.nodes.iter().filter(|other| other.id != node).map(|other| usize::from(other.cores)).sum()
+    }
+
     /// The 40 digits by which Redis clients know a core.
     pub fn id40(&self, place: CoreAddr) -> Id40 {
         Id40::of_core(self.cluster_id, place)
@@ -252,11 +262,6 @@ impl Node {
     /// Where cores of other nodes reach a core. The core must be one of this node's, in a valid map.
     pub fn peer_addr(&self, core: CoreId) -> SocketAddr {
         SocketAddr::new(self.host, self.port_of(self.peer_port, core))
-    }
-
-    /// Where metrics are.
-    pub fn admin_addr(&self) -> SocketAddr {
-        SocketAddr::new(self.host, self.admin_port)
     }
 
     fn port_of(&self, base: u16, core: CoreId) -> u16 {

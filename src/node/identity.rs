@@ -1,14 +1,19 @@
-//! Whose data a directory holds.
+//! Whose data a directory holds, and how far the node is in forming its cluster.
 //!
-//! `DATA/node.toml` says so: format version, cluster, node, and the incarnation of the directory, a random
-//! number that tells it from an emptied one that came back under the same name. It is written once, before
-//! any data, and never changed.
+//! `DATA/node.toml` says so: format version, the cluster's name and id, node, the incarnation of the directory (a random
+//! number that tells it from an emptied one that came back under the same name), and the stage of
+//! [`formation`](crate::formation). It is written when the node agrees to the cluster's id, before any data, and once more
+//! when the cluster is formed; then it never changes. `map` is the beginning of the fingerprint of the cluster map that
+//! the node has agreed to.
 //!
 //! ```toml
-//! format = 1
-//! cluster_id = "00112233445566778899aabbccddeeff"
+//! format = 2
+//! name = "00112233445566778899aabbccddeeff"
+//! cluster_id = "f0e1d2c3b4a5968778695a4b3c2d1e0f"
 //! node_id = 1
 //! incarnation = "0123456789abcdef"
+//! map = "a0a1a2a3a4a5a6a7a8a9aaab"
+//! stage = "formed"
 //! ```
 
 use std::io;
@@ -21,20 +26,45 @@ use crate::atomic_file;
 
 /// Name of the file within the data directory.
 pub const FILE_NAME: &str = "node.toml";
-/// The only format there is so far.
-const FORMAT: u32 = 1;
+/// Format of the file. Format 1 knew no stages: its nodes served without having agreed on anything.
+const FORMAT: u32 = 2;
 /// What a directory that is in use holds besides the file.
 const DATA_NAMES: [&str; 2] = ["wal", "groups"];
+
+/// How far a node is in forming its cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    /// It has no data and has agreed to nothing.
+    Empty,
+    /// It has agreed to this cluster id. No core has ever started on its directory.
+    Forming(ClusterId),
+    /// The cluster with this id is formed, and this node is a part of it.
+    Formed(ClusterId),
+}
+
+impl Stage {
+    /// The cluster id that the node has agreed to.
+    pub fn cluster_id(self) -> Option<ClusterId> {
+        match self {
+            Stage::Empty => None,
+            Stage::Forming(id) | Stage::Formed(id) => Some(id),
+        }
+    }
+}
 
 /// Whose data a directory holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// The cluster.
-    pub cluster_id: ClusterId,
+    /// What the configured name of the cluster stands for.
+    pub name: ClusterId,
     /// The node.
     pub node_id: NodeId,
     /// Drawn when the directory was made.
     pub incarnation: u64,
+    /// The beginning of the fingerprint of the first cluster map.
+    pub map: [u8; 12],
+    /// How far the node is, with the id that was drawn for the cluster.
+    pub stage: Stage,
 }
 
 /// Why a data directory cannot be used.
@@ -66,6 +96,24 @@ pub enum IdentityError {
         /// Whose it should be.
         expected: NodeId,
     },
+    /// The node was forming its cluster with another map.
+    #[error(
+        "the node in {dir} had begun to form its cluster with another list of peers, groups or settings; restore the \
+         former configuration on all nodes. If none of them has ever served, removing {FILE_NAME} on all of them makes \
+         them new"
+    )]
+    OtherMap {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// There is data, but the cluster was not formed.
+    #[error("{dir} holds {name}/ and says that no core has ever started there; restore {FILE_NAME} from a copy")]
+    DataBeforeFormation {
+        /// The directory.
+        dir: PathBuf,
+        /// The data that was found.
+        name: &'static str,
+    },
     /// There is data, but nothing says whose.
     #[error(
         "{dir} holds {name}/ but no {FILE_NAME}, so nobody can tell whose data it is; \
@@ -86,8 +134,8 @@ pub enum IdentityError {
         /// Where the log was.
         dir: PathBuf,
     },
-    /// A newer version of the program wrote it.
-    #[error("{path} has format {found}, and this version reads format {FORMAT}; start the version that wrote it")]
+    /// Another version of the program wrote it.
+    #[error("{path} has format {found}, and this version reads another; start the version that wrote it")]
     Format {
         /// The file.
         path: PathBuf,
@@ -116,9 +164,19 @@ pub enum IdentityError {
 #[serde(deny_unknown_fields)]
 struct Contents {
     format: u32,
+    name: ClusterId,
     cluster_id: ClusterId,
     node_id: u32,
     incarnation: String,
+    map: String,
+    stage: StageName,
+}
+
+#[derive(Clone, Copy, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum StageName {
+    Forming,
+    Formed,
 }
 
 /// Only the version, whatever else a later format may hold.
@@ -128,42 +186,64 @@ struct Version {
 }
 
 impl Identity {
-    /// Reads the identity of a data directory, or writes it if the directory is new. The directory must
-    /// exist and be locked.
-    pub fn open(dir: &Path, cluster_id: ClusterId, node_id: NodeId) -> Result<Identity, IdentityError> {
+    /// Reads the identity of a data directory, or draws an incarnation for one that is new: then nothing is written yet.
+    /// The directory must exist and be locked. `map` is the beginning of the fingerprint of the configured map.
+    pub fn open(dir: &Path, name: ClusterId, node_id: NodeId, map: [u8; 12]) -> Result<Identity, IdentityError> {
         let path = dir.join(FILE_NAME);
         let failed = |source| IdentityError::Os { path: path.clone(), source };
+        let data = DATA_NAMES.into_iter().find(|data| dir.join(data).exists());
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Identity::create(dir, cluster_id, node_id);
+                if let Some(name) = data {
+                    return Err(IdentityError::NoIdentity { dir: dir.to_owned(), name });
+                }
+                let incarnation = getrandom::u64().map_err(|error| failed(error.into()))?;
+                return Ok(Identity { name, node_id, incarnation, map, stage: Stage::Empty });
             }
             Err(error) => return Err(failed(error)),
         };
         let identity = Identity::parse(&path, &text)?;
-        if identity.cluster_id != cluster_id {
-            let (found, expected) = (identity.cluster_id, cluster_id);
+        if identity.name != name {
+            let (found, expected) = (identity.name, name);
             return Err(IdentityError::OtherCluster { dir: dir.to_owned(), found, expected });
         }
         if identity.node_id != node_id {
             let (found, expected) = (identity.node_id, node_id);
             return Err(IdentityError::OtherNode { dir: dir.to_owned(), found, expected });
         }
+        if let Stage::Forming(_) = identity.stage {
+            if let Some(name) = data {
+                return Err(IdentityError::DataBeforeFormation { dir: dir.to_owned(), name });
+            }
+            if identity.map != map {
+                return Err(IdentityError::OtherMap { dir: dir.to_owned() });
+            }
+        }
         Ok(identity)
     }
 
-    fn create(dir: &Path, cluster_id: ClusterId, node_id: NodeId) -> Result<Identity, IdentityError> {
-        if let Some(name) = DATA_NAMES.into_iter().find(|name| dir.join(name).exists()) {
-            return Err(IdentityError::NoIdentity { dir: dir.to_owned(), name });
-        }
-        let path = dir.join(FILE_NAME);
-        let failed = |source| IdentityError::Os { path: path.clone(), source };
-        let incarnation = getrandom::u64().map_err(|error| failed(error.into()))?;
-        let contents =
-            Contents { format: FORMAT, cluster_id, node_id: node_id.0, incarnation: format!("{incarnation:016x}") };
+    /// Makes a stage durable.
+    pub fn store(&mut self, dir: &Path, stage: Stage) -> Result<(), IdentityError> {
+        let (cluster_id, stage_name) = match stage {
+            Stage::Forming(id) => (id, StageName::Forming),
+            Stage::Formed(id) => (id, StageName::Formed),
+            Stage::Empty => unreachable!("no stage is followed by the first one"),
+        };
+        let contents = Contents {
+            format: FORMAT,
+            name: self.name,
+            cluster_id,
+            node_id: self.node_id.0,
+            incarnation: format!("{:016x}", self.incarnation),
+            map: self.map.iter().map(|byte| format!("{byte:02x}")).collect(),
+            stage: stage_name,
+        };
         let text = toml::to_string(&contents).expect("plain numbers and texts are TOML");
-        atomic_file::write(&path, text.as_bytes()).map_err(failed)?;
-        Ok(Identity { cluster_id, node_id, incarnation })
+        let path = dir.join(FILE_NAME);
+        atomic_file::write(&path, text.as_bytes()).map_err(|source| IdentityError::Os { path, source })?;
+        self.stage = stage;
+        Ok(())
     }
 
     fn parse(path: &Path, text: &str) -> Result<Identity, IdentityError> {
@@ -175,55 +255,114 @@ impl Identity {
         let contents: Contents = toml::from_str(text).map_err(|error| damaged(error.message().to_owned()))?;
         let incarnation = u64::from_str_radix(&contents.incarnation, 16);
         let incarnation = incarnation.map_err(|_| damaged("incarnation is not a hexadecimal number".to_owned()))?;
-        Ok(Identity { cluster_id: contents.cluster_id, node_id: NodeId(contents.node_id), incarnation })
+        let map = parse_map(&contents.map).ok_or_else(|| damaged("map is not 24 hexadecimal digits".to_owned()))?;
+        if contents.cluster_id == ClusterId(0) {
+            return Err(damaged("cluster_id is zero".to_owned()));
+        }
+        let stage = match contents.stage {
+            StageName::Forming => Stage::Forming(contents.cluster_id),
+            StageName::Formed => Stage::Formed(contents.cluster_id),
+        };
+        Ok(Identity { name: contents.name, node_id: NodeId(contents.node_id), incarnation, map, stage })
     }
+}
+
+fn parse_map(digits: &str) -> Option<[u8; 12]> {
+    let mut map = [0; 12];
+    if digits.len() != 2 * map.len() || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return None;
+    }
+    let number = u128::from_str_radix(digits, 16).ok()?;
+    map.copy_from_slice(&number.to_be_bytes()[4..]);
+    Some(map)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const CLUSTER: ClusterId = ClusterId(7);
+    const NAME: ClusterId = ClusterId(7);
+    const MAP: [u8; 12] = [0xa0, 0xa1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 255];
+    const DRAWN: ClusterId = ClusterId(0xdead_beef);
+
+    fn open(dir: &Path) -> Result<Identity, IdentityError> {
+        Identity::open(dir, NAME, NodeId(1), MAP)
+    }
+
+    fn formed() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        open(dir.path()).expect("a new directory").store(dir.path(), Stage::Formed(DRAWN)).expect("written");
+        dir
+    }
 
     #[test]
-    fn an_identity_is_written_once_and_kept() {
+    fn a_new_directory_is_written_to_only_when_the_node_agrees() {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let first = Identity::open(dir.path(), CLUSTER, NodeId(1)).expect("a new directory");
-        assert_eq!(Identity::open(dir.path(), CLUSTER, NodeId(1)).expect("the same"), first);
-        let names: Vec<_> = std::fs::read_dir(dir.path()).expect("readable").flatten().collect();
-        assert_eq!(names.len(), 1, "no temporary file is left");
-        let other = tempfile::tempdir().expect("a temporary directory");
-        let second = Identity::open(other.path(), CLUSTER, NodeId(1)).expect("a new directory");
-        assert_ne!(first.incarnation, second.incarnation);
+        let mut identity = open(dir.path()).expect("a new directory");
+        assert_eq!(identity.stage, Stage::Empty);
+        let names = || std::fs::read_dir(dir.path()).expect("readable").flatten().count();
+        assert_eq!(names(), 0);
+        assert_ne!(open(dir.path()).expect("new again").incarnation, identity.incarnation);
+        for stage in [Stage::Forming(DRAWN), Stage::Formed(DRAWN)] {
+            identity.store(dir.path(), stage).expect("written");
+            assert_eq!(open(dir.path()).expect("the same"), identity);
+            assert_eq!((identity.stage, names()), (stage, 1), "no temporary file is left");
+        }
     }
 
     #[test]
     fn another_owner_is_refused_with_the_remedy() {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        Identity::open(dir.path(), CLUSTER, NodeId(1)).expect("a new directory");
-        let text = Identity::open(dir.path(), ClusterId(8), NodeId(1)).expect_err("another cluster").to_string();
+        let dir = formed();
+        let text = Identity::open(dir.path(), ClusterId(8), NodeId(1), MAP).expect_err("another cluster").to_string();
         assert!(text.contains("belongs to cluster 00000000000000000000000000000007"), "{text}");
         assert!(text.contains("correct `cluster_id`"), "{text}");
-        let text = Identity::open(dir.path(), CLUSTER, NodeId(2)).expect_err("another node").to_string();
+        let text = Identity::open(dir.path(), NAME, NodeId(2), MAP).expect_err("another node").to_string();
         assert!(text.contains("belongs to node 1, and the configuration names node 2"), "{text}");
     }
 
     #[test]
-    fn data_without_identity_and_damaged_files_are_refused() {
+    fn a_node_in_the_middle_of_formation_must_be_what_it_was() {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let path = dir.path().join(FILE_NAME);
+        open(dir.path()).expect("a new directory").store(dir.path(), Stage::Forming(DRAWN)).expect("written");
+        let error = Identity::open(dir.path(), NAME, NodeId(1), [1; 12]).expect_err("another map");
+        assert!(matches!(error, IdentityError::OtherMap { .. }), "{error}");
         std::fs::create_dir(dir.path().join("wal")).expect("a new name");
-        let error = Identity::open(dir.path(), CLUSTER, NodeId(1)).expect_err("whose?");
-        assert!(matches!(error, IdentityError::NoIdentity { name: "wal", .. }), "{error}");
+        let error = open(dir.path()).expect_err("no core has started there");
+        assert!(matches!(error, IdentityError::DataBeforeFormation { name: "wal", .. }), "{error}");
+        // Once it is formed, what has changed is told to it by its peers.
+        let dir = formed();
+        Identity::open(dir.path(), NAME, NodeId(1), [1; 12]).expect("a formed node");
+    }
+
+    #[test]
+    fn data_without_identity_and_damaged_files_are_refused() {
+        let dir = formed();
+        let path = dir.path().join(FILE_NAME);
+        let sound = std::fs::read_to_string(&path).expect("a small file");
         let refused = |text: &str| {
             std::fs::write(&path, text).expect("a small file");
-            Identity::open(dir.path(), CLUSTER, NodeId(1)).expect_err("refused")
+            open(dir.path()).expect_err("refused")
         };
-        assert!(matches!(refused("format = 2\nelse = 1\n"), IdentityError::Format { found: 2, .. }));
-        for text in
-            ["", "format", "format = 1\n", "format = 1\ncluster_id = \"x\"\nnode_id = 1\nincarnation = \"0\"\n"]
-        {
-            assert!(matches!(refused(text), IdentityError::Damaged { .. }), "{text}");
+        assert!(matches!(refused("format = 1\nelse = 1\n"), IdentityError::Format { found: 1, .. }));
+        let broken = |from: &str, to: &str| {
+            assert!(sound.contains(from), "{from} is not in {sound}");
+            sound.replace(from, to)
+        };
+        for text in [
+            String::new(),
+            "format".to_owned(),
+            "format = 2\n".to_owned(),
+            broken("\"formed\"", "\"served\""),
+            broken("deadbeef", "00000000"),
+            broken("a0a1", "+0a1"),
+            broken("a0a1", "a0"),
+            broken("node_id", "node"),
+        ] {
+            assert!(matches!(refused(&text), IdentityError::Damaged { .. }), "{text}");
         }
+        std::fs::remove_file(&path).expect("it is there");
+        std::fs::create_dir(dir.path().join("wal")).expect("a new name");
+        let error = open(dir.path()).expect_err("whose?");
+        assert!(matches!(error, IdentityError::NoIdentity { name: "wal", .. }), "{error}");
     }
 }

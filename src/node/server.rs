@@ -1,8 +1,8 @@
 //! One node: `coracle server`.
 //!
-//! In order: the host is checked, the data directory is made, locked and found to be this node's, the first
-//! cluster map is planned, and then the cores start. The main thread only waits: for a request to stop, or for a core to
-//! end.
+//! In order: the host is checked, the data directory is made, locked and found to be this node's, the first cluster map is
+//! planned, the cluster is formed if it is not yet, and then the cores start. The main thread only waits: for a request to
+//! stop, or for a core to end.
 
 use std::io;
 use std::path::PathBuf;
@@ -12,11 +12,15 @@ use engine::MeshMessage;
 use meta::ClusterMap;
 use types::{CoreId, NodeId};
 
-use crate::acquaintances::{self, Acquaintances};
+use crate::atomic_file;
 use crate::config::Config;
+use crate::conns;
+use crate::formation;
 use crate::identity::{Identity, IdentityError};
+use crate::known_peers::{self, KnownPeers};
 use crate::logging;
 use crate::process_stats;
+use crate::shown;
 use crate::signals::StopRequests;
 
 /// Why a node cannot start, or has ended by itself.
@@ -31,6 +35,9 @@ pub enum Error {
     /// The data directory is not this node's.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The cluster is not formed and cannot be.
+    #[error(transparent)]
+    Formation(#[from] formation::Error),
     /// The cluster map cannot be made.
     #[error(transparent)]
     Map(#[from] meta::Error),
@@ -71,8 +78,8 @@ pub struct Prepared {
     /// Whose data the directory holds.
     pub identity: Identity,
     /// The other nodes' incarnations, as far as they are known.
-    pub acquaintances: Acquaintances,
-    /// The first cluster map.
+    pub known_peers: KnownPeers,
+    /// The first cluster map, with the id that the cluster's name stands for: the cluster may not be formed yet.
     pub map: ClusterMap,
     /// The cpu of each core, if cores are pinned.
     pub cpus: Vec<Option<usize>>,
@@ -95,11 +102,15 @@ pub fn run(config: &Config) -> Result<(), Error> {
     let _logging = logging::start(&config.log_level);
     let listening = StopRequests::listen();
     let stop = listening.map_err(|source| Error::Os { what: "listening for signals".into(), source })?;
-    let prepared = prepare(config)?;
+    let mut prepared = prepare(config)?;
+    let config_print = formation::config_print(&prepared.map);
+    let formed = formation::run(&config.data_dir, &prepared.map, prepared.identity, &stop)?;
+    let Some((identity, cluster_id)) = formed else { return Ok(()) };
+    (prepared.identity, prepared.map.cluster_id) = (identity, cluster_id);
     let node = config.node();
     tracing::info!(
         node = config.node_id.0,
-        cluster = %prepared.identity.cluster_id,
+        cluster = %cluster_id,
         incarnation = format_args!("{:016x}", prepared.identity.incarnation),
         data_dir = %config.data_dir.display(),
         cores = node.cores,
@@ -112,13 +123,13 @@ pub fn run(config: &Config) -> Result<(), Error> {
         spin: std::time::Duration::from_micros(config.spin_us.into()),
         ..rt::Config::default()
     };
-    let (acquaint, told) = acquaintances::queue();
+    let (remember, told) = known_peers::queue();
     let configs: Vec<engine::Config> = engine_configs(config, &prepared)
         .into_iter()
-        .map(|config| engine::Config { remember_peer: Some(acquaint.clone()), ..config })
+        .map(|config| engine::Config { config_print, remember_peer: Some(remember.clone()), ..config })
         .collect();
-    drop(acquaint);
-    prepared.acquaintances.check_logs(configs.iter().map(engine::Config::wal_dir))?;
+    drop(remember);
+    prepared.known_peers.check_logs(configs.iter().map(engine::Config::wal_dir))?;
     let (begun, beginnings) = sync_channel(configs.len());
     let running = rt::start(runtime, move |core: CoreId, host| {
         let config = configs[usize::from(core.0)].clone();
@@ -132,13 +143,13 @@ pub fn run(config: &Config) -> Result<(), Error> {
             core.run().await
         }
     })?;
-    remember_nodes(prepared.acquaintances, told, beginnings, &running)?;
+    remember_nodes(prepared.known_peers, told, beginnings, &running)?;
     supervise(running, stop)
 }
 
 /// Starts the thread that remembers the other nodes' incarnations. It begins once the logs of all cores are there.
 fn remember_nodes(
-    mut known: Acquaintances,
+    mut known: KnownPeers,
     told: Receiver<(NodeId, u64)>,
     beginnings: Receiver<()>,
     running: &rt::Running<MeshMessage, Result<(), engine::Error>>,
@@ -150,16 +161,16 @@ fn remember_nodes(
             return;
         }
         if let Err(error) = known.begin() {
-            tracing::error!(%error, file = acquaintances::FILE_NAME, "cannot be written");
+            tracing::error!(%error, file = known_peers::FILE_NAME, "cannot be written");
         }
-        acquaintances::serve(known, &told, |node, incarnation| {
+        known_peers::serve(known, &told, |node, incarnation| {
             for core in 0..cores_count {
                 // A core whose queue is full asks again when the node connects again.
                 let _ = remote.send(CoreId(core as u16), MeshMessage::PeerAdmitted(node, incarnation));
             }
         });
     };
-    let spawned = std::thread::Builder::new().name("acquaintances".to_owned()).spawn(serve);
+    let spawned = std::thread::Builder::new().name("known-peers".to_owned()).spawn(serve);
     spawned.map(drop).map_err(|source| Error::Os { what: "starting a thread".into(), source })
 }
 
@@ -194,23 +205,7 @@ fn supervise(
 /// What each core is told.
 fn engine_configs(config: &Config, prepared: &Prepared) -> Vec<engine::Config> {
     let node = config.node();
-    let mut shown_settings = config.shown.clone();
-    let as_redis = [
-        // Load generators ask for these two: nothing is ever saved aside, and every write is in a log.
-        ("save".to_owned(), String::new()),
-        ("appendonly".to_owned(), "yes".to_owned()),
-        ("appendfsync".to_owned(), "always".to_owned()),
-        ("maxmemory".to_owned(), "0".to_owned()),
-        ("maxmemory-policy".to_owned(), "noeviction".to_owned()),
-        ("databases".to_owned(), "1".to_owned()),
-        ("cluster-enabled".to_owned(), "yes".to_owned()),
-        ("timeout".to_owned(), "0".to_owned()),
-        ("proto-max-bulk-len".to_owned(), types::limits::VALUE_BYTES_MAX.to_string()),
-        ("dir".to_owned(), config.data_dir.display().to_string()),
-        ("port".to_owned(), node.gateway_port.to_string()),
-        ("bind".to_owned(), node.host.to_string()),
-    ];
-    shown_settings.extend(as_redis);
+    let shown_settings = shown::settings(config);
     node.places()
         .map(|place| engine::Config {
             segment_bytes: config.segment_bytes,
@@ -222,6 +217,7 @@ fn engine_configs(config: &Config, prepared: &Prepared) -> Vec<engine::Config> {
             group_log_bytes_max: config.group_log_bytes_max,
             log_bytes_max: config.log_bytes_max,
             log_tail_bytes_max: config.log_tail_bytes_max,
+            memory_bytes_max: config.memory_bytes_max,
             clients_count_max: config.clients_count_max,
             client_output_bytes_max: config.client_output_bytes_max,
             client_stall_timeout: config.client_stall_timeout,
@@ -229,7 +225,7 @@ fn engine_configs(config: &Config, prepared: &Prepared) -> Vec<engine::Config> {
             stop_timeout: config.stop_timeout,
             shown_settings: shown_settings.clone(),
             process: Some(process_stats::probe()),
-            known_peers: prepared.acquaintances.known(),
+            known_peers: prepared.known_peers.known(),
             ..engine::Config::new(place, prepared.map.clone(), prepared.identity.incarnation, config.data_dir.clone())
         })
         .collect()
@@ -239,19 +235,19 @@ fn engine_configs(config: &Config, prepared: &Prepared) -> Vec<engine::Config> {
 pub fn prepare(config: &Config) -> Result<Prepared, Error> {
     let node = config.node();
     rt::raise_files_limit()?;
-    let peers_count: usize = config.bootstrap.nodes.iter().map(|node| usize::from(node.cores)).sum();
-    // Every core may have a connection with every core of every other node, either way.
-    let conns_per_core = config.clients_count_max + 2 * peers_count;
-    rt::check_host(node.cores.into(), conns_per_core * usize::from(node.cores))?;
+    let map = ClusterMap::bootstrap(&config.bootstrap)?;
+    let cores_count = usize::from(node.cores);
+    let conns_per_core = conns::per_core(config.clients_count_max, map.other_cores_count(config.node_id));
+    rt::check_host(cores_count, cores_count * conns_per_core)?;
     let cpus = cpus(config)?;
-    let made = std::fs::create_dir_all(&config.data_dir);
+    let made = atomic_file::private_dir(&config.data_dir);
     made.map_err(|source| Error::Os { what: format!("making {}", shown(&config.data_dir)), source })?;
     let lock = rt::DirLock::acquire(&config.data_dir)?;
     rt::check_direct_io(&config.data_dir)?;
-    let map = ClusterMap::bootstrap(&config.bootstrap)?;
-    let identity = Identity::open(&config.data_dir, config.bootstrap.cluster_id, config.node_id)?;
-    let acquaintances = Acquaintances::open(&config.data_dir)?;
-    Ok(Prepared { lock, identity, acquaintances, map, cpus })
+    let map_print = formation::config_print(&map).map;
+    let identity = Identity::open(&config.data_dir, config.bootstrap.cluster_id, config.node_id, map_print)?;
+    let known_peers = KnownPeers::open(&config.data_dir)?;
+    Ok(Prepared { lock, identity, known_peers, map, cpus })
 }
 
 /// The cpu of each core: the c-th that this process may use, if cores are pinned.
@@ -269,4 +265,43 @@ fn cpus(config: &Config) -> Result<Vec<Option<usize>>, Error> {
 
 fn shown(path: &std::path::Path) -> String {
     PathBuf::from(path).display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Flags;
+
+    fn config(flags: &[(&str, &str)]) -> Config {
+        let all = [&[("cluster_id", "c"), ("node_id", "1"), ("data_dir", "/d")], flags].concat();
+        Config::load(None, &Flags::of(&all)).expect("a sound configuration")
+    }
+
+    #[test]
+    fn cores_are_pinned_to_cpus_of_their_own_or_not_at_all() {
+        assert_eq!(cpus(&config(&[("cores", "3"), ("pin", "false")])).expect("none is needed"), [None; 3]);
+        let usable = core_affinity::get_core_ids().expect("a process has cpus");
+        assert_eq!(cpus(&config(&[])).expect("there is one"), [Some(usable[0].id)]);
+        if usable.len() < 256 {
+            let error = cpus(&config(&[("cores", "256")])).expect_err("too many").to_string();
+            assert!(error.contains("256 cores are to be pinned") && error.contains("`pin = false`"), "{error}");
+        }
+    }
+
+    #[test]
+    fn each_core_is_told_what_is_configured() {
+        let config = config(&[("cores", "2"), ("cache_bytes_max", "12345"), ("memory_bytes_max", "99999999")]);
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let lock = rt::DirLock::acquire(dir.path()).expect("nobody holds it");
+        let map = ClusterMap::bootstrap(&config.bootstrap).expect("checked");
+        let identity = Identity::open(dir.path(), map.cluster_id, NodeId(1), [0; 12]).expect("a new directory");
+        let known_peers = KnownPeers::open(dir.path()).expect("a new directory");
+        let prepared = Prepared { lock, identity, known_peers, map, cpus: vec![None; 2] };
+        let configs = engine_configs(&config, &prepared);
+        assert_eq!(configs.iter().map(|config| config.place.core).collect::<Vec<_>>(), [CoreId(0), CoreId(1)]);
+        for core in configs {
+            assert_eq!((core.cache_bytes_max, core.memory_bytes_max), (12_345, 99_999_999));
+            assert_eq!(core.incarnation, identity.incarnation);
+        }
+    }
 }

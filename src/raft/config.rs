@@ -12,6 +12,16 @@ use crate::progress::ROUNDS_UNANSWERED_MAX;
 /// campaign, and hand leadership to one of higher priority that is there and has caught up.
 pub const PRIORITY_MAX: u8 = 3;
 
+/// What [`Config::new`] sets for the bounds that whoever drives a replica may offer as knobs, in bytes.
+pub mod defaults {
+    /// Of [`Config::inflight_bytes_max`](super::Config::inflight_bytes_max).
+    pub const INFLIGHT_BYTES_MAX: usize = 4 << 20;
+    /// Of [`Config::uncommitted_bytes_max`](super::Config::uncommitted_bytes_max).
+    pub const UNCOMMITTED_BYTES_MAX: usize = 16 << 20;
+    /// Of [`Config::cache_bytes_max`](super::Config::cache_bytes_max).
+    pub const CACHE_BYTES_MAX: usize = 8 << 20;
+}
+
 /// Settings of one replica. All replicas of a group must agree on `voters`, on the three times and on
 /// `clock_drift_ppm_max`: the lease of one rests on the patience of the others.
 #[derive(Clone, Debug)]
@@ -99,10 +109,10 @@ impl Config {
             quiesce_intervals_count: 0,
             clock_drift_ppm_max: 10_000,
             inflight_count_max: 256,
-            inflight_bytes_max: 16 << 20,
+            inflight_bytes_max: defaults::INFLIGHT_BYTES_MAX,
             append_bytes_max: 1 << 20,
-            uncommitted_bytes_max: 64 << 20,
-            cache_bytes_max: 32 << 20,
+            uncommitted_bytes_max: defaults::UNCOMMITTED_BYTES_MAX,
+            cache_bytes_max: defaults::CACHE_BYTES_MAX,
             seed: 0,
         }
     }

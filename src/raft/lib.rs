@@ -115,7 +115,7 @@ mod replication;
 mod snapshot;
 mod transfer;
 
-pub use config::{Config, ConfigError, PRIORITY_MAX};
+pub use config::{Config, ConfigError, PRIORITY_MAX, defaults};
 pub use counters::Counters;
 pub use leader::{ProposeError, ReadError};
 pub use log::TermRun;

@@ -137,8 +137,12 @@ impl Refusal {
             }
             Refusal::ClusterChange => {
                 let name = echo(1).to_ascii_uppercase();
-                [b"ERR CLUSTER ", name.as_slice(), b" is not served: the cluster is changed with coracle-ctl"]
-                    .concat()
+                [
+                    b"ERR CLUSTER ",
+                    name.as_slice(),
+                    b" is not served: nodes and slots are fixed when the cluster is formed",
+                ]
+                .concat()
             }
             Refusal::WrongArity(command) => wrong_arity(command.full_name).into_bytes(),
         }

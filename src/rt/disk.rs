@@ -31,8 +31,9 @@ const FILE_FLAGS: libc::c_int = libc::O_RDWR | libc::O_DIRECT | libc::O_DSYNC | 
 // Zeros are synced once at the end, not block by block.
 const ZEROS_FLAGS: libc::c_int = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_DIRECT | libc::O_CLOEXEC;
 const DIR_FLAGS: libc::c_int = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC;
-const FILE_MODE: libc::mode_t = 0o640;
-const DIR_MODE: libc::mode_t = 0o750;
+/// Data is for the user of the node alone.
+const FILE_MODE: libc::mode_t = 0o600;
+const DIR_MODE: libc::mode_t = 0o700;
 
 impl Reactor {
     pub(crate) fn write_begin(&mut self, file: &File, offset: u64, buf: AlignedBuf, token: WriteToken) {

@@ -52,4 +52,5 @@ pub use preflight::{DirLock, MEMLOCK_BYTES_NEEDED, check_direct_io, check_host, 
 pub use reactor::Stats;
 pub use runtime::Runtime;
 pub use start::{Remote, Running, start};
+pub use sys::KEEP_ALIVE_IDLE;
 pub use wake::Notifier;

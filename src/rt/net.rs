@@ -363,6 +363,13 @@ impl Reactor {
         }
     }
 
+    /// What the other side has confirmed, as the kernel counts it: a send that is under way reports nothing in between.
+    pub(crate) fn acked_bytes(&mut self, id: ConnId) -> u64 {
+        let Some(conn) = self.conns.get(id) else { return 0 };
+        // A socket that is no TCP connection any more has confirmed all that it ever will.
+        if conn.phase == Phase::Open { sys::acked_bytes(conn.fd).unwrap_or(0) } else { 0 }
+    }
+
     // Closing.
 
     pub(crate) fn close(&mut self, id: ConnId) {

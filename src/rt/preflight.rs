@@ -3,7 +3,7 @@
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use host::{ALIGNMENT, AlignedBuf};
@@ -14,12 +14,14 @@ use crate::ring::Ring;
 
 /// Least limit of locked memory, in bytes: the host executor refuses to start below it.
 pub const MEMLOCK_BYTES_NEEDED: u64 = 512 << 10;
+/// Files of a data directory are for the user of the node alone. Whoever could open the lock could hold it.
+const PRIVATE_MODE: u32 = 0o600;
 /// Descriptors of a core besides its connections: rings, event counters, log segments, tables.
 const FILES_PER_CORE: u64 = 256;
 
 /// Checks limits and kernel switches.
 ///
-/// `connections_count_max` is the sum over all listeners and peers. Errors: [`Error::IoUringDisabled`],
+/// `connections_count_max` is the sum over all cores, their listeners and their connections to peers. Errors: [`Error::IoUringDisabled`],
 /// [`Error::IoUringMissing`], [`Error::KernelTooOld`], [`Error::MemlockTooLow`], [`Error::FilesLimitTooLow`].
 pub fn check_host(cores_count: usize, connections_count_max: usize) -> Result<(), Error> {
     check_switch()?;
@@ -69,7 +71,7 @@ pub(crate) fn check_ring() -> Result<(), Error> {
 pub fn check_direct_io(dir: &Path) -> Result<(), Error> {
     let path = dir.join(format!(".direct-io-check-{}", std::process::id()));
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).custom_flags(libc::O_DIRECT | libc::O_DSYNC);
+    options.write(true).create(true).truncate(true).mode(PRIVATE_MODE).custom_flags(libc::O_DIRECT | libc::O_DSYNC);
     let buf = AlignedBuf::zeroed(ALIGNMENT);
     let result = options.open(&path).and_then(|mut file| file.write_all(&buf));
     // Nothing depends on the file; one left behind is harmless.
@@ -132,7 +134,10 @@ impl DirLock {
         let path = dir.join("LOCK");
         let failed = |source| Error::Os { what: format!("locking {}", path.display()), source };
         let mut options = OpenOptions::new();
-        let mut file = options.read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+        options.read(true).write(true).create(true).truncate(false).mode(PRIVATE_MODE);
+        let mut file = options.open(&path).map_err(failed)?;
+        // One that an earlier version or somebody else has made may be open to others.
+        file.set_permissions(PermissionsExt::from_mode(PRIVATE_MODE)).map_err(failed)?;
         // SAFETY: the descriptor is open for as long as `file` lives.
         if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } != 0 {
             let error = io::Error::last_os_error();
@@ -146,5 +151,28 @@ impl DirLock {
         file.set_len(0).map_err(failed)?;
         writeln!(file, "{}", std::process::id()).map_err(failed)?;
         Ok(DirLock { _file: file })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_held_by_one_and_can_be_opened_by_its_user_only() {
+        let dir = std::env::temp_dir().join(format!("coracle-lock-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("a temporary directory");
+        let path = dir.join("LOCK");
+        std::fs::write(&path, "left by another version").expect("a small file");
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o666)).expect("it is ours");
+        let lock = DirLock::acquire(&dir).expect("nobody holds it");
+        let mode = std::fs::metadata(&path).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, PRIVATE_MODE);
+        let error = DirLock::acquire(&dir).expect_err("it is held");
+        let own = std::process::id().to_string();
+        assert!(matches!(&error, Error::DirLocked { holder, .. } if *holder == own), "{error}");
+        drop(lock);
+        DirLock::acquire(&dir).expect("it is free again");
+        std::fs::remove_dir_all(&dir).expect("it is ours");
     }
 }

@@ -161,6 +161,10 @@ impl<M> Net for Runtime<M> {
         self.core.reactor.borrow_mut().recv_resume(conn);
     }
 
+    fn acked_bytes(&self, conn: ConnId) -> u64 {
+        self.core.reactor.borrow_mut().acked_bytes(conn)
+    }
+
     fn close(&self, conn: ConnId) {
         self.core.reactor.borrow_mut().close(conn);
     }

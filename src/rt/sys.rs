@@ -4,6 +4,7 @@ use std::io;
 use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::RawFd;
+use std::time::Duration;
 
 /// An address in the kernel's form.
 pub(crate) struct RawAddr {
@@ -73,13 +74,28 @@ impl RawAddr {
     }
 }
 
+/// A connection on which nothing has come for so long is asked whether its other side is there still.
+pub const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(KEEP_ALIVE_IDLE_SECONDS as u64);
+const KEEP_ALIVE_IDLE_SECONDS: libc::c_int = 60;
+/// How often it is asked again, in seconds, and after how many questions without an answer it has failed. So a machine that
+/// is gone without a word is noticed after two minutes.
+const KEEP_ALIVE_INTERVAL_SECONDS: libc::c_int = 15;
+const KEEP_ALIVE_COUNT: libc::c_int = 4;
+
 /// A stream socket. It is a blocking one: for those io_uring waits by itself, while on a non-blocking one it
 /// would report EAGAIN.
 pub(crate) fn stream_socket(ip: IpAddr) -> io::Result<RawFd> {
     let family = if ip.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
     // SAFETY: the call takes no pointers.
     let fd = check(unsafe { libc::socket(family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) })?;
-    match set_option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY) {
+    let options = [
+        (libc::IPPROTO_TCP, libc::TCP_NODELAY, 1),
+        (libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1),
+        (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, KEEP_ALIVE_IDLE_SECONDS),
+        (libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, KEEP_ALIVE_INTERVAL_SECONDS),
+        (libc::IPPROTO_TCP, libc::TCP_KEEPCNT, KEEP_ALIVE_COUNT),
+    ];
+    match options.into_iter().try_for_each(|(level, name, value)| set_option_to(fd, level, name, value)) {
         Ok(()) => Ok(fd),
         Err(error) => {
             close(fd);
@@ -88,7 +104,7 @@ pub(crate) fn stream_socket(ip: IpAddr) -> io::Result<RawFd> {
     }
 }
 
-/// A listening socket. Connections it accepts inherit TCP_NODELAY from it. With `is_shared`, others that say so too
+/// A listening socket. Connections it accepts inherit the options of [`stream_socket`] from it. With `is_shared`, others that say so too
 /// may listen on the same address.
 pub(crate) fn listener(addr: SocketAddr, is_shared: bool, backlog: u32) -> io::Result<RawFd> {
     let fd = stream_socket(addr.ip())?;
@@ -139,6 +155,21 @@ pub(crate) fn local_addr(fd: RawFd) -> io::Result<SocketAddr> {
 
 pub(crate) fn peer_addr(fd: RawFd) -> io::Result<SocketAddr> {
     name_of(fd, libc::getpeername)
+}
+
+/// How many bytes the other side of a connection has confirmed since it stands.
+pub(crate) fn acked_bytes(fd: RawFd) -> io::Result<u64> {
+    // `tcpi_bytes_acked` of `struct tcp_info` (linux/tcp.h), which the kernel only ever makes longer: eight small fields, 24
+    // words and two pacing rates stand before it.
+    const WORDS_BEFORE: usize = (8 + 24 * 4 + 2 * 8) / 8;
+    let mut info = [0_u64; WORDS_BEFORE + 1];
+    let mut len = size_of_val(&info) as libc::socklen_t;
+    // SAFETY: pointer and length describe memory that lives during the call.
+    check(unsafe { libc::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, info.as_mut_ptr().cast(), &mut len) })?;
+    if (len as usize) < size_of_val(&info) {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    Ok(info[WORDS_BEFORE])
 }
 
 /// Closes a descriptor. The result is of no use: the descriptor is gone either way.
@@ -220,20 +251,48 @@ mod tests {
     }
 
     #[test]
-    fn accepted_sockets_inherit_no_delay() {
+    fn what_the_other_side_takes_is_counted() {
+        use std::io::{Read, Write};
+        use std::os::fd::AsRawFd;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let mut client =
+            std::net::TcpStream::connect(listener.local_addr().expect("it is bound")).expect("connected");
+        let (mut server, _) = listener.accept().expect("accepted");
+        let before = acked_bytes(server.as_raw_fd()).expect("a connection");
+        server.write_all(&[7; 10_000]).expect("there is room");
+        client.read_exact(&mut [0; 10_000]).expect("all of it");
+        let begin = std::time::Instant::now();
+        while acked_bytes(server.as_raw_fd()).expect("a connection") != before + 10_000 {
+            assert!(begin.elapsed().as_secs() < 10, "{before}, then {:?}", acked_bytes(server.as_raw_fd()));
+            std::thread::yield_now();
+        }
+    }
+
+    fn option_of(fd: RawFd, level: libc::c_int, name: libc::c_int) -> libc::c_int {
+        let mut value: libc::c_int = 0;
+        let mut len = size_of::<libc::c_int>() as libc::socklen_t;
+        // SAFETY: pointer and length describe an integer that lives during the call.
+        check(unsafe { libc::getsockopt(fd, level, name, (&raw mut value).cast(), &mut len) }).expect("an option");
+        value
+    }
+
+    #[test]
+    fn accepted_and_connecting_sockets_have_the_options() {
         let fd = listener("127.0.0.1:0".parse().expect("an address"), false, 16).expect("a listener");
         let addr = local_addr(fd).expect("its address");
         let client = std::net::TcpStream::connect(addr).expect("a connection");
         // SAFETY: null pointers ask for no peer address.
         let accepted =
             check(unsafe { libc::accept(fd, std::ptr::null_mut(), std::ptr::null_mut()) }).expect("accept");
-        let mut value: libc::c_int = 0;
-        let mut len = size_of::<libc::c_int>() as libc::socklen_t;
-        // SAFETY: pointer and length describe an integer that lives during the call.
-        let result = unsafe {
-            libc::getsockopt(accepted, libc::IPPROTO_TCP, libc::TCP_NODELAY, (&raw mut value).cast(), &mut len)
-        };
-        assert_eq!((result, value), (0, 1));
+        let connecting = connector("127.0.0.1".parse().expect("an address")).expect("a socket");
+        for fd in [accepted, connecting] {
+            assert_eq!(option_of(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY), 1);
+            assert_eq!(option_of(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE), 1);
+            assert_eq!(option_of(fd, libc::IPPROTO_TCP, libc::TCP_KEEPIDLE), KEEP_ALIVE_IDLE_SECONDS);
+            assert_eq!(option_of(fd, libc::IPPROTO_TCP, libc::TCP_KEEPINTVL), KEEP_ALIVE_INTERVAL_SECONDS);
+            assert_eq!(option_of(fd, libc::IPPROTO_TCP, libc::TCP_KEEPCNT), KEEP_ALIVE_COUNT);
+        }
+        close(connecting);
         assert_eq!(peer_addr(accepted).expect("its peer"), client.local_addr().expect("the same"));
         close(accepted);
         close(fd);

@@ -127,6 +127,12 @@ impl World {
         }
     }
 
+    /// How many bytes the other side of a connection has got.
+    pub(crate) fn acked_bytes(&mut self, core: usize, conn: ConnId) -> u64 {
+        let stream = self.cores[core].conns.stream(conn);
+        stream.map_or(0, |(stream, side)| self.net.arrived_bytes(stream, side))
+    }
+
     /// Sends a whole frame to a peer, as far as the way leaves it whole, and with it what was kept back long enough.
     fn send_frame(&mut self, id: StreamId, bytes: Bytes, buf: SendBuf) -> Option<SendBuf> {
         let now = self.queue.now();

@@ -115,6 +115,10 @@ impl Net for SimHost {
         self.world.borrow_mut().recv_pause(self.core, conn, false);
     }
 
+    fn acked_bytes(&self, conn: ConnId) -> u64 {
+        self.world.borrow_mut().acked_bytes(self.core, conn)
+    }
+
     fn close(&self, conn: ConnId) {
         self.world.borrow_mut().close(self.core, conn);
     }

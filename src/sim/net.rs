@@ -66,6 +66,8 @@ pub struct Side {
     pub host: Host,
     segments: VecDeque<Segment>,
     in_flight_bytes: usize,
+    /// What has arrived at the other side.
+    arrived_bytes: u64,
     last_at: u64,
     is_scheduled: bool,
     is_held: bool,
@@ -209,6 +211,7 @@ impl Net {
             host,
             segments: VecDeque::new(),
             in_flight_bytes: 0,
+            arrived_bytes: 0,
             last_at: 0,
             is_scheduled: false,
             is_held: false,
@@ -298,6 +301,11 @@ impl Net {
         None
     }
 
+    /// How many bytes from a side have arrived at the other one.
+    pub fn arrived_bytes(&mut self, id: StreamId, side: usize) -> u64 {
+        self.stream(id).map_or(0, |stream| stream.sides[side].arrived_bytes)
+    }
+
     /// Puts bytes on the way from a side, cut into pieces now and then.
     pub fn push_bytes(&mut self, id: StreamId, side: usize, bytes: Bytes, queue: &mut Queue) {
         let Some(stream) = self.stream(id) else { return };
@@ -371,6 +379,7 @@ impl Net {
         while sender.segments.front().is_some_and(|next| next.at <= now && (is_confirmed || !next.waits)) {
             let Some(segment) = sender.segments.pop_front() else { break };
             sender.in_flight_bytes -= segment.bytes.len();
+            sender.arrived_bytes += segment.bytes.len() as u64;
             if !segment.bytes.is_empty() {
                 arrivals.push(Arrival::Bytes(segment.bytes));
             }

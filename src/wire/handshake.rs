@@ -25,7 +25,7 @@ const MAGIC: [u8; 8] = *b"CORACLE\0";
 /// The first words on a connection between two cores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hello {
-    /// The cluster the sender belongs to.
+    /// The cluster the sender belongs to: the id that was drawn when it was formed.
     pub cluster_id: [u8; 16],
     /// Who is speaking.
     pub from: CoreAddr,
@@ -60,7 +60,10 @@ pub enum Verdict {
     #[error("accepted")]
     Accepted = 0,
     /// The two belong to different clusters.
-    #[error("the peer belongs to another cluster: check cluster_id and the peers' addresses")]
+    #[error(
+        "the peer belongs to another cluster, or to one of the same name that was formed anew: check cluster_id, the \
+         peers' addresses and both data directories"
+    )]
     OtherCluster = 1,
     /// The greeting was meant for another node or core.
     #[error("the peer's address belongs to another node or core: check the peers' addresses")]
@@ -77,6 +80,9 @@ pub enum Verdict {
     /// The cluster maps differ.
     #[error("the peer has another cluster map: give all nodes the same list of peers, groups and settings")]
     OtherMap = 6,
+    /// The receiver has no data, so it does not take part in a cluster that is formed.
+    #[error("the peer has no data: its data directory is new, or its data is gone; its log says what to do")]
+    Empty = 7,
 }
 
 impl Hello {
@@ -144,6 +150,7 @@ impl Verdict {
             Verdict::OtherIncarnation,
             Verdict::OtherVersion,
             Verdict::OtherMap,
+            Verdict::Empty,
         ];
         all.into_iter().find(|verdict| verdict.encode() == *bytes)
     }

@@ -5,7 +5,8 @@
 //!
 //! Reading order: [`entry`] (what a log holds), [`message`] (what Raft says), [`batch`] and [`membership`] (what an entry's payload
 //! is); [`frame`] (what a core sends another one in one turn), with what stands in it: [`forward`] (commands and their replies),
-//! [`chunk`] (pieces of a group's state); [`handshake`] (what comes before the first frame).
+//! [`chunk`] (pieces of a group's state); [`handshake`] (what comes before the first frame) and [`formation`] (what comes before
+//! there is a cluster).
 
 #![no_std]
 
@@ -14,6 +15,7 @@ extern crate alloc;
 pub mod batch;
 pub mod chunk;
 pub mod entry;
+pub mod formation;
 pub mod forward;
 pub mod frame;
 pub mod handshake;
@@ -23,6 +25,9 @@ pub mod message;
 pub use batch::{Batch, BatchBuilder, BatchCommand, BatchError};
 pub use chunk::{CHUNK_BYTES_MAX, Chunk, ChunkReply, ChunkRequest};
 pub use entry::{Entry, EntryKind, HardState};
+pub use formation::{
+    ANSWER_BYTES, Answer, AnswerCode, ConfigPrint, FormationError, QUESTION_BYTES, Question, QuestionKind,
+};
 pub use forward::{Replies, RepliesBuilder, ReplyHead, ReplyStatus, RequestHead, Requests, RequestsBuilder};
 pub use frame::{FRAME_HEADER_BYTES, Frame, FrameError, FrameHeader, LeaderNote};
 pub use handshake::{HELLO_BYTES, Hello, HelloError, VERDICT_BYTES, Verdict};

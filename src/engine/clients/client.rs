@@ -79,6 +79,8 @@ pub(super) struct Client {
     pub(super) is_dirty: bool,
     /// When a send last finished, or there was nothing to send.
     pub(super) progress_at: Instant,
+    /// What the other side had confirmed when a stall was last suspected.
+    pub(super) acked_bytes: u64,
     /// When it last sent a command.
     pub(super) active_at: Instant,
 }
@@ -175,6 +177,7 @@ impl Client {
             discarded_bytes: 0,
             is_dirty: false,
             progress_at: now,
+            acked_bytes: 0,
             active_at: now,
         }
     }

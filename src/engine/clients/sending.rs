@@ -72,7 +72,17 @@ impl Clients {
         for _ in 0..places_count.min(STALL_LOOKS_MAX) {
             self.stall_cursor = (self.stall_cursor + 1) % places_count.max(1);
             let Some((conn, client)) = self.table.at(self.stall_cursor) else { continue };
-            if client.is_sending && ctx.now.since(client.progress_at) >= ctx.config.client_stall_timeout {
+            let silence = ctx.now.since(client.progress_at);
+            if !client.is_sending || silence < ctx.config.client_stall_timeout / 2 {
+                continue;
+            }
+            // A client that takes a long send slowly is no stall: what its machine has confirmed tells.
+            let acked_bytes = net.acked_bytes(conn);
+            if acked_bytes > client.acked_bytes {
+                if let Some(client) = self.table.get_mut(conn) {
+                    (client.acked_bytes, client.progress_at) = (acked_bytes, ctx.now);
+                }
+            } else if silence >= ctx.config.client_stall_timeout {
                 tracing::info!(addr = %client.addr, "closing a client that does not take its replies");
                 ctx.counters.clients_stalled += 1;
                 net.close(conn);

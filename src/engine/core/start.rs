@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::error::Error;
 use crate::groups::Groups;
-use crate::limits::GREETINGS_COUNT_MAX;
+use crate::limits::peer_conns_count_max;
 use crate::observe::Observer;
 use crate::observe::server_commands::CommandTable;
 use crate::origin::Port;
@@ -85,8 +85,7 @@ impl<H: CoreHost> Core<H> {
         let config = Rc::clone(&self.ctx.config);
         let node = config.map.node(me.node).ok_or(Error::UnknownPlace(me))?;
         let clients_max = config.clients_count_max;
-        // A connection of each other core, another one that replaces it, and those that have not introduced themselves.
-        let peers_max = 2 * config.map.places().count() + GREETINGS_COUNT_MAX;
+        let peers_max = peer_conns_count_max(config.map.other_cores_count(me.node));
         let wanted = [
             (node.peer_addr(me.core), ListenerKind::Peers, peers_max, &b""[..]),
             (node.core_addr(me.core), ListenerKind::Clients(Port::Core), clients_max, TOO_MANY_CLIENTS),

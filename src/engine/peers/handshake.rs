@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use host::{ConnId, Net, SendBuf};
 use types::NodeId;
-use wire::{HELLO_BYTES, Hello, HelloError, Verdict};
+use wire::{Answer, AnswerCode, FormationError, HELLO_BYTES, Hello, HelloError, Question, Verdict};
 
 use crate::config::Config;
 use crate::context::Context;
@@ -68,6 +68,14 @@ impl Peers {
         addr: SocketAddr,
         hello: &[u8; HELLO_BYTES],
     ) -> Option<LinkId> {
+        if let Some(answer) = self.answer_to_formation(ctx, hello) {
+            net.send(conn, SendBuf::Plain(answer.encode().to_vec()));
+            if answer.code != AnswerCode::FormedSame {
+                ctx.counters.peers_refused += 1;
+                tracing::warn!(%addr, answer = ?answer.code, "a node without data is told that this cluster is formed");
+            }
+            return None;
+        }
         let (verdict, link) = match Hello::decode(hello) {
             Ok(hello) => match self.verdict_on(ctx, &hello) {
                 Some(verdict) => verdict,
@@ -91,6 +99,17 @@ impl Peers {
             tracing::warn!(%addr, %verdict, "a node is refused");
         }
         link
+    }
+
+    /// What to answer to a node that has no data and asks before it forms a cluster; `None` for any other bytes.
+    fn answer_to_formation(&self, ctx: &Context, bytes: &[u8; HELLO_BYTES]) -> Option<Answer> {
+        let me = ctx.addr().node;
+        let code = match Question::decode(bytes) {
+            Ok(question) => question.answer_of_formed(me, &ctx.config.config_print, self.hello.cluster_id),
+            Err(FormationError::Version(_)) => AnswerCode::OtherVersion,
+            Err(_) => return None,
+        };
+        Some(Answer { from: me, code })
     }
 
     /// What to answer to a hello; `None` for a node seen for the first time that is not remembered yet.

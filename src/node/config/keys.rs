@@ -1,11 +1,13 @@
 //! Every key of the configuration, once: its name, what it may hold, its default and its meaning.
 //!
 //! The file, the flags, `--help`, `--print-config` and every message are made from this table, so they cannot
-//! disagree. Key `node_id` is flag `--node-id`.
+//! disagree. Key `node_id` is flag `--node-id`. A default that a core or a cluster would have anyway stands there, as a
+//! constant, and the table refers to it.
 
-use types::limits::{BATCH_BYTES_MAX, CORES_COUNT_MAX, ENTRY_BYTES_MAX, GROUPS_COUNT_MAX, REPLICAS_COUNT_MAX};
-
+use engine::defaults;
+use meta::Settings;
 use meta::id::CLUSTER_NAME_BYTES_MAX;
+use types::limits::{BATCH_BYTES_MAX, CORES_COUNT_MAX, ENTRY_BYTES_MAX, GROUPS_COUNT_MAX, REPLICAS_COUNT_MAX};
 
 /// One key.
 #[derive(Debug)]
@@ -86,7 +88,9 @@ const CLIENT_OUTPUT_BYTES: (i64, i64) = (64 << 10, 1 << 30);
 const GROUP_BYTES: (i64, i64) = (64 << 10, 1 << 30);
 /// Lengths of logs, in bytes.
 const LOG_BYTES: (i64, i64) = (1 << 20, 1 << 40);
-/// Most clients of one node.
+/// Memory of a core, in bytes.
+const MEMORY_BYTES: (i64, i64) = (64 << 20, 1 << 46);
+/// Most clients of one port of a core.
 const CLIENTS_COUNT_MAX: i64 = 1_000_000;
 /// Longest that a client may leave its replies unread, in milliseconds.
 const CLIENT_STALL_TIMEOUT_MS: (i64, i64) = (100, 3_600_000);
@@ -149,59 +153,68 @@ keys! {
     GROUPS: "groups", CLUSTER, Kind::Int { min: 1, max: GROUPS_COUNT_MAX as i64 - 1 }, Fallback::Int(8);
     /// Replicas of each group; fewer if there are fewer nodes
     REPLICATION_FACTOR: "replication_factor", CLUSTER, Kind::Int { min: 1, max: REPLICAS_COUNT_MAX as i64 },
-        Fallback::Int(3);
+        Fallback::Int(Settings::DEFAULT.replication_factor as i64);
     /// How leaders answer reads: by a lease, which trusts clock_drift_ppm_max, or by asking a majority
     READ_MODE: "read_mode", CLUSTER, Kind::Choice(&["lease", "read_index"]), Fallback::Text("lease");
     /// How often a leader is heard of, in milliseconds
     HEARTBEAT_INTERVAL_MS: "heartbeat_interval_ms", CLUSTER, Kind::Int { min: 1, max: HEARTBEAT_INTERVAL_MS_MAX },
-        Fallback::Int(50);
+        Fallback::Int(Settings::DEFAULT.heartbeat_interval_ms as i64);
     /// How long voters are loyal to a leader they heard, in milliseconds
     ELECTION_TIMEOUT_MIN_MS: "election_timeout_min_ms", CLUSTER, Kind::Int { min: 10, max: ELECTION_TIMEOUT_MS_MAX },
-        Fallback::Int(500);
+        Fallback::Int(Settings::DEFAULT.election_timeout_min_ms as i64);
     /// Longest wait before a campaign, in milliseconds
     ELECTION_TIMEOUT_MAX_MS: "election_timeout_max_ms", CLUSTER, Kind::Int { min: 20, max: ELECTION_TIMEOUT_MS_MAX },
-        Fallback::Int(1_000);
+        Fallback::Int(Settings::DEFAULT.election_timeout_max_ms as i64);
     /// How much faster one node's clock may run than another's, in millionths; leases are shortened by it
     CLOCK_DRIFT_PPM_MAX_KEY: "clock_drift_ppm_max", CLUSTER, Kind::Int { min: 0, max: CLOCK_DRIFT_PPM_MAX },
-        Fallback::Int(10_000);
+        Fallback::Int(Settings::DEFAULT.clock_drift_ppm_max as i64);
     /// Size of one segment of the log, in bytes, a multiple of 4096
     SEGMENT_BYTES_KEY: "segment_bytes", LIMITS, Kind::Int { min: SEGMENT_BYTES.0, max: SEGMENT_BYTES.1 },
-        Fallback::Int(64 << 20);
+        Fallback::Int(defaults::SEGMENT_BYTES as i64);
     /// A block of the log is closed at this many bytes
     BLOCK_BYTES_MAX: "block_bytes_max", LIMITS, Kind::Int { min: BLOCK_BYTES.0, max: BLOCK_BYTES.1 },
-        Fallback::Int(1 << 20);
+        Fallback::Int(defaults::BLOCK_BYTES_MAX as i64);
     /// Bytes of a group that may be on their way to one follower
     INFLIGHT_BYTES_MAX: "inflight_bytes_max", LIMITS, Kind::Int { min: GROUP_BYTES.0, max: GROUP_BYTES.1 },
-        Fallback::Int(4 << 20);
+        Fallback::Int(defaults::INFLIGHT_BYTES_MAX as i64);
     /// Bytes that a group may have proposed and not committed; beyond it its clients wait
     UNCOMMITTED_BYTES_MAX: "uncommitted_bytes_max", LIMITS, Kind::Int { min: GROUP_BYTES.0, max: GROUP_BYTES.1 },
-        Fallback::Int(16 << 20);
+        Fallback::Int(defaults::UNCOMMITTED_BYTES_MAX as i64);
     /// Bytes of recent entries that a group keeps in memory for slow followers
-    CACHE_BYTES_MAX: "cache_bytes_max", LIMITS, Kind::Int { min: 0, max: GROUP_BYTES.1 }, Fallback::Int(8 << 20);
+    CACHE_BYTES_MAX: "cache_bytes_max", LIMITS, Kind::Int { min: 0, max: GROUP_BYTES.1 },
+        Fallback::Int(defaults::CACHE_BYTES_MAX as i64);
     /// Bytes of log that a group collects before it writes a checkpoint; more if its state is larger
     GROUP_LOG_BYTES_MAX: "group_log_bytes_max", LIMITS, Kind::Int { min: LOG_BYTES.0, max: LOG_BYTES.1 },
-        Fallback::Int(64 << 20);
+        Fallback::Int(defaults::GROUP_LOG_BYTES_MAX as i64);
     /// Bytes of a core's log; beyond it the groups that keep its oldest part write checkpoints
     LOG_BYTES_MAX: "log_bytes_max", LIMITS, Kind::Int { min: LOG_BYTES.0, max: LOG_BYTES.1 },
-        Fallback::Int(1 << 30);
+        Fallback::Int(defaults::LOG_BYTES_MAX as i64);
     /// Bytes of log that a group keeps before its checkpoint, for followers that are a little behind
     LOG_TAIL_BYTES_MAX: "log_tail_bytes_max", LIMITS, Kind::Int { min: 0, max: LOG_BYTES.1 },
-        Fallback::Int(16 << 20);
+        Fallback::Int(defaults::LOG_TAIL_BYTES_MAX as i64);
     /// A batch of commands is closed at this many bytes
     BATCH_BYTES_MAX_KEY: "batch_bytes_max", LIMITS, Kind::Int { min: BATCH_BYTES_MIN, max: BATCH_BYTES_MAX as i64 },
         Fallback::Int(BATCH_BYTES_MAX as i64);
+    /// Memory of a core for keys, caches, buffers and clients together, in bytes
+    MEMORY_BYTES_MAX: "memory_bytes_max", LIMITS, Kind::Int { min: MEMORY_BYTES.0, max: MEMORY_BYTES.1 },
+        Optional("60 % of what is available at the start, divided by cores; at least 268435456");
     /// Most clients of each port of a core
-    MAXCLIENTS: "maxclients", LIMITS, Kind::Int { min: 1, max: CLIENTS_COUNT_MAX }, Fallback::Int(10_000);
+    MAXCLIENTS: "maxclients", LIMITS, Kind::Int { min: 1, max: CLIENTS_COUNT_MAX },
+        Fallback::Int(defaults::CLIENTS_COUNT_MAX as i64);
     /// A client that leaves this many bytes of replies unread is not read until it takes some
     CLIENT_OUTPUT_BYTES_MAX: "client_output_bytes_max", LIMITS,
-        Kind::Int { min: CLIENT_OUTPUT_BYTES.0, max: CLIENT_OUTPUT_BYTES.1 }, Fallback::Int(1 << 20);
+        Kind::Int { min: CLIENT_OUTPUT_BYTES.0, max: CLIENT_OUTPUT_BYTES.1 },
+        Fallback::Int(defaults::CLIENT_OUTPUT_BYTES_MAX as i64);
     /// A client that leaves its replies unread for this long is closed, in milliseconds
     CLIENT_STALL_TIMEOUT_MS_KEY: "client_stall_timeout_ms", LIMITS,
-        Kind::Int { min: CLIENT_STALL_TIMEOUT_MS.0, max: CLIENT_STALL_TIMEOUT_MS.1 }, Fallback::Int(30_000);
+        Kind::Int { min: CLIENT_STALL_TIMEOUT_MS.0, max: CLIENT_STALL_TIMEOUT_MS.1 },
+        Fallback::Int(defaults::CLIENT_STALL_TIMEOUT.as_millis() as i64);
     /// How long a command may wait for a leader or for another core, in milliseconds
-    LEADER_WAIT_MS: "leader_wait_ms", LIMITS, Kind::Int { min: 0, max: LEADER_WAIT_MS_MAX }, Fallback::Int(5_000);
+    LEADER_WAIT_MS: "leader_wait_ms", LIMITS, Kind::Int { min: 0, max: LEADER_WAIT_MS_MAX },
+        Fallback::Int(defaults::LEADER_WAIT.as_millis() as i64);
     /// How long a stop may take to hand leaderships over and to finish what is under way, in milliseconds
-    STOP_TIMEOUT_MS: "stop_timeout_ms", LIMITS, Kind::Int { min: 0, max: STOP_TIMEOUT_MS_MAX }, Fallback::Int(3_000);
+    STOP_TIMEOUT_MS: "stop_timeout_ms", LIMITS, Kind::Int { min: 0, max: STOP_TIMEOUT_MS_MAX },
+        Fallback::Int(defaults::STOP_TIMEOUT.as_millis() as i64);
     /// Number of the node
     PEER_ID: "id", ADDRESSES, Kind::Int { min: 1, max: u32::MAX as i64 }, Required;
     /// Its IP address
@@ -233,6 +246,7 @@ pub static KEYS: &[&Key] = &[
     &SEGMENT_BYTES_KEY,
     &BLOCK_BYTES_MAX,
     &BATCH_BYTES_MAX_KEY,
+    &MEMORY_BYTES_MAX,
     &INFLIGHT_BYTES_MAX,
     &UNCOMMITTED_BYTES_MAX,
     &CACHE_BYTES_MAX,

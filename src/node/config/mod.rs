@@ -23,6 +23,7 @@ use types::NodeId;
 pub use flags::Flags;
 pub use problem::ConfigError;
 
+use crate::memory;
 use keys::{Fallback, KEYS, Key};
 use problem::{Problem, Source};
 use table::{FileTables, Table};
@@ -66,6 +67,8 @@ pub struct Config {
     pub log_bytes_max: u64,
     /// Bytes of log that a group keeps before its checkpoint.
     pub log_tail_bytes_max: u64,
+    /// Memory of a core, in bytes.
+    pub memory_bytes_max: usize,
     /// Most clients of each port of a core.
     pub clients_count_max: usize,
     /// A client that leaves this many bytes of replies unread is not read until it takes some.
@@ -144,7 +147,7 @@ impl Config {
             let message = format!("`segment_bytes` must be a multiple of {BLOCK_BYTES}, not {segment_bytes}");
             problems.push(Problem::new(message, top.origin(&keys::SEGMENT_BYTES_KEY)));
         }
-        Some(Config {
+        let mut config = Config {
             bootstrap,
             node_id,
             data_dir: top.text(&keys::DATA_DIR)?.into(),
@@ -160,6 +163,7 @@ impl Config {
             group_log_bytes_max: number(top, &keys::GROUP_LOG_BYTES_MAX),
             log_bytes_max: number(top, &keys::LOG_BYTES_MAX),
             log_tail_bytes_max: number(top, &keys::LOG_TAIL_BYTES_MAX),
+            memory_bytes_max: 0,
             clients_count_max: number(top, &keys::MAXCLIENTS),
             client_output_bytes_max: number(top, &keys::CLIENT_OUTPUT_BYTES_MAX),
             client_stall_timeout: millis(top, &keys::CLIENT_STALL_TIMEOUT_MS_KEY),
@@ -167,7 +171,11 @@ impl Config {
             stop_timeout: millis(top, &keys::STOP_TIMEOUT_MS),
             shown: Vec::new(),
             printed: String::new(),
-        })
+        };
+        let memory_bytes_max = top.int(&keys::MEMORY_BYTES_MAX).and_then(|bytes| usize::try_from(bytes).ok());
+        let cores_count = usize::from(config.node().cores);
+        config.memory_bytes_max = memory_bytes_max.unwrap_or_else(|| memory::share_of_core(cores_count));
+        Some(config)
     }
 }
 

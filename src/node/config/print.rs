@@ -23,7 +23,7 @@ pub(super) fn effective(tables: &FileTables, config: &Config) -> Vec<Effective> 
             (None, Fallback::Int(number)) => (Value::Int(*number), Origin::Default),
             (None, Fallback::Bool(on)) => (Value::Bool(*on), Origin::Default),
             (None, Fallback::Text(word)) => (Value::Text((*word).to_owned()), Origin::Default),
-            (None, Fallback::Optional(_) | Fallback::Required) => (derived(key, config.node())?, Origin::Default),
+            (None, Fallback::Optional(_) | Fallback::Required) => (derived(key, config)?, Origin::Default),
         };
         Some((key, value, origin))
     };
@@ -77,12 +77,14 @@ fn peer(text: &mut String, node: &Node) {
     }
 }
 
-fn derived(key: &Key, node: &Node) -> Option<Value> {
+fn derived(key: &Key, config: &Config) -> Option<Value> {
+    let node = config.node();
     let port = |port: u16| Some(Value::Int(port.into()));
     match key.name {
         "core_port" => port(node.core_port),
         "peer_port" => port(node.peer_port),
         "admin_port" => port(node.admin_port),
+        "memory_bytes_max" => i64::try_from(config.memory_bytes_max).ok().map(Value::Int),
         _ => None,
     }
 }

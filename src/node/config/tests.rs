@@ -48,6 +48,41 @@ fn a_cluster_of_one_needs_three_keys() {
     assert_eq!(config.bootstrap.settings, Settings::default());
     assert!(config.pin);
     assert_eq!((config.spin_us, config.segment_bytes, config.clients_count_max), (50, 64 << 20, 10_000));
+    assert!(config.memory_bytes_max >= memory::SHARE_BYTES_MIN);
+    assert!(
+        config.printed.contains(&format!("memory_bytes_max = {}", config.memory_bytes_max)),
+        "{}",
+        config.printed
+    );
+}
+
+#[test]
+fn a_core_that_nobody_configures_is_what_the_table_says() {
+    let config = Config::load(None, &Flags::of(&[("cluster_id", "c"), ("node_id", "1"), ("data_dir", "/d")]));
+    let config = config.expect("enough");
+    let map = ClusterMap::bootstrap(&config.bootstrap).expect("checked");
+    let place = config.node().places().next().expect("a node has a core");
+    let core = engine::Config::new(place, map, 1, "/d".into());
+    assert_eq!(
+        (core.segment_bytes, core.block_bytes_max, core.batch_bytes_max),
+        (config.segment_bytes, config.block_bytes_max, config.batch_bytes_max)
+    );
+    assert_eq!(
+        (core.inflight_bytes_max, core.uncommitted_bytes_max, core.cache_bytes_max),
+        (config.inflight_bytes_max, config.uncommitted_bytes_max, config.cache_bytes_max)
+    );
+    assert_eq!(
+        (core.group_log_bytes_max, core.log_bytes_max, core.log_tail_bytes_max),
+        (config.group_log_bytes_max, config.log_bytes_max, config.log_tail_bytes_max)
+    );
+    assert_eq!(
+        (core.clients_count_max, core.client_output_bytes_max),
+        (config.clients_count_max, config.client_output_bytes_max)
+    );
+    assert_eq!(
+        (core.client_stall_timeout, core.leader_wait, core.stop_timeout),
+        (config.client_stall_timeout, config.leader_wait, config.stop_timeout)
+    );
 }
 
 #[test]

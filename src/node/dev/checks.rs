@@ -5,12 +5,13 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 
 use super::Error;
-use super::plan::Plan;
+use super::plan::{Plan, Share};
+use crate::{conns, memory};
 
 /// Most clients of each port of a core, where the limit of open files allows it.
-const CLIENTS_COUNT_MAX: u64 = 10_000;
+const CLIENTS_COUNT_MAX: usize = 10_000;
 /// Open files of a core besides its connections: rings, segments, logs.
-const FILES_PER_CORE: u64 = 512;
+const FILES_PER_CORE: usize = 512;
 
 /// A port that a node needs is taken.
 #[derive(Debug)]
@@ -52,16 +53,17 @@ pub fn ports(plan: &Plan) -> Result<(), Error> {
 }
 
 /// Checks the limits of this host and that the directory's file system can do direct I/O. Returns how many
-/// clients a core can take.
-pub fn host(plan: &Plan) -> Result<u64, Error> {
+/// clients each port of a core can take, and its share of the memory.
+pub fn host(plan: &Plan) -> Result<Share, Error> {
     let cores_per_node = plan.nodes.first().map_or(1, |node| node.cores.len());
-    let limit = rt::raise_files_limit()?;
-    let per_core = limit / cores_per_node as u64;
-    let other_files = FILES_PER_CORE + 2 * (plan.nodes.len() * cores_per_node) as u64;
-    let clients_count_max = per_core.saturating_sub(other_files).clamp(1, CLIENTS_COUNT_MAX);
-    rt::check_host(cores_per_node, clients_count_max as usize * cores_per_node)?;
+    let other_cores_count = plan.nodes.len().saturating_sub(1) * cores_per_node;
+    let limit = usize::try_from(rt::raise_files_limit()?).unwrap_or(usize::MAX);
+    let per_core = (limit / cores_per_node).saturating_sub(FILES_PER_CORE);
+    let clients_count_max = conns::clients_that_fit(per_core, other_cores_count).min(CLIENTS_COUNT_MAX);
+    rt::check_host(cores_per_node, conns::per_core(clients_count_max, other_cores_count) * cores_per_node)?;
     rt::check_direct_io(&plan.dir)?;
-    Ok(clients_count_max)
+    let memory_bytes_max = memory::share_of_core(plan.nodes.len() * cores_per_node);
+    Ok(Share { clients_count_max, memory_bytes_max })
 }
 
 /// The process that listens on an address, as far as this user may see it.

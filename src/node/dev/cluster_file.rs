@@ -84,3 +84,48 @@ impl ClusterFile {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(nodes: Option<u32>, cores: Option<u16>, groups: Option<u32>) -> DevArgs {
+        DevArgs { nodes, cores, groups, port: 7_000, data_dir: None, restart: false, set: vec![] }
+    }
+
+    #[test]
+    fn a_cluster_stays_what_it_was_made() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let made = ClusterFile::open(dir.path(), &args(Some(5), None, Some(16))).expect("a new cluster");
+        assert_eq!((made.nodes, made.cores, made.groups), (5, CORES_DEFAULT, 16));
+        for again in [args(None, None, None), args(Some(5), Some(CORES_DEFAULT), None)] {
+            assert_eq!(ClusterFile::open(dir.path(), &again).expect("the same"), made);
+        }
+        for (other, part) in [
+            (args(Some(3), None, None), "holds a cluster with --nodes 5, which cannot become 3"),
+            (args(None, Some(2), None), "--cores 1, which cannot become 2"),
+            (args(None, None, Some(8)), "--groups 16, which cannot become 8"),
+        ] {
+            let error = ClusterFile::open(dir.path(), &other).expect_err("another cluster");
+            assert!(matches!(&error, Error::Usage(text) if text.contains(part)), "{error}");
+        }
+        let elsewhere = tempfile::tempdir().expect("a temporary directory");
+        let second = ClusterFile::open(elsewhere.path(), &args(None, None, None)).expect("a new cluster");
+        assert_ne!(second.cluster_id, made.cluster_id);
+    }
+
+    #[test]
+    fn a_damaged_file_is_refused_with_its_name() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let made = ClusterFile::open(dir.path(), &args(None, None, None)).expect("a new cluster");
+        let sound = toml::to_string(&made).expect("plain values");
+        for (from, to) in
+            [("format = 1", "format = 2"), ("nodes = 3", "nodes = 0"), ("cores = 1", "cores = 9"), ("f", "")]
+        {
+            std::fs::write(dir.path().join(FILE_NAME), sound.replacen(from, to, 1)).expect("a small file");
+            let error = ClusterFile::open(dir.path(), &args(None, None, None)).expect_err("refused");
+            assert!(matches!(error, Error::ClusterFile { .. }), "{from}: {error}");
+            assert!(error.to_string().contains(FILE_NAME), "{error}");
+        }
+    }
+}

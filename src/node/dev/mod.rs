@@ -32,6 +32,7 @@ use std::process::Command;
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 
+use crate::atomic_file::private_dir;
 use crate::signals::StopRequests;
 use cluster_file::ClusterFile;
 use console::Console;
@@ -166,10 +167,10 @@ pub fn run(args: &DevArgs) -> Result<(), Error> {
     let cluster = ClusterFile::open(directory.path(), args)?;
     let plan = Plan::new(directory.path(), &cluster, args.port);
     checks::ports(&plan)?;
-    let clients_count_max = checks::host(&plan)?;
+    let share = checks::host(&plan)?;
     let kept = matches!(directory, Directory::Kept(_));
     report::remove_dev_json(&plan)?;
-    plan.write_configs(&args.set, clients_count_max)?;
+    plan.write_configs(&args.set, share)?;
     let program = std::env::current_exe().map_err(Error::os("finding this program"))?;
     let launch = |node: &NodePlan| {
         let mut command = Command::new(&program);
@@ -190,7 +191,7 @@ fn directory(data_dir: Option<&Path>) -> Result<Directory, Error> {
         let made = tempfile::Builder::new().prefix("coracle-dev-").tempdir();
         return Ok(Directory::Temporary(made.map_err(Error::os("making a temporary directory"))?));
     };
-    std::fs::create_dir_all(dir).map_err(Error::os(format!("making {}", dir.display())))?;
+    private_dir(dir).map_err(Error::os(format!("making {}", dir.display())))?;
     let absolute = dir.canonicalize().map_err(Error::os(format!("finding {}", dir.display())))?;
     Ok(Directory::Kept(absolute))
 }

@@ -41,6 +41,15 @@ pub struct Plan {
     pub nodes: Vec<NodePlan>,
 }
 
+/// What each core gets of this machine, which all nodes share.
+#[derive(Clone, Copy, Debug)]
+pub struct Share {
+    /// Most clients of each of its ports.
+    pub clients_count_max: usize,
+    /// Its memory, in bytes, unless `--set memory_bytes_max` says otherwise.
+    pub memory_bytes_max: usize,
+}
+
 /// A node of a development cluster.
 #[derive(Clone, Debug)]
 pub struct NodePlan {
@@ -85,9 +94,9 @@ impl Plan {
 
     /// Writes the configuration of every node. `settings` are `key=value` pairs put over the defaults; one that
     /// does not fit is [`Error::Usage`].
-    pub fn write_configs(&self, settings: &[String], clients_count_max: u64) -> Result<(), Error> {
+    pub fn write_configs(&self, settings: &[String], share: Share) -> Result<(), Error> {
         for node in &self.nodes {
-            let text = self.config_text(node, settings, clients_count_max)?;
+            let text = self.config_text(node, settings, share)?;
             let path = &node.config_file;
             atomic_file::write(path, text.as_bytes()).map_err(Error::os(format!("writing {}", path.display())))?;
             // Found here rather than by every node in its own log.
@@ -98,7 +107,7 @@ impl Plan {
         Ok(())
     }
 
-    fn config_text(&self, node: &NodePlan, settings: &[String], clients_count_max: u64) -> Result<String, Error> {
+    fn config_text(&self, node: &NodePlan, settings: &[String], share: Share) -> Result<String, Error> {
         let path = node.data_dir.to_str();
         let path = path.ok_or_else(|| Error::Usage("the path of --data-dir must be UTF-8".to_owned()))?;
         let mut pairs = vec![
@@ -106,12 +115,13 @@ impl Plan {
             ("node_id", toml::Value::from(node.id)),
             ("data_dir", toml::Value::from(path)),
             ("groups", toml::Value::from(self.groups)),
-            ("maxclients", toml::Value::from(clients_count_max as i64)),
+            ("maxclients", toml_number(share.clients_count_max)),
+            ("memory_bytes_max", toml_number(share.memory_bytes_max)),
             // Nodes share this machine with each other and with whatever else the developer runs.
             ("pin", toml::Value::from(false)),
             ("spin_us", toml::Value::from(0)),
         ];
-        let fixed = pairs.len() - 3;
+        let fixed = pairs.iter().position(|(name, _)| *name == "maxclients").expect("it is listed above");
         for setting in settings {
             let usage = |reason: &str| Error::Usage(format!("`--set {setting}`: {reason}"));
             let (key, value) = setting.split_once('=').ok_or_else(|| usage("it must be KEY=VALUE"))?;
@@ -143,6 +153,10 @@ impl Plan {
         }
         Ok(text)
     }
+}
+
+fn toml_number(number: usize) -> toml::Value {
+    toml::Value::from(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
 impl NodePlan {

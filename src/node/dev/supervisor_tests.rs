@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::super::DevArgs;
 use super::super::cluster_file::ClusterFile;
+use super::super::plan::Share;
 use super::*;
 
 const ARGS: DevArgs = DevArgs {
@@ -184,14 +185,16 @@ fn the_plan_follows_the_contract() {
     assert_eq!((node.gateway, node.peer, node.admin), (7_000, 8_000, 9_000));
     assert_eq!(node.cores, [7_001, 7_002]);
     assert_eq!(node.data_dir, dir.path().join("node-2"));
-    plan.write_configs(&["spin_us=20".to_owned(), "read_mode=read_index".to_owned()], 500).expect("sound");
+    let share = Share { clients_count_max: 500, memory_bytes_max: 300 << 20 };
+    plan.write_configs(&["spin_us=20".to_owned(), "read_mode=read_index".to_owned()], share).expect("sound");
     let config = crate::config::Config::load(Some(&node.config_file), &crate::config::Flags::default());
     let config = config.expect("what was just written");
     assert_eq!((config.spin_us, config.pin, config.clients_count_max), (20, false, 500));
+    assert_eq!(config.memory_bytes_max, 300 << 20);
     assert_eq!(config.bootstrap.settings.read_mode, meta::ReadMode::ReadIndex);
     assert_eq!((config.bootstrap.nodes.len(), config.node().cores), (3, 2));
     for wrong in ["groups=3", "nonsense", "spin_us=-1", "spinus=3"] {
-        let error = plan.write_configs(&[wrong.to_owned()], 500).expect_err(wrong);
+        let error = plan.write_configs(&[wrong.to_owned()], share).expect_err(wrong);
         assert!(matches!(error, Error::Usage(_)), "{error}");
     }
 }

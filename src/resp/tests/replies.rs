@@ -129,7 +129,7 @@ fn help_comes_from_the_table() {
 #[test]
 fn what_would_change_the_cluster_names_the_tool_for_it() {
     let Value::Error(text) = ask("CLUSTER meet 127.0.0.1 7000", Protocol::Resp2) else { panic!("an error") };
-    assert_eq!(text, "ERR CLUSTER MEET is not served: the cluster is changed with coracle-ctl");
+    assert_eq!(text, "ERR CLUSTER MEET is not served: nodes and slots are fixed when the cluster is formed");
 }
 
 #[test]

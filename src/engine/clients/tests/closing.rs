@@ -141,6 +141,27 @@ fn clients_that_take_nothing_for_long_are_closed_and_those_that_progress_are_not
 }
 
 #[test]
+fn a_client_that_takes_one_long_send_slowly_is_no_stall() {
+    let mut world = World::new(2, |config| config.client_stall_timeout = Duration::from_secs(30));
+    world.receive(conn(0), "PING\r\n");
+    world.receive(conn(1), "PING\r\n");
+    world.flush();
+    let after = |world: &mut World, seconds, acked_bytes| {
+        world.ctx.now += Duration::from_secs(seconds);
+        world.net.set_acked_bytes(conn(0), acked_bytes);
+        world.clients.tick(&mut world.ctx, &world.net);
+        let closed = world.net.take_closed();
+        closed.iter().for_each(|conn| world.clients.closed(*conn));
+        closed
+    };
+    assert_eq!(after(&mut world, 20, 1), []);
+    assert_eq!(after(&mut world, 20, 2), [conn(1)], "it has confirmed nothing for 40 s");
+    assert_eq!(after(&mut world, 20, 3), []);
+    assert_eq!(after(&mut world, 29, 3), []);
+    assert_eq!(after(&mut world, 1, 3), [conn(0)], "nothing since the third byte");
+}
+
+#[test]
 fn the_look_for_stalled_clients_comes_round_to_all_of_them() {
     let mut world = World::new(1_200, |_| {});
     world.receive(conn(1_100), "PING\r\n");

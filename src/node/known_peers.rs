@@ -47,21 +47,21 @@ struct Peer {
 
 /// What the file says.
 #[derive(Debug)]
-pub struct Acquaintances {
+pub struct KnownPeers {
     path: PathBuf,
     known: BTreeMap<NodeId, u64>,
     /// Whether the file is there: then the node has had a log.
     has_begun: bool,
 }
 
-impl Acquaintances {
+impl KnownPeers {
     /// Reads the file of a data directory, if there is one.
-    pub fn open(dir: &Path) -> Result<Acquaintances, IdentityError> {
+    pub fn open(dir: &Path) -> Result<KnownPeers, IdentityError> {
         let path = dir.join(FILE_NAME);
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(Acquaintances { path, known: BTreeMap::new(), has_begun: false });
+                return Ok(KnownPeers { path, known: BTreeMap::new(), has_begun: false });
             }
             Err(source) => return Err(IdentityError::Os { path, source }),
         };
@@ -76,7 +76,7 @@ impl Acquaintances {
                 .map_err(|_| damaged(format!("incarnation of node {} is not a hexadecimal number", peer.id)))?;
             known.insert(NodeId(peer.id), incarnation);
         }
-        Ok(Acquaintances { path, known, has_begun: true })
+        Ok(KnownPeers { path, known, has_begun: true })
     }
 
     /// Checks that the logs in these directories are there if the node has had them.
@@ -137,7 +137,7 @@ pub fn queue() -> (engine::RememberPeer, Receiver<(NodeId, u64)>) {
 }
 
 /// Remembers nodes as cores tell of them, and passes on what is on stable storage, until no core is left.
-pub fn serve(mut known: Acquaintances, told: &Receiver<(NodeId, u64)>, pass_on: impl Fn(NodeId, u64)) {
+pub fn serve(mut known: KnownPeers, told: &Receiver<(NodeId, u64)>, pass_on: impl Fn(NodeId, u64)) {
     while let Ok((node, incarnation)) = told.recv() {
         match known.add(node, incarnation) {
             Ok(incarnation) => pass_on(node, incarnation),
@@ -156,12 +156,12 @@ mod tests {
     #[test]
     fn the_first_incarnation_is_remembered() {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let mut known = Acquaintances::open(dir.path()).expect("no file yet");
+        let mut known = KnownPeers::open(dir.path()).expect("no file yet");
         assert!(known.known().is_empty() && !known.has_begun);
         assert_eq!(known.add(NodeId(2), 0xabc).expect("written"), 0xabc);
         assert_eq!(known.add(NodeId(2), 0xdef).expect("known already"), 0xabc);
         assert_eq!(known.add(NodeId(3), 7).expect("written"), 7);
-        let again = Acquaintances::open(dir.path()).expect("a sound file");
+        let again = KnownPeers::open(dir.path()).expect("a sound file");
         assert_eq!(again.known(), [(NodeId(2), 0xabc), (NodeId(3), 7)]);
     }
 
@@ -169,9 +169,9 @@ mod tests {
     fn a_log_that_was_there_must_be_there() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let log = dir.path().join("wal");
-        let check = || Acquaintances::open(dir.path()).expect("sound").check_logs([log.clone()].into_iter());
+        let check = || KnownPeers::open(dir.path()).expect("sound").check_logs([log.clone()].into_iter());
         check().expect("a new node has none");
-        Acquaintances::open(dir.path()).expect("sound").begin().expect("written");
+        KnownPeers::open(dir.path()).expect("sound").begin().expect("written");
         let error = check().expect_err("it is gone");
         assert!(matches!(&error, IdentityError::LogGone { dir } if *dir == log), "{error}");
         std::fs::create_dir(&log).expect("a new name");
@@ -185,7 +185,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         for text in ["format = 1\n[[peers]]\nid = 2\nincarnation = \"x\"\n", "", "format = 1\nelse = 2\n"] {
             std::fs::write(dir.path().join(FILE_NAME), text).expect("a small file");
-            let error = Acquaintances::open(dir.path()).expect_err("refused");
+            let error = KnownPeers::open(dir.path()).expect_err("refused");
             assert!(matches!(error, IdentityError::Damaged { .. }), "{text}: {error}");
         }
     }

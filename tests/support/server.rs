@@ -1,0 +1,65 @@
+//! A node that is started by itself.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use crate::{binary, process};
+
+/// How long a node may take to end by itself.
+const ENDED_WITHIN: Duration = Duration::from_secs(30);
+
+/// A node that is started by itself, besides a cluster or instead of one. Ended when dropped.
+pub struct Server {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Server {
+    /// Starts it with a configuration file. What it says goes to `log`.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    pub fn start(config: &Path, log: PathBuf) -> Server {
+        let output = std::fs::File::create(&log).expect("the log's directory is there");
+        let mut command = process::bound(binary());
+        command.arg("server").arg("--config").arg(config);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output);
+        Server { child: command.spawn().expect("setpriv is part of util-linux"), log }
+    }
+
+    /// What it has said so far.
+    pub fn told(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until it ends by itself with exit code 1, and returns what it has said.
+    ///
+    /// # Panics
+    /// If it ends otherwise, or not at all.
+    pub fn end(&mut self) -> String {
+        let status = process::wait(&mut self.child, ENDED_WITHIN);
+        let told = self.told();
+        assert_eq!(status.and_then(|status| status.code()), Some(1), "{status:?}: {told}");
+        assert!(!told.contains("panicked"), "{told}");
+        told
+    }
+
+    /// Ends it with SIGKILL.
+    pub fn kill(&mut self) {
+        // Errors mean that it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
