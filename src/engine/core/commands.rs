@@ -241,8 +241,8 @@ impl<H: CoreHost> Core<H> {
         }
     }
 
-    /// Lets clients go on that had to wait and need not any more. Returns whether some are left for the next turn.
-    pub(super) fn resume_clients(&mut self) -> bool {
+    /// Lets clients go on that had to wait and need not any more.
+    pub(super) fn resume_clients(&mut self) {
         for route in self.router.take_unblocked() {
             self.clients.unblock_route(route);
         }
@@ -252,7 +252,6 @@ impl<H: CoreHost> Core<H> {
             self.run_client(conn, &[]);
             self.clients.end_if_done(conn);
         }
-        self.clients.runnable_count() > 0
     }
 
     /// Commands for the leader of a route's group stand in the next frame to it.

@@ -151,7 +151,7 @@ impl<H: CoreHost> Core<H> {
         }
         self.groups.run_timers(&self.ctx);
         self.resume_full_groups()?;
-        let has_runnable = self.resume_clients();
+        self.resume_clients();
         self.drive()?;
         // Applying may have sent commands another way, into the next batch of an idle log.
         self.drive()?;
@@ -164,6 +164,8 @@ impl<H: CoreHost> Core<H> {
         // Behind what clients and peers wait for.
         let is_copying = self.storage.work(&mut self.ctx, &mut self.groups)?;
         self.ctx.turns.end(Phase::Send, self.host.now(), &self.ctx.counters);
+        // Driving may have made room for clients that are looked at only in the next turn.
+        let has_runnable = self.clients.runnable_count() > 0 || self.router.has_unblocked();
         Ok(is_cut_short || has_runnable || is_copying || self.peers.has_unsent_mesh())
     }
 

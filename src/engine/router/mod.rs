@@ -302,6 +302,11 @@ impl Router {
         }
     }
 
+    /// Whether [`Router::take_unblocked`] has routes to name.
+    pub(crate) fn has_unblocked(&self) -> bool {
+        !self.unblocked.is_empty()
+    }
+
     /// Routes that clients were kept waiting for and that have room again.
     pub(crate) fn take_unblocked(&mut self) -> Vec<usize> {
         std::mem::take(&mut self.unblocked)
