@@ -65,9 +65,10 @@ pub(super) fn settle(object: &mut Object) {
     }
 }
 
-/// Makes values equal that nobody read: of what they are only their lengths can be told.
+/// Makes values equal that nobody read: of what they are only their lengths can be told. A part that was read does not
+/// tell which value it is of, so then nothing is forgotten.
 pub(super) fn forget_unseen(object: &mut Object) {
-    if object.ops.iter().any(changes_values) {
+    if object.ops.iter().any(|op| changes_values(op) || matches!(op.step, Step::GetRange(..))) {
         return;
     }
     let mut seen = HashSet::<(KeyIdx, Value)>::new();

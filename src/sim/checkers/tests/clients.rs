@@ -176,6 +176,20 @@ fn the_other_commands_are_modelled() {
 }
 
 #[test]
+fn a_value_of_which_only_parts_were_read_is_known() {
+    let range = |start, end| Call::GetRange(text("k"), start, end);
+    let with = |part: &str| {
+        [
+            (0, 1, set("k", "abc"), Outcome::Ok),
+            (2, 3, set("k", "xyz"), Outcome::Ok),
+            (4, 5, range(-9, 1), value(part)),
+        ]
+    };
+    assert_linearizable(&with("xy"));
+    assert_not_linearizable(&with("ab"));
+}
+
+#[test]
 fn durability_sees_lost_and_risen_writes() {
     let judge = |last: Outcome| {
         let operations = [
