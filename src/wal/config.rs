@@ -25,14 +25,10 @@ pub struct Config {
     pub segment_bytes: u64,
     /// A block is closed once its next record would make it longer than this. One record may exceed it.
     pub block_bytes_max: usize,
-    /// Bound on what is appended and not yet durable, and reserved to be appended. The owner asks with
-    /// [`crate::Wal::reserve`] before it takes entries in: nothing is refused that it had room for. Entries beyond twice as
-    /// much are refused with [`Error::Backlog`]; hard states, truncations and marks are small and always accepted.
+    /// Bound on what is appended and not yet durable. The owner keeps to it, as [`crate::Wal::pending_bytes`] tells, before it
+    /// takes entries in. Padding and headers come on top, so entries are refused with [`Error::Backlog`] beyond twice as much;
+    /// hard states, truncations and marks are small and always accepted.
     pub pending_bytes_max: usize,
-    /// How many reads of the log are under way at once. Others wait; groups take turns.
-    pub reads_count_max: usize,
-    /// How many bytes reads under way, and entries read back that nobody has taken yet, may hold. One read alone may exceed it.
-    pub read_bytes_max: usize,
     /// How many segments are kept ready besides the next one, so that what was accepted can still be
     /// written when the disk is full.
     pub reserve_segments: usize,
@@ -50,8 +46,6 @@ impl Config {
             segment_bytes: 64 << 20,
             block_bytes_max: 1 << 20,
             pending_bytes_max: 4 * ENTRY_BYTES_MAX,
-            reads_count_max: 8,
-            read_bytes_max: 16 << 20,
             reserve_segments: 1,
             recycled_segments_max: 2,
         }
@@ -71,9 +65,6 @@ impl Config {
         }
         if self.pending_bytes_max < self.block_bytes_max {
             return Err(Error::Config("pending_bytes_max must be at least block_bytes_max"));
-        }
-        if self.reads_count_max == 0 {
-            return Err(Error::Config("reads_count_max must be positive"));
         }
         Ok(())
     }

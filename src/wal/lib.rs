@@ -20,9 +20,8 @@
 //! Reading order: [`mod@format`] (bytes on disk), [`record`], `config` and `error`, `group` (what is known of one group),
 //! `writer` (forming blocks), `segments` (files and their preparation); then from bytes to what can be trusted:
 //! `recovered` (the report), `scan` (one segment), `walk` (along the blocks), `replay` (their records), `recover`; then
-//! `reader` (reading back), `admission` (who may append and read), `stats`, and `wal`, which joins them.
+//! `reader` (reading back), `stats`, and `wal`, which joins them.
 
-mod admission;
 mod config;
 mod error;
 pub mod format;
@@ -39,10 +38,8 @@ mod wal;
 mod walk;
 mod writer;
 
-pub use admission::Reservation;
 pub use config::Config;
 pub use error::Error;
-pub use reader::ReadEntries;
 pub use recovered::{Condition, Damage, DamageKind, Fault, Recovered, RecoveredGroup};
 pub use stats::Stats;
 pub use wal::Wal;

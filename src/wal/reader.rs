@@ -9,7 +9,6 @@ use types::{GroupId, Index, Term};
 use wire::{Entry, EntryKind};
 
 use crate::LogHost;
-use crate::admission::ReadPermit;
 use crate::error::Error;
 use crate::format::segment_name;
 use crate::group::Run;
@@ -20,19 +19,6 @@ use crate::segments::SegmentFile;
 const READ_BYTES_MAX: u64 = 1 << 20;
 /// Records further apart than this are read one by one.
 const GAP_BYTES_MAX: u64 = 128 << 10;
-
-/// Entries that were read back. As long as they are kept here they count as being read, and others wait.
-pub struct ReadEntries {
-    entries: Vec<Entry>,
-    _permit: ReadPermit,
-}
-
-impl ReadEntries {
-    /// The entries; from here on they are the caller's to account for.
-    pub fn into_entries(self) -> Vec<Entry> {
-        self.entries
-    }
-}
 
 /// Which records to read, and what must stand in them.
 pub(crate) struct ReadPlan<F> {
@@ -72,11 +58,6 @@ impl<F> ReadPlan<F> {
         self.pieces.is_empty()
     }
 
-    /// Bytes of the records that are read.
-    pub(crate) fn bytes(&self) -> usize {
-        self.pieces.iter().map(|piece| piece.run.len as usize).sum()
-    }
-
     pub(crate) fn push(&mut self, run: Run, end: Index, term: Term, segment_bytes: u64, file: &Rc<SegmentFile<F>>) {
         if !self.pieces.is_empty() {
             self.bytes_planned += run.len as usize;
@@ -85,18 +66,8 @@ impl<F> ReadPlan<F> {
     }
 }
 
-/// Carries a plan out once there is room for what it reads.
-pub(crate) async fn read<D: LogHost>(
-    host: &D,
-    plan: ReadPlan<D::File>,
-    permit: ReadPermit,
-) -> Result<ReadEntries, Error> {
-    permit.granted().await;
-    let entries = read_all(host, plan).await?;
-    Ok(ReadEntries { entries, _permit: permit })
-}
-
-async fn read_all<D: LogHost>(host: &D, plan: ReadPlan<D::File>) -> Result<Vec<Entry>, Error> {
+/// Carries a plan out.
+pub(crate) async fn read<D: LogHost>(host: &D, plan: ReadPlan<D::File>) -> Result<Vec<Entry>, Error> {
     let mut entries = Vec::new();
     let mut budget = Budget { bytes_left: plan.bytes_max, exhausted: false };
     let mut rest = &plan.pieces[..];

@@ -43,12 +43,6 @@ stats! {
     segments_used,
     /// Bytes appended and not yet durable.
     pending_bytes,
-    /// Reads of the log under way, those included whose entries nobody has taken yet.
-    reads,
-    /// Bytes that they hold.
-    read_bytes,
-    /// Reads that wait for their turn.
-    reads_waiting,
 }
 
 #[cfg(test)]
@@ -57,10 +51,10 @@ mod tests {
 
     #[test]
     fn figures_are_listed_with_name_help_and_value() {
-        let stats = Stats { blocks: 3, reads_waiting: 4, ..Stats::default() };
+        let stats = Stats { blocks: 3, pending_bytes: 4, ..Stats::default() };
         let list: Vec<_> = stats.list().collect();
         assert_eq!(list[0], ("blocks", "Blocks that became durable. Each was one write and one sync.", 3));
-        assert_eq!(list[list.len() - 1], ("reads_waiting", "Reads that wait for their turn.", 4));
+        assert_eq!(list[list.len() - 1], ("pending_bytes", "Bytes appended and not yet durable.", 4));
         assert_eq!(list.iter().map(|(.., value)| value).sum::<u64>(), 7);
     }
 }

@@ -2,21 +2,21 @@
 
 pub(crate) mod append;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::rc::Rc;
 
 use host::AlignedBuf;
 use types::{GroupId, Index};
+use wire::Entry;
 
 use crate::LogHost;
-use crate::admission::{ReadQueue, Reservation};
 use crate::config::Config;
 use crate::error::Error;
 use crate::format::{SEQ_FIRST, padded, segment_name};
 use crate::group::GroupLog;
-use crate::reader::{self, ReadEntries, ReadPlan};
+use crate::reader::{self, ReadPlan};
 use crate::record::{self, GROUP_STATE_BYTES, LogPosition};
 use crate::recover::{self, Log};
 use crate::recovered::{Fault, Recovered};
@@ -41,9 +41,6 @@ pub struct Wal<D: LogHost> {
     segments: SegmentTable<D::File>,
     pool: Rc<RefCell<Pool<D::File>>>,
     writer: Writer,
-    /// Bytes for which there is a reservation.
-    reserved: Rc<Cell<usize>>,
-    reads: ReadQueue,
     in_flight: Option<InFlight>,
     /// All blocks up to this one are durable.
     durable_seq: u64,
@@ -88,8 +85,6 @@ impl<D: LogHost> Wal<D> {
         let durable_end = writer.place();
         let faults_count = groups.values().filter(|log| log.fault.is_some()).count();
         let mut wal = Wal {
-            reads: ReadQueue::new(config.reads_count_max, config.read_bytes_max),
-            reserved: Rc::default(),
             faults_count,
             durable_seq: writer.pending_seq(),
             host,
@@ -124,15 +119,7 @@ impl<D: LogHost> Wal<D> {
         self.durable_seq
     }
 
-    /// Makes room for entries of so many bytes that are about to be taken in, from a client or from a leader; `None` if
-    /// `pending_bytes_max` would be passed, and there is something that will make room. To be kept until they are appended.
-    pub fn reserve(&self, bytes: usize) -> Option<Reservation> {
-        let waiting = self.pending_bytes() + self.reserved.get();
-        let has_room = waiting == 0 || waiting.saturating_add(bytes) <= self.config.pending_bytes_max;
-        has_room.then(|| Reservation::new(bytes, &self.reserved))
-    }
-
-    /// Bytes appended and not yet durable. Those of reservations are not among them.
+    /// Bytes appended and not yet durable.
     pub fn pending_bytes(&self) -> usize {
         self.writer.pending_bytes() + self.in_flight.as_ref().map_or(0, |block| block.len)
     }
@@ -234,7 +221,7 @@ impl<D: LogHost> Wal<D> {
         }
     }
 
-    /// Reads entries `first..=last` of a group back, in its turn among other reads, for a task beside the turn: the future holds what it
+    /// Reads entries `first..=last` of a group back, for a task beside the turn: the future holds what it
     /// needs and the log goes on meanwhile. It yields at least one entry and stops, at an entry's end, once payloads
     /// exceed `bytes_max` or where entries are not durable yet. They are as of this call:
     /// whoever asked checks that Raft still wants them.
@@ -248,14 +235,10 @@ impl<D: LogHost> Wal<D> {
         first: Index,
         last: Index,
         bytes_max: usize,
-    ) -> impl Future<Output = Result<ReadEntries, Error>> + use<D> + 'static {
+    ) -> impl Future<Output = Result<Vec<Entry>, Error>> + use<D> + 'static {
         let plan = self.plan(group, first, last, bytes_max);
-        let plan = plan.map(|plan| (self.reads.enter(group, plan.bytes()), plan));
         let host = self.host.clone();
-        async move {
-            let (permit, plan) = plan?;
-            reader::read(&host, plan, permit).await
-        }
+        async move { reader::read(&host, plan?).await }
     }
 
     fn plan(&self, group: GroupId, first: Index, last: Index, bytes_max: usize) -> Result<ReadPlan<D::File>, Error> {
@@ -318,9 +301,6 @@ impl<D: LogHost> Wal<D> {
             pending_bytes: self.pending_bytes() as u64,
             ..self.stats
         };
-        let (reads, read_bytes, reads_waiting) = self.reads.counts();
-        (stats.reads, stats.read_bytes, stats.reads_waiting) =
-            (reads as u64, read_bytes as u64, reads_waiting as u64);
         self.pool.borrow().count(&mut stats);
         stats
     }

@@ -136,7 +136,6 @@ impl<H: StorageHost> Log<H> {
         // What is read is settled now: the segments concerned stay as they are until it is done, whatever is cut meanwhile.
         let bytes_max = self.reads.bytes_max(read.bytes_max);
         let reader = self.wal.reader(id, read.first, read.last, bytes_max);
-        let reader = async move { reader.await.map(wal::ReadEntries::into_entries) };
         self.reads.push(host, group, read, bytes_max, reader);
     }
 

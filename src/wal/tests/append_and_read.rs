@@ -4,7 +4,6 @@
 
 mod support;
 
-use std::future::Future;
 use std::time::Duration;
 
 use support::*;
@@ -98,9 +97,8 @@ fn a_read_is_bounded_but_yields_at_least_one_entry() {
     let (mut wal, _) = open_sound(&host);
     wal.append_entries(G, &entries(1, 1..=100, 1_000)).unwrap();
     sync(&host, &mut wal);
-    let bounded = |first, bytes_max| {
-        futures_lite::future::block_on(wal.reader(G, first, 100, bytes_max)).unwrap().into_entries().len()
-    };
+    let bounded =
+        |first, bytes_max| futures_lite::future::block_on(wal.reader(G, first, 100, bytes_max)).unwrap().len();
     assert_eq!(bounded(1, 0), 1);
     assert_eq!(bounded(14, 999), 1);
     assert_eq!(bounded(14, 3_500), 3);
@@ -236,7 +234,7 @@ fn a_segment_is_not_used_again_while_it_is_read() {
         sync(&host, &mut wal);
         host.advance(Duration::from_secs(1));
     }
-    assert_eq!(futures_lite::future::block_on(reading).unwrap().into_entries(), entries(1, 1..=3, 1_000));
+    assert_eq!(futures_lite::future::block_on(reading).unwrap(), entries(1, 1..=3, 1_000));
     sync(&host, &mut wal);
     wal.poll().unwrap();
     assert_eq!(wal.stats().segments_used, 1);
@@ -383,63 +381,4 @@ fn an_append_that_is_refused_changes_nothing() {
     let error = wal.append(G, &append).unwrap_err();
     assert!(matches!(error, Error::TooLarge { .. }), "{error}");
     assert_eq!((wal.bounds(G), wal.pending_bytes()), (None, 0));
-}
-
-#[test]
-fn room_is_reserved_before_entries_are_taken_in() {
-    let host = Host::new();
-    let (mut wal, _) = open_sound(&host);
-    let whole = config().pending_bytes_max;
-    let first = wal.reserve(whole).unwrap();
-    assert!(wal.reserve(1).is_none(), "what is reserved counts");
-    drop(first);
-    let first = wal.reserve(60_000).unwrap();
-    wal.append_entries(G, &entries(1, 1..=2, 30_000)).unwrap();
-    drop(first);
-    assert!(wal.reserve(whole - 60_000).is_none(), "and what is appended");
-    let second = wal.reserve(60_000).unwrap();
-    assert!(wal.reserve(11_000).is_none());
-    wal.append_entries(G, &entries(1, 3..=4, 30_000)).unwrap();
-    drop(second);
-    sync(&host, &mut wal);
-    drop(wal.reserve(10 * whole).expect("with nothing else to wait for"));
-    assert_eq!(wal.bounds(G), Some((1, 4)));
-}
-
-#[test]
-fn reads_of_many_groups_wait_for_their_turn() {
-    let host = Host::new();
-    let config = Config { reads_count_max: 3, read_bytes_max: 50_000, ..config() };
-    let (mut wal, _) = open_with(&host, config);
-    for group in 1..=20 {
-        wal.append_entries(GroupId(group), &entries(1, 1..=10, 2_000)).unwrap();
-        sync(&host, &mut wal);
-    }
-    let mut reads: Vec<_> = (1..=20).map(|group| Box::pin(wal.reader(GroupId(group), 1, 10, usize::MAX))).collect();
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    let mut done = 0;
-    while !reads.is_empty() {
-        let mut ready = Vec::new();
-        reads.retain_mut(|read| match read.as_mut().poll(&mut context) {
-            std::task::Poll::Ready(read) => {
-                ready.push(read.unwrap());
-                false
-            }
-            std::task::Poll::Pending => true,
-        });
-        // Entries that nobody has taken yet hold the others up.
-        let stats = wal.stats();
-        assert_eq!(
-            (ready.len(), stats.reads),
-            (2.min(20 - done), 2.min(20 - done) as u64),
-            "50,000 bytes are room for two"
-        );
-        assert_eq!(stats.reads_waiting as usize, reads.len());
-        assert!(stats.read_bytes <= 50_000);
-        done += ready.len();
-        for read in ready {
-            assert_eq!(read.into_entries(), entries(1, 1..=10, 2_000));
-        }
-    }
-    assert_eq!((wal.stats().reads, wal.stats().read_bytes, done), (0, 0, 20));
 }

@@ -232,7 +232,7 @@ impl<D: LogHost> Wal<D> {
             }
             total += bytes;
         }
-        // Padding and headers come on top of what an owner reserves, so it is not taken at its word to the byte.
+        // Padding and headers come on top of what an owner counts, so it is not taken at its word to the byte.
         let bytes_max = self.config.pending_bytes_max.saturating_mul(2);
         if self.pending_bytes().saturating_add(total) > bytes_max {
             return Err(Error::Backlog { bytes: total, bytes_max });

@@ -392,6 +392,5 @@ pub fn sync(host: &Host, wal: &mut Wal<Host>) {
 }
 
 pub fn read(wal: &Wal<Host>, group: u32, first: Index, last: Index) -> std::result::Result<Vec<Entry>, wal::Error> {
-    let reader = wal.reader(GroupId(group), first, last, usize::MAX);
-    futures_lite::future::block_on(reader).map(wal::ReadEntries::into_entries)
+    futures_lite::future::block_on(wal.reader(GroupId(group), first, last, usize::MAX))
 }
