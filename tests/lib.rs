@@ -8,7 +8,7 @@
 //!
 //! Deliberately absent: retries. A helper that retries says so in its name.
 //!
-//! Reading order: [`watchdog`], [`process`], [`cluster`] and [`ports`], [`server`], [`client`], [`replicas`], [`load`]; then what breaks
+//! Reading order: [`watchdog`], [`process`], [`cluster`] and [`ports`], [`server`], [`client`], [`replicas`], [`load`], [`memory`]; then what breaks
 //! things: [`firewall`], [`mounts`], [`throttle`]. [`source`] and [`modules`] read the source for the tests of the architecture.
 
 #[path = "support/client.rs"]
@@ -19,6 +19,8 @@ pub mod cluster;
 pub mod firewall;
 #[path = "support/load.rs"]
 pub mod load;
+#[path = "support/memory.rs"]
+pub mod memory;
 #[path = "support/modules.rs"]
 pub mod modules;
 #[path = "support/mounts.rs"]

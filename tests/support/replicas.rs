@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::{Client, Cluster, wait_until};
+use crate::{Client, Cluster, Reply, wait_until};
 
 /// A replica, as the section `Groups` of INFO shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +81,18 @@ pub fn wait_equal(cluster: &Cluster, ids: &[usize], groups_count: usize, within:
         std::thread::sleep(Duration::from_millis(50));
     }
     assert!(is_equal(), "the replicas differ after {within:?}: {seen:#?}");
+}
+
+/// The group, of as many that share the slots, that owns this key.
+///
+/// # Panics
+/// If the cluster does not tell the key's slot.
+pub fn group_of(client: &mut Client, key: &str, groups_count: u32) -> u32 {
+    let Reply::Int(slot) = client.command(&format!("CLUSTER KEYSLOT {key}")) else { panic!("{key} has no slot") };
+    let slot = u32::try_from(slot).expect("slots are numbers from 0");
+    // Group 0 holds the map; the others own equal shares in turn.
+    let group = (1..=groups_count).find(|group| slot < group * 16_384 / groups_count);
+    group.expect("a slot is smaller than 16,384")
 }
 
 /// Leaderships that cores of these nodes have gained since they started.
