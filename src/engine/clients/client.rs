@@ -64,9 +64,8 @@ pub(super) struct Client {
     pub(super) spare_output: Vec<u8>,
     /// Receiving is paused.
     pub(super) is_paused: bool,
-    /// What keeps its next command waiting, if something does, and since when.
+    /// What keeps its next command waiting, if something does.
     pub(super) blocker: Option<Blocker>,
-    pub(super) blocked_at: Instant,
     /// Its blocker is gone, and its input was not looked at again since.
     pub(super) is_runnable: bool,
     /// The client sends no more.
@@ -170,7 +169,6 @@ impl Client {
             spare_output: Vec::new(),
             is_paused: false,
             blocker: None,
-            blocked_at: now,
             is_runnable: false,
             is_receive_ended: false,
             closes_when_sent: false,

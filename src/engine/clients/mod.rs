@@ -200,7 +200,6 @@ impl Clients {
             return;
         }
         client.blocker = Some(blocker);
-        client.blocked_at = ctx.now;
         ctx.counters.clients_throttled += 1;
         self.blocked_count += 1;
         match blocker {
