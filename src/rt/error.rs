@@ -52,7 +52,7 @@ pub enum Error {
     /// Too few files may be open.
     #[error(
         "the limit of open files is {limit} and at least {needed} are needed for the configured connections; \
-         raise it with `ulimit -n {needed}` or LimitNOFILE= in the systemd unit"
+         raise it with `ulimit -n {needed}` or LimitNOFILE= in the systemd unit, or lower `maxclients`"
     )]
     FilesLimitTooLow {
         /// The limit in force.
