@@ -36,6 +36,9 @@ pub const OUTBOX_MESSAGES_BYTES_MAX: usize = 64 << 20;
 pub const FRAME_PAYLOAD_BYTES_MAX: usize = 4 << 20;
 /// Network events handled in one turn, so that ticks and writes are never starved.
 pub const EVENTS_PER_TURN_MAX: usize = 1_024;
+/// Commands of a core's routes that go on or are given up in one turn, each: when a leader is lost, or found, there may be
+/// [`FORWARDS_COUNT_MAX`] of them.
+pub const COMMANDS_PER_TURN_MAX: usize = 2_048;
 /// Connections that wait for a handshake on the peer port.
 pub const GREETINGS_COUNT_MAX: usize = 256;
 
@@ -87,6 +90,8 @@ pub struct Limits {
     pub batches_bytes_max: usize,
     /// See [`FORWARDS_COUNT_MAX`].
     pub forwards_count_max: usize,
+    /// See [`COMMANDS_PER_TURN_MAX`].
+    pub commands_per_turn_max: usize,
     /// See [`ROUTE_IN_FLIGHT_BYTES_MAX`].
     pub route_in_flight_bytes_max: usize,
     /// See [`QUEUED_COUNT_MAX`].
@@ -116,6 +121,7 @@ impl Default for Limits {
             client_replies_bytes_max: CLIENT_REPLIES_BYTES_MAX,
             batches_bytes_max: BATCHES_BYTES_MAX,
             forwards_count_max: FORWARDS_COUNT_MAX,
+            commands_per_turn_max: COMMANDS_PER_TURN_MAX,
             route_in_flight_bytes_max: ROUTE_IN_FLIGHT_BYTES_MAX,
             queued_count_max: QUEUED_COUNT_MAX,
             queued_bytes_max: QUEUED_BYTES_MAX,

@@ -42,4 +42,5 @@ pub fn limit(seed: u64, config: &mut engine::Config) {
     config.client_output_bytes_max = prng.pick(&[4 << 10, config.client_output_bytes_max]);
     config.uncommitted_bytes_max = prng.pick(&[4 << 10, 64 << 10, config.uncommitted_bytes_max]);
     config.inflight_bytes_max = prng.pick(&[4 << 10, 64 << 10, config.inflight_bytes_max]);
+    config.limits.commands_per_turn_max = prng.pick(&[2, 16, limits.commands_per_turn_max]);
 }

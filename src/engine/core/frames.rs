@@ -93,10 +93,10 @@ impl<H: CoreHost> Core<H> {
                         self.groups.peer_lost(&self.ctx, self.peers.addr_of(link));
                     }
                     self.groups.forget_held(link);
-                    self.router.link_failed(&mut self.ctx, out!(self), link);
+                    self.router.link_failed(link);
                 }
                 PeerEvent::AnswersLost(link) => {
-                    self.router.link_failed(&mut self.ctx, out!(self), link);
+                    self.router.link_failed(link);
                     self.router.set_takes_commands(link, self.peers.takes_commands(link));
                 }
                 PeerEvent::Changed(link) => {

@@ -30,7 +30,7 @@ use crate::groups::{GroupEffect, Groups};
 use crate::limits::EVENTS_PER_TURN_MAX;
 use crate::observe::server_commands::CommandTable;
 use crate::observe::{CoreReport, Phase};
-use crate::origin::{LinkId, Port};
+use crate::origin::Port;
 use crate::peers::Peers;
 use crate::router::Router;
 use crate::storage::{Storage, StorageEffect};
@@ -150,6 +150,7 @@ impl<H: CoreHost> Core<H> {
             self.tick()?;
         }
         self.groups.run_timers(&self.ctx);
+        self.router.work(&mut self.ctx, out!(self));
         self.resume_full_groups()?;
         self.resume_clients();
         self.drive()?;
@@ -166,7 +167,7 @@ impl<H: CoreHost> Core<H> {
         self.ctx.turns.end(Phase::Send, self.host.now(), &self.ctx.counters);
         // Driving may have made room for clients that are looked at only in the next turn.
         let has_runnable = self.clients.runnable_count() > 0 || self.router.has_unblocked();
-        Ok(is_cut_short || has_runnable || is_copying || self.peers.has_unsent_mesh())
+        Ok(is_cut_short || has_runnable || self.router.has_work() || is_copying || self.peers.has_unsent_mesh())
     }
 
     /// Handles what other cores and the network have brought. Returns whether something was left for the
@@ -269,9 +270,8 @@ impl<H: CoreHost> Core<H> {
         self.carry_group_effects()?;
         let priority = if self.storage.fitness() { raft::PRIORITY_MAX } else { 0 };
         self.groups.set_priority(&self.ctx, priority);
-        let Core { router, ctx, clients, peers, .. } = self;
-        let now_silent: Vec<LinkId> = peers.ids().filter(|link| peers.is_silent(ctx, *link)).collect();
-        router.tick(ctx, &mut sink::Replies { clients, peers }, |link| now_silent.contains(&link));
+        let (ctx, peers) = (&self.ctx, &self.peers);
+        self.router.tick(ctx, |link| peers.is_silent(ctx, link));
         self.clients.tick(&mut self.ctx, &self.host);
         self.ctx.tick_observed();
         self.send_reports();

@@ -1,18 +1,20 @@
 //! Answers that will not come: a link is gone, a leader is deposed, the time is up.
+//!
+//! All that is in flight may be concerned at once, so it is worked off in slices: a turn looks at
+//! [`commands_per_turn_max`](crate::limits::Limits) commands. What is to become of them was decided when the slices began: an answer that comes
+//! meanwhile is too late, nothing is sent over the link that is gone or for the route that has another leader, and newer
+//! commands wait behind those that are to be sent again.
 
 use std::collections::HashSet;
 use std::time::Duration;
-
-use types::Instant;
 
 use crate::context::Context;
 use crate::origin::LinkId;
 use crate::refusal::Refusal;
 use crate::replies::{ReplySink, refuse};
-use crate::request::OwnedRequest;
 use crate::router::Router;
-use crate::router::in_flight::Sent;
 use crate::router::queue::Queued;
+use crate::router::sweep::{LateLook, Sweep, SweepScope};
 
 /// How long a former leader that can still be heard may take to answer what was sent to it, once it is known who leads now.
 /// It knows as well unless it is cut off from the others, and the commands that wait behind those answers must not wait
@@ -21,57 +23,29 @@ const FORMER_LEADER_WAIT: Duration = Duration::from_millis(250);
 
 impl Router {
     /// A link is gone, or the way back. What was sent over it may or may not have run.
-    pub(crate) fn link_failed(&mut self, ctx: &mut Context, out: &mut impl ReplySink, link: LinkId) {
-        self.links[link.idx()].takes_commands = false;
-        let failed = self.in_flight.take_where(link, |_| true);
-        self.in_flight.drop_unsent(link);
-        self.fail_all(ctx, out, failed, Refusal::OutcomeUnknownLink);
-    }
-
-    /// Nobody will answer these, which are all that were in flight on their routes, in order. Writes that have left are not
-    /// sent again. Reads are, but for those that a write of the same source may have run behind.
-    fn fail_all(
-        &mut self,
-        ctx: &mut Context,
-        out: &mut impl ReplySink,
-        failed: Vec<(Sent, OwnedRequest, bool)>,
-        unknown: Refusal,
-    ) {
+    pub(crate) fn link_failed(&mut self, link: LinkId) {
+        let state = &mut self.links[link.idx()];
+        state.takes_commands = false;
+        let former = state.sweep.replace(SweepScope::Link);
         let mut writers = HashSet::new();
-        let mut lost = vec![false; failed.len()];
-        for ((sent, _, has_left), is_lost) in failed.iter().zip(&mut lost).rev() {
-            if !has_left {
-                continue;
+        match former {
+            // Nothing was sent since.
+            Some(SweepScope::Link) => return,
+            Some(SweepScope::DeposedRoutes) => {
+                let at = self.sweeps.iter().position(|sweep| sweep.link == link);
+                let sweep = at.and_then(|at| self.sweeps.remove(at)).expect("a sweep of a link is on the list");
+                writers = sweep.writers;
+                writers.retain(|(route, _)| self.queues[*route].is_failing);
             }
-            let source = (sent.route, sent.origin.source());
-            if sent.command.is_write() {
-                writers.insert(source);
-            } else {
-                *is_lost = writers.contains(&source);
-            }
+            None => {}
         }
-        for ((sent, request, has_left), is_lost) in failed.into_iter().zip(lost) {
-            self.came_back(ctx, sent.route, sent.bytes);
-            if has_left && sent.command.is_write() {
-                refuse(ctx, out, sent.origin, unknown, Some(self.routes.get(sent.route).id));
-            } else if is_lost {
-                refuse(ctx, out, sent.origin, Refusal::ReadLost, Some(self.routes.get(sent.route).id));
-            } else {
-                self.put_back(sent.route, sent.order, Queued { request, deadline: sent.deadline });
-            }
-            self.want_drain(sent.route);
-        }
+        state.has_sweep_begun = false;
+        self.sweeps.push_back(Sweep { link, scope: SweepScope::Link, end_id: None, writers });
     }
 
     /// Does the same with what a former leader has not answered in time, or will not answer as it is not heard any more. If
     /// it answers later, nobody listens.
-    fn fail_deposed(
-        &mut self,
-        ctx: &mut Context,
-        out: &mut impl ReplySink,
-        route: usize,
-        is_silent: &impl Fn(LinkId) -> bool,
-    ) {
+    fn fail_deposed(&mut self, ctx: &Context, route: usize, is_silent: &impl Fn(LinkId) -> bool) {
         let target = self.routes.get(route);
         let queue = &mut self.queues[route];
         let Some(link) =
@@ -84,46 +58,155 @@ impl Router {
         if !is_silent(link) && ctx.now.since(since) < FORMER_LEADER_WAIT {
             return;
         }
-        let mut failed = self.in_flight.take_where(link, |sent| sent.route == route);
-        // What has not left this core stands in the next frame and will leave with it.
-        failed.iter_mut().for_each(|(.., has_left)| *has_left = true);
-        self.fail_all(ctx, out, failed, Refusal::OutcomeUnknownDeposed);
+        let state = &mut self.links[link.idx()];
+        match state.sweep {
+            None => {
+                let scope = SweepScope::DeposedRoutes;
+                (state.sweep, state.has_sweep_begun) = (Some(scope), false);
+                self.sweeps.push_back(Sweep { link, scope, end_id: None, writers: HashSet::new() });
+            }
+            Some(SweepScope::DeposedRoutes) if !state.has_sweep_begun => {}
+            // It may hold no newer command of this route. A later tick looks again.
+            Some(_) => return,
+        }
+        self.queues[route].is_failing = true;
     }
 
-    /// Looks again for leaders, and gives up on commands that have waited too long. `is_silent` tells whether nothing was
-    /// heard of a core for long.
-    pub(crate) fn tick(&mut self, ctx: &mut Context, out: &mut impl ReplySink, is_silent: impl Fn(LinkId) -> bool) {
+    /// Whether the answer to a command in flight comes too late, as it is being given up.
+    pub(super) fn is_given_up(&self, link: LinkId, id: u64) -> bool {
+        match self.links[link.idx()].sweep {
+            None => false,
+            Some(SweepScope::Link) => true,
+            Some(SweepScope::DeposedRoutes) => {
+                self.in_flight.get(link, id).is_some_and(|(sent, _)| self.queues[sent.route].is_failing)
+            }
+        }
+    }
+
+    /// The router's own share of a turn: gives up a bounded number of commands, where some are to be given up, and lets
+    /// [`Router::drain`] go on.
+    pub(crate) fn work(&mut self, ctx: &mut Context, out: &mut impl ReplySink) {
+        self.drains_left = ctx.config.limits.commands_per_turn_max;
+        let mut left = ctx.config.limits.commands_per_turn_max;
+        while left > 0
+            && let Some(mut sweep) = self.sweeps.pop_front()
+        {
+            if self.sweep(ctx, out, &mut sweep, &mut left) {
+                self.end_sweep(&sweep);
+            } else {
+                self.sweeps.push_front(sweep);
+            }
+        }
+        while left > 0
+            && let Some(link) = self.late_links.pop_front()
+        {
+            if !self.give_up_unanswered(ctx, out, link, &mut left) {
+                self.late_links.push_front(link);
+            }
+        }
+        while left > 0
+            && let Some(look) = self.late_looks.pop_front()
+        {
+            if let Some(rest) = self.give_up_late(ctx, out, look, &mut left) {
+                self.late_looks.push_front(rest);
+            }
+        }
+    }
+
+    /// Whether there is more to do at once, without a new event.
+    pub(crate) fn has_work(&self) -> bool {
+        let has_drains = self.drains_left == 0 && !self.to_drain.is_empty();
+        has_drains || !(self.sweeps.is_empty() && self.late_links.is_empty() && self.late_looks.is_empty())
+    }
+
+    /// Goes on with a sweep. Returns whether it has come to its end. Writes that have left are not sent again. Reads are, but
+    /// for those that a write of the same source may have run behind.
+    fn sweep(&mut self, ctx: &mut Context, out: &mut impl ReplySink, sweep: &mut Sweep, left: &mut usize) -> bool {
+        let Sweep { link, scope, .. } = *sweep;
+        self.links[link.idx()].has_sweep_begun = true;
+        let mut id = sweep.end_id.unwrap_or(self.in_flight.ids(link).end);
+        while *left > 0 && id > self.in_flight.ids(link).start {
+            *left -= 1;
+            id -= 1;
+            let Some((sent, has_left)) = self.in_flight.get(link, id) else { continue };
+            if scope == SweepScope::DeposedRoutes && !self.queues[sent.route].is_failing {
+                continue;
+            }
+            // What has not left this core when a leader is deposed stands in the next frame and will leave with it.
+            let has_left = has_left || scope == SweepScope::DeposedRoutes;
+            let source = (sent.route, sent.origin.source());
+            let is_lost = has_left && sweep.writers.contains(&source);
+            if has_left && sent.command.is_write() {
+                sweep.writers.insert(source);
+                let unknown = match scope {
+                    SweepScope::Link => Refusal::OutcomeUnknownLink,
+                    SweepScope::DeposedRoutes => Refusal::OutcomeUnknownDeposed,
+                };
+                self.give_up(ctx, out, link, id, unknown);
+            } else if is_lost {
+                self.give_up(ctx, out, link, id, Refusal::ReadLost);
+            } else if let Some((sent, request)) = self.in_flight.take_back(link, id) {
+                self.came_back(ctx, sent.route, sent.bytes);
+                self.put_back(sent.route, sent.order, Queued { request, deadline: sent.deadline });
+                self.want_drain(sent.route);
+            }
+        }
+        sweep.end_id = Some(id);
+        id <= self.in_flight.ids(link).start
+    }
+
+    fn end_sweep(&mut self, sweep: &Sweep) {
+        self.links[sweep.link.idx()].sweep = None;
+        if sweep.scope == SweepScope::Link {
+            self.in_flight.drop_unsent(sweep.link);
+            self.want_drain_of_link(sweep.link);
+        }
+    }
+
+    /// Answers a command in flight with an error.
+    fn give_up(&mut self, ctx: &mut Context, out: &mut impl ReplySink, link: LinkId, id: u64, refusal: Refusal) {
+        let Some(sent) = self.in_flight.take(link, id) else { return };
+        self.came_back(ctx, sent.route, sent.bytes);
+        refuse(ctx, out, sent.origin, refusal, Some(self.routes.get(sent.route).id));
+        self.want_drain(sent.route);
+    }
+
+    /// Looks again for leaders, and for commands that have waited too long, which are given up in this turn and those behind
+    /// it. `is_silent` tells whether nothing was heard of a core for long.
+    pub(crate) fn tick(&mut self, ctx: &Context, is_silent: impl Fn(LinkId) -> bool) {
         for route in std::mem::take(&mut self.active) {
             self.queues[route].is_active = false;
-            self.fail_deposed(ctx, out, route, &is_silent);
-            self.give_up_late(ctx, out, route, &is_silent);
+            self.fail_deposed(ctx, route, &is_silent);
+            if self.queues[route].may_have_late(ctx.now) {
+                let (from, refusal) = (self.queues[route].begin_late(), self.why_late(route, &is_silent));
+                self.late_looks.push_back(LateLook { route, from, refusal });
+            }
             self.want_drain(route);
             self.unblock(ctx, route);
             if !self.queues[route].is_idle() || self.queues[route].is_blocking {
                 self.activate(route);
             }
         }
-        for link in (0..self.in_flight.links_count()).map(|idx| LinkId(idx as u32)) {
-            self.give_up_unanswered(ctx, out, link);
-        }
+        let links = (0..self.in_flight.links_count()).map(|idx| LinkId(idx as u32));
+        let late = links.filter(|link| self.in_flight.is_late(*link, ctx.now));
+        self.late_links = late.collect();
     }
 
     fn give_up_late(
         &mut self,
         ctx: &mut Context,
         out: &mut impl ReplySink,
-        route: usize,
-        is_silent: &impl Fn(LinkId) -> bool,
-    ) {
-        let late = self.queues[route].take_late(ctx.now);
-        if late.is_empty() {
-            return;
-        }
-        let refusal = self.why_late(route, is_silent);
+        look: LateLook,
+        left: &mut usize,
+    ) -> Option<LateLook> {
+        let mut late = Vec::new();
+        let (seen_count, next) = self.queues[look.route].take_late(ctx.now, look.from, *left, &mut late);
+        *left -= seen_count;
         for queued in late {
-            self.left(ctx, route, &queued);
-            refuse(ctx, out, queued.request.origin, refusal, Some(self.routes.get(route).id));
+            self.left(ctx, look.route, &queued);
+            refuse(ctx, out, queued.request.origin, look.refusal, Some(self.routes.get(look.route).id));
         }
+        next.map(|from| LateLook { from, ..look })
     }
 
     /// What commands of a route have waited for.
@@ -137,17 +220,24 @@ impl Router {
         }
     }
 
-    fn give_up_unanswered(&mut self, ctx: &mut Context, out: &mut impl ReplySink, link: LinkId) {
-        let now: Instant = ctx.now;
-        while let Some(sent) = self.in_flight.take_late(link, now) {
-            self.came_back(ctx, sent.route, sent.bytes);
-            self.want_drain(sent.route);
-            let group = Some(self.routes.get(sent.route).id);
-            if sent.command.is_write() {
-                refuse(ctx, out, sent.origin, Refusal::OutcomeUnknownTimeout, group);
-            } else {
-                refuse(ctx, out, sent.origin, Refusal::AnswerTimedOut, group);
+    /// Gives up commands that were not answered in time. Returns whether these were all over that link.
+    fn give_up_unanswered(
+        &mut self,
+        ctx: &mut Context,
+        out: &mut impl ReplySink,
+        link: LinkId,
+        left: &mut usize,
+    ) -> bool {
+        while self.links[link.idx()].sweep != Some(SweepScope::Link) && self.in_flight.is_late(link, ctx.now) {
+            if *left == 0 {
+                return false;
             }
+            *left -= 1;
+            let id = self.in_flight.ids(link).start;
+            let is_write = self.in_flight.get(link, id).is_some_and(|(sent, _)| sent.command.is_write());
+            let refusal = if is_write { Refusal::OutcomeUnknownTimeout } else { Refusal::AnswerTimedOut };
+            self.give_up(ctx, out, link, id, refusal);
         }
+        true
     }
 }

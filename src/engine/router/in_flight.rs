@@ -5,6 +5,7 @@
 //! answered, so a forwarded command costs neither a copy nor an allocation of its own.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use bytes::Bytes;
 use resp::{ArgRange, Args, Command, Protocol};
@@ -86,12 +87,18 @@ impl Window {
 
     fn close(&mut self, sent: &Sent) {
         match self.frames.get_mut((sent.frame - self.first_frame) as usize) {
-            Some(frame) => frame.open_count -= 1,
+            Some(frame) => {
+                frame.open_count -= 1;
+                if frame.open_count == 0 {
+                    // It keeps its place, and nothing else, until the older ones are answered as well.
+                    self.frames_bytes -= frame.len();
+                    (frame.bytes, frame.ends) = (Bytes::new(), Vec::new());
+                }
+            }
             None => self.next_open_count -= 1,
         }
         while self.frames.front().is_some_and(|frame| frame.open_count == 0) {
-            let frame = self.frames.pop_front();
-            self.frames_bytes -= frame.as_ref().map_or(0, SentFrame::len);
+            self.frames.pop_front();
             self.first_frame += 1;
         }
         while let Some(None) = self.sent.front() {
@@ -211,33 +218,23 @@ impl InFlight {
         Some((self.take(link, id)?, request))
     }
 
-    /// Takes out the oldest command over `link` if its answer is overdue.
-    pub(super) fn take_late(&mut self, link: LinkId, now: Instant) -> Option<Sent> {
-        let window = &self.windows[link.idx()];
-        let first = window.sent.front()?.as_ref()?;
-        if first.deadline > now { None } else { self.take(link, window.first_id) }
+    /// Whether the oldest command over `link` is overdue.
+    pub(super) fn is_late(&self, link: LinkId, now: Instant) -> bool {
+        self.windows[link.idx()].sent.front().and_then(Option::as_ref).is_some_and(|first| first.deadline <= now)
     }
 
-    /// Takes out all that went over `link` and that `is_wanted` chooses, in order, each with whether it has left this core,
-    /// as it could be sent again.
-    pub(super) fn take_where(
-        &mut self,
-        link: LinkId,
-        is_wanted: impl Fn(&Sent) -> bool,
-    ) -> Vec<(Sent, OwnedRequest, bool)> {
-        let window = &mut self.windows[link.idx()];
-        let mut taken = Vec::new();
-        for idx in 0..window.sent.len() {
-            if window.sent[idx].as_ref().is_some_and(&is_wanted) {
-                let Some(sent) = window.sent[idx].take() else { continue };
-                let request = window.request_of(&sent);
-                let has_left = sent.frame != window.next_frame();
-                taken.push((sent, request, has_left));
-            }
-        }
-        self.count -= taken.len();
-        taken.iter().for_each(|(sent, ..)| window.close(sent));
-        taken
+    /// The numbers of the commands that went over `link`; some of them may be answered.
+    pub(super) fn ids(&self, link: LinkId) -> Range<u64> {
+        let window = &self.windows[link.idx()];
+        window.first_id..window.first_id + window.sent.len() as u64
+    }
+
+    /// The command of a number that went over `link`, if it is not answered, and whether it has left this core.
+    pub(super) fn get(&self, link: LinkId, id: u64) -> Option<(&Sent, bool)> {
+        let window = self.windows.get(link.idx())?;
+        let idx = usize::try_from(id.checked_sub(window.first_id)?).ok()?;
+        let sent = window.sent.get(idx)?.as_ref()?;
+        Some((sent, sent.frame != window.next_frame()))
     }
 
     /// Forgets what was to be sent over a link that is gone. All its commands must have been taken out before.

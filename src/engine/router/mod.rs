@@ -9,17 +9,18 @@
 //! - A command is never executed twice: a write whose answer is lost is answered UNKNOWNOUTCOME and not sent again.
 //! - A group without a leader holds up its own commands only.
 //!
-//! Reading order: `routes` (slot → route → leader), `queue` (what waits for one group), `in_flight` (what is sent), and
-//! this page: [`Router::decide`], [`Router::forward`], [`Router::drain`], answers and failures.
+//! Reading order: `routes` (slot → route → leader), `queue` (what waits for one group), `in_flight` (what is sent),
+//! `sweep` (what is being given up), and this page: [`Router::decide`], [`Router::forward`], [`Router::drain`], answers and failures.
 
 mod failures;
 mod in_flight;
 mod queue;
 mod routes;
+mod sweep;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use meta::ClusterMap;
 use types::{CoreAddr, GroupId, Slot, Term};
@@ -29,6 +30,7 @@ use self::in_flight::InFlight;
 use self::queue::{Queued, RouteQueue};
 pub(crate) use self::routes::Route;
 use self::routes::RouteTable;
+use self::sweep::{LateLook, Sweep, SweepScope};
 use crate::budget::{Permit, Pool};
 use crate::context::Context;
 use crate::local_replica::LocalReplica;
@@ -71,6 +73,10 @@ pub(crate) enum Forwarded {
 struct LinkState {
     /// Whether commands can be sent over it and their replies can come.
     takes_commands: bool,
+    /// Which of the commands in flight over it are being given up.
+    sweep: Option<SweepScope>,
+    /// Whether that has begun: then no more routes are added to it.
+    has_sweep_begun: bool,
 }
 
 /// The routes of a core and the commands on their way.
@@ -90,6 +96,14 @@ pub(crate) struct Router {
     to_drain: Vec<usize>,
     /// Routes that clients were kept waiting for and that have room again.
     unblocked: Vec<usize>,
+    /// Commands in flight that are being given up, at most one sweep per link.
+    sweeps: VecDeque<Sweep>,
+    /// Links whose oldest commands were not answered in time.
+    late_links: VecDeque<LinkId>,
+    /// Queues that are being looked through for commands that have waited for too long.
+    late_looks: VecDeque<LateLook>,
+    /// How many commands that waited may still leave in this turn.
+    drains_left: usize,
 }
 
 impl Router {
@@ -117,6 +131,10 @@ impl Router {
             active: Vec::new(),
             to_drain: Vec::new(),
             unblocked: Vec::new(),
+            sweeps: VecDeque::new(),
+            late_links: VecDeque::new(),
+            late_looks: VecDeque::new(),
+            drains_left: ctx.config.limits.commands_per_turn_max,
         })
     }
 
@@ -222,7 +240,10 @@ impl Router {
         }
         let link = target.link?;
         let (queue, limits) = (&self.queues[route], &ctx.config.limits);
-        let is_open = self.links[link.idx()].takes_commands
+        let state = &self.links[link.idx()];
+        let is_open = state.takes_commands
+            && state.sweep != Some(SweepScope::Link)
+            && !queue.is_failing
             && self.in_flight.count() < limits.forwards_count_max
             && self.in_flight.unsent_bytes(link) < limits.outbox_bytes_max
             // What comes behind a refused command is refused as well: it goes again with the others, in order.
@@ -260,6 +281,10 @@ impl Router {
         local: Option<LocalReplica>,
     ) -> Option<OwnedRequest> {
         while let Some(bytes) = self.queues[route].first_bytes() {
+            if self.drains_left == 0 {
+                self.want_drain(route);
+                return None;
+            }
             if let Some(local) = local
                 && local.leads
             {
@@ -277,6 +302,7 @@ impl Router {
 
     fn pop(&mut self, ctx: &Context, route: usize) -> Option<(i64, Queued)> {
         let (order, queued) = self.queues[route].pop_front()?;
+        self.drains_left -= 1;
         self.left(ctx, route, &queued);
         Some((order, queued))
     }
@@ -352,6 +378,9 @@ impl Router {
 
     /// The commands for the core behind a link, if there are any: for its next frame.
     pub(crate) fn take_requests(&mut self, link: LinkId) -> Option<Requests> {
+        if self.links[link.idx()].sweep == Some(SweepScope::Link) {
+            return None;
+        }
         let requests = self.in_flight.take_requests(link)?;
         self.want_drain_of_link(link);
         Some(requests)
@@ -379,8 +408,11 @@ impl Router {
         }
     }
 
-    /// A route whose queue may go on, if there is one: for [`Router::drain`].
+    /// A route whose queue may go on, if there is one and the turn is not too long already: for [`Router::drain`].
     pub(crate) fn next_to_drain(&mut self) -> Option<usize> {
+        if self.drains_left == 0 {
+            return None;
+        }
         let route = self.to_drain.pop()?;
         self.queues[route].is_draining = false;
         Some(route)
@@ -402,6 +434,9 @@ impl Router {
         status: ReplyStatus,
         bytes: &[u8],
     ) {
+        if self.is_given_up(link, id) {
+            return;
+        }
         match status {
             ReplyStatus::Done => {
                 let Some(sent) = self.in_flight.take(link, id) else { return };
@@ -437,6 +472,7 @@ impl Router {
         let queue = &mut self.queues[route];
         queue.in_flight_count -= 1;
         queue.in_flight_bytes -= bytes;
+        queue.is_failing &= queue.in_flight_count > 0;
         self.unblock(ctx, route);
     }
 

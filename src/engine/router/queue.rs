@@ -27,9 +27,14 @@ pub(super) struct RouteQueue {
     pub(super) in_flight_bytes: usize,
     /// Since when what is in flight is with a core that another one has followed as leader.
     pub(super) deposed_at: Option<Instant>,
+    /// Whether what is in flight is being given up: nobody will answer it.
+    pub(super) is_failing: bool,
     /// By the order in which this core took them in, wherever they have been since.
     waiting: BTreeMap<i64, Queued>,
     waiting_bytes: usize,
+    /// Invariant: no command that waits has an earlier deadline, unless a look for late ones is on its way to it.
+    earliest_deadline: Option<Instant>,
+    has_late_look: bool,
     /// The order of the next command, and of the last one that was put before all.
     next_order: i64,
     first_order: i64,
@@ -97,6 +102,7 @@ impl RouteQueue {
 
     fn insert(&mut self, order: i64, queued: Queued) {
         self.waiting_bytes += queued.request.bytes();
+        self.expect_deadline(queued.deadline);
         let former = self.waiting.insert(order, queued);
         assert!(former.is_none(), "two commands of a queue have the same place");
     }
@@ -109,17 +115,54 @@ impl RouteQueue {
         Some((order, queued))
     }
 
-    /// Takes out what has waited for too long.
-    pub(super) fn take_late(&mut self, now: Instant) -> Vec<Queued> {
-        if self.waiting.values().all(|queued| queued.deadline > now) {
-            return Vec::new();
+    fn expect_deadline(&mut self, deadline: Instant) {
+        self.earliest_deadline = Some(self.earliest_deadline.map_or(deadline, |known| known.min(deadline)));
+    }
+
+    /// Whether a command that waits may have waited for too long, and nobody looks for it yet.
+    pub(super) fn may_have_late(&self, now: Instant) -> bool {
+        !self.has_late_look && self.earliest_deadline.is_some_and(|deadline| deadline <= now)
+    }
+
+    /// Begins a look at all that waits: [`RouteQueue::take_late`] from the returned place on.
+    pub(super) fn begin_late(&mut self) -> i64 {
+        (self.earliest_deadline, self.has_late_look) = (None, true);
+        i64::MIN
+    }
+
+    /// Looks at up to `count` commands that wait, from a place on, and takes out those that have waited for too long. Returns
+    /// how many it has looked at, and where to go on if there are more.
+    pub(super) fn take_late(
+        &mut self,
+        now: Instant,
+        from: i64,
+        count: usize,
+        late: &mut Vec<Queued>,
+    ) -> (usize, Option<i64>) {
+        let mut orders = Vec::new();
+        let (mut earliest, mut seen_count, mut next) = (Instant::NEVER, 0, None);
+        for (order, queued) in self.waiting.range(from..) {
+            if seen_count == count {
+                next = Some(*order);
+                break;
+            }
+            seen_count += 1;
+            if queued.deadline <= now {
+                orders.push(*order);
+            } else {
+                earliest = earliest.min(queued.deadline);
+            }
         }
-        let orders: Vec<i64> =
-            self.waiting.iter().filter(|(_, queued)| queued.deadline <= now).map(|(at, _)| *at).collect();
-        let late: Vec<Queued> = orders.iter().filter_map(|order| self.waiting.remove(order)).collect();
-        self.waiting_bytes -= late.iter().map(|queued| queued.request.bytes()).sum::<usize>();
+        if earliest < Instant::NEVER {
+            self.expect_deadline(earliest);
+        }
+        for queued in orders.iter().filter_map(|order| self.waiting.remove(order)) {
+            self.waiting_bytes -= queued.request.bytes();
+            late.push(queued);
+        }
         self.has_refused &= !self.waiting.is_empty();
-        late
+        self.has_late_look = next.is_some();
+        (seen_count, next)
     }
 }
 
@@ -187,8 +230,16 @@ mod tests {
         for number in [3, 1, 4, 2] {
             queue.push_back(queued(number));
         }
-        let late: Vec<u64> = queue.take_late(Instant::ZERO + Duration::from_secs(2)).iter().map(number).collect();
-        assert_eq!(late, [1, 2]);
+        let after = |seconds| Instant::ZERO + Duration::from_secs(seconds);
+        assert!(!queue.may_have_late(after(0)) && queue.may_have_late(after(1)));
+        let (mut late, mut next) = (Vec::new(), Some(queue.begin_late()));
+        for seen in [2, 2] {
+            let (seen_count, behind) = queue.take_late(after(2), next.unwrap(), 2, &mut late);
+            assert_eq!(seen_count, seen);
+            next = behind;
+        }
+        assert_eq!((late.iter().map(number).collect::<Vec<_>>(), next), (vec![1, 2], None));
+        assert!(!queue.may_have_late(after(2)) && queue.may_have_late(after(3)), "the third is the next one");
         let order: Vec<u64> = std::iter::from_fn(|| queue.pop_front()).map(|(_, queued)| number(&queued)).collect();
         assert_eq!((order, queue.waiting_bytes()), (vec![3, 4], 0));
     }

@@ -2,6 +2,7 @@
 
 mod limits;
 mod order;
+mod slices;
 
 use std::time::Duration;
 
@@ -59,8 +60,9 @@ impl World {
         lines.iter().for_each(|line| assert_eq!(self.forward(line), Forwarded::Taken, "{line}"));
     }
 
-    /// Lets the queues go on, without a replica here, and takes what goes over a link.
+    /// A turn: lets the queues go on, without a replica here, and takes what goes over a link.
     fn sent(&mut self, link: u32) -> Requests {
+        self.work();
         while let Some(route) = self.router.next_to_drain() {
             assert!(self.router.drain(&mut self.ctx, route, None).is_none());
         }
@@ -89,7 +91,18 @@ impl World {
 
     fn tick(&mut self, after: Duration, is_silent: bool) {
         self.ctx.now += after;
-        self.router.tick(&mut self.ctx, &mut self.answers, |_| is_silent);
+        self.router.tick(&self.ctx, |_| is_silent);
+        self.work();
+    }
+
+    fn fail_link(&mut self, link: u32) {
+        self.router.link_failed(LinkId(link));
+        self.work();
+    }
+
+    /// The router's share of one turn.
+    fn work(&mut self) {
+        self.router.work(&mut self.ctx, &mut self.answers);
     }
 }
 
@@ -193,7 +206,7 @@ fn a_link_that_breaks_leaves_writes_unknown_and_sends_reads_again() {
     world.forward_all(&["SET a 1", "GET b"]);
     world.sent(0);
     world.forward_all(&["SET c 1", "GET d"]);
-    world.router.link_failed(&mut world.ctx, &mut world.answers, LinkId(0));
+    world.fail_link(0);
     assert_eq!(world.answers.replies.keys().copied().collect::<Vec<_>>(), [1]);
     assert!(world.answers.replies[&1].starts_with("-UNKNOWNOUTCOME"), "it had left");
     world.router.set_takes_commands(LinkId(0), true);
@@ -205,7 +218,7 @@ fn a_read_before_a_write_of_the_same_client_is_not_asked_again_when_the_write_ma
     let mut world = World::new(|_| {});
     world.forward_all(&["GET a", "SET a 1", "GET a"]);
     world.sent(0);
-    world.router.link_failed(&mut world.ctx, &mut world.answers, LinkId(0));
+    world.fail_link(0);
     assert!(world.answers.replies[&1].starts_with("-TRYAGAIN"), "{:?}", world.answers.replies);
     assert!(world.answers.replies[&2].starts_with("-UNKNOWNOUTCOME"));
     world.router.set_takes_commands(LinkId(0), true);

@@ -81,7 +81,7 @@ fn a_read_that_has_left_is_asked_again_if_the_write_behind_it_has_not() {
     world.forward_all(&["GET a"]);
     world.sent(0);
     world.forward_all(&["SET a 1"]);
-    world.router.link_failed(&mut world.ctx, &mut world.answers, LinkId(0));
+    world.fail_link(0);
     assert!(world.answers.replies.is_empty(), "neither may have seen the other");
     world.tick(Duration::from_millis(25), false);
     assert!(world.sent(0).is_empty(), "the link is down");
