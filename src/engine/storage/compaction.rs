@@ -7,49 +7,14 @@
 
 use types::Index;
 
-use super::log_length::{LogLength, LogLevel};
+use super::log_length::LogLevel;
 use super::{Storage, StorageEffect, StorageHost};
-use crate::config::Config;
 use crate::context::Context;
 use crate::error::Error;
 use crate::replicas::Replicas;
 
 /// While the log is long and nothing is written, how many ticks pass between two looks at who keeps it so.
 const LOOK_EVERY_TICKS: u32 = 40;
-
-/// How long the log is, and who keeps it so long.
-pub(super) struct Pressure {
-    length: LogLength,
-    level: LogLevel,
-    /// Replicas that keep the oldest segment and need a snapshot to let it go, as of the last look.
-    pinning: Vec<usize>,
-    /// Blocks written as of the last look.
-    blocks_at_look: u64,
-    ticks_since_look: u32,
-}
-
-impl Pressure {
-    pub(super) fn new(config: &Config) -> Pressure {
-        Pressure {
-            length: LogLength::new(config),
-            level: LogLevel::Fine,
-            pinning: Vec::new(),
-            blocks_at_look: 0,
-            ticks_since_look: 0,
-        }
-    }
-
-    pub(super) fn report(&self, stats: &wal::Stats, info: &mut impl FnMut(&'static str, String)) {
-        info("log_bytes", self.length.bytes(stats).to_string());
-        info("log_bytes_max", self.length.bytes_max().to_string());
-        info("log_is_full", u8::from(self.level == LogLevel::Full).to_string());
-    }
-
-    /// Replicas that keep the oldest segment of a log that is long, and need a snapshot to let it go.
-    pub(super) fn pinning(&self) -> &[usize] {
-        &self.pinning
-    }
-}
 
 impl<H: StorageHost> Storage<H> {
     /// Cuts what can be cut.

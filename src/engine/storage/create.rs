@@ -3,17 +3,16 @@
 //! One is written at a time per core. Its keys are copied in the turns, a little in each; tasks write them. It counts
 //! once the file has its name and its log entries are durable here, and only then may the log shrink.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
 use host::{AlignedBuf, TaskClass};
-use types::{Instant, Term};
-use wire::Membership;
+use types::Instant;
 
 use super::snapshot::{self, FileHeader, FileId, Paths, Sealer};
+use super::writing::{Done, Stage, Step, Writing};
 use super::{SnapshotInfo, Storage, StorageEffect, StorageHost};
-use crate::budget::{Budget, Permit, Pool};
+use crate::budget::Pool;
 use crate::context::Context;
 use crate::error::Error;
 use crate::limits::{
@@ -24,84 +23,6 @@ use crate::replicas::Replicas;
 
 /// How long to wait after a snapshot could not be written (a full disk, most likely).
 const RETRY_AFTER: Duration = Duration::from_secs(5);
-
-/// The end of something a task did for a snapshot, left for the next turn.
-struct Done<F> {
-    /// Which snapshot of this core it was for.
-    number: u64,
-    result: std::io::Result<Step<F>>,
-}
-
-enum Step<F> {
-    /// The file is there and begins as it should.
-    Begun { file: F, sealer: Sealer },
-    /// A block of keys is written.
-    Written { sealer: Sealer },
-    /// The footer is written; the file is so long.
-    Ended { bytes: u64 },
-    /// The file has its name.
-    Named,
-}
-
-/// The snapshot that is being written.
-struct Writing<F> {
-    number: u64,
-    group: usize,
-    paths: Paths,
-    file_id: FileId,
-    last_term: Term,
-    membership: Membership,
-    stage: Stage<F>,
-    /// Bytes of the group's log that it covers.
-    covers_bytes: u64,
-    begun_at: Instant,
-    bytes: u64,
-}
-
-enum Stage<F> {
-    /// The file is being made.
-    Begun,
-    /// Keys are copied and written. `sealer` is away while a task writes.
-    Keys { file: F, sealer: Option<Sealer>, is_walked: bool },
-    /// The footer is being written.
-    Ending,
-    /// All is written; the log must be durable as far.
-    Waiting,
-    /// It is being renamed.
-    Naming,
-    /// Something failed: what is left to be seen of the state is only marked.
-    GivenUp,
-}
-
-/// The snapshots that a core writes.
-pub(super) struct Creation<F> {
-    writing: Option<Writing<F>>,
-    done: Rc<RefCell<Vec<Done<F>>>>,
-    next_number: u64,
-    /// Not before this is another one begun.
-    not_before: Instant,
-    /// For copies of keys that no task has taken yet.
-    permit: Permit,
-    budget: Budget,
-}
-
-impl<F> Creation<F> {
-    pub(super) fn new(budget: &Budget) -> Creation<F> {
-        Creation {
-            writing: None,
-            done: Rc::default(),
-            next_number: 1,
-            not_before: Instant::ZERO,
-            permit: budget.permit(Pool::Snapshots),
-            budget: budget.clone(),
-        }
-    }
-
-    /// The replica of which a snapshot is being written.
-    pub(super) fn writing_group(&self) -> Option<usize> {
-        self.writing.as_ref().map(|writing| writing.group)
-    }
-}
 
 impl<H: StorageHost> Storage<H> {
     /// Begins a snapshot if one is due.

@@ -9,7 +9,7 @@ use wal::{Recovered, Wal};
 use super::disk_health::DiskHealth;
 use super::log_reads::LogReads;
 use super::record::Records;
-use super::{StorageEffect, StorageHost};
+use super::interface::{StorageEffect, StorageHost};
 use crate::budget::{Budget, Permit, Pool};
 use crate::config::Config;
 use crate::context::Context;

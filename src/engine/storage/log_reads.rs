@@ -14,7 +14,7 @@ use types::Index;
 use wire::Entry;
 
 use super::record::Records;
-use super::{StorageEffect, StorageHost};
+use super::interface::{StorageEffect, StorageHost};
 use crate::budget::{Budget, Permit, Pool};
 use crate::error::Error;
 use crate::limits::{LOG_READ_BYTES_MAX, LOG_READS_BYTES_MAX, LOG_READS_TURN_BYTES};

@@ -15,8 +15,10 @@
 //!
 //! Deliberately absent: Raft, clients, connections. What a snapshot says of the keys is the walk's of `Keyspace`.
 //!
-//! Reading order: [`snapshot`] (the file), [`log`] and [`log_reads`], [`disk_health`], [`record`] (what is kept of each
-//! replica), [`create`], [`compaction`], [`send`], [`receive`], [`recovery`], [`rebuild`].
+//! Reading order: [`interface`], [`snapshot`] (the file), [`log`] and [`log_reads`], [`disk_health`], [`record`] (what is
+//! kept of each replica), this page, and then what it does, each behind what it keeps for that: [`writing`] and
+//! [`create`], [`log_length`], [`pressure`] and [`compaction`], [`sending`] and [`send`], [`receiving`] and [`receive`],
+//! [`recovery`], [`rebuilding`] and [`rebuild`].
 
 mod compaction;
 mod create;
@@ -25,27 +27,29 @@ mod disk_health;
 mod fake;
 #[cfg(test)]
 mod fake_core;
+mod interface;
 mod log;
 mod log_length;
 mod log_reads;
+mod pressure;
 mod rebuild;
+mod rebuilding;
 mod receive;
+mod receiving;
 mod record;
 mod recovery;
 mod send;
+mod sending;
 pub mod snapshot;
 #[cfg(test)]
 mod tests;
+mod writing;
 
 use std::rc::Rc;
 use std::time::Duration;
 
-use data::Keyspace;
-use host::Rng;
 use raft::Purpose;
 use types::{CoreAddr, GroupId, Index, Instant, ReplicaId};
-use wal::LogHost;
-use wire::{ChunkReply, ChunkRequest, Entry, Membership, SnapshotMeta};
 
 use crate::budget::Budget;
 use crate::config::Config;
@@ -55,19 +59,14 @@ use crate::observe::QueueLen;
 use crate::origin::LinkId;
 use crate::replicas::Replicas;
 
-use compaction::Pressure;
-use create::Creation;
+pub(crate) use interface::{SnapshotInfo, StartedReplica, StorageEffect, StorageHost};
 use log::Log;
-use rebuild::Rebuilding;
-use receive::Receiving;
+use pressure::Pressure;
+use rebuilding::Rebuilding;
+use receiving::Receiving;
 use record::Records;
-use send::Sending;
-use snapshot::Loaded;
-
-/// What storage needs from its core.
-pub(crate) trait StorageHost: LogHost + Rng {}
-
-impl<T: LogHost + Rng> StorageHost for T {}
+use sending::Sending;
+use writing::Creation;
 
 /// What the disk of a core held when it started.
 pub(crate) struct Opened<H: StorageHost> {
@@ -76,72 +75,6 @@ pub(crate) struct Opened<H: StorageHost> {
     pub(crate) replicas: Vec<StartedReplica>,
     /// Replicas that stay away: what the disk holds of them cannot be trusted.
     pub(crate) quarantined: Vec<(GroupId, ReplicaId)>,
-}
-
-/// What a replica starts on.
-pub(crate) struct StartedReplica {
-    pub(crate) group: GroupId,
-    pub(crate) replica: ReplicaId,
-    /// What Raft starts on.
-    pub(crate) recovered: raft::Recovered,
-    /// The members as of the snapshot, or those that the group began with.
-    pub(crate) membership: Membership,
-    /// The state as of the snapshot; empty without one.
-    pub(crate) keyspace: Keyspace,
-    /// Replicated time of the group, in milliseconds since 1970 UTC.
-    pub(crate) time_ms: u64,
-    /// The cluster map that the snapshot holds, encoded; empty if it holds none.
-    pub(crate) map: Vec<u8>,
-}
-
-/// The snapshot of a group that has its name on disk.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct SnapshotInfo {
-    /// The last entry that it holds.
-    pub(crate) last_index: Index,
-    /// Its term.
-    pub(crate) last_term: types::Term,
-    /// The members as of that entry.
-    pub(crate) membership: Membership,
-    /// Whether it turned out not to be what was written. Another one is due then, even of the same entry.
-    pub(crate) is_damaged: bool,
-}
-
-impl SnapshotInfo {
-    fn new(last_index: Index, last_term: types::Term, membership: Membership) -> SnapshotInfo {
-        SnapshotInfo { last_index, last_term, membership, is_damaged: false }
-    }
-
-    fn meta(&self) -> SnapshotMeta {
-        let (last_index, last_term) = (self.last_index, self.last_term);
-        SnapshotMeta { last_index, last_term, membership: self.membership.clone() }
-    }
-}
-
-/// What storage wants done. To be carried out in order, and before anything more is applied.
-pub(crate) enum StorageEffect {
-    /// All writes of a replica up to this one are durable: for [`raft::Raft::persisted`].
-    Persisted { group: usize, seq: u64 },
-    /// The answer to [`Storage::read_log`]: for [`raft::Raft::log_read`].
-    LogRead { group: usize, purpose: Purpose, entries: Vec<Entry> },
-    /// The other answer: for [`raft::Raft::log_read_failed`], behind a [`raft::Raft::wake`].
-    LogReadFailed { group: usize, purpose: Purpose },
-    /// A snapshot of the state as it is now begins to be written: the moment to tell an observer the state's digest, as
-    /// whoever starts on that snapshot must come to the same one.
-    SnapshotBegun { group: usize },
-    /// Raft may offer this snapshot: for [`raft::Raft::set_snapshot`].
-    OfferSnapshot { group: usize, meta: SnapshotMeta },
-    /// The log was cut here: for [`raft::Raft::compact`], and the observer.
-    CompactRaft { group: usize, index: Index },
-    /// To be sent to the core at the other end of a link.
-    AskChunk { link: LinkId, request: ChunkRequest },
-    /// The same.
-    SendChunk { link: LinkId, reply: ChunkReply },
-    /// A snapshot was received and has its name on disk: for [`raft::Raft::restore`], and then the state into use. The
-    /// answer is [`Storage::installed`], in the same turn.
-    Install { group: usize, loaded: Box<Loaded>, membership: Membership, took: Duration },
-    /// A replica that had stayed away starts, with the next index.
-    Rejoin { replica: Box<StartedReplica> },
 }
 
 /// What a core keeps on its disk.

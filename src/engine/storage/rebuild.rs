@@ -6,8 +6,7 @@
 
 use std::time::Duration;
 
-use types::{CoreAddr, GroupId, Instant, ReplicaId};
-use wal::RecoveredGroup;
+use types::GroupId;
 
 use super::recovery::{self, Found};
 use super::snapshot::Loaded;
@@ -17,25 +16,6 @@ use crate::error::Error;
 
 /// How long to wait between two replicas.
 const ASK_EVERY: Duration = Duration::from_secs(2);
-
-/// A replica of this core that has not started.
-pub(super) struct Rebuilding {
-    group: GroupId,
-    replica: ReplicaId,
-    /// What its log holds.
-    log: Box<RecoveredGroup>,
-    /// Where the other replicas live.
-    others: Vec<CoreAddr>,
-    next_idx: usize,
-    ask_at: Instant,
-}
-
-impl Rebuilding {
-    pub(super) fn new(spec: &meta::Group, replica: ReplicaId, log: Box<RecoveredGroup>) -> Rebuilding {
-        let others = spec.replicas.iter().filter(|other| other.id != replica).map(|other| other.place);
-        Rebuilding { group: spec.id, replica, log, others: others.collect(), next_idx: 0, ask_at: Instant::ZERO }
-    }
-}
 
 impl<H: StorageHost> Storage<H> {
     /// Asks for what replicas lack that stay away.

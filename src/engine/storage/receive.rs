@@ -4,19 +4,18 @@
 //! taken into use, in one turn. A crash at any moment leaves the old snapshot or the new one; one that reaches beyond
 //! the log's end makes the log begin behind it at the next start.
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
 use host::{ALIGNMENT, AlignedBuf, TaskClass};
-use types::{GroupId, Index, Instant};
+use types::{GroupId, Index};
 use wire::{ChunkReply, ChunkRequest, Membership};
 
+use super::receiving::{Done, Stage, Step, Transfer, take};
 use super::recovery::membership_of;
 use super::snapshot::{self, LoadError, Loaded, Paths};
 use super::{SnapshotInfo, Storage, StorageEffect, StorageHost};
-use crate::budget::{Budget, Permit, Pool};
+use crate::budget::Pool;
 use crate::context::Context;
 use crate::error::Error;
 use crate::limits::SNAPSHOT_RECEIVE_BYTES_PER_SECOND_MAX;
@@ -30,44 +29,6 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to wait after the disk has refused a snapshot (a full one, most likely). Raft wants it at every heartbeat.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// The end of something a task did for a transfer, left for the next turn.
-struct Done<F> {
-    number: u64,
-    step: Step<F>,
-}
-
-enum Step<F> {
-    /// The file is there, empty.
-    Created(std::io::Result<F>),
-    /// A chunk is in it, durably.
-    Written(std::io::Result<()>),
-    /// All of it was read back.
-    Loaded(Result<Box<Loaded>, LoadError>),
-    /// It has its name.
-    Named(std::io::Result<()>),
-    /// It is removed, if it could be.
-    Removed,
-}
-
-enum Stage<F> {
-    /// The file is being made.
-    Creating,
-    /// The next chunk is to be asked for.
-    Asking { file: F },
-    /// It was asked for.
-    Asked { file: F, deadline: Instant },
-    /// A chunk is being written.
-    Writing { file: F },
-    /// All chunks are there and are being loaded.
-    Loading,
-    /// It is sound, and waits until it may be renamed.
-    Checked { loaded: Box<Loaded>, membership: Membership },
-    /// It is being renamed.
-    Naming { loaded: Box<Loaded>, membership: Membership },
-    /// It is of no use and is being removed.
-    Dropping,
-}
-
 /// Whether a snapshot may get its name.
 enum MayName {
     Yes,
@@ -75,69 +36,6 @@ enum MayName {
     Later,
     /// What is here is newer, or it does not help.
     Never,
-}
-
-/// A snapshot that is being received.
-struct Transfer<F> {
-    number: u64,
-    group: GroupId,
-    link: LinkId,
-    /// Last index that it holds.
-    last_index: Index,
-    paths: Paths,
-    /// How much of it is here, in bytes.
-    offset: u64,
-    /// Length of the file in bytes, once known.
-    total_bytes: Option<u64>,
-    begun_at: Instant,
-    /// When the last chunk came.
-    progress_at: Instant,
-    stage: Stage<F>,
-    /// For the chunk that is being written, and for the state that was loaded.
-    permit: Permit,
-}
-
-/// The snapshots that a core receives, one per link, and those that wait.
-pub(super) struct Receiving<F> {
-    active: Vec<Transfer<F>>,
-    /// Groups that want one, the link to whom to ask, and which: (group, link, last index).
-    waiting: VecDeque<(GroupId, LinkId, Index)>,
-    done: Rc<RefCell<Vec<Done<F>>>>,
-    next_number: u64,
-    /// Not before this is another one begun.
-    not_before: Instant,
-    budget: Budget,
-}
-
-impl<F> Receiving<F> {
-    pub(super) fn new(budget: &Budget) -> Receiving<F> {
-        Receiving {
-            active: Vec::new(),
-            waiting: VecDeque::new(),
-            done: Rc::default(),
-            next_number: 1,
-            not_before: Instant::ZERO,
-            budget: budget.clone(),
-        }
-    }
-
-    /// How many there are, those that wait included.
-    pub(super) fn count(&self) -> usize {
-        self.active.len() + self.waiting.len()
-    }
-
-    /// Whether a group receives a snapshot.
-    pub(super) fn is_receiving(&self, group: GroupId) -> bool {
-        self.active.iter().any(|transfer| transfer.group == group)
-    }
-
-    fn is_idle(&self) -> bool {
-        self.active.is_empty() && self.waiting.is_empty()
-    }
-}
-
-fn take<F>(stage: &mut Stage<F>) -> Stage<F> {
-    std::mem::replace(stage, Stage::Dropping)
 }
 
 impl<H: StorageHost> Storage<H> {

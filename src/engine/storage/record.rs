@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use types::{GroupId, Index};
 
-use super::{SnapshotInfo, StorageEffect};
+use super::interface::{SnapshotInfo, StorageEffect};
 
 /// How much is applied between two places at which the log could be cut, in bytes.
 const CUT_EVERY_BYTES: u64 = 64 << 10;

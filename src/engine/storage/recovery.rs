@@ -10,7 +10,7 @@ use types::{GroupId, Index, ReplicaId, Term};
 use wal::{Condition, LogHost, RecoveredGroup, Wal};
 use wire::{HardState, Member, Membership, MembershipError};
 
-use super::rebuild::Rebuilding;
+use super::rebuilding::Rebuilding;
 use super::snapshot::{self, LoadError, Loaded, Paths};
 use super::{SnapshotInfo, StartedReplica, Storage, StorageHost};
 use crate::config::Config;

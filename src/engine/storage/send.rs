@@ -7,7 +7,6 @@
 //! A file that turns out to be damaged is not sent any more, and another snapshot is due. Nobody reads all of a file
 //! before it is sent; the other side checks it whole, and asks for the same one again only if it was of no use.
 
-use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
@@ -17,9 +16,10 @@ use host::{ALIGNMENT, TaskClass};
 use types::{GroupId, Index, Instant, ReplicaId};
 use wire::{Chunk, ChunkReply, ChunkRequest};
 
+use super::sending::{Checked, ChunkRead, OpenFile};
 use super::snapshot::{Corrupt, FileId, LoadError, Paths, file_id, verify};
 use super::{Storage, StorageEffect, StorageHost};
-use crate::budget::{Budget, Permit, Pool};
+use crate::budget::Pool;
 use crate::context::Context;
 use crate::origin::LinkId;
 
@@ -31,111 +31,6 @@ const WANTED_FOR: Duration = Duration::from_secs(15);
 /// How fast the other side is taken to load a snapshot that it has received, in bytes per second, before it can go on with
 /// the log. Most are several times faster.
 const LOAD_BYTES_PER_SECOND_MIN: u64 = 16 << 20;
-
-/// A snapshot file that is being sent.
-struct OpenFile<F> {
-    id: FileId,
-    file: F,
-    bytes: u64,
-    used_at: Instant,
-    /// Whether somebody has been sent its end since it was last checked.
-    was_sent: bool,
-}
-
-/// Somebody who receives a snapshot, and needs the log behind it afterwards.
-struct Receiver {
-    group: GroupId,
-    link: LinkId,
-    /// Last index of the snapshot.
-    last_index: Index,
-    /// The log is kept so long.
-    until: Instant,
-}
-
-/// What a task has read.
-struct ChunkRead<F> {
-    link: LinkId,
-    /// The snapshot that was asked for.
-    wanted: FileId,
-    result: Result<(OpenFile<F>, Option<Chunk>), LoadError>,
-    /// For the chunk.
-    permit: Permit,
-}
-
-/// How a snapshot was found that was read from beginning to end.
-struct Checked {
-    file: FileId,
-    result: Result<(), LoadError>,
-}
-
-/// The snapshots that a core sends.
-pub(super) struct Sending<F> {
-    files: Vec<OpenFile<F>>,
-    receivers: Vec<Receiver>,
-    /// Links for which a chunk is being read.
-    reading: Vec<LinkId>,
-    done: Rc<RefCell<Vec<ChunkRead<F>>>>,
-    checked: Rc<RefCell<Vec<Checked>>>,
-    budget: Budget,
-}
-
-impl<F> Sending<F> {
-    pub(super) fn new(budget: &Budget) -> Sending<F> {
-        Sending {
-            files: Vec::new(),
-            receivers: Vec::new(),
-            reading: Vec::new(),
-            done: Rc::default(),
-            checked: Rc::default(),
-            budget: budget.clone(),
-        }
-    }
-
-    /// How many files are open.
-    pub(super) fn files_count(&self) -> usize {
-        self.files.len()
-    }
-
-    /// The oldest snapshot of a group that somebody receives: the log behind it is wanted.
-    pub(super) fn oldest_wanted(&self, group: GroupId, now: Instant) -> Option<Index> {
-        let wanted = self.receivers.iter().filter(|one| one.group == group && now < one.until);
-        wanted.map(|one| one.last_index).min()
-    }
-
-    /// Somebody receives this snapshot: keeps the log behind it until then, and longer if it was so already. Who asks for
-    /// another snapshot of the group has no use for the former one.
-    fn receives(&mut self, link: LinkId, id: FileId, until: Instant) {
-        let known = self.receivers.iter_mut().find(|one| one.group == id.group && one.link == link);
-        match known {
-            Some(one) if one.last_index == id.last_index => one.until = one.until.max(until),
-            Some(one) => (one.last_index, one.until) = (id.last_index, until),
-            None => self.receivers.push(Receiver { group: id.group, link, last_index: id.last_index, until }),
-        }
-    }
-
-    /// A follower that received a snapshot goes on with the log from this entry: keeps as much as it still needs, for as
-    /// long as it goes on.
-    fn follower_reads(&mut self, group: GroupId, link: LinkId, first: Index, until: Instant) {
-        let one = self.receivers.iter_mut().find(|one| one.group == group && one.link == link);
-        if let Some(one) = one.filter(|one| one.last_index < first) {
-            (one.last_index, one.until) = (first - 1, one.until.max(until));
-        }
-    }
-
-    fn keep_open(&mut self, file: OpenFile<F>, files_max: usize) {
-        let files = &mut self.files;
-        if let Some(open) = files.iter_mut().find(|open| open.id == file.id) {
-            open.was_sent |= file.was_sent;
-            return;
-        }
-        if files.len() >= files_max
-            && let Some(oldest) = (0..files.len()).min_by_key(|idx| files[*idx].used_at)
-        {
-            files.swap_remove(oldest);
-        }
-        files.push(file);
-    }
-}
 
 impl<H: StorageHost> Storage<H> {
     /// Another core wants a chunk of a snapshot.

@@ -1,0 +1,84 @@
+//! What storage and its core say to each other.
+
+use std::time::Duration;
+
+use data::Keyspace;
+use host::Rng;
+use raft::Purpose;
+use types::{GroupId, Index, ReplicaId};
+use wal::LogHost;
+use wire::{ChunkReply, ChunkRequest, Entry, Membership, SnapshotMeta};
+
+use super::snapshot::Loaded;
+use crate::origin::LinkId;
+
+/// What storage needs from its core.
+pub(crate) trait StorageHost: LogHost + Rng {}
+
+impl<T: LogHost + Rng> StorageHost for T {}
+
+/// What a replica starts on.
+pub(crate) struct StartedReplica {
+    pub(crate) group: GroupId,
+    pub(crate) replica: ReplicaId,
+    /// What Raft starts on.
+    pub(crate) recovered: raft::Recovered,
+    /// The members as of the snapshot, or those that the group began with.
+    pub(crate) membership: Membership,
+    /// The state as of the snapshot; empty without one.
+    pub(crate) keyspace: Keyspace,
+    /// Replicated time of the group, in milliseconds since 1970 UTC.
+    pub(crate) time_ms: u64,
+    /// The cluster map that the snapshot holds, encoded; empty if it holds none.
+    pub(crate) map: Vec<u8>,
+}
+
+/// The snapshot of a group that has its name on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SnapshotInfo {
+    /// The last entry that it holds.
+    pub(crate) last_index: Index,
+    /// Its term.
+    pub(crate) last_term: types::Term,
+    /// The members as of that entry.
+    pub(crate) membership: Membership,
+    /// Whether it turned out not to be what was written. Another one is due then, even of the same entry.
+    pub(crate) is_damaged: bool,
+}
+
+impl SnapshotInfo {
+    pub(super) fn new(last_index: Index, last_term: types::Term, membership: Membership) -> SnapshotInfo {
+        SnapshotInfo { last_index, last_term, membership, is_damaged: false }
+    }
+
+    pub(super) fn meta(&self) -> SnapshotMeta {
+        let (last_index, last_term) = (self.last_index, self.last_term);
+        SnapshotMeta { last_index, last_term, membership: self.membership.clone() }
+    }
+}
+
+/// What storage wants done. To be carried out in order, and before anything more is applied.
+pub(crate) enum StorageEffect {
+    /// All writes of a replica up to this one are durable: for [`raft::Raft::persisted`].
+    Persisted { group: usize, seq: u64 },
+    /// The answer to [`Storage::read_log`](super::Storage::read_log): for [`raft::Raft::log_read`].
+    LogRead { group: usize, purpose: Purpose, entries: Vec<Entry> },
+    /// The other answer: for [`raft::Raft::log_read_failed`], behind a [`raft::Raft::wake`].
+    LogReadFailed { group: usize, purpose: Purpose },
+    /// A snapshot of the state as it is now begins to be written: the moment to tell an observer the state's digest, as
+    /// whoever starts on that snapshot must come to the same one.
+    SnapshotBegun { group: usize },
+    /// Raft may offer this snapshot: for [`raft::Raft::set_snapshot`].
+    OfferSnapshot { group: usize, meta: SnapshotMeta },
+    /// The log was cut here: for [`raft::Raft::compact`], and the observer.
+    CompactRaft { group: usize, index: Index },
+    /// To be sent to the core at the other end of a link.
+    AskChunk { link: LinkId, request: ChunkRequest },
+    /// The same.
+    SendChunk { link: LinkId, reply: ChunkReply },
+    /// A snapshot was received and has its name on disk: for [`raft::Raft::restore`], and then the state into use. The
+    /// answer is [`Storage::installed`](super::Storage::installed), in the same turn.
+    Install { group: usize, loaded: Box<Loaded>, membership: Membership, took: Duration },
+    /// A replica that had stayed away starts, with the next index.
+    Rejoin { replica: Box<StartedReplica> },
+}

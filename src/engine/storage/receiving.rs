@@ -1,0 +1,113 @@
+//! The snapshots that a core is receiving, and how far that has come.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use types::{GroupId, Index, Instant};
+use wire::Membership;
+
+use super::snapshot::{LoadError, Loaded, Paths};
+use crate::budget::{Budget, Permit};
+use crate::origin::LinkId;
+
+/// The end of something a task did for a transfer, left for the next turn.
+pub(super) struct Done<F> {
+    pub(super) number: u64,
+    pub(super) step: Step<F>,
+}
+
+pub(super) enum Step<F> {
+    /// The file is there, empty.
+    Created(std::io::Result<F>),
+    /// A chunk is in it, durably.
+    Written(std::io::Result<()>),
+    /// All of it was read back.
+    Loaded(Result<Box<Loaded>, LoadError>),
+    /// It has its name.
+    Named(std::io::Result<()>),
+    /// It is removed, if it could be.
+    Removed,
+}
+
+pub(super) enum Stage<F> {
+    /// The file is being made.
+    Creating,
+    /// The next chunk is to be asked for.
+    Asking { file: F },
+    /// It was asked for.
+    Asked { file: F, deadline: Instant },
+    /// A chunk is being written.
+    Writing { file: F },
+    /// All chunks are there and are being loaded.
+    Loading,
+    /// It is sound, and waits until it may be renamed.
+    Checked { loaded: Box<Loaded>, membership: Membership },
+    /// It is being renamed.
+    Naming { loaded: Box<Loaded>, membership: Membership },
+    /// It is of no use and is being removed.
+    Dropping,
+}
+
+/// A snapshot that is being received.
+pub(super) struct Transfer<F> {
+    pub(super) number: u64,
+    pub(super) group: GroupId,
+    pub(super) link: LinkId,
+    /// Last index that it holds.
+    pub(super) last_index: Index,
+    pub(super) paths: Paths,
+    /// How much of it is here, in bytes.
+    pub(super) offset: u64,
+    /// Length of the file in bytes, once known.
+    pub(super) total_bytes: Option<u64>,
+    pub(super) begun_at: Instant,
+    /// When the last chunk came.
+    pub(super) progress_at: Instant,
+    pub(super) stage: Stage<F>,
+    /// For the chunk that is being written, and for the state that was loaded.
+    pub(super) permit: Permit,
+}
+
+/// The snapshots that a core receives, one per link, and those that wait.
+pub(super) struct Receiving<F> {
+    pub(super) active: Vec<Transfer<F>>,
+    /// Groups that want one, the link to whom to ask, and which: (group, link, last index).
+    pub(super) waiting: VecDeque<(GroupId, LinkId, Index)>,
+    pub(super) done: Rc<RefCell<Vec<Done<F>>>>,
+    pub(super) next_number: u64,
+    /// Not before this is another one begun.
+    pub(super) not_before: Instant,
+    pub(super) budget: Budget,
+}
+
+impl<F> Receiving<F> {
+    pub(super) fn new(budget: &Budget) -> Receiving<F> {
+        Receiving {
+            active: Vec::new(),
+            waiting: VecDeque::new(),
+            done: Rc::default(),
+            next_number: 1,
+            not_before: Instant::ZERO,
+            budget: budget.clone(),
+        }
+    }
+
+    /// How many there are, those that wait included.
+    pub(super) fn count(&self) -> usize {
+        self.active.len() + self.waiting.len()
+    }
+
+    /// Whether a group receives a snapshot.
+    pub(super) fn is_receiving(&self, group: GroupId) -> bool {
+        self.active.iter().any(|transfer| transfer.group == group)
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.active.is_empty() && self.waiting.is_empty()
+    }
+}
+
+pub(super) fn take<F>(stage: &mut Stage<F>) -> Stage<F> {
+    std::mem::replace(stage, Stage::Dropping)
+}
