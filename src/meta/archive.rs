@@ -5,7 +5,6 @@
 
 use rkyv::rancor::Error as RkyvError;
 use sha1::{Digest, Sha1};
-use types::{CoreAddr, CoreId, GroupId, NodeId, ReplicaId};
 
 use crate::error::Error;
 use crate::map::ClusterMap;
@@ -28,48 +27,5 @@ impl ClusterMap {
     /// The SHA-1 of the map's bytes: nodes that were given the same configuration have the same.
     pub fn fingerprint(&self) -> [u8; 20] {
         Sha1::digest(self.to_bytes()).into()
-    }
-}
-
-// `types` knows nothing of formats, so what its ids look like in an archive is said here.
-macro_rules! remote_id {
-    ($name:ident, $text:literal, $inner:ty, $def:ident) => {
-        #[doc = concat!("How a [`", $text, "`] looks in bytes and text: as its number.")]
-        #[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize, serde::Serialize, serde::Deserialize)]
-        #[rkyv(remote = $name)]
-        #[serde(remote = $text)]
-        pub struct $def(pub $inner);
-
-        impl From<$def> for $name {
-            fn from(def: $def) -> $name {
-                $name(def.0)
-            }
-        }
-    };
-}
-
-remote_id!(NodeId, "NodeId", u32, NodeIdDef);
-remote_id!(CoreId, "CoreId", u16, CoreIdDef);
-remote_id!(GroupId, "GroupId", u32, GroupIdDef);
-remote_id!(ReplicaId, "ReplicaId", u64, ReplicaIdDef);
-
-/// How a [`CoreAddr`] looks in bytes and text: as its parts.
-#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize, serde::Serialize, serde::Deserialize)]
-#[rkyv(remote = CoreAddr)]
-#[serde(remote = "CoreAddr")]
-pub struct PlaceDef {
-    /// The node.
-    #[rkyv(with = NodeIdDef)]
-    #[serde(with = "NodeIdDef")]
-    pub node: NodeId,
-    /// The core.
-    #[rkyv(with = CoreIdDef)]
-    #[serde(with = "CoreIdDef")]
-    pub core: CoreId,
-}
-
-impl From<PlaceDef> for CoreAddr {
-    fn from(def: PlaceDef) -> CoreAddr {
-        CoreAddr { node: def.node, core: def.core }
     }
 }

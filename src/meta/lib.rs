@@ -13,9 +13,10 @@
 //! leader *should* be at first boot, no more.
 //!
 //! Reading order: [`map`], [`bootstrap`], [`placement`], [`validate`]; [`slots`] finds a slot's group; [`archive`] turns a map into
-//! bytes and back, [`id`] holds the cluster's identity and the 40-digit ids that Redis clients see; [`error`].
+//! bytes and back, with [`archived_ids`], [`id`] holds the cluster's identity and the 40-digit ids that Redis clients see; [`error`].
 
 pub mod archive;
+pub mod archived_ids;
 pub mod bootstrap;
 pub mod error;
 pub mod id;

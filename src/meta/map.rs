@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use types::{CoreAddr, CoreId, GroupId, NodeId, ReplicaId};
 
-use crate::archive::{GroupIdDef, NodeIdDef, PlaceDef, ReplicaIdDef};
+use crate::archived_ids::{GroupIdDef, NodeIdDef, PlaceDef, ReplicaIdDef};
 use crate::id::{ClusterId, Id40};
 
 /// Who is in the cluster, and what lives where.

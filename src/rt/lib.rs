@@ -20,9 +20,10 @@
 //! Deliberately absent: TLS, file descriptors registered with the ring, zero-copy sends (they cost more than they
 //! save at the sizes of replies), retries of failed writes.
 //!
-//! Reading order: `ring`, `core` and `reactor` (what is in the ring, and how a core waits); `net` with `conn`, `pool` and `sys`; `disk`
+//! Reading order: `ring`, `core` and `reactor` (what is in the ring, and how a core waits); `net` with `listener`, `conn`, `pool` and
+//! `sys`; `disk`
 //! with `ops` and `offload`; `mesh` and `wake` (other cores and threads), `timers`, `clock`; `runtime` (all of it as one handle),
-//! `start` and `preflight`, `config`, `error`.
+//! `start`, `preflight` and `host_limits`, `config`, `error`.
 
 mod clock;
 mod config;
@@ -30,6 +31,8 @@ mod conn;
 mod core;
 mod disk;
 mod error;
+mod host_limits;
+mod listener;
 mod mesh;
 mod net;
 mod offload;
@@ -46,9 +49,10 @@ mod wake;
 
 pub use config::{Config, CoreConfig, RECV_BUFFER_BYTES_MAX, RECV_BUFFERS_COUNT_MAX};
 pub use error::Error;
+pub use host_limits::MEMLOCK_BYTES_NEEDED;
 pub use ops::File;
 pub use pool::RecvBuf;
-pub use preflight::{DirLock, MEMLOCK_BYTES_NEEDED, check_direct_io, check_host, raise_files_limit};
+pub use preflight::{DirLock, check_direct_io, check_host, raise_files_limit};
 pub use reactor::Stats;
 pub use runtime::Runtime;
 pub use start::{Remote, Running, start};

@@ -12,6 +12,7 @@ use types::Instant;
 
 use crate::clock;
 use crate::conn::{Conn, Gather, Phase, Sending, pending};
+use crate::listener::Listener;
 use crate::reactor::{BUFFER_GROUP, Kind, Reactor, conn_tag, tag};
 use crate::ring::Completion;
 use crate::sys::{self, RawAddr};
@@ -22,22 +23,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const ACCEPT_WARN_INTERVAL: Duration = Duration::from_secs(1);
 /// Longest part of a send that is handed over in one operation.
 const SEND_BYTES_MAX: usize = 1 << 30;
-
-/// A listening socket.
-pub(crate) struct Listener {
-    pub(crate) fd: RawFd,
-    conns_count: usize,
-    conns_count_max: usize,
-    refusal: &'static [u8],
-    // Connections that were sent it.
-    refused_count: u64,
-    // Whether the kernel holds an accept.
-    armed: bool,
-    // Whether it accepts no more. The descriptor is closed when the accept has ended.
-    closing: bool,
-    retry_at: Option<Instant>,
-    warned_at: Instant,
-}
 
 impl Reactor {
     pub(crate) fn listen(

@@ -13,7 +13,7 @@ use types::Instant;
 use crate::config::Config;
 use crate::conn::{Conns, Gather};
 use crate::error::Error;
-use crate::net::Listener;
+use crate::listener::Listener;
 use crate::ops::{Op, Ops};
 use crate::pool::{BufPool, RecvBuf};
 use crate::ring::{Completion, Ring};

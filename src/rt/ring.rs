@@ -9,7 +9,7 @@ use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, Probe, cqueue, opcode, squeue};
 
 use crate::error::Error;
-use crate::preflight;
+use crate::host_limits;
 
 /// One finished operation, as the kernel reports it.
 #[derive(Clone, Copy, Debug)]
@@ -80,10 +80,10 @@ impl Ring {
             .setup_clamp()
             .setup_cqsize(completions)
             .build(submissions)
-            .map_err(preflight::ring_error)?;
+            .map_err(host_limits::ring_error)?;
         let params = uring.params();
         if !params.is_feature_nodrop() || !params.is_feature_ext_arg() || !params.is_feature_submit_stable() {
-            return Err(preflight::too_old("a feature of io_uring"));
+            return Err(host_limits::too_old("a feature of io_uring"));
         }
         let mut flags = EnterFlags::GETEVENTS | EnterFlags::EXT_ARG;
         if params.is_feature_no_iowait() {
@@ -94,7 +94,7 @@ impl Ring {
         uring.submitter().register_probe(&mut probe).map_err(Error::os("asking io_uring for its operations"))?;
         for (code, name) in OPCODES_NEEDED {
             if !probe.is_supported(code) {
-                return Err(preflight::too_old(name));
+                return Err(host_limits::too_old(name));
             }
         }
         Ok(Ring { uring, backlog: VecDeque::new(), flags, counts: RingCounts::default() })

@@ -18,6 +18,7 @@ use crate::clock;
 use crate::config::{Config, CoreConfig};
 use crate::core::Core;
 use crate::error::Error;
+use crate::host_limits;
 use crate::mesh::{Injected, MeshEnd, mesh};
 use crate::preflight;
 use crate::reactor::Reactor;
@@ -123,8 +124,8 @@ where
     Fut::Output: Send + 'static,
 {
     config.check()?;
-    preflight::check_switch()?;
-    preflight::check_memlock()?;
+    host_limits::check_switch()?;
+    host_limits::check_memlock()?;
     preflight::check_ring()?;
     let shareds = (0..config.cores.len())
         .map(|core| CoreShared::new(CoreId(core as u16)).map(Arc::new))

@@ -7,9 +7,9 @@ use types::{CoreAddr, GroupId, Index, Instant};
 use wal::{Recovered, Wal};
 
 use super::disk_health::DiskHealth;
+use super::interface::{StorageEffect, StorageHost};
 use super::log_reads::LogReads;
 use super::record::Records;
-use super::interface::{StorageEffect, StorageHost};
 use crate::budget::{Budget, Permit, Pool};
 use crate::config::Config;
 use crate::context::Context;

@@ -13,8 +13,8 @@ use raft::{LogRead, Purpose};
 use types::Index;
 use wire::Entry;
 
-use super::record::Records;
 use super::interface::{StorageEffect, StorageHost};
+use super::record::Records;
 use crate::budget::{Budget, Permit, Pool};
 use crate::error::Error;
 use crate::limits::{LOG_READ_BYTES_MAX, LOG_READS_BYTES_MAX, LOG_READS_TURN_BYTES};

@@ -24,9 +24,9 @@ pub use flags::Flags;
 pub use problem::ConfigError;
 
 use crate::memory;
-use keys::{Fallback, KEYS, Key};
+use keys::{Fallback, KEYS};
 use problem::{Problem, Source};
-use table::{FileTables, Table};
+use table::{FileTables, Table, millis, number};
 use value::Origin;
 
 /// Longest configuration file, in bytes.
@@ -106,9 +106,9 @@ impl Config {
         }
         match config {
             Some(mut config) if problems.is_empty() => {
-                let effective = print::effective(&merged, &config);
+                let effective = print::effective(&merged, config.node(), config.memory_bytes_max);
                 config.shown = effective.iter().map(print::shown_pair).collect();
-                config.printed = print::print(&effective, &merged, &config, source.as_ref());
+                config.printed = print::print(&effective, &merged, &config.bootstrap.nodes, source.as_ref());
                 Ok(config)
             }
             _ => Err(ConfigError::new(source, problems)),
@@ -189,16 +189,6 @@ fn settings(top: &Table) -> Settings {
         election_timeout_max_ms: number(top, &keys::ELECTION_TIMEOUT_MAX_MS),
         clock_drift_ppm_max: number(top, &keys::CLOCK_DRIFT_PPM_MAX_KEY),
     }
-}
-
-/// The number of a key that has a default or was found to be set.
-fn number<T: TryFrom<i64>>(table: &Table, key: &Key) -> T {
-    let number = table.int(key).and_then(|number| T::try_from(number).ok());
-    number.expect("a key's range fits the type it is read as, and required keys were checked")
-}
-
-fn millis(table: &Table, key: &Key) -> Duration {
-    Duration::from_millis(number(table, key))
 }
 
 /// A broken rule between keys, shown where the first key that it names was set.

@@ -5,7 +5,7 @@ use types::NodeId;
 
 use super::keys::{self, Key};
 use super::problem::Problem;
-use super::table::{FileTables, Table};
+use super::table::{FileTables, Table, number};
 use super::value::{Origin, Value};
 
 /// All nodes, this one included. `None` if something is wrong, which is then added to `problems`.
@@ -23,7 +23,7 @@ pub(super) fn nodes(tables: &FileTables, own: NodeId, problems: &mut Vec<Problem
             problems.push(problem.help("every [[peers]] entry needs at least `id` and `host`"));
             continue;
         }
-        let id = NodeId(super::number(peer, &keys::PEER_ID));
+        let id = NodeId(number(peer, &keys::PEER_ID));
         let Some(node) = node(peer, id, &keys::PEER_HOST, problems) else { continue };
         if id == own {
             own_found = true;
@@ -44,7 +44,7 @@ pub(super) fn nodes(tables: &FileTables, own: NodeId, problems: &mut Vec<Problem
 
 /// A node from a table. Ports that were not set follow from `gateway_port`.
 fn node(table: &Table, id: NodeId, host_key: &Key, problems: &mut Vec<Problem>) -> Option<Node> {
-    let gateway_port: u16 = super::number(table, &keys::GATEWAY_PORT);
+    let gateway_port: u16 = number(table, &keys::GATEWAY_PORT);
     let mut port = |key: &'static Key, distance: u16| match table.int(key) {
         Some(port) => u16::try_from(port).ok(),
         None => gateway_port.checked_add(distance).or_else(|| {
@@ -64,7 +64,7 @@ fn node(table: &Table, id: NodeId, host_key: &Key, problems: &mut Vec<Problem>) 
         core_port: core_port?,
         peer_port: peer_port?,
         admin_port: admin_port?,
-        cores: super::number(table, &keys::CORES),
+        cores: number(table, &keys::CORES),
         rack: table.text(&keys::RACK).map(str::to_owned),
     })
 }

@@ -4,17 +4,16 @@ use std::fmt::Write;
 
 use meta::Node;
 
-use super::keys::{Fallback, KEYS, Key};
+use super::keys::{self, Fallback, KEYS, Key};
 use super::problem::Source;
 use super::table::FileTables;
 use super::value::{Origin, Value};
-use super::{Config, keys};
 
 /// A key with the value in force and where it comes from.
 pub(super) type Effective = (&'static Key, Value, Origin);
 
-/// Every key that has a value. With a list of nodes, what stands there is left out.
-pub(super) fn effective(tables: &FileTables, config: &Config) -> Vec<Effective> {
+/// Every key that has a value; those that were not given follow from the node and its memory. With a list of nodes, what stands there is left out.
+pub(super) fn effective(tables: &FileTables, node: &Node, memory_bytes_max: usize) -> Vec<Effective> {
     let listed = !tables.peers.is_empty();
     let is_listed = |key: &Key| listed && keys::PEER_KEYS.iter().any(|peer_key| peer_key.name == key.name);
     let value_of = |key: &'static Key| {
@@ -23,7 +22,9 @@ pub(super) fn effective(tables: &FileTables, config: &Config) -> Vec<Effective> 
             (None, Fallback::Int(number)) => (Value::Int(*number), Origin::Default),
             (None, Fallback::Bool(on)) => (Value::Bool(*on), Origin::Default),
             (None, Fallback::Text(word)) => (Value::Text((*word).to_owned()), Origin::Default),
-            (None, Fallback::Optional(_) | Fallback::Required) => (derived(key, config)?, Origin::Default),
+            (None, Fallback::Optional(_) | Fallback::Required) => {
+                (derived(key, node, memory_bytes_max)?, Origin::Default)
+            }
         };
         Some((key, value, origin))
     };
@@ -40,19 +41,14 @@ pub(super) fn shown_pair((key, value, _): &Effective) -> (String, String) {
 }
 
 /// Every key with its value and, as a comment, where the value comes from.
-pub(super) fn print(
-    effective: &[Effective],
-    tables: &FileTables,
-    config: &Config,
-    source: Option<&Source>,
-) -> String {
+pub(super) fn print(effective: &[Effective], tables: &FileTables, nodes: &[Node], source: Option<&Source>) -> String {
     let mut text = String::new();
     let listed = !tables.peers.is_empty();
     for (key, value, origin) in effective {
         let pair = format!("{} = {}", key.name, value.to_toml());
         line(&mut text, &pair, &origin_words(origin, source));
     }
-    for node in config.bootstrap.nodes.iter().filter(|_| listed) {
+    for node in nodes.iter().filter(|_| listed) {
         text.push_str("\n[[peers]]\n");
         peer(&mut text, node);
     }
@@ -77,14 +73,13 @@ fn peer(text: &mut String, node: &Node) {
     }
 }
 
-fn derived(key: &Key, config: &Config) -> Option<Value> {
-    let node = config.node();
+fn derived(key: &Key, node: &Node, memory_bytes_max: usize) -> Option<Value> {
     let port = |port: u16| Some(Value::Int(port.into()));
     match key.name {
         "core_port" => port(node.core_port),
         "peer_port" => port(node.peer_port),
         "admin_port" => port(node.admin_port),
-        "memory_bytes_max" => i64::try_from(config.memory_bytes_max).ok().map(Value::Int),
+        "memory_bytes_max" => i64::try_from(memory_bytes_max).ok().map(Value::Int),
         _ => None,
     }
 }

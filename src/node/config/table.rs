@@ -1,6 +1,7 @@
 //! A table of settings: what the file and the flags say, each value checked against its key.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -180,4 +181,14 @@ fn unknown(name: &str, keys: &[&Key], origin: Origin) -> Problem {
             problem.help(format!("the keys here are {}", names.join(", ")))
         }
     }
+}
+
+/// The number of a key that has a default or was found to be set.
+pub(super) fn number<T: TryFrom<i64>>(table: &Table, key: &Key) -> T {
+    let number = table.int(key).and_then(|number| T::try_from(number).ok());
+    number.expect("a key's range fits the type it is read as, and required keys were checked")
+}
+
+pub(super) fn millis(table: &Table, key: &Key) -> Duration {
+    Duration::from_millis(number(table, key))
 }

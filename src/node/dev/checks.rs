@@ -1,10 +1,8 @@
 //! What must hold before any node starts: free ports, and a host that can run it.
 
-use std::fmt;
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 
-use super::Error;
+use super::error::{Error, PortTaken};
 use super::plan::{Plan, Share};
 use crate::{conns, memory};
 
@@ -12,32 +10,6 @@ use crate::{conns, memory};
 const CLIENTS_COUNT_MAX: usize = 10_000;
 /// Open files of a core besides its connections: rings, segments, logs.
 const FILES_PER_CORE: usize = 512;
-
-/// A port that a node needs is taken.
-#[derive(Debug)]
-pub struct PortTaken {
-    /// The address and port.
-    pub addr: SocketAddr,
-    /// What it is needed for.
-    pub what: &'static str,
-    /// The process that listens there, as "name (process 123)", if it can be told.
-    pub owner: Option<String>,
-    /// What the operating system answered.
-    pub source: io::Error,
-}
-
-impl fmt::Display for PortTaken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let PortTaken { addr, what, owner, source } = self;
-        write!(f, "port {} of {}, needed for {what}, cannot be used: ", addr.port(), addr.ip())?;
-        match (owner, source.kind()) {
-            (Some(owner), _) => write!(f, "{owner} listens there")?,
-            (None, io::ErrorKind::AddrInUse) => write!(f, "another process listens there")?,
-            _ => write!(f, "{source}")?,
-        }
-        write!(f, "\n  = help: stop that process, or choose other ports with --port")
-    }
-}
 
 /// Checks that every port of every node is free, by listening there for a moment.
 pub fn ports(plan: &Plan) -> Result<(), Error> {
@@ -120,6 +92,8 @@ fn covers(hex: &str, ip: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
     #[test]

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use meta::ClusterId;
 
-use super::{DevArgs, Error};
+use super::args::DevArgs;
+use super::error::Error;
+use super::ports::{CORES_COUNT_MAX, NODES_COUNT_MAX};
 use crate::atomic_file;
 
 const FILE_NAME: &str = "dev-cluster.toml";
@@ -74,7 +76,6 @@ impl ClusterFile {
     }
 
     fn check_format(&self) -> Result<(), String> {
-        use super::plan::{CORES_COUNT_MAX, NODES_COUNT_MAX};
         if self.format != FORMAT {
             return Err(format!("its format is {}, and this version reads format {FORMAT}", self.format));
         }

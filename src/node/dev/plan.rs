@@ -6,27 +6,11 @@ use std::path::{Path, PathBuf};
 
 use meta::ClusterId;
 
-use super::Error;
 use super::cluster_file::ClusterFile;
+use super::error::Error;
+use super::ports::{ADMIN_DISTANCE, CORE_DISTANCE, CORES_COUNT_MAX, NODES_COUNT_MAX, PEER_DISTANCE, PORT_MAX};
 use crate::atomic_file;
 use crate::config::{Config, Flags};
-
-/// Most nodes of a development cluster.
-pub const NODES_COUNT_MAX: u32 = 64;
-/// Most cores of a node: their ports are PORT+1 to PORT+8.
-pub const CORES_COUNT_MAX: u16 = 8;
-/// Highest first port.
-pub const PORT_MAX: u16 = u16::MAX - ADMIN_DISTANCE;
-
-const CORE_DISTANCE: u16 = 1;
-const PEER_DISTANCE: u16 = 1_000;
-const ADMIN_DISTANCE: u16 = 2_000;
-
-const _: () = {
-    assert!(CORE_DISTANCE + CORES_COUNT_MAX <= PEER_DISTANCE);
-    assert!(PEER_DISTANCE + CORES_COUNT_MAX <= ADMIN_DISTANCE);
-    assert!(NODES_COUNT_MAX < 255);
-};
 
 /// A development cluster.
 #[derive(Clone, Debug)]

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::io;
 
-use super::Error;
+use super::error::Error;
 use super::plan::{NodePlan, Plan};
 use crate::atomic_file;
 

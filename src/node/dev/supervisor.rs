@@ -3,9 +3,9 @@
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-use super::Error;
 use super::child::{NodeChild, log_tail, status_words};
 use super::console::Console;
+use super::error::Error;
 use super::plan::{NodePlan, Plan};
 use super::probe::Health;
 use super::report;

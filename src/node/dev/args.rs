@@ -1,0 +1,45 @@
+//! What `coracle dev` is told.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::builder::RangedU64ValueParser;
+
+use super::ports::{CORES_COUNT_MAX, NODES_COUNT_MAX, PORT_MAX};
+
+/// What `coracle dev` is told.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Examples:
+  coracle dev                                 three nodes, data in a temporary directory
+  coracle dev --data-dir ./demo               the same, kept; start it again to go on
+  coracle dev --nodes 5 --cores 2 --groups 32
+  coracle dev --set election_timeout_min_ms=1000 --set election_timeout_max_ms=2000
+
+Then, in another terminal:
+  redis-cli -p 7000 set hello world
+  redis-benchmark -p 7000 -t set,get -n 100000 -P 16 -q")]
+pub struct DevArgs {
+    /// Nodes, each a process [default: 3, or as in DIR] [1 to 64]
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<u32>::new().range(1..=NODES_COUNT_MAX as u64))]
+    pub nodes: Option<u32>,
+    /// Cores of each node, each a thread [default: 1, or as in DIR] [1 to 8]
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<u16>::new().range(1..=CORES_COUNT_MAX as u64))]
+    pub cores: Option<u16>,
+    /// Raft groups that share the keys [default: 8, or as in DIR] [1 to 16383]
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<u32>::new().range(1..=16_383))]
+    pub groups: Option<u32>,
+    /// First port, the same on every node [1 to 63535]
+    #[arg(long, value_name = "PORT", default_value_t = 7_000,
+          value_parser = RangedU64ValueParser::<u16>::new().range(1..=PORT_MAX as u64))]
+    pub port: u16,
+    /// Directory for the data of all nodes, kept at the end [default: a temporary one, removed at the end]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Start a node that has died again, on its data
+    #[arg(long)]
+    pub restart: bool,
+    /// A setting for every node, as in the configuration file; may be given several times
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
