@@ -20,6 +20,11 @@ pub(crate) enum Blocker {
     Route(usize),
 }
 
+/// The least by which the room for a client's input grows, in bytes.
+const INPUT_STEP_BYTES_MIN: usize = 4 << 10;
+/// The most by which it grows for what stands behind a whole command, in bytes.
+const INPUT_STEP_BYTES_MAX: usize = 64 << 10;
+
 /// Limits of one client. Sizes are in bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ClientLimits {
@@ -123,12 +128,15 @@ impl Input {
         Input { parser: Parser::default(), rest: Vec::new(), permit: budget.permit(Pool::ClientInput) }
     }
 
-    /// Adds bytes that came behind what is there. Room for the command that is arriving is made in steps that double, so
-    /// that what is reserved is bounded by what has come and not by what is claimed.
+    /// Adds bytes that came behind what is there. Room for the command that is arriving is made in steps of half of what has
+    /// come, up to what it claims: so what is reserved, and counted, is bounded by what has come and not by what is claimed.
     pub(crate) fn extend(&mut self, bytes: &[u8]) {
-        let (claimed, len) = (self.parser.needed_bytes(), self.rest.len());
-        if claimed > self.rest.capacity() {
-            self.rest.reserve(claimed.saturating_sub(len).min(len.max(4 << 10)).max(bytes.len()));
+        let len = self.rest.len();
+        if len + bytes.len() > self.rest.capacity() {
+            let is_arriving = self.parser.needed_bytes() > len + bytes.len();
+            let claimed = if is_arriving { self.parser.needed_bytes() - len } else { INPUT_STEP_BYTES_MAX };
+            // Not `reserve`, which doubles whatever it is asked for: half as much again as an 8 MiB value needs.
+            self.rest.reserve_exact((len / 2).max(INPUT_STEP_BYTES_MIN).min(claimed).max(bytes.len()));
         }
         self.rest.extend_from_slice(bytes);
         self.permit.set(self.rest.capacity());
