@@ -23,6 +23,14 @@ macro_rules! counters {
     };
 }
 
+impl Counters {
+    /// Messages of leaders that cannot be what they say if this replica is right. Whoever sends one is broken or forged it,
+    /// or the group's safety is lost: nothing of it is taken in, and somebody should look.
+    pub fn contradictions(&self) -> u64 {
+        self.rival_leaders + self.appends_contradicting
+    }
+}
+
 counters! {
     /// Messages for another group or another replica, dropped.
     not_addressed_here,
@@ -34,6 +42,10 @@ counters! {
     terms_refused,
     /// Messages that contradict themselves or the protocol, dropped.
     malformed,
+    /// Messages of another leader of the term in which this replica leads, dropped.
+    rival_leaders,
+    /// Appends that contradict an entry committed here, dropped.
+    appends_contradicting,
     /// Votes and pre-votes denied because a leader may be alive.
     votes_denied,
     /// Pre-campaigns begun.

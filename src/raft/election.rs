@@ -103,7 +103,11 @@ impl Raft {
 
     /// The leader of our term speaks. False if the message is to be dropped.
     pub(crate) fn hear_leader(&mut self, from: ReplicaId) -> bool {
-        assert!(!self.is_leader(), "two leaders, {} and {from}, in term {}", self.config.id, self.term);
+        if self.is_leader() {
+            // We have the votes of a majority for this term. To drop it is as safe as to lose it.
+            self.counters.rival_leaders += 1;
+            return false;
+        }
         if self.leader.is_some_and(|leader| leader != from) {
             self.counters.malformed += 1;
             return false;

@@ -28,6 +28,12 @@ impl Raft {
             self.refuse(from, prev_index, prev_term);
             return;
         }
+        if self.contradicts_committed(&entries) {
+            // What is committed here stays, whoever is wrong. To drop it is as safe as to lose it: nothing of it is
+            // acknowledged, so no leader counts on it.
+            self.counters.appends_contradicting += 1;
+            return;
+        }
         let last_new = prev_index + entries.len() as u64;
         self.append_missing(entries);
         self.match_up_to(last_new.max(self.commit));
@@ -53,6 +59,12 @@ impl Raft {
             && membership::are_sound(entries)
     }
 
+    /// Whether one of these entries is another one than is committed here, as far as the log still knows.
+    fn contradicts_committed(&self, entries: &[Entry]) -> bool {
+        let committed = entries.iter().take_while(|entry| entry.index <= self.commit);
+        committed.into_iter().any(|entry| self.log.term(entry.index).is_some_and(|held| held != entry.term))
+    }
+
     /// Appends those entries that the log does not hold, after cutting off what contradicts them.
     fn append_missing(&mut self, entries: Vec<Entry>) {
         let mut appending = false;
@@ -62,13 +74,7 @@ impl Raft {
                 if held == Some(entry.term) || (entry.index <= self.commit && held.is_none()) {
                     continue;
                 }
-                assert!(
-                    entry.index > self.commit,
-                    "group {}: entry {} of term {} contradicts the committed one of term {held:?}",
-                    self.config.group,
-                    entry.index,
-                    entry.term
-                );
+                assert!(entry.index > self.commit, "what contradicts committed entries was dropped before");
                 if held.is_some() {
                     self.log.truncate_from(entry.index);
                     self.durability.truncated(self.log.last_index());

@@ -105,6 +105,8 @@ pub enum ObservationKind {
     },
     /// The log's beginning was dropped, up to and with this index.
     Compacted(Index),
+    /// It was told what cannot be true if it is right, and has dropped it.
+    Contradicted,
     /// Role, term or known leader have changed.
     Role {
         /// The role now.
@@ -153,6 +155,7 @@ impl Observation {
             },
             Event::Applied(entry) => ObservationKind::Applied { index: entry.index, entry: EntryHash::of(entry) },
             Event::Restored { last } => ObservationKind::Restored { last },
+            Event::Contradicted => ObservationKind::Contradicted,
             Event::Compacted(index) => ObservationKind::Compacted(index),
             Event::Digest { applied, digest } => ObservationKind::Digest { index: applied, digest },
             Event::Role { role, term, leader } => ObservationKind::Role { role, term, leader },

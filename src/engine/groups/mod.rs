@@ -11,14 +11,16 @@
 //! - Commands of one source for one group keep their order, also when the leadership moves.
 //! - A group in which nothing happens costs nothing: it stands in no list and no timer runs.
 //!
-//! Reading order: `replica` (what is kept of one), `batch_queue`, `proposals` and `waiting_read`, `writes`, `reads`, `drive` (what Raft
-//! wants done), `apply`, `requeue` (a leadership is lost), `leadership`, `install`, `timers`, `sources`.
+//! Reading order: `replica` (what is kept of one), `batch_queue`, `proposals` and `waiting_read`, `writes`, `reads`, `news`
+//! (what the groups are told), `drive` (what Raft wants done), `apply`, `requeue` (a leadership is lost), `leadership`,
+//! `install`, `timers`, `sources`, `views` (what others see).
 
 mod apply;
 mod batch_queue;
 mod drive;
 mod install;
 mod leadership;
+mod news;
 mod proposals;
 mod reads;
 mod replica;
@@ -27,6 +29,7 @@ mod sources;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod views;
 mod waiting_read;
 mod writes;
 
@@ -34,11 +37,10 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use data::Keyspace;
-use raft::{LogRead, Persist, Purpose, Ready, StartError};
+use raft::{LogRead, Persist, Ready, StartError};
 use resp::ArgRange;
 use types::{CoreAddr, GroupId, Index, Instant, Term};
-use wire::{Entry, LeaderNote, Message};
+use wire::{LeaderNote, Message};
 
 pub(crate) use self::install::InstalledState;
 pub(crate) use self::replica::NewReplica;
@@ -47,9 +49,8 @@ use self::sources::Sources;
 use self::timers::Timers;
 use crate::context::Context;
 use crate::local_replica::LocalReplica;
-use crate::observe::{CoreReport, Event, QueueLen, ReplicaReport};
+use crate::observe::Event;
 use crate::origin::LinkId;
-use crate::replicas::{ReplicaView, Replicas, SnapshotHeader};
 use crate::replies::ReplySink;
 use crate::request::{OwnedRequest, Request};
 
@@ -290,77 +291,6 @@ impl Groups {
         }
     }
 
-    /// A Raft message of another replica, which lives at `from`.
-    pub(crate) fn step(&mut self, ctx: &mut Context, group: usize, from: CoreAddr, message: Message) {
-        // The leader sends it again, for as long as it takes; what is left of the log is for votes.
-        if (ctx.disk_full.is_some() || ctx.is_log_backlogged) && brings_commands(&message) {
-            ctx.counters.appends_refused += 1;
-            return;
-        }
-        let replica = &mut self.list[group];
-        // Whoever takes part by a configuration that has not come here yet must be answered too.
-        replica.addrs.entry(message.from).or_insert(from);
-        replica.raft.step(message, ctx.now);
-        self.mark(group);
-    }
-
-    /// Writes up to `seq` of this group are durable in the log here.
-    pub(crate) fn persisted(&mut self, ctx: &Context, group: usize, seq: u64) {
-        self.list[group].raft.persisted(seq, ctx.now);
-        self.mark(group);
-    }
-
-    /// Entries that were wanted from the log.
-    pub(crate) fn log_read(&mut self, ctx: &Context, group: usize, purpose: Purpose, entries: Vec<Entry>) {
-        self.list[group].raft.log_read(purpose, entries, ctx.now);
-        self.mark(group);
-    }
-
-    /// Entries that were wanted from the log cannot be read now.
-    pub(crate) fn log_read_failed(&mut self, ctx: &Context, group: usize, purpose: Purpose) {
-        let raft = &mut self.list[group].raft;
-        raft.wake(ctx.now);
-        raft.log_read_failed(purpose);
-        self.mark(group);
-    }
-
-    /// The core at `addr` cannot be reached any more: its replicas cannot, and those that follow it look whether it lives.
-    pub(crate) fn peer_lost(&mut self, ctx: &Context, addr: CoreAddr) {
-        for group in 0..self.list.len() {
-            let replica = &mut self.list[group];
-            let lost = replica.addrs.iter().find(|(_, at)| **at == addr).map(|(id, _)| *id);
-            let Some(id) = lost else { continue };
-            replica.raft.peer_unreachable(id);
-            if replica.follows_one_of(&[addr]) {
-                replica.raft.wake(ctx.now);
-            }
-            self.mark(group);
-        }
-    }
-
-    /// The core at `addr` can be reached, or is heard, again: its replicas may lack something and not know it, as they were
-    /// cut off while their groups were quiescent.
-    pub(crate) fn peer_found(&mut self, ctx: &Context, addr: CoreAddr) {
-        for group in 0..self.list.len() {
-            let replica = &mut self.list[group];
-            if let Some((id, _)) = replica.addrs.iter().find(|(_, at)| **at == addr) {
-                replica.raft.peer_reachable(*id, ctx.now);
-                self.mark(group);
-            }
-        }
-    }
-
-    /// The cores at `addrs` have not been heard for long: quiescent groups that follow them wake.
-    pub(crate) fn peers_silent(&mut self, ctx: &Context, addrs: &[CoreAddr]) {
-        for group in 0..self.list.len() {
-            let replica = &mut self.list[group];
-            if replica.raft.is_quiescent() && replica.follows_one_of(addrs) {
-                replica.raft.wake(ctx.now);
-                self.mark(group);
-            }
-        }
-    }
-
     /// Ticks the groups whose time has come.
     pub(crate) fn run_timers(&mut self, ctx: &Context) {
         while let Some(group) = self.timers.pop_due(ctx.now) {
@@ -442,101 +372,12 @@ impl Groups {
         led.map(move |replica| LeaderNote { group: replica.id, term: replica.raft.term(), place: addr })
     }
 
-    /// Adds what is known here to a report. `snapshot_index` tells the last entry of a group's snapshot.
-    pub(crate) fn report(&self, report: &mut CoreReport, snapshot_index: impl Fn(usize) -> Index) {
-        report.groups_count = self.list.len();
-        for (group, replica) in self.list.iter().enumerate() {
-            let raft = &replica.raft;
-            report.commit_index_sum += raft.commit_index();
-            report.raft.merge(raft.counters());
-            if raft.is_leader() {
-                report.groups_led_count += 1;
-                report.keys_count += replica.keyspace.keys_count();
-            }
-            report.replicas.push(ReplicaReport {
-                group: replica.id,
-                role: raft.role(),
-                term: raft.term(),
-                commit: raft.commit_index(),
-                applied: raft.applied_index(),
-                last: raft.last_index(),
-                durable: raft.durable_index(),
-                keys_count: replica.keyspace.keys_count(),
-                backlog_bytes: replica.backlog_bytes(),
-                snapshot: snapshot_index(group),
-            });
-        }
-    }
-
-    /// How full the queues of the groups are, the fullest of each kind, for an observer.
-    pub(crate) fn queues(&self, ctx: &Context, queue: &mut impl FnMut(QueueLen)) {
-        let limits = &ctx.config.limits;
-        let most = |of: &dyn Fn(&Replica) -> usize| self.list.iter().map(of).max().unwrap_or_default();
-        let entry_max = ctx.config.batch_bytes_max + limits.commands.command_bytes_max + ENTRY_OVERHEAD_BYTES;
-        // A group that is full takes no more; one command, or what forwarded it, may have made it so.
-        let waiting_max = limits.batches_bytes_max + limits.commands.command_bytes_max + ENTRY_OVERHEAD_BYTES;
-        let held_max = limits.held_bytes_max + limits.commands.command_bytes_max + ENTRY_OVERHEAD_BYTES;
-        let uncommitted_max = ctx.config.uncommitted_bytes_max.max(entry_max) + ENTRY_OVERHEAD_BYTES;
-        let mut one = |name, len: usize, max: usize| queue(QueueLen { name, len: len as u64, max: max as u64 });
-        one("commands that wait in a group, bytes", most(&|replica| replica.waiting_bytes()), waiting_max);
-        one("commands of a batch, bytes", most(&|replica| replica.batches.oldest_bytes()), entry_max);
-        one("commands of other cores held by a group, bytes", most(&|replica| replica.held_bytes), held_max);
-        one(
-            "what a group has not committed, bytes",
-            most(&|replica| replica.raft.uncommitted_bytes()),
-            uncommitted_max,
-        );
-    }
-
     /// Whether nothing is under way in any group.
     pub(crate) fn is_drained(&self) -> bool {
         self.batching.is_empty()
             && self.list.iter().all(|replica| {
                 replica.proposed.is_empty() && replica.held.is_empty() && replica.raft.transferring_to().is_none()
             })
-    }
-
-    fn observe(&self, ctx: &Context, group: usize, observation: Event<'_>) {
-        if let Some(observer) = &ctx.observer {
-            let replica = &self.list[group];
-            observer.observe(ctx.addr(), replica.id, replica.raft.id(), observation);
-        }
-    }
-
-    /// Tells the observer, if there is one, the digest of a group's state, which takes a walk over all keys.
-    pub(crate) fn observe_digest(&self, ctx: &Context, group: usize) {
-        if ctx.observer.is_some() {
-            let replica = &self.list[group];
-            let applied = replica.raft.applied_index();
-            self.observe(ctx, group, Event::Digest { applied, digest: replica.digest() });
-        }
-    }
-
-    fn observe_digest_if_wanted(&self, ctx: &Context, group: usize) {
-        let Some(observer) = &ctx.observer else { return };
-        let replica = &self.list[group];
-        if observer.wants_digest(ctx.addr(), replica.id, replica.raft.applied_index()) {
-            self.observe_digest(ctx, group);
-        }
-    }
-
-    fn observe_counters(&self, ctx: &Context, group: usize) {
-        let Some(observer) = &ctx.observer else { return };
-        let replica = &self.list[group];
-        observer.raft_counted(ctx.addr(), replica.id, replica.raft.counters());
-    }
-
-    /// The log of a group was cut up to `index`, which a snapshot covers.
-    pub(crate) fn compact(&mut self, ctx: &Context, group: usize, index: Index) {
-        self.list[group].raft.compact(index);
-        self.observe(ctx, group, Event::Compacted(index));
-        self.mark(group);
-    }
-
-    /// There is a snapshot of the group that followers can be sent.
-    pub(crate) fn offer_snapshot(&mut self, group: usize, meta: wire::SnapshotMeta) {
-        self.list[group].raft.set_snapshot(meta);
-        self.mark(group);
     }
 }
 
@@ -550,47 +391,5 @@ fn peer_of(request: Request<'_>) -> Option<(LinkId, u64)> {
     match request.origin {
         crate::origin::Origin::Peer { link, id, .. } => Some((link, id)),
         _ => None,
-    }
-}
-
-/// Whether a message has entries with commands, which take room in the log and can wait.
-fn brings_commands(message: &Message) -> bool {
-    match &message.body {
-        wire::Body::Append { entries, .. } => entries.iter().any(|entry| entry.kind == wire::EntryKind::Batch),
-        _ => false,
-    }
-}
-
-impl Replicas for Groups {
-    fn view(&self, group: usize) -> ReplicaView {
-        let replica = &self.list[group];
-        let raft = &replica.raft;
-        ReplicaView {
-            id: replica.id,
-            replica: raft.id(),
-            applied: raft.applied_index(),
-            applied_term: raft.term_at(raft.applied_index()),
-            durable: raft.durable_index(),
-            base: raft.base_index(),
-            offered: raft.snapshot().map_or(0, |snapshot| snapshot.last_index),
-            state_bytes: replica.keyspace.bytes() as u64,
-        }
-    }
-
-    fn keyspace(&self, group: usize) -> &Keyspace {
-        &self.list[group].keyspace
-    }
-
-    fn keyspace_mut(&mut self, group: usize) -> &mut Keyspace {
-        &mut self.list[group].keyspace
-    }
-
-    fn snapshot_header(&self, group: usize) -> SnapshotHeader {
-        let replica = &self.list[group];
-        SnapshotHeader {
-            time_ms: replica.time_ms,
-            keys_count: replica.keyspace.keys_count() as u64,
-            membership: replica.membership.clone(),
-        }
     }
 }

@@ -84,6 +84,9 @@ pub enum Event<'a> {
         /// The digest.
         digest: u128,
     },
+    /// A message of another replica cannot be true if this one is right: of a second leader of a term, or with other
+    /// entries than are committed. It was dropped.
+    Contradicted,
     /// The role, the term or the known leader has changed.
     Role {
         /// The role now.

@@ -7,6 +7,7 @@
 //! Read `logs` first: what each replica's log holds, on which four checkers rest.
 
 mod bounded_queues;
+mod contradictions;
 mod durability;
 mod election_safety;
 mod equal_digests;
@@ -146,6 +147,7 @@ impl Checkers {
     pub fn observe(&mut self, seen: &Observation) -> Result<(), Violation> {
         self.bounded_queues.observe(seen)?;
         self.sound_disks.observe(seen)?;
+        contradictions::observe(seen)?;
         self.leader_completeness.before(seen, &self.logs)?;
         self.log_matching.observe(seen, &self.logs)?;
         self.logs.observe(seen);

@@ -5,6 +5,7 @@ mod reads;
 
 use std::time::Duration;
 
+use data::Keyspace;
 use raft::Recovered;
 use types::Index;
 

@@ -41,6 +41,7 @@ impl Checker {
 
     /// Election safety and leader completeness.
     pub(crate) fn role(&mut self, raft: &Raft) {
+        assert_eq!(raft.counters().contradictions(), 0, "{} was told what cannot be", raft.id());
         if raft.role() != Role::Leader {
             return;
         }

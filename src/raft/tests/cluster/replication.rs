@@ -1,6 +1,6 @@
 //! Replication: what is sent when, and what it commits.
 
-use raft::{ProgressState, ProposeError, Purpose};
+use raft::{ProgressState, ProposeError, Purpose, Role};
 use wire::Body;
 
 use crate::sim::Sim;
@@ -414,11 +414,32 @@ fn an_old_append_does_not_shorten_the_log() {
 }
 
 #[test]
-#[should_panic(expected = "contradicts the committed one")]
-fn an_append_that_contradicts_a_committed_entry_stops_the_replica() {
+fn an_append_that_contradicts_a_committed_entry_is_dropped_whole() {
     let mut solo = Solo::new();
-    solo.append(TWO, 1, (0, 0), &[1, 1], 2);
-    solo.append(THREE, 3, (1, 1), &[2], 0);
+    solo.append(TWO, 1, (0, 0), &[1, 1, 1], 2);
+    solo.persist();
+    solo.messages.clear();
+    solo.append(THREE, 3, (1, 1), &[2, 2, 2], 4);
+    solo.persist();
+    let raft = &solo.raft;
+    assert_eq!((raft.counters().appends_contradicting, raft.counters().contradictions()), (1, 1));
+    assert_eq!((raft.last_index(), raft.commit_index(), raft.term_at(2)), (3, 2, Some(1)));
+    assert!(solo.take(THREE).is_empty(), "nothing of it is acknowledged");
+    solo.append(THREE, 3, (2, 1), &[3], 3);
+    solo.persist();
+    assert_eq!((solo.raft.term_at(3), solo.raft.commit_index()), (Some(3), 3), "what is not committed gives way");
+}
+
+#[test]
+fn another_leader_of_the_term_is_not_followed_by_the_one_there_is() {
+    let mut solo = Solo::new();
+    solo.elect();
+    let (term, last_index) = (solo.raft.term(), solo.raft.last_index());
+    solo.append(THREE, term, (0, 0), &[1], 1);
+    solo.step(THREE, term, heartbeat(1, 9));
+    solo.step(THREE, term, Body::Snapshot { last_index: 9, last_term: term });
+    assert_eq!((solo.raft.counters().rival_leaders, solo.raft.counters().contradictions()), (3, 3));
+    assert_eq!((solo.raft.role(), solo.raft.last_index(), solo.raft.commit_index()), (Role::Leader, last_index, 0));
 }
 
 #[test]

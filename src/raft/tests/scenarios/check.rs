@@ -19,6 +19,9 @@ pub(crate) struct Checker {
 impl Checker {
     /// Election safety and leader completeness (Raft paper, figure 3).
     pub(crate) fn role(&mut self, raft: &Raft) -> Result<(), String> {
+        if raft.counters().contradictions() > 0 {
+            return Err(format!("{} was told what cannot be", raft.id()));
+        }
         if raft.role() != Role::Leader {
             return Ok(());
         }

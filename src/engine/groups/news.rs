@@ -1,0 +1,122 @@
+//! What the groups are told: messages of other replicas, what has become of the log, which cores can be reached.
+
+use raft::Purpose;
+use types::{CoreAddr, Index, ReplicaId};
+use wire::{Entry, Message};
+
+use crate::context::Context;
+use crate::groups::Groups;
+use crate::observe::Event;
+
+impl Groups {
+    /// A Raft message of another replica, which lives at `from`.
+    pub(crate) fn step(&mut self, ctx: &mut Context, group: usize, from: CoreAddr, message: Message) {
+        // The leader sends it again, for as long as it takes; what is left of the log is for votes.
+        if (ctx.disk_full.is_some() || ctx.is_log_backlogged) && brings_commands(&message) {
+            ctx.counters.appends_refused += 1;
+            return;
+        }
+        let replica = &mut self.list[group];
+        // Whoever takes part by a configuration that has not come here yet must be answered too.
+        replica.addrs.entry(message.from).or_insert(from);
+        let (sender, contradictions) = (message.from, replica.raft.counters().contradictions());
+        replica.raft.step(message, ctx.now);
+        if replica.raft.counters().contradictions() > contradictions {
+            self.contradicted(ctx, group, from, sender);
+        }
+        self.mark(group);
+    }
+
+    /// A replica has dropped a message that cannot be true if this one is right. Whoever has sent it is broken, or somebody
+    /// forges; or the group has lost its safety, and then no replica alone could mend that. This one keeps what it holds,
+    /// and the other groups of the core have nothing to do with it.
+    #[cold]
+    fn contradicted(&self, ctx: &Context, group: usize, from: CoreAddr, sender: ReplicaId) {
+        let replica = &self.list[group];
+        let count = replica.raft.counters().contradictions();
+        // Whoever floods us must not fill the log.
+        if count.is_power_of_two() {
+            let id = replica.id;
+            tracing::error!(group = %id, %from, %sender, count, "a message contradicts what is committed here, or who leads here: it is dropped");
+        }
+        self.observe(ctx, group, Event::Contradicted);
+    }
+
+    /// Writes up to `seq` of this group are durable in the log here.
+    pub(crate) fn persisted(&mut self, ctx: &Context, group: usize, seq: u64) {
+        self.list[group].raft.persisted(seq, ctx.now);
+        self.mark(group);
+    }
+
+    /// Entries that were wanted from the log.
+    pub(crate) fn log_read(&mut self, ctx: &Context, group: usize, purpose: Purpose, entries: Vec<Entry>) {
+        self.list[group].raft.log_read(purpose, entries, ctx.now);
+        self.mark(group);
+    }
+
+    /// Entries that were wanted from the log cannot be read now.
+    pub(crate) fn log_read_failed(&mut self, ctx: &Context, group: usize, purpose: Purpose) {
+        let raft = &mut self.list[group].raft;
+        raft.wake(ctx.now);
+        raft.log_read_failed(purpose);
+        self.mark(group);
+    }
+
+    /// The core at `addr` cannot be reached any more: its replicas cannot, and those that follow it look whether it lives.
+    pub(crate) fn peer_lost(&mut self, ctx: &Context, addr: CoreAddr) {
+        for group in 0..self.list.len() {
+            let replica = &mut self.list[group];
+            let lost = replica.addrs.iter().find(|(_, at)| **at == addr).map(|(id, _)| *id);
+            let Some(id) = lost else { continue };
+            replica.raft.peer_unreachable(id);
+            if replica.follows_one_of(&[addr]) {
+                replica.raft.wake(ctx.now);
+            }
+            self.mark(group);
+        }
+    }
+
+    /// The core at `addr` can be reached, or is heard, again: its replicas may lack something and not know it, as they were
+    /// cut off while their groups were quiescent.
+    pub(crate) fn peer_found(&mut self, ctx: &Context, addr: CoreAddr) {
+        for group in 0..self.list.len() {
+            let replica = &mut self.list[group];
+            if let Some((id, _)) = replica.addrs.iter().find(|(_, at)| **at == addr) {
+                replica.raft.peer_reachable(*id, ctx.now);
+                self.mark(group);
+            }
+        }
+    }
+
+    /// The cores at `addrs` have not been heard for long: quiescent groups that follow them wake.
+    pub(crate) fn peers_silent(&mut self, ctx: &Context, addrs: &[CoreAddr]) {
+        for group in 0..self.list.len() {
+            let replica = &mut self.list[group];
+            if replica.raft.is_quiescent() && replica.follows_one_of(addrs) {
+                replica.raft.wake(ctx.now);
+                self.mark(group);
+            }
+        }
+    }
+
+    /// The log of a group was cut up to `index`, which a snapshot covers.
+    pub(crate) fn compact(&mut self, ctx: &Context, group: usize, index: Index) {
+        self.list[group].raft.compact(index);
+        self.observe(ctx, group, Event::Compacted(index));
+        self.mark(group);
+    }
+
+    /// There is a snapshot of the group that followers can be sent.
+    pub(crate) fn offer_snapshot(&mut self, group: usize, meta: wire::SnapshotMeta) {
+        self.list[group].raft.set_snapshot(meta);
+        self.mark(group);
+    }
+}
+
+/// Whether a message has entries with commands, which take room in the log and can wait.
+fn brings_commands(message: &Message) -> bool {
+    match &message.body {
+        wire::Body::Append { entries, .. } => entries.iter().any(|entry| entry.kind == wire::EntryKind::Batch),
+        _ => false,
+    }
+}

@@ -1,0 +1,122 @@
+//! What others see of the groups: INFO, the simulator's checkers, and storage.
+
+use data::Keyspace;
+use types::Index;
+
+use crate::context::Context;
+use crate::groups::replica::Replica;
+use crate::groups::{ENTRY_OVERHEAD_BYTES, Groups};
+use crate::observe::{CoreReport, Event, QueueLen, ReplicaReport};
+use crate::replicas::{ReplicaView, Replicas, SnapshotHeader};
+
+impl Groups {
+    /// Adds what is known here to a report. `snapshot_index` tells the last entry of a group's snapshot.
+    pub(crate) fn report(&self, report: &mut CoreReport, snapshot_index: impl Fn(usize) -> Index) {
+        report.groups_count = self.list.len();
+        for (group, replica) in self.list.iter().enumerate() {
+            let raft = &replica.raft;
+            report.commit_index_sum += raft.commit_index();
+            report.raft.merge(raft.counters());
+            if raft.is_leader() {
+                report.groups_led_count += 1;
+                report.keys_count += replica.keyspace.keys_count();
+            }
+            report.replicas.push(ReplicaReport {
+                group: replica.id,
+                role: raft.role(),
+                term: raft.term(),
+                commit: raft.commit_index(),
+                applied: raft.applied_index(),
+                last: raft.last_index(),
+                durable: raft.durable_index(),
+                keys_count: replica.keyspace.keys_count(),
+                backlog_bytes: replica.backlog_bytes(),
+                snapshot: snapshot_index(group),
+            });
+        }
+    }
+
+    /// How full the queues of the groups are, the fullest of each kind, for an observer.
+    pub(crate) fn queues(&self, ctx: &Context, queue: &mut impl FnMut(QueueLen)) {
+        let limits = &ctx.config.limits;
+        let most = |of: &dyn Fn(&Replica) -> usize| self.list.iter().map(of).max().unwrap_or_default();
+        let entry_max = ctx.config.batch_bytes_max + limits.commands.command_bytes_max + ENTRY_OVERHEAD_BYTES;
+        // A group that is full takes no more; one command, or what forwarded it, may have made it so.
+        let waiting_max = limits.batches_bytes_max + limits.commands.command_bytes_max + ENTRY_OVERHEAD_BYTES;
+        let held_max = limits.held_bytes_max + limits.commands.command_bytes_max + ENTRY_OVERHEAD_BYTES;
+        let uncommitted_max = ctx.config.uncommitted_bytes_max.max(entry_max) + ENTRY_OVERHEAD_BYTES;
+        let mut one = |name, len: usize, max: usize| queue(QueueLen { name, len: len as u64, max: max as u64 });
+        one("commands that wait in a group, bytes", most(&|replica| replica.waiting_bytes()), waiting_max);
+        one("commands of a batch, bytes", most(&|replica| replica.batches.oldest_bytes()), entry_max);
+        one("commands of other cores held by a group, bytes", most(&|replica| replica.held_bytes), held_max);
+        one(
+            "what a group has not committed, bytes",
+            most(&|replica| replica.raft.uncommitted_bytes()),
+            uncommitted_max,
+        );
+    }
+
+    pub(super) fn observe(&self, ctx: &Context, group: usize, observation: Event<'_>) {
+        if let Some(observer) = &ctx.observer {
+            let replica = &self.list[group];
+            observer.observe(ctx.addr(), replica.id, replica.raft.id(), observation);
+        }
+    }
+
+    /// Tells the observer, if there is one, the digest of a group's state, which takes a walk over all keys.
+    pub(crate) fn observe_digest(&self, ctx: &Context, group: usize) {
+        if ctx.observer.is_some() {
+            let replica = &self.list[group];
+            let applied = replica.raft.applied_index();
+            self.observe(ctx, group, Event::Digest { applied, digest: replica.digest() });
+        }
+    }
+
+    pub(super) fn observe_digest_if_wanted(&self, ctx: &Context, group: usize) {
+        let Some(observer) = &ctx.observer else { return };
+        let replica = &self.list[group];
+        if observer.wants_digest(ctx.addr(), replica.id, replica.raft.applied_index()) {
+            self.observe_digest(ctx, group);
+        }
+    }
+
+    pub(super) fn observe_counters(&self, ctx: &Context, group: usize) {
+        let Some(observer) = &ctx.observer else { return };
+        let replica = &self.list[group];
+        observer.raft_counted(ctx.addr(), replica.id, replica.raft.counters());
+    }
+}
+
+impl Replicas for Groups {
+    fn view(&self, group: usize) -> ReplicaView {
+        let replica = &self.list[group];
+        let raft = &replica.raft;
+        ReplicaView {
+            id: replica.id,
+            replica: raft.id(),
+            applied: raft.applied_index(),
+            applied_term: raft.term_at(raft.applied_index()),
+            durable: raft.durable_index(),
+            base: raft.base_index(),
+            offered: raft.snapshot().map_or(0, |snapshot| snapshot.last_index),
+            state_bytes: replica.keyspace.bytes() as u64,
+        }
+    }
+
+    fn keyspace(&self, group: usize) -> &Keyspace {
+        &self.list[group].keyspace
+    }
+
+    fn keyspace_mut(&mut self, group: usize) -> &mut Keyspace {
+        &mut self.list[group].keyspace
+    }
+
+    fn snapshot_header(&self, group: usize) -> SnapshotHeader {
+        let replica = &self.list[group];
+        SnapshotHeader {
+            time_ms: replica.time_ms,
+            keys_count: replica.keyspace.keys_count() as u64,
+            membership: replica.membership.clone(),
+        }
+    }
+}
