@@ -185,7 +185,7 @@ impl Cluster {
         for core in first_core..first_core + cores_count {
             let host = SimHost::new(self.world.clone(), core, epoch);
             let config = self.core_config(core, incarnation);
-            let watch: Rc<dyn Observer> = Rc::new(CoreObserver {
+            let observer: Rc<dyn Observer> = Rc::new(CoreObserver {
                 world: self.world.clone(),
                 core,
                 epoch,
@@ -198,7 +198,7 @@ impl Cluster {
                 core,
                 Box::pin(async move {
                     let result = async {
-                        let mut core = Core::start_observed(host, config, Some(watch)).await?;
+                        let mut core = Core::start_observed(host, config, Some(observer)).await?;
                         core.listen()?;
                         core.run().await
                     }

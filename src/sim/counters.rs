@@ -4,26 +4,19 @@ use std::sync::LazyLock;
 
 /// What one replica has counted.
 pub fn of_raft(counters: &raft::Counters) -> Vec<(&'static str, u64)> {
-    // Counts are taken often: the names are made once, for as long as the process lives.
-    static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
-        let name = |(name, _, _)| &*format!("raft.{name}").leak();
-        raft::Counters::default().list().map(name).collect()
-    });
+    static NAMES: LazyLock<Vec<&'static str>> =
+        LazyLock::new(|| names_of("raft", raft::Counters::default().list().map(|(name, ..)| name)));
     NAMES.iter().copied().zip(counters.list().map(|(_, _, count)| count)).collect()
+}
+
+/// Names with their layer in front. Counts are taken often: these are made once, for as long as the process lives.
+fn names_of(layer: &str, names: impl Iterator<Item = &'static str>) -> Vec<&'static str> {
+    names.map(|name| &*format!("{layer}.{name}").leak()).collect()
 }
 
 /// What one log has counted.
 pub fn of_wal(stats: &wal::Stats) -> Vec<(&'static str, u64)> {
-    vec![
-        ("wal.blocks", stats.blocks),
-        ("wal.marks", stats.marks),
-        ("wal.bytes", stats.bytes),
-        ("wal.records", stats.records),
-        ("wal.entries", stats.entries),
-        ("wal.rolls", stats.rolls),
-        ("wal.segments_created", stats.segments_created),
-        ("wal.segments_recycled", stats.segments_recycled),
-        ("wal.segments_removed", stats.segments_removed),
-        ("wal.prepare_failures", stats.prepare_failures),
-    ]
+    static NAMES: LazyLock<Vec<&'static str>> =
+        LazyLock::new(|| names_of("wal", wal::Stats::default().list().map(|(name, ..)| name)));
+    NAMES.iter().copied().zip(stats.list().map(|(_, _, figure)| figure)).collect()
 }

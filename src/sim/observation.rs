@@ -135,7 +135,7 @@ pub enum ObservationKind {
 }
 
 impl Observation {
-    /// What a core's watch was told at true time `at`.
+    /// What a core's observer was told at true time `at`.
     pub fn of_event(
         at: Instant,
         place: CoreAddr,

@@ -24,7 +24,7 @@ pub(crate) const NO_GROUP: GroupId = GroupId(u32::MAX);
 /// What the replicas have done, for the checkers.
 pub type Observations = Rc<RefCell<Vec<Observation>>>;
 
-/// What the watches of all cores share.
+/// What the observers of all cores share.
 #[derive(Default)]
 pub(crate) struct Views {
     /// The last counts of each core.

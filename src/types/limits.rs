@@ -10,7 +10,10 @@ pub const ARGUMENTS_COUNT_MAX: usize = 1_024 * 1_024;
 pub const INLINE_BYTES_MAX: usize = 64 << 10;
 /// Longest whole command, headers included: one value, its key and some room.
 pub const COMMAND_BYTES_MAX: usize = 16 << 20;
-/// Longest reply. A command whose reply would be longer is answered with an error that says what to ask for instead.
+/// Longest reply. A command whose reply would be longer is answered with an error that says what to ask for instead. It
+/// has room for four of the longest values. Twice as long would not fit [`FRAME_BYTES_MAX`] beside what else a frame may
+/// hold (the engine's limits check that), and a forwarded reply lies in memory three times at once: queued at the leader,
+/// in the frame, and in the output of the client.
 pub const REPLY_BYTES_MAX: usize = 32 << 20;
 
 /// A batch is closed, and the next one begun, once its payload is this long. A single command may exceed it.

@@ -7,7 +7,8 @@
 //! of a log is 1. A file holds zeros or the remains of an earlier use under a smaller id before the log reaches it.
 //!
 //! `….seg.set-aside` is a segment that the disk cannot read everywhere. `….seg.damaged` is one that holds damage, or
-//! entries of quarantined groups; it is removed once no group is quarantined any more. The log needs neither.
+//! entries of quarantined groups; it is removed once no group is quarantined any more. The log needs neither, and names
+//! them when it is opened.
 //!
 //! # Blocks
 //!

@@ -40,7 +40,7 @@ mod writer;
 
 pub use config::Config;
 pub use error::Error;
-pub use recovered::{Condition, Damage, DamageKind, Fault, Recovered, RecoveredGroup};
+pub use recovered::{Condition, Damage, DamageKind, Fault, Recovered, RecoveredGroup, SetAside};
 pub use stats::Stats;
 pub use wal::Wal;
 pub use wal::append::{Append, BlockSeq};

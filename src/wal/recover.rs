@@ -16,11 +16,14 @@ use crate::error::Error;
 use crate::format::{MAGIC, SEGMENT_FIRST, SEQ_LEAP, foreign_version, segment_id, segment_name};
 use crate::group::GroupLog;
 use crate::record::LogPosition;
-use crate::recovered::Recovered;
+use crate::recovered::{Recovered, SetAside};
 use crate::scan::Image;
 use crate::segments::{self, Pool, SCRATCH_NAME, SET_ASIDE_SUFFIX, Segment, SegmentFile, SegmentTable};
 use crate::walk::Walk;
 use crate::writer::Writer;
+
+/// Of so many files that were set aside the names are logged.
+const SET_ASIDE_TOLD_MAX: usize = 8;
 
 /// A log ready to go on.
 pub(crate) struct Log<F> {
@@ -35,14 +38,15 @@ pub(crate) struct Log<F> {
 /// Opens or begins the log.
 pub(crate) async fn recover<D: LogHost>(host: &D, config: &Config) -> Result<(Log<D::File>, Recovered), Error> {
     host.create_dir_all(&config.dir).await.map_err(at("create", &config.dir))?;
-    let mut segments = open_segments(host, &config.dir).await?;
+    let (mut segments, set_aside) = open_segments(host, &config.dir).await?;
     if segments.len() == 0 {
         let path = config.dir.join(segment_name(SEGMENT_FIRST));
         let file = host.create_zeroed(&path, config.segment_bytes).await.map_err(at("create", &path))?;
         let file = SegmentFile { id: SEGMENT_FIRST, file };
         segments.push(SEGMENT_FIRST, config.segment_bytes, Some(Rc::new(file)));
     }
-    let mut recovered = Recovered { segments_count: segments.len() as u64, ..Recovered::default() };
+    tell_set_aside(&config.dir, &set_aside);
+    let mut recovered = Recovered { segments_count: segments.len() as u64, set_aside, ..Recovered::default() };
     let mut walk = walk(host, config, &mut segments).await?;
     let is_recorded = walk.replay.finish(&config.groups, &mut segments);
     recovered.torn_tail = walk.is_torn();
@@ -76,17 +80,42 @@ async fn walk<D: LogHost>(host: &D, config: &Config, segments: &mut SegmentTable
     Ok(walk)
 }
 
-/// Opens all segments and removes what a crash left unfinished.
-async fn open_segments<D: LogHost>(host: &D, dir: &Path) -> Result<SegmentTable<D::File>, Error> {
-    let mut ids = Vec::new();
+/// Nobody removes these files, so whoever runs the node is told of them.
+fn tell_set_aside(dir: &Path, files: &[SetAside]) {
+    if files.is_empty() {
+        return;
+    }
+    let bytes: u64 = files.iter().map(|file| file.bytes).sum();
+    let names: Vec<&str> = files.iter().take(SET_ASIDE_TOLD_MAX).map(|file| file.name.as_str()).collect();
+    tracing::warn!(
+        dir = %dir.display(),
+        files = files.len(),
+        bytes,
+        names = names.join(" "),
+        "log segments were set aside: the disk could not read them everywhere, or they were damaged; the log does not need \
+         them, and they may be removed once nobody wants to look into them"
+    );
+}
+
+/// Opens all segments and removes what a crash left unfinished. Returns the segments, and what was set aside.
+async fn open_segments<D: LogHost>(host: &D, dir: &Path) -> Result<(SegmentTable<D::File>, Vec<SetAside>), Error> {
+    let (mut ids, mut set_aside) = (Vec::new(), Vec::new());
     for name in host.list(dir).await.map_err(at("list", dir))? {
         if name.ends_with(".seg.tmp") || name == SCRATCH_NAME {
             let path = dir.join(name);
             host.remove(&path).await.map_err(at("remove", &path))?;
         } else if let Some(id) = segment_id(&name) {
             ids.push(id);
+        } else if segments::is_set_aside(&name) {
+            // The disk may fail on it again: that concerns nobody.
+            let bytes = match host.open(&dir.join(&name)).await {
+                Ok(file) => host.len(&file).await.unwrap_or_default(),
+                Err(_) => 0,
+            };
+            set_aside.push(SetAside { name, bytes });
         }
     }
+    set_aside.sort_by(|one, other| one.name.cmp(&other.name));
     ids.sort_unstable();
     let mut segments = SegmentTable::new();
     for id in ids {
@@ -96,7 +125,7 @@ async fn open_segments<D: LogHost>(host: &D, dir: &Path) -> Result<SegmentTable<
         let len = len / host::ALIGNMENT as u64 * host::ALIGNMENT as u64;
         segments.push(id, len, Some(Rc::new(SegmentFile { id, file })));
     }
-    Ok(segments)
+    Ok((segments, set_aside))
 }
 
 /// Makes the end of the log fit to be written behind: what was found there becomes durable and is confirmed.

@@ -23,6 +23,18 @@ pub struct Recovered {
     pub records_count: u64,
     /// Segments found, prepared ones included.
     pub segments_count: u64,
+    /// Files beside them that the log does not need, by name.
+    pub set_aside: Vec<SetAside>,
+}
+
+/// A file that the log has set aside, since the disk could not read it everywhere or because it may help to find out what
+/// was damaged. The log never reads it again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetAside {
+    /// Its name, in the folder of the log.
+    pub name: String,
+    /// Its length.
+    pub bytes: u64,
 }
 
 /// What the log holds of one group.

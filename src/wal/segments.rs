@@ -22,6 +22,12 @@ pub(crate) const SET_ASIDE_SUFFIX: &str = ".set-aside";
 /// What the name of a segment ends with that is kept because of quarantined groups.
 pub(crate) const DAMAGED_SUFFIX: &str = ".damaged";
 
+/// Whether a file of the log's folder is a segment that was set aside.
+pub(crate) fn is_set_aside(name: &str) -> bool {
+    let suffixes = [SET_ASIDE_SUFFIX, DAMAGED_SUFFIX];
+    suffixes.iter().any(|suffix| name.strip_suffix(suffix).and_then(segment_id).is_some())
+}
+
 /// An empty file that comes and goes when nothing but a change of the directory is wanted.
 pub(crate) const SCRATCH_NAME: &str = "names.seg";
 

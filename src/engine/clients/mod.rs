@@ -145,7 +145,7 @@ impl Clients {
     }
 
     /// Gives back what a client has sent and was not executed, and stops or goes on reading from it.
-    pub(crate) fn put_input<N: Net>(&mut self, net: &N, conn: ConnId, mut input: Box<Input>) {
+    pub(crate) fn put_input<N: Net>(&mut self, ctx: &mut Context, net: &N, conn: ConnId, mut input: Box<Input>) {
         let Some(client) = self.table.get_mut(conn) else { return };
         if client.closes_when_sent {
             *input = Input::new(&self.budget);
@@ -155,10 +155,9 @@ impl Clients {
         let len = input.rest.len();
         let is_tight = self.budget.requests_are_full();
         if is_tight && client.blocker.is_none() && len > PARTIAL_BYTES_MAX {
-            client.blocker = Some(Blocker::Memory);
-            self.blocked_on_memory.push(conn);
-            self.blocked_count += 1;
+            self.block(ctx, conn, Blocker::Memory);
         }
+        let Some(client) = self.table.get_mut(conn) else { return };
         // A command that is not complete may grow to its own limit; only what stands behind one that waits is bounded here.
         let is_blocked = client.blocker.is_some();
         let must_pause = is_blocked && (len >= self.limits.input_bytes_max || is_tight);

@@ -42,7 +42,7 @@ impl<H: CoreHost> Core<H> {
                 input.consume(done, self.clients.input_bytes_kept());
             }
         }
-        self.clients.put_input(&self.host, conn, input);
+        self.clients.put_input(&mut self.ctx, &self.host, conn, input);
     }
 
     /// Executes the whole commands at the front of `buf`; returns how many bytes they took.

@@ -142,7 +142,10 @@ impl<H: CoreHost> Core<H> {
         let is_cut_short = self.take_in();
         self.ctx.turns.mark(Phase::Input, self.host.now());
         self.storage.poll(&mut self.ctx, &mut self.groups, &mut self.storage_effects)?;
-        self.carry_storage_effects()?;
+        if !self.storage_effects.is_empty() {
+            self.carry_storage_effects()?;
+            self.ctx.turns.mark(Phase::Log, self.host.now());
+        }
         self.ctx.disk_full = self.storage.disk_full();
         self.ctx.is_log_backlogged = self.storage.is_backlogged();
         self.ctx.must_clients_wait = self.ctx.is_log_backlogged || self.storage.is_copying_behind(&self.groups);

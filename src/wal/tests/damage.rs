@@ -309,7 +309,9 @@ fn an_unreadable_sector_that_was_never_used_concerns_nobody() {
         let aside: Vec<_> = host.file_names().into_iter().filter(|name| name.ends_with(".set-aside")).collect();
         let expected: Vec<_> = places.iter().map(|(id, _)| format!("{}.set-aside", segment_name(*id))).collect();
         assert_eq!(aside, expected);
-        open_sound(&host.crash(|_| false));
+        let (_, recovered) = open_sound(&host.crash(|_| false));
+        let told: Vec<_> = recovered.set_aside.into_iter().map(|file| file.name).collect();
+        assert_eq!(told, aside);
     }
 }
 

@@ -61,6 +61,7 @@ fn a_long_command_that_is_not_complete_waits_for_memory() {
     world.receive(conn(0), &format!("*3\r\n$3\r\nSET\r\n$1\r\na\r\n$90000\r\n{}", long(80_000)));
     world.receive(conn(1), &format!("*3\r\n$3\r\nSET\r\n$1\r\nb\r\n$90000\r\n{}", long(60_000)));
     assert_eq!((world.net.take_calls(), world.clients.counts()), (vec![NetCall::Pause(conn(0))], (2, 1)));
+    assert_eq!(world.ctx.counters.clients_throttled, 1);
     assert_eq!(world.resume(), []);
     drop(others);
     assert_eq!(world.resume(), [conn(0)]);

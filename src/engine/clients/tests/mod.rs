@@ -71,7 +71,7 @@ impl World {
             let done = self.run(conn, &mut input.parser, &input.rest);
             input.consume(done, self.clients.input_bytes_kept());
         }
-        self.clients.put_input(&self.net, conn, input);
+        self.clients.put_input(&mut self.ctx, &self.net, conn, input);
     }
 
     fn run(&mut self, conn: ConnId, parser: &mut Parser, buf: &[u8]) -> usize {
