@@ -3,10 +3,12 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use resp::{ArgRange, Protocol};
+use resp::Protocol;
 use types::{CoreId, GroupId, NodeId};
 
 use super::*;
+use crate::origin::Origin;
+use crate::testing::with_request;
 use crate::topology_view::{Leader, LinkView};
 use types::CoreAddr;
 
@@ -63,17 +65,12 @@ impl World {
 }
 
 fn ask(cluster: &mut Cluster, world: &World, line: &str, protocol: Protocol) -> String {
-    let mut ranges = Vec::new();
-    let mut start = 0;
-    for word in line.split(' ') {
-        ranges.push(ArgRange { start, end: start + word.len() as u32 });
-        start += word.len() as u32 + 1;
-    }
-    let args = Args::new(line.as_bytes(), &ranges);
     let counters = Counters { frames_sent: 11, frames_received: 12, ..Counters::default() };
-    let command = resp::resolve(args).expect("it is served");
     let mut bytes = Vec::new();
-    cluster.answer(command, args, world, world, &counters, &mut Reply::new(&mut bytes, protocol));
+    let mut reply = Reply::new(&mut bytes, protocol);
+    with_request(Origin::NONE, line, |request| {
+        cluster.answer(request.command, request.args, world, world, &counters, &mut reply);
+    });
     String::from_utf8(bytes).expect("these replies are text")
 }
 

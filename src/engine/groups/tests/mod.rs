@@ -85,6 +85,17 @@ impl World {
         }
     }
 
+    /// A world whose leader, returned, was cut off with a write that it had proposed, and then deposed.
+    fn with_deposed_leader() -> (World, usize) {
+        let mut world = World::new(|_| {});
+        let leader = world.leader();
+        world.cut = vec![leader];
+        world.execute(leader, client(1), "SET a 1");
+        world.settle();
+        world.run(Duration::from_secs(4));
+        (world, leader)
+    }
+
     fn execute(&mut self, side: usize, origin: Origin, line: &str) {
         let Side { ctx, groups, answers, .. } = &mut self.sides[side];
         with_request(origin, line, |request| groups.execute(ctx, answers, GROUP, request));
@@ -257,12 +268,7 @@ fn a_leader_that_is_handing_over_gives_back_what_it_has_not_proposed() {
 
 #[test]
 fn a_write_that_was_proposed_by_a_deposed_leader_is_answered_when_its_fate_is_known() {
-    let mut world = World::new(|_| {});
-    let leader = world.leader();
-    world.cut = vec![leader];
-    world.execute(leader, client(1), "SET a 1");
-    world.settle();
-    world.run(Duration::from_secs(4));
+    let (mut world, leader) = World::with_deposed_leader();
     let successor = world.leader();
     world.execute(successor, client(1), "SET b 1");
     world.settle();

@@ -61,12 +61,7 @@ fn a_read_behind_an_answered_write_needs_no_batch() {
 
 #[test]
 fn a_former_leader_gives_up_on_writes_and_says_that_newer_ones_may_go() {
-    let mut world = World::new(|_| {});
-    let leader = world.leader();
-    world.cut = vec![leader];
-    world.execute(leader, client(1), "SET a 1");
-    world.settle();
-    world.run(Duration::from_secs(4));
+    let (mut world, leader) = World::with_deposed_leader();
     assert_eq!((world.replies(leader).len(), world.sides[leader].unblocked), (0, 0));
     assert!(world.sides[leader].groups.local(&world.sides[leader].ctx, GROUP).has_unsettled);
     world.run(Duration::from_secs(2));

@@ -3,7 +3,9 @@
 // Each test file is a crate of its own and uses a part of this.
 #![allow(dead_code)]
 
-use resp::{Args, CommandId, Greeting, HelloRequest, Limits, Parsed, Parser, Protocol, Refusal, Reply, resolve};
+use resp::{
+    Args, ClientLine, CommandId, Greeting, HelloRequest, Limits, Parsed, Parser, Protocol, Refusal, Reply, resolve,
+};
 
 /// A reply, read back.
 #[derive(Clone, Debug, PartialEq)]
@@ -147,4 +149,29 @@ pub(crate) fn ask(line: &str, protocol: Protocol) -> Value {
     let (value, rest) = read(&out).expect("the reply is whole");
     assert!(rest.is_empty(), "there is one reply");
     value
+}
+
+/// A line about some connection.
+pub(crate) fn some_line() -> ClientLine<'static> {
+    ClientLine {
+        id: 7,
+        addr: "[::1]:40000".parse().unwrap(),
+        local_addr: "127.0.0.1:6379".parse().unwrap(),
+        fd: 9,
+        name: b"n",
+        age_s: 3,
+        idle_s: 2,
+        input_bytes: 26,
+        input_free_bytes: 20_448,
+        arguments_bytes: 10,
+        output_bytes: 5,
+        total_bytes: 37_658,
+        command: Some("client|list"),
+        protocol: Protocol::Resp3,
+        library_name: b"lib",
+        library_version: b"1.2",
+        received_bytes: 100,
+        sent_bytes: 200,
+        commands_count: 4,
+    }
 }
