@@ -188,7 +188,9 @@ impl GroupLog {
         if from <= self.start.0 {
             return Err("a truncation reaches into what had been compacted");
         }
-        while let Some(run) = self.runs.back().filter(|run| run.first >= from) {
+        // The first run may begin with entries that were compacted away: without others nothing of it counts.
+        let is_emptied = from == self.start.0 + 1;
+        while let Some(run) = self.runs.back().filter(|run| run.first >= from || is_emptied) {
             dropped(run.segment);
             self.runs.pop_back();
         }

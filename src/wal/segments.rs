@@ -120,19 +120,9 @@ impl<F> SegmentTable<F> {
         self.segments.iter().map(|segment| segment.bytes).sum()
     }
 
-    /// The newest of those, the oldest ones, that must go for the others to have at most so many bytes. The one being
-    /// written cannot go.
-    pub(crate) fn newest_to_go(&self, bytes_max: u64) -> Option<u64> {
-        let mut rest = self.bytes();
-        let mut newest = None;
-        for segment in self.segments.iter().take(self.segments.len().saturating_sub(1)) {
-            if rest <= bytes_max {
-                break;
-            }
-            rest -= segment.bytes;
-            newest = Some(segment.id);
-        }
-        newest
+    /// The oldest one, which is the first that can go; `None` if it is being written.
+    pub(crate) fn oldest_to_go(&self) -> Option<u64> {
+        self.oldest().filter(|_| self.segments.len() > 1)
     }
 
     pub(crate) fn run_added(&mut self, id: u64) {

@@ -31,6 +31,8 @@ stats! {
     entries,
     /// Times the log moved on to another segment.
     rolls,
+    /// Times entries that are not committed were written again, so that an old segment could go.
+    rewrites,
     /// Segments made anew.
     segments_created,
     /// Segments used again under another id.

@@ -1,6 +1,8 @@
-//! The log of one core: opening, writing, reading back, room. What is appended has a file of its own.
+//! The log of one core: opening, writing, reading back, room. What is appended and what is
+//! written again have files of their own.
 
 pub(crate) mod append;
+mod rewrite;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -272,26 +274,13 @@ impl<D: LogHost> Wal<D> {
     /// The groups whose entries keep the oldest segment from being used again, with the index up to which each
     /// must be compacted to let it go. Empty if nothing does, or only one segment is in use. A quarantined group keeps none.
     pub fn pins(&self) -> Vec<(GroupId, Index)> {
-        self.pins_beyond(self.log_bytes().saturating_sub(1))
+        let Some(oldest) = self.segments.oldest_to_go() else { return Vec::new() };
+        self.groups.iter().filter_map(|(group, log)| Some((*group, log.last_up_to_segment(oldest)?))).collect()
     }
 
     /// Bytes of the segments that hold live log, the one being written included. Prepared and free ones are not counted.
     pub fn log_bytes(&self) -> u64 {
         self.segments.bytes()
-    }
-
-    /// The groups that must be compacted for the log to be at most `bytes_max` long, each with the index up to which. Who
-    /// asks with less than the limit can have them compacted before it is reached.
-    pub fn pins_beyond(&self, bytes_max: u64) -> Vec<(GroupId, Index)> {
-        let Some(newest) = self.segments.newest_to_go(bytes_max) else { return Vec::new() };
-        self.groups.iter().filter_map(|(group, log)| Some((*group, log.last_up_to_segment(newest)?))).collect()
-    }
-
-    /// Whether this group is one of [`Wal::pins_beyond`]: its writers are the ones to wait.
-    pub fn is_pinning(&self, group: GroupId, bytes_max: u64) -> bool {
-        let newest = self.segments.newest_to_go(bytes_max);
-        newest
-            .is_some_and(|newest| self.groups.get(&group).is_some_and(|log| log.last_up_to_segment(newest).is_some()))
     }
 
     /// What the log has done so far.

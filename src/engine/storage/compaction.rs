@@ -20,12 +20,13 @@ impl<H: StorageHost> Storage<H> {
     /// Cuts what can be cut.
     pub(super) fn tick_compaction(
         &mut self,
-        ctx: &Context,
+        ctx: &mut Context,
         replicas: &impl Replicas,
         effects: &mut Vec<StorageEffect>,
     ) -> Result<(), Error> {
         self.drop_unreadable(replicas, effects)?;
         self.cut_postponed(ctx, replicas, effects)?;
+        self.end_rewrite(ctx)?;
         self.relieve_log(ctx, replicas, effects)
     }
 
@@ -66,8 +67,8 @@ impl<H: StorageHost> Storage<H> {
         Ok(())
     }
 
-    /// While the log is too long: cuts it as far as snapshots allow, whatever slow followers may want, and looks who must
-    /// write a snapshot for the rest to go.
+    /// While the log is too long: cuts it as far as snapshots allow, whatever slow followers may want, looks who must
+    /// write a snapshot for the rest to go, and has written again what no snapshot can hold.
     fn relieve_log(
         &mut self,
         ctx: &Context,
@@ -97,9 +98,15 @@ impl<H: StorageHost> Storage<H> {
         for (id, pinned) in self.log.pins() {
             let Some(group) = self.records.index_of(id) else { continue };
             let wanted = self.sending.oldest_wanted(id, ctx.now).filter(|_| level < LogLevel::TooLong);
-            if replicas.view(group).offered < pinned {
+            let view = replicas.view(group);
+            if view.offered < pinned {
                 pinning.push(group);
                 full.push(group);
+                if view.offered == view.applied {
+                    // What it has applied is in a snapshot. The rest waits for a majority, maybe for long.
+                    self.compact(replicas, group, view.offered, effects)?;
+                    self.begin_rewrite(ctx, id, view.offered + 1);
+                }
             } else if wanted.is_none_or(|wanted| wanted >= pinned) {
                 self.compact(replicas, group, pinned, effects)?;
             }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use types::{CoreAddr, GroupId, Index, Instant};
 use wal::{Recovered, Wal};
+use wire::Entry;
 
 use super::disk_health::DiskHealth;
 use super::interface::{StorageEffect, StorageHost};
@@ -155,6 +156,24 @@ impl<H: StorageHost> Log<H> {
     /// Lets a group's log up to `index` go.
     pub(super) fn compact(&mut self, id: GroupId, index: Index) -> Result<(), Error> {
         self.wal.compact(id, index).map_err(|source| self.failed(source))
+    }
+
+    /// Reads what a group's log holds from `first` on, to be written again with [`Log::rewrite`]: up to how many bytes, and
+    /// the task. `None` if it cannot be written again.
+    pub(super) fn read_tail(
+        &self,
+        id: GroupId,
+        first: Index,
+    ) -> Option<(usize, impl Future<Output = Result<Vec<Entry>, wal::Error>> + use<H> + 'static)> {
+        let bytes = self.wal.rewritable_bytes(id, first)?;
+        Some((bytes, self.wal.reader(id, first, self.wal.last_index(id), bytes)))
+    }
+
+    /// Writes entries again with which a group's log still ends. Returns whether that was so.
+    pub(super) fn rewrite(&mut self, id: GroupId, entries: &[Entry]) -> Result<bool, Error> {
+        let is_rewritten = self.wal.rewrite(id, entries).map_err(|source| self.failed(source))?;
+        self.permit.set(self.wal.pending_bytes());
+        Ok(is_rewritten)
     }
 
     /// The groups that keep the oldest segment, and up to where each must be compacted to let it go.

@@ -178,6 +178,8 @@ impl LogReads {
                 }
                 effects.push(StorageEffect::LogRead { group, purpose, entries });
             }
+            // It is being written again. That says nothing of the disk.
+            Err(wal::Error::NotDurable { .. }) => self.failed.push((group, purpose)),
             Err(source) => {
                 let id = records.get(group).group;
                 tracing::error!(group = %id, error = %source, "reading the log back failed; it is tried again");

@@ -17,7 +17,7 @@
 //!
 //! Reading order: [`interface`], [`snapshot`] (the file), [`log`] and [`log_reads`], [`disk_health`], [`record`] (what is
 //! kept of each replica), this page, and then what it does, each behind what it keeps for that: [`writing`] and
-//! [`create`], [`log_length`], [`pressure`] and [`compaction`], [`sending`] and [`send`], [`receiving`] and [`receive`],
+//! [`create`], [`log_length`], [`pressure`] and [`compaction`], [`rewriting`] and [`rewrite`], [`sending`] and [`send`], [`receiving`] and [`receive`],
 //! [`recovery`], [`rebuilding`] and [`rebuild`].
 
 mod compaction;
@@ -38,6 +38,8 @@ mod receive;
 mod receiving;
 mod record;
 mod recovery;
+mod rewrite;
+mod rewriting;
 mod send;
 mod sending;
 pub mod snapshot;
@@ -65,6 +67,7 @@ use pressure::Pressure;
 use rebuilding::Rebuilding;
 use receiving::Receiving;
 use record::Records;
+use rewriting::Rewriting;
 use sending::Sending;
 use writing::Creation;
 
@@ -84,6 +87,7 @@ pub(crate) struct Storage<H: StorageHost> {
     log: Log<H>,
     records: Records,
     pressure: Pressure,
+    rewriting: Rewriting,
     creation: Creation<H::File>,
     sending: Sending<H::File>,
     receiving: Receiving<H::File>,
@@ -133,6 +137,7 @@ impl<H: StorageHost> Storage<H> {
             log,
             records: Records::new(config.group_log_bytes_max),
             pressure: Pressure::new(config),
+            rewriting: Rewriting::new(budget),
             creation: Creation::new(budget),
             sending: Sending::new(budget),
             receiving: Receiving::new(budget),

@@ -194,7 +194,7 @@ impl<D: LogHost> Wal<D> {
         );
     }
 
-    fn check_writable(&self, group: GroupId) -> Result<(), Error> {
+    pub(super) fn check_writable(&self, group: GroupId) -> Result<(), Error> {
         self.check_alive()?;
         match self.groups.get(&group) {
             Some(log) => match log.fault {
@@ -217,7 +217,7 @@ impl<D: LogHost> Wal<D> {
     }
 
     /// Longest record. A new segment opens with the states of all groups, one more than there are now included.
-    fn record_bytes_max(&self) -> usize {
+    pub(super) fn record_bytes_max(&self) -> usize {
         let states_bytes = (self.groups.len() + 1) * GROUP_STATE_BYTES;
         self.segment_len().saturating_sub(HEADER_BYTES + OPENING_BYTES + states_bytes)
     }
@@ -254,8 +254,13 @@ impl<D: LogHost> Wal<D> {
     }
 
     fn put_entries(&mut self, group: GroupId, entries: &[Entry]) {
+        self.make_room(record::entries_bytes(entries));
+        self.put_record(group, entries);
+    }
+
+    /// Puts entries of one term, which the forming block must fit, into a record.
+    pub(super) fn put_record(&mut self, group: GroupId, entries: &[Entry]) {
         let len = record::entries_bytes(entries);
-        self.make_room(len);
         let link = self.link_of(group);
         let (place, crc) =
             self.writer.put(true, |buf, place| record::put_entries(buf, &Address { place, group, link }, entries));

@@ -159,7 +159,9 @@ fn writers_wait_for_a_group_that_keeps_a_full_log_and_others_do_not() {
     let mut tuned = config(1, 2);
     tuned.group_log_bytes_max = 1 << 30;
     let mut core = FakeCore::start(FakeHost::default(), tuned);
-    core.append(2, 5);
+    // More than can be written again in one block.
+    let last = 300;
+    core.append(2, last);
     core.replicas.list[2].is_stuck = true;
     for _ in 0..300 {
         if !core.storage.log_is_full_for(1) {
@@ -173,8 +175,71 @@ fn writers_wait_for_a_group_that_keeps_a_full_log_and_others_do_not() {
     assert!(core.storage.log_is_full_for(2), "nothing of it is committed, so no snapshot can help");
     assert!(!core.storage.log_is_full_for(1));
     core.replicas.list[2].is_stuck = false;
-    core.turn_until("its log is let go", |core| core.replicas.list[2].base == 5);
+    core.turn_until("its log is let go", |core| core.replicas.list[2].base == last);
     core.turn_until("its writers go on", |core| !core.storage.log_is_full_for(2));
+}
+
+/// A group without a majority kept the oldest segment with what it could not commit, and the log of the others grew behind
+/// it until the disk was full.
+#[test]
+fn entries_of_a_group_without_a_majority_do_not_keep_the_log_of_the_others() {
+    let mut tuned = config(1, 3);
+    tuned.group_log_bytes_max = 1 << 30;
+    let segments_max = tuned.log_bytes_max / tuned.segment_bytes;
+    let mut core = FakeCore::start(FakeHost::default(), tuned);
+    // One has applied a part of what it holds, the other nothing.
+    core.append(2, 20);
+    core.settle();
+    for group in [2, 3] {
+        core.replicas.list[group].is_stuck = true;
+        core.append(group, 10);
+    }
+    for _ in 0..900 {
+        core.append(1, 10);
+        core.turn();
+        let used = core.storage.log_stats().segments_used;
+        assert!(used <= segments_max, "{used} segments");
+        assert!(!core.storage.log_is_full_for(1) && !core.storage.log_is_full_for(2));
+    }
+    assert!(core.storage.log_stats().rewrites >= 4, "{}", core.storage.log_stats().rewrites);
+    core.host.complete_write();
+    core.turns(3);
+    let mut again = core.restart();
+    assert_eq!((again.replicas.list[2].last, again.replicas.list[3].last), (30, 10));
+    again.settle();
+    (1..=3).for_each(|group| again.check_state(group));
+    core.replicas.list[2].is_stuck = false;
+    core.settle();
+    core.check_state(2);
+}
+
+#[test]
+fn reads_of_entries_that_are_being_written_again_wait_for_the_disk_however_slow() {
+    let mut tuned = config(1, 2);
+    tuned.group_log_bytes_max = 1 << 30;
+    let mut core = FakeCore::start(FakeHost::default(), tuned);
+    core.append(2, 10);
+    core.replicas.list[2].is_stuck = true;
+    core.disk_writes = false;
+    while core.storage.log_stats().rewrites == 0 {
+        while core.host.complete_write() {}
+        core.append(1, 10);
+        core.turn();
+    }
+    let id = core.replicas.list[2].id;
+    let read = |purpose| LogRead { purpose, first: 1, last: 10, bytes_max: 1 << 20 };
+    for _ in 0..300 {
+        core.storage.read_log(&mut core.ctx, 2, id, read(Purpose::Apply));
+        core.try_turn().unwrap();
+    }
+    core.disk_writes = true;
+    core.turns(20);
+    core.storage.read_log(&mut core.ctx, 2, id, read(Purpose::Peer(ReplicaId(9))));
+    core.host.run_tasks();
+    let mut effects = Vec::new();
+    core.storage.poll(&mut core.ctx, &mut core.replicas, &mut effects).unwrap();
+    let is_read = |effect: &StorageEffect| matches!(effect, StorageEffect::LogRead { group: 2, entries, .. } if entries.len() == 10);
+    assert!(effects.iter().any(is_read));
 }
 
 #[test]
@@ -182,7 +247,7 @@ fn looks_at_who_keeps_a_long_log_are_rare_while_nothing_is_written() {
     let mut tuned = config(1, 2);
     tuned.group_log_bytes_max = 1 << 30;
     let mut core = FakeCore::start(FakeHost::default(), tuned);
-    core.append(2, 5);
+    core.append(2, 300);
     core.replicas.list[2].is_stuck = true;
     while !core.storage.log_is_full_for(2) {
         core.append(1, 10);
