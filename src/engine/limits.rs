@@ -39,6 +39,8 @@ pub const EVENTS_PER_TURN_MAX: usize = 1_024;
 /// Commands of a core's routes that go on or are given up in one turn, each: when a leader is lost, or found, there may be
 /// [`FORWARDS_COUNT_MAX`] of them.
 pub const COMMANDS_PER_TURN_MAX: usize = 2_048;
+/// Clients that are added to the reply of a CLIENT LIST in one turn: there may be very many of them.
+pub const CLIENTS_LISTED_PER_TURN_MAX: usize = 256;
 /// Connections that wait for a handshake on the peer port.
 pub const GREETINGS_COUNT_MAX: usize = 256;
 

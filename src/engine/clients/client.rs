@@ -18,6 +18,8 @@ pub(crate) enum Blocker {
     Memory,
     /// The group of the command takes no more for now; the number of its route.
     Route(usize),
+    /// A CLIENT LIST of its own is on its way.
+    Listing,
 }
 
 /// The least by which the room for a client's input grows, in bytes.
@@ -71,6 +73,8 @@ pub(super) struct Client {
     pub(super) is_paused: bool,
     /// What keeps its next command waiting, if something does.
     pub(super) blocker: Option<Blocker>,
+    /// A CLIENT LIST of it is on its way: there is one at a time.
+    pub(super) is_listing: bool,
     /// Its blocker is gone, and its input was not looked at again since.
     pub(super) is_runnable: bool,
     /// The client sends no more.
@@ -177,6 +181,7 @@ impl Client {
             spare_output: Vec::new(),
             is_paused: false,
             blocker: None,
+            is_listing: false,
             is_runnable: false,
             is_receive_ended: false,
             closes_when_sent: false,

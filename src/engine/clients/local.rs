@@ -5,9 +5,12 @@ use resp::hello::CLIENT_NAME_BYTES_MAX;
 use resp::{Args, ClientFilter, ClientLine, Command, CommandId, Greeting, HelloRequest, Protocol, Reply, errors};
 
 use crate::clients::Clients;
-use crate::clients::client::Client;
+use crate::clients::client::{Blocker, Client};
+use crate::clients::listing::Listing;
 use crate::context::Context;
-use crate::origin::Port;
+use crate::limits::CLIENTS_LISTED_PER_TURN_MAX;
+use crate::origin::{Origin, Port};
+use crate::refusal::Refusal;
 
 impl Clients {
     /// Answers a command that concerns the connection alone, or nothing but the table of commands. Returns `false` for one
@@ -35,13 +38,10 @@ impl Clients {
             }
             CommandId::Auth => resp::hello::auth_without_password(args, &mut Reply::new(bytes, protocol)),
             CommandId::Asking => Reply::new(bytes, protocol).ok(),
-            CommandId::ClientList => {
-                let mut reply = Reply::new(bytes, protocol);
-                match ClientFilter::parse(args) {
-                    Ok(filter) => reply.verbatim(&self.client_list(ctx, &filter)),
-                    Err(message) => reply.error_bytes(&message),
-                }
-            }
+            CommandId::ClientList => match ClientFilter::parse(args) {
+                Ok(filter) => self.begin_listing(conn, filter),
+                Err(message) => Reply::new(bytes, protocol).error_bytes(&message),
+            },
             _ => {
                 let mut reply = Reply::new(bytes, protocol);
                 return resp::answer(command, args, &mut reply)
@@ -61,8 +61,11 @@ impl Clients {
         self.table.get(conn).map(|client| client.port)
     }
 
-    /// Gives a client the finished reply of a command that needs no group.
+    /// Gives a client the finished reply of a command that needs no group; nothing if it comes later.
     pub(crate) fn reply_local(&mut self, ctx: &mut Context, conn: ConnId, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
         if let Some((b'-', message)) = bytes.split_first() {
             ctx.count_error(message);
         }
@@ -72,12 +75,53 @@ impl Clients {
         self.touch(conn);
     }
 
-    fn client_list(&self, ctx: &Context, filter: &ClientFilter) -> String {
-        let mut text = Vec::new();
-        for (conn, client) in self.table.iter().filter(|(_, client)| filter.shows(client.id)) {
-            write_line(ctx, conn, client, &mut text);
+    fn begin_listing(&mut self, conn: ConnId, filter: ClientFilter) {
+        let Some(origin) = self.open(conn, 0) else { return };
+        if let Some(client) = self.table.get_mut(conn) {
+            client.is_listing = true;
         }
-        String::from_utf8_lossy(&text).into_owned()
+        self.listings.push_back(Listing::new(origin, filter, &self.budget));
+    }
+
+    /// Whether a CLIENT LIST is on its way.
+    pub(crate) fn has_listing(&self) -> bool {
+        !self.listings.is_empty()
+    }
+
+    /// Adds some clients to the CLIENT LIST that is on its way, and replies with it if these were the last. Once per turn.
+    pub(crate) fn go_on_listing(&mut self, ctx: &mut Context) {
+        let Some(mut listing) = self.listings.pop_front() else { return };
+        let places_count = self.table.places_count();
+        let end = places_count.min(listing.next_place + CLIENTS_LISTED_PER_TURN_MAX);
+        for (conn, client) in (listing.next_place..end).filter_map(|place| self.table.at(place)) {
+            if listing.filter.shows(client.id) {
+                write_line(ctx, conn, client, &mut listing.text);
+            }
+        }
+        listing.permit.set(listing.text.capacity());
+        listing.next_place = end;
+        if end < places_count {
+            self.listings.push_front(listing);
+        } else {
+            self.end_listing(ctx, listing);
+        }
+    }
+
+    fn end_listing(&mut self, ctx: &mut Context, listing: Listing) {
+        let Listing { origin, text, permit, .. } = listing;
+        let Origin::Client { conn, .. } = origin else { return };
+        let Some(client) = self.table.get_mut(conn) else { return };
+        client.is_listing = false;
+        drop(permit);
+        if self.has_room(origin, text.len()) {
+            self.reply(origin, |reply| reply.verbatim(&String::from_utf8_lossy(&text)));
+        } else {
+            let message = Refusal::RepliesFull.message();
+            ctx.refused(Refusal::RepliesFull, None);
+            ctx.count_error(message.as_bytes());
+            self.reply(origin, |reply| reply.error(message));
+        }
+        self.unblock(conn, Blocker::Listing);
     }
 }
 

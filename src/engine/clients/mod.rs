@@ -11,11 +11,12 @@
 //! - Bytes behind QUIT or a protocol error are dropped.
 //!
 //! Reading order: `client`, `reply_queue`, this page, `dispatch` (what kind of command it is), `fan_out` (commands for all
-//! groups), `local` (CLIENT, HELLO and what else needs no group), `sending`.
+//! groups), `listing` and `local` (CLIENT, HELLO and what else needs no group), `sending`.
 
 mod client;
 mod dispatch;
 mod fan_out;
+mod listing;
 mod local;
 mod reply_queue;
 mod sending;
@@ -33,6 +34,7 @@ pub(crate) use self::client::{Blocker, Input, Step, step};
 use self::client::{Client, ClientLimits};
 pub(crate) use self::dispatch::{Dispatch, Merge};
 use self::fan_out::{FanOuts, MergedReply};
+use self::listing::Listing;
 use crate::budget::Budget;
 use crate::conn_table::ConnTable;
 use crate::context::Context;
@@ -53,6 +55,8 @@ pub(crate) struct Clients {
     limits: ClientLimits,
     budget: Budget,
     fan_outs: FanOuts,
+    /// CLIENT LISTs that take more than a turn, at most one per client. The first is being written.
+    listings: VecDeque<Listing>,
     /// Clients with something to send, or to be closed for.
     dirty: Vec<ConnId>,
     /// Clients whose blocker is gone.
@@ -85,6 +89,7 @@ impl Clients {
             limits,
             budget: ctx.budget.clone(),
             fan_outs: FanOuts::default(),
+            listings: VecDeque::new(),
             dirty: Vec::new(),
             runnable: VecDeque::new(),
             blocked_on_route: HashMap::new(),
@@ -179,6 +184,9 @@ impl Clients {
     /// What keeps a client from executing another command, if something of its own or the memory does.
     pub(crate) fn own_blocker(&self, ctx: &Context, conn: ConnId) -> Option<Blocker> {
         let client = self.table.get(conn)?;
+        if client.is_listing {
+            return Some(Blocker::Listing);
+        }
         if !client.has_room(&self.limits) {
             return Some(Blocker::Own);
         }
@@ -202,7 +210,7 @@ impl Clients {
         ctx.counters.clients_throttled += 1;
         self.blocked_count += 1;
         match blocker {
-            Blocker::Own => {}
+            Blocker::Own | Blocker::Listing => {}
             Blocker::Memory => self.blocked_on_memory.push(conn),
             Blocker::Route(route) => self.blocked_on_route.entry(route).or_default().push(conn),
         }

@@ -247,6 +247,7 @@ impl<H: CoreHost> Core<H> {
             self.clients.unblock_route(route);
         }
         self.clients.unblock_memory(&self.ctx);
+        self.clients.go_on_listing(&mut self.ctx);
         for _ in 0..self.clients.runnable_count().min(EVENTS_PER_TURN_MAX) {
             let Some(conn) = self.clients.next_runnable() else { break };
             self.run_client(conn, &[]);

@@ -169,7 +169,8 @@ impl<H: CoreHost> Core<H> {
         let is_copying = self.storage.work(&mut self.ctx, &mut self.groups)?;
         self.ctx.turns.end(Phase::Send, self.host.now(), &self.ctx.counters);
         // Driving may have made room for clients that are looked at only in the next turn.
-        let has_runnable = self.clients.runnable_count() > 0 || self.router.has_unblocked();
+        let has_runnable =
+            self.clients.runnable_count() > 0 || self.clients.has_listing() || self.router.has_unblocked();
         Ok(is_cut_short || has_runnable || self.router.has_work() || is_copying || self.peers.has_unsent_mesh())
     }
 

@@ -3,6 +3,7 @@
 mod closing;
 mod connection;
 mod limits;
+mod listing;
 mod memory;
 mod order;
 
@@ -165,7 +166,9 @@ impl World {
         resumed
     }
 
+    /// What ends a turn.
     fn flush(&mut self) {
+        self.clients.go_on_listing(&mut self.ctx);
         self.clients.flush(&mut self.ctx, &self.net);
     }
 
