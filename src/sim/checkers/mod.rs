@@ -16,6 +16,7 @@ mod leader_completeness;
 mod linearizability;
 mod log_matching;
 mod logs;
+mod object;
 mod objects;
 mod progress;
 mod registers;
@@ -24,16 +25,15 @@ mod sound_disks;
 mod state_machine_safety;
 mod unknowns;
 mod value;
+mod violation;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use types::{GroupId, Instant, ReplicaId};
+use types::Instant;
 
 use crate::history::History;
 use crate::observation::Observation;
@@ -47,38 +47,8 @@ pub use logs::{Log, Logs};
 pub use progress::Progress;
 pub use sound_disks::SoundDisks;
 pub use state_machine_safety::StateMachineSafety;
-
-/// A checker's objection.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{checker}: {message}")]
-pub struct Violation {
-    /// Which checker.
-    pub checker: &'static str,
-    /// What contradicts what.
-    pub message: String,
-}
-
-impl Violation {
-    /// An objection of `checker`.
-    pub fn new(checker: &'static str, message: impl fmt::Display) -> Violation {
-        Violation { checker, message: message.to_string() }
-    }
-
-    /// An objection to what a replica did.
-    fn of_replica(checker: &'static str, seen: &Observation, what: impl fmt::Display) -> Violation {
-        let Observation { at, place, group, replica, .. } = seen;
-        let at = at.as_nanos();
-        Violation::new(checker, format_args!("at {at} ns replica {replica} of group {group} on {place} {what}"))
-    }
-}
-
-/// The replicas that vote in each group.
-pub type Voters = BTreeMap<GroupId, Vec<ReplicaId>>;
-
-/// How many votes are a majority of `voters_count`.
-pub(crate) fn majority(voters_count: usize) -> usize {
-    voters_count / 2 + 1
-}
+pub(crate) use violation::majority;
+pub use violation::{Violation, Voters};
 
 /// What a run gave the checkers to look at, so that a run that shows nothing is not taken for one that is right.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 use super::NodeNumber;
 use super::inject::{Injector, Lasting, MS, NewLeaderTarget};
 use super::kinds::Fault;
-use super::traps::Trap;
+use super::trap::Trap;
 use crate::cluster::{Cluster, Death};
 use crate::disk::WriteFault;
 use crate::prng::Prng;

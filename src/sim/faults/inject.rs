@@ -9,7 +9,7 @@ use super::kinds::{Fault, FaultKind};
 use super::leader_faults::LeaderFault;
 use super::moments::Moments;
 use super::schedule::Schedule;
-use super::traps::Traps;
+use super::trap::Traps;
 use crate::cluster::{Cluster, Death};
 use crate::observation::ObservationKind;
 use crate::prng::{Ppm, Prng};

@@ -2,6 +2,7 @@
 
 use super::inject::{Injector, Lasting, MS, Planned};
 use super::moments::Moment;
+use super::trap::{Set, Trap};
 use crate::cluster::Cluster;
 use crate::prng::{Ppm, Prng};
 
@@ -12,28 +13,6 @@ const SPRINGS_PPM: Ppm = 400_000;
 const SPRINGS_COUNT_MAX: u32 = 3;
 /// For how long a disk is slow, so that a write can be met half way, in milliseconds.
 const SLOW_MS_MAX: u64 = 400;
-
-/// What a trap waits for, and does.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Trap {
-    /// A moment of this kind: the node dies.
-    Crash { moment: Moment },
-    /// An election: another node's disk gets so many times slower, and the node dies in the middle of a log write.
-    HalfWay { factor: u64 },
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Set {
-    trap: Trap,
-    within_us: u64,
-    down_ms: u64,
-    until: u64,
-    left_count: u32,
-}
-
-/// The traps that are set.
-#[derive(Debug, Default)]
-pub(super) struct Traps(Vec<Set>);
 
 impl Injector {
     /// Sets a trap until some time.
