@@ -392,6 +392,9 @@ impl Router {
     }
 
     fn want_drain_of_link(&mut self, link: LinkId) {
+        if self.waiting_count == 0 {
+            return;
+        }
         for idx in 0..self.active.len() {
             let route = self.active[idx];
             if self.routes.get(route).link == Some(link) && self.queues[route].waiting_count() > 0 {
