@@ -10,7 +10,7 @@ use crate::origin::LinkId;
 
 /// A leader's term may be this much above the last one heard of. No cluster comes near it; a note beyond it is damage or
 /// malice, and would keep every later leader's notes from being believed.
-const TERM_JUMP_MAX: Term = 1 << 32;
+pub(super) const TERM_JUMP_MAX: Term = 1 << 32;
 
 /// Where the commands of one group go.
 #[derive(Clone, Debug)]
