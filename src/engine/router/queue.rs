@@ -244,6 +244,23 @@ mod tests {
         assert_eq!((order, queue.waiting_bytes()), (vec![3, 4], 0));
     }
 
+    #[test]
+    fn refused_commands_are_remembered_until_the_last_that_waits_is_late() {
+        let mut queue = RouteQueue::default();
+        let sent = [queue.take_order(), queue.take_order()];
+        queue.put_back(sent[0], queued(1));
+        queue.put_back(sent[1], queued(2));
+        let look = |queue: &mut RouteQueue, seconds| {
+            let (mut late, from) = (Vec::new(), queue.begin_late());
+            queue.take_late(Instant::ZERO + Duration::from_secs(seconds), from, usize::MAX, &mut late);
+            (late.len(), queue.has_refused())
+        };
+        assert_eq!(look(&mut queue, 1), (1, true));
+        assert_eq!(look(&mut queue, 2), (1, false));
+        queue.push_back(queued(3));
+        assert_eq!(look(&mut queue, 2), (0, false), "nobody has refused this one");
+    }
+
     /// A failover sends back whatever was in flight, in any order: the cost of each must not grow with their number.
     #[test]
     fn sixty_thousand_refused_commands_go_back_in_order() {

@@ -120,3 +120,76 @@ fn a_leader_of_the_same_term_is_news_only_after_an_election_was_noticed() {
     world.lead(OTHERS[1], 1);
     assert_eq!(world.router.leader_of(group), Some(Leader { addr: OTHERS[1], is_known: true }));
 }
+
+#[test]
+fn a_command_of_a_later_frame_that_is_refused_goes_again_with_its_own_arguments() {
+    let mut world = World::new(|_| {});
+    let mut heads = Vec::new();
+    for line in ["SET a 1", "SET b 2", "SET c 3"] {
+        world.forward_all(&[line]);
+        heads.extend(world.sent(0).heads);
+    }
+    world.answer(0, heads[0].id, ReplyStatus::Done, b"+OK\r\n");
+    world.answer(0, heads[1].id, ReplyStatus::NotLeader, b"");
+    world.answer(0, heads[2].id, ReplyStatus::NotLeader, b"");
+    world.tick(Duration::from_millis(25), false);
+    let again = world.sent(0);
+    assert_eq!(World::keys(&again), ["b", "c"]);
+    assert_eq!(&again.bytes[..], b"b2c3");
+}
+
+#[test]
+fn a_refused_command_goes_on_at_once_when_the_last_before_it_is_answered() {
+    let mut world = World::new(|_| {});
+    world.forward_all(&["SET a 1", "SET b 1"]);
+    let sent = world.sent(0);
+    world.lead(OTHERS[1], 2);
+    world.answer(0, sent.heads[1].id, ReplyStatus::NotLeader, b"");
+    assert!(world.sent(1).is_empty());
+    world.answer(0, sent.heads[0].id, ReplyStatus::Done, b"+OK\r\n");
+    assert_eq!(World::keys(&world.sent(1)), ["b"]);
+}
+
+#[test]
+fn an_answer_lets_the_next_command_go_at_once() {
+    let mut world = World::new(|config| config.limits.route_in_flight_bytes_max = 1);
+    world.forward_all(&["SET a 1", "SET b 1"]);
+    let sent = world.sent(0);
+    assert!(world.sent(0).is_empty(), "one at a time");
+    world.answer(0, sent.heads[0].id, ReplyStatus::Done, b"+OK\r\n");
+    assert_eq!(World::keys(&world.sent(0)), ["b"]);
+}
+
+#[test]
+fn queues_are_looked_at_once_and_only_when_they_may_go_on() {
+    let mut world = World::new(|config| config.limits.route_in_flight_bytes_max = 1);
+    let route = world.route();
+    world.forward_all(&["SET a 1"]);
+    assert_eq!(world.router.next_to_drain(), None, "it has left");
+    world.forward_all(&["SET b 1", "SET c 1"]);
+    assert_eq!(world.router.next_to_drain(), Some(route));
+    assert_eq!(world.router.next_to_drain(), None, "two commands of one queue");
+    world.router.set_takes_commands(LinkId(1), false);
+    world.router.set_takes_commands(LinkId(1), true);
+    assert_eq!(world.router.next_to_drain(), None, "they go over the other link");
+    world.router.set_takes_commands(LinkId(0), true);
+    assert_eq!(world.router.next_to_drain(), None, "it was up before");
+    world.router.set_takes_commands(LinkId(0), false);
+    assert_eq!(world.router.next_to_drain(), None, "it is down now");
+    world.router.set_takes_commands(LinkId(0), true);
+    assert_eq!(world.router.next_to_drain(), Some(route));
+}
+
+/// Behind a refused command that waits for others to come back nothing can go: their answers do not make it look.
+#[test]
+fn a_queue_with_refused_commands_is_not_looked_at_before_all_are_back() {
+    let mut world = World::new(|_| {});
+    world.forward_all(&["SET a 1", "SET b 1", "SET c 1"]);
+    let sent = world.sent(0);
+    world.answer(0, sent.heads[1].id, ReplyStatus::NotLeader, b"");
+    assert_eq!(world.router.next_to_drain(), None);
+    world.answer(0, sent.heads[0].id, ReplyStatus::Done, b"+OK\r\n");
+    assert_eq!(world.router.next_to_drain(), None);
+    world.answer(0, sent.heads[2].id, ReplyStatus::Done, b"+OK\r\n");
+    assert_eq!(world.router.next_to_drain(), Some(world.route()));
+}
