@@ -319,3 +319,23 @@ fn a_web_page_is_no_client() {
     assert!(client.command("GET Host:").error().is_none());
     assert!(client.command("POSTMAN x").error().is_some_and(|error| error.contains("unknown command")));
 }
+
+#[test]
+fn who_goes_on_sending_behind_a_protocol_error_is_closed() {
+    let _alone = alone(LIMIT);
+    let set = vec!["client_stall_timeout_ms=2000".to_owned()];
+    let cluster = Cluster::start(limited(Options { nodes: 1, groups: 2, set, ..Options::default() }));
+    // More than a request may have: the error comes before its end.
+    let value = vec![b'v'; VALUE_BYTES_MAX - 16];
+    let requests = request(&[b"MSET", b"{m}a", &value, b"{m}b", &value, b"{m}c", &value]);
+    for attempt in 0..8 {
+        let mut client = cluster.gateway(1);
+        let begin = Instant::now();
+        // It may end before all is sent: behind the error nothing is read.
+        let _ = client.send(&requests);
+        assert!(begin.elapsed() < Duration::from_secs(5), "attempt {attempt}: it waits for room");
+        assert!(client.reply().unwrap().text().contains("too big request"));
+        let rest = client.rest().unwrap();
+        assert!(rest.is_empty(), "{}", rest.escape_ascii());
+    }
+}

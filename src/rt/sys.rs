@@ -184,19 +184,16 @@ pub(crate) fn shutdown(fd: RawFd) {
     unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
 }
 
-/// Throws away what has arrived and was not read. Closing with unread data would reset the connection, and
-/// the reset could overtake what was sent last.
+/// Throws away a little that has arrived and was not read. Closing with unread data resets the connection, and the reset
+/// could overtake what was sent last.
+///
+/// Whoever has more unread is in the middle of sending, and must be reset: it may wait for room in a window that is
+/// full, which no kernel opens once this side is closed, and would wait for a minute.
 pub(crate) fn discard_received(fd: RawFd) {
-    const ROUNDS_MAX: usize = 4;
-    for _ in 0..ROUNDS_MAX {
-        // SAFETY: with MSG_TRUNC a stream socket drops the bytes and writes to no memory.
-        let len = unsafe {
-            libc::recv(fd, std::ptr::null_mut(), 1 << 20, libc::MSG_TRUNC | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
-        };
-        if len <= 0 {
-            return;
-        }
-    }
+    const DISCARDED_BYTES_MAX: usize = 16 << 10;
+    let flags = libc::MSG_TRUNC | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: with MSG_TRUNC a stream socket drops the bytes and writes to no memory.
+    unsafe { libc::recv(fd, std::ptr::null_mut(), DISCARDED_BYTES_MAX, flags) };
 }
 
 /// Sends a few bytes on a fresh connection, whose send buffer has room, and closes it.

@@ -185,6 +185,32 @@ fn closing_ends_a_send_that_nobody_reads() {
 }
 
 #[test]
+fn who_waits_for_room_to_send_hears_of_the_end_at_once() {
+    one_core("who_waits_for_room", small(), |runtime| async move {
+        let (_, addr) = listen(&runtime);
+        let client = thread::spawn(move || {
+            let mut stream = TcpStream::connect(addr).expect("a connection");
+            stream.set_write_timeout(Some(Duration::from_secs(10))).expect("it is not zero");
+            // More than the buffers between the two can hold.
+            let error = stream.write_all(&pattern(64 << 20)).expect_err("nobody reads it");
+            assert!(matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{error}");
+            let mut last = [0; 4];
+            stream.read_exact(&mut last).expect("what was sent before the end");
+            assert_eq!(&last, b"last");
+        });
+        let conn = accepted(&runtime).await;
+        runtime.recv_pause(conn);
+        // Time to fill all buffers; some of it may have been received before the pause.
+        events_for(&runtime, 300).await;
+        runtime.send(conn, SendBuf::Plain(b"last".to_vec()));
+        assert!(matches!(next(&runtime).await, Event::Sent { .. }));
+        runtime.close(conn);
+        assert!(closed(&runtime, conn).await.is_none());
+        client.join().expect("the client");
+    });
+}
+
+#[test]
 fn a_half_closed_connection_still_sends() {
     one_core("half_closed", small(), |runtime| async move {
         let (_, addr) = listen(&runtime);
