@@ -7,7 +7,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use coracle_tests::{alone, binary, ports, process, skipped};
+use coracle_tests::client::bulk;
+use coracle_tests::{Client, Reply, alone, binary, ports, process, skipped, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const WITHIN: Duration = Duration::from_secs(30);
@@ -96,6 +97,34 @@ fn too_few_open_files() {
     let dir = tempfile::tempdir().unwrap();
     let told = refused(&["prlimit", "--nofile=1000:1000"], dir.path());
     expect(&told, &["limit of open files is 1000", "ulimit -n", "LimitNOFILE="]);
+}
+
+#[test]
+fn as_many_clients_as_the_limit_of_open_files_allows() {
+    let _alone = alone(LIMIT);
+    let dir = tempfile::tempdir().unwrap();
+    let (log, port) = (dir.path().join("log"), ports::free(1, 1));
+    let mut node = process::bound("prlimit")
+        .args(["--nofile=4000:4000", "--"])
+        .arg(binary())
+        .args(["server", "--cluster-id", "test", "--node-id", "1", "--groups", "2", "--pin", "false"])
+        .args(["--gateway-port", &port.to_string(), "--data-dir", dir.path().join("data").to_str().unwrap()])
+        .stderr(std::fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    wait_until("the node answers", WITHIN, || {
+        Client::connect("127.0.0.1", port).and_then(|mut client| client.ask(&[b"PING"])).is_ok()
+    });
+    let mut client = Client::connect("127.0.0.1", port).unwrap();
+    let fit = client.info("maxclients");
+    assert!((1_500..2_000).contains(&fit), "{fit} clients on each of two ports");
+    let shown = Reply::Array(vec![bulk("maxclients"), bulk(fit.to_string())]);
+    assert_eq!(client.command("CONFIG GET maxclients"), shown);
+    let told = std::fs::read_to_string(&log).unwrap();
+    expect(&told, &["limit of open files is 4000", &format!("maxclients is {fit} instead of 10000")]);
+    expect(&told, &["`ulimit -n 20512`", "LimitNOFILE=20512"]);
+    node.kill().unwrap();
+    node.wait().unwrap();
 }
 
 /// A file system in memory that knows no direct I/O; unmounted when dropped.

@@ -83,6 +83,8 @@ pub struct Prepared {
     pub map: ClusterMap,
     /// The cpu of each core, if cores are pinned.
     pub cpus: Vec<Option<usize>>,
+    /// Most clients of each port of a core.
+    pub clients_count_max: usize,
 }
 
 /// Asks the kernel to kill this process when its parent ends, whose id must be `parent`.
@@ -205,7 +207,7 @@ fn supervise(
 /// What each core is told.
 fn engine_configs(config: &Config, prepared: &Prepared) -> Vec<engine::Config> {
     let node = config.node();
-    let shown_settings = shown::settings(config);
+    let shown_settings = shown::settings(config, prepared.clients_count_max);
     node.places()
         .map(|place| engine::Config {
             segment_bytes: config.segment_bytes,
@@ -218,7 +220,7 @@ fn engine_configs(config: &Config, prepared: &Prepared) -> Vec<engine::Config> {
             log_bytes_max: config.log_bytes_max,
             log_tail_bytes_max: config.log_tail_bytes_max,
             memory_bytes_max: config.memory_bytes_max,
-            clients_count_max: config.clients_count_max,
+            clients_count_max: prepared.clients_count_max,
             client_output_bytes_max: config.client_output_bytes_max,
             client_stall_timeout: config.client_stall_timeout,
             leader_wait: config.leader_wait,
@@ -234,10 +236,12 @@ fn engine_configs(config: &Config, prepared: &Prepared) -> Vec<engine::Config> {
 /// Checks the host, takes hold of the data directory, and plans the first cluster map.
 pub fn prepare(config: &Config) -> Result<Prepared, Error> {
     let node = config.node();
-    rt::raise_files_limit()?;
+    let files_limit = rt::raise_files_limit()?;
     let map = ClusterMap::bootstrap(&config.bootstrap)?;
     let cores_count = usize::from(node.cores);
-    let conns_per_core = conns::per_core(config.clients_count_max, map.other_cores_count(config.node_id));
+    let other_cores_count = map.other_cores_count(config.node_id);
+    let clients_count_max = clients_count_max(config, files_limit, other_cores_count);
+    let conns_per_core = conns::per_core(clients_count_max, other_cores_count);
     rt::check_host(cores_count, cores_count * conns_per_core)?;
     let cpus = cpus(config)?;
     let made = atomic_file::private_dir(&config.data_dir);
@@ -247,7 +251,22 @@ pub fn prepare(config: &Config) -> Result<Prepared, Error> {
     let map_print = formation::config_print(&map).map;
     let identity = Identity::open(&config.data_dir, config.bootstrap.cluster_id, config.node_id, map_print)?;
     let known_peers = KnownPeers::open(&config.data_dir)?;
-    Ok(Prepared { lock, identity, known_peers, map, cpus })
+    Ok(Prepared { lock, identity, known_peers, map, cpus, clients_count_max })
+}
+
+/// Most clients of each port of a core: what somebody has set, or as many as usual if the limit of open files allows it.
+fn clients_count_max(config: &Config, files_limit: u64, other_cores_count: usize) -> usize {
+    let (cores_count, usual) = (usize::from(config.node().cores), config.clients_count_max);
+    let fit = conns::clients_that_fit(rt::connections_that_fit(files_limit, cores_count), other_cores_count);
+    if config.clients_count_is_set || fit >= usual {
+        return usual;
+    }
+    let needed = rt::files_needed(cores_count, cores_count * conns::per_core(usual, other_cores_count));
+    tracing::warn!(
+        "the limit of open files is {files_limit}, so maxclients is {fit} instead of {usual}; for more raise the limit \
+         with `ulimit -n {needed}` or LimitNOFILE={needed} in the systemd unit"
+    );
+    fit
 }
 
 /// The cpu of each core: the c-th that this process may use, if cores are pinned.
@@ -289,6 +308,19 @@ mod tests {
     }
 
     #[test]
+    fn clients_fit_the_limit_of_open_files_if_nobody_says_how_many() {
+        let (usual, set) = (config(&[("cores", "2")]), config(&[("cores", "2"), ("maxclients", "10000")]));
+        let enough = rt::files_needed(2, 2 * conns::per_core(10_000, 4));
+        assert_eq!(clients_count_max(&usual, enough, 4), 10_000);
+        let fit = clients_count_max(&usual, enough - 1, 4);
+        assert_eq!(fit, 9_999);
+        let fit = clients_count_max(&usual, 4_096, 4);
+        assert!(rt::files_needed(2, 2 * conns::per_core(fit, 4)) <= 4_096, "{fit}");
+        assert!(rt::files_needed(2, 2 * conns::per_core(fit + 1, 4)) > 4_096, "{fit}");
+        assert_eq!(clients_count_max(&set, 4_096, 4), 10_000, "what does not fit is refused");
+    }
+
+    #[test]
     fn each_core_is_told_what_is_configured() {
         let config = config(&[("cores", "2"), ("cache_bytes_max", "12345"), ("memory_bytes_max", "99999999")]);
         let dir = tempfile::tempdir().expect("a temporary directory");
@@ -296,11 +328,14 @@ mod tests {
         let map = ClusterMap::bootstrap(&config.bootstrap).expect("checked");
         let identity = Identity::open(dir.path(), map.cluster_id, NodeId(1), [0; 12]).expect("a new directory");
         let known_peers = KnownPeers::open(dir.path()).expect("a new directory");
-        let prepared = Prepared { lock, identity, known_peers, map, cpus: vec![None; 2] };
+        let prepared = Prepared { lock, identity, known_peers, map, cpus: vec![None; 2], clients_count_max: 321 };
         let configs = engine_configs(&config, &prepared);
         assert_eq!(configs.iter().map(|config| config.place.core).collect::<Vec<_>>(), [CoreId(0), CoreId(1)]);
         for core in configs {
             assert_eq!((core.cache_bytes_max, core.memory_bytes_max), (12_345, 99_999_999));
+            assert_eq!(core.clients_count_max, 321);
+            let shown: Vec<_> = core.shown_settings.iter().filter(|(name, _)| name == "maxclients").collect();
+            assert_eq!(shown, [&("maxclients".to_owned(), "321".to_owned())]);
             assert_eq!(core.incarnation, identity.incarnation);
         }
     }

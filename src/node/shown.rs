@@ -1,10 +1,13 @@
 //! What CONFIG GET shows: every key of the configuration, and under Redis's names what clients and tools ask for.
 
 use crate::config::Config;
+use crate::config::keys::MAXCLIENTS;
 
-/// All settings, each as (name, value).
-pub fn settings(config: &Config) -> Vec<(String, String)> {
+/// All settings, each as (name, value). `clients_count_max` is what a port of a core takes, on this host.
+pub fn settings(config: &Config, clients_count_max: usize) -> Vec<(String, String)> {
     let mut settings = config.shown.clone();
+    let shown = settings.iter_mut().find(|(name, _)| name == MAXCLIENTS.name);
+    shown.expect("every key is shown").1 = clients_count_max.to_string();
     settings.extend(as_redis(config).map(|(name, value)| (name.to_owned(), value)));
     settings
 }
@@ -63,7 +66,8 @@ mod tests {
 
     fn shown(flags: &[(&str, &str)]) -> Vec<(String, String)> {
         let all = [&[("cluster_id", "c"), ("node_id", "1"), ("data_dir", "/d")], flags].concat();
-        settings(&Config::load(None, &Flags::of(&all)).expect("a sound configuration"))
+        let config = Config::load(None, &Flags::of(&all)).expect("a sound configuration");
+        settings(&config, config.clients_count_max)
     }
 
     #[test]

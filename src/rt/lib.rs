@@ -52,7 +52,7 @@ pub use error::Error;
 pub use host_limits::MEMLOCK_BYTES_NEEDED;
 pub use ops::File;
 pub use pool::RecvBuf;
-pub use preflight::{DirLock, check_direct_io, check_host, raise_files_limit};
+pub use preflight::{DirLock, check_direct_io, check_host, connections_that_fit, files_needed, raise_files_limit};
 pub use reactor::Stats;
 pub use runtime::Runtime;
 pub use start::{Remote, Running, start};

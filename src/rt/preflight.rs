@@ -26,9 +26,20 @@ pub fn check_host(cores_count: usize, connections_count_max: usize) -> Result<()
     check_switch()?;
     check_memlock()?;
     check_ring()?;
-    let needed = connections_count_max as u64 + FILES_PER_CORE * cores_count as u64;
+    let needed = files_needed(cores_count, connections_count_max);
     let limit = limit_of(libc::RLIMIT_NOFILE)?;
     if limit < needed { Err(Error::FilesLimitTooLow { limit, needed }) } else { Ok(()) }
+}
+
+/// The connections that each of `cores_count` cores may have under this limit of open files.
+pub fn connections_that_fit(files_limit: u64, cores_count: usize) -> usize {
+    let per_core = files_limit / cores_count.max(1) as u64;
+    usize::try_from(per_core.saturating_sub(FILES_PER_CORE)).unwrap_or(usize::MAX)
+}
+
+/// The limit of open files that `cores_count` cores need for so many connections in all.
+pub fn files_needed(cores_count: usize, connections_count_max: usize) -> u64 {
+    connections_count_max as u64 + FILES_PER_CORE * cores_count as u64
 }
 
 /// Raises the soft limit of open files to the hard one and returns it.

@@ -198,7 +198,7 @@ keys! {
     /// Memory of a core for keys, caches, buffers and clients together, in bytes
     MEMORY_BYTES_MAX: "memory_bytes_max", LIMITS, Kind::Int { min: MEMORY_BYTES.0, max: MEMORY_BYTES.1 },
         Optional("60 % of what is available at the start, divided by cores; at least 268435456");
-    /// Most clients of each port of a core
+    /// Most clients of each port of a core; if nobody sets it, no more than the limit of open files allows
     MAXCLIENTS: "maxclients", LIMITS, Kind::Int { min: 1, max: CLIENTS_COUNT_MAX },
         Fallback::Int(defaults::CLIENTS_COUNT_MAX as i64);
     /// A client that leaves this many bytes of replies unread is not read until it takes some

@@ -71,6 +71,8 @@ pub struct Config {
     pub memory_bytes_max: usize,
     /// Most clients of each port of a core.
     pub clients_count_max: usize,
+    /// Whether somebody has set it. Else a node takes no more than its limit of open files allows.
+    pub clients_count_is_set: bool,
     /// A client that leaves this many bytes of replies unread is not read until it takes some.
     pub client_output_bytes_max: usize,
     /// A client that leaves its replies unread for this long is closed.
@@ -165,6 +167,7 @@ impl Config {
             log_tail_bytes_max: number(top, &keys::LOG_TAIL_BYTES_MAX),
             memory_bytes_max: 0,
             clients_count_max: number(top, &keys::MAXCLIENTS),
+            clients_count_is_set: top.get(&keys::MAXCLIENTS).is_some(),
             client_output_bytes_max: number(top, &keys::CLIENT_OUTPUT_BYTES_MAX),
             client_stall_timeout: millis(top, &keys::CLIENT_STALL_TIMEOUT_MS_KEY),
             leader_wait: millis(top, &keys::LEADER_WAIT_MS),

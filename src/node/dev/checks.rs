@@ -8,8 +8,6 @@ use crate::{conns, memory};
 
 /// Most clients of each port of a core, where the limit of open files allows it.
 const CLIENTS_COUNT_MAX: usize = 10_000;
-/// Open files of a core besides its connections: rings, segments, logs.
-const FILES_PER_CORE: usize = 512;
 
 /// Checks that every port of every node is free, by listening there for a moment.
 pub fn ports(plan: &Plan) -> Result<(), Error> {
@@ -29,8 +27,7 @@ pub fn ports(plan: &Plan) -> Result<(), Error> {
 pub fn host(plan: &Plan) -> Result<Share, Error> {
     let cores_per_node = plan.nodes.first().map_or(1, |node| node.cores.len());
     let other_cores_count = plan.nodes.len().saturating_sub(1) * cores_per_node;
-    let limit = usize::try_from(rt::raise_files_limit()?).unwrap_or(usize::MAX);
-    let per_core = (limit / cores_per_node).saturating_sub(FILES_PER_CORE);
+    let per_core = rt::connections_that_fit(rt::raise_files_limit()?, cores_per_node);
     let clients_count_max = conns::clients_that_fit(per_core, other_cores_count).min(CLIENTS_COUNT_MAX);
     rt::check_host(cores_per_node, conns::per_core(clients_count_max, other_cores_count) * cores_per_node)?;
     rt::check_direct_io(&plan.dir)?;
