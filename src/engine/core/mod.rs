@@ -192,7 +192,10 @@ impl<H: CoreHost> Core<H> {
                 }
                 MeshMessage::Report(report) => self.on_report(*report),
                 MeshMessage::ResetStats => self.reset_stats(),
-                MeshMessage::PeerAdmitted(node, incarnation) => self.peers.admit(node, incarnation),
+                MeshMessage::PeerAdmitted(node, incarnation) => {
+                    self.peers.admit(&mut self.ctx, &self.host, node, incarnation);
+                    self.carry_peer_events();
+                }
                 MeshMessage::Stop => self.begin_stop(),
             }
         }

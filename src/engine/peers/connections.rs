@@ -21,6 +21,7 @@ impl Peers {
             addr,
             link: None,
             hello: Vec::new(),
+            awaits_admission: false,
             assembler: FrameAssembler::default(),
             permit: ctx.budget.permit(Pool::Links),
             deadline: ctx.now + HELLO_TIMEOUT,
@@ -168,19 +169,12 @@ impl Peers {
     /// where nothing else has told them for `keep_alive_every`: quiescent groups rely on it. Returns the cores that have
     /// fallen silent since the last call.
     pub(crate) fn tick<N: Net>(&mut self, ctx: &Context, net: &N, keep_alive_every: Duration) -> Vec<CoreAddr> {
-        let from = ctx.config.map.node(ctx.addr().node).map(|node| node.host);
         let mut silent = Vec::new();
         for id in self.ids() {
             let link = &mut self.links[id.idx()];
             match link.state {
                 LinkState::Mesh => continue,
-                LinkState::Down { retry_at } if retry_at <= ctx.now => {
-                    if let Some(from) = from {
-                        let conn = net.connect(from, link.addr);
-                        link.connecting(conn, ctx.now);
-                        self.conns.insert(conn, PeerConn::Outgoing(id));
-                    }
-                }
+                LinkState::Down { retry_at } if retry_at <= ctx.now => self.connect(ctx, net, id),
                 LinkState::Connecting { conn, deadline } if deadline <= ctx.now => net.close(conn),
                 LinkState::Up { .. } if !link.is_sending && ctx.now.since(link.sent_at) >= keep_alive_every => {
                     // An empty frame says it.
@@ -198,6 +192,15 @@ impl Peers {
         }
         self.close_late(ctx, net);
         silent
+    }
+
+    /// Begins a connection over a link.
+    pub(super) fn connect<N: Net>(&mut self, ctx: &Context, net: &N, id: LinkId) {
+        let Some(own) = ctx.config.map.node(ctx.addr().node) else { return };
+        let link = &mut self.links[id.idx()];
+        let conn = net.connect(own.host, link.addr);
+        link.connecting(conn, ctx.now);
+        self.conns.insert(conn, PeerConn::Outgoing(id));
     }
 
     /// Closes connections of peers that do not introduce themselves.

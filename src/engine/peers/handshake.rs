@@ -9,6 +9,7 @@ use wire::{Answer, AnswerCode, FormationError, HELLO_BYTES, Hello, HelloError, Q
 use crate::config::Config;
 use crate::context::Context;
 use crate::origin::LinkId;
+use crate::peers::link::{ADMISSION_TIMEOUT, LinkState};
 use crate::peers::{PeerConn, Peers};
 
 /// What this core says of itself. Whom it speaks to is filled in for each link.
@@ -25,8 +26,22 @@ pub(super) fn own_hello(config: &Config) -> Hello {
 }
 
 impl Peers {
-    /// Notes the data directory that a node is known with; the first one counts.
-    pub(crate) fn admit(&mut self, node: NodeId, incarnation: u64) {
+    /// A node is remembered with its data directory, durably; the first one counts. Its cores that wait for that are let in.
+    pub(crate) fn admit<N: Net>(&mut self, ctx: &mut Context, net: &N, node: NodeId, incarnation: u64) {
+        self.note_incarnation(node, incarnation);
+        let waits = |(conn, peer): (ConnId, &PeerConn)| match peer {
+            PeerConn::Incoming(incoming) if incoming.awaits_admission => Some((conn, *incoming.hello.first_chunk()?)),
+            _ => None,
+        };
+        let waiting: Vec<_> = self.conns.iter().filter_map(waits).collect();
+        for (conn, hello) in waiting {
+            if Hello::decode(&hello).is_ok_and(|hello| hello.from.node == node) {
+                self.introduce(ctx, net, conn, &hello);
+            }
+        }
+    }
+
+    fn note_incarnation(&mut self, node: NodeId, incarnation: u64) {
         for link in self.links.iter_mut().filter(|link| link.to.node == node) {
             link.incarnation.get_or_insert(incarnation);
         }
@@ -40,7 +55,11 @@ impl Peers {
             return true;
         }
         if incoming.hello.len() == HELLO_BYTES {
-            // Refused: the connection is closed once the verdict is sent, and nothing behind it is looked at.
+            // Refused: the connection is closed once the verdict is sent, and nothing behind it is looked at. Or it has no
+            // verdict yet, and sends before it is let in.
+            if !bytes.is_empty() && incoming.awaits_admission {
+                net.close(conn);
+            }
             return false;
         }
         let missing = HELLO_BYTES - incoming.hello.len();
@@ -48,15 +67,34 @@ impl Peers {
         incoming.hello.extend_from_slice(head);
         *bytes = behind;
         let Some(hello) = incoming.hello.first_chunk::<HELLO_BYTES>().copied() else { return false };
+        let is_let_in = self.introduce(ctx, net, conn, &hello);
+        if !bytes.is_empty() && self.awaits_admission(conn) {
+            net.close(conn);
+        }
+        is_let_in
+    }
+
+    /// Lets a core in that has said hello, if it may come in, and connects to it if nothing does: it listens, or it would not
+    /// greet. Returns whether it may.
+    fn introduce<N: Net>(&mut self, ctx: &mut Context, net: &N, conn: ConnId, hello: &[u8; HELLO_BYTES]) -> bool {
+        let Some(PeerConn::Incoming(incoming)) = self.conns.get_mut(conn) else { return false };
+        incoming.awaits_admission = false;
         let addr = incoming.addr;
-        let Some(link) = self.authenticate(ctx, net, conn, addr, &hello) else { return false };
+        let Some(link) = self.authenticate(ctx, net, conn, addr, hello) else { return false };
         if let Some(PeerConn::Incoming(incoming)) = self.conns.get_mut(conn) {
             incoming.link = Some(link);
         }
         if let Some(former) = self.accept_inbound(ctx, link, conn) {
             net.close(former);
         }
+        if matches!(self.links[link.idx()].state, LinkState::Down { .. }) {
+            self.connect(ctx, net, link);
+        }
         true
+    }
+
+    fn awaits_admission(&self, conn: ConnId) -> bool {
+        matches!(self.conns.get(conn), Some(PeerConn::Incoming(incoming)) if incoming.awaits_admission)
     }
 
     /// Decides whether whoever has connected is let in, and tells it. Returns the link to it.
@@ -80,8 +118,10 @@ impl Peers {
             Ok(hello) => match self.verdict_on(ctx, &hello) {
                 Some(verdict) => verdict,
                 None => {
-                    // It comes again in a moment, and then it is known.
-                    net.close(conn);
+                    if let Some(PeerConn::Incoming(incoming)) = self.conns.get_mut(conn) {
+                        incoming.awaits_admission = true;
+                        incoming.deadline = ctx.now + ADMISSION_TIMEOUT;
+                    }
                     return None;
                 }
             },
@@ -133,7 +173,7 @@ impl Peers {
                 remember.remember(hello.from.node, hello.incarnation);
                 return None;
             }
-            (None, None) => self.admit(hello.from.node, hello.incarnation),
+            (None, None) => self.note_incarnation(hello.from.node, hello.incarnation),
         }
         Some((Verdict::Accepted, Some(link)))
     }

@@ -18,6 +18,8 @@ pub(super) const RETRY_AFTER_MIN: Duration = Duration::from_millis(20);
 pub(super) const RETRY_AFTER_MAX: Duration = Duration::from_millis(500);
 /// How long a connection may take to be established and authenticated.
 pub(super) const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a node seen for the first time is kept waiting until it is remembered. Then it connects again.
+pub(super) const ADMISSION_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// How a link stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -69,6 +69,8 @@ struct Incoming {
     /// Link to the core on the other side; `None` until it has introduced itself.
     link: Option<LinkId>,
     hello: Vec<u8>,
+    /// Whether it has introduced itself and is let in once its node is remembered. It has no verdict yet, and says nothing more.
+    awaits_admission: bool,
     assembler: FrameAssembler,
     permit: Permit,
     deadline: Instant,

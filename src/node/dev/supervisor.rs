@@ -17,6 +17,8 @@ const START_WAIT_MAX: Duration = Duration::from_secs(120);
 const STOP_WAIT_MAX: Duration = Duration::from_secs(10);
 /// How often nodes are looked at.
 const POLL: Duration = Duration::from_millis(50);
+/// And until all are ready.
+const START_POLL: Duration = Duration::from_millis(10);
 /// A node that dies again soon waits longer and longer before its next start, within these bounds.
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
@@ -110,7 +112,7 @@ impl<'a> Supervisor<'a> {
                 let tails: Vec<String> = self.plan.nodes.iter().map(|node| log_tail(&node.log_file)).collect();
                 return Err(Error::NotReady { seconds: START_WAIT_MAX.as_secs(), state, tail: tails.join("\n") });
             }
-            if self.stop.wait(0, POLL) {
+            if self.stop.wait(0, START_POLL) {
                 return Ok(false);
             }
         }

@@ -36,7 +36,7 @@ fn frames_behind_an_accepted_hello_are_taken_in_however_they_are_cut() {
         assert_eq!(frames, [(link, 1), (link, 2)], "in steps of {step}");
         assert_eq!(world.verdict(incoming(0)), Some(Verdict::Accepted));
         assert_eq!(world.peers.take_events(), [PeerEvent::Changed(link)], "it is heard now");
-        assert_eq!((world.ctx.counters.frames_received, world.used(), world.net.take_closed()), (2, 0, vec![]));
+        assert_eq!((world.ctx.counters.frames_received, world.used(), world.take_closed()), (2, 0, vec![]));
     }
 }
 
@@ -62,12 +62,12 @@ fn each_reason_to_refuse_a_core_has_its_verdict() {
         assert_eq!(world.introduce(incoming(idx as u32), &hello.encode()), Some(verdict), "{hello:?}");
     }
     assert_eq!(world.introduce(incoming(20), &hello_with_version(good, 1)), Some(Verdict::OtherVersion));
-    assert_eq!((world.ctx.counters.peers_refused, world.net.take_closed()), (10, vec![]));
+    assert_eq!((world.ctx.counters.peers_refused, world.take_closed()), (10, vec![]));
     let mut damaged = good.encode();
     damaged[33] ^= 1;
     for (idx, bytes) in [&damaged[..], &[b'x'; 64]].into_iter().enumerate() {
         let conn = incoming(30 + idx as u32);
-        assert_eq!((world.introduce(conn, bytes), world.net.take_closed()), (None, vec![conn]), "no core at all");
+        assert_eq!((world.introduce(conn, bytes), world.take_closed()), (None, vec![conn]), "no core at all");
     }
     assert_eq!(world.ctx.counters.peers_refused, 12);
 }
@@ -93,27 +93,73 @@ fn the_first_data_directory_of_a_node_counts() {
     let other_core = CoreAddr { core: types::CoreId(1), ..OTHER };
     let emptied = Hello { incarnation: 99, ..world.hello(other_core) };
     assert_eq!(world.introduce(incoming(1), &emptied.encode()), Some(Verdict::OtherIncarnation));
-    world.peers.admit(NodeId(2), 99);
+    world.admit(NodeId(2), 99);
     assert_eq!(world.introduce(incoming(2), &emptied.encode()), Some(Verdict::OtherIncarnation));
     assert_eq!(world.introduce(incoming(3), &world.hello(other_core).encode()), Some(Verdict::Accepted));
     let third = CoreAddr { node: NodeId(3), ..OTHER };
     assert_eq!(world.introduce(incoming(4), &world.hello(third).encode()), Some(Verdict::Accepted), "another node");
 }
 
-#[test]
-fn a_node_is_let_in_once_it_is_remembered_durably() {
+/// A world in which nodes that are seen for the first time are remembered by somebody else, and whom it was told.
+fn remembering_world() -> (World, Arc<Mutex<Vec<(NodeId, u64)>>>) {
     let remembered = Arc::new(Mutex::new(Vec::new()));
     let asked = Arc::clone(&remembered);
-    let mut world = World::new(|config| {
+    let world = World::new(|config| {
         config.remember_peer = Some(RememberPeer::new(move |node, seen| asked.lock().unwrap().push((node, seen))));
     });
+    (world, remembered)
+}
+
+#[test]
+fn a_node_is_let_in_once_it_is_remembered_durably() {
+    let (mut world, remembered) = remembering_world();
+    let (hello, other_node) = (world.hello(OTHER).encode(), CoreAddr { node: NodeId(3), ..OTHER });
+    assert_eq!(world.introduce(incoming(0), &hello), None);
+    assert_eq!(world.introduce(incoming(1), &world.hello(other_node).encode()), None);
+    assert_eq!(*remembered.lock().unwrap(), [(NodeId(2), 72), (NodeId(3), 73)]);
+    world.admit(NodeId(2), 72);
+    assert_eq!((world.verdict(incoming(0)), world.verdict(incoming(1))), (Some(Verdict::Accepted), None));
+    assert_eq!(world.receive(incoming(0), &frame(1)), [(world.link(OTHER), 1)]);
+    world.admit(NodeId(3), 99);
+    assert_eq!(world.verdict(incoming(1)), Some(Verdict::OtherIncarnation), "it was known with another directory");
+    assert_eq!(world.take_closed(), []);
+}
+
+#[test]
+fn who_waits_to_be_let_in_waits_a_moment_and_says_nothing() {
+    let (mut world, _) = remembering_world();
     let hello = world.hello(OTHER).encode();
-    assert_eq!((world.introduce(incoming(0), &hello), world.net.take_closed()), (None, vec![incoming(0)]));
-    assert_eq!(*remembered.lock().unwrap(), [(NodeId(2), 72)]);
-    assert_eq!(world.ctx.counters.peers_refused, 0, "it comes again");
+    assert_eq!(world.introduce(incoming(0), &hello), None);
+    world.ctx.now += Duration::from_millis(299);
+    assert_eq!(closed_at_tick(&mut world), []);
+    world.ctx.now += Duration::from_millis(1);
+    assert_eq!(closed_at_tick(&mut world), [incoming(0)]);
     world.peers.closed(&world.ctx, incoming(0), None);
-    world.peers.admit(NodeId(2), 72);
-    assert_eq!(world.introduce(incoming(1), &hello), Some(Verdict::Accepted));
+    assert_eq!(world.ctx.counters.peers_refused, 0, "it comes again");
+    assert_eq!(world.introduce(incoming(1), &hello), None);
+    assert_eq!(world.receive(incoming(1), &frame(1)), []);
+    assert_eq!(world.take_closed(), [incoming(1)]);
+    assert_eq!(world.introduce(incoming(2), &[&hello[..], &frame(1)].concat()), None);
+    assert_eq!(world.take_closed(), [incoming(2)]);
+}
+
+#[test]
+fn a_core_that_greets_is_connected_to_at_once() {
+    let (mut world, _) = remembering_world();
+    let link = world.link(OTHER);
+    let conn = world.connect(link);
+    world.peers.closed(&world.ctx, conn, None);
+    let connects = |world: &mut World| {
+        let calls = world.net.take_calls();
+        calls.iter().filter(|call| matches!(call, NetCall::Connect(..))).count()
+    };
+    connects(&mut world);
+    world.introduce(incoming(0), &world.hello(OTHER).encode());
+    assert_eq!(connects(&mut world), 0, "it is not let in yet");
+    world.admit(NodeId(2), 72);
+    assert_eq!(connects(&mut world), 1, "sooner than the next attempt is due");
+    world.introduce(incoming(1), &world.hello(OTHER).encode());
+    assert_eq!(connects(&mut world), 0, "a connection is under way");
 }
 
 #[test]
@@ -128,7 +174,7 @@ fn a_second_connection_of_a_core_replaces_the_first() {
     assert_eq!(world.peers.take_events(), [PeerEvent::Changed(link)]);
     assert!(world.peers.takes_commands(link));
     assert_eq!(world.introduce(incoming(1), &hello), Some(Verdict::Accepted));
-    assert_eq!(world.net.take_closed(), [incoming(0)]);
+    assert_eq!(world.take_closed(), [incoming(0)]);
     assert_eq!(world.peers.take_events(), [PeerEvent::AnswersLost(link)]);
     assert!(!world.peers.takes_commands(link), "not before it is heard over the new one");
     assert_eq!(world.receive(incoming(0), &frame(2)), [], "what the first still brings is too late");
@@ -152,7 +198,7 @@ fn a_wrong_frame_ends_its_connection_and_counts() {
         let (before, behind) = (frame(1), frame(3));
         let link = world.link(OTHER);
         assert_eq!(world.receive(incoming(0), &[before, damaged, behind].concat()), [(link, 1)]);
-        assert_eq!(world.net.take_closed(), [incoming(0)]);
+        assert_eq!(world.take_closed(), [incoming(0)]);
         assert_eq!((world.ctx.counters.frames_refused, world.ctx.counters.frames_received), (1, 1));
         world.peers.closed(&world.ctx, incoming(0), None);
         assert_eq!(world.used(), 0);
@@ -170,11 +216,11 @@ fn half_a_frame_is_held_with_a_permit_and_given_back() {
     assert_eq!(world.used(), 0);
     world.receive(incoming(0), &long[..50_000]);
     world.peers.receive_ended(&world.net, incoming(0));
-    assert_eq!(world.net.take_closed(), [incoming(0)]);
+    assert_eq!(world.take_closed(), [incoming(0)]);
     world.peers.closed(&world.ctx, incoming(0), None);
     assert_eq!(world.used(), 0);
     world.peers.receive_ended(&world.net, incoming(0));
-    assert_eq!(world.net.take_closed(), [], "it is gone");
+    assert_eq!(world.take_closed(), [], "it is gone");
 }
 
 #[test]
@@ -200,7 +246,7 @@ fn a_link_is_up_with_the_verdict_and_anything_else_ends_it() {
         let conn = world.connect(link);
         world.peers.connected(&world.net, conn);
         assert_eq!(world.receive(conn, &answer), []);
-        assert_eq!((world.net.take_closed(), world.peers.is_up(link)), (vec![conn], false), "{answer:?}");
+        assert_eq!((world.take_closed(), world.peers.is_up(link)), (vec![conn], false), "{answer:?}");
         assert_eq!(world.peers.take_events(), []);
     }
     let mut world = World::new(|_| {});
@@ -216,5 +262,5 @@ fn a_link_is_up_with_the_verdict_and_anything_else_ends_it() {
     world.flush();
     assert_eq!(world.net.sends_count(), 0, "the hello is still on its way");
     world.receive(conn, b"x");
-    assert_eq!(world.net.take_closed(), [conn], "nothing else comes back");
+    assert_eq!(world.take_closed(), [conn], "nothing else comes back");
 }

@@ -117,6 +117,20 @@ impl World {
         self.verdict(conn)
     }
 
+    /// The connections that were closed since the last call. Whoever greets is connected to, and nothing else is asked for.
+    fn take_closed(&self) -> Vec<ConnId> {
+        let closed = |call| match call {
+            NetCall::Close(conn) => Some(conn),
+            NetCall::Connect(..) => None,
+            other => panic!("asked for {other:?}"),
+        };
+        self.net.take_calls().into_iter().filter_map(closed).collect()
+    }
+
+    fn admit(&mut self, node: NodeId, incarnation: u64) {
+        self.peers.admit(&mut self.ctx, &self.net, node, incarnation);
+    }
+
     fn verdict(&mut self, conn: ConnId) -> Option<Verdict> {
         let buf = self.net.take_send(conn)?;
         let SendBuf::Plain(bytes) = &buf else { panic!("a verdict is one run of bytes") };
