@@ -67,6 +67,8 @@ pub(super) struct Client {
     pub(super) is_sending: bool,
     /// How much of what is on its way, in bytes.
     pub(super) sending_bytes: usize,
+    /// Until when its replies wait for the one behind them, if they do; see [`Clients::flush`](super::Clients::flush).
+    pub(super) held_until: Option<Instant>,
     /// Emptied output, to be used again.
     pub(super) spare_output: Vec<u8>,
     /// Receiving is paused.
@@ -178,6 +180,7 @@ impl Client {
             input: Some(Box::new(Input::new(budget))),
             is_sending: false,
             sending_bytes: 0,
+            held_until: None,
             spare_output: Vec::new(),
             is_paused: false,
             blocker: None,

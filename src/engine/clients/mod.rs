@@ -28,6 +28,7 @@ use std::net::SocketAddr;
 
 use host::{ConnId, Net};
 use resp::{ProtocolError, Reply};
+use types::Instant;
 use types::limits::REPLY_BYTES_MAX;
 
 pub(crate) use self::client::{Blocker, Input, Step, step};
@@ -59,6 +60,8 @@ pub(crate) struct Clients {
     listings: VecDeque<Listing>,
     /// Clients with something to send, or to be closed for.
     dirty: Vec<ConnId>,
+    /// Clients whose replies wait for the one behind them, and until when; the first is due first. Some do not wait any more.
+    held: VecDeque<(Instant, ConnId)>,
     /// Clients whose blocker is gone.
     runnable: VecDeque<ConnId>,
     /// Clients that wait for a route.
@@ -67,7 +70,7 @@ pub(crate) struct Clients {
     blocked_on_memory: Vec<ConnId>,
     blocked_count: usize,
     /// Since when requests hold all the memory that they may.
-    memory_full_since: Option<types::Instant>,
+    memory_full_since: Option<Instant>,
     /// The place in the table at which the next look for stalled clients begins.
     stall_cursor: usize,
 }
@@ -91,6 +94,7 @@ impl Clients {
             fan_outs: FanOuts::default(),
             listings: VecDeque::new(),
             dirty: Vec::new(),
+            held: VecDeque::new(),
             runnable: VecDeque::new(),
             blocked_on_route: HashMap::new(),
             blocked_on_memory: Vec::new(),
@@ -301,6 +305,13 @@ impl Clients {
     pub(crate) fn open(&mut self, conn: ConnId, bytes: usize) -> Option<Origin> {
         let client = self.table.get_mut(conn)?;
         Some(Origin::Client { conn, seq: client.replies.open(bytes), protocol: client.protocol })
+    }
+
+    /// The request whose place was opened last is a read that another core answers.
+    pub(crate) fn note_read_elsewhere(&mut self, conn: ConnId) {
+        if let Some(client) = self.table.get_mut(conn) {
+            client.replies.note_read_elsewhere();
+        }
     }
 
     /// Closes the place that was opened last: its request was not taken in after all.

@@ -23,8 +23,8 @@ pub(super) struct ReplyQueue {
 
 #[derive(Clone, Copy)]
 enum Slot {
-    /// No reply yet; the request had so many bytes.
-    Pending { bytes: u32 },
+    /// No reply yet; the request had so many bytes. It is a read that another core answers, or anything else.
+    Pending { bytes: u32, is_read_elsewhere: bool },
     /// Ready, at this place in `early`.
     Early { start: usize, end: usize },
 }
@@ -34,15 +34,27 @@ impl ReplyQueue {
     pub(super) fn open(&mut self, bytes: usize) -> u64 {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.open_bytes += bytes as usize;
-        self.slots.push_back(Slot::Pending { bytes });
+        self.slots.push_back(Slot::Pending { bytes, is_read_elsewhere: false });
         self.first_seq + self.slots.len() as u64 - 1
     }
 
     /// Closes the place that was opened last: its request was not taken in after all.
     pub(super) fn cancel_last(&mut self) {
-        if let Some(Slot::Pending { bytes }) = self.slots.pop_back() {
+        if let Some(Slot::Pending { bytes, .. }) = self.slots.pop_back() {
             self.open_bytes -= bytes as usize;
         }
+    }
+
+    /// The request that was opened last is a read that another core answers.
+    pub(super) fn note_read_elsewhere(&mut self) {
+        if let Some(Slot::Pending { is_read_elsewhere, .. }) = self.slots.back_mut() {
+            *is_read_elsewhere = true;
+        }
+    }
+
+    /// Whether the next reply is that of a read that another core answers.
+    pub(super) fn awaits_read_elsewhere(&self) -> bool {
+        matches!(self.slots.front(), Some(Slot::Pending { is_read_elsewhere: true, .. }))
     }
 
     /// Writes the reply of a request that nobody has to wait for: directly if it is its turn.
@@ -61,7 +73,7 @@ impl ReplyQueue {
     pub(super) fn fulfil(&mut self, seq: u64, write: impl FnOnce(&mut Vec<u8>)) -> bool {
         let Some(idx) = seq.checked_sub(self.first_seq) else { return false };
         let Some(slot) = self.slots.get_mut(idx as usize) else { return false };
-        let Slot::Pending { bytes } = *slot else { return false };
+        let Slot::Pending { bytes, .. } = *slot else { return false };
         self.open_bytes -= bytes as usize;
         if idx == 0 {
             write(&mut self.out);
@@ -113,6 +125,11 @@ impl ReplyQueue {
     /// Whether there is something to send.
     pub(super) fn has_output(&self) -> bool {
         !self.out.is_empty()
+    }
+
+    /// Bytes that can be sent.
+    pub(super) fn output_bytes(&self) -> usize {
+        self.out.len()
     }
 
     /// Takes what can be sent and leaves `spare`, an empty buffer, in its place.

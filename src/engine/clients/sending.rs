@@ -3,12 +3,18 @@
 use std::time::Duration;
 
 use host::{ConnId, Net, SendBuf};
+use types::Instant;
 
 use crate::clients::Clients;
+use crate::clients::client::Client;
 use crate::context::Context;
 
 /// Emptied output buffers up to this length are kept, in bytes.
 const SPARE_BYTES_MAX: usize = 64 << 10;
+/// Replies wait no longer than this for the one behind them.
+const HOLD_MAX: Duration = Duration::from_millis(1);
+/// Nor if they are as long as this together, in bytes.
+const HOLD_BYTES_MAX: usize = 16 << 10;
 /// Clients looked at for stalls in one tick.
 const STALL_LOOKS_MAX: usize = 512;
 /// Requests may hold all the memory that they may for this long before the client that holds most is closed.
@@ -16,25 +22,53 @@ const MEMORY_FULL_MAX: Duration = Duration::from_secs(1);
 
 impl Clients {
     /// Sends what clients are owed: one send per connection.
+    ///
+    /// Replies with a read behind them that another core is answering wait for its reply, which takes one round trip between
+    /// the two and at most [`HOLD_MAX`]: so the replies of a pipeline whose keys lie on all nodes leave in one send and not in
+    /// one per node, which costs the kernel and the client as much as everything else.
     pub(crate) fn flush<N: Net>(&mut self, ctx: &mut Context, net: &N) {
-        for conn in std::mem::take(&mut self.dirty) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for conn in dirty.drain(..) {
             let Some(client) = self.table.get_mut(conn) else { continue };
             client.is_dirty = false;
             if !client.is_sending {
-                if client.replies.has_output() {
-                    let output = client.replies.take_output(std::mem::take(&mut client.spare_output));
-                    client.is_sending = true;
-                    client.sending_bytes = output.len();
-                    client.output_bytes_total += output.len() as u64;
-                    ctx.counters.client_bytes_sent += output.len() as u64;
-                    client.progress_at = ctx.now;
-                    net.send(conn, SendBuf::Plain(output));
-                } else if client.closes_when_sent && client.replies.open_count() == 0 {
-                    net.close(conn);
+                if !client.replies.has_output() {
+                    if client.closes_when_sent && client.replies.open_count() == 0 {
+                        net.close(conn);
+                    }
+                } else if !may_hold(client) {
+                    send(client, ctx, net, conn);
+                } else if client.held_until.is_none() {
+                    let until = ctx.now + HOLD_MAX;
+                    client.held_until = Some(until);
+                    self.held.push_back((until, conn));
                 }
             }
             client.settle();
         }
+        self.dirty = dirty;
+        self.release_held(ctx, net);
+    }
+
+    /// Sends the replies that have waited as long as they may.
+    fn release_held<N: Net>(&mut self, ctx: &mut Context, net: &N) {
+        while let Some((until, conn)) = self.held.front().copied() {
+            let client = self.table.get_mut(conn).filter(|client| client.held_until == Some(until));
+            match client {
+                Some(_) if until > ctx.now => return,
+                Some(client) => {
+                    send(client, ctx, net, conn);
+                    client.settle();
+                }
+                None => {}
+            }
+            self.held.pop_front();
+        }
+    }
+
+    /// When the first of the replies that wait for others is due.
+    pub(crate) fn next_timer(&self) -> Instant {
+        self.held.front().map_or(Instant::NEVER, |(until, _)| *until)
     }
 
     /// A whole buffer was handed to the network.
@@ -111,4 +145,21 @@ impl Clients {
             .iter()
             .all(|(_, client)| client.replies.open_count() == 0 && !client.replies.has_output() && !client.is_sending)
     }
+}
+
+/// Whether a client's replies may wait for the one behind them.
+fn may_hold(client: &Client) -> bool {
+    client.replies.awaits_read_elsewhere() && client.replies.output_bytes() < HOLD_BYTES_MAX
+}
+
+/// Sends what a client is owed. Nothing of it is under way.
+fn send<N: Net>(client: &mut Client, ctx: &mut Context, net: &N, conn: ConnId) {
+    let output = client.replies.take_output(std::mem::take(&mut client.spare_output));
+    client.held_until = None;
+    client.is_sending = true;
+    client.sending_bytes = output.len();
+    client.output_bytes_total += output.len() as u64;
+    ctx.counters.client_bytes_sent += output.len() as u64;
+    client.progress_at = ctx.now;
+    net.send(conn, SendBuf::Plain(output));
 }

@@ -128,6 +128,9 @@ impl<H: CoreHost> Core<H> {
             }
             Decision::Forward => match self.router.forward(&mut self.ctx, route, local, request) {
                 Forwarded::Taken => {
+                    if !command.is_write() {
+                        self.clients.note_read_elsewhere(conn);
+                    }
                     self.clients.note_command(&mut self.ctx, conn, command.full_name);
                     self.ctx.commands.count(command.id);
                     self.mark_requests(route);

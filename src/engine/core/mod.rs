@@ -124,7 +124,7 @@ impl<H: CoreHost> Core<H> {
             if is_busy {
                 host.yield_now().await;
             } else {
-                host.park(self.next_tick.min(self.groups.next_timer())).await;
+                host.park(self.next_tick.min(self.groups.next_timer()).min(self.clients.next_timer())).await;
             }
         }
     }

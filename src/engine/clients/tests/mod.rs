@@ -2,6 +2,7 @@
 
 mod closing;
 mod connection;
+mod held;
 mod limits;
 mod listing;
 mod memory;
