@@ -1,16 +1,21 @@
 //! Groups without a host: three cores, each with its replicas, whose effects are carried by hand.
 
+mod figures;
 mod forwarded;
 mod reads;
 
+use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 use data::Keyspace;
 use raft::Recovered;
 use types::Index;
+use wire::Entry;
 
 use super::*;
 use crate::config::Config;
+use crate::observe::Observer;
 use crate::origin::Origin;
 use crate::testing::{self, Answers, client, with_request};
 
@@ -25,6 +30,14 @@ struct Side {
     requeued: Vec<OwnedRequest>,
     unblocked: usize,
     is_disk_stuck: bool,
+    /// The entries that the log holds, and what was wanted of them.
+    log: BTreeMap<Index, Entry>,
+    log_reads: Vec<LogRead>,
+    /// What was told about leaders, with whether it is this core that has won the election.
+    leaders: Vec<(LeaderNote, bool)>,
+    maps: Vec<Bytes>,
+    /// The states that were to be fetched: from where, and up to which entry.
+    fetches: Vec<(CoreAddr, Index)>,
 }
 
 /// Three cores with a replica each of one group, and the messages between them.
@@ -40,7 +53,12 @@ const GROUP: usize = 0;
 
 impl World {
     fn new(change: impl Fn(&mut Config)) -> World {
-        let sides = (0..3).map(|node| Side::new(node, &change)).collect();
+        World::starting(change, |_| {})
+    }
+
+    /// A world whose replicas start on something else than nothing.
+    fn starting(change: impl Fn(&mut Config), alter: impl Fn(&mut NewReplica)) -> World {
+        let sides = (0..3).map(|node| Side::new(node, None, &change, &alter)).collect();
         let mut world = World { sides, now: Instant::ZERO, cut: Vec::new() };
         // Long enough to elect a leader, and too short to become quiescent.
         world.run(Duration::from_secs(1));
@@ -68,21 +86,23 @@ impl World {
 
     /// Proposes, drives and delivers until nothing happens any more.
     fn settle(&mut self) {
-        loop {
-            let mut messages = Vec::new();
-            for (at, side) in self.sides.iter_mut().enumerate() {
-                messages.extend(side.turn().into_iter().map(|(to, message)| (at, to, message)));
-            }
-            if messages.is_empty() {
-                return;
-            }
-            for (from, to, message) in messages {
-                if !self.cut.contains(&from) && !self.cut.contains(&to) {
-                    let (side, addr) = (&mut self.sides[to], testing::core(from as u32 + 1));
-                    side.groups.step(&mut side.ctx, GROUP, addr, message);
-                }
+        while self.round() {}
+    }
+
+    /// One turn of each core, whose messages are delivered. Returns whether there were any.
+    fn round(&mut self) -> bool {
+        let mut messages = Vec::new();
+        for (at, side) in self.sides.iter_mut().enumerate() {
+            messages.extend(side.turn().into_iter().map(|(to, message)| (at, to, message)));
+        }
+        let has_messages = !messages.is_empty();
+        for (from, to, message) in messages {
+            if !self.cut.contains(&from) && !self.cut.contains(&to) {
+                let (side, addr) = (&mut self.sides[to], testing::core(from as u32 + 1));
+                side.groups.step(&mut side.ctx, GROUP, addr, message);
             }
         }
+        has_messages
     }
 
     /// A world whose leader, returned, was cut off with a write that it had proposed, and then deposed.
@@ -107,23 +127,19 @@ impl World {
 }
 
 impl Side {
-    fn new(node: usize, change: &impl Fn(&mut Config)) -> Side {
-        let ctx = testing::context(|config| {
+    fn new(
+        node: usize,
+        observer: Option<Rc<dyn Observer>>,
+        change: &impl Fn(&mut Config),
+        alter: &impl Fn(&mut NewReplica),
+    ) -> Side {
+        let mut ctx = testing::context(|config| {
             config.place = testing::core(node as u32 + 1);
             change(config);
         });
-        let spec = ctx.config.map.groups[1].clone();
-        let replica = spec.replicas.iter().find(|replica| replica.place == ctx.addr()).unwrap();
-        let member = |replica: &meta::Replica| wire::Member { id: replica.id, place: replica.place };
-        let new = NewReplica {
-            group: spec.id,
-            id: replica.id,
-            recovered: Recovered::default(),
-            membership: wire::Membership::of_voters(spec.replicas.iter().map(member)),
-            keyspace: Keyspace::new(),
-            time_ms: 0,
-            seed: node as u64,
-        };
+        ctx.observer = observer;
+        let mut new = new_replica(&ctx, GroupId(1));
+        alter(&mut new);
         let mut groups = Groups::new();
         assert_eq!(groups.add(&ctx, new).unwrap(), GROUP);
         Side {
@@ -135,6 +151,11 @@ impl Side {
             requeued: Vec::new(),
             unblocked: 0,
             is_disk_stuck: false,
+            log: BTreeMap::new(),
+            log_reads: Vec::new(),
+            leaders: Vec::new(),
+            maps: Vec::new(),
+            fetches: Vec::new(),
         }
     }
 
@@ -152,24 +173,36 @@ impl Side {
         while let Some(group) = self.groups.next_with_work() {
             self.groups.drive(&mut self.ctx, &mut self.answers, &mut self.effects, group).unwrap();
         }
-        let mut messages = Vec::new();
-        for effect in std::mem::take(&mut self.effects) {
-            match effect {
-                GroupEffect::Send { to, message } => messages.push((to.node.0 as usize - 1, message)),
-                GroupEffect::Persist { group, persist } => self.unwritten.push((group, persist.seq)),
-                GroupEffect::Requeue { requests, .. } => self.requeued.extend(requests),
-                GroupEffect::Unblocked { .. } => self.unblocked += 1,
-                GroupEffect::Leader { .. }
-                | GroupEffect::NoLeader { .. }
-                | GroupEffect::Applied { .. }
-                | GroupEffect::Committed { .. } => {}
-                other => panic!("not of these tests: {other:?}"),
-            }
-        }
+        let effects = std::mem::take(&mut self.effects);
+        let messages: Vec<_> = effects.into_iter().filter_map(|effect| self.carry(effect)).collect();
         if messages.is_empty() && !self.unwritten.is_empty() && !self.is_disk_stuck {
             return self.turn();
         }
         messages
+    }
+
+    /// Carries an effect. Returns a message for another core, with its number here.
+    fn carry(&mut self, effect: GroupEffect) -> Option<(usize, Message)> {
+        match effect {
+            GroupEffect::Send { to, message } => return Some((to.node.0 as usize - 1, message)),
+            GroupEffect::Persist { group, persist } => {
+                self.log.extend(persist.entries.into_iter().map(|entry| (entry.index, entry)));
+                self.unwritten.push((group, persist.seq));
+            }
+            GroupEffect::ReadLog { read, .. } => self.log_reads.push(read),
+            GroupEffect::FetchSnapshot { from, last_index, .. } => self.fetches.push((from, last_index)),
+            GroupEffect::Requeue { requests, .. } => self.requeued.extend(requests),
+            GroupEffect::Unblocked { .. } => self.unblocked += 1,
+            GroupEffect::Leader { note, is_elected } => self.leaders.push((note, is_elected)),
+            GroupEffect::Map { payload } => self.maps.push(payload),
+            GroupEffect::NoLeader { .. } | GroupEffect::Applied { .. } | GroupEffect::Committed { .. } => {}
+        }
+        None
+    }
+
+    /// The one replica of most tests.
+    fn replica(&mut self) -> &mut Replica {
+        &mut self.groups.list[GROUP]
     }
 
     fn keys_count(&self) -> usize {
@@ -183,6 +216,32 @@ impl Side {
         };
         self.requeued.iter().map(seq).collect()
     }
+}
+
+/// The replica of a group on a core, brand new.
+fn new_replica(ctx: &Context, group: GroupId) -> NewReplica {
+    let spec = ctx.config.map.groups.iter().find(|spec| spec.id == group).unwrap();
+    let replica = spec.replicas.iter().find(|replica| replica.place == ctx.addr()).unwrap();
+    let member = |replica: &meta::Replica| wire::Member { id: replica.id, place: replica.place };
+    NewReplica {
+        group,
+        id: replica.id,
+        recovered: Recovered::default(),
+        membership: wire::Membership::of_voters(spec.replicas.iter().map(member)),
+        keyspace: Keyspace::new(),
+        time_ms: 0,
+        seed: u64::from(ctx.addr().node.0) - 1,
+    }
+}
+
+/// A leader whose followers make nothing durable, so that what it proposes stays under way.
+fn stuck(change: impl Fn(&mut Config)) -> (World, usize) {
+    let mut world = World::new(change);
+    let leader = world.leader();
+    for (at, side) in world.sides.iter_mut().enumerate() {
+        side.is_disk_stuck = at != leader;
+    }
+    (world, leader)
 }
 
 /// A command that another core has forwarded, under this number.
@@ -275,6 +334,7 @@ fn a_write_that_was_proposed_by_a_deposed_leader_is_answered_when_its_fate_is_kn
     world.cut.clear();
     world.run(Duration::from_secs(1));
     assert!(world.replies(leader)[0].1.starts_with("-TRYAGAIN"), "another entry took its place");
+    assert_eq!(world.sides[leader].ctx.counters.batches_not_applied, 1);
     assert_eq!(world.sides[leader].keys_count(), 1);
     assert_eq!(world.sides[leader].groups.list[GROUP].waiting_bytes(), 0);
     assert_eq!(world.sides[leader].unblocked, 1, "newer commands have waited for that");
@@ -410,6 +470,7 @@ fn an_idle_group_becomes_quiescent_and_stands_in_no_list() {
         let replica = &side.groups.list[GROUP];
         assert!(replica.raft.is_quiescent());
         assert!(side.groups.with_work.is_empty() && side.groups.watched.is_empty());
+        assert!(side.groups.timers.next().is_none() && side.groups.next_timer() == Instant::NEVER);
         assert_eq!(replica.raft.next_wake(), None, "no timer runs");
     }
     let leader = world.leader();
