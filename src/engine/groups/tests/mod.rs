@@ -2,6 +2,9 @@
 
 mod figures;
 mod forwarded;
+mod leaders;
+mod log;
+mod peers;
 mod reads;
 
 use std::collections::BTreeMap;
