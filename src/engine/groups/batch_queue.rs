@@ -149,7 +149,8 @@ mod tests {
 
     fn push_read(queue: &mut BatchQueue, number: u64) {
         let command = resp::lookup(b"get").unwrap();
-        let args = Args::new(b"", &[]);
+        let ranges = [(0, 0), (0, 3)].map(|(start, end)| ArgRange { start, end });
+        let args = Args::new(b"key", &ranges);
         queue.push_read(Request { origin: origin(number), command, slot: Slot::default(), args });
     }
 
@@ -183,7 +184,7 @@ mod tests {
         while !queue.is_empty() {
             let oldest_bytes = queue.oldest_bytes();
             let batch_taken = queue.take_oldest(7).unwrap();
-            assert_eq!(queue.bytes(), bytes - oldest_bytes);
+            assert_eq!(queue.bytes(), bytes - oldest_bytes - batch_taken.waiters.args.bytes());
             bytes = queue.bytes();
             let batch = Batch::access(&batch_taken.payload).unwrap();
             assert_eq!((batch.commands_count(), batch.time_ms()), (batch_taken.commands_count, 7));
@@ -194,5 +195,23 @@ mod tests {
             [&[-1, 2, -20, 3, -30], &[4, -40, 5, -50], &[6, -60, 7, -70], &[8, -80, 9, -90], &[11], &[12]];
         assert_eq!(batches, expected);
         assert!(queue.take_oldest(7).is_none() && bytes == 0);
+    }
+
+    #[test]
+    fn a_bounded_number_of_emptied_lists_is_kept_and_no_long_one() {
+        let filled = |len: usize| {
+            let mut waiters = Waiters::default();
+            let bytes = vec![b'x'; len];
+            waiters.args.push(Args::new(&bytes, &[ArgRange { start: 0, end: len as u32 }]));
+            waiters.list.push(Waiter::Write(origin(1)));
+            waiters
+        };
+        let longest = (256 << 10) - size_of::<ArgRange>() - 1;
+        let mut queue = BatchQueue::default();
+        queue.recycle(filled(longest + 1));
+        assert!(queue.spare_waiters.is_empty(), "one long batch must not hold memory for ever");
+        (0..20).for_each(|_| queue.recycle(filled(longest)));
+        assert_eq!(queue.spare_waiters.len(), 8);
+        assert!(queue.spare_waiters.iter().all(|spare| spare.list.is_empty() && spare.args.bytes() == 0));
     }
 }

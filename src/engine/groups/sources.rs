@@ -103,6 +103,8 @@ mod tests {
         assert_eq!((sources.of(client(3, 0)).writes, sources.of(client(3, 0)).reply_bytes), (2, 15));
         assert_eq!(sources.of(client(2, 0)).writes, 0);
         assert_eq!((sources.of(Source::Peer(LinkId(2))).reads, sources.of(Source::Peer(LinkId(1))).reads), (1, 0));
+        sources.read_ended(Source::Peer(LinkId(2)));
+        assert_eq!(sources.of(Source::Peer(LinkId(2))).reads, 0);
         sources.write_ended(client(3, 0));
         assert_eq!(sources.of(client(3, 0)).reply_bytes, 15, "kept until nothing is under way");
         sources.write_ended(client(3, 0));

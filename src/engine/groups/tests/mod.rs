@@ -6,6 +6,7 @@ mod leaders;
 mod log;
 mod peers;
 mod reads;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;

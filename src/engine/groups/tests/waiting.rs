@@ -1,0 +1,239 @@
+//! What waits, for how much of it there is room, and what becomes of it when the leadership goes.
+
+use super::*;
+use crate::budget::Pool;
+
+fn by_index(config: &mut Config) {
+    config.map.settings.read_mode = meta::ReadMode::ReadIndex;
+}
+
+fn take(world: &mut World, at: usize, (link, id): (u32, u64), line: &str) {
+    let Side { ctx, groups, answers, effects, .. } = &mut world.sides[at];
+    let origin = Origin::Peer { link: LinkId(link), id, protocol: resp::Protocol::Resp2 };
+    with_request(origin, line, |request| {
+        let arrival = Arrival { group: GROUP, resumes: true, must_wait: true };
+        groups.take_forwarded(ctx, answers, effects, arrival, request);
+    });
+}
+
+fn resume(world: &mut World, at: usize) {
+    let Side { ctx, groups, answers, effects, .. } = &mut world.sides[at];
+    groups.resume_full(ctx, answers, effects, |_| false);
+}
+
+#[test]
+fn commands_of_other_cores_are_held_up_to_their_bound() {
+    let bytes = with_request(client(0), "GET a", |request| request.bytes());
+    let mut world = World::new(|config| config.limits.held_bytes_max = bytes);
+    let leader = world.leader();
+    take(&mut world, leader, (0, 1), "GET a");
+    assert_eq!(world.sides[leader].replica().held_bytes, bytes);
+    assert!(world.sides[leader].answers.sent_back.is_empty());
+    take(&mut world, leader, (0, 2), "GET a");
+    assert_eq!(world.sides[leader].answers.sent_back, [(LinkId(0), 1), (LinkId(0), 2)]);
+}
+
+#[test]
+fn held_commands_go_on_only_until_the_group_is_full() {
+    let (mut world, leader) = stuck(|config| config.limits.batches_bytes_max = 1);
+    take(&mut world, leader, (0, 1), "SET a 1");
+    take(&mut world, leader, (0, 2), "SET b 1");
+    let before = world.sides[leader].replica().held_bytes;
+    resume(&mut world, leader);
+    assert_eq!(world.sides[leader].replica().held_bytes, before / 2, "the first fills the group");
+    assert_eq!(world.sides[leader].unblocked, 0);
+}
+
+#[test]
+fn held_commands_do_not_run_while_the_group_is_handed_over() {
+    let mut world = World::new(|_| {});
+    let leader = world.leader();
+    take(&mut world, leader, (0, 1), "GET a");
+    let now = world.now;
+    world.sides[leader].replica().raft.transfer_leader(None, now).unwrap();
+    resume(&mut world, leader);
+    assert!(world.sides[leader].answers.to_peers.is_empty());
+    assert!(world.sides[leader].replica().held_bytes > 0);
+    world.sides[leader].groups.mark(GROUP);
+    world.settle();
+    assert_eq!(world.sides[leader].answers.sent_back, [(LinkId(0), 1)]);
+}
+
+/// A check that is under way began before later reads came, and proves nothing for them.
+#[test]
+fn reads_of_later_turns_have_a_leadership_check_of_their_own() {
+    let (mut world, leader) = stuck(by_index);
+    world.cut = vec![leader];
+    for seq in 1..=3 {
+        world.execute(leader, client(seq), "GET a");
+        world.execute(leader, client(10 * seq), "GET a");
+        world.settle();
+    }
+    let reads: Vec<usize> = world.sides[leader].replica().index_reads.values().map(Vec::len).collect();
+    assert_eq!(reads, [2, 2, 2]);
+    assert_eq!(world.sides[leader].groups.watched, [GROUP], "it stands there once");
+}
+
+#[test]
+fn reads_that_wait_are_held_for_and_let_go() {
+    let (mut world, leader) = stuck(by_index);
+    world.cut = vec![leader];
+    world.execute(leader, client(1), "GET a");
+    world.settle();
+    let bytes = with_request(client(0), "GET a", |request| request.bytes());
+    let side = &mut world.sides[leader];
+    assert_eq!((side.replica().waiting_bytes(), side.ctx.budget.used_by(Pool::Batches)), (bytes, bytes));
+    assert_eq!(side.groups.sources.of(client(1).source()).reads, 1);
+    world.cut.clear();
+    world.run(Duration::from_millis(200));
+    assert_eq!(world.replies(leader), [(1, "$-1\r\n")]);
+    let side = &mut world.sides[leader];
+    assert_eq!((side.replica().waiting_bytes(), side.ctx.budget.used_by(Pool::Batches)), (0, 0));
+    assert_eq!(side.groups.sources.of(client(1).source()).reads, 0);
+}
+
+#[test]
+fn reads_behind_writes_are_held_for_until_their_batch_is_applied() {
+    let (mut world, leader) = stuck(|_| {});
+    world.execute(leader, client(1), "SET a 1");
+    world.execute(leader, client(2), "GET a");
+    world.settle();
+    let side = &mut world.sides[leader];
+    let bytes = "GETa".len() + 2 * size_of::<ArgRange>();
+    assert_eq!((side.replica().waiting_bytes(), side.ctx.budget.used_by(Pool::Batches)), (bytes, bytes));
+    world.sides.iter_mut().for_each(|side| side.is_disk_stuck = false);
+    world.settle();
+    assert_eq!(world.sides[leader].replica().waiting_bytes(), 0);
+}
+
+#[test]
+fn a_write_takes_only_the_reads_of_its_own_source_along() {
+    let (mut world, leader) = stuck(by_index);
+    world.execute(leader, client(1), "GET a");
+    world.execute(leader, forwarded(2), "GET a");
+    world.execute(leader, client(3), "SET a 1");
+    assert_eq!(world.sides[leader].replica().index_reads.values().map(Vec::len).sum::<usize>(), 1);
+    world.settle();
+    assert_eq!(world.sides[leader].answers.to_peers, [(LinkId(0), 2, "$-1\r\n".to_owned())]);
+    world.sides.iter_mut().for_each(|side| side.is_disk_stuck = false);
+    world.settle();
+    assert_eq!(world.replies(leader), [(1, "$-1\r\n"), (3, "+OK\r\n")]);
+    assert_eq!(world.sides[leader].replica().waiting_bytes(), 0);
+}
+
+#[test]
+fn newer_commands_wait_for_reads_that_wait_while_a_group_is_handed_over() {
+    let (mut world, leader) = stuck(by_index);
+    let has_unsettled = |world: &World| {
+        let side = &world.sides[leader];
+        side.groups.local(&side.ctx, GROUP).has_unsettled
+    };
+    world.execute(leader, client(1), "GET a");
+    assert!(!has_unsettled(&world), "it leads");
+    let now = world.now;
+    world.sides[leader].replica().raft.transfer_leader(None, now).unwrap();
+    assert!(has_unsettled(&world));
+}
+
+/// The message that deposes the leader comes behind the read in the same turn, and before Raft is asked for a check.
+#[test]
+fn reads_taken_in_by_the_turn_that_loses_the_leadership_look_for_the_next_leader() {
+    let mut world = World::new(by_index);
+    let leader = world.leader();
+    let now = world.now;
+    world.sides[leader].replica().raft.transfer_leader(None, now).unwrap();
+    world.sides[leader].groups.mark(GROUP);
+    while world.sides[leader].replica().raft.is_leader() {
+        let turns = world.sides.iter_mut().map(Side::turn).collect::<Vec<_>>();
+        for (from, messages) in turns.into_iter().enumerate() {
+            for (to, message) in messages {
+                if to == leader && message.term > world.sides[leader].replica().raft.term() {
+                    world.execute(leader, client(1), "GET a");
+                }
+                let side = &mut world.sides[to];
+                side.groups.step(&mut side.ctx, GROUP, testing::core(from as u32 + 1), message);
+            }
+        }
+    }
+    world.round();
+    assert_eq!(world.sides[leader].requeued(), [1]);
+    let side = &mut world.sides[leader];
+    assert_eq!((side.replica().waiting_bytes(), side.ctx.counters.commands_requeued), (0, 1));
+    assert_eq!(side.groups.sources.of(client(1).source()).reads, 0);
+}
+
+#[test]
+fn several_batches_may_be_under_way_as_far_as_they_fit() {
+    let (mut world, leader) = stuck(|config| {
+        config.batch_bytes_max = 500;
+        config.uncommitted_bytes_max = 10_000;
+    });
+    let line = format!("SET a {}", "x".repeat(600));
+    (1..=20).for_each(|seq| world.execute(leader, client(seq), &line));
+    world.settle();
+    let uncommitted = world.sides[leader].replica().raft.uncommitted_bytes();
+    assert!((8_000..=10_000).contains(&uncommitted), "{uncommitted}");
+    assert!(!world.sides[leader].replica().batches.is_empty());
+}
+
+#[test]
+fn a_batch_that_never_fits_goes_alone() {
+    let mut world = World::new(|config| config.uncommitted_bytes_max = 100);
+    let leader = world.leader();
+    for seq in 1..=3 {
+        world.execute(leader, client(seq), &format!("SET a {}", "x".repeat(1_000)));
+        world.settle();
+    }
+    assert_eq!(world.replies(leader).len(), 3);
+}
+
+#[test]
+fn a_write_whose_reply_alone_has_no_room_does_not_run() {
+    let mut world = World::new(|_| {});
+    let leader = world.leader();
+    world.execute(leader, client(1), &format!("SET a {}", "x".repeat(2_000)));
+    world.settle();
+    world.sides[leader].answers.room_bytes = Some(1_000);
+    world.execute(leader, client(2), "GETDEL a");
+    world.settle();
+    assert!(world.replies(leader)[1].1.starts_with("-TRYAGAIN"));
+    assert_eq!(world.sides[leader].keys_count(), 1);
+}
+
+/// It was short when the write was taken in, and another write before it in the batch has made it long.
+#[test]
+fn a_reply_that_has_become_too_long_is_withheld_though_the_write_has_run() {
+    for (len, is_withheld) in [(1_024, false), (1_025, true), (3_000, true)] {
+        let mut world = World::new(|_| {});
+        let leader = world.leader();
+        world.sides[leader].answers.is_full = true;
+        world.execute(leader, client(1), &format!("SET a {}", "x".repeat(len)));
+        world.execute(leader, client(2), "GETDEL a");
+        world.settle();
+        let reply = world.replies(leader)[1].1.to_owned();
+        assert_eq!(reply.starts_with("-ERR the command was applied"), is_withheld, "{len}: {reply}");
+        assert_eq!(world.sides[leader].keys_count(), 0);
+    }
+}
+
+/// A closer look at how long a reply will be is taken only while memory is tight.
+#[test]
+fn reads_need_room_for_their_replies_unless_these_are_known_to_be_short() {
+    let mut world = World::new(|config| config.memory_bytes_max = 3_000_000);
+    let leader = world.leader();
+    world.execute(leader, client(1), "SET short 1");
+    world.execute(leader, client(2), &format!("SET long {}", "x".repeat(2_000)));
+    world.settle();
+    world.sides[leader].answers.is_full = true;
+    world.execute(leader, client(3), "GET short");
+    assert!(world.replies(leader)[2].1.starts_with("-TRYAGAIN"), "nobody knows how long it is");
+    let mut others = world.sides[leader].ctx.budget.permit(Pool::Links);
+    others.set(900_000);
+    world.execute(leader, client(4), "GET short");
+    world.execute(leader, client(5), "GET long");
+    assert_eq!(world.replies(leader)[3].1, "$1\r\n1\r\n");
+    assert!(world.replies(leader)[4].1.starts_with("-TRYAGAIN"));
+    world.sides[leader].answers.is_full = false;
+    world.execute(leader, client(6), "GET long");
+    assert!(world.replies(leader)[5].1.starts_with("$2000"));
+}
