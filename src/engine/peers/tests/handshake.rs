@@ -100,9 +100,12 @@ fn the_first_data_directory_of_a_node_counts() {
     assert_eq!(world.introduce(incoming(4), &world.hello(third).encode()), Some(Verdict::Accepted), "another node");
 }
 
+/// Nodes that somebody was asked to remember, with their incarnations.
+type Remembered = Arc<Mutex<Vec<(NodeId, u64)>>>;
+
 /// A world in which nodes that are seen for the first time are remembered by somebody else, and whom it was told.
-fn remembering_world() -> (World, Arc<Mutex<Vec<(NodeId, u64)>>>) {
-    let remembered = Arc::new(Mutex::new(Vec::new()));
+fn remembering_world() -> (World, Remembered) {
+    let remembered = Remembered::default();
     let asked = Arc::clone(&remembered);
     let world = World::new(|config| {
         config.remember_peer = Some(RememberPeer::new(move |node, seen| asked.lock().unwrap().push((node, seen))));
