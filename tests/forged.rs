@@ -4,12 +4,14 @@
 
 #![allow(clippy::unwrap_used, reason = "the helpers here are parts of tests")]
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::TcpListener;
 use std::process::Stdio;
 use std::time::Duration;
 
 use coracle_tests::client::{bulk, ok};
+use coracle_tests::replicas::Replica;
 use coracle_tests::{Client, Cluster, Node, Options, alone, binary, process, replicas, wait_until};
 use types::{CoreAddr, CoreId, GroupId, NodeId, ReplicaId};
 use wire::{
@@ -73,6 +75,33 @@ fn message(group: u32, from: u64, body: Body) -> Frame {
 fn append() -> Body {
     let entry = Entry { term: 1, index: 1_000_001, kind: EntryKind::Batch, payload: vec![7; 100].into() };
     Body::Append { prev_index: 1_000_000, prev_term: 1, commit: 1_000_001, entries: vec![entry] }
+}
+
+/// What no sound replica says, to those of a core: messages of a second leader of the term in which it leads, and of the
+/// leader that it follows with another entry than is committed.
+fn contradictions(replicas: &BTreeMap<u32, Replica>) -> Vec<Message> {
+    // Whose replica has which number is not known here: most of these are for others, or of others, and dropped.
+    let ids = || (1..=3 * GROUPS_COUNT as u64).map(ReplicaId);
+    let mut messages = Vec::new();
+    for (group, replica) in replicas {
+        let group = GroupId(*group);
+        let message = |from, to, body| Message { group, from, to, term: replica.term, body };
+        for to in ids() {
+            if replica.leads {
+                let body = Body::Heartbeat { commit: 0, round: 1, quiesce: false, round_trip_us: 0 };
+                messages.push(message(ReplicaId(u64::MAX), to, body));
+                continue;
+            }
+            for from in ids().filter(|from| *from != to) {
+                let entry =
+                    Entry { term: 0, index: replica.applied, kind: EntryKind::Empty, payload: Vec::new().into() };
+                let prev_index = replica.applied - 1;
+                let body = Body::Append { prev_index, prev_term: 0, commit: replica.applied, entries: vec![entry] };
+                messages.push(message(from, to, body));
+            }
+        }
+    }
+    messages
 }
 
 fn request(group: u32, command: u16, slot: u16, arguments: &[&[u8]]) -> Frame {
@@ -155,6 +184,17 @@ fn a_peer_that_sends_nonsense_is_cut_off_and_not_felt() {
     for body in [append(), Body::TimeoutNow, Body::HeartbeatReply { round: u64::MAX, priority: u8::MAX }] {
         forger.send(&encoded(message(1, u64::MAX, body))).unwrap();
     }
+    let replicas = replicas::of_core(&mut core);
+    let led_count = replicas.values().filter(|replica| replica.leads).count() as u64;
+    assert!(
+        (1..replicas.len() as u64).contains(&led_count),
+        "it leads some groups and follows in others: {replicas:?}"
+    );
+    forger.send(&encoded(Frame { messages: contradictions(&replicas), ..Frame::default() })).unwrap();
+    wait_until("contradictions are counted", WITHIN, || {
+        core.info("raft_rival_leaders") >= led_count
+            && core.info("raft_appends_contradicting") >= replicas.len() as u64 - led_count
+    });
     let note = LeaderNote { group: GroupId(12_345), term: 9, place: place(99) };
     forger.send(&encoded(Frame { leaders: vec![note], ..Frame::default() })).unwrap();
     forger.send(&encoded(request(1, u16::MAX, 1, &[b"key"]))).unwrap();

@@ -1,12 +1,16 @@
 //! What the groups are told: messages of other replicas, what has become of the log, which cores can be reached.
 
 use raft::Purpose;
+use types::limits::REPLICAS_COUNT_MAX;
 use types::{CoreAddr, Index, ReplicaId};
 use wire::{Entry, Message};
 
 use crate::context::Context;
 use crate::groups::Groups;
 use crate::observe::Event;
+
+/// So many replicas of a group are answered that are in no configuration known here, and in two of them.
+const ADDRS_COUNT_MAX: usize = 4 * REPLICAS_COUNT_MAX;
 
 impl Groups {
     /// A Raft message of another replica, which lives at `from`.
@@ -17,8 +21,11 @@ impl Groups {
             return;
         }
         let replica = &mut self.list[group];
-        // Whoever takes part by a configuration that has not come here yet must be answered too.
-        replica.addrs.entry(message.from).or_insert(from);
+        // Whoever takes part by a configuration that has not come here yet must be answered too. Who makes numbers up must not
+        // fill the memory.
+        if replica.addrs.len() < ADDRS_COUNT_MAX {
+            replica.addrs.entry(message.from).or_insert(from);
+        }
         let (sender, contradictions) = (message.from, replica.raft.counters().contradictions());
         replica.raft.step(message, ctx.now);
         if replica.raft.counters().contradictions() > contradictions {
