@@ -60,6 +60,7 @@ counters! {
         reads_in_batch: "Reads answered at their place in a batch, behind a write of the same connection.",
         commands_forwarded: "Commands sent to the core that leads their group.",
         commands_requeued: "Commands that went back to their queue because the leadership had moved.",
+        commands_sliced: "Turns that left commands to the next one, of those that a lost leader leaves or a new one takes.",
         commands_redirected: "Commands answered MOVED.",
         batches_not_applied: "Batches whose place in the log another leader's entry took, so that they never ran.",
         appends_refused: "Messages with entries that a follower did not take for want of room on its disk.",

@@ -86,6 +86,7 @@ impl Router {
     /// The router's own share of a turn: gives up a bounded number of commands, where some are to be given up, and lets
     /// [`Router::drain`] go on.
     pub(crate) fn work(&mut self, ctx: &mut Context, out: &mut impl ReplySink) {
+        ctx.counters.commands_sliced += u64::from(self.drains_left == 0 && !self.to_drain.is_empty());
         self.drains_left = ctx.config.limits.commands_per_turn_max;
         let mut left = ctx.config.limits.commands_per_turn_max;
         while left > 0
@@ -111,6 +112,7 @@ impl Router {
                 self.late_looks.push_front(rest);
             }
         }
+        ctx.counters.commands_sliced += u64::from(left == 0 && self.has_work());
     }
 
     /// Whether there is more to do at once, without a new event.

@@ -54,6 +54,8 @@ fn a_lost_link_answers_a_slice_per_turn_and_newer_commands_wait_for_all_of_it() 
     let expected: Vec<String> = numbers(0..10).into_iter().chain(["unsent".to_owned(), "newer".to_owned()]).collect();
     assert_eq!(sent_in_slices(&mut world, 1), expected);
     assert!(world.answers.replies.is_empty());
+    // Of eleven commands that are given up four in a turn, and of twelve that go on.
+    assert_eq!(world.ctx.counters.commands_sliced, 2 + 2);
 }
 
 #[test]
