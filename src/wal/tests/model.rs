@@ -23,6 +23,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (group.clone(), 0..3_u64).prop_map(|(group, back)| Op::Truncate { group, back }),
         3 => (group.clone(), 0..6_u64).prop_map(|(group, back)| Op::Compact { group, back }),
         1 => (group.clone(), 1..5_u64).prop_map(|(group, ahead)| Op::Reset { group, ahead }),
+        2 => (group.clone(), 0..4_u64).prop_map(|(group, from)| Op::Rewrite { group, from }),
         1 => group.prop_map(|group| Op::Forget { group }),
         8 => Just(Op::Submit),
         8 => Just(Op::Complete),

@@ -18,6 +18,7 @@ pub enum Op {
     Compact { group: u32, back: u64 },
     Reset { group: u32, ahead: u64 },
     Forget { group: u32 },
+    Rewrite { group: u32, from: u64 },
     Submit,
     Complete,
     Idle,
@@ -97,6 +98,15 @@ impl Run {
             Op::Forget { group } => {
                 self.wal.forget(GroupId(group)).unwrap();
                 self.model.remove(&group);
+                self.record();
+            }
+            Op::Rewrite { group, from } => {
+                let Some(known) = self.model.get(&group) else { return };
+                let first = known.fixed() + 1 + from;
+                let tail = known.entries.get((first - known.start.0 - 1) as usize..).unwrap_or_default();
+                let can = self.wal.rewritable_bytes(GroupId(group), first).is_some();
+                assert!(can || tail.is_empty() || tail.len() > 20, "a short tail fits a block");
+                assert_eq!(self.wal.rewrite(GroupId(group), tail).unwrap(), can && !tail.is_empty());
                 self.record();
             }
             Op::Submit => self.wal.submit().unwrap(),
