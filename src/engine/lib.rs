@@ -9,15 +9,15 @@
 //! [`replies`]. Whoever holds a queue enforces its limit, and holds a permit for its bytes ([`budget`]).
 //!
 //! ```text
-//!             bytes of clients                 frames of other cores
-//!                    |                                 |
-//!               [ clients ]   -- replies --        [ peers ]
-//!                    |        \\               /       |
-//!                [ router ]     ---[ core ]---    messages, forwarded commands
-//!                    |          /            \\        |
-//!                [ groups ] ------------------------- +
-//!                    |  entries to persist, to read back
-//!               [ storage ]                       [ cluster ]  (the map, what CLUSTER tells)
+//!     bytes of clients                    frames of other cores
+//!            |                                      |
+//!       [ clients ]                             [ peers ]
+//!            |  commands                            |  messages, forwarded commands, replies,
+//!       [ router ]   ------- [ core ] -------       |  chunks of snapshots
+//!            |  commands of groups led here         |
+//!       [ groups ]   <------------------------------+
+//!            |  entries to persist, to read back
+//!       [ storage ]                             [ cluster ]  the map, what CLUSTER tells
 //! ```
 //!
 //! Invariants:
@@ -25,17 +25,18 @@
 //! - A read is answered only by a leader whose lease holds at a time behind the read's arrival, or whose
 //!   leadership a majority has confirmed since, or at its place in a batch proposed after it.
 //! - Replies leave in the order of the requests of their connection.
-//! - Every queue is bounded by [`limits`]; reaching a limit holds up whom it concerns, and nobody else.
+//! - Every queue is bounded by [`limits`], the configuration or the [`budget`]; reaching a limit holds up whom it concerns, and
+//!   nobody else.
 //! - The log of a group shrinks only behind a snapshot that is on stable storage, and a snapshot counts only once
 //!   the entries that it holds are durable here too.
-//! - A command is never carried out twice: one whose fate is not known is answered so and not sent again.
+//! - A write is never carried out twice: one whose fate is not known is answered so and not sent again.
 //!
 //! Deliberately absent: threads, locks, sockets and files (the host has them), expiry.
 //!
-//! Reading order: the leaves [`config`], [`limits`], [`context`], [`budget`], [`origin`], [`request`], [`replies`],
-//! [`refusal`], [`local_replica`], [`replicas`], [`topology_view`], [`conn_table`],
-//! [`load_error`], [`error`]; [`observe`] (what others see);
-//! [`core`](mod@core) (the turn); then the parts: [`clients`], [`router`], [`groups`], [`storage`], [`peers`], [`cluster`].
+//! Reading order: the leaves [`config`], [`limits`], [`budget`], [`origin`], [`request`], [`replies`], [`refusal`],
+//! [`local_replica`], [`replicas`], [`topology_view`], [`conn_table`], [`load_error`], [`error`]; [`observe`] (what others see);
+//! [`context`] (what all parts use); [`core`](mod@core) (the turn); then the parts: [`clients`], [`router`], [`groups`],
+//! [`storage`], [`peers`], [`cluster`].
 
 mod budget;
 mod clients;

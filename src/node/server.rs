@@ -1,7 +1,7 @@
 //! One node: `coracle server`.
 //!
-//! In order: the host is checked, the data directory is made, locked and found to be this node's, the first cluster map is
-//! planned, the cluster is formed if it is not yet, and then the cores start. The main thread only waits: for a request to
+//! In order: the first cluster map is planned, the host is checked, the data directory is made, locked and found to be this
+//! node's, the cluster is formed if it is not yet, and then the cores start. The main thread only waits: for a request to
 //! stop, or for a core to end.
 
 use std::io;

@@ -3,8 +3,8 @@
 //! This folder is the only one that knows all parts. They return what is to follow from what they did, and it is carried
 //! here to the part concerned; no rule of any of them stands here. `impl Core` stands here and nowhere else.
 //!
-//! Reading order: this page (the turn), `commands` (of clients), `frames` (of other cores), `effects`, `sink` (the way of
-//! replies), `reports` (INFO), `start`.
+//! Reading order: this page (the turn), `commands` (of clients), `frames` (from and to other cores), `effects`, `sink` (the way
+//! of replies), `reports` (INFO, and what checkers see), `start`.
 
 mod commands;
 mod effects;

@@ -4,7 +4,7 @@
 //! refusing commands one line in [`refusal`](crate::refusal).
 //!
 //! Read [`counters`], [`log_limit`], [`command_stats`], [`error_stats`], [`turns`], [`rates`], then [`report`], which puts
-//! them together, [`sections`] and [`info`], which show it, and [`observer`].
+//! them together, [`sections`] and [`info`], which show it, [`server_commands`] (CONFIG GET, TIME, COMMAND), and [`observer`].
 
 pub(crate) mod command_stats;
 pub(crate) mod counters;

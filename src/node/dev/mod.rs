@@ -14,7 +14,8 @@
 //! Nodes are children in process groups of their own, so Ctrl-C at the terminal reaches the supervisor alone,
 //! which then stops them in good order; the kernel kills them if the supervisor dies.
 //!
-//! Read [`plan`], then [`supervisor`]; [`checks`] and [`probe`] stand beside them.
+//! Read [`args`], [`plan`] with [`ports`], [`cluster_file`] and [`checks`] (what holds before the start), then [`supervisor`] with
+//! [`child`] and [`probe`], [`report`] and [`console`] (what the developer sees), [`error`].
 
 pub mod args;
 pub mod checks;
