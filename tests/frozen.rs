@@ -14,7 +14,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 const WITHIN: Duration = Duration::from_secs(30);
 const GROUPS_COUNT: usize = 9;
 const KEYS_COUNT: usize = 64;
-/// Longer than any lease, any election and the loyalty of voters.
+/// Longer than any lease, any election and the time for which voters stick to a leader.
 const FROZEN_FOR: Duration = Duration::from_millis(2_500);
 /// By when writes must go on without a node that stands still. Nothing promises less than for one that is cut off, but
 /// whoever is frozen still acknowledges packets, and the machine may be busy.

@@ -11,7 +11,7 @@ use coracle_tests::{Cluster, Options, alone, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(120);
 const WITHIN: Duration = Duration::from_secs(30);
-/// Enough for a group to write a checkpoint, as its log is longer than its state.
+/// Enough for a group to write a snapshot, as its log is longer than its state.
 const VALUES_COUNT: usize = 64;
 const KEYS_COUNT: usize = 8;
 const VALUE_BYTES: usize = 64 << 10;

@@ -1,4 +1,4 @@
-//! The log shrinks behind checkpoints, and who was away for longer than it reaches back takes one over.
+//! The log shrinks behind snapshots, and who was away for longer than it reaches back takes one over.
 
 #![allow(clippy::unwrap_used, reason = "the helpers here are parts of tests")]
 
@@ -114,9 +114,9 @@ fn the_log_stays_short_and_a_restart_is_complete() {
         most = (1..=3).map(|node| log_bytes(dir.path(), node)).max().unwrap().max(most);
     }
     let written = (keys_count * rounds_count * VALUE_BYTES) as u64;
-    let checkpoints: u64 = (1..=3).map(|node| counter(&cluster, node, "snapshots_written")).sum();
-    println!("{} MiB written, {} MiB of log at most, {checkpoints} checkpoints", written >> 20, most >> 20);
-    assert!(checkpoints >= 20);
+    let snapshots: u64 = (1..=3).map(|node| counter(&cluster, node, "snapshots_written")).sum();
+    println!("{} MiB written, {} MiB of log at most, {snapshots} snapshots", written >> 20, most >> 20);
+    assert!(snapshots >= 20);
     // Two segments in use, one being filled, two prepared, two kept to be used again.
     assert!(most <= 7 * SEGMENT_BYTES, "the log grew to {most} bytes");
     let pids: Vec<u32> = cluster.nodes().iter().map(|node| node.pid).collect();
@@ -201,7 +201,7 @@ fn either_side_may_die_while_a_checkpoint_is_handed_over() {
 }
 
 #[test]
-fn a_damaged_checkpoint_is_taken_over_anew() {
+fn a_damaged_snapshot_is_taken_over_anew() {
     let _alone = alone(LIMIT);
     let dir = tempfile::tempdir().unwrap();
     let cluster = Cluster::start(options(dir.path()));

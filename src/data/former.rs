@@ -1,4 +1,4 @@
-//! Collects the records of a walk into the payloads of a checkpoint's blocks.
+//! Collects the records of a walk into the payloads of a snapshot's blocks.
 //!
 //! ```text
 //! record
@@ -34,7 +34,7 @@ pub fn record_head(slot: u16, key_len: usize, value_len: usize) -> [u8; RECORD_H
 }
 
 /// Collects records into payloads. All that it does per record is to copy it; what costs more is the
-/// checkpoint's that seals them.
+/// snapshot's that seals them.
 #[derive(Default)]
 pub struct Former {
     /// The payload in the making, behind room for its header; nothing is allocated before the first record.

@@ -80,7 +80,7 @@ impl Keyspace {
         self.store.entries_in_slot(slot)
     }
 
-    /// Adds a key as a checkpoint holds it; `false` if it is there already.
+    /// Adds a key as a snapshot holds it; `false` if it is there already.
     pub fn restore(&mut self, slot: Slot, key: &[u8], value: &[u8]) -> bool {
         self.store.restore(slot, key, value)
     }

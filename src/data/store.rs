@@ -196,7 +196,7 @@ impl Store {
         Some(result)
     }
 
-    /// Adds a key as it stands in a checkpoint; `false` if it is there already.
+    /// Adds a key as it stands in a snapshot; `false` if it is there already.
     pub(crate) fn restore(&mut self, slot: Slot, key: &[u8], value: &[u8]) -> bool {
         let is_new = !self.contains(slot, key);
         if is_new {

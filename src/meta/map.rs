@@ -179,7 +179,7 @@ pub struct Settings {
     pub read_mode: ReadMode,
     /// How often a leader is heard of.
     pub heartbeat_interval_ms: u32,
-    /// Voters are loyal for this long to a leader they heard.
+    /// Voters stick for this long to a leader that they heard.
     pub election_timeout_min_ms: u32,
     /// Nobody waits longer than this before campaigning.
     pub election_timeout_max_ms: u32,

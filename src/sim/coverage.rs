@@ -61,7 +61,7 @@ pub const REQUIRED: &[(&str, &str)] = &[
     ("raft.snapshots_offered", "a follower needs what has gone"),
     ("raft.snapshots_restored", "a state is taken over"),
     ("snapshots_written", "a state is written beside the turns"),
-    ("snapshots_write_failed", "a checkpoint that could not be written"),
+    ("snapshots_write_failed", "a snapshot that could not be written"),
 ];
 
 /// Counts that are always 0 here, and why: nobody would learn anything from them.

@@ -439,7 +439,7 @@ impl NodeDisk {
     }
 
     /// A place that holds something and was not written just now. Of which kind of files, by the ends of their names, is
-    /// drawn first: there is much more log than there are checkpoints.
+    /// drawn first: there is much more log than there are snapshots.
     fn old_place(&self, prng: &mut Prng) -> Option<(u32, u64)> {
         let kinds: BTreeSet<_> = self.names.keys().map(|path| path.extension()).collect();
         let kinds: Vec<_> = kinds.into_iter().collect();

@@ -91,7 +91,7 @@ pub struct ClusterSpec {
     pub group_log_bytes_max: u64,
     /// Length of a core's log beyond which groups that pin its beginning are checkpointed early, in bytes.
     pub log_bytes_max: u64,
-    /// Log kept behind a checkpoint for slow followers, in bytes.
+    /// Log kept behind a snapshot for slow followers, in bytes.
     pub log_tail_bytes_max: u64,
 }
 

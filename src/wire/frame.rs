@@ -8,7 +8,7 @@
 //!
 //! Little-endian. The metadata is an rkyv archive of [`FrameHead`]. The payloads stand behind it in one run:
 //! entries in the order of the messages, then the bytes of the requests, those of the replies, and the pieces of
-//! checkpoints. On the way out they are gathered from where they already lie; on the way in they are slices of the frame.
+//! snapshots. On the way out they are gathered from where they already lie; on the way in they are slices of the frame.
 
 use alloc::vec::Vec;
 
@@ -72,9 +72,9 @@ pub struct Frame {
     pub replies: Replies,
     /// Leaderships of the sender.
     pub leaders: Vec<LeaderNote>,
-    /// Pieces of checkpoints that the sender wants.
+    /// Pieces of snapshots that the sender wants.
     pub chunk_requests: Vec<ChunkRequest>,
-    /// Pieces of checkpoints that the receiver wanted.
+    /// Pieces of snapshots that the receiver wanted.
     pub chunks: Vec<ChunkReply>,
 }
 

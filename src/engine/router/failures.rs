@@ -149,7 +149,7 @@ impl Router {
                 self.give_up(ctx, out, link, id, Refusal::ReadLost);
             } else if let Some((sent, request)) = self.in_flight.take_back(link, id) {
                 self.came_back(ctx, sent.route, sent.bytes);
-                self.put_back(sent.route, sent.order, Queued { request, deadline: sent.deadline });
+                self.requeue_refused(sent.route, sent.order, Queued { request, deadline: sent.deadline });
                 self.want_drain(sent.route);
             }
         }

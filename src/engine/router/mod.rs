@@ -6,11 +6,12 @@
 //! Invariants:
 //! - The commands of a source for one group never overtake each other: what is in flight went over one link, newer
 //!   commands wait while older ones come back, and those go again in the order in which they were taken in.
-//! - A command is never executed twice: a write whose answer is lost is answered UNKNOWNOUTCOME and not sent again.
+//! - A write is never executed twice: one whose answer is lost is answered UNKNOWNOUTCOME and not sent again.
 //! - A group without a leader holds up its own commands only.
 //!
 //! Reading order: `routes` (slot → route → leader), `queue` (what waits for one group), `in_flight` (what is sent),
-//! `sweep` (what is being given up), and this page: [`Router::decide`], [`Router::forward`], [`Router::drain`], answers and failures.
+//! `sweep` (what is being given up), this page ([`Router::decide`], [`Router::forward`], [`Router::drain`], answers), and `failures`
+//! (answers that will not come).
 
 mod failures;
 mod in_flight;
@@ -463,7 +464,7 @@ impl Router {
                 // group, or for the next tick.
                 ctx.counters.commands_requeued += 1;
                 let is_elsewhere = self.routes.get(sent.route).link != Some(link);
-                self.put_back(sent.route, sent.order, Queued { request, deadline: sent.deadline });
+                self.requeue_refused(sent.route, sent.order, Queued { request, deadline: sent.deadline });
                 if is_elsewhere && self.queues[sent.route].in_flight_count == 0 {
                     self.want_drain(sent.route);
                 }
@@ -479,10 +480,10 @@ impl Router {
         self.unblock(ctx, route);
     }
 
-    fn put_back(&mut self, route: usize, order: i64, queued: Queued) {
+    fn requeue_refused(&mut self, route: usize, order: i64, queued: Queued) {
         self.waiting_count += 1;
         self.waiting_bytes += queued.request.bytes();
-        self.queues[route].put_back(order, queued);
+        self.queues[route].requeue_refused(order, queued);
         self.activate(route);
     }
 

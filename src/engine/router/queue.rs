@@ -95,7 +95,7 @@ impl RouteQueue {
     }
 
     /// Puts a command back to its place that was sent and did not run.
-    pub(super) fn put_back(&mut self, order: i64, queued: Queued) {
+    pub(super) fn requeue_refused(&mut self, order: i64, queued: Queued) {
         self.insert(order, queued);
         self.has_refused = true;
     }
@@ -202,10 +202,10 @@ mod tests {
         let sent: Vec<i64> = (2..8).map(|_| queue.take_order()).collect();
         queue.push_back(queued(9));
         for number in [3, 4, 2, 6, 5] {
-            queue.put_back(sent[number as usize - 2], queued(number));
+            queue.requeue_refused(sent[number as usize - 2], queued(number));
         }
         queue.push_front(vec![queued(0), queued(1)].into_iter());
-        queue.put_back(sent[5], queued(7));
+        queue.requeue_refused(sent[5], queued(7));
         assert!(queue.has_refused());
         let order: Vec<u64> = std::iter::from_fn(|| queue.pop_front()).map(|(_, queued)| number(&queued)).collect();
         assert_eq!(order, [0, 1, 2, 3, 4, 5, 6, 7, 9]);
@@ -219,7 +219,7 @@ mod tests {
         queue.push_back(queued(5));
         queue.push_front(vec![queued(1), queued(2)].into_iter());
         let (order, first) = queue.pop_front().unwrap();
-        queue.put_back(order, first);
+        queue.requeue_refused(order, first);
         let order: Vec<u64> = std::iter::from_fn(|| queue.pop_front()).map(|(_, queued)| number(&queued)).collect();
         assert_eq!(order, [1, 2, 5]);
     }
@@ -248,8 +248,8 @@ mod tests {
     fn refused_commands_are_remembered_until_the_last_that_waits_is_late() {
         let mut queue = RouteQueue::default();
         let sent = [queue.take_order(), queue.take_order()];
-        queue.put_back(sent[0], queued(1));
-        queue.put_back(sent[1], queued(2));
+        queue.requeue_refused(sent[0], queued(1));
+        queue.requeue_refused(sent[1], queued(2));
         let look = |queue: &mut RouteQueue, seconds| {
             let (mut late, from) = (Vec::new(), queue.begin_late());
             queue.take_late(Instant::ZERO + Duration::from_secs(seconds), from, usize::MAX, &mut late);
@@ -268,7 +268,7 @@ mod tests {
         let mut queue = RouteQueue::default();
         let sent: Vec<i64> = (0..COUNT).map(|_| queue.take_order()).collect();
         for number in (0..COUNT).rev() {
-            queue.put_back(sent[number as usize], queued(number));
+            queue.requeue_refused(sent[number as usize], queued(number));
         }
         let order: Vec<u64> = std::iter::from_fn(|| queue.pop_front()).map(|(_, queued)| number(&queued)).collect();
         assert!(order.iter().copied().eq(0..COUNT));

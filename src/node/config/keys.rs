@@ -159,7 +159,7 @@ keys! {
     /// How often a leader is heard of, in milliseconds
     HEARTBEAT_INTERVAL_MS: "heartbeat_interval_ms", CLUSTER, Kind::Int { min: 1, max: HEARTBEAT_INTERVAL_MS_MAX },
         Fallback::Int(Settings::DEFAULT.heartbeat_interval_ms as i64);
-    /// How long voters are loyal to a leader they heard, in milliseconds
+    /// How long voters stick to a leader that they heard, in milliseconds
     ELECTION_TIMEOUT_MIN_MS: "election_timeout_min_ms", CLUSTER, Kind::Int { min: 10, max: ELECTION_TIMEOUT_MS_MAX },
         Fallback::Int(Settings::DEFAULT.election_timeout_min_ms as i64);
     /// Longest wait before a campaign, in milliseconds
@@ -183,13 +183,13 @@ keys! {
     /// Bytes of recent entries that a group keeps in memory for slow followers
     CACHE_BYTES_MAX: "cache_bytes_max", LIMITS, Kind::Int { min: 0, max: GROUP_BYTES.1 },
         Fallback::Int(defaults::CACHE_BYTES_MAX as i64);
-    /// Bytes of log that a group collects before it writes a checkpoint; more if its state is larger
+    /// Bytes of log that a group collects before it writes a snapshot; more if its state is larger
     GROUP_LOG_BYTES_MAX: "group_log_bytes_max", LIMITS, Kind::Int { min: LOG_BYTES.0, max: LOG_BYTES.1 },
         Fallback::Int(defaults::GROUP_LOG_BYTES_MAX as i64);
-    /// Bytes of a core's log; beyond it the groups that keep its oldest part write checkpoints
+    /// Bytes of a core's log; beyond it the groups that keep its oldest part write snapshots
     LOG_BYTES_MAX: "log_bytes_max", LIMITS, Kind::Int { min: LOG_BYTES.0, max: LOG_BYTES.1 },
         Fallback::Int(defaults::LOG_BYTES_MAX as i64);
-    /// Bytes of log that a group keeps before its checkpoint, for followers that are a little behind
+    /// Bytes of log that a group keeps before its snapshot, for followers that are a little behind
     LOG_TAIL_BYTES_MAX: "log_tail_bytes_max", LIMITS, Kind::Int { min: 0, max: LOG_BYTES.1 },
         Fallback::Int(defaults::LOG_TAIL_BYTES_MAX as i64);
     /// A batch of commands is closed at this many bytes

@@ -61,11 +61,11 @@ pub struct Config {
     pub uncommitted_bytes_max: usize,
     /// Bytes of recent entries that a group keeps in memory.
     pub cache_bytes_max: usize,
-    /// Bytes of log that a group collects before it writes a checkpoint.
+    /// Bytes of log that a group collects before it writes a snapshot.
     pub group_log_bytes_max: u64,
-    /// Bytes of a core's log before the groups that keep its oldest part write checkpoints.
+    /// Bytes of a core's log before the groups that keep its oldest part write snapshots.
     pub log_bytes_max: u64,
-    /// Bytes of log that a group keeps before its checkpoint.
+    /// Bytes of log that a group keeps before its snapshot.
     pub log_tail_bytes_max: u64,
     /// Memory of a core, in bytes.
     pub memory_bytes_max: usize,

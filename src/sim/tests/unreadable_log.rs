@@ -1,4 +1,4 @@
-//! Log that cannot be read back. Where the entries were for a replica that was away, it is handed a checkpoint instead; where they
+//! Log that cannot be read back. Where the entries were for a replica that was away, it is handed a snapshot instead; where they
 //! were to be applied, the node stops.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "a test")]

@@ -1,4 +1,4 @@
-//! Checkpoint files: whatever a file holds, loading it gives an error or exactly a state that was written.
+//! Snapshot files: whatever a file holds, loading it gives an error or exactly a state that was written.
 //!
 //! The first byte says what the rest describes: any bytes, blocks under checksums made to fit, or sound files and edits
 //! of one of them.
@@ -140,7 +140,7 @@ fn edited(input: &mut Input<'_>) {
             0 => blocks.swap(left, right),
             1 => blocks.insert(left, blocks[right].clone()),
             2 => drop(blocks.remove(left)),
-            // Of the later checkpoint, of the other group.
+            // Of the later snapshot, of the other group.
             3 | 4 => {
                 let other = &files[usize::from(what % 9) - 2];
                 blocks[left].clone_from(&other[place(b, other.len())]);

@@ -1,4 +1,4 @@
-//! Cluster maps, as group 0 and checkpoints hold them: any bytes give an error or a map that keeps every rule, and a map
+//! Cluster maps, as group 0 and snapshots hold them: any bytes give an error or a map that keeps every rule, and a map
 //! that is written again reads the same.
 
 use std::net::{IpAddr, Ipv4Addr};

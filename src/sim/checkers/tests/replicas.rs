@@ -365,10 +365,10 @@ fn snapshots_that_are_not_what_they_should_be_are_seen() {
 #[test]
 fn bounded_queues_sees_one_that_is_too_long() {
     let mut story = Story::new();
-    story.see(1, ObservationKind::Queue { name: "parked", len: 10, max: 10 });
+    story.see(1, ObservationKind::Queue { name: "queued", len: 10, max: 10 });
     story.assert_sound();
-    story.see(1, ObservationKind::Queue { name: "parked", len: 11, max: 10 });
-    story.assert_objects("bounded-queues", "`parked`");
+    story.see(1, ObservationKind::Queue { name: "queued", len: 11, max: 10 });
+    story.assert_objects("bounded-queues", "`queued`");
 }
 
 fn at(seconds: u64) -> Instant {

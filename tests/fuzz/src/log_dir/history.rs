@@ -54,7 +54,7 @@ impl History {
         let (past, written) = (vec![(0, Model::new())], BTreeSet::new());
         let mut history = History { run, blocks: Vec::new(), before: BTreeMap::new(), past, written };
         history.note_files();
-        let mut chance = Chance(u64::from(seed) + 1);
+        let mut chance = Prng(u64::from(seed) + 1);
         for _ in 0..count {
             let bytes = chance.next().to_le_bytes();
             history.step(&op(&mut Input::new(&bytes)));
@@ -197,9 +197,9 @@ fn op(input: &mut Input<'_>) -> Op {
 }
 
 /// SplitMix64.
-struct Chance(u64);
+struct Prng(u64);
 
-impl Chance {
+impl Prng {
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -1,4 +1,4 @@
-//! The only replica that can hand its checkpoint over has a damaged one, and nothing is written any more that would make
+//! The only replica that can hand its snapshot over has a damaged one, and nothing is written any more that would make
 //! another one due. It writes another one all the same.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "a test")]
@@ -59,7 +59,7 @@ fn applied(cluster: &Cluster, node: usize) -> Index {
     applied.unwrap_or(0)
 }
 
-/// A replica misses most of what is written; then a bit of this page of the leader's checkpoint flips.
+/// A replica misses most of what is written; then a bit of this page of the leader's snapshot flips.
 fn run(page: u64) {
     let mut cluster_spec = ClusterSpec::of_seed(1);
     (cluster_spec.nodes, cluster_spec.cores, cluster_spec.groups) = (3, 1, 1);
