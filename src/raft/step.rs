@@ -48,6 +48,12 @@ impl Raft {
         {
             self.peers[idx].heard(self.now);
         }
+        self.dispatch(message, sender);
+    }
+
+    /// Hands a message that counts to whatever handles its kind. `sender` is the index of the replica that sent it, if our
+    /// configuration has it. Invariant: it has whoever sends an answer.
+    fn dispatch(&mut self, message: Message, sender: Option<usize>) {
         let Message { from, term, body, .. } = message;
         match (body, sender) {
             (Body::Vote { pre: true, transfer: _, last_index, last_term }, _) => {
@@ -88,7 +94,7 @@ impl Raft {
                 | Body::AppendRejected { .. }
                 | Body::HeartbeatReply { .. },
                 None,
-            ) => unreachable!("answers of strangers were dropped above"),
+            ) => unreachable!("answers of unknown senders were dropped above"),
         }
     }
 
