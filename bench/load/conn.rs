@@ -26,11 +26,11 @@ pub struct Pending {
 /// How a connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Waits for the handshake of TCP, since so many ns after the start.
+    /// Waits for the handshake of TCP since this time, in ns after the start.
     Connecting(u64),
     /// Carries commands.
     Open,
-    /// Lost, since so many ns after the start.
+    /// Lost since this time, in ns after the start.
     Down(u64),
 }
 

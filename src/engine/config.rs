@@ -213,7 +213,7 @@ impl Config {
 
 #[cfg(test)]
 impl Config {
-    /// Core 0 of node 1 in a cluster of so many nodes, cores each and groups. Nothing lies in its data directory.
+    /// Core 0 of node 1 in a cluster of `nodes_count` nodes, with `cores` cores each and `groups_count` groups. Nothing lies in its data directory.
     pub(crate) fn of_test(nodes_count: u8, cores: u16, groups_count: usize) -> Config {
         let nodes = (1..=nodes_count).map(|id| meta::Node {
             id: NodeId(id.into()),

@@ -25,7 +25,7 @@ use crate::reactor::Reactor;
 use crate::timers::Timers;
 use crate::wake::{CoreShared, TaskFuture, TaskSlot, TaskWaker, Tracked};
 
-/// Looks at the clock once per so many looks for work while spinning.
+/// How many times a core that spins looks for work before it looks at the clock again.
 const SPINS_PER_CLOCK: u32 = 64;
 
 /// How much time blocked may be taken for time used.

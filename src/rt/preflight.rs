@@ -37,7 +37,7 @@ pub fn connections_that_fit(files_limit: u64, cores_count: usize) -> usize {
     usize::try_from(per_core.saturating_sub(FILES_PER_CORE)).unwrap_or(usize::MAX)
 }
 
-/// The limit of open files that `cores_count` cores need for so many connections in all.
+/// The limit of open files that `cores_count` cores need for `connections_count_max` connections in all.
 pub fn files_needed(cores_count: usize, connections_count_max: usize) -> u64 {
     connections_count_max as u64 + FILES_PER_CORE * cores_count as u64
 }

@@ -41,7 +41,7 @@ const RUN_LIMIT: Duration = Duration::from_secs(120);
 /// A campaign in which the linearizability checker left more than this share of the operations undecided, in millionths,
 /// has not shown what it should have.
 pub const UNDECIDED_PPM_MAX: u64 = 150_000;
-/// Below so many operations the share says nothing.
+/// Below this number of operations the share says nothing.
 const JUDGED_COUNT_MIN: u64 = 100_000;
 /// How many failing seeds are shrunken.
 const SHRUNKEN_MAX: usize = 3;

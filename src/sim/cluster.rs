@@ -34,7 +34,7 @@ const GATEWAY_PORT: u16 = 7_000;
 const CORE_PORT: u16 = 7_001;
 const PEER_PORT: u16 = 8_000;
 const ADMIN_PORT: u16 = 9_000;
-/// After so many failures in a row a node is left alone, as an operator's tools would.
+/// After this number of failures in a row a node is left alone, as an operator's tools would.
 const FAILURES_MAX: u32 = 5;
 /// How long a node that has ended by itself stays down, in nanoseconds.
 const RESTART_AFTER: u64 = 500_000_000;
@@ -301,7 +301,7 @@ impl Cluster {
         }
     }
 
-    /// Asks a node to stop in an orderly way. It is started again so many nanoseconds after it has ended.
+    /// Asks a node to stop in an orderly way. It is started again this long after it has ended, in nanoseconds.
     pub fn stop(&self, node: usize, restart_after: u64) {
         let world = &mut *self.world.borrow_mut();
         if world.nodes[node].state != NodeState::Up {

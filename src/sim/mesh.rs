@@ -18,7 +18,7 @@ pub struct MeshInbox {
 }
 
 impl MeshInbox {
-    /// The inbox of a core of a node with so many cores. `count_max` is how many messages of one core may wait.
+    /// The inbox of a core of a node with `cores_count` cores. `count_max` is how many messages of one core may wait.
     pub fn new(cores_count: usize, count_max: usize) -> MeshInbox {
         let on_the_way = (0..cores_count).map(|_| VecDeque::new()).collect();
         MeshInbox { on_the_way, arrived: VecDeque::new(), count_max }

@@ -161,7 +161,7 @@ pub struct Net {
 }
 
 impl Net {
-    /// A network of so many hosts with equal ways between them.
+    /// A network of `hosts_count` hosts with equal ways between them.
     pub fn new(hosts_count: usize, way: Way, give_up_after: u64, prng: Prng) -> Net {
         Net {
             slots: Vec::new(),

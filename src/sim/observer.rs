@@ -13,7 +13,7 @@ use crate::queue::Event;
 use crate::trace::Kind;
 use crate::world::Shared;
 
-/// A replica tells the digest of its state behind each so many entries.
+/// A replica tells the digest of its state whenever it has applied this number of entries.
 const DIGEST_EVERY: Index = 64;
 /// How soon a voter that forgets is restarted after it has voted, in nanoseconds.
 const FORGETS_AFTER_MAX: u64 = 8_000_000;

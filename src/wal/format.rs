@@ -100,7 +100,7 @@ pub const HEADER_CRC_AT: usize = HEADER_BYTES - 4;
 pub const SEQ_FIRST: u64 = 1;
 /// No sequence reaches this.
 pub(crate) const SEQ_LIMIT: u64 = 1 << 63;
-/// More blocks than a log can have lost: its sequence goes on behind so many where the last ones are unknown.
+/// More blocks than a log can have lost: its sequence goes on behind this number where the last ones are unknown.
 pub(crate) const SEQ_LEAP: u64 = 1 << 40;
 /// Id of the first segment of a log.
 pub const SEGMENT_FIRST: u64 = 1;

@@ -117,7 +117,7 @@ pub enum Body<'a> {
     Forgotten,
     /// The group cannot be trusted from here on, whatever was said of it.
     Quarantine(Fault),
-    /// A segment begins, and so many groups are named next.
+    /// A segment begins, and this number of groups is named next.
     Opening {
         /// How many groups there are.
         groups: u32,
@@ -244,7 +244,7 @@ pub(crate) fn put_roll_call(
     seal(buf, start, place);
 }
 
-/// Length of a roll call of so many groups.
+/// Length of a roll call of `groups_count` groups.
 pub(crate) fn roll_call_bytes(groups_count: usize) -> usize {
     RECORD_HEADER_BYTES + groups_count * ROLL_CALL_ELEMENT_BYTES
 }

@@ -22,7 +22,7 @@ use crate::segments::{self, Pool, SCRATCH_NAME, SET_ASIDE_SUFFIX, Segment, Segme
 use crate::walk::Walk;
 use crate::writer::Writer;
 
-/// Of so many files that were set aside the names are logged.
+/// The log tells the names of at most this number of files that were set aside.
 const SET_ASIDE_TOLD_MAX: usize = 8;
 
 /// A log ready to go on.

@@ -13,7 +13,7 @@ const READ_BYTES_MAX: usize = 1 << 20;
 
 /// How often a unit is read before it counts as unreadable.
 const READ_TRIES_MAX: usize = 16;
-/// With so many units of a segment unreadable no more patience is spent on it.
+/// Behind this number of unreadable units in a segment each further unit is tried only once.
 const HOPELESS_UNITS_COUNT: usize = 8;
 
 /// A segment's bytes. Where the disk cannot read, zeros stand instead.

@@ -301,7 +301,7 @@ impl Clients {
         self.touch(conn);
     }
 
-    /// Opens the place of a request of so many bytes in the client's order.
+    /// Opens the place of a request of this length, in bytes, in the client's order.
     pub(crate) fn open(&mut self, conn: ConnId, bytes: usize) -> Option<Origin> {
         let client = self.table.get_mut(conn)?;
         Some(Origin::Client { conn, seq: client.replies.open(bytes), protocol: client.protocol })

@@ -23,14 +23,14 @@ pub(super) struct ReplyQueue {
 
 #[derive(Clone, Copy)]
 enum Slot {
-    /// No reply yet; the request had so many bytes. It is a read that another core answers, or anything else.
+    /// No reply yet, with the length of the request in bytes. It is a read that another core answers, or anything else.
     Pending { bytes: u32, is_read_elsewhere: bool },
     /// Ready, at this place in `early`.
     Early { start: usize, end: usize },
 }
 
 impl ReplyQueue {
-    /// Opens the place of a request of so many bytes and returns its number.
+    /// Opens the place of a request of this length, in bytes, and returns its number.
     pub(super) fn open(&mut self, bytes: usize) -> u64 {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.open_bytes += bytes as usize;

@@ -233,7 +233,7 @@ impl Router {
         Forwarded::Blocked
     }
 
-    /// The link over which a command of so many bytes can be sent now.
+    /// The link over which a command of `bytes` bytes can be sent now.
     fn open_link(&self, ctx: &Context, route: usize, local: Option<LocalReplica>, bytes: usize) -> Option<LinkId> {
         let target = self.routes.get(route);
         if !target.is_known || local.is_some_and(|local| local.leads || local.has_unsettled) {

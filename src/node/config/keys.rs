@@ -36,7 +36,7 @@ pub enum Kind {
     },
     /// `true` or `false`.
     Bool,
-    /// A non-empty text of at most so many bytes.
+    /// A non-empty text of at most `bytes_max` bytes.
     Text {
         /// Most bytes.
         bytes_max: usize,

@@ -16,7 +16,7 @@ const ANSWER_BYTES_MAX: u64 = 1 << 20;
 pub enum Health {
     /// It does not answer.
     Silent,
-    /// It answers, and misses leaders: of so many groups, if it says so.
+    /// It answers, and misses leaders: of this number of groups, if it says so.
     Leaderless(Option<u64>),
     /// It knows a leader for every group.
     Ready,

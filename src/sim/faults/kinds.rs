@@ -82,11 +82,11 @@ faults! {
     Stop { node: NodeNumber, down_ms: u64 } = "stop", weight 10, Anything;
     /// The process stands still while time goes on.
     Pause { node: NodeNumber, for_ms: u64 } = "pause", weight 10, Anything;
-    /// A turn of a node is stopped right behind its first, second, or so manieth reading of the clock, and goes on later.
+    /// A turn of a node is stopped right behind one of its readings of the clock, and goes on later.
     StopBehindClock { node: NodeNumber, reading: u32, for_ms: u64 } = "stop behind the clock", weight 10, Anything;
-    /// For some time, a node one of whose replicas comes to such a moment dies so many microseconds later at most.
+    /// For some time, a node one of whose replicas comes to such a moment dies within some microseconds.
     CrashBehind { moment: Moment, within_us: u64, down_ms: u64, for_ms: u64 } = "crash behind a moment", weight 20, Anything;
-    /// For some time, behind an election another node's disk is so many times slower, and the node dies in the middle of a log write.
+    /// For some time, behind an election another node's disk is several times slower, and the node dies in the middle of a log write.
     CrashHalfWay { factor: u64, within_us: u64, down_ms: u64, for_ms: u64 } = "crash half way", weight 20, Peers;
     /// The wall clock of a node jumps.
     ClockJump { node: NodeNumber, by_ms: i64 } = "clock jump", weight 10, Anything;

@@ -28,7 +28,7 @@ pub enum LeaderFault {
     Crash { down_ms: u64 },
     /// It is cut off, goes on taking commands, and dies.
     CutOffCrash { after_ms: u64, down_ms: u64 },
-    /// It dies while the disks of the others are so many times slower.
+    /// It dies while the disks of the others are several times slower.
     CrashSlowOthers { down_ms: u64, factor: u64, for_ms: u64 },
     /// Some other node is cut off and falls behind. Then one whose data may be damaged loses some of it and is restarted, the
     /// first comes back, and the leader is cut off: two are left, of which one knows less than it did and the other never did.

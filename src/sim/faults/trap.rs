@@ -7,7 +7,7 @@ use super::moments::Moment;
 pub(super) enum Trap {
     /// A moment of this kind: the node dies.
     Crash { moment: Moment },
-    /// An election: another node's disk gets so many times slower, and the node dies in the middle of a log write.
+    /// An election: another node's disk gets several times slower, and the node dies in the middle of a log write.
     HalfWay { factor: u64 },
 }
 

@@ -44,11 +44,11 @@ pub(super) struct Mix {
     prng: Prng,
     families: Vec<Family>,
     keys_count: u64,
-    /// One in so many operations goes to the first key of its family.
+    /// One operation in this number goes to the first key of its family.
     hot_of: u64,
-    /// One in so many operations reads.
+    /// One operation in this number reads.
     reads_of: u64,
-    /// One in so many commands is a `FLUSHALL`, if any is.
+    /// One command in this number is a `FLUSHALL`, if any is.
     flushes_of: Option<u64>,
     /// For how long sessions write, and for how long they do not, in turns.
     tides: Option<(Duration, Duration)>,

@@ -35,7 +35,7 @@ const PIECES_COUNT_MAX: u64 = 5;
 const NEVER_GIVES_UP_PPM: Ppm = 333_000;
 /// Most commands under way of a session that does not wait for answers.
 const UNDER_WAY_COUNT_MAX: usize = 32;
-/// One in so many commands concerns the session's own key, where it has one.
+/// One command in this number concerns the session's own key, where it has one.
 const OWN_OF: u64 = 6;
 
 /// A timer's token: whose it is, and which of its timers.
