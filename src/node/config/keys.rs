@@ -137,7 +137,7 @@ keys! {
     CORE_PORT: "core_port", ADDRESSES, PORT, Optional("gateway_port + 1");
     /// Port of core 0 for other nodes; core c listens on this plus c
     PEER_PORT: "peer_port", ADDRESSES, PORT, Optional("gateway_port + 1000");
-    /// Port for metrics, health and the dashboard (HTTP)
+    /// Port for metrics and health (HTTP), reserved: nothing listens there yet
     ADMIN_PORT: "admin_port", ADDRESSES, PORT, Optional("gateway_port + 2000");
     /// Executor threads of this node
     CORES: "cores", RUNTIME, Kind::Int { min: 1, max: CORES_COUNT_MAX as i64 }, Fallback::Int(1);
