@@ -171,15 +171,15 @@ fn replicas_that_have_applied_the_same_have_the_same_digest() {
     assert_ne!(before[0], after[0]);
 }
 
-/// Notes what it sees by the first word.
+/// An observer that keeps the first word of what it sees.
 #[derive(Default)]
-struct Watch {
+struct FirstWords {
     seen: RefCell<Vec<String>>,
     counted: Cell<usize>,
     wants_digest: Cell<bool>,
 }
 
-impl Observer for Watch {
+impl Observer for FirstWords {
     fn observe(&self, _: CoreAddr, group: GroupId, _: ReplicaId, observation: Event<'_>) {
         assert_eq!(group, GroupId(1));
         let text = format!("{observation:?}");
@@ -198,17 +198,17 @@ impl Observer for Watch {
 
 #[test]
 fn an_observer_sees_what_happens_to_a_replica() {
-    let watch = Rc::new(Watch::default());
-    let mut side = Side::new(0, Some(Rc::clone(&watch) as Rc<dyn Observer>), &|_| {}, &|_| {});
-    assert_eq!(watch.seen.take(), ["Started", "Digest"]);
+    let observer = Rc::new(FirstWords::default());
+    let mut side = Side::new(0, Some(Rc::clone(&observer) as Rc<dyn Observer>), &|_| {}, &|_| {});
+    assert_eq!(observer.seen.take(), ["Started", "Digest"]);
     for (wants_digest, expected) in [(false, &[][..]), (true, &["Digest"][..])] {
-        watch.wants_digest.set(wants_digest);
+        observer.wants_digest.set(wants_digest);
         side.groups.tick(&mut side.ctx, &mut side.answers, &mut side.effects);
-        assert_eq!(watch.seen.take(), expected);
+        assert_eq!(observer.seen.take(), expected);
     }
-    assert_eq!(watch.counted.get(), 2);
+    assert_eq!(observer.counted.get(), 2);
     side.groups.compact(&side.ctx, GROUP, 0);
-    assert_eq!(watch.seen.take(), ["Compacted"]);
+    assert_eq!(observer.seen.take(), ["Compacted"]);
     side.groups.observe_digest(&side.ctx, GROUP);
-    assert_eq!(watch.seen.take(), ["Digest"]);
+    assert_eq!(observer.seen.take(), ["Digest"]);
 }
