@@ -80,6 +80,7 @@ const GONE: &[(&str, In, &str)] = &[
     ("led_in", In::Names, "leader_term"),
     ("meet", In::Names, "learn_addresses"),
     ("held_back", In::All, "throttled"),
+    ("Fetch", In::Names, "SnapshotRequest"),
     ("fetching", In::Names, "snapshot receive"),
     ("serving", In::Names, "snapshot send"),
     ("Served", In::Names, "SnapshotSend"),

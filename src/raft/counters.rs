@@ -80,7 +80,7 @@ counters! {
     snapshots_wanted,
     /// States taken over from a snapshot.
     snapshots_restored,
-    /// States fetched in vain: the log had caught up meanwhile.
+    /// States received in vain: the log had caught up meanwhile.
     snapshots_stale,
     /// Changes of membership begun that change voters.
     joint_entered,

@@ -22,7 +22,7 @@
 //!         apply ready.committed, raft.applied(index)
 //!         start ready.log_reads
 //!         serve ready.reads once their index is applied, fail ready.reads_failed
-//!         note ready.soft_state and ready.membership, fetch ready.fetch if there is one
+//!         note ready.soft_state and ready.membership, receive the snapshot of ready.snapshot_request if there is one
 //! ```
 //!
 //! - **Time.** The `now` of a call must have been read after that call's input was received, so read the clock
@@ -70,7 +70,7 @@
 //!
 //! # What is not here
 //!
-//! The bytes of snapshots: Raft says who needs one and from whom, and its driver fetches it. The contents of entries,
+//! The bytes of snapshots: Raft says who needs one and from whom, and its driver receives it. The contents of entries,
 //! membership aside. Connections: who cannot be reached is not known here, unless the driver says so.
 //!
 //! # Reading order
@@ -124,6 +124,6 @@ pub use output::COMMITTED_BYTES_MAX;
 pub use progress::{PeerStatus, ProgressState};
 pub use raft::{Raft, Recovered, StartError};
 pub use reads::{READS_COUNT_MAX, ReadState};
-pub use ready::{Fetch, LogRead, Persist, Purpose, Ready, Role, SoftState};
+pub use ready::{LogRead, Persist, Purpose, Ready, Role, SnapshotRequest, SoftState};
 pub use snapshot::RestoreError;
 pub use transfer::TransferError;

@@ -26,7 +26,7 @@ impl Raft {
             || !self.read_results.is_empty()
             || self.soft_state() != self.reported
             || self.reset_due.is_some()
-            || self.fetch.is_some()
+            || self.snapshot_request.is_some()
             || self.membership_news
     }
 
@@ -52,7 +52,7 @@ impl Raft {
             self.reported = soft_state;
             out.soft_state = Some(soft_state);
         }
-        out.fetch = self.fetch.take();
+        out.snapshot_request = self.snapshot_request.take();
         if mem::take(&mut self.membership_news) {
             out.membership = Some(self.membership().clone());
         }

@@ -15,7 +15,7 @@ use crate::log::{Log, TermRun};
 use crate::membership::{self, Memberships};
 use crate::progress::{LogReadState, PeerStatus, Progress};
 use crate::reads::ReadResults;
-use crate::ready::{Fetch, Role, SoftState};
+use crate::ready::{Role, SnapshotRequest, SoftState};
 use crate::rng::Rng;
 use crate::role::{Follower, RoleState};
 use crate::timing::Timing;
@@ -147,8 +147,8 @@ pub struct Raft {
     pub(crate) snapshot: Option<SnapshotMeta>,
     /// The log was emptied and the driver does not know it.
     pub(crate) reset_due: Option<(Index, Term)>,
-    /// A state the driver should fetch.
-    pub(crate) fetch: Option<Fetch>,
+    /// A state that the driver should receive.
+    pub(crate) snapshot_request: Option<SnapshotRequest>,
     pub(crate) election_timeout: Duration,
     pub(crate) election_deadline: Instant,
     /// This replica has campaigned since a leader was last heard.
@@ -226,7 +226,7 @@ impl Raft {
             membership_news: false,
             snapshot,
             reset_due: None,
-            fetch: None,
+            snapshot_request: None,
             election_timeout,
             election_deadline: if campaign_at_once { now } else { now + election_timeout },
             has_campaigned: false,

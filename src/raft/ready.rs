@@ -74,9 +74,9 @@ pub struct LogRead {
     pub bytes_max: usize,
 }
 
-/// A state to fetch from the leader, since its log no longer reaches back to where ours ends.
+/// A state to receive from the leader, since its log no longer reaches back to where ours ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fetch {
+pub struct SnapshotRequest {
     /// The leader that offered it.
     pub from: ReplicaId,
     /// Index of the last entry it holds; a later state will do as well.
@@ -103,9 +103,9 @@ pub struct Ready {
     pub reads_failed: Vec<u64>,
     /// Role, leader or term, if one of them changed.
     pub soft_state: Option<SoftState>,
-    /// A state to fetch and hand to [`Raft::restore`](crate::Raft::restore). Comes again while it is wanted: one that is
-    /// being fetched already, or a later one, will do.
-    pub fetch: Option<Fetch>,
+    /// A state to receive and hand to [`Raft::restore`](crate::Raft::restore). Comes again while it is wanted: one that is
+    /// being received already, or a later one, will do.
+    pub snapshot_request: Option<SnapshotRequest>,
     /// The configuration now in effect, if it has changed: committed or not.
     pub membership: Option<Membership>,
     /// The entries buffer of the last `persist`.
@@ -127,7 +127,7 @@ impl Ready {
             && self.reads.is_empty()
             && self.reads_failed.is_empty()
             && self.soft_state.is_none()
-            && self.fetch.is_none()
+            && self.snapshot_request.is_none()
             && self.membership.is_none()
     }
 
@@ -142,7 +142,7 @@ impl Ready {
         self.reads.clear();
         self.reads_failed.clear();
         self.soft_state = None;
-        self.fetch = None;
+        self.snapshot_request = None;
         self.membership = None;
     }
 

@@ -1,7 +1,7 @@
 //! Dropping the log's beginning, and what becomes of a follower that needed it (thesis chapter 5).
 //!
-//! Raft only says who must fetch what: a leader offers its snapshot to a follower whose log it cannot continue, and the
-//! follower asks its driver to fetch that state or a later one. The bytes travel elsewhere.
+//! Raft only says who must receive what from whom: a leader offers its snapshot to a follower whose log it cannot continue,
+//! and the follower asks its driver for that state or a later one. The bytes travel elsewhere.
 
 use types::{Index, Instant, ReplicaId, Term};
 use wire::{Body, SnapshotMeta};
@@ -9,9 +9,9 @@ use wire::{Body, SnapshotMeta};
 use crate::far_terms::TERM_LAST;
 use crate::progress::ProgressState;
 use crate::raft::Raft;
-use crate::ready::Fetch;
+use crate::ready::SnapshotRequest;
 
-/// Why a state that was fetched is not taken over.
+/// Why a state that was received is not taken over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RestoreError {
     /// This replica's own log has brought it at least as far by now.
@@ -90,11 +90,11 @@ impl Raft {
             self.acknowledge();
         } else {
             self.counters.snapshots_wanted += 1;
-            self.fetch = Some(Fetch { from, last_index, last_term });
+            self.snapshot_request = Some(SnapshotRequest { from, last_index, last_term });
         }
     }
 
-    /// Takes over a state that was fetched, checked and made durable: this replica then stands where `meta` says. What
+    /// Takes over a state that was received, checked and made durable: this replica then stands where `meta` says. What
     /// its log holds behind that stays if it follows from it, else the log is emptied
     /// ([`Persist::reset`](crate::Persist::reset)).
     ///

@@ -70,7 +70,7 @@ pub enum Body {
         /// Term of the follower's entry at `hint_index`.
         hint_term: Term,
     },
-    /// The leader's log no longer reaches back to where the follower's ends: fetch the state up to here, or a later
+    /// The leader's log no longer reaches back to where the follower's ends: receive the state up to here, or a later
     /// one, from whoever leads. Repeated until an Append is accepted again.
     Snapshot {
         /// Index of the last entry in the leader's snapshot.

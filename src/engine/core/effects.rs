@@ -29,7 +29,7 @@ impl<H: CoreHost> Core<H> {
                 GroupEffect::ReadLog { group, read } => {
                     self.storage.read_log(&mut self.ctx, group, self.groups.id(group), read);
                 }
-                GroupEffect::FetchSnapshot { group, from, last_index } => {
+                GroupEffect::WantSnapshot { group, from, last_index } => {
                     if let Some(link) = self.peers.link_to(from) {
                         self.storage.want_snapshot(&mut self.ctx, group, self.groups.id(group), link, last_index);
                     }

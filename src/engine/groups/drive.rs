@@ -75,8 +75,8 @@ impl Groups {
             for number in ready.reads_failed.drain(..) {
                 self.reroute_index_reads(ctx, out, effects, group, number);
             }
-            if let Some(fetch) = ready.fetch.take() {
-                self.fetch_snapshot(effects, group, fetch);
+            if let Some(request) = ready.snapshot_request.take() {
+                self.want_snapshot(effects, group, request);
             }
         }
         if had_unsettled && !self.list[group].has_unsettled() {
@@ -85,9 +85,9 @@ impl Groups {
         Ok(())
     }
 
-    fn fetch_snapshot(&self, effects: &mut Vec<GroupEffect>, group: usize, fetch: raft::Fetch) {
-        if let Some(from) = self.list[group].addrs.get(&fetch.from) {
-            effects.push(GroupEffect::FetchSnapshot { group, from: *from, last_index: fetch.last_index });
+    fn want_snapshot(&self, effects: &mut Vec<GroupEffect>, group: usize, request: raft::SnapshotRequest) {
+        if let Some(from) = self.list[group].addrs.get(&request.from) {
+            effects.push(GroupEffect::WantSnapshot { group, from: *from, last_index: request.last_index });
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Taking a state into use that was fetched from another replica.
+//! Taking a state into use that was received from another replica.
 
 use data::Keyspace;
 use types::{Index, Term};

@@ -66,8 +66,8 @@ pub(crate) enum GroupEffect {
     Persist { group: usize, persist: Persist },
     /// Entries to read back. Answered by [`Groups::log_read`] or [`Groups::log_read_failed`].
     ReadLog { group: usize, read: LogRead },
-    /// A state to fetch from another replica.
-    FetchSnapshot { group: usize, from: CoreAddr, last_index: Index },
+    /// A state to receive from another replica.
+    WantSnapshot { group: usize, from: CoreAddr, last_index: Index },
     /// Who leads the group. With `is_elected` this core has just won the election.
     Leader { note: LeaderNote, is_elected: bool },
     /// Nobody is known to lead the group in this term.

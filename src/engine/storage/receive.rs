@@ -39,7 +39,7 @@ enum MayName {
 }
 
 impl<H: StorageHost> Storage<H> {
-    /// Raft wants a group's state from the replica behind a link: [`raft::Fetch`].
+    /// Raft wants a group's state from the replica behind a link: [`raft::SnapshotRequest`].
     pub(crate) fn want_snapshot(
         &mut self,
         _ctx: &mut Context,

@@ -194,7 +194,7 @@ impl Side {
                 self.unwritten.push((group, persist.seq));
             }
             GroupEffect::ReadLog { read, .. } => self.log_reads.push(read),
-            GroupEffect::FetchSnapshot { from, last_index, .. } => self.fetches.push((from, last_index)),
+            GroupEffect::WantSnapshot { from, last_index, .. } => self.fetches.push((from, last_index)),
             GroupEffect::Requeue { requests, .. } => self.requeued.extend(requests),
             GroupEffect::Unblocked { .. } => self.unblocked += 1,
             GroupEffect::Leader { note, is_elected } => self.leaders.push((note, is_elected)),

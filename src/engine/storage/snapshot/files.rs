@@ -23,7 +23,7 @@ pub struct Paths {
     pub snapshot: PathBuf,
     /// One that is being written.
     pub new: PathBuf,
-    /// One that is being fetched from another replica.
+    /// One that is being received from another replica.
     pub part: PathBuf,
 }
 

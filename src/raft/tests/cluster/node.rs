@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use raft::{Config, Fetch, LogRead, Persist, Raft, Ready, Recovered, TermRun};
+use raft::{Config, LogRead, Persist, Raft, Ready, Recovered, SnapshotRequest, TermRun};
 use types::{CoreAddr, Index, Instant, Term};
 use wire::{Entry, EntryKind, HardState, Member, Membership, SnapshotMeta};
 
@@ -108,7 +108,7 @@ pub(crate) struct Node {
     pub(crate) applied: Index,
     pub(crate) appends_sent: u64,
     /// A state that is being fetched, and when it is there.
-    pub(crate) fetch: Option<(u64, Fetch)>,
+    pub(crate) fetch: Option<(u64, SnapshotRequest)>,
     /// Who takes part as of what is applied.
     pub(crate) membership: Membership,
 }

@@ -317,7 +317,7 @@ impl Sim {
                 }
             }
             raft.applied(node.applied);
-            if let Some(fetch) = node.ready.fetch.take()
+            if let Some(fetch) = node.ready.snapshot_request.take()
                 && node.fetch.is_none()
             {
                 node.fetch = Some((self.now + self.dice.below(30 * MS), fetch));

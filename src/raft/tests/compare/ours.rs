@@ -96,7 +96,7 @@ impl Ours {
             if let Some(last) = self.ready.committed.last() {
                 self.raft.applied(last.index);
             }
-            self.wants = self.ready.fetch.take().map(|fetch| fetch.from.0).or(self.wants);
+            self.wants = self.ready.snapshot_request.take().map(|fetch| fetch.from.0).or(self.wants);
             for read in std::mem::take(&mut self.ready.log_reads) {
                 let entries = self.disk.entries[self.disk.offset(read.first)..=self.disk.offset(read.last)].to_vec();
                 self.raft.log_read(read.purpose, entries, self.now);

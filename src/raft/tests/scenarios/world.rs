@@ -155,7 +155,7 @@ impl World {
                 self.tell(&format!("{id} counts on {}", show::members(&membership)));
             }
         }
-        if let Some(fetch) = ready.fetch.take() {
+        if let Some(fetch) = ready.snapshot_request.take() {
             self.tell(&format!(
                 "{id} wants the state up to {}@{} from {}",
                 fetch.last_index, fetch.last_term, fetch.from
