@@ -40,6 +40,8 @@ pub struct ProcessStats {
     pub rss_bytes: u64,
     /// The most that it has been.
     pub rss_peak_bytes: u64,
+    /// Memory of the machine, in bytes.
+    pub system_memory_bytes: u64,
     /// Time that the process has spent in the kernel.
     pub cpu_sys: Duration,
     /// Time that the process has spent outside the kernel.

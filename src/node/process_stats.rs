@@ -26,6 +26,7 @@ fn read() -> ProcessStats {
     ProcessStats {
         rss_bytes: bytes_of(&status, "VmRSS:").unwrap_or(0),
         rss_peak_bytes: bytes_of(&status, "VmHWM:").unwrap_or(0),
+        system_memory_bytes: bytes_of(&text("/proc/meminfo"), "MemTotal:").unwrap_or(0),
         cpu_sys,
         cpu_user,
         thread_cpu_sys,
@@ -33,7 +34,7 @@ fn read() -> ProcessStats {
     }
 }
 
-/// The size in a line of `/proc/self/status`, as in `VmRSS:     2132 kB`.
+/// The size in a line of `/proc/self/status` or `/proc/meminfo`, as in `VmRSS:     2132 kB`.
 fn bytes_of(status: &str, field: &str) -> Option<u64> {
     let value = status.lines().find_map(|line| line.strip_prefix(field))?;
     let kilobytes: u64 = value.trim().strip_suffix(" kB")?.trim().parse().ok()?;

@@ -23,6 +23,7 @@ fn as_redis(config: &Config) -> impl Iterator<Item = (&'static str, String)> {
         ("io-threads", node.cores.to_string()),
         ("maxmemory", config.memory_bytes_max.saturating_mul(node.cores.into()).to_string()),
         ("proto-max-bulk-len", types::limits::VALUE_BYTES_MAX.to_string()),
+        ("client-query-buffer-limit", types::limits::COMMAND_BYTES_MAX.to_string()),
         ("tcp-keepalive", rt::KEEP_ALIVE_IDLE.as_secs().to_string()),
         ("cluster-node-timeout", config.bootstrap.settings.election_timeout_max_ms.to_string()),
     ];
@@ -43,6 +44,9 @@ fn as_redis(config: &Config) -> impl Iterator<Item = (&'static str, String)> {
         ("slowlog-log-slower-than", "-1"),
         ("slowlog-max-len", "0"),
         ("latency-monitor-threshold", "0"),
+        // How long commands take is always measured; these are shown.
+        ("latency-tracking", "yes"),
+        ("latency-tracking-info-percentiles", "50 99 99.9"),
         ("notify-keyspace-events", ""),
         ("activedefrag", "no"),
     ];

@@ -47,6 +47,7 @@ fn report() -> CoreReport {
     }
     report.errors.count(b"-ERR syntax error\r\n");
     report.add_field("log_has_room", "1".to_owned());
+    report.add_field("log_bytes", "4096".to_owned());
     report
 }
 
@@ -54,6 +55,7 @@ fn process() -> ProcessStats {
     ProcessStats {
         rss_bytes: 3 * MIB,
         rss_peak_bytes: 5 * MIB,
+        system_memory_bytes: 1_024 * MIB,
         cpu_sys: Duration::from_millis(1_500),
         cpu_user: Duration::from_millis(2_500),
         thread_cpu_sys: Duration::from_millis(500),
@@ -162,6 +164,9 @@ fn what_is_counted_is_shown() {
         ("instantaneous_input_kbps", "1.50"),
         ("connected_clients", "2"),
         ("log_has_room", "1"),
+        ("aof_current_size", "4096"),
+        ("total_system_memory_human", "1.00G"),
+        ("evicted_clients", "0"),
         ("raft_campaigns", "1"),
     ] {
         assert_eq!(fields.get(name), Some(&value), "{name}");
@@ -186,8 +191,10 @@ fn a_host_that_tells_nothing_of_the_process_leaves_fields_out() {
 fn tools_find_the_fields_that_they_read() {
     // From the sources of redis_exporter, RedisInsight, redis-cli and lettuce.
     let read = "redis_version server_name redis_mode uptime_in_seconds uptime_in_days process_id tcp_port connected_clients \
-                blocked_clients maxclients used_memory used_memory_rss used_memory_peak used_memory_dataset maxmemory \
-                maxmemory_policy mem_fragmentation_ratio loading total_connections_received total_commands_processed \
+                blocked_clients cluster_connections maxclients used_memory used_memory_startup used_memory_rss used_memory_peak used_memory_dataset maxmemory \
+                maxmemory_policy mem_fragmentation_ratio mem_fragmentation_bytes mem_clients_normal mem_cluster_links \
+                total_system_memory mem_aof_buffer aof_enabled aof_last_write_status aof_current_size aof_buffer_length \
+                evicted_clients loading total_connections_received total_commands_processed \
                 instantaneous_ops_per_sec total_net_input_bytes total_net_output_bytes instantaneous_input_kbps \
                 instantaneous_output_kbps rejected_connections expired_keys evicted_keys keyspace_hits keyspace_misses \
                 total_error_replies role connected_slaves master_repl_offset used_cpu_sys used_cpu_user cluster_enabled db0";

@@ -90,13 +90,16 @@ pub(crate) fn clients(info: &Info<'_>, text: &mut InfoText) {
     let report = info.report;
     text.field("connected_clients", report.clients_count);
     text.field("maxclients", info.config.clients_count_max * report.cores_count.max(1));
+    // To other nodes: Redis's nodes have them to each other, too.
+    text.field("cluster_connections", report.links_up_count);
     text.field("blocked_clients", report.clients_blocked_count);
 }
 
 pub(crate) fn memory(info: &Info<'_>, text: &mut InfoText) {
     let memory = &info.report.memory;
     let (used, peak) = (memory.used as u64, memory.peak as u64);
-    let keys = memory.pools[Pool::Keys as usize] as u64;
+    let of = |pools: &[Pool]| pools.iter().map(|pool| memory.pools[*pool as usize] as u64).sum::<u64>();
+    let keys = of(&[Pool::Keys]);
     text.bytes("used_memory", used);
     text.bytes("used_memory_peak", peak);
     text.field("used_memory_peak_perc", percent(used, peak));
@@ -106,23 +109,35 @@ pub(crate) fn memory(info: &Info<'_>, text: &mut InfoText) {
         text.field("used_memory_rss_peak", process.rss_peak_bytes);
         if info.scope == InfoScope::Node && used > 0 {
             text.field("mem_fragmentation_ratio", format_args!("{:.2}", process.rss_bytes as f64 / used as f64));
+            text.field("mem_fragmentation_bytes", process.rss_bytes as i64 - used as i64);
         }
+        text.bytes("total_system_memory", process.system_memory_bytes);
     }
+    text.field("used_memory_startup", of(&[Pool::Fixed]));
     text.field("used_memory_overhead", used - keys);
     text.field("used_memory_dataset", keys);
     text.field("used_memory_dataset_perc", percent(keys, used));
     for (pool, bytes) in Pool::ALL.iter().zip(memory.pools) {
         text.field(format_args!("used_memory_{}", pool.name()), bytes);
     }
+    // The same again under the names that Redis has for it.
+    text.field("mem_clients_normal", of(&[Pool::ClientInput, Pool::ClientOutput]));
+    text.field("mem_cluster_links", of(&[Pool::Links]));
+    text.field("mem_aof_buffer", of(&[Pool::Log]));
     text.bytes("maxmemory", memory.bytes_max as u64);
     text.field("maxmemory_policy", "noeviction");
 }
 
-pub(crate) fn persistence(_: &Info<'_>, text: &mut InfoText) {
-    // A node that answers has loaded everything, and every write is in a log.
+pub(crate) fn persistence(info: &Info<'_>, text: &mut InfoText) {
+    // A node that answers has loaded everything, and every write is in a log. One whose log fails ends.
     text.field("loading", 0);
     text.field("async_loading", 0);
     text.field("aof_enabled", 1);
+    text.field("aof_last_write_status", "ok");
+    for (name, of_redis) in [("log_bytes", "aof_current_size"), ("log_pending_bytes", "aof_buffer_length")] {
+        let found = info.report.fields.iter().find(|(field, _)| *field == name);
+        text.field(of_redis, found.map_or("0", |(_, value)| value));
+    }
 }
 
 pub(crate) fn stats(info: &Info<'_>, text: &mut InfoText) {
@@ -137,6 +152,7 @@ pub(crate) fn stats(info: &Info<'_>, text: &mut InfoText) {
     text.field("rejected_connections", info.report.connections_rejected_count);
     text.field("expired_keys", 0);
     text.field("evicted_keys", 0);
+    text.field("evicted_clients", counters.clients_evicted);
     text.field("keyspace_hits", counters.keyspace_hits);
     text.field("keyspace_misses", counters.keyspace_misses);
     text.field("total_error_replies", counters.error_replies);
