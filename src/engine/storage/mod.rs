@@ -2,7 +2,7 @@
 //!
 //! [`Storage`] decides when a snapshot is due, writes it beside the turns, lets the log before it go, sends snapshots to
 //! replicas that were away for too long and receives them, and says at a start what each replica stands on. It knows
-//! replicas through [`Replicas`](crate::replicas::Replicas) alone, and what it wants done it returns as
+//! replicas through [`Replicas`] alone, and what it wants done it returns as
 //! [`StorageEffect`]s.
 //!
 //! Invariants:

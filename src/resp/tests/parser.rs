@@ -1,7 +1,7 @@
 //! The parser on its own: any cut, any bytes, every limit.
 
 // All of this is test code, its helpers too.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
 mod common;
 

@@ -2,7 +2,7 @@
 //! that are named here with their reason.
 
 // All of this is test code, its helpers too.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
 mod common;
 

@@ -1,7 +1,7 @@
 //! Replies made from the table, read back with a reader of their own.
 
 // All of this is test code, its helpers too.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
 mod common;
 

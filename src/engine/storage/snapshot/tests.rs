@@ -1,3 +1,5 @@
+//! Snapshot files: what is written is read back, and every damage is noticed.
+
 use data::{Keyspace, PAYLOAD_BYTES};
 use host::ALIGNMENT;
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Snapshots: when one is begun, what it holds, and crashes at every step of it.
+
 use super::super::fake::FakeHost;
 use super::super::fake_core::{FakeCore, config};
 use crate::budget::Pool;

@@ -1,3 +1,5 @@
+//! The log: what is durable, what is read back, and how long it may get.
+
 use raft::{LogRead, Purpose};
 use types::ReplicaId;
 

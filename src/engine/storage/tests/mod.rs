@@ -1,3 +1,5 @@
+//! Tests of storage with a disk in memory and replicas that know no Raft.
+
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod creation;

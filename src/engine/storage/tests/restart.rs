@@ -1,3 +1,5 @@
+//! Starts: on what a replica starts, and when it stays away.
+
 use types::CoreAddr;
 
 use super::super::fake::{EIO, FakeHost};

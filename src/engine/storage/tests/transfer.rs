@@ -1,3 +1,5 @@
+//! Snapshots from one core to another, and the log that stays for them.
+
 use std::time::Duration;
 
 use types::{CoreAddr, GroupId, NodeId};

@@ -4,7 +4,7 @@
 //! `sim` is the world, `node` one replica with its disk, `check` what must hold at all times.
 
 // Helpers of tests are tests, too.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
 mod check;
 mod node;

@@ -34,7 +34,7 @@
 //! still free. Both are safe, and the terms part.
 
 // Helpers of tests are tests, too.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
 mod cluster;
 mod ours;

@@ -55,7 +55,7 @@
 //! ```
 
 // Helpers of tests are tests, too.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
 mod check;
 mod command;

@@ -1,7 +1,7 @@
 //! A reader of replies and a writer of requests, written apart from the code under test.
 
 // Each test file is a crate of its own and uses a part of this.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test file uses a part")]
 
 use resp::{
     Args, ClientLine, CommandId, Greeting, HelloRequest, Limits, Parsed, Parser, Protocol, Refusal, Reply, resolve,
