@@ -1,6 +1,6 @@
 //! The runtime: the I/O traits of `host` on glommio and io_uring. No other crate names either.
 //!
-//! [`start`] runs one thread per core, each with a glommio executor and one io_uring of its own, and hands each a
+//! [`start()`] runs one thread per core, each with a glommio executor and one io_uring of its own, and hands each a
 //! [`Runtime`], which implements all traits of `host`.
 //!
 //! How a core works:

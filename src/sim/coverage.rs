@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::faults::{FAULTS, FaultKind};
 
-/// Paths that a campaign with `--require-rare` must reach, by the names under which [`crate::report::Report::rare`]
+/// Paths that a campaign with `--require-rare` must reach, by the names under which [`crate::report::Report::counters`]
 /// counts them, with what each means.
 pub const REQUIRED: &[(&str, &str)] = &[
     ("world: a crash lost a write", "nothing of a block that was being written is on the disk"),

@@ -111,7 +111,7 @@ impl<D: LogHost> Wal<D> {
     }
 
     /// The sequence of the block with which everything appended so far is durable. Who waits for one append asks for the
-    /// [`BlockSeq`] of that.
+    /// [`BlockSeq`](append::BlockSeq) of that.
     pub fn pending_seq(&self) -> u64 {
         self.writer.pending_seq()
     }
