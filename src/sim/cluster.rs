@@ -225,7 +225,7 @@ impl Cluster {
             leader_wait: Duration::from_millis(u64::from(self.cluster_spec.timing_ms.2) * 4),
             ..engine::Config::new(place, self.map.clone(), incarnation, data_dir)
         };
-        limits::limit(self.seed, &mut config);
+        limits::limit(self.seed, self.cluster_spec.load, &mut config);
         config
     }
 
@@ -496,11 +496,13 @@ impl Cluster {
     /// What all cores of all processes have counted, added up by name.
     pub fn counters(&self) -> BTreeMap<String, u64> {
         let mut sums = BTreeMap::new();
-        for counts in self.views.counts.borrow().values() {
+        let mut add = |counts: &[(&'static str, u64)]| {
             for (name, count) in counts {
                 *sums.entry((*name).to_owned()).or_default() += count;
             }
-        }
+        };
+        self.views.counts.borrow().values().for_each(|counts| add(counts));
+        self.views.replicas.borrow().values().for_each(|counters| add(&crate::counters::of_raft(counters)));
         sums
     }
 }

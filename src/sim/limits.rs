@@ -4,6 +4,7 @@
 use engine::limits::Limits;
 
 use crate::prng::Prng;
+use crate::spec::Load;
 
 /// Longest command and longest value of the clients here, and more, in bytes.
 const COMMAND_BYTES_MAX: usize = 1 << 20;
@@ -11,8 +12,13 @@ const VALUE_BYTES_MAX: usize = 256 << 10;
 /// More clients than any run has at once.
 const CLIENTS_COUNT_MAX: usize = 64;
 
-/// Sets the limits of a seed.
-pub fn limit(seed: u64, config: &mut engine::Config) {
+/// Sets the limits of a seed's run.
+pub fn limit(seed: u64, load: Load, config: &mut engine::Config) {
+    config.clients_count_max = CLIENTS_COUNT_MAX;
+    if load == Load::LargeValues {
+        // One command may be longer than the small limits below.
+        return;
+    }
     let mut prng = Prng::stream(seed, "limits");
     let limits = Limits::default();
     let commands = resp::Limits {
@@ -38,7 +44,6 @@ pub fn limit(seed: u64, config: &mut engine::Config) {
     };
     // A batch is one entry, and must fit a segment with the command that fills it.
     config.batch_bytes_max = config.batch_bytes_max.min(config.segment_bytes as usize / 8);
-    config.clients_count_max = CLIENTS_COUNT_MAX;
     config.client_output_bytes_max = prng.pick(&[4 << 10, config.client_output_bytes_max]);
     config.uncommitted_bytes_max = prng.pick(&[4 << 10, 64 << 10, config.uncommitted_bytes_max]);
     config.inflight_bytes_max = prng.pick(&[4 << 10, 64 << 10, config.inflight_bytes_max]);

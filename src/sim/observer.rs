@@ -28,15 +28,17 @@ pub type Observations = Rc<RefCell<Vec<Observation>>>;
 #[derive(Default)]
 pub(crate) struct Views {
     /// The last counts of each core.
-    pub(crate) counts: RefCell<Counts>,
+    pub(crate) counts: RefCell<BTreeMap<(CoreAddr, u32), Counts>>,
+    /// The last counters of each replica. There may be hundreds, told at every tick.
+    pub(crate) replicas: RefCell<BTreeMap<(CoreAddr, u32, GroupId), raft::Counters>>,
     /// The fullest that each kind of queue has been.
     pub(crate) queues: RefCell<Vec<QueueLen>>,
     /// Whether every replica is to tell how far it has come.
     pub(crate) asks_for_digests: Cell<bool>,
 }
 
-/// What cores have counted, by the process that counted.
-type Counts = BTreeMap<(CoreAddr, u32, GroupId), Vec<(&'static str, u64)>>;
+/// What was counted, by name.
+type Counts = Vec<(&'static str, u64)>;
 
 /// Sees what replicas do.
 pub(crate) struct CoreObserver {
@@ -90,14 +92,13 @@ impl Observer for CoreObserver {
     }
 
     fn raft_counted(&self, place: CoreAddr, group: GroupId, counters: &raft::Counters) {
-        let counts = crate::counters::of_raft(counters);
-        self.views.counts.borrow_mut().insert((place, self.epoch, group), counts);
+        self.views.replicas.borrow_mut().insert((place, self.epoch, group), *counters);
     }
 
     fn core_counted(&self, place: CoreAddr, wal: &wal::Stats, counts: &[(&'static str, u64)]) {
         let mut all = crate::counters::of_wal(wal);
         all.extend_from_slice(counts);
-        self.views.counts.borrow_mut().insert((place, self.epoch, NO_GROUP), all);
+        self.views.counts.borrow_mut().insert((place, self.epoch), all);
     }
 
     fn wants_digest(&self, _: CoreAddr, group: GroupId, applied: Index) -> bool {

@@ -29,6 +29,7 @@ impl Spec {
     pub fn of_seed(seed: u64, busy: Duration, broken: Option<Broken>) -> Spec {
         let mut cluster_spec = ClusterSpec::of_seed(seed);
         crate::broken::change_cluster(broken, &mut cluster_spec);
+        let busy = cluster_spec.busy(busy);
         let busy_ms = busy.as_millis() as u64;
         let mut schedule = Schedule::generate(seed, &cluster_spec, busy);
         crate::broken::change_schedule(broken, seed, busy_ms, cluster_spec.nodes, &mut schedule);
@@ -60,6 +61,23 @@ impl Broken {
     }
 }
 
+/// What a run has an unusual amount of. Few runs have, since they take long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Load {
+    /// Nothing.
+    Usual,
+    /// Groups: hundreds on each core, and fewer clients.
+    ManyGroups,
+    /// Values of up to 8 MiB, and few of them.
+    LargeValues,
+}
+
+/// In how many of a thousand seeds there are many groups, and large values.
+const MANY_GROUPS_PER_MILLE: u64 = 10;
+const LARGE_VALUES_PER_MILLE: u64 = 30;
+/// How much shorter runs with many groups are.
+const MANY_GROUPS_SHORTER: u32 = 4;
+
 /// The cluster a seed gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterSpec {
@@ -69,6 +87,8 @@ pub struct ClusterSpec {
     pub cores: u16,
     /// Groups that own slots.
     pub groups: usize,
+    /// What it has an unusual amount of.
+    pub load: Load,
     /// How reads are answered.
     pub read_mode: ReadMode,
     /// Nodes whose data at rest may be damaged: a minority.
@@ -107,6 +127,7 @@ impl ClusterSpec {
             nodes,
             cores: prng.pick(&[1, 1, 2]),
             groups: prng.pick(&[1, 2, 3, 8]),
+            load: Load::Usual,
             read_mode: prng.pick(&[ReadMode::Lease, ReadMode::Lease, ReadMode::ReadIndex]),
             faulty_nodes,
             timing_ms: prng.pick(&[(50, 500, 1_000), (20, 150, 300), (100, 600, 1_500)]),
@@ -123,6 +144,65 @@ impl ClusterSpec {
         // With the usual bound an election takes longer than clocks part meanwhile, and nobody would see a lease that lasts too
         // long.
         let drift_ppm_max = prng.pick(&[10_000, 200_000]);
-        ClusterSpec { drift_ppm_max, mesh_count_max: prng.pick(&[2, 16, MESH_COUNT_MAX]), ..cluster_spec }
+        let mesh_count_max = prng.pick(&[2, 16, MESH_COUNT_MAX]);
+        ClusterSpec { drift_ppm_max, mesh_count_max, ..cluster_spec }.with_load(seed)
+    }
+
+    /// Changes it where the seed gives it an unusual load.
+    fn with_load(self, seed: u64) -> ClusterSpec {
+        let mut prng = Prng::stream(seed, "load");
+        let drawn = prng.below(1_000);
+        if drawn < MANY_GROUPS_PER_MILLE {
+            return self.with_many_groups(prng.range(200, 500) as usize);
+        }
+        if drawn < MANY_GROUPS_PER_MILLE + LARGE_VALUES_PER_MILLE {
+            return self.with_large_values();
+        }
+        self
+    }
+
+    /// The same with so many groups on three nodes of one core.
+    pub fn with_many_groups(self, groups: usize) -> ClusterSpec {
+        let (nodes, faulty_nodes) = (3, self.faulty_nodes.into_iter().filter(|node| *node <= 3).take(1).collect());
+        ClusterSpec {
+            load: Load::ManyGroups,
+            nodes,
+            cores: 1,
+            groups,
+            faulty_nodes,
+            timing_ms: (100, 600, 1_500),
+            segment_bytes: 4 << 20,
+            ..self
+        }
+    }
+
+    /// The same with values of any length up to the longest.
+    pub fn with_large_values(self) -> ClusterSpec {
+        ClusterSpec {
+            load: Load::LargeValues,
+            groups: self.groups.min(2),
+            segment_bytes: 64 << 20,
+            group_log_bytes_max: self.group_log_bytes_max.max(16 << 20),
+            log_bytes_max: 1 << 30,
+            ..self
+        }
+    }
+
+    /// For how long a run of it is busy, if it would usually be so long.
+    fn busy(&self, usual: Duration) -> Duration {
+        if self.load == Load::ManyGroups { usual / MANY_GROUPS_SHORTER } else { usual }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_seeds_have_an_unusual_load() {
+        let loads: Vec<Load> = (0..2_000).map(|seed| ClusterSpec::of_seed(seed).load).collect();
+        let count = |load| loads.iter().filter(|other| **other == load).count();
+        assert!((10..40).contains(&count(Load::ManyGroups)), "{}", count(Load::ManyGroups));
+        assert!((30..100).contains(&count(Load::LargeValues)), "{}", count(Load::LargeValues));
     }
 }

@@ -4,14 +4,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use types::Instant;
+use types::limits::VALUE_BYTES_MAX;
 
 use crate::checkers::TOKEN_END;
 use crate::history::{Call, SetOptions, SetWhen, Text};
 use crate::prng::Prng;
+use crate::spec::Load;
 
 /// How often one key of a family of logs is appended to before the next key takes its place: reads return all of it.
 const LOG_APPENDS_COUNT: u64 = 150;
-/// Longest large value, in bytes.
+/// Longest large value of most runs, in bytes.
 const LARGE_BYTES_MAX: u64 = 96 << 10;
 
 /// Longest text of a family of ranges, in bytes: as long as checkers keep texts as they are.
@@ -52,13 +54,22 @@ pub(super) struct Mix {
     flushes_of: Option<u64>,
     /// For how long sessions write, and for how long they do not, in turns.
     tides: Option<(Duration, Duration)>,
+    /// Longest value of the family of large ones, in bytes.
+    large_bytes_max: u64,
     number: u64,
     appends_count: u64,
 }
 
 impl Mix {
-    pub(super) fn of_seed(seed: u64) -> Mix {
+    pub(super) fn of_seed(seed: u64, load: Load) -> Mix {
         let mut prng = Prng::stream(seed, "mix");
+        if load == Load::LargeValues {
+            return Mix {
+                families: vec![Family::Large],
+                large_bytes_max: VALUE_BYTES_MAX as u64,
+                ..Mix::plain(prng)
+            };
+        }
         let flushes_of = prng.pick(&[None, None, None, None, Some(40), Some(400)]);
         // Logs and counters could not be judged as a whole if everything may vanish.
         let choices: &[Family] = if flushes_of.is_some() {
@@ -87,9 +98,23 @@ impl Mix {
             reads_of: prng.pick(&[2, 3, 10]),
             flushes_of,
             tides: tides(&mut prng),
+            ..Mix::plain(prng)
+        }
+    }
+
+    /// One of plain keys, without anything special.
+    fn plain(prng: Prng) -> Mix {
+        Mix {
+            prng,
+            families: vec![Family::Plain],
+            keys_count: 20,
+            hot_of: 1_000_000,
+            reads_of: 2,
+            large_bytes_max: LARGE_BYTES_MAX,
+            flushes_of: None,
+            tides: None,
             number: 0,
             appends_count: 0,
-            prng,
         }
     }
 
@@ -153,7 +178,10 @@ impl Mix {
     }
 
     fn large_value(&mut self) -> Text {
-        let len = self.prng.latency(1_024, LARGE_BYTES_MAX / 16).min(LARGE_BYTES_MAX) as usize;
+        let most = self.large_bytes_max;
+        let len = self.prng.latency(1_024, most / 16).min(most) as usize;
+        // Now and then exactly the longest.
+        let len = if self.prng.below(8) == 0 { most as usize } else { len };
         let mut value = format!("v{}.", self.number).into_bytes();
         value.resize(len, b'a' + (self.number % 26) as u8);
         value.into()

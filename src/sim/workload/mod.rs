@@ -33,6 +33,7 @@ use types::{CoreAddr, CoreId, GroupId, Instant};
 use crate::client::{ClientConn, ClientEvent, ClientNet, Workload};
 use crate::history::{History, Text};
 use crate::prng::Prng;
+use crate::spec::Load;
 
 use mix::Mix;
 use prober::Prober;
@@ -42,6 +43,8 @@ use session::{Manner, Session};
 const WRITES_UNTIL: Duration = Duration::from_secs(12);
 /// How long after the last fault they begin to read back: later than everything must work again.
 const READ_BACK_AFTER: Duration = Duration::from_secs(16);
+/// How many operations there are in runs with large values.
+const LARGE_OPERATIONS_COUNT: u64 = 60;
 /// When the first commands are sent.
 const BEGIN: Instant = Instant::from_nanos(100_000_000);
 
@@ -118,21 +121,31 @@ pub struct Sessions {
 impl Sessions {
     /// The sessions of a seed, for a cluster with this map. `busy` is for how long faults may happen: so many commands
     /// are sent in this time that their number does not depend on it.
-    pub fn new(seed: u64, map: &ClusterMap, busy: Duration) -> Sessions {
+    pub fn new(seed: u64, load: Load, map: &ClusterMap, busy: Duration) -> Sessions {
         let gateways = map.nodes.iter().map(|node| node.gateway_addr()).collect();
         let cores = map.nodes.iter().flat_map(|node| (0..node.cores).map(|core| node.core_addr(CoreId(core))));
-        let mut sessions = Sessions::with_addrs(seed, gateways, cores.collect(), busy);
-        if Prng::stream(seed, "prober").bernoulli(500_000) {
+        let mut sessions = Sessions::with_addrs(seed, load, gateways, cores.collect(), busy);
+        // With many groups there would be more probes at once than clients are let in.
+        if load != Load::ManyGroups && Prng::stream(seed, "prober").bernoulli(500_000) {
             sessions.prober = Prober::new(sessions.sessions.len() as u64, map);
         }
         sessions
     }
 
     /// The sessions of a seed, for a cluster with these gateways and ports of cores.
-    pub fn with_addrs(seed: u64, gateways: Vec<SocketAddr>, cores: Vec<SocketAddr>, busy: Duration) -> Sessions {
+    pub fn with_addrs(
+        seed: u64,
+        load: Load,
+        gateways: Vec<SocketAddr>,
+        cores: Vec<SocketAddr>,
+        busy: Duration,
+    ) -> Sessions {
         let mut prng = Prng::stream(seed, "sessions");
-        let count = prng.pick(&[3, 8, 16, 24]);
-        let operations_count = prng.pick(&[1_500, 4_000, 12_000]);
+        let (count, operations_count) = match load {
+            Load::Usual => (prng.pick(&[3, 8, 16, 24]), prng.pick(&[1_500, 4_000, 12_000])),
+            Load::ManyGroups => (8, 1_500),
+            Load::LargeValues => (3, LARGE_OPERATIONS_COUNT),
+        };
         let readers = prng.pick(&[0, 300_000, 600_000]);
         let sessions: Vec<_> = (0..count)
             .map(|number| {
@@ -144,7 +157,7 @@ impl Sessions {
             .collect();
         let shared = Shared {
             prng,
-            mix: Mix::of_seed(seed),
+            mix: Mix::of_seed(seed, load),
             history: History::new(),
             stage: Stage::Busy,
             owners: BTreeMap::new(),

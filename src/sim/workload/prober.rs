@@ -210,6 +210,7 @@ mod tests {
     use crate::checkers::check_linearizability;
     use crate::history::{History, Operation};
     use crate::prng::Prng;
+    use crate::spec::Load;
     use crate::workload::Stage;
     use crate::workload::mix::Mix;
 
@@ -262,7 +263,7 @@ mod tests {
 
     /// After an election of node 2 in the place of node 1, with both connections up.
     fn elected() -> (Prober, Shared, Port) {
-        let (mix, history, owners) = (Mix::of_seed(1), History::new(), BTreeMap::new());
+        let (mix, history, owners) = (Mix::of_seed(1, Load::Usual), History::new(), BTreeMap::new());
         let mut shared = Shared { prng: Prng::stream(1, "test"), mix, history, stage: Stage::Busy, owners };
         let (mut prober, port) = (Prober::idle(7), Port::default());
         prober.keys.insert(GROUP, Bytes::from_static(b"probe"));

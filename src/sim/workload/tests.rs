@@ -15,6 +15,7 @@ use crate::checkers::{Judged, check_durability, check_exactly_once, check_linear
 use crate::client::{ClientConn, ClientEvent};
 use crate::history::Outcome;
 use crate::prng::Prng;
+use crate::spec::Load;
 
 const BUSY: Duration = Duration::from_secs(5);
 const SECOND: u64 = 1_000_000_000;
@@ -349,7 +350,8 @@ fn run(seed: u64, wrong: Wrong) -> Sessions {
         last: BTreeMap::new(),
     };
     let port = Port(RefCell::new(server));
-    let mut sessions = Sessions::with_addrs(seed, vec![addr(GATEWAY)], vec![addr(CORE), addr(CORE + 1)], BUSY);
+    let mut sessions =
+        Sessions::with_addrs(seed, Load::Usual, vec![addr(GATEWAY)], vec![addr(CORE), addr(CORE + 1)], BUSY);
     sessions.begin(&port);
     let mut is_healed = false;
     while !sessions.has_read_back() && sessions.history().objection().is_none() {
