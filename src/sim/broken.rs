@@ -4,7 +4,7 @@ use meta::ReadMode;
 
 use crate::faults::{Fault, Schedule, Timed};
 use crate::prng::Prng;
-use crate::spec::{Broken, ClusterSpec};
+use crate::spec::{Broken, ClusterSpec, Hostility};
 
 /// How much slower and faster than the truth clocks run that keep to no bound, in millionths.
 const WILD_PPM: [i64; 2] = [-600_000, 1_500_000];
@@ -14,6 +14,7 @@ pub fn change_cluster(broken: Option<Broken>, cluster_spec: &mut ClusterSpec) {
     let Some(broken) = broken else { return };
     cluster_spec.nodes = cluster_spec.nodes.max(3);
     cluster_spec.faulty_nodes.clear();
+    cluster_spec.hostility = Hostility::None;
     if broken == Broken::WildClocks {
         cluster_spec.read_mode = ReadMode::Lease;
     }

@@ -89,6 +89,21 @@ impl ClientNet {
         conn
     }
 
+    /// Takes nothing any more of what comes on a connection.
+    pub fn pause_reading(&self, conn: ClientConn) {
+        let world = &mut *self.world.borrow_mut();
+        if let Some(stream) = world.clients.conns.get(&conn).and_then(|stream| world.net.stream(*stream)) {
+            stream.sides[0].is_paused = true;
+        }
+    }
+
+    /// Bytes on their way to the server that it has not received.
+    pub fn in_flight_bytes(&self, conn: ClientConn) -> usize {
+        let world = &mut *self.world.borrow_mut();
+        let stream = world.clients.conns.get(&conn).and_then(|stream| world.net.stream(*stream));
+        stream.map_or(0, |stream| stream.sides[0].in_flight_bytes())
+    }
+
     /// Lets the client hear of it if the machine at the other end is gone, though it may have nothing to send.
     pub fn keep_alive(&self, conn: ClientConn) {
         let world = &mut *self.world.borrow_mut();

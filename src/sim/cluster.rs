@@ -225,7 +225,7 @@ impl Cluster {
             leader_wait: Duration::from_millis(u64::from(self.cluster_spec.timing_ms.2) * 4),
             ..engine::Config::new(place, self.map.clone(), incarnation, data_dir)
         };
-        limits::limit(self.seed, self.cluster_spec.load, &mut config);
+        limits::limit(self.seed, &self.cluster_spec, &mut config);
         config
     }
 

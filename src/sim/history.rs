@@ -1,5 +1,7 @@
 //! What clients asked for and what they were answered: the outside view of a run.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use types::Instant;
 
@@ -153,6 +155,7 @@ pub struct OperationId(usize);
 pub struct History {
     operations: Vec<Operation>,
     healed: Option<Instant>,
+    latency_max: Option<Duration>,
     objection: Option<String>,
 }
 
@@ -182,6 +185,16 @@ impl History {
     /// From now on no fault happens. Operations that begin later must succeed.
     pub fn heal(&mut self, at: Instant) {
         self.healed = Some(at);
+    }
+
+    /// No fault happens at all, and every command must be answered within this time.
+    pub fn expect_answers_within(&mut self, latency_max: Duration) {
+        self.latency_max = Some(latency_max);
+    }
+
+    /// Within which every command must be answered, if that is so.
+    pub fn latency_max(&self) -> Option<Duration> {
+        self.latency_max
     }
 
     /// A session has met a reply that no server may send: malformed, of the wrong kind, or to nothing it asked. The first

@@ -1,10 +1,12 @@
 //! The limits that the cores of a run are given. Those of production are out of reach of the few clients of a run, so most
 //! runs have smaller ones, at which queues do fill up.
 
+use std::time::Duration;
+
 use engine::limits::Limits;
 
 use crate::prng::Prng;
-use crate::spec::Load;
+use crate::spec::{ClusterSpec, Hostility, Load};
 
 /// Longest command and longest value of the clients here, and more, in bytes.
 const COMMAND_BYTES_MAX: usize = 1 << 20;
@@ -12,10 +14,16 @@ const VALUE_BYTES_MAX: usize = 256 << 10;
 /// More clients than any run has at once.
 const CLIENTS_COUNT_MAX: usize = 64;
 
+/// How long a client may take none of its replies, where some take none.
+const STALL_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// Sets the limits of a seed's run.
-pub fn limit(seed: u64, load: Load, config: &mut engine::Config) {
+pub fn limit(seed: u64, cluster_spec: &ClusterSpec, config: &mut engine::Config) {
     config.clients_count_max = CLIENTS_COUNT_MAX;
-    if load == Load::LargeValues {
+    if cluster_spec.hostility != Hostility::None {
+        config.client_stall_timeout = STALL_TIMEOUT;
+    }
+    if cluster_spec.load == Load::LargeValues {
         // One command may be longer than the small limits below.
         return;
     }

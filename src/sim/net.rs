@@ -85,6 +85,13 @@ pub struct Side {
     pub(crate) kept_back: VecDeque<(u64, Bytes)>,
 }
 
+impl Side {
+    /// Bytes it has sent and the other side has not received.
+    pub fn in_flight_bytes(&self) -> usize {
+        self.in_flight_bytes
+    }
+}
+
 /// A stream.
 pub struct Stream {
     /// The side that has connected, then the other.

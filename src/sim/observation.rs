@@ -123,6 +123,17 @@ pub enum ObservationKind {
         /// Digest of all keys and values, the time, and the members.
         digest: u128,
     },
+    /// What a budget counts, and what is really held for it. It concerns the core, whatever group and replica are given.
+    Budget {
+        /// Its name.
+        name: &'static str,
+        /// Bytes for which permits are out.
+        counted: u64,
+        /// Bytes that are held, found by looking.
+        held: u64,
+        /// How many it allows.
+        max: u64,
+    },
     /// How full a queue is. It concerns the core, whatever group and replica are given.
     Queue {
         /// Its name.

@@ -31,7 +31,10 @@ impl Spec {
         crate::broken::change_cluster(broken, &mut cluster_spec);
         let busy = cluster_spec.busy(busy);
         let busy_ms = busy.as_millis() as u64;
-        let mut schedule = Schedule::generate(seed, &cluster_spec, busy);
+        let mut schedule = match cluster_spec.hostility {
+            Hostility::WithoutFaults => Schedule::default(),
+            _ => Schedule::generate(seed, &cluster_spec, busy),
+        };
         crate::broken::change_schedule(broken, seed, busy_ms, cluster_spec.nodes, &mut schedule);
         Spec { seed, busy_ms, schedule, broken }
     }
@@ -72,6 +75,20 @@ pub enum Load {
     LargeValues,
 }
 
+/// Whether there are hostile clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hostility {
+    /// There are none.
+    None,
+    /// There are, and the faults of the run besides.
+    BesideFaults,
+    /// There are, and no faults: then every command of others must be answered soon.
+    WithoutFaults,
+}
+
+/// In how many of a thousand seeds there are hostile clients beside faults, and without any.
+const HOSTILE_BESIDE_FAULTS_PER_MILLE: u64 = 80;
+const HOSTILE_WITHOUT_FAULTS_PER_MILLE: u64 = 80;
 /// In how many of a thousand seeds there are many groups, and large values.
 const MANY_GROUPS_PER_MILLE: u64 = 10;
 const LARGE_VALUES_PER_MILLE: u64 = 30;
@@ -89,6 +106,8 @@ pub struct ClusterSpec {
     pub groups: usize,
     /// What it has an unusual amount of.
     pub load: Load,
+    /// Whether there are hostile clients.
+    pub hostility: Hostility,
     /// How reads are answered.
     pub read_mode: ReadMode,
     /// Nodes whose data at rest may be damaged: a minority.
@@ -115,6 +134,19 @@ pub struct ClusterSpec {
     pub log_tail_bytes_max: u64,
 }
 
+impl Hostility {
+    fn of_seed(seed: u64) -> Hostility {
+        let drawn = Prng::stream(seed, "hostility").below(1_000);
+        if drawn < HOSTILE_BESIDE_FAULTS_PER_MILLE {
+            Hostility::BesideFaults
+        } else if drawn < HOSTILE_BESIDE_FAULTS_PER_MILLE + HOSTILE_WITHOUT_FAULTS_PER_MILLE {
+            Hostility::WithoutFaults
+        } else {
+            Hostility::None
+        }
+    }
+}
+
 impl ClusterSpec {
     /// The shape of a seed's cluster.
     pub fn of_seed(seed: u64) -> ClusterSpec {
@@ -128,6 +160,7 @@ impl ClusterSpec {
             cores: prng.pick(&[1, 1, 2]),
             groups: prng.pick(&[1, 2, 3, 8]),
             load: Load::Usual,
+            hostility: Hostility::of_seed(seed),
             read_mode: prng.pick(&[ReadMode::Lease, ReadMode::Lease, ReadMode::ReadIndex]),
             faulty_nodes,
             timing_ms: prng.pick(&[(50, 500, 1_000), (20, 150, 300), (100, 600, 1_500)]),
@@ -166,6 +199,7 @@ impl ClusterSpec {
         let (nodes, faulty_nodes) = (3, self.faulty_nodes.into_iter().filter(|node| *node <= 3).take(1).collect());
         ClusterSpec {
             load: Load::ManyGroups,
+            hostility: Hostility::None,
             nodes,
             cores: 1,
             groups,

@@ -6,6 +6,7 @@
 //!
 //! Read `logs` first: what each replica's log holds, on which four checkers rest.
 
+mod accountant;
 mod bounded_queues;
 mod contradictions;
 mod durability;
@@ -38,6 +39,7 @@ use types::Instant;
 use crate::history::History;
 use crate::observation::Observation;
 
+pub use accountant::Accountant;
 pub use bounded_queues::BoundedQueues;
 pub use election_safety::ElectionSafety;
 pub use equal_digests::EqualDigests;
@@ -88,6 +90,7 @@ pub struct Checkers {
     leader_completeness: LeaderCompleteness,
     state_machine_safety: StateMachineSafety,
     equal_digests: EqualDigests,
+    accountant: Accountant,
     bounded_queues: BoundedQueues,
     sound_disks: SoundDisks,
     progress: Progress,
@@ -104,6 +107,7 @@ impl Checkers {
             leader_completeness: LeaderCompleteness::default(),
             state_machine_safety: StateMachineSafety::new(voters.clone()),
             equal_digests: EqualDigests::default(),
+            accountant: Accountant,
             bounded_queues: BoundedQueues,
             sound_disks: SoundDisks,
             progress: Progress::new(voters.keys().copied().collect(), recovery_max),
@@ -115,6 +119,7 @@ impl Checkers {
     /// # Errors
     /// What contradicts what was seen before. The run has failed; what is seen later means nothing.
     pub fn observe(&mut self, seen: &Observation) -> Result<(), Violation> {
+        self.accountant.observe(seen)?;
         self.bounded_queues.observe(seen)?;
         self.sound_disks.observe(seen)?;
         contradictions::observe(seen)?;

@@ -7,7 +7,7 @@ use raft::Role;
 use types::{GroupId, Instant, ReplicaId};
 
 use super::Violation;
-use crate::history::{History, Outcome};
+use crate::history::{History, Operation, Outcome};
 use crate::observation::{Observation, ObservationKind};
 
 /// Most failed operations that an objection lists.
@@ -22,6 +22,8 @@ pub struct Progress {
 }
 
 const NAME: &str = "progress";
+/// By when a cluster without faults has its first leaders.
+const FIRST_LEADERS: Instant = Instant::from_nanos(10_000_000_000);
 
 impl Progress {
     /// All of `groups` must have leaders `recovery_max` after the last fault.
@@ -67,6 +69,9 @@ impl Progress {
                 format!("{} s after the last fault these groups have no leader: {leaderless:?}", self.seconds());
             return Err(Violation::new(NAME, what));
         }
+        if let Some(latency_max) = history.latency_max() {
+            check_latency(history, latency_max)?;
+        }
         let mut reasons = BTreeMap::<&str, (usize, String)>::new();
         let mut failed_count = 0;
         for operation in history.operations() {
@@ -101,4 +106,21 @@ impl Progress {
     fn seconds(&self) -> f64 {
         self.recovery_max.as_secs_f64()
     }
+}
+
+/// Where no fault happens, commands are answered soon once the first leaders are there.
+fn check_latency(history: &History, latency_max: Duration) -> Result<(), Violation> {
+    let late = |operation: &&Operation| {
+        operation.begin >= FIRST_LEADERS && operation.end.since(operation.begin) > latency_max
+    };
+    let Some(late) = history.operations().iter().find(late) else { return Ok(()) };
+    let (at, took) = (late.begin.as_nanos(), late.end.since(late.begin).as_secs_f64());
+    let what = format!(
+        "{:?} of session {}, sent at {at} ns, took {took:.3} s to come to {:?} though no fault has happened: {}",
+        late.call,
+        late.client,
+        late.outcome,
+        late.reason.as_deref().unwrap_or_default()
+    );
+    Err(Violation::new(NAME, what))
 }

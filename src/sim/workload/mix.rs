@@ -180,8 +180,9 @@ impl Mix {
     fn large_value(&mut self) -> Text {
         let most = self.large_bytes_max;
         let len = self.prng.latency(1_024, most / 16).min(most) as usize;
-        // Now and then exactly the longest.
-        let len = if self.prng.below(8) == 0 { most as usize } else { len };
+        // Where values are really long, now and then exactly the longest.
+        let is_longest = most > LARGE_BYTES_MAX && self.prng.below(8) == 0;
+        let len = if is_longest { most as usize } else { len };
         let mut value = format!("v{}.", self.number).into_bytes();
         value.resize(len, b'a' + (self.number % 26) as u8);
         value.into()

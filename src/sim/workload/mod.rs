@@ -9,11 +9,13 @@
 //!
 //! In half of the runs a `prober` looks besides for leaders that do not know that they were deposed.
 //!
-//! Read `mix` (what is asked), `calls` (commands and replies as bytes), [`reader`], `routes`, `pipeline_order`, `session`, `prober`.
+//! Read `mix` (what is asked), `calls` (commands and replies as bytes), [`reader`], `routes`, `pipeline_order`, `session`, `prober`,
+//! `hostile`.
 
 pub(crate) use calls::halves_text;
 
 mod calls;
+mod hostile;
 mod mix;
 mod pipeline_order;
 mod prober;
@@ -33,8 +35,9 @@ use types::{CoreAddr, CoreId, GroupId, Instant};
 use crate::client::{ClientConn, ClientEvent, ClientNet, Workload};
 use crate::history::{History, Text};
 use crate::prng::Prng;
-use crate::spec::Load;
+use crate::spec::{ClusterSpec, Hostility, Load};
 
+use hostile::Hostiles;
 use mix::Mix;
 use prober::Prober;
 use session::{Manner, Session};
@@ -45,6 +48,8 @@ const WRITES_UNTIL: Duration = Duration::from_secs(12);
 const READ_BACK_AFTER: Duration = Duration::from_secs(16);
 /// How many operations there are in runs with large values.
 const LARGE_OPERATIONS_COUNT: u64 = 60;
+/// Within which every command is answered while no fault happens, whatever hostile clients do.
+const CALM_LATENCY_MAX: Duration = Duration::from_secs(5);
 /// When the first commands are sent.
 const BEGIN: Instant = Instant::from_nanos(100_000_000);
 
@@ -56,6 +61,10 @@ pub trait ClientPort {
     fn connect(&self, addr: SocketAddr) -> ClientConn;
     /// Lets the client hear of it if the machine at the other end is gone, though it may have nothing to send.
     fn keep_alive(&self, conn: ClientConn);
+    /// Takes nothing any more of what comes on a connection.
+    fn pause_reading(&self, conn: ClientConn);
+    /// Bytes on their way to the server that it has not received.
+    fn in_flight_bytes(&self, conn: ClientConn) -> usize;
     /// Sends bytes behind those sent before.
     fn send(&self, conn: ClientConn, bytes: &[u8]);
     /// Closes a connection; nothing more is heard of it.
@@ -75,6 +84,14 @@ impl ClientPort for ClientNet {
 
     fn keep_alive(&self, conn: ClientConn) {
         ClientNet::keep_alive(self, conn);
+    }
+
+    fn pause_reading(&self, conn: ClientConn) {
+        ClientNet::pause_reading(self, conn);
+    }
+
+    fn in_flight_bytes(&self, conn: ClientConn) -> usize {
+        ClientNet::in_flight_bytes(self, conn)
     }
 
     fn send(&self, conn: ClientConn, bytes: &[u8]) {
@@ -115,19 +132,30 @@ struct Shared {
 pub struct Sessions {
     sessions: Vec<Session>,
     prober: Prober,
+    hostiles: Hostiles,
     shared: Shared,
 }
 
 impl Sessions {
     /// The sessions of a seed, for a cluster with this map. `busy` is for how long faults may happen: so many commands
     /// are sent in this time that their number does not depend on it.
-    pub fn new(seed: u64, load: Load, map: &ClusterMap, busy: Duration) -> Sessions {
+    pub fn new(seed: u64, cluster_spec: &ClusterSpec, map: &ClusterMap, busy: Duration) -> Sessions {
+        let ClusterSpec { load, hostility, .. } = *cluster_spec;
         let gateways = map.nodes.iter().map(|node| node.gateway_addr()).collect();
         let cores = map.nodes.iter().flat_map(|node| (0..node.cores).map(|core| node.core_addr(CoreId(core))));
         let mut sessions = Sessions::with_addrs(seed, load, gateways, cores.collect(), busy);
         // With many groups there would be more probes at once than clients are let in.
         if load != Load::ManyGroups && Prng::stream(seed, "prober").bernoulli(500_000) {
             sessions.prober = Prober::new(sessions.sessions.len() as u64, map);
+        }
+        if hostility != Hostility::None {
+            let addrs = map.nodes.iter().flat_map(|node| {
+                [node.gateway_addr()].into_iter().chain((0..node.cores).map(|core| node.core_addr(CoreId(core))))
+            });
+            sessions.hostiles = Hostiles::of_seed(seed, sessions.sessions.len() as u64 + 1, addrs.collect());
+        }
+        if hostility == Hostility::WithoutFaults {
+            sessions.shared.history.expect_answers_within(CALM_LATENCY_MAX);
         }
         sessions
     }
@@ -163,7 +191,7 @@ impl Sessions {
             owners: BTreeMap::new(),
         };
         let prober = Prober::idle(count);
-        Sessions { sessions, prober, shared }
+        Sessions { sessions, prober, hostiles: Hostiles::none(count + 1), shared }
     }
 
     /// The run begins.
@@ -171,13 +199,17 @@ impl Sessions {
         for session in &mut self.sessions {
             session.sleep(port, BEGIN);
         }
+        self.hostiles.begin(port);
     }
 
     /// Something has happened.
     pub fn happened(&mut self, port: &dyn ClientPort, event: ClientEvent) {
         self.advance_stage(port);
-        let Sessions { sessions, prober, shared } = self;
+        let Sessions { sessions, prober, hostiles, shared } = self;
         match event {
+            ClientEvent::Connected(conn) if hostiles.owns(conn) => hostiles.connected(port, conn),
+            ClientEvent::Received(conn, _) if hostiles.owns(conn) => {}
+            ClientEvent::Closed(conn) if hostiles.owns(conn) => hostiles.closed(conn),
             ClientEvent::Connected(conn) if prober.owns(conn) => prober.connected(port, shared, conn),
             ClientEvent::Received(conn, bytes) if prober.owns(conn) => prober.received(port, shared, conn, &bytes),
             ClientEvent::Closed(conn) if prober.owns(conn) => prober.closed(port, shared, conn),
@@ -191,6 +223,9 @@ impl Sessions {
             ClientEvent::Timer(token) => {
                 let session = sessions.get_mut((token & session::TOKEN_SESSION) as usize);
                 match session {
+                    None if hostiles.is_client(token & session::TOKEN_SESSION) => {
+                        hostiles.timer(port, session::token_number(token));
+                    }
                     Some(session) => session.timer(port, shared, token),
                     None => prober.timer(port, shared, session::token_number(token)),
                 }
@@ -225,6 +260,7 @@ impl Sessions {
     /// No fault happens any more.
     pub fn healed(&mut self, port: &dyn ClientPort) {
         self.prober.retire(port, &mut self.shared);
+        self.hostiles.retire(port);
         self.shared.history.heal(port.now());
     }
 

@@ -239,6 +239,12 @@ mod tests {
 
         fn keep_alive(&self, _conn: ClientConn) {}
 
+        fn pause_reading(&self, _conn: ClientConn) {}
+
+        fn in_flight_bytes(&self, _conn: ClientConn) -> usize {
+            0
+        }
+
         fn send(&self, conn: ClientConn, bytes: &[u8]) {
             let words = String::from_utf8_lossy(bytes);
             self.sent.borrow_mut().push((conn, words.split("\r\n").nth(2).unwrap_or_default().to_owned()));

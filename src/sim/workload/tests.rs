@@ -86,6 +86,12 @@ impl ClientPort for Port {
     // Machines here do not die.
     fn keep_alive(&self, _: ClientConn) {}
 
+    fn pause_reading(&self, _: ClientConn) {}
+
+    fn in_flight_bytes(&self, _: ClientConn) -> usize {
+        0
+    }
+
     fn send(&self, conn: ClientConn, bytes: &[u8]) {
         let mut server = self.0.borrow_mut();
         let delay = server.prng.range(1_000, 2_000_000);

@@ -363,6 +363,19 @@ fn snapshots_that_are_not_what_they_should_be_are_seen() {
 }
 
 #[test]
+fn accountant_sees_books_that_are_not_in_order() {
+    let budget = |counted, held| ObservationKind::Budget { name: "connection", counted, held, max: 10 };
+    let mut story = Story::new();
+    story.see(1, budget(10, 10)).see(1, budget(7, 3));
+    story.assert_sound();
+    story.see(1, budget(7, 8));
+    story.assert_objects("accountant", "`connection` of core 1/0 counts less than is held");
+    let mut story = Story::new();
+    story.see(1, budget(11, 3));
+    story.assert_objects("accountant", "is overdrawn: it counts 11 bytes of at most 10, and 3 are held");
+}
+
+#[test]
 fn bounded_queues_sees_one_that_is_too_long() {
     let mut story = Story::new();
     story.see(1, ObservationKind::Queue { name: "queued", len: 10, max: 10 });
@@ -388,6 +401,25 @@ fn progress_sees_a_group_without_a_leader() {
     assert!(story.checkers.finish(&history, at(6)).is_ok());
     story.see(1, ObservationKind::Stopped);
     assert!(story.checkers.finish(&history, at(6)).is_err());
+}
+
+#[test]
+fn progress_sees_a_command_that_takes_long_though_no_fault_has_happened() {
+    let history = |took| {
+        let mut history = History::new();
+        history.expect_answers_within(std::time::Duration::from_secs(2));
+        let early = history.begin(1, at(1), Call::Get("k".into()));
+        history.end(early, at(9), Outcome::Value(None), None);
+        let late = history.begin(1, at(11), Call::Get("k".into()));
+        history.end(late, at(11 + took), Outcome::Value(None), None);
+        history.heal(at(20));
+        history
+    };
+    let mut story = Story::new();
+    story.elect(1, 1, 2);
+    assert!(story.checkers.finish(&history(2), at(40)).is_ok());
+    let violation = story.checkers.finish(&history(3), at(40)).expect_err("it took too long");
+    assert!(violation.message.contains("took 3.000 s"), "{violation}");
 }
 
 #[test]
