@@ -248,6 +248,7 @@ impl Cluster {
             if world.nodes[node].state != NodeState::Up {
                 if death == Death::Machine {
                     world.nodes[node].state = NodeState::Dark;
+                    world.lose_power(node);
                 }
                 return;
             }
@@ -263,7 +264,10 @@ impl Cluster {
             state.owed_tasks.clear();
             let cores = state.first_core..state.first_core + state.cores_count;
             let futures = world.tasks.remove_of(cores.clone());
-            world.tear_operations(cores.clone());
+            world.tear_operations(cores.clone(), death);
+            if death == Death::Machine {
+                world.lose_power(node);
+            }
             let World { nodes, disk_prng, .. } = world;
             nodes[node].disk.crash(disk_prng);
             for listeners in world.net.listeners.values_mut() {

@@ -11,6 +11,7 @@ pub const REQUIRED: &[(&str, &str)] = &[
     ("world: a crash left a write whole", "a block is durable whose end nobody has seen"),
     ("world: a crash tore a write behind its beginning", "a torn tail that begins like a block"),
     ("world: a crash left a write without its beginning", "a torn tail whose header is not there"),
+    ("world: a drive's cache lost a write", "a start has seen what no disk keeps"),
     ("world: a crash met another disk operation", "a file being made, renamed or read"),
     ("world: a process died while it was starting", "recovery is itself interrupted"),
     ("world: a write failed", "the log is poisoned"),

@@ -11,6 +11,10 @@ use host::{ALIGNMENT, AlignedBuf};
 
 use crate::prng::Prng;
 
+mod cache;
+
+use cache::Cached;
+
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
 
@@ -81,6 +85,9 @@ pub struct NodeDisk {
     forgets_all: bool,
     forgettable: VecDeque<(File, u64, Vec<Option<Page>>)>,
     hidden: Vec<Hidden>,
+    // Writes that a process did not see the end of, since it died, and that the drive still has in its volatile cache:
+    // they can be read, and are gone if power fails before something else is written there.
+    cached: Vec<Cached>,
     // The latest writes of each file: from where to where.
     recent: BTreeMap<File, VecDeque<(u64, u64)>>,
     sector_bytes: usize,
@@ -116,6 +123,7 @@ impl NodeDisk {
             forgets_all: false,
             forgettable: VecDeque::new(),
             hidden: Vec::new(),
+            cached: Vec::new(),
             recent: BTreeMap::new(),
             sector_bytes,
         }
@@ -244,6 +252,7 @@ impl NodeDisk {
             self.hidden.retain(|hidden| hidden.dir != dir);
         }
         self.remember(file, offset, end);
+        self.flush_cache(file, offset, end);
         if self.forgets {
             let pages = offset as usize / ALIGNMENT..end as usize / ALIGNMENT;
             let before = self.inode(file)?.pages[pages].to_vec();

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use host::{AlignedBuf, WriteDone, WriteToken};
 
+use crate::cluster::Death;
 use crate::disk::{File, Torn};
 use crate::queue::Event;
 use crate::snapshots;
@@ -201,8 +202,14 @@ impl World {
         }
     }
 
-    /// The process of some cores has died: writes under way are torn, everything else under way never happens.
-    pub(crate) fn tear_operations(&mut self, cores: std::ops::Range<usize>) {
+    /// Power fails at a node.
+    pub(crate) fn lose_power(&mut self, node: usize) {
+        let lost_count = self.nodes[node].disk.lose_power(&mut self.disk_prng);
+        *self.counts.entry("a drive's cache lost a write").or_default() += lost_count;
+    }
+
+    /// The process of some cores has died, alone or with its machine: writes under way are torn, everything else under way never happens.
+    pub(crate) fn tear_operations(&mut self, cores: std::ops::Range<usize>, death: Death) {
         let mut torn = VecDeque::new();
         for idx in 0..self.operations.slots.len() {
             let slot = &mut self.operations.slots[idx];
@@ -221,7 +228,11 @@ impl World {
         }
         for (core, file, offset, buf) in torn {
             let disk = &mut self.nodes[self.cores[core].node].disk;
-            let what = match disk.tear(file, offset, &buf, &mut self.disk_prng) {
+            let torn = match death {
+                Death::Process => disk.tear_into_cache(file, offset, &buf, &mut self.disk_prng),
+                Death::Machine => disk.tear(file, offset, &buf, &mut self.disk_prng),
+            };
+            let what = match torn {
                 Torn::Lost => "a crash lost a write",
                 Torn::Whole => "a crash left a write whole",
                 Torn::Partly { has_first: true } => "a crash tore a write behind its beginning",
