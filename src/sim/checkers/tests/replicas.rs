@@ -405,9 +405,9 @@ fn progress_sees_a_group_without_a_leader() {
 
 #[test]
 fn progress_sees_a_command_that_takes_long_though_no_fault_has_happened() {
-    let history = |took| {
+    let history = |took: u64| {
         let mut history = History::new();
-        history.expect_answers_within(std::time::Duration::from_secs(2));
+        history.expect_answers_within(Duration::from_secs(2));
         let early = history.begin(1, at(1), Call::Get("k".into()));
         history.end(early, at(9), Outcome::Value(None), None);
         let late = history.begin(1, at(11), Call::Get("k".into()));
