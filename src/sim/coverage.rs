@@ -52,7 +52,6 @@ pub const REQUIRED: &[(&str, &str)] = &[
     ("appends_refused", "a follower whose disk is full leaves entries to later"),
     ("batches_not_applied", "another leader's entry has taken the place of a proposal"),
     ("clients_stalled", "a client that never reads is closed"),
-    ("protocol_errors", "a client that does not speak the protocol"),
     ("clients_throttled", "a queue is full"),
     ("raft.windows_closed", "a follower is sent no more before it answers"),
     ("raft.terms_skipped", "a log that contradicts the leader's over more than a term"),
@@ -69,6 +68,7 @@ pub const REQUIRED: &[(&str, &str)] = &[
 
 /// Counts that are always 0 here, and why: nobody would learn anything from them.
 pub const ABSENT: &[(&str, &str)] = &[
+    ("protocol_errors", "the attacks that cores bear speak the protocol"),
     ("frames_refused", "streams here deliver what was sent"),
     ("peers_refused", "nodes here keep their identity"),
     ("raft.not_addressed_here", "replicas here know each other's places"),

@@ -52,6 +52,9 @@ struct Options {
     /// Fail if a rare path that is required was never reached, or a kind of fault never took effect.
     #[arg(long)]
     require_rare: bool,
+    /// With --seed: let hostile clients do what cores do not bear yet, too.
+    #[arg(long, requires = "seed")]
+    all_attacks: bool,
     /// Where the shrunken schedules of failing seeds go.
     #[arg(long, value_name = "DIR", default_value = "sim-failures")]
     out: PathBuf,
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
 /// Whether the run kept every promise.
 fn replay(seed: u64, options: &Options) -> Result<bool, String> {
     let mut spec = Spec::of_seed(seed, Duration::from_secs(options.busy), options.broken);
+    spec.all_attacks = options.all_attacks;
     if let Some(path) = &options.schedule {
         let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
         spec.schedule = Schedule::from_lines(&text).map_err(|error| format!("{}: {error}", path.display()))?;

@@ -29,7 +29,8 @@ pub fn run(spec: &Spec, is_told: bool) -> Report {
     let mut cluster_spec = ClusterSpec::of_seed(spec.seed);
     crate::broken::change_cluster(spec.broken, &mut cluster_spec);
     let cluster = Cluster::new(spec.seed, &cluster_spec, spec.broken, is_told);
-    let mut sessions = Sessions::new(spec.seed, &cluster_spec, &cluster.map, Duration::from_millis(spec.busy_ms));
+    let mut sessions =
+        Sessions::new(spec.seed, &cluster_spec, &cluster.map, Duration::from_millis(spec.busy_ms), spec.all_attacks);
     let mut run = Run::new(spec, &cluster, &mut sessions);
     let verdict = run.carry_out();
     let (injected, history_counts) = (std::mem::take(&mut run.injector.counts), count(run.workload.history()));

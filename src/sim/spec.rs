@@ -22,6 +22,9 @@ pub struct Spec {
     pub schedule: Schedule,
     /// A promise of the world that it breaks.
     pub broken: Option<Broken>,
+    /// Whether hostile clients do what cores do not bear yet, too.
+    #[serde(default)]
+    pub all_attacks: bool,
 }
 
 impl Spec {
@@ -36,7 +39,7 @@ impl Spec {
             _ => Schedule::generate(seed, &cluster_spec, busy),
         };
         crate::broken::change_schedule(broken, seed, busy_ms, cluster_spec.nodes, &mut schedule);
-        Spec { seed, busy_ms, schedule, broken }
+        Spec { seed, busy_ms, schedule, broken, all_attacks: false }
     }
 }
 
@@ -87,8 +90,8 @@ pub enum Hostility {
 }
 
 /// In how many of a thousand seeds there are hostile clients beside faults, and without any.
-const HOSTILE_BESIDE_FAULTS_PER_MILLE: u64 = 80;
-const HOSTILE_WITHOUT_FAULTS_PER_MILLE: u64 = 80;
+const HOSTILE_BESIDE_FAULTS_PER_MILLE: u64 = 50;
+const HOSTILE_WITHOUT_FAULTS_PER_MILLE: u64 = 50;
 /// In how many of a thousand seeds there are many groups, and large values.
 const MANY_GROUPS_PER_MILLE: u64 = 10;
 const LARGE_VALUES_PER_MILLE: u64 = 30;

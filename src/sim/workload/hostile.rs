@@ -43,15 +43,10 @@ enum Attack {
     EndlessCommand,
 }
 
-const ATTACKS: [Attack; 7] = [
-    Attack::NeverReads,
-    Attack::FloodBehindQuit,
-    Attack::FloodBehindError,
-    Attack::GiantReplies,
-    Attack::SwapsLarge,
-    Attack::GiantPipelines,
-    Attack::EndlessCommand,
-];
+/// Attacks that cores bear.
+const BORNE: [Attack; 4] = [Attack::NeverReads, Attack::GiantReplies, Attack::SwapsLarge, Attack::GiantPipelines];
+/// Attacks that they do not bear yet: they go on taking in what comes behind the end of a conversation.
+const NOT_BORNE: [Attack; 3] = [Attack::FloodBehindQuit, Attack::FloodBehindError, Attack::EndlessCommand];
 
 struct Hostile {
     attack: Attack,
@@ -76,11 +71,13 @@ impl Hostiles {
         Hostiles { client, prng: Prng::stream(0, "hostiles"), addrs: Vec::new(), members: Vec::new() }
     }
 
-    /// Those of a seed, who connect to these addresses.
-    pub(super) fn of_seed(seed: u64, client: u64, addrs: Vec<SocketAddr>) -> Hostiles {
+    /// Those of a seed, who connect to these addresses. `is_worst` lets them do what cores do not bear yet, too.
+    pub(super) fn of_seed(seed: u64, client: u64, addrs: Vec<SocketAddr>, is_worst: bool) -> Hostiles {
         let mut prng = Prng::stream(seed, "hostiles");
+        let mut attacks = BORNE.to_vec();
+        attacks.extend(NOT_BORNE.iter().filter(|_| is_worst));
         let member = |number: u64, prng: &mut Prng| Hostile {
-            attack: prng.pick(&ATTACKS),
+            attack: prng.pick(&attacks),
             key: format!("hostile{number}").into_bytes(),
             conn: None,
             is_open: false,

@@ -138,8 +138,15 @@ pub struct Sessions {
 
 impl Sessions {
     /// The sessions of a seed, for a cluster with this map. `busy` is for how long faults may happen: so many commands
-    /// are sent in this time that their number does not depend on it.
-    pub fn new(seed: u64, cluster_spec: &ClusterSpec, map: &ClusterMap, busy: Duration) -> Sessions {
+    /// are sent in this time that their number does not depend on it. `all_attacks` lets hostile clients do what cores do
+    /// not bear yet, too.
+    pub fn new(
+        seed: u64,
+        cluster_spec: &ClusterSpec,
+        map: &ClusterMap,
+        busy: Duration,
+        all_attacks: bool,
+    ) -> Sessions {
         let ClusterSpec { load, hostility, .. } = *cluster_spec;
         let gateways = map.nodes.iter().map(|node| node.gateway_addr()).collect();
         let cores = map.nodes.iter().flat_map(|node| (0..node.cores).map(|core| node.core_addr(CoreId(core))));
@@ -152,7 +159,8 @@ impl Sessions {
             let addrs = map.nodes.iter().flat_map(|node| {
                 [node.gateway_addr()].into_iter().chain((0..node.cores).map(|core| node.core_addr(CoreId(core))))
             });
-            sessions.hostiles = Hostiles::of_seed(seed, sessions.sessions.len() as u64 + 1, addrs.collect());
+            sessions.hostiles =
+                Hostiles::of_seed(seed, sessions.sessions.len() as u64 + 1, addrs.collect(), all_attacks);
         }
         if hostility == Hostility::WithoutFaults {
             sessions.shared.history.expect_answers_within(CALM_LATENCY_MAX);
