@@ -151,9 +151,9 @@ async fn go_on<D: LogHost>(
     let bytes = if current.is_unreadable { end.offset } else { current.bytes };
     let mut writer = Writer::new(config, end, bytes, seq, walk.chain, walk.last_is_mark);
     let mut pool = Pool::new(config, end.segment + 1);
-    if let Some((place, block)) = walk.last_block.filter(|_| !walk.last_is_mark) {
-        // The last block may have been in flight: read back, yet only in the drive's volatile cache. The same
-        // bytes again change nothing but make sure of it.
+    if let Some((place, block)) = walk.last_block {
+        // The last block, a mark or not, may have been in flight: read back, yet only in the drive's volatile cache. The
+        // same bytes again change nothing but make sure of it.
         let mut buf = AlignedBuf::with_capacity(block.len());
         buf.extend_from_slice(&block);
         write(host, config, &segments, place, buf).await?;

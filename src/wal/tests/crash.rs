@@ -67,6 +67,30 @@ fn a_block_in_flight_that_reached_the_disk_is_kept() {
     assert_eq!(read(&wal, 7, 4, 14).unwrap(), entries(1, 4..=14, 1_000));
 }
 
+/// A mark used to be left where it was found, and later blocks stood behind a gap if it was lost.
+#[test]
+fn what_recovery_finds_last_survives_a_failure_of_power_whatever_it_is() {
+    for is_mark in [false, true] {
+        let host = Host::new();
+        let (mut wal, _) = open_sound(&host);
+        wal.append_entries(G, &entries(1, 1..=3, 100)).unwrap();
+        if is_mark {
+            sync(&host, &mut wal);
+            assert!(wal.idle().unwrap());
+        } else {
+            wal.submit().unwrap();
+        }
+        assert!(host.write_begun().is_some());
+        let host = host.die();
+        let (mut wal, recovered) = open_sound(&host);
+        assert_eq!(recovered.groups[&G].last_index, 3);
+        wal.append_entries(G, &entries(1, 4..=6, 100)).unwrap();
+        sync(&host, &mut wal);
+        let (_, recovered) = open_sound(&host.lose_power());
+        assert_eq!(recovered.groups[&G].last_index, 6, "behind a mark: {is_mark}");
+    }
+}
+
 #[test]
 fn the_first_block_of_a_new_segment_may_be_torn() {
     for keep in 0..=4 {

@@ -49,6 +49,8 @@ struct World {
     dir_sync_failures: u32,
     inodes: Vec<Vec<u8>>,
     begun: VecDeque<(usize, u64, AlignedBuf, WriteToken)>,
+    /// What stands on the medium where the drive has something newer in its volatile cache: inode, offset, bytes.
+    cached: Vec<(usize, u64, Vec<u8>)>,
     ended: VecDeque<WriteDone>,
     tasks: Vec<Task>,
     now: Instant,
@@ -77,6 +79,16 @@ impl World {
     }
 }
 
+impl World {
+    /// A write has ended: it is on the medium, and nothing older of that place is in the cache.
+    fn write(&mut self, inode: usize, offset: u64, bytes: &[u8]) {
+        write_at(&mut self.inodes[inode], offset, bytes);
+        self.cached.retain(|(cached, at, before)| {
+            *cached != inode || at + before.len() as u64 <= offset || offset + bytes.len() as u64 <= *at
+        });
+    }
+}
+
 /// The only core of a small world.
 #[derive(Clone, Default)]
 pub struct Host(Rc<RefCell<World>>);
@@ -92,7 +104,7 @@ impl Host {
         let Some((inode, offset, buf, token)) = world.begun.pop_front() else { return false };
         let result = match world.write_fault.take() {
             None => {
-                write_at(&mut world.inodes[inode], offset, &buf);
+                world.write(inode, offset, &buf);
                 Ok(())
             }
             Some(WriteFault::Fail(code)) => Err(Error::from_raw_os_error(code)),
@@ -140,6 +152,27 @@ impl Host {
             unreadable: world.unreadable.clone(),
             ..World::default()
         })))
+    }
+
+    /// The world after the death of the process alone: the writes under way are in the drive's volatile cache.
+    pub fn die(&self) -> Host {
+        let host = self.crash(|_| true);
+        let world = self.0.borrow();
+        let before = |(inode, offset, buf, _): &(usize, u64, AlignedBuf, WriteToken)| {
+            let from = *offset as usize;
+            (*inode, *offset, world.inodes[*inode][from..from + buf.len()].to_vec())
+        };
+        host.0.borrow_mut().cached = world.begun.iter().map(before).collect();
+        host
+    }
+
+    /// The world after a failure of power: what was in the drive's volatile cache is gone.
+    pub fn lose_power(&self) -> Host {
+        let host = self.crash(|_| false);
+        for (inode, offset, before) in &self.0.borrow().cached {
+            write_at(&mut host.0.borrow_mut().inodes[*inode], *offset, before);
+        }
+        host
     }
 
     pub fn set_capacity(&self, bytes: Option<usize>) {
@@ -308,7 +341,7 @@ impl Disk for Host {
     }
 
     async fn write(&self, file: &usize, offset: u64, buf: AlignedBuf) -> Result<()> {
-        write_at(&mut self.0.borrow_mut().inodes[*file], offset, &buf);
+        self.0.borrow_mut().write(*file, offset, &buf);
         Ok(())
     }
 
