@@ -26,7 +26,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 impl<H: StorageHost> Storage<H> {
     /// Begins a snapshot if one is due.
-    pub(super) fn tick_creation(
+    pub(super) fn begin_due_snapshot(
         &mut self,
         ctx: &Context,
         replicas: &mut impl Replicas,
@@ -267,7 +267,7 @@ impl<H: StorageHost> Storage<H> {
     fn snapshot_named(
         &mut self,
         ctx: &mut Context,
-        replicas: &impl Replicas,
+        replicas: &mut impl Replicas,
         effects: &mut Vec<StorageEffect>,
     ) -> Result<(), Error> {
         let Some(writing) = self.creation.writing.take() else { return Ok(()) };
@@ -281,7 +281,12 @@ impl<H: StorageHost> Storage<H> {
         self.records.covers(group, writing.covers_bytes);
         let info = SnapshotInfo::new(last_index, writing.last_term, writing.membership);
         self.records.set_snapshot(group, info, replicas.view(group).applied, effects);
-        self.cut_behind_snapshot(ctx, replicas, group, effects)
+        self.cut_behind_snapshot(ctx, replicas, group, effects)?;
+        if !self.pressure.pinning().is_empty() {
+            // Clients may wait for the log to get shorter: hundreds of small groups that keep it long do not wait for a tick each.
+            self.begin_due_snapshot(ctx, replicas, effects);
+        }
+        Ok(())
     }
 
     /// Writing has failed: everything stays as it was, and another attempt is made later.

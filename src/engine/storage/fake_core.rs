@@ -175,6 +175,8 @@ pub(crate) struct FakeCore {
     pub(crate) begun_count: usize,
     /// Whether blocks of the log are written.
     pub(crate) disk_writes: bool,
+    /// Whether turns are as far apart as ticks.
+    pub(crate) ticks: bool,
     effects: Vec<StorageEffect>,
 }
 
@@ -199,6 +201,7 @@ impl FakeCore {
             installed_count: 0,
             begun_count: 0,
             disk_writes: true,
+            ticks: true,
             effects: Vec::new(),
         })
     }
@@ -256,7 +259,9 @@ impl FakeCore {
         let mut effects = std::mem::take(&mut self.effects);
         self.storage.poll(&mut self.ctx, &mut self.replicas, &mut effects)?;
         self.carry_out(&mut effects);
-        self.storage.tick(&mut self.ctx, &mut self.replicas, &mut effects)?;
+        if self.ticks {
+            self.storage.tick(&mut self.ctx, &mut self.replicas, &mut effects)?;
+        }
         self.carry_out(&mut effects);
         self.effects = effects;
         (0..self.replicas.list.len()).for_each(|group| self.apply(group));

@@ -213,7 +213,7 @@ impl<H: StorageHost> Storage<H> {
         self.log.retry_reads(effects);
         self.tick_sending(ctx);
         self.tick_compaction(ctx, replicas, effects)?;
-        self.tick_creation(ctx, replicas, effects);
+        self.begin_due_snapshot(ctx, replicas, effects);
         self.tick_rebuilding(ctx);
         self.log.tick(ctx)
     }

@@ -117,6 +117,26 @@ fn snapshot_that_cannot_be_written_is_tried_again() {
     core.restart().check_state(1);
 }
 
+/// They used to wait for a tick each, and clients for all of them.
+#[test]
+fn groups_that_keep_a_full_log_write_their_snapshots_one_behind_the_other() {
+    let mut config = config(1, 40);
+    config.log_bytes_max = 2 * config.segment_bytes;
+    let mut core = FakeCore::start(FakeHost::default(), config);
+    (0..core.replicas.list.len()).for_each(|group| core.append(group, 12));
+    core.turn_until("the log is full and the first one is begun", |core| {
+        core.storage.log_is_full_for(1) && core.begun_count > 0
+    });
+    let before = core.ctx.counters.snapshots_written;
+    core.ticks = false;
+    core.turns(400);
+    let written = core.ctx.counters.snapshots_written - before;
+    assert!(written > 20, "{written} between two ticks");
+    core.ticks = true;
+    core.turns(2);
+    assert!(!core.storage.log_is_full_for(1));
+}
+
 #[test]
 fn nothing_is_begun_while_the_node_stops() {
     let mut core = FakeCore::start(FakeHost::default(), config(1, 1));
