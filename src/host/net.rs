@@ -39,6 +39,10 @@ pub enum SendBuf {
 /// Most parts of a [`SendBuf::Gather`].
 pub const GATHER_COUNT_MAX: usize = 1_024;
 
+/// Most bytes of one connection that a host has received and the core has not taken in: as many may still come after
+/// [`Net::recv_pause`].
+pub const RECV_WINDOW_BYTES_MAX: usize = 1 << 20;
+
 impl SendBuf {
     /// Total bytes.
     pub fn len(&self) -> usize {
@@ -137,7 +141,8 @@ pub trait Net {
     /// Sends bytes behind those sent before. One send at a time per connection: wait for `Sent` before the next.
     fn send(&self, conn: ConnId, buf: SendBuf);
 
-    /// Stops receiving: back-pressure on the other side. At most what was already on the way still arrives.
+    /// Stops receiving: back-pressure on the other side. What was received before still comes, at most
+    /// [`RECV_WINDOW_BYTES_MAX`].
     fn recv_pause(&self, conn: ConnId);
 
     /// Receives again.

@@ -26,6 +26,7 @@ mod tests;
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 
+use host::net::RECV_WINDOW_BYTES_MAX;
 use host::{ConnId, Net};
 use resp::{ProtocolError, Reply};
 use types::Instant;
@@ -374,7 +375,7 @@ impl Clients {
         let most =
             |of: &dyn Fn(&Client) -> usize| self.table.iter().map(|(_, client)| of(client)).max().unwrap_or_default();
         // A command in the middle of which a client is, and what it sends before it is paused.
-        let input_max = 2 * limits.input_bytes_max + command_bytes_max;
+        let input_max = limits.input_bytes_max + RECV_WINDOW_BYTES_MAX + command_bytes_max;
         // One request may exceed the limit.
         let requests_max = limits.requests_bytes_max + 2 * command_bytes_max;
         // One reply may exceed the limit, and short ones always have room.
