@@ -184,6 +184,8 @@ impl World {
         let Some((id, side)) = slot.stream.take() else { return };
         state.staged.push((NetEvent::Closed { conn, error: None }, false));
         self.net.close(id, side, &mut self.queue);
+        // What waits to be read comes to nobody, and its sender hears of that.
+        self.net.resume(id, 1 - side, &mut self.queue);
         self.drop_if_deserted(id);
     }
 
@@ -195,8 +197,14 @@ impl World {
         let state = &mut self.cores[core];
         let event = state.inbox.pop_front()?;
         state.quiet_count = state.quiet_count.min(state.inbox.len());
-        if let NetEvent::Closed { conn, .. } = &event {
-            state.conns.remove(*conn);
+        match &event {
+            NetEvent::Closed { conn, .. } => state.conns.remove(*conn),
+            NetEvent::Received { conn, buf } => {
+                if let Some((stream, side)) = state.conns.stream(*conn) {
+                    self.net.read(stream, side, buf.len(), &mut self.queue);
+                }
+            }
+            _ => {}
         }
         Some(event)
     }
@@ -313,6 +321,8 @@ impl World {
             Owner::Client(conn) => self.client_event(ClientEvent::Closed(conn)),
             Owner::Nobody => {}
         }
+        // What waits to be read comes to nobody, and its sender hears of that.
+        self.net.resume(id, 1 - side, &mut self.queue);
         self.drop_if_deserted(id);
     }
 

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use host::net::RECV_WINDOW_BYTES_MAX;
 use host::{ConnId, ListenerId, SendBuf};
 
 use crate::prng::{Ppm, Prng};
@@ -15,6 +16,10 @@ use crate::queue::{Event, Queue};
 
 /// Bytes a side has sent and the other has not received; beyond it a send ends only when they are fewer.
 const IN_FLIGHT_BYTES_MAX: usize = 1 << 20;
+/// Longest run of bytes that a core is handed at once: what a receive buffer of a real host holds.
+const RECV_BUFFER_BYTES: usize = 16 << 10;
+/// What a core may have been delivered of a connection and not looked at; one of them in each run.
+const RECV_WINDOWS_BYTES: [usize; 3] = [RECV_BUFFER_BYTES, 8 * RECV_BUFFER_BYTES, RECV_WINDOW_BYTES_MAX];
 /// How long a sender that hears nothing waits before it sends again, at first and at most, in nanoseconds.
 const RETRY_MIN: u64 = 200_000_000;
 const RETRY_MAX: u64 = 3_200_000_000;
@@ -70,6 +75,7 @@ pub struct Side {
     arrived_bytes: u64,
     last_at: u64,
     is_scheduled: bool,
+    /// Nothing of it is delivered until the other side reads on.
     is_held: bool,
     stalled_since: Option<u64>,
     /// Since when what is sent has been getting there, as far as is known, without being confirmed.
@@ -81,6 +87,8 @@ pub struct Side {
     pub(crate) keeps_alive: bool,
     /// Whether its owner does not want to receive.
     pub is_paused: bool,
+    /// What has been delivered to the core that owns it and not been looked at. Invariant: at most the stream's window.
+    unread_bytes: usize,
     /// Frames that corruption has kept back, and when they may leave.
     pub(crate) kept_back: VecDeque<(u64, Bytes)>,
 }
@@ -100,8 +108,35 @@ pub struct Stream {
     pub addr: SocketAddr,
     /// Whether both sides know each other.
     pub is_open: bool,
+    /// What a core may have been delivered and not looked at, in bytes.
+    recv_window_bytes: usize,
     began_at: u64,
     retries: u32,
+}
+
+impl Stream {
+    /// Takes what arrives next of what a side has sent, and whether it is the end. `None` if the receiver has no room for it.
+    fn take(&mut self, side: usize) -> Option<(Bytes, bool)> {
+        let [first, second] = &mut self.sides;
+        let (sender, receiver) = if side == 0 { (first, second) } else { (second, first) };
+        let segment = sender.segments.front_mut()?;
+        let mut len = segment.bytes.len();
+        if matches!(receiver.owner, Owner::Core { .. }) {
+            len = len.min(RECV_BUFFER_BYTES).min(self.recv_window_bytes - receiver.unread_bytes);
+            receiver.unread_bytes += len;
+        }
+        if len == 0 && !segment.bytes.is_empty() {
+            return None;
+        }
+        sender.in_flight_bytes -= len;
+        sender.arrived_bytes += len as u64;
+        let bytes = segment.bytes.split_to(len);
+        let is_end = segment.bytes.is_empty() && segment.is_end;
+        if segment.bytes.is_empty() {
+            sender.segments.pop_front();
+        }
+        Some((bytes, is_end))
+    }
 }
 
 struct Slot {
@@ -163,14 +198,16 @@ pub struct Net {
     hosts_count: usize,
     /// How long a side hears nothing before it gives up, in nanoseconds.
     pub give_up_after: u64,
+    recv_window_bytes: usize,
     /// The network's prng.
     pub prng: Prng,
 }
 
 impl Net {
     /// A network of `hosts_count` hosts with equal ways between them.
-    pub fn new(hosts_count: usize, way: Way, give_up_after: u64, prng: Prng) -> Net {
+    pub fn new(hosts_count: usize, way: Way, give_up_after: u64, mut prng: Prng) -> Net {
         Net {
+            recv_window_bytes: prng.pick(&RECV_WINDOWS_BYTES),
             slots: Vec::new(),
             free: Vec::new(),
             listeners: BTreeMap::new(),
@@ -228,10 +265,18 @@ impl Net {
             sending: None,
             keeps_alive: false,
             is_paused: false,
+            unread_bytes: 0,
             kept_back: VecDeque::new(),
         };
         let sides = [side(owner, from), side(Owner::Nobody, to)];
-        let stream = Stream { sides, addr, is_open: false, began_at: now, retries: 0 };
+        let stream = Stream {
+            sides,
+            addr,
+            is_open: false,
+            recv_window_bytes: self.recv_window_bytes,
+            began_at: now,
+            retries: 0,
+        };
         let idx = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot { generation: 0, stream: None });
             self.slots.len() as u32 - 1
@@ -362,7 +407,6 @@ impl Net {
         let is_open = is_heard && !self.is_cut(from, to);
         let Some(stream) = self.stream(id) else { return arrivals };
         let passes = is_open && (is_confirmed || stream.sides[side].segments.front().is_some_and(|next| !next.waits));
-        let is_paused = stream.sides[1 - side].is_paused;
         let sender = &mut stream.sides[side];
         sender.is_scheduled = false;
         if !passes {
@@ -379,31 +423,45 @@ impl Net {
         }
         sender.stalled_since = None;
         sender.retries = 0;
-        if is_paused {
-            sender.is_held = true;
-            return arrivals;
-        }
-        while sender.segments.front().is_some_and(|next| next.at <= now && (is_confirmed || !next.waits)) {
-            let Some(segment) = sender.segments.pop_front() else { break };
-            sender.in_flight_bytes -= segment.bytes.len();
-            sender.arrived_bytes += segment.bytes.len() as u64;
-            if !segment.bytes.is_empty() {
-                arrivals.push(Arrival::Bytes(segment.bytes));
+        let is_due = |next: &Segment| next.at <= now && (is_confirmed || !next.waits);
+        while !stream.sides[1 - side].is_paused
+            && stream.sides[side].segments.front().is_some_and(is_due)
+            && let Some((bytes, is_end)) = stream.take(side)
+        {
+            if !bytes.is_empty() {
+                arrivals.push(Arrival::Bytes(bytes));
             }
-            if segment.is_end {
+            if is_end {
                 arrivals.push(Arrival::End);
             }
         }
+        let sender = &mut stream.sides[side];
         if sender.in_flight_bytes <= IN_FLIGHT_BYTES_MAX
             && let Some(buf) = sender.sending.take()
         {
             arrivals.push(Arrival::Sent(buf));
         }
-        if let Some(next) = sender.segments.front() {
-            sender.is_scheduled = true;
-            queue.push(next.at.max(now + 1), event);
+        match sender.segments.front() {
+            // It is due and was not delivered: it waits for the receiver.
+            Some(next) if is_due(next) => sender.is_held = true,
+            Some(next) => {
+                sender.is_scheduled = true;
+                queue.push(next.at.max(now + 1), event);
+            }
+            None => {}
         }
         arrivals
+    }
+
+    /// The core that owns a side has looked at bytes that were delivered to it: when half of its window is free, more may come.
+    pub fn read(&mut self, id: StreamId, side: usize, len: usize, queue: &mut Queue) {
+        let Some(stream) = self.stream(id) else { return };
+        let window = stream.recv_window_bytes;
+        let reader = &mut stream.sides[side];
+        reader.unread_bytes -= len;
+        if reader.unread_bytes <= window / 2 && !reader.is_paused {
+            self.resume(id, 1 - side, queue);
+        }
     }
 
     /// The receiver of what a side sends wants it again.
@@ -440,6 +498,8 @@ impl Net {
         dead.sending = None;
         let kept = dead.segments.len();
         let kept = self.prng.below(kept as u64 + 1) as usize;
+        // What waits to be read comes to nobody, and its sender hears of that.
+        self.resume(id, 1 - side, queue);
         let Some(stream) = self.stream(id) else { return };
         let dead = &mut stream.sides[side];
         dead.segments.truncate(kept);
@@ -479,61 +539,4 @@ impl Net {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MS: u64 = 1_000_000;
-
-    /// Sends something of one byte from side 0, with what arrives there until the time of it.
-    fn send(net: &mut Net, queue: &mut Queue, id: StreamId, at_ms: u64) -> usize {
-        let arrived_count = run(net, queue, id, at_ms);
-        net.push_bytes(id, 0, Bytes::from_static(b"x"), queue);
-        arrived_count
-    }
-
-    /// How many bytes arrive at side 1 until a time.
-    fn run(net: &mut Net, queue: &mut Queue, id: StreamId, until_ms: u64) -> usize {
-        let mut arrived_count = 0;
-        while let Some(event) = queue.pop(until_ms * MS) {
-            let Event::Deliver { .. } = event else { continue };
-            for arrival in net.deliver(id, 0, true, queue) {
-                match arrival {
-                    Arrival::Bytes(bytes) => arrived_count += bytes.len(),
-                    _ => panic!("nothing but bytes arrives"),
-                }
-            }
-        }
-        queue.pass(until_ms * MS);
-        arrived_count
-    }
-
-    #[test]
-    fn what_nobody_confirms_arrives_for_a_while() {
-        let way = Way {
-            cuts: 0,
-            delay_min: 50 * MS,
-            delay_mean: 0,
-            loss: 0,
-            pieces: 0,
-            drop: 0,
-            repeat: 0,
-            reorder: 0,
-            alter: 0,
-        };
-        let mut queue = Queue::default();
-        let mut net = Net::new(2, way, 15_000 * MS, Prng::stream(1, "net"));
-        let addr = SocketAddr::from(([127, 0, 0, 1], 1));
-        let id = net.connect(Owner::Client(0), 0, 1, addr, &mut queue);
-        assert_eq!(send(&mut net, &mut queue, id, 10), 0);
-        net.way(1, 0).cuts = 1;
-        assert_eq!(send(&mut net, &mut queue, id, 100), 1, "it was on its way");
-        assert_eq!(send(&mut net, &mut queue, id, 250), 1, "the first that nobody confirms");
-        assert_eq!(send(&mut net, &mut queue, id, 400), 1, "the window is not full yet");
-        assert_eq!(run(&mut net, &mut queue, id, 2_000), 0, "now it is");
-        net.way(1, 0).cuts = 0;
-        assert_eq!(run(&mut net, &mut queue, id, 8_000), 1, "it was kept");
-        net.way(0, 1).cuts = 1;
-        assert_eq!(send(&mut net, &mut queue, id, 9_000), 0);
-        assert_eq!(run(&mut net, &mut queue, id, 10_000), 0, "nothing gets there at all");
-    }
-}
+mod tests;

@@ -123,7 +123,9 @@ impl Value {
 }
 
 fn multiply(left: u64, right: u64) -> u64 {
-    (u128::from(left) * u128::from(right) % u128::from(PRIME)) as u64
+    let product = u128::from(left) * u128::from(right);
+    // Modulo 2^61 - 1 the bits from the 61st on count as if they stood at the beginning.
+    ((product & u128::from(PRIME)) as u64 + (product >> 61) as u64) % PRIME
 }
 
 fn power(mut exponent: u64) -> u64 {

@@ -11,8 +11,9 @@ use super::{ClientPort, session};
 use crate::client::ClientConn;
 use crate::prng::Prng;
 
-/// How long they wait between two bursts.
+/// How long they wait between two bursts, and those whose bursts bring megabytes of replies.
 const PAUSE_MS: (u64, u64) = (2, 60);
+const GIANT_PAUSE_MS: (u64, u64) = (50, 500);
 /// Bytes on their way to a server beyond which the system would not take more.
 const IN_FLIGHT_BYTES_MAX: usize = 256 << 10;
 /// What one connection is sent at most, before it is closed and another one made.
@@ -93,7 +94,11 @@ impl Hostiles {
     }
 
     fn sleep(&mut self, port: &dyn ClientPort, idx: usize) {
-        let pause = Duration::from_millis(self.prng.range(PAUSE_MS.0, PAUSE_MS.1));
+        let (least, most) = match self.members.get(idx).map(|member| member.attack) {
+            Some(Attack::GiantReplies) => GIANT_PAUSE_MS,
+            _ => PAUSE_MS,
+        };
+        let pause = Duration::from_millis(self.prng.range(least, most));
         port.timer(port.now() + pause, session::timer_token(self.client, idx as u64));
     }
 

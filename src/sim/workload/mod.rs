@@ -48,6 +48,8 @@ const WRITES_UNTIL: Duration = Duration::from_secs(12);
 const READ_BACK_AFTER: Duration = Duration::from_secs(16);
 /// How many operations there are in runs with large values.
 const LARGE_OPERATIONS_COUNT: u64 = 60;
+/// Most commands in a pipeline there: what they are answered stays below the most that a core holds for a client.
+const LARGE_DEPTH_MAX: u64 = 4;
 /// Within which every command is answered while no fault happens, whatever hostile clients do.
 const CALM_LATENCY_MAX: Duration = Duration::from_secs(5);
 /// When the first commands are sent.
@@ -186,6 +188,7 @@ impl Sessions {
         let sessions: Vec<_> = (0..count)
             .map(|number| {
                 let manner = Manner::draw(&mut prng, busy, operations_count / count);
+                let manner = if load == Load::LargeValues { manner.with_depth_max(LARGE_DEPTH_MAX) } else { manner };
                 // Somebody has to write.
                 let manner = if number > 0 && prng.bernoulli(readers) { manner.only_reading() } else { manner };
                 Session::new(number, manner, gateways.clone(), cores.clone())

@@ -88,6 +88,11 @@ impl Manner {
         }
     }
 
+    /// The same with so many commands in a pipeline at most.
+    pub(super) fn with_depth_max(self, depth_max: u64) -> Manner {
+        Manner { depth_max: self.depth_max.min(depth_max), ..self }
+    }
+
     /// The same, but it never writes.
     pub(super) fn only_reading(self) -> Manner {
         Manner { only_reads: true, ..self }
@@ -345,7 +350,7 @@ impl Session {
         let Some(link) = self.links.iter_mut().find(|link| link.conn == conn) else { return };
         link.received.extend_from_slice(bytes);
         link.waits_since = port.now();
-        let received = std::mem::take(&mut link.received);
+        let mut received = std::mem::take(&mut link.received);
         let mut at = 0;
         loop {
             match reader::read(&received[at..], self.manner.protocol) {
@@ -363,7 +368,8 @@ impl Session {
             }
         }
         if let Some(link) = self.links.iter_mut().find(|link| link.conn == conn) {
-            link.received = received[at..].to_vec();
+            received.drain(..at);
+            link.received = received;
         }
         self.flush(port, shared);
         self.rest_if_idle(port, shared);
@@ -387,8 +393,7 @@ impl Session {
             (Waiting::Command(item), answer) => (item, answer),
         };
         let (item, answer) = item;
-        let shown = format!("{answer:?}");
-        match calls::outcome(&item.call, answer) {
+        match calls::outcome(&item.call, answer.clone()) {
             Some(outcome) => {
                 let judge = |mark: &Mark| self.own.answered(mark, &item.call, &outcome);
                 let verdict = item.own.as_ref().map_or(Ok(()), judge);
@@ -397,6 +402,7 @@ impl Session {
             }
             None => {
                 end(port, shared, &item, Outcome::Unknown, Some("an answer of the wrong kind".to_owned()));
+                let shown = format!("{answer:?}");
                 Err(format!("{:?} was answered with {shown:.200}", item.call))
             }
         }
