@@ -197,7 +197,7 @@ impl ClusterSpec {
         self
     }
 
-    /// The same with so many groups on three nodes of one core.
+    /// The same with this number of groups on three nodes of one core.
     pub fn with_many_groups(self, groups: usize) -> ClusterSpec {
         let (nodes, faulty_nodes) = (3, self.faulty_nodes.into_iter().filter(|node| *node <= 3).take(1).collect());
         ClusterSpec {

@@ -88,7 +88,7 @@ impl Manner {
         }
     }
 
-    /// The same with so many commands in a pipeline at most.
+    /// The same with at most this number of commands in a pipeline.
     pub(super) fn with_depth_max(self, depth_max: u64) -> Manner {
         Manner { depth_max: self.depth_max.min(depth_max), ..self }
     }
