@@ -13,7 +13,7 @@ use crate::prng::Prng;
 
 mod cache;
 
-use cache::Cached;
+use cache::{Cached, VolatileCache};
 
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
@@ -87,7 +87,7 @@ pub struct NodeDisk {
     hidden: Vec<Hidden>,
     // Writes that a process did not see the end of, since it died, and that the drive still has in its volatile cache:
     // they can be read, and are gone if power fails before something else is written there.
-    cached: Vec<Cached>,
+    cached: VolatileCache<Page>,
     // The latest writes of each file: from where to where.
     recent: BTreeMap<File, VecDeque<(u64, u64)>>,
     sector_bytes: usize,
@@ -123,7 +123,7 @@ impl NodeDisk {
             forgets_all: false,
             forgettable: VecDeque::new(),
             hidden: Vec::new(),
-            cached: Vec::new(),
+            cached: VolatileCache::new(),
             recent: BTreeMap::new(),
             sector_bytes,
         }
@@ -252,7 +252,7 @@ impl NodeDisk {
             self.hidden.retain(|hidden| hidden.dir != dir);
         }
         self.remember(file, offset, end);
-        self.flush_cache(file, offset, end);
+        self.cached.flush(file.0, offset as usize / ALIGNMENT..(end as usize).div_ceil(ALIGNMENT));
         if self.forgets {
             let pages = offset as usize / ALIGNMENT..end as usize / ALIGNMENT;
             let before = self.inode(file)?.pages[pages].to_vec();
@@ -385,6 +385,30 @@ impl NodeDisk {
                 Torn::Partly { has_first }
             }
         }
+    }
+
+    /// Leaves of a write under way what the death of a process leaves while its machine runs on: as [`NodeDisk::tear`], but
+    /// in the drive's volatile cache, and lost if power fails before the same place is written again.
+    pub fn tear_into_cache(&mut self, file: File, offset: u64, buf: &AlignedBuf, prng: &mut Prng) -> Torn {
+        if let Some(inode) = &self.inodes[file.0 as usize] {
+            let end = ((offset as usize + buf.len()) / ALIGNMENT).min(inode.pages.len());
+            let first_page = (offset as usize / ALIGNMENT).min(end);
+            self.cached.push(Cached { file: file.0, first_page, medium: inode.pages[first_page..end].to_vec() });
+        }
+        self.tear(file, offset, buf, prng)
+    }
+
+    /// Power fails: what is in the volatile cache may be lost. Returns how many writes were.
+    pub fn lose_power(&mut self, prng: &mut Prng) -> u64 {
+        let lost = self.cached.lose(prng);
+        let lost_count = lost.len() as u64;
+        for Cached { file, first_page, medium } in lost {
+            let Some(inode) = &mut self.inodes[file as usize] else { continue };
+            for (page, before) in inode.pages.iter_mut().skip(first_page).zip(medium) {
+                *page = before;
+            }
+        }
+        lost_count
     }
 
     /// What a crash does beside tearing writes: names that were not synced may be undone, and a write that was lost
