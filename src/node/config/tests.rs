@@ -225,3 +225,18 @@ fn every_default_lies_in_its_range() {
         }
     }
 }
+
+#[test]
+fn the_page_about_tuning_names_every_key_and_no_other() {
+    let page = include_str!("../../../tuning.md");
+    // What stands between backticks: the names of keys, alone or with a value, among other things.
+    let named: Vec<&str> = page.split('`').skip(1).step_by(2).collect();
+    let is_named = |key: &str| named.iter().any(|text| text.split(' ').next() == Some(key));
+    let missing: Vec<&str> = KEYS.iter().map(|key| key.name).filter(|key| !is_named(key)).collect();
+    assert!(missing.is_empty(), "tuning.md lacks {missing:?}");
+    // An entry of a list begins with the keys that it is about.
+    for entry in page.split("\n- `").skip(1) {
+        let name = entry.split('`').next().unwrap_or_default();
+        assert!(KEYS.iter().any(|key| key.name == name), "tuning.md explains `{name}`, which is no key");
+    }
+}
