@@ -58,3 +58,39 @@ impl FarTerms {
         count + 1 >= TOLD_COUNT_MIN && now.since(since) >= self.insistence.min
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIN: Duration = Duration::from_secs(1);
+    const MAX: Duration = Duration::from_secs(10);
+
+    /// Whether the last of as many messages as it takes is believed, when they come this far apart.
+    fn is_believed(term: Term, apart: Duration) -> bool {
+        let mut far_terms = FarTerms::new(Insistence { min: MIN, max: MAX });
+        let told = |nth: u32| far_terms.believes(1, term, ReplicaId(2), Instant::ZERO + apart * nth);
+        (0..TOLD_COUNT_MIN).map(told).last().unwrap_or_default()
+    }
+
+    #[test]
+    fn a_far_term_is_believed_within_its_bounds_only() {
+        let apart = MIN / (TOLD_COUNT_MIN - 1) + Duration::from_nanos(1);
+        assert!(is_believed(TERM_FAR_MAX, apart));
+        assert!(!is_believed(TERM_FAR_MAX + 1, apart));
+        assert!(!is_believed(TERM_FAR_MAX, apart / 2), "not for long enough");
+        // What was told first counts for less than the longest time.
+        assert!(is_believed(TERM_FAR_MAX, (MAX - Duration::from_nanos(7)) / (TOLD_COUNT_MIN - 1)));
+        assert!(!is_believed(TERM_FAR_MAX, MAX / (TOLD_COUNT_MIN - 1) + Duration::from_nanos(1)));
+    }
+
+    #[test]
+    fn what_was_told_first_counts_for_a_bounded_time() {
+        let mut far_terms = FarTerms::new(Insistence { min: MIN, max: MAX });
+        let mut told = |at: Duration| far_terms.believes(1, TERM_FAR_MAX, ReplicaId(2), Instant::ZERO + at);
+        assert!((1..TOLD_COUNT_MIN).all(|_| !told(Duration::ZERO)));
+        assert!(!told(MAX), "it begins anew");
+        assert!((2..TOLD_COUNT_MIN).all(|_| !told(MAX)));
+        assert!(told(MAX + MIN));
+    }
+}

@@ -312,6 +312,33 @@ mod tests {
     }
 
     #[test]
+    fn a_log_that_was_compacted_knows_the_terms_of_what_is_left() {
+        for index in 0..=6 {
+            let mut log = log(&[1, 1, 3, 3, 3, 4]);
+            log.hand_out(&mut Vec::new());
+            log.set_durable(6);
+            let terms: Vec<_> = (index..=7).map(|index| log.term(index)).collect();
+            log.compact(index);
+            assert_eq!((index..=7).map(|index| log.term(index)).collect::<Vec<_>>(), terms, "behind {index}");
+            assert!((0..index).all(|gone| log.term(gone).is_none()), "behind {index}");
+            let first = log.runs.first().map_or(7, |run| run.first);
+            assert_eq!(first, index + 1, "the runs begin with the log");
+            assert!(log.runs.windows(2).all(|pair| pair[0].first < pair[1].first));
+        }
+    }
+
+    #[test]
+    fn a_copy_takes_what_fits_to_the_byte_and_one_entry_at_least() {
+        let log = log(&[1; 4]);
+        let one = 8 + ENTRY_OVERHEAD_BYTES;
+        for (bytes_max, count) in [(0, 1), (one, 1), (2 * one - 1, 1), (2 * one, 2), (usize::MAX, 3)] {
+            let mut out = Vec::new();
+            assert_eq!(log.copy(2, 4, bytes_max, &mut out), count * one);
+            assert_eq!(out.len(), count, "{bytes_max}");
+        }
+    }
+
+    #[test]
     fn entries_of_one_term_are_one_run() {
         let log = log(&[1, 1, 1, 3, 3]);
         assert_eq!(log.runs, [TermRun { first: 1, term: 1 }, TermRun { first: 4, term: 3 }]);

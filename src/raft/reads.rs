@@ -158,4 +158,24 @@ mod tests {
         assert!(rounds.confirm(rounds.current()));
         assert_eq!(rounds.confirmed_at(), Some(at(100 + ROUNDS_COUNT_MAX as u64 - 2)), "the last one remembered");
     }
+
+    #[test]
+    fn reads_are_idle_once_none_waits_and_none_is_pending() {
+        let (mut reads, mut results) = (Reads::default(), ReadResults::default());
+        assert!(reads.is_idle() && results.is_empty());
+        reads.ask(7);
+        assert!(!reads.is_idle(), "it is part of no round yet");
+        reads.join_round(3, 10);
+        assert!(!reads.is_idle(), "its round is not answered");
+        reads.confirmed(3, &mut results);
+        assert!(reads.is_idle() && !results.is_empty());
+        let (mut done, mut failed) = (Vec::new(), Vec::new());
+        results.take(&mut done, &mut failed);
+        assert_eq!((done, results.is_empty()), (alloc::vec![ReadState { ctx: 7, index: 10 }], true));
+        reads.ask(8);
+        assert_eq!(reads.fail_all(&mut results), 1);
+        assert!(!results.is_empty());
+        results.take(&mut Vec::new(), &mut failed);
+        assert_eq!((failed, results.is_empty()), (alloc::vec![8], true));
+    }
 }

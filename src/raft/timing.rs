@@ -242,6 +242,40 @@ mod tests {
         assert_eq!(measure(&mut timing, MS(11), MS(5)), 0);
     }
 
+    /// Four rounds of 100 ms fit into what is left of a lease, but not four of 125 ms.
+    #[test]
+    fn to_lengthen_the_interval_takes_more_room_than_to_keep_it() {
+        let mut timing = timing();
+        timing.told(190_000);
+        timing.retune();
+        assert_eq!(timing.heartbeat_interval(), MS(100), "it is kept");
+        timing.told(300_000);
+        timing.retune();
+        assert_eq!(timing.heartbeat_interval(), MS(50));
+        timing.told(190_000);
+        timing.retune();
+        assert_eq!(timing.heartbeat_interval(), MS(50), "it is not lengthened yet");
+        timing.told(90_000);
+        timing.retune();
+        assert_eq!(timing.heartbeat_interval(), MS(100));
+        timing.told(194_000);
+        timing.retune();
+        assert_eq!(timing.heartbeat_interval(), MS(100), "it just fits");
+    }
+
+    #[test]
+    fn a_leader_forgets_what_another_one_has_measured() {
+        let mut timing = timing();
+        timing.told(300_000);
+        timing.leading();
+        timing.round_answered(MS(1));
+        timing.retune();
+        assert_eq!(timing.heartbeat_interval(), MS(100));
+        timing.told(0);
+        timing.retune();
+        assert_eq!(timing.heartbeat_interval(), MS(100), "a leader that knows nothing says nothing");
+    }
+
     #[test]
     fn the_spread_gets_to_its_bounds_however_close_it_is() {
         let mut timing = timing();
