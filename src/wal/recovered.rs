@@ -61,11 +61,6 @@ impl RecoveredGroup {
     pub fn first_index(&self) -> Index {
         if self.last_index > self.start_index { self.start_index + 1 } else { 0 }
     }
-
-    /// Term of the last entry, or of the compacted one before it.
-    pub fn last_term(&self) -> Term {
-        self.terms.last().map_or(self.start_term, |(_, term)| *term)
-    }
 }
 
 /// Whether a group can go on with what its log holds.
@@ -191,6 +186,33 @@ impl fmt::Display for Damage {
             DamageKind::SegmentMissing => f.write_str("the segment is missing"),
             DamageKind::Unreadable => f.write_str("the disk cannot read this place"),
             DamageKind::Malformed { what } => f.write_str(what),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_and_damage_say_what_and_where() {
+        let faults = [
+            (Fault::BlocksLost { segment: 3, offset: 4_096 }, "segment 3, offset 4096"),
+            (Fault::CommitBeyondLog { commit: 9, last_index: 7 }, "commit index 9 lies beyond the last entry 7"),
+            (Fault::EntriesMissing { first: 2, last: 5 }, "entries 2..=5 are missing"),
+            (Fault::Contradiction { segment: 1, offset: 64, what: "a gap" }, "segment 1, offset 64: a gap"),
+        ];
+        faults.iter().for_each(|(fault, text)| assert!(fault.to_string().contains(text), "{fault}"));
+        let later = DamageKind::LaterBlock { expected_seq: 5, found_seq: 8, found_segment: 2, found_offset: 12_288 };
+        let kinds = [
+            (later, ["5", "8", "2", "12288"]),
+            (DamageKind::BrokenChain { seq: 6 }, ["6"; 4]),
+            (DamageKind::Malformed { what: "a gap" }, ["a gap"; 4]),
+        ];
+        for (kind, texts) in kinds {
+            let text = Damage { segment: 1, offset: 4_096, kind }.to_string();
+            let what = text.strip_prefix("segment 1, offset 4096: ").expect("it begins with the place");
+            assert!(texts.iter().all(|text| what.contains(text)), "{what}");
         }
     }
 }
