@@ -69,3 +69,37 @@ impl Config {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_checked_at_their_bounds() {
+        let check = |change: &dyn Fn(&mut Config)| {
+            let mut config = Config::new("/nowhere");
+            change(&mut config);
+            config.check().is_ok()
+        };
+        assert!(check(&|_| {}));
+        assert!(check(&|config| config.segment_bytes = SEGMENT_BYTES_MAX));
+        assert!(!check(&|config| config.segment_bytes = SEGMENT_BYTES_MAX + 4_096));
+        assert!(!check(&|config| config.segment_bytes -= 1));
+        let smallest = |config: &mut Config| {
+            (config.segment_bytes, config.block_bytes_max, config.pending_bytes_max) = (4_096, 4_096, 4_096);
+        };
+        assert!(check(&smallest));
+        for wrong in [
+            |config: &mut Config| config.segment_bytes = 0,
+            |config: &mut Config| config.block_bytes_max = 4_095,
+            |config: &mut Config| config.block_bytes_max = 4_097,
+            |config: &mut Config| config.pending_bytes_max = 4_095,
+        ] {
+            assert!(!check(&|config| {
+                smallest(config);
+                wrong(config);
+            }));
+        }
+        assert!(!check(&|config| config.block_bytes_max = 65 << 20), "longer than a segment");
+    }
+}

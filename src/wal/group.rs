@@ -276,3 +276,76 @@ impl GroupLog {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Entries 5 to 9 behind a compaction up to 4: two of term 2 and three of term 3.
+    fn log() -> GroupLog {
+        let mut log = GroupLog::new();
+        log.hard_state.term = 3;
+        log.compact(4, 1, |_| {});
+        let run = |first| Run { first, segment: 1, offset: 0, len: 100 };
+        log.append(run(5), 2, 2, |_| {}).expect("behind the start");
+        log.append(run(7), 3, 3, |_| {}).expect("behind the last");
+        log
+    }
+
+    #[test]
+    fn terms_are_known_from_the_start_to_the_last_entry() {
+        let log = log();
+        let terms: Vec<_> = (2..=10).map(|index| log.term(index)).collect();
+        assert_eq!(terms, [None, None, Some(1), Some(2), Some(2), Some(3), Some(3), Some(3), None]);
+        assert_eq!((log.start_index(), log.last_index(), log.last_term()), (4, 9, 3));
+    }
+
+    #[test]
+    fn a_state_agrees_only_if_all_of_it_does() {
+        let log = log();
+        let state = log.state();
+        assert!(log.agrees(&state));
+        assert!(!log.agrees(&GroupState { start: (4, 2), ..state }));
+        assert!(!log.agrees(&GroupState { last: (9, 2), ..state }));
+        assert!(!log.agrees(&GroupState { last: (8, 3), ..state }));
+        assert!(!log.agrees(&GroupState { hard_state: HardState { commit: 5, ..state.hard_state }, ..state }));
+    }
+
+    #[test]
+    fn of_absent_entries_only_the_end_must_agree() {
+        let mut log = log();
+        let state = log.state();
+        log.begin_with(state, |_| {}).expect("it makes sense");
+        assert!(log.agrees(&GroupState { last: (9, 7), ..state }), "nobody knows the term of a rest");
+        assert!(!log.agrees(&GroupState { last: (8, 3), ..state }));
+        assert!(!log.agrees(&GroupState { start: (4, 2), ..state }));
+        // What is left of them ends in a term that is not known; with the last of them gone that of the start is.
+        log.truncate(8, |_| {}).expect("behind the start");
+        assert_eq!((log.last_index(), log.last_term()), (7, 0));
+        log.truncate(5, |_| {}).expect("behind the start");
+        assert_eq!((log.last_index(), log.last_term()), (4, 1));
+    }
+
+    #[test]
+    fn a_cleared_log_remembers_its_last_record_alone() {
+        let mut log = log();
+        let link = Link { seq: 12, crc: 7 };
+        log.record(link);
+        log.clear(|_| {});
+        assert_eq!((log.link, log.vouched_seq, log.start_index(), log.last_index()), (link, 12, 0, 0));
+    }
+
+    #[test]
+    fn memberships_count_behind_the_start() {
+        let mut log = log();
+        log.note_membership(4, Bytes::new());
+        log.note_membership(6, Bytes::new());
+        log.note_membership(8, Bytes::new());
+        let noted = |log: &GroupLog| log.memberships.iter().map(|(index, _)| *index).collect::<Vec<_>>();
+        assert_eq!(noted(&log), [6, 8]);
+        log.truncate(8, |_| {}).expect("behind the start");
+        assert_eq!(noted(&log), [6]);
+        log.compact(6, 2, |_| {});
+        assert_eq!(noted(&log), [0; 0]);
+    }
+}
