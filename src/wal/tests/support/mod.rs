@@ -61,6 +61,7 @@ struct World {
     reads_failing: u64,
     notified: u64,
     reads: u64,
+    read_bytes: usize,
 }
 
 impl World {
@@ -201,6 +202,10 @@ impl Host {
         self.0.borrow().reads
     }
 
+    pub fn read_bytes(&self) -> usize {
+        self.0.borrow().read_bytes
+    }
+
     /// Of so many reads only one succeeds; 0 and 1 let all succeed.
     pub fn fail_reads(&self, of: u64) {
         self.0.borrow_mut().reads_failing = of;
@@ -328,6 +333,7 @@ impl Disk for Host {
         assert!(offset.is_multiple_of(4_096) && len.is_multiple_of(4_096));
         let mut world = self.0.borrow_mut();
         world.reads += 1;
+        world.read_bytes += len;
         if world.reads_failing > 1 && !world.reads.is_multiple_of(world.reads_failing) {
             return Err(Error::from_raw_os_error(EIO));
         }
