@@ -212,3 +212,21 @@ fn an_observer_sees_what_happens_to_a_replica() {
     side.groups.observe_digest(&side.ctx, GROUP);
     assert_eq!(observer.seen.take(), ["Digest"]);
 }
+
+#[test]
+fn an_observer_sees_messages_that_contradict_what_is_known_and_no_others() {
+    let mut world = World::new(|_| {});
+    let leader = world.leader();
+    let observer = Rc::new(FirstWords::default());
+    world.sides[leader].ctx.observer = Some(Rc::clone(&observer) as Rc<dyn Observer>);
+    world.run(Duration::from_millis(200));
+    assert_eq!(observer.seen.take(), [""; 0], "the followers have answered heartbeats");
+    let other = testing::core((leader as u32 + 1) % 3 + 1);
+    let side = &mut world.sides[leader];
+    let raft = &side.groups.list[GROUP].raft;
+    let from = raft.peers().next().unwrap().id;
+    let body = wire::Body::Heartbeat { commit: 0, round: 1, quiesce: false, round_trip_us: 0 };
+    let rival = Message { group: GroupId(1), from, to: raft.id(), term: raft.term(), body };
+    side.groups.step(&mut side.ctx, GROUP, other, rival);
+    assert_eq!(observer.seen.take(), ["Contradicted"]);
+}

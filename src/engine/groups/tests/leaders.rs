@@ -95,3 +95,19 @@ fn a_replica_that_leads_no_more_or_is_alone_is_not_handed_over() {
     side.groups.hand_over(&side.ctx);
     assert!(side.replica().is_handed_over && side.replica().raft.transferring_to().is_some());
 }
+
+/// It may hear who has followed it before it has told anybody that it leads no more.
+#[test]
+fn a_leader_that_follows_another_one_is_not_elected() {
+    let mut world = World::new(|_| {});
+    let leader = world.leader();
+    let successor = testing::core((leader as u32 + 1) % 3 + 1);
+    let Side { ctx, groups, answers, effects, .. } = &mut world.sides[leader];
+    let replica = &groups.list[GROUP];
+    let id = replica.addrs.iter().find(|(_, addr)| **addr == successor).map(|(id, _)| *id);
+    let state = raft::SoftState { role: raft::Role::Follower, leader: id, term: replica.raft.term() + 1 };
+    groups.on_soft_state(ctx, answers, effects, GROUP, state);
+    let [GroupEffect::Leader { note, is_elected: false }] = effects[..] else { panic!("{effects:?}") };
+    assert_eq!((note.place, note.term), (successor, state.term));
+    assert_eq!((ctx.counters.leaderships_gained, ctx.counters.leaderships_lost), (1, 1));
+}

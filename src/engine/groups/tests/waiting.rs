@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::budget::Pool;
+use crate::refusal::Refusal;
 
 fn by_index(config: &mut Config) {
     config.map.settings.read_mode = meta::ReadMode::ReadIndex;
@@ -236,4 +237,19 @@ fn reads_need_room_for_their_replies_unless_these_are_known_to_be_short() {
     world.sides[leader].answers.is_full = false;
     world.execute(leader, client(6), "GET long");
     assert!(world.replies(leader)[5].1.starts_with("$2000"));
+}
+
+#[test]
+fn reads_beyond_what_raft_confirms_at_a_time_are_refused() {
+    let (mut world, leader) = stuck(by_index);
+    world.cut = vec![leader];
+    let now = world.now;
+    let raft = &mut world.sides[leader].replica().raft;
+    (0..raft::READS_COUNT_MAX as u64).for_each(|number| raft.read_index(1_000 + number, now).unwrap());
+    world.execute(leader, client(1), "GET a");
+    world.settle();
+    assert!(world.replies(leader)[0].1.starts_with("-TRYAGAIN"));
+    let side = &mut world.sides[leader];
+    assert_eq!(side.ctx.refusals.counts().get(Refusal::ReadIndexFull), 1);
+    assert_eq!((side.replica().waiting_bytes(), side.groups.sources.of(client(1).source()).reads), (0, 0));
 }
