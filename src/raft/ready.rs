@@ -118,19 +118,6 @@ impl Ready {
         Ready::default()
     }
 
-    /// Whether there is nothing to do.
-    pub fn is_empty(&self) -> bool {
-        self.messages.is_empty()
-            && self.persist.is_none()
-            && self.committed.is_empty()
-            && self.log_reads.is_empty()
-            && self.reads.is_empty()
-            && self.reads_failed.is_empty()
-            && self.soft_state.is_none()
-            && self.snapshot_request.is_none()
-            && self.membership.is_none()
-    }
-
     pub(crate) fn clear(&mut self) {
         self.messages.clear();
         if let Some(persist) = self.persist.take() {
