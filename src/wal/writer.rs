@@ -252,3 +252,27 @@ impl Writer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bounded_number_of_buffers_is_used_again_and_no_long_one() {
+        let config = Config { block_bytes_max: 8_192, ..Config::new("/nowhere") };
+        let place = LogPosition { segment: 1, offset: 0 };
+        let mut writer = Writer::new(&config, place, 1 << 20, 1, 0, true);
+        let buffer = |capacity| AlignedBuf::with_capacity(capacity);
+        writer.recycle(buffer(16_384 + 4_096));
+        assert!(writer.spare.is_empty(), "one long block must not hold memory for ever");
+        (0..5).for_each(|_| writer.recycle(buffer(16_384)));
+        assert_eq!(writer.spare.len(), SPARE_BUFFERS_MAX);
+        let before = writer.spare.last().map(|buf| buf.as_ptr());
+        writer.begin();
+        assert_eq!((Some(writer.buf.as_ptr()), writer.spare.len()), (before, SPARE_BUFFERS_MAX - 1));
+        assert!(writer.is_forming() && writer.pending_seq() == 1);
+        writer.close();
+        assert!(!writer.is_forming());
+        assert_eq!(writer.unnamed_bytes(), 4_096);
+    }
+}
