@@ -67,5 +67,5 @@ pub use config::{Config, ProcessProbe, ProcessStats, RememberPeer, defaults};
 pub use core::{Core, CoreHost, MeshMessage};
 pub use error::Error;
 pub use limits::peer_conns_count_max;
-pub use observe::{Event, Observer, QueueLen};
+pub use observe::{BudgetUse, Event, Observer, QueueLen};
 pub use storage::snapshot;

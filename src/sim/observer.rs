@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use engine::{Observer, QueueLen};
+use engine::{BudgetUse, Observer, QueueLen};
 use types::{CoreAddr, GroupId, Index, Instant, ReplicaId};
 
 use crate::observation::{Observation, ObservationKind};
@@ -104,6 +104,20 @@ impl Observer for CoreObserver {
     fn wants_digest(&self, _: CoreAddr, group: GroupId, applied: Index) -> bool {
         let is_due = applied.is_multiple_of(DIGEST_EVERY) || self.views.asks_for_digests.get();
         is_due && self.digests.borrow().get(&group) != Some(&applied)
+    }
+
+    fn budgets(&self, place: CoreAddr, budgets: &[BudgetUse]) {
+        for budget in budgets {
+            // Books in order say nothing new.
+            if budget.counted == budget.held && budget.counted <= budget.max {
+                continue;
+            }
+            let at = Instant::from_nanos(self.world.borrow().now());
+            let BudgetUse { name, counted, held, max } = *budget;
+            let kind = ObservationKind::Budget { name, counted, held, max };
+            let seen = Observation { at, place, group: NO_GROUP, replica: ReplicaId::default(), kind };
+            self.observations.borrow_mut().push(seen);
+        }
     }
 
     fn queues(&self, place: CoreAddr, queues: &[QueueLen]) {

@@ -223,8 +223,13 @@ impl Client {
         self.output_bytes() + self.input.as_ref().map_or(0, |input| input.rest.capacity())
     }
 
+    /// Bytes of memory held for its replies.
+    pub(super) fn output_held_bytes(&self) -> usize {
+        self.replies.held_bytes() + self.sending_bytes + self.spare_output.capacity()
+    }
+
     /// Makes the permit say what is held.
     pub(super) fn settle(&mut self) {
-        self.output_permit.set(self.replies.held_bytes() + self.sending_bytes + self.spare_output.capacity());
+        self.output_permit.set(self.output_held_bytes());
     }
 }

@@ -157,6 +157,8 @@ impl Clients {
     /// Gives back what a client has sent and was not executed, and stops or goes on reading from it.
     pub(crate) fn put_input<N: Net>(&mut self, ctx: &mut Context, net: &N, conn: ConnId, mut input: Box<Input>) {
         let Some(client) = self.table.get_mut(conn) else { return };
+        // Requests without a reply need places, too.
+        client.settle();
         if client.closes_when_sent {
             *input = Input::new(&self.budget);
             client.input = Some(input);
@@ -386,6 +388,16 @@ impl Clients {
         one("requests of a client, bytes", most(&|client| client.replies.open_bytes()), requests_max);
         one("input of a client, bytes", most(&|client| client.input_bytes()), input_max);
         one("replies for a client, bytes", most(&|client| client.output_bytes()), replies_max);
+    }
+
+    /// Bytes of memory for input that was not executed, of all clients.
+    pub(crate) fn input_held_bytes(&self) -> usize {
+        self.table.iter().filter_map(|(_, client)| client.input.as_ref()).map(|input| input.rest.capacity()).sum()
+    }
+
+    /// Bytes of memory for replies, of all clients.
+    pub(crate) fn output_held_bytes(&self) -> usize {
+        self.table.iter().map(|(_, client)| client.output_held_bytes()).sum()
     }
 
     /// Notes that a client has something to send or to be closed for, and lets it go on if its own limits held it up.

@@ -160,11 +160,12 @@ impl<H: CoreHost> Core<H> {
         // Applying may have sent commands another way, into the next batch of an idle log.
         self.drive()?;
         self.storage.submit(&mut self.ctx)?;
-        self.router.settle();
         self.observe_queues();
         let driven_at = self.host.now();
         self.ctx.turns.mark(Phase::Groups, driven_at);
         self.flush();
+        self.router.settle();
+        self.observe_budgets();
         // Behind what clients and peers wait for.
         let is_copying = self.storage.work(&mut self.ctx, &mut self.groups)?;
         self.ctx.turns.end(Phase::Send, self.host.now(), &self.ctx.counters);

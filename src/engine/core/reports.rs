@@ -3,7 +3,8 @@
 use resp::Args;
 
 use super::{Core, CoreHost, ListenerKind, MeshMessage, REPORT_EVERY};
-use crate::observe::{CoreReport, Event, Info, InfoScope, REPORTED_GROUPS_COUNT_MAX};
+use crate::budget::Pool;
+use crate::observe::{BudgetUse, CoreReport, Event, Info, InfoScope, REPORTED_GROUPS_COUNT_MAX};
 use crate::origin::Port;
 
 impl<H: CoreHost> Core<H> {
@@ -82,6 +83,24 @@ impl<H: CoreHost> Core<H> {
         self.peers.queues(&self.ctx, &mut queue);
         self.storage.queues(&self.groups, &mut queue);
         observer.queues(self.ctx.addr(), &queues);
+    }
+
+    /// Tells the observer, if there is one, whether permits count what is held.
+    pub(super) fn observe_budgets(&self) {
+        let Some(observer) = &self.ctx.observer else { return };
+        let budget = &self.ctx.budget;
+        let mut budgets = Vec::new();
+        let mut look = |pool: Pool, held: usize| {
+            let (counted, max) = (budget.used_by(pool) as u64, budget.bytes_max() as u64);
+            budgets.push(BudgetUse { name: pool.name(), counted, held: held as u64, max });
+        };
+        look(Pool::ClientInput, self.clients.input_held_bytes());
+        look(Pool::ClientOutput, self.clients.output_held_bytes());
+        look(Pool::Forwards, self.router.held_bytes());
+        look(Pool::Links, self.peers.held_bytes());
+        look(Pool::Batches, self.groups.requests_held_bytes());
+        look(Pool::Entries, self.groups.entries_held_bytes());
+        observer.budgets(self.ctx.addr(), &budgets);
     }
 
     /// A replica stays away: what its disk holds cannot be trusted.

@@ -68,6 +68,11 @@ impl Proposals {
         self.reads_bytes = 0;
     }
 
+    /// Bytes of the reads that wait in the batches, added up anew.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.list.iter().map(|proposed| proposed.waiters.args.bytes()).sum()
+    }
+
     /// Bytes of the reads that wait in the batches.
     pub(super) fn reads_bytes(&self) -> usize {
         self.reads_bytes

@@ -36,6 +36,23 @@ impl Groups {
         }
     }
 
+    /// Bytes of commands and reads that wait in all groups, added up anew.
+    pub(crate) fn requests_held_bytes(&self) -> usize {
+        let of = |replica: &Replica| {
+            let index_reads = replica.index_reads.values().flatten();
+            let reads = replica.waiting_reads.iter().chain(index_reads).map(|read| read.request.bytes());
+            let held = replica.held.iter().map(|held| held.bytes());
+            let waiting = replica.batches.bytes() + replica.proposed.held_bytes();
+            waiting + reads.sum::<usize>() + held.sum::<usize>()
+        };
+        self.list.iter().map(of).sum()
+    }
+
+    /// Bytes of entries that are kept for followers or not committed, of all groups.
+    pub(crate) fn entries_held_bytes(&self) -> usize {
+        self.list.iter().map(|replica| replica.raft.cache_bytes() + replica.raft.uncommitted_bytes()).sum()
+    }
+
     /// How full the queues of the groups are, the fullest of each kind, for an observer.
     pub(crate) fn queues(&self, ctx: &Context, queue: &mut impl FnMut(QueueLen)) {
         let limits = &ctx.config.limits;

@@ -27,6 +27,22 @@ pub trait Observer {
 
     /// How full the queues of a core are. Told once per turn, before what the turn has produced is sent.
     fn queues(&self, _place: CoreAddr, _queues: &[QueueLen]) {}
+
+    /// What the permits of a core count, and what it holds. Told once per turn, behind what the turn has sent.
+    fn budgets(&self, _place: CoreAddr, _budgets: &[BudgetUse]) {}
+}
+
+/// What the permits for one kind of memory count, and what is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BudgetUse {
+    /// What the memory is for.
+    pub name: &'static str,
+    /// Bytes for which permits are out.
+    pub counted: u64,
+    /// Bytes that are held: added up anew, from what is there.
+    pub held: u64,
+    /// How many bytes there may be at most.
+    pub max: u64,
 }
 
 /// How full a queue is; of several of one kind the fullest.

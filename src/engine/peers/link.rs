@@ -54,6 +54,13 @@ impl Outbox {
             && self.chunks.is_empty()
     }
 
+    /// Bytes that wait, added up anew.
+    pub(super) fn held_bytes(&self) -> usize {
+        let chunks = self.chunks.iter().filter_map(|reply| reply.chunk.as_ref()).map(|chunk| chunk.bytes.len());
+        let messages = self.messages.iter().map(message_bytes);
+        messages.sum::<usize>() + self.replies.bytes_len() + chunks.sum::<usize>()
+    }
+
     /// Bytes that wait.
     pub(super) fn bytes(&self) -> usize {
         let chunks = self.chunks.iter().filter_map(|reply| reply.chunk.as_ref()).map(|chunk| chunk.bytes.len());

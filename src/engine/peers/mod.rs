@@ -309,6 +309,16 @@ impl Peers {
         (self.links.len(), self.links.iter().filter(|link| link.is_up()).count())
     }
 
+    /// Bytes of what waits for other cores or is on its way to them, and of frames being put together.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let outgoing = self.links.iter().map(|link| link.outbox.held_bytes() + link.sending_bytes);
+        let incoming = self.conns.iter().filter_map(|(_, conn)| match conn {
+            PeerConn::Incoming(incoming) => Some(incoming.assembler.bytes()),
+            PeerConn::Outgoing(_) => None,
+        });
+        outgoing.sum::<usize>() + incoming.sum::<usize>()
+    }
+
     /// How full the queues of this part are, the fullest of each kind, for an observer.
     pub(crate) fn queues(&self, ctx: &Context, queue: &mut impl FnMut(QueueLen)) {
         let limits = &self.limits;

@@ -492,6 +492,11 @@ impl Router {
         self.permit.set(self.waiting_bytes + self.in_flight.bytes());
     }
 
+    /// Bytes of commands that wait or are in flight.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.queues.iter().map(RouteQueue::held_bytes).sum::<usize>() + self.in_flight.bytes()
+    }
+
     /// How full the queues of the router are, the fullest of each kind, for an observer.
     pub(crate) fn queues(&self, ctx: &Context, queue: &mut impl FnMut(QueueLen)) {
         let limits = &ctx.config.limits;

@@ -54,6 +54,11 @@ impl RouteQueue {
         self.in_flight_count == 0 && self.waiting.is_empty()
     }
 
+    /// Bytes of the commands that wait, added up anew.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.waiting.values().map(|queued| queued.request.bytes()).sum()
+    }
+
     /// Commands that wait.
     pub(super) fn waiting_count(&self) -> usize {
         self.waiting.len()

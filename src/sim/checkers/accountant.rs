@@ -3,7 +3,7 @@
 use super::Violation;
 use crate::observation::{Observation, ObservationKind};
 
-/// Objects to a budget that counts less than is held for it, or more than it allows.
+/// Objects to a budget that counts less or more than is held for it, or more than it allows.
 #[derive(Debug, Default)]
 pub struct Accountant;
 
@@ -28,6 +28,7 @@ impl Accountant {
         };
         match () {
             () if counted < held => object("counts less than is held"),
+            () if counted > held => object("counts more than is held"),
             () if counted > max => object("is overdrawn"),
             () => Ok(()),
         }

@@ -366,13 +366,16 @@ fn snapshots_that_are_not_what_they_should_be_are_seen() {
 fn accountant_sees_books_that_are_not_in_order() {
     let budget = |counted, held| ObservationKind::Budget { name: "connection", counted, held, max: 10 };
     let mut story = Story::new();
-    story.see(1, budget(10, 10)).see(1, budget(7, 3));
+    story.see(1, budget(10, 10)).see(1, budget(0, 0));
     story.assert_sound();
     story.see(1, budget(7, 8));
     story.assert_objects("accountant", "`connection` of core 1/0 counts less than is held");
     let mut story = Story::new();
-    story.see(1, budget(11, 3));
-    story.assert_objects("accountant", "is overdrawn: it counts 11 bytes of at most 10, and 3 are held");
+    story.see(1, budget(7, 3));
+    story.assert_objects("accountant", "counts more than is held: it counts 7 bytes of at most 10, and 3 are held");
+    let mut story = Story::new();
+    story.see(1, budget(11, 11));
+    story.assert_objects("accountant", "is overdrawn");
 }
 
 #[test]
