@@ -104,8 +104,8 @@ impl Groups {
                 (Some(id), Some(slot)) => keyspace.apply(id, slot, args, time_ms),
                 _ => Outcome::Error(data::Error::Unsupported),
             };
-            if let Some(&Waiter::Write(origin)) = next.next() {
-                sources.write_ended(origin.source());
+            if let Some(&Waiter::Write { origin, reply_bytes }) = next.next() {
+                sources.write_ended(origin.source(), reply_bytes);
                 if let (Outcome::Error(error), Some(id)) = (&outcome, CommandId::from_u16(command.id)) {
                     ctx.count_failed(origin, id, error.message().as_bytes());
                 }
@@ -135,8 +135,8 @@ impl Groups {
         let group = Some(self.list[group].id);
         for waiter in &waiters.list {
             match *waiter {
-                Waiter::Write(origin) => {
-                    self.sources.write_ended(origin.source());
+                Waiter::Write { origin, reply_bytes } => {
+                    self.sources.write_ended(origin.source(), reply_bytes);
                     refuse(ctx, out, origin, refusal, group);
                 }
                 Waiter::Read { .. } => panic!("reads leave a batch when leadership is lost"),

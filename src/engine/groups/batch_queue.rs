@@ -13,8 +13,8 @@ use crate::request::{ArgArena, ArgSpan, Request};
 /// Someone who waits for a batch to be applied.
 #[derive(Clone, Copy)]
 pub(super) enum Waiter {
-    /// For the outcome of the batch's next command.
-    Write(Origin),
+    /// For the outcome of the batch's next command. Its reply may have this many bytes, beyond a short one.
+    Write { origin: Origin, reply_bytes: u32 },
     /// For a read to be carried out right behind the command before it. Its arguments lie in the batch's arena. Such a
     /// read needs no lease: the batch was proposed after the read arrived, so if it is committed in its term, no later
     /// leader had acknowledged anything by then.
@@ -54,7 +54,7 @@ pub(super) struct SealedBatch {
 
 impl BatchQueue {
     /// Adds a write. A batch of at least `batch_bytes_max` takes no more.
-    pub(super) fn push_write(&mut self, request: Request<'_>, batch_bytes_max: usize) {
+    pub(super) fn push_write(&mut self, request: Request<'_>, reply_bytes: u32, batch_bytes_max: usize) {
         if self.last.bytes() >= batch_bytes_max {
             let waiters = self.spare_waiters.pop().unwrap_or_default();
             let full = (std::mem::take(&mut self.last), std::mem::replace(&mut self.last_waiters, waiters));
@@ -63,7 +63,7 @@ impl BatchQueue {
         }
         let Request { origin, command, slot, args } = request;
         self.last.push(command.id.as_u16(), slot.number(), args.iter_from(1));
-        self.last_waiters.list.push(Waiter::Write(origin));
+        self.last_waiters.list.push(Waiter::Write { origin, reply_bytes });
     }
 
     /// Adds a read behind the writes that are there, or before the one that comes next.
@@ -144,7 +144,7 @@ mod tests {
         let command = resp::lookup(b"set").unwrap();
         let args = Args::new(&bytes, &ranges);
         let request = Request { origin: origin(number), command, slot: Slot::default(), args };
-        queue.push_write(request, BATCH_BYTES_MAX);
+        queue.push_write(request, 0, BATCH_BYTES_MAX);
     }
 
     fn push_read(queue: &mut BatchQueue, number: u64) {
@@ -163,7 +163,7 @@ mod tests {
         let waiters = batch_taken.waiters.list.iter();
         waiters
             .map(|waiter| match waiter {
-                Waiter::Write(origin) => number(origin),
+                Waiter::Write { origin, .. } => number(origin),
                 Waiter::Read { origin, .. } => -number(origin),
             })
             .collect()
@@ -203,7 +203,7 @@ mod tests {
             let mut waiters = Waiters::default();
             let bytes = vec![b'x'; len];
             waiters.args.push(Args::new(&bytes, &[ArgRange { start: 0, end: len as u32 }]));
-            waiters.list.push(Waiter::Write(origin(1)));
+            waiters.list.push(Waiter::Write { origin: origin(1), reply_bytes: 0 });
             waiters
         };
         let longest = (256 << 10) - size_of::<ArgRange>() - 1;

@@ -62,7 +62,7 @@ impl Proposals {
     pub(super) fn take_reads(&mut self, mut each: impl FnMut(&Waiters)) {
         for proposed in self.list.iter_mut().rev() {
             each(&proposed.waiters);
-            proposed.waiters.list.retain(|waiter| matches!(waiter, Waiter::Write(_)));
+            proposed.waiters.list.retain(|waiter| matches!(waiter, Waiter::Write { .. }));
             proposed.waiters.args.clear();
         }
         self.reads_bytes = 0;

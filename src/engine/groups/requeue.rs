@@ -75,7 +75,7 @@ impl Groups {
         self.list[group].proposed.take_reads(|waiters| {
             for waiter in waiters.list.iter().rev() {
                 match *waiter {
-                    Waiter::Write(origin) => {
+                    Waiter::Write { origin, .. } => {
                         writers.insert(origin.source());
                     }
                     Waiter::Read { origin, .. } if writers.contains(&origin.source()) => lost.push(origin),
@@ -98,7 +98,7 @@ impl Groups {
             batch
                 .for_each(|command, arguments| {
                     take_leading_reads(&mut next, &waiters.args, taken);
-                    let Some(&Waiter::Write(origin)) = next.next() else {
+                    let Some(&Waiter::Write { origin, reply_bytes }) = next.next() else {
                         panic!("a write of ours that nobody waits for")
                     };
                     ranges.clear();
@@ -108,7 +108,7 @@ impl Groups {
                     let slot = Slot::new(command.slot).expect("a slot of our own batch");
                     let command = command_of(command.id).expect("a command of our own batch");
                     let args = OwnedArgs::of(Args::new(batch.arguments(), &ranges));
-                    self.sources.write_ended(origin.source());
+                    self.sources.write_ended(origin.source(), reply_bytes);
                     taken.push(OwnedRequest { origin, command, slot, args });
                 })
                 .expect("a batch that was just archived is valid");

@@ -59,19 +59,17 @@ impl Sources {
     }
 
     /// A write was taken in, whose reply may have this many bytes.
-    pub(super) fn write_begun(&mut self, source: Source, reply_bytes: usize) {
+    pub(super) fn write_begun(&mut self, source: Source, reply_bytes: u32) {
         let under_way = self.of(source);
         under_way.writes += 1;
-        under_way.reply_bytes += reply_bytes;
+        under_way.reply_bytes += reply_bytes as usize;
     }
 
-    /// A write is answered, or about to go another way.
-    pub(super) fn write_ended(&mut self, source: Source) {
+    /// A write is answered, or about to go another way, whose reply might have had this many bytes.
+    pub(super) fn write_ended(&mut self, source: Source, reply_bytes: u32) {
         let under_way = self.of(source);
         under_way.writes = under_way.writes.saturating_sub(1);
-        if under_way.writes == 0 {
-            under_way.reply_bytes = 0;
-        }
+        under_way.reply_bytes = under_way.reply_bytes.saturating_sub(reply_bytes as usize);
     }
 
     /// A read waits outside of batches.
@@ -105,10 +103,10 @@ mod tests {
         assert_eq!((sources.of(Source::Peer(LinkId(2))).reads, sources.of(Source::Peer(LinkId(1))).reads), (1, 0));
         sources.read_ended(Source::Peer(LinkId(2)));
         assert_eq!(sources.of(Source::Peer(LinkId(2))).reads, 0);
-        sources.write_ended(client(3, 0));
-        assert_eq!(sources.of(client(3, 0)).reply_bytes, 15, "kept until nothing is under way");
-        sources.write_ended(client(3, 0));
-        assert_eq!(sources.of(client(3, 0)).reply_bytes, 0);
+        sources.write_ended(client(3, 0), 10);
+        assert_eq!((sources.of(client(3, 0)).writes, sources.of(client(3, 0)).reply_bytes), (1, 5));
+        sources.write_ended(client(3, 0), 5);
+        assert_eq!((sources.of(client(3, 0)).writes, sources.of(client(3, 0)).reply_bytes), (0, 0));
     }
 
     #[test]
@@ -117,7 +115,7 @@ mod tests {
         sources.write_begun(client(0, 1), 0);
         assert_eq!(sources.of(client(0, 2)).writes, 0);
         sources.write_begun(client(0, 2), 0);
-        sources.write_ended(client(0, 1));
+        sources.write_ended(client(0, 1), 0);
         assert_eq!(sources.of(client(0, 2)).writes, 1);
     }
 }

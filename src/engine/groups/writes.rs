@@ -21,42 +21,44 @@ impl Groups {
             ctx.count_failed(origin, request.command.id, error.message().as_bytes());
             return out.fail(origin, error.message());
         }
-        if let Some(refusal) = self.refusal_of_write(ctx, out, group, request) {
-            if refusal == Refusal::DiskFull {
-                ctx.refused(refusal, Some(self.list[group].id));
+        let reply_bytes = match self.admit_write(ctx, out, group, request) {
+            Ok(reply_bytes) => reply_bytes,
+            Err(Refusal::DiskFull) => {
+                ctx.refused(Refusal::DiskFull, Some(self.list[group].id));
                 let message = Refusal::disk_full_message(ctx.disk_full.as_deref());
                 ctx.count_error_to(origin, message.as_bytes());
                 return out.fail(origin, &message);
             }
-            return refuse(ctx, out, origin, refusal, Some(self.list[group].id));
-        }
+            Err(refusal) => return refuse(ctx, out, origin, refusal, Some(self.list[group].id)),
+        };
         self.put_reads_before_write(group, request);
         let replica = &mut self.list[group];
         if !replica.is_batching {
             replica.is_batching = true;
             self.batching.push(group);
         }
-        replica.batches.push_write(request, ctx.config.batch_bytes_max);
+        replica.batches.push_write(request, reply_bytes, ctx.config.batch_bytes_max);
         if replica.batches.last_bytes() >= ctx.config.batch_bytes_max && replica.leads() {
             self.propose_group(ctx, group);
         }
         self.list[group].settle_requests();
     }
 
-    /// Why a write must not be taken in now, if there is a reason. Takes a permit for its reply.
-    fn refusal_of_write(
+    /// Counts a write as under way, unless there is a reason why it must not be taken in now. Returns how long its reply may
+    /// be, beyond a short one.
+    fn admit_write(
         &mut self,
         ctx: &Context,
         out: &mut impl ReplySink,
         group: usize,
         request: Request<'_>,
-    ) -> Option<Refusal> {
+    ) -> Result<u32, Refusal> {
         if ctx.disk_full.is_some() {
-            return Some(Refusal::DiskFull);
+            return Err(Refusal::DiskFull);
         }
         let adds_data = request.command.flags.contains(resp::Flags::DENYOOM);
         if adds_data && !ctx.budget.has_room_for_keys(request.bytes()) {
-            return Some(Refusal::OutOfMemory);
+            return Err(Refusal::OutOfMemory);
         }
         let source = request.origin.source();
         let reply_bytes = self.list[group].keyspace.reply_bytes_bound(request.command.id, request.slot, request.args);
@@ -64,11 +66,12 @@ impl Groups {
         if reply_bytes > 0 {
             let under_way = self.sources.of(source).reply_bytes;
             if !out.has_room(request.origin, under_way + reply_bytes) {
-                return Some(Refusal::RepliesFull);
+                return Err(Refusal::RepliesFull);
             }
         }
+        let reply_bytes = u32::try_from(reply_bytes).unwrap_or(u32::MAX);
         self.sources.write_begun(source, reply_bytes);
-        None
+        Ok(reply_bytes)
     }
 
     /// Proposes what groups have collected: as a rule one entry each. Called while no block is being written: meanwhile the
