@@ -127,6 +127,7 @@ pub(crate) struct FakeNet {
     calls: RefCell<Vec<NetCall>>,
     sends: RefCell<BTreeMap<ConnId, SendBuf>>,
     acked_bytes: RefCell<BTreeMap<ConnId, u64>>,
+    awaited: RefCell<Vec<ConnId>>,
     connects_count: Cell<u32>,
 }
 
@@ -153,6 +154,11 @@ impl FakeNet {
     /// What is on its way over a connection. Whoever takes it tells the part that it has left.
     pub(crate) fn take_send(&self, conn: ConnId) -> Option<SendBuf> {
         self.sends.borrow_mut().remove(&conn)
+    }
+
+    /// Over which connections the end of a send was waited for since the last call.
+    pub(crate) fn take_awaited(&self) -> Vec<ConnId> {
+        self.awaited.take()
     }
 
     /// How many connections have something on its way.
@@ -187,6 +193,11 @@ impl Net for FakeNet {
         assert!(!buf.is_empty(), "a send of nothing over {conn}");
         let former = self.sends.borrow_mut().insert(conn, buf);
         assert!(former.is_none(), "a second send over {conn} while the first is on its way");
+    }
+
+    fn wake_when_sent(&self, conn: ConnId) {
+        assert!(self.sends.borrow().contains_key(&conn), "nothing is on its way over {conn}");
+        self.awaited.borrow_mut().push(conn);
     }
 
     fn recv_pause(&self, conn: ConnId) {

@@ -139,7 +139,16 @@ pub trait Net {
     fn next_event(&self) -> Option<NetEvent<Self::RecvBuf>>;
 
     /// Sends bytes behind those sent before. One send at a time per connection: wait for `Sent` before the next.
+    ///
+    /// The end of a send that was begun in the turn before a [`crate::Spawn::park`] may be told only when something else ends
+    /// that: see [`Net::wake_when_sent`].
     fn send(&self, conn: ConnId, buf: SendBuf);
+
+    /// The turn loop has more to do once the send that is under way over a connection has ended: its end ends a
+    /// [`crate::Spawn::park`]. A host in which every end does need not do anything.
+    fn wake_when_sent(&self, conn: ConnId) {
+        let _ = conn;
+    }
 
     /// Stops receiving: back-pressure on the other side. What was received before still comes, at most
     /// [`RECV_WINDOW_BYTES_MAX`].

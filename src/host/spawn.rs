@@ -23,7 +23,8 @@ pub trait Spawn {
     fn notify(&self);
 
     /// Begins every queued operation of this core with one system call at most, then waits until a
-    /// completion, a message of another core or a [`Spawn::notify`] arrives, or until `deadline`.
+    /// completion, a message of another core or a [`Spawn::notify`] arrives, or until `deadline`. The ends of sends that were
+    /// begun in the turn before may not count: see [`crate::Net::wake_when_sent`].
     fn park(&self, deadline: Instant) -> impl Future<Output = ()>;
 
     /// Begins every queued operation of this core with one system call at most, and lets other tasks of

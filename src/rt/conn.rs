@@ -82,6 +82,8 @@ pub(crate) struct Sending {
     pub(crate) gather: Option<Box<Gather>>,
     /// The turn of the loop in which it was begun.
     pub(crate) turn: u64,
+    /// Whether the loop waits for its end.
+    pub(crate) is_awaited: bool,
 }
 
 /// The list of parts of a gathering send, in the kernel's form. Boxed, so that it stays where it is.

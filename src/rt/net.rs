@@ -311,8 +311,15 @@ impl Reactor {
             SendBuf::Plain(_) => None,
             SendBuf::Gather(_) => Some(self.gathers.pop().unwrap_or_else(Gather::new)),
         };
-        conn.sending = Some(Sending { buf, len, sent: 0, gather, turn });
+        conn.sending = Some(Sending { buf, len, sent: 0, gather, turn, is_awaited: false });
         self.push_send(id);
+    }
+
+    /// The loop waits for the end of the send that is under way.
+    pub(crate) fn wake_when_sent(&mut self, id: ConnId) {
+        if let Some(sending) = self.conns.get(id).and_then(|conn| conn.sending.as_mut()) {
+            sending.is_awaited = true;
+        }
     }
 
     fn push_send(&mut self, id: ConnId) {
@@ -342,9 +349,9 @@ impl Reactor {
             self.stats.partial_sends_count += 1;
             return self.push_send(id);
         }
-        if let Some(Sending { buf, gather, turn, .. }) = conn.sending.take() {
+        if let Some(Sending { buf, gather, turn, is_awaited, .. }) = conn.sending.take() {
             self.recycle(gather);
-            self.push_sent(id, buf, turn);
+            self.push_sent(id, buf, if is_awaited { 0 } else { turn });
         }
     }
 

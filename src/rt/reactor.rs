@@ -99,7 +99,7 @@ pub(crate) struct Reactor {
     pub(crate) starved: VecDeque<ConnId>,
     pub(crate) ready: VecDeque<Event>,
     /// How many of `ready` can wait for something else to end the park: the ends of sends begun in the turn
-    /// before it. The loop has nothing more for those connections yet, or it would have sent it along.
+    /// before it, unless the loop has said that it waits for them.
     quiet_count: usize,
     /// Number of the current turn of the loop.
     turn: u64,
@@ -304,7 +304,7 @@ impl Reactor {
         }
     }
 
-    /// Reports that a connection's send, begun in the turn `begun`, has ended well.
+    /// Reports that a connection's send, begun in the turn `begun`, has ended well. Turn 0 is before any.
     pub(crate) fn push_sent(&mut self, conn: ConnId, buf: SendBuf, begun: u64) {
         self.quiet_count += usize::from(begun == self.turn);
         self.ready.push_back(NetEvent::Sent { conn, buf });

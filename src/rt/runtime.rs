@@ -153,6 +153,10 @@ impl<M> Net for Runtime<M> {
         self.core.reactor.borrow_mut().send(conn, buf);
     }
 
+    fn wake_when_sent(&self, conn: ConnId) {
+        self.core.reactor.borrow_mut().wake_when_sent(conn);
+    }
+
     fn recv_pause(&self, conn: ConnId) {
         self.core.reactor.borrow_mut().recv_pause(conn);
     }

@@ -127,6 +127,15 @@ impl World {
         }
     }
 
+    /// A core waits for the end of the send that is under way.
+    pub(crate) fn wake_when_sent(&mut self, core: usize, conn: ConnId) {
+        let is_its_end =
+            |event: &NetEvent<Bytes>| matches!(event, NetEvent::Sent { conn: sent, .. } if *sent == conn);
+        for (event, is_quiet) in &mut self.cores[core].staged {
+            *is_quiet &= !is_its_end(event);
+        }
+    }
+
     /// How many bytes the other side of a connection has got.
     pub(crate) fn acked_bytes(&mut self, core: usize, conn: ConnId) -> u64 {
         let stream = self.cores[core].conns.stream(conn);

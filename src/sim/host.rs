@@ -107,6 +107,10 @@ impl Net for SimHost {
         self.world.borrow_mut().send(self.core, conn, buf);
     }
 
+    fn wake_when_sent(&self, conn: ConnId) {
+        self.world.borrow_mut().wake_when_sent(self.core, conn);
+    }
+
     fn recv_pause(&self, conn: ConnId) {
         self.world.borrow_mut().recv_pause(self.core, conn, true);
     }

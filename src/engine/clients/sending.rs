@@ -27,6 +27,8 @@ impl Clients {
     /// the two and at most [`HOLD_MAX`]: so the replies of a pipeline whose keys lie on all nodes leave in one send and not in
     /// one per node, which costs the kernel and the client as much as everything else.
     pub(crate) fn flush<N: Net>(&mut self, ctx: &mut Context, net: &N) {
+        // Some client waits, for room in its own output or for memory that replies hold.
+        let is_awaited = self.blocked_count > 0;
         let mut dirty = std::mem::take(&mut self.dirty);
         for conn in dirty.drain(..) {
             let Some(client) = self.table.get_mut(conn) else { continue };
@@ -38,6 +40,9 @@ impl Clients {
                     }
                 } else if !may_hold(client) {
                     send(client, ctx, net, conn);
+                    if is_awaited || client.closes_when_sent {
+                        net.wake_when_sent(conn);
+                    }
                 } else if client.held_until.is_none() {
                     let until = ctx.now + HOLD_MAX;
                     client.held_until = Some(until);
@@ -58,6 +63,9 @@ impl Clients {
                 Some(_) if until > ctx.now => return,
                 Some(client) => {
                     send(client, ctx, net, conn);
+                    if self.blocked_count > 0 || client.closes_when_sent {
+                        net.wake_when_sent(conn);
+                    }
                     client.settle();
                 }
                 None => {}

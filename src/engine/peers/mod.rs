@@ -285,6 +285,9 @@ impl Peers {
                         ctx.counters.frames_sent += 1;
                         link.sent_at = ctx.now;
                         link.send_frame(net, conn, frame);
+                        if !link.outbox.is_empty() {
+                            net.wake_when_sent(conn);
+                        }
                     }
                     _ => {
                         deliver(ctx, link, &mut mesh, Box::new(frame));

@@ -117,8 +117,11 @@ impl Router {
 
     /// Whether there is more to do at once, without a new event.
     pub(crate) fn has_work(&self) -> bool {
-        let has_drains = self.drains_left == 0 && !self.to_drain.is_empty();
-        has_drains || !(self.sweeps.is_empty() && self.late_links.is_empty() && self.late_looks.is_empty())
+        // What a frame that was just sent has made room for is among them.
+        !(self.to_drain.is_empty()
+            && self.sweeps.is_empty()
+            && self.late_links.is_empty()
+            && self.late_looks.is_empty())
     }
 
     /// Goes on with a sweep. Returns whether it has come to its end. Writes that have left are not sent again. Reads are, but

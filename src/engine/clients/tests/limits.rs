@@ -50,6 +50,25 @@ fn a_client_that_does_not_take_its_replies_waits_until_they_have_left() {
     assert_eq!((world.resume(), &world.taken[1]), (vec![conn(0)], &"a".to_owned()));
 }
 
+/// The end of a send does not end a park by itself. A client that sends nothing while it waits for its replies would wait for
+/// the next tick, once per `client_output_bytes_max` of them.
+#[test]
+fn the_end_of_a_send_that_somebody_waits_for_ends_a_park() {
+    let mut world = World::new(2, |config| config.client_output_bytes_max = 1_000);
+    world.receive(conn(1), "PING\r\n");
+    world.flush();
+    assert_eq!(world.net.take_awaited(), [], "nobody waits");
+    world.receive(conn(0), &format!("PING {}\r\nPING b\r\n", long(1_000)));
+    world.flush();
+    assert_eq!(world.net.take_awaited(), [conn(0)]);
+    let buf = world.net.take_send(conn(0)).unwrap();
+    world.clients.sent(&world.ctx, conn(0), buf);
+    assert_eq!(world.resume(), [conn(0)]);
+    world.receive(conn(0), "QUIT\r\n");
+    world.flush();
+    assert_eq!(world.net.take_awaited(), [conn(0)], "the connection is to be closed behind it");
+}
+
 #[test]
 fn replies_that_wait_for_their_turn_count_as_output() {
     let mut world = World::new(1, |config| config.client_output_bytes_max = 1_000);

@@ -103,6 +103,7 @@ fn messages_are_cut_at_the_bound_of_a_frame() {
     }
     let counts = [1, 2, 1].map(|count| (count, world.frame(conn).unwrap().messages.len()));
     assert!(counts.iter().all(|(expected, count)| expected == count), "{counts:?}");
+    assert_eq!(world.net.take_awaited(), [conn, conn], "there was more behind the first two frames");
     assert!(world.frame(conn).is_none());
     assert_eq!((world.used(), world.peers.links[link.idx()].outbox.messages_bytes), (0, 0));
 }

@@ -161,6 +161,16 @@ fn an_answer_lets_the_next_command_go_at_once() {
 }
 
 #[test]
+fn a_frame_that_has_left_lets_those_that_waited_for_room_in_it_go_without_an_event() {
+    let mut world = World::new(|config| config.limits.outbox_bytes_max = 1);
+    world.forward_all(&["SET a 1", "SET b 1"]);
+    assert_eq!(World::keys(&world.sent(0)), ["a"]);
+    assert!(world.router.has_work());
+    assert_eq!(World::keys(&world.sent(0)), ["b"]);
+    assert!(!world.router.has_work());
+}
+
+#[test]
 fn queues_are_looked_at_once_and_only_when_they_may_go_on() {
     let mut world = World::new(|config| config.limits.route_in_flight_bytes_max = 1);
     let route = world.route();
