@@ -11,6 +11,7 @@ use wire::{Batch, BatchError, Entry, EntryKind, Membership};
 use crate::context::Context;
 use crate::error::Error;
 use crate::groups::batch_queue::{Waiter, Waiters};
+use crate::groups::sources::Sources;
 use crate::groups::{GroupEffect, Groups};
 use crate::observe::Event;
 use crate::refusal::Refusal;
@@ -98,7 +99,7 @@ impl Groups {
             ranges.clear();
             ranges.push(ArgRange { start: 0, end: 0 });
             ranges.extend(arguments.map(|(start, end)| ArgRange { start, end }));
-            serve_reads(ctx, out, keyspace, waiters, &mut next);
+            serve_reads(ctx, out, keyspace, sources, waiters, &mut next);
             let args = Args::new(batch.arguments(), ranges);
             let outcome = match (CommandId::from_u16(command.id), Slot::new(command.slot)) {
                 (Some(id), Some(slot)) => keyspace.apply(id, slot, args, time_ms),
@@ -118,7 +119,7 @@ impl Groups {
                 }
             }
         })?;
-        serve_reads(ctx, out, keyspace, waiters, &mut next);
+        serve_reads(ctx, out, keyspace, sources, waiters, &mut next);
         ctx.counters.commands_applied += batch.commands_count() as u64;
         Ok(())
     }
@@ -150,11 +151,13 @@ fn serve_reads(
     ctx: &mut Context,
     out: &mut impl ReplySink,
     keyspace: &Keyspace,
+    sources: &mut Sources,
     waiters: &Waiters,
     next: &mut Peekable<Iter<'_, Waiter>>,
 ) {
     while let Some(&&Waiter::Read { origin, command, slot, span }) = next.peek() {
         next.next();
+        sources.batched_read_ended(origin.source());
         ctx.counters.reads_in_batch += 1;
         answer_read(
             ctx,

@@ -16,6 +16,7 @@ use wire::Batch;
 use crate::context::Context;
 use crate::groups::apply::command_of;
 use crate::groups::batch_queue::{SealedBatch, Waiter};
+use crate::groups::sources::Sources;
 use crate::groups::{GroupEffect, Groups};
 use crate::origin::Origin;
 use crate::refusal::Refusal;
@@ -23,9 +24,15 @@ use crate::replies::{ReplySink, refuse};
 use crate::request::{ArgArena, OwnedArgs, OwnedRequest, Request};
 
 /// Takes the reads up to the next write.
-fn take_leading_reads(next: &mut Peekable<Iter<'_, Waiter>>, args: &ArgArena, taken: &mut Vec<OwnedRequest>) {
+fn take_leading_reads(
+    next: &mut Peekable<Iter<'_, Waiter>>,
+    args: &ArgArena,
+    sources: &mut Sources,
+    taken: &mut Vec<OwnedRequest>,
+) {
     while let Some(&&Waiter::Read { origin, command, slot, span }) = next.peek() {
         next.next();
+        sources.batched_read_ended(origin.source());
         taken.push(Request { origin, command, slot, args: args.get(span) }.to_owned());
     }
 }
@@ -72,14 +79,19 @@ impl Groups {
     ) {
         let mut writers = HashSet::new();
         let (mut again, mut lost) = (Vec::new(), Vec::new());
-        self.list[group].proposed.take_reads(|waiters| {
+        let Groups { list, sources, .. } = self;
+        list[group].proposed.take_reads(|waiters| {
             for waiter in waiters.list.iter().rev() {
                 match *waiter {
                     Waiter::Write { origin, .. } => {
                         writers.insert(origin.source());
                     }
-                    Waiter::Read { origin, .. } if writers.contains(&origin.source()) => lost.push(origin),
+                    Waiter::Read { origin, .. } if writers.contains(&origin.source()) => {
+                        sources.batched_read_ended(origin.source());
+                        lost.push(origin);
+                    }
                     Waiter::Read { origin, command, slot, span } => {
+                        sources.batched_read_ended(origin.source());
                         again.push(Request { origin, command, slot, args: waiters.args.get(span) }.to_owned());
                     }
                 }
@@ -97,7 +109,7 @@ impl Groups {
             let mut next = waiters.list.iter().peekable();
             batch
                 .for_each(|command, arguments| {
-                    take_leading_reads(&mut next, &waiters.args, taken);
+                    take_leading_reads(&mut next, &waiters.args, &mut self.sources, taken);
                     let Some(&Waiter::Write { origin, reply_bytes }) = next.next() else {
                         panic!("a write of ours that nobody waits for")
                     };
@@ -112,7 +124,7 @@ impl Groups {
                     taken.push(OwnedRequest { origin, command, slot, args });
                 })
                 .expect("a batch that was just archived is valid");
-            take_leading_reads(&mut next, &waiters.args, taken);
+            take_leading_reads(&mut next, &waiters.args, &mut self.sources, taken);
         }
     }
 

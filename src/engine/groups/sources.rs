@@ -1,4 +1,4 @@
-//! What each source has under way here: a read behind a write of the same connection waits for it.
+//! What each source has under way here: a read waits for the writes and the reads before it of the same connection.
 
 use host::ConnId;
 
@@ -9,10 +9,19 @@ use crate::origin::{LinkId, Source};
 pub(super) struct UnderWay {
     /// Writes that are in a batch or proposed.
     pub(super) writes: usize,
+    /// Reads that wait in a batch, which may be proposed.
+    pub(super) batched_reads: usize,
     /// Reads that wait outside of batches.
     pub(super) reads: usize,
     /// Bytes that the replies of those writes may have, beyond short ones.
     pub(super) reply_bytes: usize,
+}
+
+impl UnderWay {
+    /// Whether a command of the source stands in a batch.
+    pub(super) fn is_in_batch(&self) -> bool {
+        self.writes + self.batched_reads > 0
+    }
 }
 
 /// The sources of a core, by connection and link.
@@ -72,6 +81,17 @@ impl Sources {
         under_way.reply_bytes = under_way.reply_bytes.saturating_sub(reply_bytes as usize);
     }
 
+    /// A read has joined a batch.
+    pub(super) fn batched_read_begun(&mut self, source: Source) {
+        self.of(source).batched_reads += 1;
+    }
+
+    /// A read of a batch is answered, or about to go another way.
+    pub(super) fn batched_read_ended(&mut self, source: Source) {
+        let under_way = self.of(source);
+        under_way.batched_reads = under_way.batched_reads.saturating_sub(1);
+    }
+
     /// A read waits outside of batches.
     pub(super) fn read_begun(&mut self, source: Source) {
         self.of(source).reads += 1;
@@ -107,6 +127,19 @@ mod tests {
         assert_eq!((sources.of(client(3, 0)).writes, sources.of(client(3, 0)).reply_bytes), (1, 5));
         sources.write_ended(client(3, 0), 5);
         assert_eq!((sources.of(client(3, 0)).writes, sources.of(client(3, 0)).reply_bytes), (0, 0));
+    }
+
+    #[test]
+    fn a_read_in_a_batch_holds_up_what_comes_behind_it_like_a_write() {
+        let mut sources = Sources::default();
+        sources.batched_read_begun(client(0, 0));
+        assert!(sources.of(client(0, 0)).is_in_batch());
+        sources.write_begun(client(0, 0), 0);
+        sources.batched_read_ended(client(0, 0));
+        assert!(sources.of(client(0, 0)).is_in_batch());
+        sources.write_ended(client(0, 0), 0);
+        sources.read_begun(client(0, 0));
+        assert!(!sources.of(client(0, 0)).is_in_batch());
     }
 
     #[test]

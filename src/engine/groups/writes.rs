@@ -31,7 +31,7 @@ impl Groups {
             }
             Err(refusal) => return refuse(ctx, out, origin, refusal, Some(self.list[group].id)),
         };
-        self.put_reads_before_write(group, request);
+        self.put_reads_in_batch(group, origin.source());
         let replica = &mut self.list[group];
         if !replica.is_batching {
             replica.is_batching = true;

@@ -2,6 +2,16 @@
 
 use super::*;
 
+/// A leader whose followers make nothing durable, so that what it proposes stays under way.
+fn stuck(change: impl Fn(&mut Config)) -> (World, usize) {
+    let mut world = World::new(change);
+    let leader = world.leader();
+    for (at, side) in world.sides.iter_mut().enumerate() {
+        side.is_disk_stuck = at != leader;
+    }
+    (world, leader)
+}
+
 #[test]
 fn a_read_behind_a_proposed_write_waits_for_it_in_either_mode() {
     for mode in [meta::ReadMode::Lease, meta::ReadMode::ReadIndex] {
@@ -210,4 +220,77 @@ fn a_full_disk_refuses_entries_and_takes_part_in_elections() {
     world.sides.iter_mut().for_each(|side| side.ctx.is_log_backlogged = true);
     world.run(Duration::from_secs(2));
     assert_eq!((world.leader(), refused(&world)), (leader, before), "heartbeats bring no commands");
+}
+
+/// The first read stands in a batch behind another source's write, as a write of its own connection was under way when it
+/// came, and that write is answered when the second read comes.
+#[test]
+fn a_read_does_not_overtake_one_that_waits_in_a_batch() {
+    let (mut world, leader) = stuck(|_| {});
+    world.execute(leader, client(1), "SET b 1");
+    world.settle();
+    let mut acks = Vec::new();
+    for side in (0..3).filter(|side| *side != leader) {
+        world.sides[side].is_disk_stuck = false;
+        acks.extend(world.sides[side].turn().into_iter().map(|(_, message)| (side, message)));
+    }
+    for (from, message) in acks {
+        let side = &mut world.sides[leader];
+        side.groups.step(&mut side.ctx, GROUP, testing::core(from as u32 + 1), message);
+    }
+    world.execute(leader, forwarded(1), "SET a 1");
+    world.execute(leader, client(2), "GET a");
+    let messages = world.sides[leader].turn();
+    assert_eq!(world.replies(leader), [(1, "+OK\r\n")]);
+    world.execute(leader, client(3), "GET a");
+    for (to, message) in messages {
+        let side = &mut world.sides[to];
+        side.groups.step(&mut side.ctx, GROUP, testing::core(leader as u32 + 1), message);
+    }
+    world.settle();
+    world.run(Duration::from_millis(50));
+    assert_eq!(world.replies(leader)[1..], [(2, "$1\r\n1\r\n"), (3, "$1\r\n1\r\n")]);
+}
+
+/// A lease comes back, by the answers to a heartbeat that was sent before, while a read waits for its own.
+#[test]
+fn a_read_does_not_overtake_one_whose_leadership_check_is_under_way() {
+    let mut world = World::new(|_| {});
+    let leader = world.leader();
+    world.sides[leader].groups.list[GROUP].raft.wake(world.now);
+    let followers: Vec<usize> = (0..3).filter(|side| *side != leader).collect();
+    world.cut = followers.clone();
+    while {
+        let raft = &mut world.sides[leader].groups.list[GROUP].raft;
+        raft.lease_read(world.now).is_ok()
+    } {
+        world.run(Duration::from_millis(25));
+    }
+    let mut answers = Vec::new();
+    for _ in 0..20 {
+        world.now += Duration::from_millis(25);
+        let side = &mut world.sides[leader];
+        side.ctx.now = world.now;
+        side.groups.run_timers(&side.ctx);
+        let beats = side.turn();
+        if beats.is_empty() {
+            continue;
+        }
+        for (to, message) in beats {
+            let side = &mut world.sides[to];
+            side.ctx.now = world.now;
+            side.groups.step(&mut side.ctx, GROUP, testing::core(leader as u32 + 1), message);
+            answers.extend(side.turn().into_iter().map(|(_, message)| (to, message)));
+        }
+        break;
+    }
+    assert!(!answers.is_empty());
+    world.execute(leader, client(1), "GET a");
+    assert!(world.replies(leader).is_empty(), "there is no lease");
+    for (from, message) in answers {
+        let side = &mut world.sides[leader];
+        side.groups.step(&mut side.ctx, GROUP, testing::core(from as u32 + 1), message);
+    }
+    world.execute(leader, client(2), "GET a");
+    assert!(world.replies(leader).is_empty(), "the first waits: {:?}", world.replies(leader));
 }
