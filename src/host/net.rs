@@ -39,8 +39,9 @@ pub enum SendBuf {
 /// Most parts of a [`SendBuf::Gather`].
 pub const GATHER_COUNT_MAX: usize = 1_024;
 
-/// Most bytes of one connection that a host has received and the core has not taken in: as many may still come after
-/// [`Net::recv_pause`].
+/// Most bytes of one connection that a simulated host has received and the core has not taken in: as many may still come after
+/// [`Net::recv_pause`]. A real host has no such limit for one connection, but its receive buffers, which all connections of
+/// the core share: the kernel hands over 33 buffers at a time, and on a busy machine does so again before the core looks.
 pub const RECV_WINDOW_BYTES_MAX: usize = 1 << 20;
 
 impl SendBuf {
@@ -150,7 +151,7 @@ pub trait Net {
         let _ = conn;
     }
 
-    /// Stops receiving: back-pressure on the other side. What was received before still comes, at most
+    /// Stops receiving: back-pressure on the other side. What was received before still comes: see
     /// [`RECV_WINDOW_BYTES_MAX`].
     fn recv_pause(&self, conn: ConnId);
 

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::{ANY_PORT, Event, LOCALHOST, accepted, closed, events_for, listen, next, one_core, pattern, small};
-use host::net::RECV_WINDOW_BYTES_MAX;
 use host::{ConnId, Net, SendBuf, Spawn};
 use rt::{Config, Runtime};
 
@@ -450,38 +449,4 @@ fn a_port_in_use_is_an_error_and_unlisten_frees_it() {
         runtime.close(conn);
         assert!(closed(&runtime, conn).await.is_none());
     });
-}
-
-/// The kernel ends a multishot receive's turn after some buffers; if it did not, one flood would take all of them, and much
-/// would still come for a connection that is paused.
-#[test]
-fn one_connection_brings_at_most_its_window_between_two_turns() {
-    const LEN: usize = 24 << 20;
-    let most = one_core("one_connection_brings_at_most_its_window", Config::default(), |runtime| async move {
-        let (_, addr) = listen(&runtime);
-        let client = thread::spawn(move || {
-            let mut stream = TcpStream::connect(addr).expect("a connection");
-            stream.write_all(&pattern(LEN)).expect("written");
-        });
-        let flood = accepted(&runtime).await;
-        let (mut received_bytes, mut most) = (0, 0);
-        while received_bytes < LEN {
-            // Meanwhile as much comes as the system takes.
-            thread::sleep(Duration::from_millis(20));
-            runtime.yield_now().await;
-            let mut turn_bytes = 0;
-            while let Some(event) = runtime.next_event() {
-                if let Event::Received { conn, buf } = event {
-                    assert_eq!(conn, flood);
-                    turn_bytes += buf.len();
-                }
-            }
-            received_bytes += turn_bytes;
-            most = most.max(turn_bytes);
-        }
-        client.join().expect("the client");
-        most
-    });
-    assert!(most <= RECV_WINDOW_BYTES_MAX, "{most} bytes");
-    assert!(most > 64 << 10, "{most} bytes: nothing has come meanwhile");
 }
