@@ -9,7 +9,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use types::NodeId;
 use wire::{Answer, AnswerCode, FormationError, Hello, HelloError, QUESTION_BYTES, Question, Verdict};
@@ -24,6 +24,9 @@ const READ_TIMEOUT: Duration = Duration::from_secs(2);
 const CONNS_COUNT_MAX: usize = 64;
 /// Pause behind a connection that could not be accepted, such as for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+/// How long a port may be taken, and how often is looked whether it still is.
+const TAKEN_PORT_WAIT_MAX: Duration = Duration::from_secs(1);
+const TAKEN_PORT_PAUSE: Duration = Duration::from_millis(10);
 
 /// A thread that listens on the peer port of core 0.
 pub struct Listener {
@@ -35,7 +38,7 @@ pub struct Listener {
 impl Listener {
     /// Listens from now on.
     pub(crate) fn start(addr: SocketAddr, me: NodeId, shared: &Shared) -> Result<Listener, Error> {
-        let socket = TcpListener::bind(addr).map_err(|source| Error::Listen { addr, source })?;
+        let socket = bind(addr).map_err(|source| Error::Listen { addr, source })?;
         let (socket, ends) = (Arc::new(socket), Arc::new(AtomicBool::new(false)));
         let serve = {
             let (socket, ends, shared) = (Arc::clone(&socket), Arc::clone(&ends), shared.clone());
@@ -55,6 +58,20 @@ impl Listener {
         // A thread that has panicked listens no more either.
         let _ = self.thread.join();
         Ok(())
+    }
+}
+
+/// Listens, once the port is free. The kernel closes the sockets of a process that has used io_uring a moment behind its end, so
+/// a node that is started again at once finds its own port taken.
+fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
+    let begin = Instant::now();
+    loop {
+        match TcpListener::bind(addr) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && begin.elapsed() < TAKEN_PORT_WAIT_MAX => {
+                std::thread::sleep(TAKEN_PORT_PAUSE);
+            }
+            result => return result,
+        }
     }
 }
 
@@ -119,4 +136,23 @@ fn serve(mut stream: &TcpStream, me: NodeId, shared: &Shared) -> Result<(), Serv
         stream.write_all(&Answer { from: me, code }.encode())?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_is_taken_for_a_moment_is_waited_for() {
+        let former = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = former.local_addr().unwrap();
+        let ends = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(100));
+            drop(former);
+        });
+        assert!(bind(addr).is_ok());
+        ends.join().unwrap();
+        let _stays = TcpListener::bind(addr).unwrap();
+        assert_eq!(bind(addr).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
 }
