@@ -26,6 +26,7 @@ use crate::support::model::{GROUPS, Model, content};
 use crate::support::{self, Host, config, entries, open_with, read, sync};
 
 use edits::Edit;
+pub use history::Prng;
 use history::{Block, History};
 
 /// Writes, damages, opens.

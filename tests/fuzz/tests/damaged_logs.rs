@@ -1,16 +1,6 @@
 //! Logs damaged at random: never is a group served with a hole, and those that lost nothing are complete.
 
-/// SplitMix64.
-struct Prng(u64);
-
-impl Prng {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ mixed >> 31
-    }
-}
+use coracle_fuzz::log_dir::Prng;
 
 #[test]
 fn random_damage_spares_or_quarantines_and_never_lies() {
@@ -18,8 +8,8 @@ fn random_damage_spares_or_quarantines_and_never_lies() {
     let first = std::env::var("FIRST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0);
     for seed in first..first + count {
         let mut prng = Prng(seed);
-        let mut input: Vec<u8> = (0..80).flat_map(|_| prng.next().to_le_bytes()).collect();
-        input.truncate(3 + prng.next() as usize % 300);
+        let mut input: Vec<u8> = (0..80).flat_map(|_| prng.next_u64().to_le_bytes()).collect();
+        input.truncate(3 + prng.next_u64() as usize % 300);
         // Most often one place, or a few.
         input[2] &= if seed % 3 == 0 { 7 } else { 1 };
         // The last of these lines names the input that fails.

@@ -56,7 +56,7 @@ impl History {
         history.note_files();
         let mut chance = Prng(u64::from(seed) + 1);
         for _ in 0..count {
-            let bytes = chance.next().to_le_bytes();
+            let bytes = chance.next_u64().to_le_bytes();
             history.step(&op(&mut Input::new(&bytes)));
         }
         for _ in 0..OWN_OPS_MAX {
@@ -197,10 +197,11 @@ fn op(input: &mut Input<'_>) -> Op {
 }
 
 /// SplitMix64.
-struct Prng(u64);
+pub struct Prng(pub u64);
 
 impl Prng {
-    fn next(&mut self) -> u64 {
+    /// The next number.
+    pub fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
