@@ -31,7 +31,7 @@ impl<H: CoreHost> Core<H> {
                 }
                 GroupEffect::WantSnapshot { group, from, last_index } => {
                     if let Some(link) = self.peers.link_to(from) {
-                        self.storage.want_snapshot(&mut self.ctx, group, self.groups.id(group), link, last_index);
+                        self.storage.want_snapshot(self.groups.id(group), link, last_index);
                     }
                 }
                 GroupEffect::Map { payload } => self.take_map(&payload)?,

@@ -159,7 +159,7 @@ impl<H: CoreHost> Core<H> {
         self.drive()?;
         // Applying may have sent commands another way, into the next batch of an idle log.
         self.drive()?;
-        self.storage.submit(&mut self.ctx)?;
+        self.storage.submit()?;
         self.observe_queues();
         let driven_at = self.host.now();
         self.ctx.turns.mark(Phase::Groups, driven_at);

@@ -55,8 +55,8 @@ impl Peers {
             return true;
         }
         if incoming.hello.len() == HELLO_BYTES {
-            // Refused: the connection is closed once the verdict is sent, and nothing behind it is looked at. Or it has no
-            // verdict yet, and sends before it is let in.
+            // Refused: nothing behind it is looked at, and the connection is closed at its deadline if the other side does
+            // not end it. Or it has no verdict yet, and sends before it is let in.
             if !bytes.is_empty() && incoming.awaits_admission {
                 net.close(conn);
             }

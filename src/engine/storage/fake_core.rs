@@ -265,7 +265,7 @@ impl FakeCore {
         self.carry_out(&mut effects);
         self.effects = effects;
         (0..self.replicas.list.len()).for_each(|group| self.apply(group));
-        self.storage.submit(&mut self.ctx)?;
+        self.storage.submit()?;
         self.storage.work(&mut self.ctx, &mut self.replicas)?;
         if self.disk_writes {
             self.host.complete_write();

@@ -117,7 +117,7 @@ impl<H: StorageHost> Log<H> {
         }
     }
 
-    pub(super) fn submit(&mut self, _ctx: &Context) -> Result<(), Error> {
+    pub(super) fn submit(&mut self) -> Result<(), Error> {
         self.wal.submit().map_err(|source| self.failed(source))
     }
 

@@ -232,8 +232,8 @@ impl<H: StorageHost> Storage<H> {
     ///
     /// # Errors
     /// The log's.
-    pub(crate) fn submit(&mut self, ctx: &mut Context) -> Result<(), Error> {
-        self.log.submit(ctx)
+    pub(crate) fn submit(&mut self) -> Result<(), Error> {
+        self.log.submit()
     }
 
     /// Whether a block of the log is being written: what is handed over now becomes durable with one behind it.

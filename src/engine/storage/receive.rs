@@ -40,14 +40,7 @@ enum MayName {
 
 impl<H: StorageHost> Storage<H> {
     /// Raft wants a group's state from the replica behind a link: [`raft::SnapshotRequest`].
-    pub(crate) fn want_snapshot(
-        &mut self,
-        _ctx: &mut Context,
-        _group: usize,
-        id: GroupId,
-        from: LinkId,
-        last_index: Index,
-    ) {
+    pub(crate) fn want_snapshot(&mut self, id: GroupId, from: LinkId, last_index: Index) {
         self.receiving.waiting.retain(|(group, ..)| *group != id);
         // One that is under way goes on unless somebody else is to be asked: what it brings is newer than what is here.
         let is_same = |transfer: &Transfer<H::File>| transfer.group == id && transfer.link == from;

@@ -93,7 +93,7 @@ impl Pair {
                 if newest > follower.replicas.list[group].applied {
                     let id = follower.replicas.list[group].id;
                     follower.append(group, 0);
-                    follower.storage.want_snapshot(&mut follower.ctx, group, id, LINK, newest);
+                    follower.storage.want_snapshot(id, LINK, newest);
                 }
             }
             Step::Crash { of_leader, changes } => {

@@ -34,7 +34,7 @@ fn want(follower: &mut FakeCore, last_index: u64) {
     // The offer has told it of a term.
     follower.append(1, 0);
     let id = follower.replicas.list[1].id;
-    follower.storage.want_snapshot(&mut follower.ctx, 1, id, LINK, last_index);
+    follower.storage.want_snapshot(id, LINK, last_index);
 }
 
 /// Both go on, and what they say arrives.
