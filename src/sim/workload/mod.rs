@@ -9,8 +9,8 @@
 //!
 //! In half of the runs a `prober` looks besides for leaders that do not know that they were deposed.
 //!
-//! Read `mix` (what is asked), `calls` (commands and replies as bytes), [`reader`], `routes`, `pipeline_order`, `session`, `prober`,
-//! `hostile`.
+//! Read `mix` (what is asked), `calls` (commands and replies as bytes), [`reader`], `routes`, `pipeline_order`,
+//! `shared_counters`, `session`, `prober`, `hostile`.
 
 pub(crate) use calls::halves_text;
 
@@ -22,6 +22,7 @@ mod prober;
 pub mod reader;
 mod routes;
 mod session;
+mod shared_counters;
 #[cfg(test)]
 mod tests;
 
@@ -41,6 +42,7 @@ use hostile::Hostiles;
 use mix::Mix;
 use prober::Prober;
 use session::{Manner, Session};
+use shared_counters::SharedCounters;
 
 /// How long after the last fault sessions stop to write.
 const WRITES_UNTIL: Duration = Duration::from_secs(12);
@@ -124,6 +126,7 @@ enum Stage {
 struct Shared {
     prng: Prng,
     mix: Mix,
+    counters: SharedCounters,
     history: History,
     stage: Stage,
     /// Which session a connection belongs to.
@@ -194,9 +197,13 @@ impl Sessions {
                 Session::new(number, manner, gateways.clone(), cores.clone())
             })
             .collect();
+        let mix = Mix::of_seed(seed, load);
+        // What everything may vanish from goes back.
+        let has_counters = load != Load::LargeValues && !mix.flushes();
         let shared = Shared {
             prng,
-            mix: Mix::of_seed(seed, load),
+            mix,
+            counters: if has_counters { SharedCounters::of_seed(seed) } else { SharedCounters::none() },
             history: History::new(),
             stage: Stage::Busy,
             owners: BTreeMap::new(),

@@ -11,6 +11,7 @@ use super::calls::{self, Failure};
 use super::pipeline_order::{Mark, PipelineOrder};
 use super::reader::{self, Answer};
 use super::routes::Routes;
+use super::shared_counters::SeenCounts;
 use super::{ClientPort, Shared, Stage};
 use crate::client::ClientConn;
 use crate::history::{Call, OperationId, Outcome, Text};
@@ -123,6 +124,7 @@ struct Link {
     queue: Vec<Item>,
     /// Sent, in order.
     waiting: VecDeque<Waiting>,
+    counts: SeenCounts,
 }
 
 impl Link {
@@ -280,6 +282,9 @@ impl Session {
                 let (call, mark) = self.own.call(&mut shared.prng, value);
                 return (call, Some(mark));
             }
+            if let Some(call) = shared.counters.call(may_write) {
+                return (call, None);
+            }
             let call = shared.mix.call();
             if may_write || !call.is_write() {
                 return (call, None);
@@ -311,7 +316,17 @@ impl Session {
         }
         shared.owners.insert(conn, self.number as usize);
         let (received, waiting, waits_since) = (Vec::new(), VecDeque::new(), port.now());
-        self.links.push(Link { conn, addr, is_open: false, waits_since, received, queue: vec![item], waiting });
+        let counts = SeenCounts::default();
+        self.links.push(Link {
+            conn,
+            addr,
+            is_open: false,
+            waits_since,
+            received,
+            queue: vec![item],
+            waiting,
+            counts,
+        });
     }
 
     /// Sends what stands in queues.
@@ -397,6 +412,7 @@ impl Session {
             Some(outcome) => {
                 let judge = |mark: &Mark| self.own.answered(mark, &item.call, &outcome);
                 let verdict = item.own.as_ref().map_or(Ok(()), judge);
+                let verdict = verdict.and(link.counts.answered(&item.call, &outcome));
                 end(port, shared, &item, outcome, None);
                 verdict
             }
