@@ -23,7 +23,8 @@ pub const ROUTE_IN_FLIGHT_BYTES_MAX: usize = 4 << 20;
 pub const QUEUED_COUNT_MAX: usize = 4_096;
 /// See [`QUEUED_COUNT_MAX`].
 pub const QUEUED_BYTES_MAX: usize = 8 << 20;
-/// Commands of other cores that wait in one group for room; beyond it all go back. In bytes, with what each costs itself.
+/// Commands of other cores that wait in one group; beyond it those of the core that has most go back. In bytes, with what
+/// each costs itself.
 pub const HELD_BYTES_MAX: usize = 64 << 20;
 /// Arguments of one connection's requests without a reply, in bytes; a single request may exceed it.
 pub const CLIENT_REQUESTS_BYTES_MAX: usize = 16 << 20;

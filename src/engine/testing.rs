@@ -80,8 +80,8 @@ pub(crate) struct Answers {
     pub(crate) is_full: bool,
     /// Longest reply that there is room for, in bytes; any if it is `None`.
     pub(crate) room_bytes: Option<usize>,
-    /// Whether no more commands of other cores may be executed.
-    pub(crate) is_congested: bool,
+    /// Links that take no replies: no more commands may be executed that came over them.
+    pub(crate) congested: Vec<LinkId>,
 }
 
 impl ReplySink for Answers {
@@ -103,8 +103,8 @@ impl ReplySink for Answers {
         !self.is_full && self.room_bytes.is_none_or(|room_bytes| bytes <= room_bytes)
     }
 
-    fn takes_replies(&self, _: LinkId) -> bool {
-        !self.is_congested
+    fn takes_replies(&self, link: LinkId) -> bool {
+        !self.congested.contains(&link)
     }
 
     fn send_back(&mut self, link: LinkId, id: u64) {

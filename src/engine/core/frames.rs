@@ -92,7 +92,7 @@ impl<H: CoreHost> Core<H> {
                     if was_up {
                         self.groups.peer_lost(&self.ctx, self.peers.addr_of(link));
                     }
-                    self.groups.forget_held(link);
+                    self.groups.forget_forwarded(link);
                     self.router.link_failed(link);
                 }
                 PeerEvent::AnswersLost(link) => {

@@ -12,12 +12,13 @@
 //! - A group in which nothing happens costs nothing: it stands in no list and no timer runs.
 //!
 //! Reading order: `replica` (what is kept of one), `batch_queue`, `proposals` and `waiting_read`, `writes`, `reads`, `news`
-//! (what the groups are told), `drive` (what Raft wants done), `apply`, `requeue` (a leadership is lost), `leadership`,
-//! `install`, `timers`, `sources`, `views` (what others see).
+//! (what the groups are told), `drive` (what Raft wants done), `apply`, `forwarded` (commands of other cores, and who waits for room),
+//! `requeue` (a leadership is lost), `leadership`, `install`, `timers`, `sources`, `views` (what others see).
 
 mod apply;
 mod batch_queue;
 mod drive;
+mod forwarded;
 mod install;
 mod leadership;
 mod news;
@@ -42,6 +43,7 @@ use resp::ArgRange;
 use types::{CoreAddr, GroupId, Index, Instant, Term};
 use wire::{LeaderNote, Message};
 
+pub(crate) use self::forwarded::Arrival;
 pub(crate) use self::install::InstalledState;
 pub(crate) use self::replica::NewReplica;
 use self::replica::Replica;
@@ -50,7 +52,6 @@ use self::timers::Timers;
 use crate::context::Context;
 use crate::local_replica::LocalReplica;
 use crate::observe::Event;
-use crate::origin::LinkId;
 use crate::replies::ReplySink;
 use crate::request::{OwnedRequest, Request};
 
@@ -84,17 +85,6 @@ pub(crate) enum GroupEffect {
     Committed { took: Duration },
 }
 
-/// How a forwarded command arrives.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Arrival {
-    /// The replica that it is for.
-    pub(crate) group: usize,
-    /// Whether the sender has an answer to every earlier command for this group.
-    pub(crate) resumes: bool,
-    /// Whether the log is full for the group.
-    pub(crate) must_wait: bool,
-}
-
 /// The replicas of a core.
 pub(crate) struct Groups {
     list: Vec<Replica>,
@@ -102,7 +92,7 @@ pub(crate) struct Groups {
     with_work: VecDeque<usize>,
     /// Groups with commands for a next batch.
     batching: Vec<usize>,
-    /// Groups that were full when somebody wanted to add to them.
+    /// Groups that were full when somebody wanted to add to them, or in which commands of other cores wait.
     full: Vec<usize>,
     /// Groups with proposals or reads that are looked at every tick: they may have waited too long.
     watched: Vec<usize>,
@@ -186,108 +176,6 @@ impl Groups {
             self.write(ctx, out, group, request);
         } else {
             self.read(ctx, out, group, request);
-        }
-    }
-
-    /// Takes in a command that another core has forwarded: executes it, lets it wait until there is room, or sends it back.
-    pub(crate) fn take_forwarded(
-        &mut self,
-        ctx: &mut Context,
-        out: &mut impl ReplySink,
-        effects: &mut Vec<GroupEffect>,
-        arrival: Arrival,
-        request: Request<'_>,
-    ) {
-        let Arrival { group, resumes, must_wait } = arrival;
-        let Some((link, id)) = peer_of(request) else { return };
-        let replica = &mut self.list[group];
-        if resumes {
-            replica.accept_again(link);
-        }
-        if !replica.leads() || replica.refuses(link) {
-            // The older ones first.
-            self.requeue(ctx, out, effects, group);
-            self.list[group].refuse(link);
-            return out.send_back(link, id);
-        }
-        let must_wait = must_wait || !replica.held.is_empty() || is_full(ctx, replica) || !out.takes_replies(link);
-        if !must_wait {
-            return self.execute(ctx, out, group, request);
-        }
-        if replica.held_bytes < ctx.config.limits.held_bytes_max {
-            let held = request.to_owned();
-            replica.held_bytes += held.bytes();
-            replica.held.push_back(held);
-            replica.settle_requests();
-            return self.note_full(group);
-        }
-        // The sender gives up on commands, and sends others, while these are stalled. All go back, in order.
-        self.refuse_held(out, group);
-        self.list[group].refuse(link);
-        out.send_back(link, id);
-    }
-
-    /// Goes on with commands that waited because their group was full, as far as it is no longer. `must_wait` tells whether
-    /// the log is full for a group.
-    pub(crate) fn resume_full(
-        &mut self,
-        ctx: &mut Context,
-        out: &mut impl ReplySink,
-        effects: &mut Vec<GroupEffect>,
-        must_wait: impl Fn(usize) -> bool,
-    ) {
-        for group in std::mem::take(&mut self.full) {
-            self.list[group].is_full = false;
-            if !must_wait(group) {
-                self.execute_held(ctx, out, group);
-            }
-            let replica = &self.list[group];
-            if is_full(ctx, replica) || !replica.held.is_empty() || must_wait(group) {
-                self.note_full(group);
-            } else {
-                effects.push(GroupEffect::Unblocked { group: replica.id });
-            }
-        }
-    }
-
-    fn execute_held(&mut self, ctx: &mut Context, out: &mut impl ReplySink, group: usize) {
-        loop {
-            let replica = &mut self.list[group];
-            let Some((link, _)) = replica.held.front().and_then(|held| peer_of(held.as_request())) else { break };
-            if !replica.leads() || is_full(ctx, replica) || !out.takes_replies(link) {
-                break;
-            }
-            let Some(held) = replica.take_held() else { break };
-            self.execute(ctx, out, group, held.as_request());
-        }
-        self.list[group].settle_requests();
-    }
-
-    /// Sends all commands of other cores back that wait for room, in order.
-    fn refuse_held(&mut self, out: &mut impl ReplySink, group: usize) {
-        let replica = &mut self.list[group];
-        while let Some(held) = replica.take_held() {
-            let Some((link, id)) = peer_of(held.as_request()) else { continue };
-            replica.refuse(link);
-            out.send_back(link, id);
-        }
-        replica.settle_requests();
-    }
-
-    /// Notes that somebody waits until the group has room.
-    pub(crate) fn note_full(&mut self, group: usize) {
-        if !std::mem::replace(&mut self.list[group].is_full, true) {
-            self.full.push(group);
-        }
-    }
-
-    /// Forgets the commands of a core that has heard no answers and waits for none: its connection was replaced.
-    pub(crate) fn forget_held(&mut self, link: LinkId) {
-        for group in self.full.clone() {
-            let replica = &mut self.list[group];
-            replica.held.retain(|held| peer_of(held.as_request()).is_none_or(|(from, _)| from != link));
-            replica.held_bytes = replica.held.iter().map(OwnedRequest::bytes).sum();
-            replica.settle_requests();
         }
     }
 
@@ -376,7 +264,9 @@ impl Groups {
     pub(crate) fn is_drained(&self) -> bool {
         self.batching.is_empty()
             && self.list.iter().all(|replica| {
-                replica.proposed.is_empty() && replica.held.is_empty() && replica.raft.transferring_to().is_none()
+                replica.proposed.is_empty()
+                    && replica.forwarded.is_empty()
+                    && replica.raft.transferring_to().is_none()
             })
     }
 }
@@ -384,12 +274,4 @@ impl Groups {
 /// Whether a group has so much to do that no more should be taken in for it.
 fn is_full(ctx: &Context, replica: &Replica) -> bool {
     replica.waiting_bytes() >= ctx.config.limits.batches_bytes_max
-}
-
-/// Whom a forwarded command came from, and under which number.
-fn peer_of(request: Request<'_>) -> Option<(LinkId, u64)> {
-    match request.origin {
-        crate::origin::Origin::Peer { link, id, .. } => Some((link, id)),
-        _ => None,
-    }
 }

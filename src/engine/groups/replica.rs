@@ -11,10 +11,10 @@ use wire::Membership;
 use crate::budget::{Budget, Permit, Pool};
 use crate::config::Config;
 use crate::groups::batch_queue::BatchQueue;
+use crate::groups::forwarded::ForwardedQueue;
 use crate::groups::proposals::Proposals;
 use crate::groups::waiting_read::WaitingRead;
 use crate::origin::LinkId;
-use crate::request::OwnedRequest;
 
 /// A group in which nothing has happened for this many heartbeat intervals becomes quiescent.
 const QUIESCE_INTERVALS_COUNT: u32 = 40;
@@ -54,10 +54,9 @@ pub(super) struct Replica {
     pub(super) index_read_next: u64,
     /// Bytes of the reads in `waiting_reads` and `index_reads`.
     pub(super) reads_bytes: usize,
-    /// Commands of other cores that wait until the batches have room, in the order of arrival.
-    pub(super) held: VecDeque<OwnedRequest>,
-    pub(super) held_bytes: usize,
-    /// Bytes of `batches`, of reads that wait and of `held`.
+    /// Commands of other cores that wait until the batches have room, or until those cores take replies.
+    pub(super) forwarded: ForwardedQueue,
+    /// Bytes of `batches`, of reads that wait and of `forwarded`.
     pub(super) requests_permit: Permit,
     /// Bytes of entries that Raft keeps.
     pub(super) entries_permit: Permit,
@@ -78,6 +77,8 @@ pub(super) struct Replica {
     pub(super) has_work: bool,
     pub(super) is_batching: bool,
     pub(super) is_full: bool,
+    /// Whether somebody is to hear when the group has room again.
+    pub(super) is_awaited: bool,
     pub(super) is_watched: bool,
 }
 
@@ -107,8 +108,7 @@ impl Replica {
             index_reads: BTreeMap::new(),
             index_read_next: 1,
             reads_bytes: 0,
-            held: VecDeque::new(),
-            held_bytes: 0,
+            forwarded: ForwardedQueue::default(),
             requests_permit: budget.permit(Pool::Batches),
             entries_permit: budget.permit(Pool::Entries),
             time_ms: new.time_ms,
@@ -120,6 +120,7 @@ impl Replica {
             has_work: false,
             is_batching: false,
             is_full: false,
+            is_awaited: false,
             is_watched: false,
         };
         replica.settle_permits();
@@ -212,16 +213,9 @@ impl Replica {
         self.batches.bytes() + self.proposed.reads_bytes() + self.reads_bytes
     }
 
-    /// Takes out the command of another core that has waited for longest.
-    pub(super) fn take_held(&mut self) -> Option<OwnedRequest> {
-        let held = self.held.pop_front()?;
-        self.held_bytes -= held.bytes();
-        Some(held)
-    }
-
     /// Makes the permit say what waits here.
     pub(super) fn settle_requests(&mut self) {
-        self.requests_permit.set(self.waiting_bytes() + self.held_bytes);
+        self.requests_permit.set(self.waiting_bytes() + self.forwarded.bytes());
     }
 
     /// Makes all permits say what is held.

@@ -48,7 +48,7 @@ impl Groups {
         group: usize,
     ) {
         let replica = &self.list[group];
-        if replica.leads() || !replica.has_commands() && replica.held.is_empty() {
+        if replica.leads() || !replica.has_commands() && replica.forwarded.is_empty() {
             return;
         }
         let mut again = Vec::new();
@@ -65,7 +65,7 @@ impl Groups {
         }
         self.reroute(ctx, out, effects, group, again);
         // They came behind all of these.
-        self.refuse_held(out, group);
+        self.refuse_forwarded(out, group);
     }
 
     /// A read behind which a write of the same source was proposed cannot be asked again: it would see that write, if it

@@ -41,9 +41,8 @@ impl Groups {
         let of = |replica: &Replica| {
             let index_reads = replica.index_reads.values().flatten();
             let reads = replica.waiting_reads.iter().chain(index_reads).map(|read| read.request.bytes());
-            let held = replica.held.iter().map(|held| held.bytes());
             let waiting = replica.batches.bytes() + replica.proposed.held_bytes();
-            waiting + reads.sum::<usize>() + held.sum::<usize>()
+            waiting + reads.sum::<usize>() + replica.forwarded.held_bytes()
         };
         self.list.iter().map(of).sum()
     }
@@ -65,7 +64,7 @@ impl Groups {
         let mut one = |name, len: usize, max: usize| queue(QueueLen { name, len: len as u64, max: max as u64 });
         one("commands that wait in a group, bytes", most(&|replica| replica.waiting_bytes()), waiting_max);
         one("commands of a batch, bytes", most(&|replica| replica.batches.oldest_bytes()), entry_max);
-        one("commands of other cores held by a group, bytes", most(&|replica| replica.held_bytes), held_max);
+        one("commands of other cores held by a group, bytes", most(&|replica| replica.forwarded.bytes()), held_max);
         one(
             "what a group has not committed, bytes",
             most(&|replica| replica.raft.uncommitted_bytes()),

@@ -41,10 +41,10 @@ fn queues_tell_what_waits_and_how_much_may() {
     let (command, overhead) = (1 << 20, ENTRY_OVERHEAD_BYTES as u64);
     let replica = world.sides[leader].replica();
     let batch = replica.batches.bytes() as u64;
-    assert!(batch > 0 && replica.held_bytes > 0 && replica.raft.uncommitted_bytes() > 0);
+    assert!(batch > 0 && replica.forwarded.bytes() > 0 && replica.raft.uncommitted_bytes() > 0);
     assert_eq!(figures["commands that wait in a group, bytes"], (batch, (5 << 30) + command + overhead));
     assert_eq!(figures["commands of a batch, bytes"], (batch, (1 << 10) + command + overhead));
-    let held = (replica.held_bytes as u64, (7 << 40) + command + overhead);
+    let held = (replica.forwarded.bytes() as u64, (7 << 40) + command + overhead);
     assert_eq!(figures["commands of other cores held by a group, bytes"], held);
     // One entry always goes, however long.
     let uncommitted = (replica.raft.uncommitted_bytes() as u64, (1 << 10) + command + 2 * overhead);

@@ -26,16 +26,83 @@ fn commands_do_not_overtake_those_that_wait_for_room() {
 }
 
 #[test]
-fn a_core_that_takes_no_replies_has_its_commands_held() {
+fn a_core_that_takes_no_replies_has_its_commands_held_and_holds_up_nobody_else() {
     let mut world = World::new(|_| {});
     let leader = world.leader();
-    world.sides[leader].answers.is_congested = true;
+    world.sides[leader].answers.congested = vec![LinkId(0)];
     take(&mut world, leader, (0, 1), "GET a", (true, false));
+    take(&mut world, leader, (1, 2), "GET a", (true, false));
+    assert_eq!(replied(&world, leader), [2], "the other core takes its replies");
+    take(&mut world, leader, (0, 3), "GET a", (false, true));
+    take(&mut world, leader, (1, 4), "GET a", (false, true));
+    take(&mut world, leader, (1, 5), "GET a", (false, true));
+    // A client of this core waits as well.
+    world.sides[leader].groups.note_full(GROUP);
     world.settle();
-    assert_eq!((replied(&world, leader), world.sides[leader].unblocked), (vec![], 0));
-    world.sides[leader].answers.is_congested = false;
+    assert_eq!((replied(&world, leader), world.sides[leader].unblocked), (vec![2, 4, 5], 1));
     world.settle();
-    assert_eq!((replied(&world, leader), world.sides[leader].unblocked), (vec![1], 1));
+    assert_eq!(world.sides[leader].unblocked, 1, "nobody has waited since");
+    world.sides[leader].answers.congested.clear();
+    world.settle();
+    assert_eq!(replied(&world, leader), [2, 4, 5, 1, 3]);
+    assert_eq!(world.sides[leader].replica().forwarded.bytes(), 0);
+}
+
+/// Whoever has sent many commands does not keep those of the others from the room that there is.
+#[test]
+fn the_commands_of_several_cores_that_wait_go_on_in_turns() {
+    let mut world = World::new(|_| {});
+    let leader = world.leader();
+    for id in [1, 2, 3] {
+        take(&mut world, leader, (0, id), "GET a", (id == 1, true));
+    }
+    take(&mut world, leader, (1, 11), "GET a", (true, true));
+    take(&mut world, leader, (1, 12), "GET a", (false, true));
+    take(&mut world, leader, (2, 21), "GET a", (true, true));
+    world.settle();
+    assert_eq!(replied(&world, leader), [1, 11, 21, 2, 12, 3]);
+}
+
+#[test]
+fn commands_beyond_the_bound_go_back_to_the_core_that_has_most_of_them() {
+    let bytes = with_request(client(0), "GET a", |request| request.bytes());
+    let mut world = World::new(|config| config.limits.held_bytes_max = 4 * bytes);
+    let leader = world.leader();
+    world.sides[leader].answers.congested = vec![LinkId(0)];
+    take(&mut world, leader, (1, 11), "GET a", (true, true));
+    for id in [1, 2, 3] {
+        take(&mut world, leader, (0, id), "GET a", (id == 1, true));
+    }
+    take(&mut world, leader, (1, 12), "GET a", (false, true));
+    let back = |range: std::ops::RangeInclusive<u64>, link| range.map(move |id| (LinkId(link), id));
+    let mut expected: Vec<_> = back(1..=3, 0).collect();
+    assert_eq!(world.sides[leader].answers.sent_back, expected);
+    take(&mut world, leader, (0, 4), "GET a", (false, true));
+    expected.push((LinkId(0), 4));
+    assert_eq!(world.sides[leader].answers.sent_back, expected, "it has not heard so yet");
+    for id in [13, 14, 15] {
+        take(&mut world, leader, (1, id), "GET a", (false, true));
+    }
+    expected.extend(back(11..=15, 1));
+    assert_eq!(world.sides[leader].answers.sent_back, expected, "the bound holds for one core alone");
+    take(&mut world, leader, (0, 5), "GET a", (true, true));
+    world.sides[leader].answers.congested.clear();
+    world.settle();
+    assert_eq!((replied(&world, leader), world.sides[leader].replica().forwarded.bytes()), (vec![5], 0));
+}
+
+/// A core that has sent as much as another one finds no room at its cost.
+#[test]
+fn commands_beyond_the_bound_go_back_themselves_if_no_other_core_has_more() {
+    let bytes = with_request(client(0), "GET a", |request| request.bytes());
+    let mut world = World::new(|config| config.limits.held_bytes_max = 3 * bytes);
+    let leader = world.leader();
+    for (link, id) in [(0, 1), (0, 2), (1, 11), (1, 12)] {
+        take(&mut world, leader, (link, id), "GET a", (true, true));
+    }
+    assert_eq!(world.sides[leader].answers.sent_back, [(LinkId(1), 11), (LinkId(1), 12)]);
+    world.settle();
+    assert_eq!(replied(&world, leader), [1, 2]);
 }
 
 #[test]
@@ -46,11 +113,11 @@ fn what_a_core_has_forwarded_that_is_gone_is_forgotten_and_nothing_else() {
         take(&mut world, leader, (link, id), "GET a", (true, true));
     }
     let side = &mut world.sides[leader];
-    let bytes = side.groups.list[GROUP].held_bytes;
-    side.groups.forget_held(LinkId(0));
-    assert_eq!(side.groups.list[GROUP].held_bytes, bytes / 3);
+    let bytes = side.groups.list[GROUP].forwarded.bytes();
+    side.groups.forget_forwarded(LinkId(0));
+    assert_eq!(side.groups.list[GROUP].forwarded.bytes(), bytes / 3);
     world.settle();
-    assert_eq!((replied(&world, leader), world.sides[leader].groups.list[GROUP].held_bytes), (vec![2], 0));
+    assert_eq!((replied(&world, leader), world.sides[leader].groups.list[GROUP].forwarded.bytes()), (vec![2], 0));
     assert!(world.sides[leader].answers.sent_back.is_empty());
 }
 

@@ -20,7 +20,7 @@ use wire::Entry;
 use super::*;
 use crate::config::Config;
 use crate::observe::Observer;
-use crate::origin::Origin;
+use crate::origin::{LinkId, Origin};
 use crate::testing::{self, Answers, client, with_request};
 
 /// One of three cores.
@@ -359,7 +359,7 @@ fn commands_of_other_cores_wait_while_the_group_is_full_and_keep_their_order() {
         take(&mut world, id, line);
     }
     assert!(world.sides[leader].groups.local(&world.sides[leader].ctx, GROUP).is_full);
-    assert!(world.sides[leader].groups.list[GROUP].held_bytes > 0);
+    assert!(world.sides[leader].groups.list[GROUP].forwarded.bytes() > 0);
     for _ in 0..4 {
         world.settle();
         world.run(Duration::from_millis(25));
@@ -367,7 +367,7 @@ fn commands_of_other_cores_wait_while_the_group_is_full_and_keep_their_order() {
     let replies: Vec<(u64, &str)> =
         world.sides[leader].answers.to_peers.iter().map(|(_, id, text)| (*id, text.as_str())).collect();
     assert_eq!(replies, [(1, "+OK\r\n"), (2, "$1\r\n1\r\n"), (3, "+OK\r\n"), (4, "$1\r\n2\r\n")]);
-    assert_eq!(world.sides[leader].groups.list[GROUP].held_bytes, 0);
+    assert_eq!(world.sides[leader].groups.list[GROUP].forwarded.bytes(), 0);
     assert!(world.sides[leader].unblocked > 0, "whoever waited elsewhere hears of it");
 }
 

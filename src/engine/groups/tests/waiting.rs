@@ -28,7 +28,7 @@ fn commands_of_other_cores_are_held_up_to_their_bound() {
     let mut world = World::new(|config| config.limits.held_bytes_max = bytes);
     let leader = world.leader();
     take(&mut world, leader, (0, 1), "GET a");
-    assert_eq!(world.sides[leader].replica().held_bytes, bytes);
+    assert_eq!(world.sides[leader].replica().forwarded.bytes(), bytes);
     assert!(world.sides[leader].answers.sent_back.is_empty());
     take(&mut world, leader, (0, 2), "GET a");
     assert_eq!(world.sides[leader].answers.sent_back, [(LinkId(0), 1), (LinkId(0), 2)]);
@@ -39,9 +39,9 @@ fn held_commands_go_on_only_until_the_group_is_full() {
     let (mut world, leader) = stuck(|config| config.limits.batches_bytes_max = 1);
     take(&mut world, leader, (0, 1), "SET a 1");
     take(&mut world, leader, (0, 2), "SET b 1");
-    let before = world.sides[leader].replica().held_bytes;
+    let before = world.sides[leader].replica().forwarded.bytes();
     resume(&mut world, leader);
-    assert_eq!(world.sides[leader].replica().held_bytes, before / 2, "the first fills the group");
+    assert_eq!(world.sides[leader].replica().forwarded.bytes(), before / 2, "the first fills the group");
     assert_eq!(world.sides[leader].unblocked, 0);
 }
 
@@ -54,7 +54,7 @@ fn held_commands_do_not_run_while_the_group_is_handed_over() {
     world.sides[leader].replica().raft.transfer_leader(None, now).unwrap();
     resume(&mut world, leader);
     assert!(world.sides[leader].answers.to_peers.is_empty());
-    assert!(world.sides[leader].replica().held_bytes > 0);
+    assert!(world.sides[leader].replica().forwarded.bytes() > 0);
     world.sides[leader].groups.mark(GROUP);
     world.settle();
     assert_eq!(world.sides[leader].answers.sent_back, [(LinkId(0), 1)]);

@@ -1,0 +1,251 @@
+//! Commands that other cores have forwarded, and who waits until a group has room.
+//!
+//! Commands of one core keep their order. Those of several cores have nothing to do with each other: they go on in turns, and
+//! a core that takes no replies, or has sent very much, holds up its own commands only.
+
+use std::collections::VecDeque;
+
+use crate::context::Context;
+use crate::groups::{GroupEffect, Groups, is_full};
+use crate::origin::{LinkId, Origin};
+use crate::replies::ReplySink;
+use crate::request::{OwnedRequest, Request};
+
+/// How a forwarded command arrives.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    /// The replica that it is for.
+    pub(crate) group: usize,
+    /// Whether the sender has an answer to every earlier command for this group.
+    pub(crate) resumes: bool,
+    /// Whether the log is full for the group.
+    pub(crate) must_wait: bool,
+}
+
+/// The commands of one other core that wait, in the order of arrival. Never empty.
+#[derive(Debug)]
+struct LinkQueue {
+    link: LinkId,
+    commands: VecDeque<(u64, OwnedRequest)>,
+    bytes: usize,
+}
+
+/// The commands of other cores that wait in one group.
+#[derive(Debug, Default)]
+pub(super) struct ForwardedQueue {
+    /// One per core of which commands wait. The first is the next to go on.
+    links: VecDeque<LinkQueue>,
+    /// Invariant: the bytes of all commands.
+    bytes: usize,
+}
+
+impl ForwardedQueue {
+    /// Whether no command waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.links.is_empty()
+    }
+
+    /// Bytes of the commands that wait.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Bytes of the commands that wait, added up anew.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.links.iter().flat_map(|queue| &queue.commands).map(|(_, request)| request.bytes()).sum()
+    }
+
+    /// Whether commands wait that came over a link for which this holds.
+    fn has(&self, is_meant: impl Fn(LinkId) -> bool) -> bool {
+        self.links.iter().any(|queue| is_meant(queue.link))
+    }
+
+    fn bytes_of(&self, link: LinkId) -> usize {
+        self.links.iter().find(|queue| queue.link == link).map_or(0, |queue| queue.bytes)
+    }
+
+    /// The link over which most bytes came that wait.
+    fn longest(&self) -> Option<LinkId> {
+        self.links.iter().max_by_key(|queue| queue.bytes).map(|queue| queue.link)
+    }
+
+    /// Puts a command behind all others of its link.
+    fn push(&mut self, link: LinkId, id: u64, request: OwnedRequest) {
+        let bytes = request.bytes();
+        self.bytes += bytes;
+        match self.links.iter_mut().find(|queue| queue.link == link) {
+            Some(queue) => {
+                queue.bytes += bytes;
+                queue.commands.push_back((id, request));
+            }
+            None => self.links.push_back(LinkQueue { link, commands: VecDeque::from([(id, request)]), bytes }),
+        }
+    }
+
+    /// Takes out the oldest command of the next link for which `goes_on` holds. That link has the last turn then.
+    fn pop(&mut self, goes_on: impl Fn(LinkId) -> bool) -> Option<OwnedRequest> {
+        let at = self.links.iter().position(|queue| goes_on(queue.link))?;
+        let mut queue = self.links.remove(at)?;
+        let (_, request) = queue.commands.pop_front()?;
+        queue.bytes -= request.bytes();
+        self.bytes -= request.bytes();
+        if !queue.commands.is_empty() {
+            self.links.push_back(queue);
+        }
+        Some(request)
+    }
+
+    /// Takes out all commands of a link. Returns their numbers, in the order of arrival.
+    fn remove(&mut self, link: LinkId) -> impl Iterator<Item = u64> + use<> {
+        let at = self.links.iter().position(|queue| queue.link == link);
+        let removed = at.and_then(|at| self.links.remove(at));
+        self.bytes -= removed.as_ref().map_or(0, |queue| queue.bytes);
+        removed.into_iter().flat_map(|queue| queue.commands).map(|(id, _)| id)
+    }
+}
+
+impl Groups {
+    /// Takes in a command that another core has forwarded: executes it, lets it wait until there is room, or sends it back.
+    pub(crate) fn take_forwarded(
+        &mut self,
+        ctx: &mut Context,
+        out: &mut impl ReplySink,
+        effects: &mut Vec<GroupEffect>,
+        arrival: Arrival,
+        request: Request<'_>,
+    ) {
+        let Arrival { group, resumes, must_wait } = arrival;
+        let Origin::Peer { link, id, .. } = request.origin else { return };
+        let replica = &mut self.list[group];
+        if resumes {
+            replica.accept_again(link);
+        }
+        if !replica.leads() || replica.refuses(link) {
+            // The older ones first.
+            self.requeue(ctx, out, effects, group);
+            self.list[group].refuse(link);
+            return out.send_back(link, id);
+        }
+        // Whoever waits for room has it first.
+        let has_room = !must_wait && !is_full(ctx, replica) && !replica.forwarded.has(|link| out.takes_replies(link));
+        if has_room && out.takes_replies(link) {
+            return self.execute(ctx, out, group, request);
+        }
+        if !self.make_room_for_forwarded(ctx, out, group, link, request.bytes()) {
+            // The sender gives up on commands, and sends others, while these are stalled. They go back, in order.
+            self.refuse_forwarded_over(out, group, link);
+            self.list[group].refuse(link);
+            return out.send_back(link, id);
+        }
+        let replica = &mut self.list[group];
+        replica.forwarded.push(link, id, request.to_owned());
+        replica.settle_requests();
+        if has_room {
+            self.look_at_full(group);
+        } else {
+            self.note_full(group);
+        }
+    }
+
+    /// Whether a command of another core may wait. If it finds no room, those of the core that has most go back, unless that
+    /// is its own.
+    fn make_room_for_forwarded(
+        &mut self,
+        ctx: &Context,
+        out: &mut impl ReplySink,
+        group: usize,
+        link: LinkId,
+        bytes: usize,
+    ) -> bool {
+        let forwarded = &self.list[group].forwarded;
+        if forwarded.bytes() < ctx.config.limits.held_bytes_max {
+            return true;
+        }
+        let longest = forwarded
+            .longest()
+            .filter(|longest| *longest != link && forwarded.bytes_of(*longest) > forwarded.bytes_of(link) + bytes);
+        let Some(longest) = longest else { return false };
+        self.refuse_forwarded_over(out, group, longest);
+        true
+    }
+
+    /// Goes on with commands that waited because their group was full, as far as it is no longer. `must_wait` tells whether
+    /// the log is full for a group.
+    pub(crate) fn resume_full(
+        &mut self,
+        ctx: &mut Context,
+        out: &mut impl ReplySink,
+        effects: &mut Vec<GroupEffect>,
+        must_wait: impl Fn(usize) -> bool,
+    ) {
+        for group in std::mem::take(&mut self.full) {
+            self.list[group].is_full = false;
+            if !must_wait(group) {
+                self.execute_forwarded(ctx, out, group);
+            }
+            let replica = &mut self.list[group];
+            let is_full = is_full(ctx, replica) || must_wait(group);
+            // Commands of a core that takes no replies wait for that core, and have no part in this.
+            if !is_full
+                && !replica.forwarded.has(|link| out.takes_replies(link))
+                && std::mem::take(&mut replica.is_awaited)
+            {
+                effects.push(GroupEffect::Unblocked { group: replica.id });
+            }
+            if replica.is_awaited || !replica.forwarded.is_empty() {
+                self.look_at_full(group);
+            }
+        }
+    }
+
+    fn execute_forwarded(&mut self, ctx: &mut Context, out: &mut impl ReplySink, group: usize) {
+        loop {
+            let replica = &mut self.list[group];
+            if !replica.leads() || is_full(ctx, replica) {
+                break;
+            }
+            let Some(request) = replica.forwarded.pop(|link| out.takes_replies(link)) else { break };
+            self.execute(ctx, out, group, request.as_request());
+        }
+        self.list[group].settle_requests();
+    }
+
+    /// Sends all commands of other cores back that wait, those of each core in order.
+    pub(super) fn refuse_forwarded(&mut self, out: &mut impl ReplySink, group: usize) {
+        while let Some(link) = self.list[group].forwarded.longest() {
+            self.refuse_forwarded_over(out, group, link);
+        }
+    }
+
+    /// Sends all commands back that came over a link and wait, in order.
+    fn refuse_forwarded_over(&mut self, out: &mut impl ReplySink, group: usize, link: LinkId) {
+        let replica = &mut self.list[group];
+        for id in replica.forwarded.remove(link) {
+            replica.refuse(link);
+            out.send_back(link, id);
+        }
+        replica.settle_requests();
+    }
+
+    /// Notes that somebody waits until the group has room, who is told by [`GroupEffect::Unblocked`].
+    pub(crate) fn note_full(&mut self, group: usize) {
+        self.list[group].is_awaited = true;
+        self.look_at_full(group);
+    }
+
+    /// Puts a group on the list of those that [`Groups::resume_full`] looks at.
+    fn look_at_full(&mut self, group: usize) {
+        if !std::mem::replace(&mut self.list[group].is_full, true) {
+            self.full.push(group);
+        }
+    }
+
+    /// Forgets the commands of a core that has heard no answers and waits for none: its connection was replaced.
+    pub(crate) fn forget_forwarded(&mut self, link: LinkId) {
+        for group in &self.full {
+            let replica = &mut self.list[*group];
+            replica.forwarded.remove(link).for_each(drop);
+            replica.settle_requests();
+        }
+    }
+}
