@@ -57,6 +57,11 @@ impl<T> ConnTable<T> {
         })
     }
 
+    /// What there is of all connections, by place.
+    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.slots.iter_mut().filter_map(|(_, value)| value.as_mut())
+    }
+
     /// How many places there are, used or not: for whoever looks at a few at a time.
     pub(crate) fn places_count(&self) -> usize {
         self.slots.len()

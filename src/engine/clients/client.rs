@@ -14,8 +14,10 @@ use crate::origin::Port;
 pub(crate) enum Blocker {
     /// The client's own limits: too many requests without a reply, or replies that it does not take.
     Own,
-    /// Requests hold all the memory of the core that they may.
+    /// Requests hold all the memory of the core that they may, and the client holds some of it.
     Memory,
+    /// Requests hold all of it, and the client is in the middle of a long command.
+    Incomplete,
     /// The group of the command takes no more for now; the number of its route.
     Route(usize),
     /// A CLIENT LIST of its own is on its way.
@@ -216,6 +218,21 @@ impl Client {
     /// Bytes of input that was not executed.
     pub(super) fn input_bytes(&self) -> usize {
         self.input.as_ref().map_or(0, |input| input.rest.len())
+    }
+
+    /// Whether anything is held for it but what it has sent.
+    pub(super) fn holds_replies(&self) -> bool {
+        self.replies.open_count() > 0 || self.output_bytes() > 0
+    }
+
+    /// Gives back the memory of buffers that hold nothing.
+    pub(super) fn release_spare(&mut self) {
+        if let Some(input) = &mut self.input {
+            input.rest.shrink_to_fit();
+            input.permit.set(input.rest.capacity());
+        }
+        self.spare_output = Vec::new();
+        self.settle();
     }
 
     /// Bytes of memory held for it.

@@ -49,6 +49,8 @@ use crate::replies::SHORT_REPLY_BYTES_MAX;
 const DISCARD_BYTES_MAX: usize = 1 << 20;
 /// A command that is not complete is read on up to this length, in bytes, although requests hold all the memory they may.
 const PARTIAL_BYTES_MAX: usize = 64 << 10;
+/// Clients that wait for memory and are looked at in one turn although there is none.
+const MEMORY_LOOKS_MAX: usize = 256;
 
 /// The clients of a core.
 pub(crate) struct Clients {
@@ -68,7 +70,7 @@ pub(crate) struct Clients {
     /// Clients that wait for a route.
     blocked_on_route: HashMap<usize, Vec<ConnId>>,
     /// Clients that wait for memory.
-    blocked_on_memory: Vec<ConnId>,
+    blocked_on_memory: VecDeque<ConnId>,
     blocked_count: usize,
     /// Since when requests hold all the memory that they may.
     memory_full_since: Option<Instant>,
@@ -98,7 +100,7 @@ impl Clients {
             held: VecDeque::new(),
             runnable: VecDeque::new(),
             blocked_on_route: HashMap::new(),
-            blocked_on_memory: Vec::new(),
+            blocked_on_memory: VecDeque::new(),
             blocked_count: 0,
             memory_full_since: None,
             stall_cursor: 0,
@@ -167,7 +169,7 @@ impl Clients {
         let len = input.rest.len();
         let is_tight = self.budget.requests_are_full();
         if is_tight && client.blocker.is_none() && len > PARTIAL_BYTES_MAX {
-            self.block(ctx, conn, Blocker::Memory);
+            self.block(ctx, conn, Blocker::Incomplete);
         }
         let Some(client) = self.table.get_mut(conn) else { return };
         // A command that is not complete may grow to its own limit; only what stands behind one that waits is bounded here.
@@ -198,8 +200,8 @@ impl Clients {
             return Some(Blocker::Own);
         }
         // Who holds nothing may always go on, so that nobody starves while others fill the memory.
-        let holds = client.replies.open_count() > 0 || client.output_bytes() > 0;
-        (ctx.must_clients_wait || holds && self.budget.requests_are_full()).then_some(Blocker::Memory)
+        (ctx.must_clients_wait || client.holds_replies() && self.budget.requests_are_full())
+            .then_some(Blocker::Memory)
     }
 
     /// Whether a client executes no more commands: it is gone or about to be closed.
@@ -218,7 +220,7 @@ impl Clients {
         self.blocked_count += 1;
         match blocker {
             Blocker::Own | Blocker::Listing => {}
-            Blocker::Memory => self.blocked_on_memory.push(conn),
+            Blocker::Memory | Blocker::Incomplete => self.blocked_on_memory.push_back(conn),
             Blocker::Route(route) => self.blocked_on_route.entry(route).or_default().push(conn),
         }
     }
@@ -230,13 +232,23 @@ impl Clients {
         }
     }
 
-    /// If there is memory again, clients that wait for it go on. Called once per turn.
+    /// If there is memory again, clients that wait for it go on. Else those do whose replies have all left: what they have sent is
+    /// all that they hold, and only they can make it less. Called once per turn.
     pub(crate) fn unblock_memory(&mut self, ctx: &Context) {
-        if self.blocked_on_memory.is_empty() || self.budget.requests_are_full() || ctx.must_clients_wait {
+        if self.blocked_on_memory.is_empty() || ctx.must_clients_wait {
             return;
         }
-        for conn in std::mem::take(&mut self.blocked_on_memory) {
-            self.unblock(conn, Blocker::Memory);
+        let is_full = self.budget.requests_are_full();
+        let looks_count = if is_full { MEMORY_LOOKS_MAX } else { usize::MAX };
+        for _ in 0..self.blocked_on_memory.len().min(looks_count) {
+            let Some(conn) = self.blocked_on_memory.pop_front() else { break };
+            let Some(client) = self.table.get(conn) else { continue };
+            match client.blocker {
+                Some(Blocker::Memory) if is_full && client.holds_replies() => self.blocked_on_memory.push_back(conn),
+                Some(Blocker::Incomplete) if is_full => self.blocked_on_memory.push_back(conn),
+                Some(blocker @ (Blocker::Memory | Blocker::Incomplete)) => self.unblock(conn, blocker),
+                _ => {}
+            }
         }
     }
 

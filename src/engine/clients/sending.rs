@@ -5,8 +5,8 @@ use std::time::Duration;
 use host::{ConnId, Net, SendBuf};
 use types::Instant;
 
-use crate::clients::Clients;
 use crate::clients::client::Client;
+use crate::clients::{Clients, PARTIAL_BYTES_MAX};
 use crate::context::Context;
 
 /// Emptied output buffers up to this length are kept, in bytes.
@@ -126,11 +126,16 @@ impl Clients {
         }
     }
 
-    /// Closes the client that holds most, if clients hold much at all.
+    /// Closes the client that holds most, if clients hold much at all, and what they do not use is not enough.
     fn evict<N: Net>(&mut self, ctx: &mut Context, net: &N) {
+        self.table.values_mut().for_each(|client| client.release_spare());
+        if !self.budget.requests_are_full() {
+            return;
+        }
         let Some((conn, client)) = self.table.iter().max_by_key(|(_, client)| client.held_bytes()) else { return };
         let held_bytes = client.held_bytes();
-        if held_bytes <= self.limits.input_bytes_max {
+        // More than that is read of no command that is not complete while memory is full.
+        if held_bytes <= self.limits.input_bytes_max.min(PARTIAL_BYTES_MAX) {
             return;
         }
         tracing::warn!(

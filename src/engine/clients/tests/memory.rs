@@ -44,6 +44,61 @@ fn a_client_that_has_taken_all_of_its_replies_goes_on_in_full_memory() {
     assert_eq!(world.clients.counts(), (1, 0));
 }
 
+/// What clients have sent counts as well: if it alone fills the memory, it can become less only if they go on.
+#[test]
+fn a_client_that_waits_in_full_memory_goes_on_once_its_replies_have_left() {
+    let mut world = World::new(2, |_| {});
+    let _others = fill(&world);
+    world.receive(conn(0), "GET a\r\nGET b\r\nGET c\r\n");
+    world.receive(conn(1), "GET d\r\nGET e\r\n");
+    assert_eq!(world.taken, ["a", "d"]);
+    world.answer("a");
+    assert_eq!(world.resume(), [], "the reply has not left");
+    assert_eq!(world.output(conn(0)), "+a\r\n");
+    assert_eq!(world.resume(), [conn(0)]);
+    assert_eq!((world.taken.last().unwrap().as_str(), world.clients.counts()), ("b", (2, 2)), "one at a time");
+    world.clients.closed(conn(1));
+    world.answer("b");
+    world.output(conn(0));
+    assert_eq!((world.resume(), world.taken.len(), world.clients.counts()), (vec![conn(0)], 4, (1, 0)));
+}
+
+#[test]
+fn buffers_that_hold_nothing_are_given_back_before_a_client_is_closed() {
+    let mut world = World::new(8, |_| {});
+    for idx in 0..8 {
+        world.receive(conn(idx), &format!("*3\r\n$3\r\nSET\r\n$1\r\na\r\n$200000\r\n{}\r\n", long(200_000)));
+        world.answer("a");
+        world.output(conn(idx));
+    }
+    assert!(world.used(Pool::ClientInput) > REQUESTS_BYTES_MAX, "each has kept a long buffer");
+    for _ in 0..2 {
+        world.ctx.now += Duration::from_secs(1);
+        world.clients.tick(&mut world.ctx, &world.net);
+    }
+    assert_eq!((world.used(Pool::ClientInput), world.ctx.counters.clients_evicted), (0, 0));
+}
+
+#[test]
+fn clients_in_the_middle_of_long_commands_do_not_fill_the_memory_for_ever() {
+    let mut world = World::new(14, |_| {});
+    for idx in 0..14 {
+        world.receive(conn(idx), &format!("*3\r\n$3\r\nSET\r\n$1\r\na\r\n$200000\r\n{}", long(70_000)));
+    }
+    (0..14).for_each(|idx| world.receive(conn(idx), &long(10_000)));
+    assert!(world.ctx.budget.requests_are_full() && world.resume().is_empty());
+    world.net.take_calls();
+    let mut seconds_count = 0;
+    while world.ctx.budget.requests_are_full() {
+        assert!(seconds_count < 8, "one is closed in each second");
+        seconds_count += 1;
+        world.ctx.now += Duration::from_secs(1);
+        world.clients.tick(&mut world.ctx, &world.net);
+        world.net.take_closed().into_iter().for_each(|conn| world.clients.closed(conn));
+    }
+    assert!(world.ctx.counters.clients_evicted > 0 && !world.resume().is_empty(), "others go on");
+}
+
 #[test]
 fn while_the_log_is_behind_all_clients_wait_but_what_they_send_is_read() {
     let mut world = World::new(1, |_| {});
