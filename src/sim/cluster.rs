@@ -222,6 +222,7 @@ impl Cluster {
             log_bytes_max: self.cluster_spec.log_bytes_max,
             log_tail_bytes_max: self.cluster_spec.log_tail_bytes_max,
             cache_bytes_max: self.cluster_spec.cache_bytes_max,
+            memory_bytes_max: self.cluster_spec.memory_bytes_max,
             leader_wait: Duration::from_millis(u64::from(self.cluster_spec.timing_ms.2) * 4),
             ..engine::Config::new(place, self.map.clone(), incarnation, data_dir)
         };

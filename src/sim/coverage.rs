@@ -49,6 +49,7 @@ pub const REQUIRED: &[(&str, &str)] = &[
     ("wal.segments_recycled", "a segment is used again, with the bytes of its former life"),
     ("wal.rewrites", "what a group without a majority cannot commit is written again, so that a segment can go"),
     ("refused_disk_full", "a leader whose disk is full refuses commands"),
+    ("refused_out_of_memory", "keys hold all the memory that they may"),
     ("appends_refused", "a follower whose disk is full leaves entries to later"),
     ("batches_not_applied", "another leader's entry has taken the place of a proposal"),
     ("clients_stalled", "a client that never reads is closed"),

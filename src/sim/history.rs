@@ -78,6 +78,11 @@ impl Call {
         !matches!(self, Call::Get(_) | Call::StrLen(_) | Call::GetRange(..) | Call::Exists(_) | Call::MGet(_))
     }
 
+    /// Whether it may add something to what is kept.
+    pub fn adds_data(&self) -> bool {
+        self.is_write() && !matches!(self, Call::GetDel(_) | Call::Del(_) | Call::FlushAll)
+    }
+
     /// Calls `visit` for each key named; for none by [`Call::FlushAll`], which means all.
     pub fn for_each_key<'a>(&'a self, mut visit: impl FnMut(&'a Text)) {
         match self {

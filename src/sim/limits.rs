@@ -55,5 +55,18 @@ pub fn limit(seed: u64, cluster_spec: &ClusterSpec, config: &mut engine::Config)
     config.client_output_bytes_max = prng.pick(&[4 << 10, config.client_output_bytes_max]);
     config.uncommitted_bytes_max = prng.pick(&[4 << 10, 64 << 10, config.uncommitted_bytes_max]);
     config.inflight_bytes_max = prng.pick(&[4 << 10, 64 << 10, config.inflight_bytes_max]);
+    if cluster_spec.load == Load::SmallMemory {
+        limit_small_memory(config);
+    }
     config.limits.commands_per_turn_max = prng.pick(&[2, 16, limits.commands_per_turn_max]);
+}
+
+/// What one queue holds, whatever the budget says, must be a small part of little memory, as it is in production.
+fn limit_small_memory(config: &mut engine::Config) {
+    let part = config.memory_bytes_max / 16;
+    config.uncommitted_bytes_max = config.uncommitted_bytes_max.min(part);
+    config.inflight_bytes_max = config.inflight_bytes_max.min(part);
+    config.limits.batches_bytes_max = config.limits.batches_bytes_max.min(part);
+    config.limits.outbox_messages_bytes_max = config.limits.outbox_messages_bytes_max.min(part);
+    config.limits.chunk_bytes_max = config.limits.chunk_bytes_max.min(4 << 10);
 }

@@ -76,6 +76,8 @@ pub enum Load {
     ManyGroups,
     /// Values of up to 8 MiB, and few of them.
     LargeValues,
+    /// Data, for the little memory that its cores have.
+    SmallMemory,
 }
 
 /// Whether there are hostile clients.
@@ -92,11 +94,15 @@ pub enum Hostility {
 /// In how many of a thousand seeds there are hostile clients beside faults, and without any.
 const HOSTILE_BESIDE_FAULTS_PER_MILLE: u64 = 50;
 const HOSTILE_WITHOUT_FAULTS_PER_MILLE: u64 = 50;
-/// In how many of a thousand seeds there are many groups, and large values.
+/// In how many of a thousand seeds there are many groups, large values, and little memory.
 const MANY_GROUPS_PER_MILLE: u64 = 10;
 const LARGE_VALUES_PER_MILLE: u64 = 30;
+const SMALL_MEMORY_PER_MILLE: u64 = 60;
 /// How much shorter runs with many groups are.
 const MANY_GROUPS_SHORTER: u32 = 4;
+/// Memory of a core, in bytes: more than any run fills, and what runs with little of it have.
+const MEMORY_BYTES_MAX: usize = 1 << 30;
+const SMALL_MEMORY_BYTES: [usize; 3] = [320 << 10, 400 << 10, 512 << 10];
 
 /// The cluster a seed gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,6 +141,8 @@ pub struct ClusterSpec {
     pub log_bytes_max: u64,
     /// Log kept behind a snapshot for slow followers, in bytes.
     pub log_tail_bytes_max: u64,
+    /// Memory of a core, in bytes.
+    pub memory_bytes_max: usize,
 }
 
 impl Hostility {
@@ -176,6 +184,7 @@ impl ClusterSpec {
             group_log_bytes_max: prng.pick(&[16 << 10, 64 << 10, 256 << 10, 64 << 20]),
             log_bytes_max: prng.pick(&[512 << 10, 4 << 20, 1 << 30]),
             log_tail_bytes_max: prng.pick(&[0, 4 << 10, 64 << 10]),
+            memory_bytes_max: MEMORY_BYTES_MAX,
         };
         // With the usual bound an election takes longer than clocks part meanwhile, and nobody would see a lease that lasts too
         // long.
@@ -193,6 +202,9 @@ impl ClusterSpec {
         }
         if drawn < MANY_GROUPS_PER_MILLE + LARGE_VALUES_PER_MILLE {
             return self.with_large_values();
+        }
+        if drawn < MANY_GROUPS_PER_MILLE + LARGE_VALUES_PER_MILLE + SMALL_MEMORY_PER_MILLE {
+            return self.with_small_memory(prng.pick(&SMALL_MEMORY_BYTES));
         }
         self
     }
@@ -225,6 +237,20 @@ impl ClusterSpec {
         }
     }
 
+    /// The same with this much memory for each core. What is kept for followers leaves most of it to keys.
+    pub fn with_small_memory(self, memory_bytes_max: usize) -> ClusterSpec {
+        let groups = self.groups.min(3);
+        ClusterSpec {
+            load: Load::SmallMemory,
+            // What one hostile client is answered may be more than all of it.
+            hostility: Hostility::None,
+            groups,
+            cache_bytes_max: self.cache_bytes_max.min(memory_bytes_max / 16 / groups),
+            memory_bytes_max,
+            ..self
+        }
+    }
+
     /// For how long a run of it is busy, if it would usually be so long.
     fn busy(&self, usual: Duration) -> Duration {
         if self.load == Load::ManyGroups { usual / MANY_GROUPS_SHORTER } else { usual }
@@ -241,5 +267,6 @@ mod tests {
         let count = |load| loads.iter().filter(|other| **other == load).count();
         assert!((10..40).contains(&count(Load::ManyGroups)), "{}", count(Load::ManyGroups));
         assert!((30..100).contains(&count(Load::LargeValues)), "{}", count(Load::LargeValues));
+        assert!((80..180).contains(&count(Load::SmallMemory)), "{}", count(Load::SmallMemory));
     }
 }

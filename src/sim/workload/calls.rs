@@ -140,11 +140,33 @@ pub(super) fn failure(call: &Call, error: &str) -> Failure {
         "TRYAGAIN" | "CLUSTERDOWN" | "DISKFULL" if *call == Call::FlushAll => Failure::Unknown,
         "TRYAGAIN" | "CLUSTERDOWN" => Failure::NotApplied,
         "DISKFULL" if call.is_write() => Failure::NotApplied,
+        "OOM" if call.adds_data() => Failure::NotApplied,
         "UNKNOWNOUTCOME" if call.is_write() => Failure::Unknown,
         "MOVED" => match (words.next().map(str::parse), words.next().map(str::parse), words.next()) {
             (Some(Ok(slot)), Some(Ok(addr)), None) => Failure::Moved(slot, addr),
             _ => Failure::Unexpected,
         },
         _ => Failure::Unexpected,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn full_memory_refuses_what_adds_data_and_nothing_else() {
+        let error = "OOM command not allowed when used memory > 'maxmemory'.";
+        let key = Bytes::from_static(b"key");
+        for call in
+            [Call::Set(key.clone(), key.clone()), Call::Incr(key.clone(), 1), Call::Append(key.clone(), key.clone())]
+        {
+            assert_eq!(failure(&call, error), Failure::NotApplied, "{call:?}");
+        }
+        for call in [Call::Get(key.clone()), Call::Del(vec![key.clone()]), Call::GetDel(key), Call::FlushAll] {
+            assert_eq!(failure(&call, error), Failure::Unexpected, "{call:?}");
+        }
     }
 }

@@ -16,6 +16,10 @@ const LOG_APPENDS_COUNT: u64 = 150;
 /// Longest large value of most runs, in bytes.
 const LARGE_BYTES_MAX: u64 = 96 << 10;
 
+/// How many keys with values of some KiB there are where memory is little, and the longest such value, in bytes: all of them find no
+/// room.
+const BULKY_KEYS_COUNT: u64 = 300;
+const BULKY_BYTES_MAX: u64 = 4 << 10;
 /// Longest text of a family of ranges, in bytes: as long as checkers keep texts as they are.
 const RANGE_BYTES_MAX: u64 = 22;
 
@@ -38,6 +42,8 @@ enum Family {
     Tagged,
     /// As plain ones, with long values.
     Large,
+    /// As plain ones, with values of some KiB, and deleted.
+    Bulky,
 }
 
 /// What the sessions of a run do.
@@ -90,6 +96,10 @@ impl Mix {
         let mut families: Vec<_> = (0..prng.range(2, 4)).map(|_| prng.pick(choices)).collect();
         if flushes_of.is_none() {
             families.push(Family::Logs);
+        }
+        if load == Load::SmallMemory {
+            families.retain(|family| *family != Family::Large);
+            families.push(Family::Bulky);
         }
         Mix {
             families,
@@ -152,6 +162,7 @@ impl Mix {
                 let key = name("large", key % 5);
                 if reads { Call::Get(key) } else { Call::Set(key, self.large_value()) }
             }
+            Family::Bulky => self.bulky(reads),
         }
     }
 
@@ -186,6 +197,20 @@ impl Mix {
         let mut value = format!("v{}.", self.number).into_bytes();
         value.resize(len, b'a' + (self.number % 26) as u8);
         value.into()
+    }
+
+    fn bulky(&mut self, reads: bool) -> Call {
+        let key = name("bulky", self.prng.below(BULKY_KEYS_COUNT));
+        if reads {
+            return Call::Get(key);
+        }
+        if self.prng.below(4) == 0 {
+            return Call::Del(vec![key]);
+        }
+        let mut value = format!("v{}.", self.number).into_bytes();
+        let len = self.prng.range(value.len() as u64, BULKY_BYTES_MAX) as usize;
+        value.resize(len, b'b');
+        Call::Set(key, value.into())
     }
 
     fn register(&mut self, key: Text, reads: bool) -> Call {

@@ -52,6 +52,8 @@ const READ_BACK_AFTER: Duration = Duration::from_secs(16);
 const LARGE_OPERATIONS_COUNT: u64 = 60;
 /// Most commands in a pipeline there: what they are answered stays below the most that a core holds for a client.
 const LARGE_DEPTH_MAX: u64 = 4;
+/// Most commands in a pipeline where memory is little and no fault happens any more: what they are answered finds room.
+const SMALL_MEMORY_DEPTH_MAX: u64 = 1;
 /// Within which every command is answered while no fault happens, whatever hostile clients do.
 const CALM_LATENCY_MAX: Duration = Duration::from_secs(5);
 /// When the first commands are sent.
@@ -127,6 +129,8 @@ struct Shared {
     prng: Prng,
     mix: Mix,
     counters: SharedCounters,
+    /// Most commands in a pipeline once faults are over.
+    healed_depth_max: u64,
     history: History,
     stage: Stage,
     /// Which session a connection belongs to.
@@ -183,7 +187,7 @@ impl Sessions {
     ) -> Sessions {
         let mut prng = Prng::stream(seed, "sessions");
         let (count, operations_count) = match load {
-            Load::Usual => (prng.pick(&[3, 8, 16, 24]), prng.pick(&[1_500, 4_000, 12_000])),
+            Load::Usual | Load::SmallMemory => (prng.pick(&[3, 8, 16, 24]), prng.pick(&[1_500, 4_000, 12_000])),
             Load::ManyGroups => (8, 1_500),
             Load::LargeValues => (3, LARGE_OPERATIONS_COUNT),
         };
@@ -204,6 +208,7 @@ impl Sessions {
             prng,
             mix,
             counters: if has_counters { SharedCounters::of_seed(seed) } else { SharedCounters::none() },
+            healed_depth_max: if load == Load::SmallMemory { SMALL_MEMORY_DEPTH_MAX } else { u64::MAX },
             history: History::new(),
             stage: Stage::Busy,
             owners: BTreeMap::new(),

@@ -271,8 +271,8 @@ mod tests {
     /// After an election of node 2 in the place of node 1, with both connections up.
     fn elected() -> (Prober, Shared, Port) {
         let (mix, history, owners) = (Mix::of_seed(1, Load::Usual), History::new(), BTreeMap::new());
-        let counters = SharedCounters::none();
-        let mut shared = Shared { prng: Prng::stream(1, "test"), mix, counters, history, stage: Stage::Busy, owners };
+        let (prng, counters) = (Prng::stream(1, "test"), SharedCounters::none());
+        let mut shared = Shared { prng, mix, counters, healed_depth_max: 1, history, stage: Stage::Busy, owners };
         let (mut prober, port) = (Prober::idle(7), Port::default());
         prober.keys.insert(GROUP, Bytes::from_static(b"probe"));
         prober.addrs.extend([1, 2].map(|node| (place(node), addr(node))));

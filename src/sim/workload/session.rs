@@ -268,7 +268,9 @@ impl Session {
 
     /// What to ask next.
     fn calls(&mut self, now: Instant, shared: &mut Shared) -> Vec<(Call, Option<Mark>)> {
-        let depth = shared.prng.range(1, self.manner.depth_max);
+        let is_healed = shared.history.healed_at().is_some();
+        let depth_max = if is_healed { shared.healed_depth_max } else { u64::MAX };
+        let depth = shared.prng.range(1, self.manner.depth_max.min(depth_max));
         if shared.stage == Stage::ReadBack {
             let rest = self.unread.len().saturating_sub(depth as usize);
             return self.unread.split_off(rest).into_iter().map(|key| (Call::Get(key), None)).collect();
