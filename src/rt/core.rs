@@ -21,6 +21,7 @@ use host::TaskClass;
 use types::Instant;
 
 use crate::clock;
+use crate::give_way::GiveWay;
 use crate::reactor::Reactor;
 use crate::timers::Timers;
 use crate::wake::{CoreShared, TaskFuture, TaskSlot, TaskWaker, Tracked};
@@ -59,6 +60,7 @@ pub(crate) struct Core {
     // Wakes the driver; set while it has nothing to do.
     driver: RefCell<Option<Waker>>,
     random: Cell<u64>,
+    give_way: RefCell<GiveWay>,
 }
 
 /// The future of a task and what wakes it, as long as there are any.
@@ -99,6 +101,7 @@ impl Core {
             tasks: RefCell::new(Vec::new()),
             driver: RefCell::new(None),
             random: Cell::new(seed),
+            give_way: RefCell::default(),
         }
     }
 
@@ -231,15 +234,21 @@ impl Core {
         let until = deadline.min(self.timers.next()).min(reactor.accept_retry_at);
         self.shared.sleep_begin();
         // What came before the announcement is seen here, what comes later wakes us.
-        if is_due() || self.shared.has_remote_wakes() || until <= now {
-            reactor.ring.enter(0, None);
-        } else {
+        let sleeps = !is_due() && !self.shared.has_remote_wakes() && until > now;
+        if sleeps {
             reactor.stats.sleeps_count += 1;
             let timeout = (until != Instant::NEVER).then(|| until.since(now));
             reactor.ring.enter(1, timeout);
-            self.slept.set(self.slept.get() + clock::now().since(now));
+        } else {
+            reactor.ring.enter(0, None);
         }
         self.shared.sleep_end();
+        if sleeps {
+            if self.give_way.borrow_mut().after_sleep(|| reactor.ring.needs_enter()) {
+                reactor.ring.enter(0, None);
+            }
+            self.slept.set(self.slept.get() + clock::now().since(now));
+        }
         reactor.reap();
     }
 

@@ -20,8 +20,8 @@
 //! Deliberately absent: TLS, file descriptors registered with the ring, zero-copy sends (they cost more than they
 //! save at the sizes of replies), retries of failed writes.
 //!
-//! Reading order: `ring`, `core` and `reactor` (what is in the ring, and how a core waits); `net` with `listener`, `conn`, `pool` and
-//! `sys`; `disk`
+//! Reading order: `ring`, `core` and `reactor` (what is in the ring, and how a core waits), `give_way`; `net` with `listener`, `conn`,
+//! `pool` and `sys`; `disk`
 //! with `ops` and `offload`; `mesh` and `wake` (other cores and threads), `timers`, `clock`; `runtime` (all of it as one handle),
 //! `start`, `preflight` and `host_limits`, `config`, `error`.
 
@@ -31,6 +31,7 @@ mod conn;
 mod core;
 mod disk;
 mod error;
+mod give_way;
 mod host_limits;
 mod listener;
 mod mesh;
