@@ -11,7 +11,7 @@ use wire::Membership;
 use crate::budget::{Budget, Permit, Pool};
 use crate::config::Config;
 use crate::groups::batch_queue::BatchQueue;
-use crate::groups::forwarded::ForwardedQueue;
+use crate::groups::forwarded_queue::ForwardedQueue;
 use crate::groups::proposals::Proposals;
 use crate::groups::waiting_read::WaitingRead;
 use crate::origin::LinkId;
