@@ -40,7 +40,7 @@ impl Router {
             None => {}
         }
         state.has_sweep_begun = false;
-        self.sweeps.push_back(Sweep { link, scope: SweepScope::Link, end_id: None, writers });
+        self.sweeps.push_back(Sweep { link, scope: SweepScope::Link, end_id: u64::MAX, writers });
     }
 
     /// Does the same with what a former leader has not answered in time, or will not answer as it is not heard any more. If
@@ -63,7 +63,7 @@ impl Router {
             None => {
                 let scope = SweepScope::DeposedRoutes;
                 (state.sweep, state.has_sweep_begun) = (Some(scope), false);
-                self.sweeps.push_back(Sweep { link, scope, end_id: None, writers: HashSet::new() });
+                self.sweeps.push_back(Sweep { link, scope, end_id: u64::MAX, writers: HashSet::new() });
             }
             Some(SweepScope::DeposedRoutes) if !state.has_sweep_begun => {}
             // It may hold no newer command of this route. A later tick looks again.
@@ -78,7 +78,7 @@ impl Router {
             None => false,
             Some(SweepScope::Link) => true,
             Some(SweepScope::DeposedRoutes) => {
-                self.in_flight.get(link, id).is_some_and(|(sent, _)| self.queues[sent.route].is_failing)
+                self.in_flight.get(link, id).is_some_and(|(sent, _)| self.queues[sent.route()].is_failing)
             }
         }
     }
@@ -129,17 +129,19 @@ impl Router {
     fn sweep(&mut self, ctx: &mut Context, out: &mut impl ReplySink, sweep: &mut Sweep, left: &mut usize) -> bool {
         let Sweep { link, scope, .. } = *sweep;
         self.links[link.idx()].has_sweep_begun = true;
-        let mut id = sweep.end_id.unwrap_or(self.in_flight.ids(link).end);
-        while *left > 0 && id > self.in_flight.ids(link).start {
+        while let Some(id) = self.in_flight.id_before(link, sweep.end_id) {
+            if *left == 0 {
+                return false;
+            }
             *left -= 1;
-            id -= 1;
+            sweep.end_id = id;
             let Some((sent, has_left)) = self.in_flight.get(link, id) else { continue };
-            if scope == SweepScope::DeposedRoutes && !self.queues[sent.route].is_failing {
+            if scope == SweepScope::DeposedRoutes && !self.queues[sent.route()].is_failing {
                 continue;
             }
             // What has not left this core when a leader is deposed stands in the next frame and will leave with it.
             let has_left = has_left || scope == SweepScope::DeposedRoutes;
-            let source = (sent.route, sent.origin.source());
+            let source = (sent.route(), sent.origin.source());
             let is_lost = has_left && sweep.writers.contains(&source);
             if has_left && sent.command.is_write() {
                 sweep.writers.insert(source);
@@ -151,13 +153,12 @@ impl Router {
             } else if is_lost {
                 self.give_up(ctx, out, link, id, Refusal::ReadLost);
             } else if let Some((sent, request)) = self.in_flight.take_back(link, id) {
-                self.came_back(ctx, sent.route, sent.bytes);
-                self.requeue_refused(sent.route, sent.order, Queued { request, deadline: sent.deadline });
-                self.want_drain(sent.route);
+                self.came_back(ctx, sent.route(), sent.bytes);
+                self.requeue_refused(sent.route(), sent.order, Queued { request, deadline: sent.deadline });
+                self.want_drain(sent.route());
             }
         }
-        sweep.end_id = Some(id);
-        id <= self.in_flight.ids(link).start
+        true
     }
 
     fn end_sweep(&mut self, sweep: &Sweep) {
@@ -171,9 +172,9 @@ impl Router {
     /// Answers a command in flight with an error.
     fn give_up(&mut self, ctx: &mut Context, out: &mut impl ReplySink, link: LinkId, id: u64, refusal: Refusal) {
         let Some(sent) = self.in_flight.take(link, id) else { return };
-        self.came_back(ctx, sent.route, sent.bytes);
-        refuse(ctx, out, sent.origin, refusal, Some(self.routes.get(sent.route).id));
-        self.want_drain(sent.route);
+        self.came_back(ctx, sent.route(), sent.bytes);
+        refuse(ctx, out, sent.origin, refusal, Some(self.routes.get(sent.route()).id));
+        self.want_drain(sent.route());
     }
 
     /// Looks again for leaders, and for commands that have waited too long, which are given up in this turn and those behind
@@ -193,8 +194,9 @@ impl Router {
             }
         }
         let links = (0..self.in_flight.links_count()).map(|idx| LinkId(idx as u32));
-        let late = links.filter(|link| self.in_flight.is_late(*link, ctx.now));
+        let late = links.filter(|link| self.in_flight.late_id(*link, ctx.now).is_some());
         self.late_links = late.collect();
+        self.in_flight.shrink();
     }
 
     fn give_up_late(
@@ -233,12 +235,13 @@ impl Router {
         link: LinkId,
         left: &mut usize,
     ) -> bool {
-        while self.links[link.idx()].sweep != Some(SweepScope::Link) && self.in_flight.is_late(link, ctx.now) {
+        while self.links[link.idx()].sweep != Some(SweepScope::Link)
+            && let Some(id) = self.in_flight.late_id(link, ctx.now)
+        {
             if *left == 0 {
                 return false;
             }
             *left -= 1;
-            let id = self.in_flight.ids(link).start;
             let is_write = self.in_flight.get(link, id).is_some_and(|(sent, _)| sent.command.is_write());
             let refusal = if is_write { Refusal::OutcomeUnknownTimeout } else { Refusal::AnswerTimedOut };
             self.give_up(ctx, out, link, id, refusal);

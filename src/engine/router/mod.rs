@@ -9,7 +9,7 @@
 //! - A write is never executed twice: one whose answer is lost is answered UNKNOWNOUTCOME and not sent again.
 //! - A group without a leader holds up its own commands only.
 //!
-//! Reading order: `routes` (slot → route → leader), `queue` (what waits for one group), `in_flight` (what is sent),
+//! Reading order: `routes` (slot → route → leader), `queue` (what waits for one group), `window` and `in_flight` (what is sent),
 //! `sweep` (what is being given up), this page ([`Router::decide`], [`Router::forward`], [`Router::drain`], answers), and `failures`
 //! (answers that will not come).
 
@@ -20,6 +20,7 @@ mod routes;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod window;
 
 use std::collections::{HashMap, VecDeque};
 
@@ -444,7 +445,7 @@ impl Router {
         match status {
             ReplyStatus::Done => {
                 let Some(sent) = self.in_flight.take(link, id) else { return };
-                self.came_back(ctx, sent.route, sent.bytes);
+                self.came_back(ctx, sent.route(), sent.bytes);
                 if bytes.len() > SHORT_REPLY_BYTES_MAX && !out.has_room(sent.origin, bytes.len()) {
                     let refusal = if sent.command.is_write() { Refusal::ReplyWithheld } else { Refusal::RepliesFull };
                     refuse(ctx, out, sent.origin, refusal, None);
@@ -452,21 +453,21 @@ impl Router {
                     ctx.count_forwarded(sent.command.id, bytes);
                     out.reply(sent.origin, |reply| reply.raw(bytes));
                 }
-                let queue = &self.queues[sent.route];
+                let queue = &self.queues[sent.route()];
                 if !queue.has_refused() || queue.in_flight_count == 0 {
-                    self.want_drain(sent.route);
+                    self.want_drain(sent.route());
                 }
             }
             ReplyStatus::NotLeader => {
                 let Some((sent, request)) = self.in_flight.take_back(link, id) else { return };
-                self.came_back(ctx, sent.route, sent.bytes);
+                self.came_back(ctx, sent.route(), sent.bytes);
                 // It stands before all that came later. The old leader may have been asked in vain: wait for news of the
                 // group, or for the next tick.
                 ctx.counters.commands_requeued += 1;
-                let is_elsewhere = self.routes.get(sent.route).link != Some(link);
-                self.requeue_refused(sent.route, sent.order, Queued { request, deadline: sent.deadline });
-                if is_elsewhere && self.queues[sent.route].in_flight_count == 0 {
-                    self.want_drain(sent.route);
+                let is_elsewhere = self.routes.get(sent.route()).link != Some(link);
+                self.requeue_refused(sent.route(), sent.order, Queued { request, deadline: sent.deadline });
+                if is_elsewhere && self.queues[sent.route()].in_flight_count == 0 {
+                    self.want_drain(sent.route());
                 }
             }
         }

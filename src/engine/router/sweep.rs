@@ -19,8 +19,8 @@ pub(super) enum SweepScope {
 pub(super) struct Sweep {
     pub(super) link: LinkId,
     pub(super) scope: SweepScope,
-    /// Commands with this number and above were looked at. `None` before it has begun.
-    pub(super) end_id: Option<u64>,
+    /// Commands with this number and above were looked at.
+    pub(super) end_id: u64,
     /// Who has sent writes that may have run, among those that were looked at, and to which route.
     pub(super) writers: HashSet<(usize, Source)>,
 }

@@ -82,14 +82,14 @@ fn a_term_may_be_ahead_of_the_last_one_by_a_bounded_jump() {
 #[test]
 fn what_is_held_for_commands_is_told_to_the_byte() {
     let mut world = World::new(|_| {});
-    let window_entry = size_of::<Option<in_flight::Sent>>();
+    let window_entry = size_of::<Option<window::Sent>>();
     world.forward_all(&["SET a 123", "GET b"]);
     let unsent = world.router.in_flight.unsent_bytes(LinkId(0));
     assert_eq!(held(&mut world), unsent + 2 * window_entry);
     assert_eq!(world.router.fresh_link(world.route()), Some(LinkId(0)));
     let sent = world.sent(0);
     assert_eq!(world.router.fresh_link(world.route()), None, "all have left");
-    let frame = "a123b".len() + 3 * size_of::<u32>();
+    let frame = "a123b".len() + 3 * size_of::<u32>() + window::FRAME_BYTES;
     assert_eq!(held(&mut world), frame + 2 * window_entry);
     let figures = queues(&world);
     assert_eq!(figures["commands in flight"].0, 2);

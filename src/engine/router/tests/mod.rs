@@ -5,6 +5,7 @@ mod figures;
 mod limits;
 mod order;
 mod slices;
+mod windows;
 
 use std::time::Duration;
 
