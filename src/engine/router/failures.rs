@@ -213,6 +213,8 @@ impl Router {
             self.left(ctx, look.route, &queued);
             refuse(ctx, out, queued.request.origin, look.refusal, Some(self.routes.get(look.route).id));
         }
+        // What stands behind them may go on.
+        self.want_drain(look.route);
         next.map(|from| LateLook { from, ..look })
     }
 

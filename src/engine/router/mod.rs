@@ -25,7 +25,7 @@ mod window;
 use std::collections::{HashMap, VecDeque};
 
 use meta::ClusterMap;
-use types::{CoreAddr, GroupId, Slot, Term};
+use types::{CoreAddr, GroupId, Instant, Slot, Term};
 use wire::{LeaderNote, ReplyStatus, Requests};
 
 use self::in_flight::InFlight;
@@ -213,7 +213,8 @@ impl Router {
             && self.permit.try_grow(bytes)
         {
             let order = self.queues[route].take_order();
-            self.send(ctx, route, link, order, request);
+            let deadline = ctx.now + ctx.config.leader_wait;
+            self.send(ctx, route, link, order, deadline, request);
             return Forwarded::Taken;
         }
         let limits = &ctx.config.limits;
@@ -254,9 +255,17 @@ impl Router {
         is_open.then_some(link)
     }
 
-    fn send(&mut self, ctx: &mut Context, route: usize, link: LinkId, order: i64, request: Request<'_>) {
+    /// Sends a command. Its deadline is that of when it was taken in, however often it was sent before.
+    fn send(
+        &mut self,
+        ctx: &mut Context,
+        route: usize,
+        link: LinkId,
+        order: i64,
+        deadline: Instant,
+        request: Request<'_>,
+    ) {
         ctx.counters.commands_forwarded += 1;
-        let deadline = ctx.now + ctx.config.leader_wait;
         let group = self.routes.get(route).id;
         let resumes = self.queues[route].in_flight_count == 0;
         let bytes = self.in_flight.push(link, request, route, group, order, resumes, deadline);
@@ -282,9 +291,13 @@ impl Router {
         route: usize,
         local: Option<LocalReplica>,
     ) -> Option<OwnedRequest> {
-        while let Some(bytes) = self.queues[route].first_bytes() {
+        while let Some((bytes, deadline)) = self.queues[route].first() {
             if self.drains_left == 0 {
                 self.want_drain(route);
+                return None;
+            }
+            if deadline <= ctx.now {
+                // The next look for late ones ends it: its answer would come too late, and nobody would know whether it ran.
                 return None;
             }
             if let Some(local) = local
@@ -297,7 +310,7 @@ impl Router {
             }
             let link = self.open_link(ctx, route, local, bytes)?;
             let (order, queued) = self.pop(ctx, route)?;
-            self.send(ctx, route, link, order, queued.request.as_request());
+            self.send(ctx, route, link, order, queued.deadline, queued.request.as_request());
         }
         None
     }

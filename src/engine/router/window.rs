@@ -4,7 +4,7 @@
 //! they stand. One that stays unanswered while those behind it are answered is moved aside, so that the places of answered
 //! commands do not pile up behind it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use resp::{ArgRange, Args, Command};
@@ -81,6 +81,10 @@ pub(super) struct Window {
     stragglers: BTreeMap<u64, Sent>,
     /// Commands that are not answered, of either kind.
     open_count: usize,
+    /// The latest deadline of those commands, and maybe of some that are answered.
+    latest_deadline: Instant,
+    /// Commands with an earlier deadline than one that was sent before: they were sent elsewhere first.
+    resent: BTreeSet<(Instant, u64)>,
     /// The frame that commands are added to stands there, empty, and all that were sent and hold arguments of commands that are
     /// not answered. The others are free.
     frames: Vec<SentFrame>,
@@ -99,6 +103,8 @@ impl Window {
             recent: VecDeque::new(),
             stragglers: BTreeMap::new(),
             open_count: 0,
+            latest_deadline: Instant::ZERO,
+            resent: BTreeSet::new(),
             frames: vec![SentFrame::default()],
             free_frames: Vec::new(),
             next_frame: 0,
@@ -121,6 +127,11 @@ impl Window {
         let arguments_count = self.next.ends().len() as u32 - first_argument;
         let frame = self.next_frame;
         self.frames[frame as usize].open_count += 1;
+        if deadline < self.latest_deadline {
+            self.resent.insert((deadline, head.id));
+        } else {
+            self.latest_deadline = deadline;
+        }
         self.recent.push_back(Some(Sent {
             origin,
             command,
@@ -192,6 +203,9 @@ impl Window {
             None => self.stragglers.remove(&id)?,
         };
         self.open_count -= 1;
+        if !self.resent.is_empty() {
+            self.resent.remove(&(sent.deadline, id));
+        }
         self.close(sent.frame);
         self.trim();
         Some(sent)
@@ -251,18 +265,24 @@ impl Window {
         if end > self.first_id { Some(end - 1) } else { self.stragglers.range(..end).next_back().map(|(id, _)| *id) }
     }
 
-    /// The number of the oldest command, if it is overdue.
+    /// The number of a command that is overdue, if one is.
     pub(super) fn late_id(&self, now: Instant) -> Option<u64> {
-        let first = self.recent.front().and_then(Option::as_ref).map(|sent| (self.first_id, sent));
-        let straggler = self.stragglers.first_key_value().map(|(id, sent)| (*id, sent));
-        straggler.or(first).filter(|(_, sent)| sent.deadline <= now).map(|(id, _)| id)
+        let first = self.recent.front().and_then(Option::as_ref).map(|sent| (sent.deadline, self.first_id));
+        let straggler = self.stragglers.first_key_value().map(|(id, sent)| (sent.deadline, *id));
+        // Of those that were not sent elsewhere first, the oldest is overdue first.
+        let (deadline, id) = straggler.or(first)?;
+        if deadline <= now {
+            return Some(id);
+        }
+        self.resent.first().filter(|(deadline, _)| *deadline <= now).map(|(_, id)| *id)
     }
 
     /// Bytes that are held.
     pub(super) fn bytes(&self) -> usize {
         let places_bytes = size_of::<Option<Sent>>() * self.recent.len();
         let stragglers_bytes = size_of::<(u64, Sent)>() * self.stragglers.len();
-        self.frames_bytes + self.next.bytes_len() + places_bytes + stragglers_bytes
+        let resent_bytes = size_of::<(Instant, u64)>() * self.resent.len();
+        self.frames_bytes + self.next.bytes_len() + places_bytes + stragglers_bytes + resent_bytes
     }
 
     /// Gives memory back that many commands have needed and these few do not. Called once per tick.
@@ -284,12 +304,18 @@ mod tests {
     use super::*;
     use crate::testing::{client, with_request};
 
+    /// Of the commands, one in ten was sent elsewhere before. No two have the same deadline.
+    fn deadline_of(number: u64) -> Instant {
+        let before = if number % 10 == 3 { 106 } else { 0 };
+        Instant::ZERO + Duration::from_millis(10 * (number + 200 - before) - number % 7)
+    }
+
     /// Sends the command `GET number`; returns its number in the window.
     fn push(window: &mut Window, number: u64) -> u64 {
         let id = window.end_id();
         with_request(client(number), &format!("GET {number}"), |request| {
             let (origin, command, slot) = (request.origin, request.command, request.slot);
-            let deadline = Instant::ZERO + Duration::from_secs(number);
+            let deadline = deadline_of(number);
             let outgoing = Outgoing { origin, command, slot, route: 0, order: number as i64, deadline, bytes: 0 };
             let head = RequestHead {
                 id: 0,
@@ -316,10 +342,10 @@ mod tests {
         assert!(ids.into_iter().rev().eq(open.iter().map(|(id, number)| (*id, *number))));
         let oldest = open.first_key_value();
         let last = Instant::ZERO + Duration::from_secs(1 << 20);
-        assert_eq!(window.late_id(last), oldest.map(|(id, _)| *id));
-        let due = Instant::ZERO + oldest.map_or(Duration::ZERO, |(_, number)| Duration::from_secs(*number));
-        assert_eq!(window.late_id(due), oldest.map(|(id, _)| *id));
-        assert!(oldest.is_none() || window.late_id(Instant::from_nanos(due.as_nanos() - 1)).is_none());
+        assert_eq!(window.late_id(last).is_some(), oldest.is_some());
+        let due = open.iter().map(|(id, number)| (deadline_of(*number), *id)).min();
+        assert_eq!(window.late_id(due.map_or(last, |(due, _)| due)), due.map(|(_, id)| id));
+        assert!(due.is_none_or(|(due, _)| window.late_id(Instant::from_nanos(due.as_nanos() - 1)).is_none()));
         let sent = window.frames.iter().enumerate().filter(|(idx, _)| *idx != window.next_frame as usize);
         let held: usize = sent.filter(|(_, frame)| frame.open_count > 0).map(|(_, frame)| frame.len()).sum();
         assert_eq!(window.frames_bytes, held);

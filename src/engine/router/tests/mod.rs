@@ -1,5 +1,6 @@
 //! The router without a host: what it decides, and what becomes of commands when links and leaders change.
 
+mod deadlines;
 mod failures;
 mod figures;
 mod limits;
