@@ -13,7 +13,8 @@ pub const CLIENT_REPLIES_BYTES_MAX: usize = 64 << 20;
 pub const CLIENT_INPUT_BYTES_MAX: usize = 256 << 10;
 /// Commands and reads that wait in one group, to be proposed or served, before its clients wait.
 pub const BATCHES_BYTES_MAX: usize = 4 * BATCH_BYTES_MAX;
-/// Commands this core has forwarded and not got an answer to; beyond it gateway clients are not read.
+/// Commands this core has forwarded and not got an answer to, and those that wait for a leader; beyond it gateway clients are
+/// not read. Groups of which no command is answered have half of it together.
 pub const FORWARDS_COUNT_MAX: usize = 65_536;
 /// Commands of one group that are in flight to its leader; a single command may exceed it. In bytes, with what each costs
 /// itself.

@@ -154,7 +154,7 @@ impl Router {
                 self.give_up(ctx, out, link, id, Refusal::ReadLost);
             } else if let Some((sent, request)) = self.in_flight.take_back(link, id) {
                 self.came_back(ctx, sent.route(), sent.bytes);
-                self.requeue_refused(sent.route(), sent.order, Queued { request, deadline: sent.deadline });
+                self.requeue_refused(ctx, sent.route(), sent.order, Queued { request, deadline: sent.deadline });
                 self.want_drain(sent.route());
             }
         }
@@ -183,6 +183,7 @@ impl Router {
         for route in std::mem::take(&mut self.active) {
             self.queues[route].is_active = false;
             self.fail_deposed(ctx, route, &is_silent);
+            self.look_if_stalled(ctx, route);
             if self.queues[route].may_have_late(ctx.now) {
                 let (from, refusal) = (self.queues[route].begin_late(), self.why_late(route, &is_silent));
                 self.late_looks.push_back(LateLook { route, from, refusal });

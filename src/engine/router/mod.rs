@@ -10,12 +10,13 @@
 //! - A group without a leader holds up its own commands only.
 //!
 //! Reading order: `routes` (slot → route → leader), `queue` (what waits for one group), `window` and `in_flight` (what is sent),
-//! `sweep` (what is being given up), this page ([`Router::decide`], [`Router::forward`], [`Router::drain`], answers), and `failures`
+//! `room` (who may have how many), `sweep` (what is being given up), this page ([`Router::decide`], [`Router::forward`], [`Router::drain`], answers), and `failures`
 //! (answers that will not come).
 
 mod failures;
 mod in_flight;
 mod queue;
+mod room;
 mod routes;
 mod sweep;
 #[cfg(test)]
@@ -30,6 +31,7 @@ use wire::{LeaderNote, ReplyStatus, Requests};
 
 use self::in_flight::InFlight;
 use self::queue::{Queued, RouteQueue};
+use self::room::Room;
 pub(crate) use self::routes::Route;
 use self::routes::RouteTable;
 use self::sweep::{LateLook, Sweep, SweepScope};
@@ -91,6 +93,7 @@ pub(crate) struct Router {
     /// Commands that wait, in all queues.
     waiting_count: usize,
     waiting_bytes: usize,
+    room: Room,
     permit: Permit,
     /// Routes with commands that wait or are in flight.
     active: Vec<usize>,
@@ -129,6 +132,7 @@ impl Router {
             links: vec![LinkState::default(); links_count],
             waiting_count: 0,
             waiting_bytes: 0,
+            room: Room::default(),
             permit: ctx.budget.permit(Pool::Forwards),
             active: Vec::new(),
             to_drain: Vec::new(),
@@ -203,10 +207,9 @@ impl Router {
         request: Request<'_>,
     ) -> Forwarded {
         let bytes = request.bytes();
-        if self.in_flight.count() + self.waiting_count >= ctx.config.limits.forwards_count_max {
-            self.queues[route].is_blocking = true;
-            self.activate(route);
-            return Forwarded::Blocked;
+        self.look_if_stalled(ctx, route);
+        if !self.has_share(ctx, route) {
+            return self.without_room(route);
         }
         if self.queues[route].waiting_count() == 0
             && let Some(link) = self.open_link(ctx, route, local, bytes)
@@ -221,18 +224,13 @@ impl Router {
         let queue = &self.queues[route];
         let has_room = queue.waiting_count() < limits.queued_count_max
             && (queue.waiting_bytes() + bytes <= limits.queued_bytes_max || queue.waiting_count() == 0);
-        if has_room && self.permit.try_grow(bytes) {
+        if has_room && self.has_memory_share(ctx, route) && self.permit.try_grow(bytes) {
             let deadline = ctx.now + ctx.config.leader_wait;
-            self.enqueue(route, Queued { request: request.to_owned(), deadline });
+            self.enqueue(ctx, route, Queued { request: request.to_owned(), deadline });
             self.want_drain(route);
             return Forwarded::Taken;
         }
-        if !self.routes.get(route).is_known {
-            return Forwarded::Refused(Refusal::QueueFull);
-        }
-        self.queues[route].is_blocking = true;
-        self.activate(route);
-        Forwarded::Blocked
+        self.without_room(route)
     }
 
     /// The link over which a command of `bytes` bytes can be sent now.
@@ -269,6 +267,7 @@ impl Router {
         let group = self.routes.get(route).id;
         let resumes = self.queues[route].in_flight_count == 0;
         let bytes = self.in_flight.push(link, request, route, group, order, resumes, deadline);
+        self.add_to_room(ctx, route, 1);
         let queue = &mut self.queues[route];
         queue.link = Some(link);
         queue.in_flight_count += 1;
@@ -276,7 +275,17 @@ impl Router {
         self.activate(route);
     }
 
-    fn enqueue(&mut self, route: usize, queued: Queued) {
+    /// Counts commands of a route, before they stand in its queue or are sent.
+    fn add_to_room(&mut self, ctx: &Context, route: usize, count: usize) {
+        let queue = &mut self.queues[route];
+        if queue.count() == 0 {
+            queue.progressed(ctx.now);
+        }
+        self.room.add(queue, count);
+    }
+
+    fn enqueue(&mut self, ctx: &Context, route: usize, queued: Queued) {
+        self.add_to_room(ctx, route, 1);
         self.waiting_count += 1;
         self.waiting_bytes += queued.request.bytes();
         self.queues[route].push_back(queued);
@@ -306,6 +315,7 @@ impl Router {
                 if self.queues[route].in_flight_count > 0 || local.is_full {
                     return None;
                 }
+                self.queues[route].progressed(ctx.now);
                 return self.pop(ctx, route).map(|(_, queued)| queued.request);
             }
             let link = self.open_link(ctx, route, local, bytes)?;
@@ -324,23 +334,10 @@ impl Router {
 
     /// A command that waited does no longer.
     fn left(&mut self, ctx: &Context, route: usize, queued: &Queued) {
+        self.room.sub(&self.queues[route]);
         self.waiting_count -= 1;
         self.waiting_bytes -= queued.request.bytes();
         self.unblock(ctx, route);
-    }
-
-    /// Lets clients go on that wait for room, once there is plenty: each may have many commands to add.
-    fn unblock(&mut self, ctx: &Context, route: usize) {
-        let limits = &ctx.config.limits;
-        let count = self.in_flight.count() + self.waiting_count;
-        let queue = &mut self.queues[route];
-        let has_plenty = count <= limits.forwards_count_max / 2
-            && queue.waiting_count() <= limits.queued_count_max / 2
-            && queue.waiting_bytes() <= limits.queued_bytes_max / 2
-            && queue.in_flight_bytes <= limits.route_in_flight_bytes_max / 2;
-        if has_plenty && std::mem::take(&mut queue.is_blocking) {
-            self.unblocked.push(route);
-        }
     }
 
     /// Whether [`Router::take_unblocked`] has routes to name.
@@ -356,6 +353,7 @@ impl Router {
     /// Commands of this core's own replica that did not run: they go before all that wait.
     pub(crate) fn requeue(&mut self, ctx: &Context, group: GroupId, requests: Vec<OwnedRequest>) {
         let Some(route) = self.routes.of_group(group) else { return };
+        self.add_to_room(ctx, route, requests.len());
         self.waiting_count += requests.len();
         self.waiting_bytes += requests.iter().map(OwnedRequest::bytes).sum::<usize>();
         let deadline = ctx.now + ctx.config.leader_wait;
@@ -458,6 +456,7 @@ impl Router {
         match status {
             ReplyStatus::Done => {
                 let Some(sent) = self.in_flight.take(link, id) else { return };
+                self.queues[sent.route()].progressed(ctx.now);
                 self.came_back(ctx, sent.route(), sent.bytes);
                 if bytes.len() > SHORT_REPLY_BYTES_MAX && !out.has_room(sent.origin, bytes.len()) {
                     let refusal = if sent.command.is_write() { Refusal::ReplyWithheld } else { Refusal::RepliesFull };
@@ -478,7 +477,7 @@ impl Router {
                 // group, or for the next tick.
                 ctx.counters.commands_requeued += 1;
                 let is_elsewhere = self.routes.get(sent.route()).link != Some(link);
-                self.requeue_refused(sent.route(), sent.order, Queued { request, deadline: sent.deadline });
+                self.requeue_refused(ctx, sent.route(), sent.order, Queued { request, deadline: sent.deadline });
                 if is_elsewhere && self.queues[sent.route()].in_flight_count == 0 {
                     self.want_drain(sent.route());
                 }
@@ -488,13 +487,15 @@ impl Router {
 
     fn came_back(&mut self, ctx: &Context, route: usize, bytes: usize) {
         let queue = &mut self.queues[route];
+        self.room.sub(queue);
         queue.in_flight_count -= 1;
         queue.in_flight_bytes -= bytes;
         queue.is_failing &= queue.in_flight_count > 0;
         self.unblock(ctx, route);
     }
 
-    fn requeue_refused(&mut self, route: usize, order: i64, queued: Queued) {
+    fn requeue_refused(&mut self, ctx: &Context, route: usize, order: i64, queued: Queued) {
+        self.add_to_room(ctx, route, 1);
         self.waiting_count += 1;
         self.waiting_bytes += queued.request.bytes();
         self.queues[route].requeue_refused(order, queued);
@@ -513,6 +514,7 @@ impl Router {
 
     /// How full the queues of the router are, the fullest of each kind, for an observer.
     pub(crate) fn queues(&self, ctx: &Context, queue: &mut impl FnMut(QueueLen)) {
+        assert_eq!(self.room, Room::of(&self.queues), "every command on its way is counted once");
         let limits = &ctx.config.limits;
         let most = |of: &dyn Fn(&RouteQueue) -> usize| self.queues.iter().map(of).max().unwrap_or_default();
         let one_max = limits.commands.command_bytes_max + COMMAND_OVERHEAD_BYTES;

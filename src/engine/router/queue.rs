@@ -1,6 +1,7 @@
 //! The commands of one group that wait until they can leave this core, in the order in which they were taken in.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use types::Instant;
 
@@ -25,6 +26,10 @@ pub(super) struct RouteQueue {
     pub(super) in_flight_count: usize,
     /// Bytes of the arguments in flight.
     pub(super) in_flight_bytes: usize,
+    /// When a command of the route was last answered or executed, or the first came.
+    progressed_at: Instant,
+    /// Whether nothing of it goes on: it has a share of the room with all others of which that is true. See `room`.
+    is_stalled: bool,
     /// Since when what is in flight is with a core that another one has followed as leader.
     pub(super) deposed_at: Option<Instant>,
     /// Whether what is in flight is being given up: nobody will answer it.
@@ -52,6 +57,31 @@ impl RouteQueue {
     /// Whether a command may be executed here without overtaking an older one.
     pub(super) fn is_idle(&self) -> bool {
         self.in_flight_count == 0 && self.waiting.is_empty()
+    }
+
+    /// Commands that wait or are in flight.
+    pub(super) fn count(&self) -> usize {
+        self.in_flight_count + self.waiting.len()
+    }
+
+    /// A command was answered or executed, or the first came.
+    pub(super) fn progressed(&mut self, now: Instant) {
+        self.progressed_at = now;
+    }
+
+    /// Whether nothing of it went on when that was last looked at.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.is_stalled
+    }
+
+    /// Sets whether something of it goes on.
+    pub(super) fn set_stalled(&mut self, is_stalled: bool) {
+        self.is_stalled = is_stalled;
+    }
+
+    /// Whether nothing was answered or executed for this long, of that which should have been.
+    pub(super) fn is_silent(&self, now: Instant, after: Duration) -> bool {
+        self.count() > 0 && now.since(self.progressed_at) >= after
     }
 
     /// Bytes of the commands that wait, added up anew.
@@ -173,8 +203,6 @@ impl RouteQueue {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use resp::Args;
     use types::Slot;
 

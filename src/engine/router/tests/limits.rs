@@ -100,6 +100,8 @@ fn a_route_that_was_blocked_by_the_commands_of_others_is_named_at_a_tick() {
     let sent = world.sent(0);
     let other = world.router.of_group(GroupId(2)).unwrap();
     assert_ne!(other, world.route());
+    let note = LeaderNote { group: GroupId(2), term: 1, place: OTHERS[0] };
+    world.router.learn_leader(&mut world.ctx, note);
     let World { ctx, router, .. } = &mut world;
     let blocked = with_request(client(9), "GET z", |request| router.forward(ctx, other, None, request));
     assert_eq!(blocked, Forwarded::Blocked);
@@ -112,9 +114,12 @@ fn a_route_that_was_blocked_by_the_commands_of_others_is_named_at_a_tick() {
 
 #[test]
 fn commands_that_wait_count_towards_all_that_may_be_on_their_way() {
-    let mut world = World::new(|config| config.limits.forwards_count_max = 2);
-    world.router.set_takes_commands(LinkId(0), false);
+    let mut world = World::new(|config| {
+        config.limits.forwards_count_max = 2;
+        config.limits.route_in_flight_bytes_max = 1;
+    });
     world.forward_all(&["SET a 1", "SET b 1"]);
+    assert_eq!(world.sent(0).heads.len(), 1, "the other one waits");
     assert_eq!(world.forward("SET c 1"), Forwarded::Blocked);
 }
 

@@ -5,6 +5,7 @@ mod failures;
 mod figures;
 mod limits;
 mod order;
+mod shares;
 mod slices;
 mod windows;
 
