@@ -121,6 +121,11 @@ impl ArgArena {
         self.bytes.len() + size_of::<ArgRange>() * self.ranges.len()
     }
 
+    /// Bytes that it takes, whatever is in it.
+    pub(crate) fn capacity_bytes(&self) -> usize {
+        self.bytes.capacity() + size_of::<ArgRange>() * self.ranges.capacity()
+    }
+
     /// Drops all arguments and keeps the memory.
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();

@@ -29,6 +29,18 @@ pub(super) struct Waiters {
     pub(super) args: ArgArena,
 }
 
+impl Waiters {
+    /// Bytes of what waits, in memory.
+    pub(super) fn bytes(&self) -> usize {
+        size_of::<Waiter>() * self.list.len() + self.args.bytes()
+    }
+
+    /// Bytes that it takes empty, too.
+    fn capacity_bytes(&self) -> usize {
+        size_of::<Waiter>() * self.list.capacity() + self.args.capacity_bytes()
+    }
+}
+
 /// Batches in the order in which they are to be proposed: those that are full and wait for room, and the one that
 /// commands are added to.
 ///
@@ -58,7 +70,7 @@ impl BatchQueue {
         if self.last.bytes() >= batch_bytes_max {
             let waiters = self.spare_waiters.pop().unwrap_or_default();
             let full = (std::mem::take(&mut self.last), std::mem::replace(&mut self.last_waiters, waiters));
-            self.full_bytes += full.0.bytes() + full.1.args.bytes();
+            self.full_bytes += full.0.bytes() + full.1.bytes();
             self.full.push_back(full);
         }
         let Request { origin, command, slot, args } = request;
@@ -76,7 +88,7 @@ impl BatchQueue {
     /// Takes out the oldest batch. `time_ms` is the leader's clock, in milliseconds since 1970.
     pub(super) fn take_oldest(&mut self, time_ms: u64) -> Option<SealedBatch> {
         if let Some((mut batch, waiters)) = self.full.pop_front() {
-            self.full_bytes -= batch.bytes() + waiters.args.bytes();
+            self.full_bytes -= batch.bytes() + waiters.bytes();
             return Some(SealedBatch {
                 commands_count: batch.commands_count(),
                 payload: batch.finish(time_ms),
@@ -95,7 +107,7 @@ impl BatchQueue {
     pub(super) fn recycle(&mut self, mut waiters: Waiters) {
         const SPARE_COUNT_MAX: usize = 8;
         const SPARE_BYTES_MAX: usize = 256 << 10;
-        if self.spare_waiters.len() < SPARE_COUNT_MAX && waiters.args.bytes() < SPARE_BYTES_MAX {
+        if self.spare_waiters.len() < SPARE_COUNT_MAX && waiters.capacity_bytes() < SPARE_BYTES_MAX {
             waiters.list.clear();
             waiters.args.clear();
             self.spare_waiters.push(waiters);
@@ -107,9 +119,15 @@ impl BatchQueue {
         self.last.is_empty()
     }
 
-    /// Bytes of all batches and of the reads that wait in them.
+    /// Bytes of all batches and of who waits for them.
     pub(super) fn bytes(&self) -> usize {
-        self.full_bytes + self.last.bytes() + self.last_waiters.args.bytes()
+        self.full_bytes + self.last.bytes() + self.last_waiters.bytes()
+    }
+
+    /// Bytes of all batches and of who waits for them, added up anew.
+    pub(super) fn held_bytes(&self) -> usize {
+        let full = self.full.iter().map(|(batch, waiters)| batch.bytes() + waiters.bytes());
+        full.sum::<usize>() + self.last.bytes() + self.last_waiters.bytes()
     }
 
     /// Length of the batch that is to be proposed next, in bytes.
@@ -184,7 +202,8 @@ mod tests {
         while !queue.is_empty() {
             let oldest_bytes = queue.oldest_bytes();
             let batch_taken = queue.take_oldest(7).unwrap();
-            assert_eq!(queue.bytes(), bytes - oldest_bytes - batch_taken.waiters.args.bytes());
+            assert_eq!(queue.bytes(), bytes - oldest_bytes - batch_taken.waiters.bytes());
+            assert_eq!(queue.bytes(), queue.held_bytes());
             bytes = queue.bytes();
             let batch = Batch::access(&batch_taken.payload).unwrap();
             assert_eq!((batch.commands_count(), batch.time_ms()), (batch_taken.commands_count, 7));
@@ -206,10 +225,14 @@ mod tests {
             waiters.list.push(Waiter::Write { origin: origin(1), reply_bytes: 0 });
             waiters
         };
-        let longest = (256 << 10) - size_of::<ArgRange>() - 1;
+        let longest = (256 << 10) - filled(0).capacity_bytes() - 1;
         let mut queue = BatchQueue::default();
         queue.recycle(filled(longest + 1));
         assert!(queue.spare_waiters.is_empty(), "one long batch must not hold memory for ever");
+        let mut many = Waiters::default();
+        many.list.resize((256 << 10) / size_of::<Waiter>() + 1, Waiter::Write { origin: origin(1), reply_bytes: 0 });
+        queue.recycle(many);
+        assert!(queue.spare_waiters.is_empty(), "nor one of many waiters");
         (0..20).for_each(|_| queue.recycle(filled(longest)));
         assert_eq!(queue.spare_waiters.len(), 8);
         assert!(queue.spare_waiters.iter().all(|spare| spare.list.is_empty() && spare.args.bytes() == 0));

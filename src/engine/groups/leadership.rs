@@ -68,6 +68,7 @@ impl Groups {
         while let Some(proposed) = self.list[group].proposed.pop_unresolved(live_term, ctx.now, wait) {
             self.fail_waiters(ctx, out, group, &proposed.waiters, Refusal::OutcomeUnknownLeadership);
         }
+        self.list[group].settle_requests();
         if had_unsettled && !self.list[group].has_unsettled() {
             effects.push(GroupEffect::Unblocked { group: self.list[group].id });
         }

@@ -23,14 +23,14 @@ pub(super) struct Proposed {
 #[derive(Default)]
 pub(super) struct Proposals {
     list: VecDeque<Proposed>,
-    /// Bytes of the reads that wait in them.
-    reads_bytes: usize,
+    /// Bytes of who waits for them.
+    waiters_bytes: usize,
 }
 
 impl Proposals {
     /// Adds what was just proposed.
     pub(super) fn push(&mut self, proposed: Proposed) {
-        self.reads_bytes += proposed.waiters.args.bytes();
+        self.waiters_bytes += proposed.waiters.bytes();
         self.list.push_back(proposed);
     }
 
@@ -43,7 +43,7 @@ impl Proposals {
             return None;
         }
         let settled = self.list.pop_front()?;
-        self.reads_bytes -= settled.waiters.args.bytes();
+        self.waiters_bytes -= settled.waiters.bytes();
         Some(settled)
     }
 
@@ -65,17 +65,17 @@ impl Proposals {
             proposed.waiters.list.retain(|waiter| matches!(waiter, Waiter::Write { .. }));
             proposed.waiters.args.clear();
         }
-        self.reads_bytes = 0;
+        self.waiters_bytes = self.held_bytes();
     }
 
-    /// Bytes of the reads that wait in the batches, added up anew.
+    /// Bytes of who waits for the batches, added up anew.
     pub(super) fn held_bytes(&self) -> usize {
-        self.list.iter().map(|proposed| proposed.waiters.args.bytes()).sum()
+        self.list.iter().map(|proposed| proposed.waiters.bytes()).sum()
     }
 
-    /// Bytes of the reads that wait in the batches.
-    pub(super) fn reads_bytes(&self) -> usize {
-        self.reads_bytes
+    /// Bytes of who waits for the batches.
+    pub(super) fn waiters_bytes(&self) -> usize {
+        self.waiters_bytes
     }
 
     pub(super) fn is_empty(&self) -> bool {

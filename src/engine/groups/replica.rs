@@ -56,7 +56,7 @@ pub(super) struct Replica {
     pub(super) reads_bytes: usize,
     /// Commands of other cores that wait until the batches have room, or until those cores take replies.
     pub(super) forwarded: ForwardedQueue,
-    /// Bytes of `batches`, of reads that wait and of `forwarded`.
+    /// Bytes of `batches`, of reads that wait, of who waits for what is proposed, and of `forwarded`.
     pub(super) requests_permit: Permit,
     /// Bytes of entries that Raft keeps.
     pub(super) entries_permit: Permit,
@@ -208,9 +208,9 @@ impl Replica {
         self.batches.bytes() + self.raft.uncommitted_bytes()
     }
 
-    /// Bytes of commands that wait here to be proposed or read.
+    /// Bytes of commands that wait here to be proposed or read, and of who waits for what is proposed.
     pub(super) fn waiting_bytes(&self) -> usize {
-        self.batches.bytes() + self.proposed.reads_bytes() + self.reads_bytes
+        self.batches.bytes() + self.proposed.waiters_bytes() + self.reads_bytes
     }
 
     /// Makes the permit say what waits here.

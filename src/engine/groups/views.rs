@@ -41,7 +41,7 @@ impl Groups {
         let of = |replica: &Replica| {
             let index_reads = replica.index_reads.values().flatten();
             let reads = replica.waiting_reads.iter().chain(index_reads).map(|read| read.request.bytes());
-            let waiting = replica.batches.bytes() + replica.proposed.held_bytes();
+            let waiting = replica.batches.held_bytes() + replica.proposed.held_bytes();
             waiting + reads.sum::<usize>() + replica.forwarded.held_bytes()
         };
         self.list.iter().map(of).sum()

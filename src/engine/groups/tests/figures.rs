@@ -7,6 +7,7 @@ use types::ReplicaId;
 
 use super::*;
 use crate::budget::Pool;
+use crate::groups::batch_queue::Waiter;
 use crate::observe::CoreReport;
 use crate::replicas::Replicas;
 
@@ -42,8 +43,11 @@ fn queues_tell_what_waits_and_how_much_may() {
     let replica = world.sides[leader].replica();
     let batch = replica.batches.bytes() as u64;
     assert!(batch > 0 && replica.forwarded.bytes() > 0 && replica.raft.uncommitted_bytes() > 0);
-    assert_eq!(figures["commands that wait in a group, bytes"], (batch, (5 << 30) + command + overhead));
-    assert_eq!(figures["commands of a batch, bytes"], (batch, (1 << 10) + command + overhead));
+    let waiters = 2 * size_of::<Waiter>() as u64;
+    let waiting = batch + waiters / 2;
+    assert_eq!(replica.waiting_bytes() as u64, waiting, "with who waits for what is proposed");
+    assert_eq!(figures["commands that wait in a group, bytes"], (waiting, (5 << 30) + command + overhead));
+    assert_eq!(figures["commands of a batch, bytes"], (batch - waiters / 2, (1 << 10) + command + overhead));
     let held = (replica.forwarded.bytes() as u64, (7 << 40) + command + overhead);
     assert_eq!(figures["commands of other cores held by a group, bytes"], held);
     // One entry always goes, however long.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::budget::Pool;
+use crate::groups::batch_queue::Waiter;
 use crate::refusal::Refusal;
 
 fn by_index(config: &mut Config) {
@@ -93,6 +94,38 @@ fn reads_that_wait_are_held_for_and_let_go() {
     assert_eq!(side.groups.sources.of(client(1).source()).reads, 0);
 }
 
+/// A client has 1,024 writes under way, each of whose waiters is longer than a short command.
+#[test]
+fn who_waits_for_a_write_is_held_for_until_it_is_answered() {
+    let (mut world, leader) = stuck(|_| {});
+    let used = |world: &World| world.sides[leader].ctx.budget.used_by(Pool::Batches);
+    (1..=100).for_each(|seq| world.execute(leader, client(seq), "SET a 1"));
+    assert!(
+        used(&world) >= 100 * (size_of::<Waiter>() + "SETa1".len()),
+        "{} bytes for what is collected",
+        used(&world)
+    );
+    world.settle();
+    assert_eq!(used(&world), 100 * size_of::<Waiter>(), "for what is proposed; Raft has the commands");
+    assert_eq!(world.sides[leader].groups.requests_held_bytes(), used(&world));
+    world.sides.iter_mut().for_each(|side| side.is_disk_stuck = false);
+    world.settle();
+    assert_eq!((world.replies(leader).len(), used(&world)), (100, 0));
+}
+
+#[test]
+fn who_waits_in_vain_is_held_for_until_it_is_told_so() {
+    let (mut world, leader) = World::with_deposed_leader();
+    let side = &mut world.sides[leader];
+    while side.answers.replies.is_empty() {
+        assert_eq!(side.ctx.budget.used_by(Pool::Batches), size_of::<Waiter>());
+        side.ctx.now += Duration::from_millis(25);
+        side.groups.tick(&mut side.ctx, &mut side.answers, &mut side.effects);
+    }
+    assert!(side.answers.replies[&1].starts_with("-UNKNOWNOUTCOME"));
+    assert_eq!(side.ctx.budget.used_by(Pool::Batches), 0);
+}
+
 #[test]
 fn reads_behind_writes_are_held_for_until_their_batch_is_applied() {
     let (mut world, leader) = stuck(|_| {});
@@ -100,7 +133,7 @@ fn reads_behind_writes_are_held_for_until_their_batch_is_applied() {
     world.execute(leader, client(2), "GET a");
     world.settle();
     let side = &mut world.sides[leader];
-    let bytes = "GETa".len() + 2 * size_of::<ArgRange>();
+    let bytes = "GETa".len() + 2 * size_of::<ArgRange>() + 2 * size_of::<Waiter>();
     assert_eq!((side.replica().waiting_bytes(), side.ctx.budget.used_by(Pool::Batches)), (bytes, bytes));
     world.sides.iter_mut().for_each(|side| side.is_disk_stuck = false);
     world.settle();
