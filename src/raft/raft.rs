@@ -378,6 +378,11 @@ impl Raft {
         }
     }
 
+    /// Whether a replica is another member, by the latest configuration in the log.
+    pub fn has_peer(&self, id: ReplicaId) -> bool {
+        self.peer_idx(id).is_some()
+    }
+
     pub(crate) fn peer_idx(&self, id: ReplicaId) -> Option<usize> {
         self.peers.binary_search_by_key(&id, |peer| peer.id).ok()
     }

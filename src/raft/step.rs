@@ -8,11 +8,14 @@ use crate::raft::Raft;
 impl Raft {
     /// Takes in a message. `now` must have been read after the message was received: how long a follower is
     /// sticky, and with it every lease, is counted from it.
-    pub fn step(&mut self, message: Message, now: Instant) {
+    ///
+    /// Returns whether it counts, or is answered at least: it is for this replica, and from one that may speak to it, in a term
+    /// that can be.
+    pub fn step(&mut self, message: Message, now: Instant) -> bool {
         self.advance(now);
         if message.group != self.config.group || message.to != self.config.id {
             self.counters.not_addressed_here += 1;
-            return;
+            return false;
         }
         // Our configuration may be older than the sender's: it may campaign among us, or lead us.
         let sender = self.peer_idx(message.from);
@@ -26,21 +29,21 @@ impl Raft {
         );
         if sender.is_none() && (!asks || message.from == self.config.id) {
             self.counters.unknown_sender += 1;
-            return;
+            return false;
         }
         if !self.far_terms.believes(self.term, message.term, message.from, self.now) {
             self.counters.terms_refused += 1;
-            return;
+            return false;
         }
         self.wake_by(message.from, &message.body);
         if message.term > self.term && !self.meet_higher_term(&message) {
-            return;
+            return false;
         }
         // Only a pre-vote comes from a higher term that is not ours by now.
         if message.term < self.term {
             self.counters.stale_term += 1;
             self.answer_stale(message);
-            return;
+            return true;
         }
         if self.is_leader()
             && message.term == self.term
@@ -49,6 +52,7 @@ impl Raft {
             self.peers[idx].heard(self.now);
         }
         self.dispatch(message, sender);
+        true
     }
 
     /// Hands a message that counts to whatever handles its kind. `sender` is the index of the replica that sent it, if our

@@ -53,8 +53,8 @@ impl Groups {
                 replica.learn_addresses(&membership);
             }
             for message in ready.messages.drain(..) {
-                if let Some(addr) = replica.addrs.get(&message.to) {
-                    effects.push(GroupEffect::Send { to: *addr, message });
+                if let Some(to) = replica.addrs.get(message.to) {
+                    effects.push(GroupEffect::Send { to, message });
                 }
             }
             if let Some(persist) = ready.persist.take() {
@@ -86,8 +86,8 @@ impl Groups {
     }
 
     fn want_snapshot(&self, effects: &mut Vec<GroupEffect>, group: usize, request: raft::SnapshotRequest) {
-        if let Some(from) = self.list[group].addrs.get(&request.from) {
-            effects.push(GroupEffect::WantSnapshot { group, from: *from, last_index: request.last_index });
+        if let Some(from) = self.list[group].addrs.get(request.from) {
+            effects.push(GroupEffect::WantSnapshot { group, from, last_index: request.last_index });
         }
     }
 }

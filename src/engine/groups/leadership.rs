@@ -31,7 +31,7 @@ impl Groups {
             tracing::info!(group = %id, term, "no longer leader");
             self.requeue(ctx, out, effects, group);
         }
-        let addr = leader.and_then(|leader| self.list[group].addrs.get(&leader).copied());
+        let addr = leader.and_then(|leader| self.list[group].addrs.get(leader));
         let Some(place) = addr else {
             return effects.push(GroupEffect::NoLeader { group: id, term });
         };

@@ -11,11 +11,12 @@
 //! - Commands of one source for one group keep their order, also when the leadership moves.
 //! - A group in which nothing happens costs nothing: it stands in no list and no timer runs.
 //!
-//! Reading order: `replica` (what is kept of one), `batch_queue`, `proposals` and `waiting_read`, `writes`, `reads`, `news`
-//! (what the groups are told), `drive` (what Raft wants done), `apply`, `forwarded_queue` and `forwarded` (commands of other cores,
-//! and who waits for room),
-//! `requeue` (a leadership is lost), `leadership`, `install`, `timers`, `sources`, `views` (what others see).
+//! Reading order: `replica` (what is kept of one), `addresses`, `batch_queue`, `proposals` and `waiting_read`, `writes`,
+//! `reads`, `news` (what the groups are told), `drive` (what Raft wants done), `apply`, `forwarded_queue` and `forwarded`
+//! (commands of other cores, and who waits for room), `requeue` (a leadership is lost), `leadership`, `install`, `timers`,
+//! `sources`, `views` (what others see).
 
+mod addresses;
 mod apply;
 mod batch_queue;
 mod drive;

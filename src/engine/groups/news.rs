@@ -1,16 +1,12 @@
 //! What the groups are told: messages of other replicas, what has become of the log, which cores can be reached.
 
 use raft::Purpose;
-use types::limits::REPLICAS_COUNT_MAX;
 use types::{CoreAddr, Index, ReplicaId};
 use wire::{Entry, Message};
 
 use crate::context::Context;
 use crate::groups::Groups;
 use crate::observe::Event;
-
-/// So many replicas of a group are answered that are in no configuration known here, and in two of them.
-const ADDRS_COUNT_MAX: usize = 4 * REPLICAS_COUNT_MAX;
 
 impl Groups {
     /// A Raft message of another replica, which lives at `from`.
@@ -21,13 +17,11 @@ impl Groups {
             return;
         }
         let replica = &mut self.list[group];
-        // Whoever takes part by a configuration that has not come here yet must be answered too. Who makes numbers up must not
-        // fill the memory.
-        if replica.addrs.len() < ADDRS_COUNT_MAX {
-            replica.addrs.entry(message.from).or_insert(from);
-        }
         let (sender, contradictions) = (message.from, replica.raft.counters().contradictions());
-        replica.raft.step(message, ctx.now);
+        if replica.raft.step(message, ctx.now) {
+            let raft = &replica.raft;
+            replica.addrs.heard(sender, from, raft.has_peer(sender), raft.leader());
+        }
         if replica.raft.counters().contradictions() > contradictions {
             self.contradicted(ctx, group, from, sender);
         }
@@ -73,9 +67,10 @@ impl Groups {
     pub(crate) fn peer_lost(&mut self, ctx: &Context, addr: CoreAddr) {
         for group in 0..self.list.len() {
             let replica = &mut self.list[group];
-            let lost = replica.addrs.iter().find(|(_, at)| **at == addr).map(|(id, _)| *id);
-            let Some(id) = lost else { continue };
-            replica.raft.peer_unreachable(id);
+            if replica.addrs.at(addr).next().is_none() {
+                continue;
+            }
+            replica.addrs.at(addr).for_each(|id| replica.raft.peer_unreachable(id));
             if replica.follows_one_of(&[addr]) {
                 replica.raft.wake(ctx.now);
             }
@@ -88,8 +83,12 @@ impl Groups {
     pub(crate) fn peer_found(&mut self, ctx: &Context, addr: CoreAddr) {
         for group in 0..self.list.len() {
             let replica = &mut self.list[group];
-            if let Some((id, _)) = replica.addrs.iter().find(|(_, at)| **at == addr) {
-                replica.raft.peer_reachable(*id, ctx.now);
+            let mut lives_there = false;
+            for id in replica.addrs.at(addr) {
+                replica.raft.peer_reachable(id, ctx.now);
+                lives_there = true;
+            }
+            if lives_there {
                 self.mark(group);
             }
         }

@@ -10,6 +10,7 @@ use wire::Membership;
 
 use crate::budget::{Budget, Permit, Pool};
 use crate::config::Config;
+use crate::groups::addresses::Addresses;
 use crate::groups::batch_queue::BatchQueue;
 use crate::groups::forwarded_queue::ForwardedQueue;
 use crate::groups::proposals::Proposals;
@@ -39,7 +40,7 @@ pub(super) struct Replica {
     /// The keys' bytes, as the budget knows them. Brought up to date when an entry was applied.
     pub(super) keys_permit: Permit,
     /// Where the other replicas live.
-    pub(super) addrs: BTreeMap<ReplicaId, CoreAddr>,
+    pub(super) addrs: Addresses,
     /// The members, as of the last entry applied.
     pub(super) membership: Membership,
     /// Commands that are not proposed yet.
@@ -129,8 +130,8 @@ impl Replica {
 
     /// Whether the leader that this replica follows lives at one of these addresses, or none is known.
     pub(super) fn follows_one_of(&self, addrs: &[CoreAddr]) -> bool {
-        let leader = self.raft.leader().and_then(|leader| self.addrs.get(&leader));
-        !self.raft.is_leader() && leader.is_none_or(|addr| addrs.contains(addr))
+        let leader = self.raft.leader().and_then(|leader| self.addrs.get(leader));
+        !self.raft.is_leader() && leader.is_none_or(|addr| addrs.contains(&addr))
     }
 
     /// Whether commands can be taken in here now.
@@ -189,7 +190,7 @@ impl Replica {
     pub(super) fn learn_addresses(&mut self, membership: &Membership) {
         // Members that a group began with are known from the cluster map, and to Raft by their ids alone.
         let known = membership.members().filter(|member| member.place != CoreAddr::default());
-        self.addrs.extend(known.map(|member| (member.id, member.place)));
+        self.addrs.add_members(known.map(|member| (member.id, member.place)));
     }
 
     /// A digest of the state: of all keys and values, the time, the members and the last entry applied. Replicas that
@@ -246,9 +247,11 @@ fn raft_config(config: &Config, new: &NewReplica) -> raft::Config {
     raft_config
 }
 
-fn known_addrs(config: &Config, group: GroupId, membership: &Membership) -> BTreeMap<ReplicaId, CoreAddr> {
+fn known_addrs(config: &Config, group: GroupId, membership: &Membership) -> Addresses {
     let spec = config.map.groups.iter().find(|spec| spec.id == group);
     let of_map = spec.into_iter().flat_map(|spec| &spec.replicas).map(|replica| (replica.id, replica.place));
     let members = membership.members().filter(|member| member.place != CoreAddr::default());
-    of_map.chain(members.map(|member| (member.id, member.place))).collect()
+    let mut addrs = Addresses::default();
+    addrs.add_members(of_map.chain(members.map(|member| (member.id, member.place))));
+    addrs
 }

@@ -2,10 +2,6 @@
 
 use super::*;
 
-fn addrs(world: &World, at: usize) -> Vec<CoreAddr> {
-    world.sides[at].groups.list[GROUP].addrs.values().copied().collect()
-}
-
 #[test]
 fn the_replica_that_the_map_prefers_leads_first_and_everybody_hears_of_it_once() {
     let world = World::new(|_| {});
@@ -31,8 +27,8 @@ fn the_map_tells_where_replicas_live_whose_members_do_not_say() {
     let world = World::starting(|_| {}, forget);
     world.leader();
     for at in 0..3 {
-        assert_eq!(addrs(&world, at).len(), 3);
-        assert!((1..=3).all(|node| addrs(&world, at).contains(&testing::core(node))));
+        let addrs = &world.sides[at].groups.list[GROUP].addrs;
+        assert!((1..=3).all(|node| addrs.at(testing::core(node)).count() == 1));
     }
 }
 
@@ -49,7 +45,7 @@ fn members_that_join_are_spoken_to_where_they_live() {
     world.settle();
     world.run(Duration::from_millis(200));
     for side in &world.sides {
-        assert_eq!(side.groups.list[GROUP].addrs.get(&joins.id), Some(&joins.place));
+        assert_eq!(side.groups.list[GROUP].addrs.get(joins.id), Some(joins.place));
         assert_eq!(side.groups.list[GROUP].membership.learners, [joins]);
     }
 }
@@ -104,7 +100,7 @@ fn a_leader_that_follows_another_one_is_not_elected() {
     let successor = testing::core((leader as u32 + 1) % 3 + 1);
     let Side { ctx, groups, answers, effects, .. } = &mut world.sides[leader];
     let replica = &groups.list[GROUP];
-    let id = replica.addrs.iter().find(|(_, addr)| **addr == successor).map(|(id, _)| *id);
+    let id = replica.addrs.at(successor).next();
     let state = raft::SoftState { role: raft::Role::Follower, leader: id, term: replica.raft.term() + 1 };
     groups.on_soft_state(ctx, answers, effects, GROUP, state);
     let [GroupEffect::Leader { note, is_elected: false }] = effects[..] else { panic!("{effects:?}") };
