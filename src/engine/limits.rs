@@ -71,6 +71,15 @@ pub const SNAPSHOT_COPIES_BYTES_MAX: usize = 64 << 20;
 pub const SNAPSHOT_WRITE_BYTES_PER_SECOND_MAX: u64 = 256 << 20;
 /// How fast a snapshot is received from another core.
 pub const SNAPSHOT_RECEIVE_BYTES_PER_SECOND_MAX: u64 = 64 << 20;
+/// What a snapshot holds beside keys and values, and more: the members and the cluster map.
+const SNAPSHOT_METADATA_BYTES_MAX: u64 = 16 << 20;
+
+/// Length of a snapshot that a core of this memory may receive, in bytes: the file is hardly longer than the state in memory,
+/// which has no more than that where it was written, if cores are configured alike.
+pub(crate) const fn snapshot_bytes_max(memory_bytes_max: usize) -> u64 {
+    2 * memory_bytes_max as u64 + SNAPSHOT_METADATA_BYTES_MAX
+}
+
 /// Snapshots kept open to be sent.
 pub const SERVED_FILES_MAX: usize = 16;
 /// Answers about chunks of snapshots in one frame.

@@ -7,7 +7,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use host::{ALIGNMENT, AlignedBuf, TaskClass};
+use host::{AlignedBuf, TaskClass};
 use types::{GroupId, Index};
 use wire::{ChunkReply, ChunkRequest, Membership};
 
@@ -18,7 +18,7 @@ use super::{SnapshotInfo, Storage, StorageEffect, StorageHost};
 use crate::budget::Pool;
 use crate::context::Context;
 use crate::error::Error;
-use crate::limits::SNAPSHOT_RECEIVE_BYTES_PER_SECOND_MAX;
+use crate::limits::{SNAPSHOT_RECEIVE_BYTES_PER_SECOND_MAX, snapshot_bytes_max};
 use crate::origin::LinkId;
 use crate::replicas::Replicas;
 
@@ -185,7 +185,7 @@ impl<H: StorageHost> Storage<H> {
     fn load(&self, transfer: &mut Transfer<H::File>) {
         transfer.stage = Stage::Loading;
         // The state in memory is about as large as the file.
-        transfer.permit.set(transfer.total_bytes.map_or(0, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)));
+        transfer.permit.set(usize::try_from(transfer.offset).unwrap_or(usize::MAX));
         let (host, path, seed) = (self.host.clone(), transfer.paths.part.clone(), self.host.random_u64());
         let group = transfer.group;
         self.transfer_task(transfer.number, async move {
@@ -278,19 +278,23 @@ impl<H: StorageHost> Storage<H> {
         let mut transfer = self.receiving.active.swap_remove(at);
         let Stage::Asked { file, deadline } = take(&mut transfer.stage) else { return };
         let Some(chunk) = reply.chunk else { return self.receive_anew(ctx, &transfer, reply.last_index) };
-        if transfer.last_index == 0 {
-            transfer.last_index = reply.last_index;
-        }
-        let len = chunk.bytes.len();
-        let is_wanted = reply.last_index == transfer.last_index
-            && chunk.offset == transfer.offset
-            && transfer.total_bytes.is_none_or(|total| total == chunk.total_bytes);
-        if !is_wanted || !len.is_multiple_of(ALIGNMENT) {
+        let is_wanted = transfer.last_index == 0 || reply.last_index == transfer.last_index;
+        if !is_wanted || chunk.offset != transfer.offset {
             // An answer to an earlier question.
             transfer.stage = Stage::Asked { file, deadline };
             self.receiving.active.push(transfer);
             return;
         }
+        if let Err(error) = transfer.check(&chunk, snapshot_bytes_max(self.config.memory_bytes_max)) {
+            let (group, from) = (transfer.group, self.links.addr(link));
+            tracing::error!(%group, %from, %error, "what is sent cannot be a chunk of a snapshot; the transfer is dropped");
+            self.receiving.not_before = ctx.now + RETRY_AFTER;
+            self.drop_transfer(ctx, &mut transfer);
+            self.receiving.active.push(transfer);
+            return;
+        }
+        transfer.last_index = reply.last_index;
+        let len = chunk.bytes.len();
         let mut buf = AlignedBuf::with_capacity(len);
         buf.extend_from_slice(&chunk.bytes);
         transfer.permit.set(len);

@@ -4,8 +4,10 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use host::ALIGNMENT;
+use thiserror::Error;
 use types::{GroupId, Index, Instant};
-use wire::Membership;
+use wire::{Chunk, Membership};
 
 use super::snapshot::{LoadError, Loaded, Paths};
 use crate::budget::{Budget, Permit};
@@ -67,6 +69,58 @@ pub(super) struct Transfer<F> {
     pub(super) stage: Stage<F>,
     /// For the chunk that is being written, and for the state that was loaded.
     pub(super) permit: Permit,
+}
+
+/// Why a chunk cannot be one of the snapshot that is being received. Whoever has sent it cannot be believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub(super) enum ChunkError {
+    /// The snapshot is longer than what may be here.
+    #[error("a snapshot of {total_bytes} bytes is announced, and at most {bytes_max} may be received")]
+    TooLong {
+        /// How long it is said to be.
+        total_bytes: u64,
+        /// How long it may be.
+        bytes_max: u64,
+    },
+    /// The snapshot is said to be of another length than before.
+    #[error("the snapshot has {total_bytes} bytes, and had {before} before")]
+    OtherLength {
+        /// How long it is said to be.
+        total_bytes: u64,
+        /// How long it was said to be.
+        before: u64,
+    },
+    /// There is no such chunk in a snapshot of this length.
+    #[error("a snapshot of {total_bytes} bytes has no {len} bytes at {offset}")]
+    Outside {
+        /// Where it begins.
+        offset: u64,
+        /// How many bytes it has.
+        len: usize,
+        /// How long the snapshot is said to be.
+        total_bytes: u64,
+    },
+}
+
+impl<F> Transfer<F> {
+    /// Checks what a chunk says of itself and of the whole snapshot, of which at most `bytes_max` bytes may be received.
+    pub(super) fn check(&self, chunk: &Chunk, bytes_max: u64) -> Result<(), ChunkError> {
+        let Chunk { offset, total_bytes, ref bytes } = *chunk;
+        let len = bytes.len();
+        match self.total_bytes {
+            Some(before) if before != total_bytes => return Err(ChunkError::OtherLength { total_bytes, before }),
+            _ if total_bytes > bytes_max => return Err(ChunkError::TooLong { total_bytes, bytes_max }),
+            _ => {}
+        }
+        let is_inside = offset.checked_add(len as u64).is_some_and(|end| end <= total_bytes);
+        // Blocks of a snapshot begin and end at such places, and so does what is written at a time.
+        let is_aligned = len.is_multiple_of(ALIGNMENT) && total_bytes.is_multiple_of(ALIGNMENT as u64);
+        if len > 0 && is_inside && is_aligned {
+            Ok(())
+        } else {
+            Err(ChunkError::Outside { offset, len, total_bytes })
+        }
+    }
 }
 
 /// The snapshots that a core receives, one per link, and those that wait.

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use host::ALIGNMENT;
 use types::{CoreAddr, GroupId, NodeId};
 
 use super::super::fake::FakeHost;
 use super::super::fake_core::{FakeCore, Said, TURN, ask, config, exchange};
 use crate::budget::Pool;
 use crate::config::Config;
+use crate::limits::snapshot_bytes_max;
 use crate::origin::LinkId;
 
 const LINK: LinkId = LinkId(0);
@@ -335,6 +337,48 @@ fn chunks_that_come_twice_or_late_change_nothing() {
     }
     assert_eq!((follower.installed_count, follower.ctx.counters.snapshots_failed), (1, 0));
     follower.check_state(1);
+}
+
+/// What a peer says of a snapshot's length is neither reserved nor believed beyond what can be.
+#[test]
+fn chunks_that_cannot_be_end_the_transfer() {
+    let max = snapshot_bytes_max(config(2, 1).memory_bytes_max);
+    let (page, total) = (4 << 10, 64 << 10);
+    // Each: the chunks of a transfer, by length of the chunk and of the snapshot; the last one cannot be.
+    let cases: [&[(usize, u64)]; 10] = [
+        &[(page, u64::MAX)],
+        &[(page, u64::MAX / ALIGNMENT as u64 * ALIGNMENT as u64)],
+        &[(page, max + ALIGNMENT as u64)],
+        &[(0, total)],
+        &[(page, 0)],
+        &[(page, total + 1)],
+        &[(page + 1, total)],
+        &[(2 * page, page as u64)],
+        &[(page, total), (page, total + page as u64)],
+        &[(3 * page, 4 * page as u64), (2 * page, 4 * page as u64)],
+    ];
+    for case in cases {
+        let (mut leader, mut follower) = pair(1_000);
+        want(&mut follower, 120);
+        let mut offset = 0;
+        for (at, (len, total_bytes)) in case.iter().enumerate() {
+            follower.turn_until("a chunk is asked for", |core| !core.said.is_empty());
+            follower.said.clear();
+            assert_eq!(follower.ctx.counters.snapshots_failed, 0, "{case:?} is dropped before chunk {at}");
+            let chunk = wire::Chunk { offset, total_bytes: *total_bytes, bytes: vec![0; *len].into() };
+            let reply = wire::ChunkReply { group: GroupId(1), last_index: 120, chunk: Some(chunk) };
+            follower.storage.on_chunk(&mut follower.ctx, LINK, reply);
+            offset += *len as u64;
+        }
+        assert_eq!(follower.ctx.counters.snapshots_failed, 1, "{case:?}");
+        assert_eq!(follower.ctx.budget.used_by(Pool::Snapshots), 0);
+        follower.turns(3);
+        assert!(!follower.host.has(&follower.paths(1).part), "{case:?}");
+        assert_eq!(follower.storage.receiving.count(), 0);
+        want(&mut follower, 120);
+        until_installed(&mut leader, &mut follower);
+        follower.check_state(1);
+    }
 }
 
 #[test]
