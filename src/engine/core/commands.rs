@@ -110,7 +110,9 @@ impl<H: CoreHost> Core<H> {
     ) -> Taken {
         let local = self.local(route);
         let decision = self.router.decide(self.ctx.addr(), port, route, local);
-        if let (Decision::Local(group), Some(LocalReplica { is_full: true, .. })) = (decision, local) {
+        if let (Decision::Local(group), Some(replica)) = (decision, local)
+            && !replica.has_room_for(command)
+        {
             self.groups.note_full(group);
             return Taken::Later(Blocker::Route(route));
         }
@@ -271,7 +273,7 @@ impl<H: CoreHost> Core<H> {
             loop {
                 let local = self.local(route);
                 let Some(request) = self.router.drain(&mut self.ctx, route, local) else {
-                    if let Some(local) = local.filter(|local| local.leads && local.is_full) {
+                    if let Some(local) = local.filter(|local| local.leads && (local.is_full || local.is_log_full)) {
                         self.groups.note_full(local.group);
                     }
                     break;
@@ -289,6 +291,6 @@ impl<H: CoreHost> Core<H> {
     pub(super) fn local(&self, route: usize) -> Option<LocalReplica> {
         let group = self.router.route(route).local?;
         let local = self.groups.local(&self.ctx, group);
-        Some(LocalReplica { is_full: local.is_full || self.storage.log_is_full_for(group), ..local })
+        Some(LocalReplica { is_log_full: self.storage.log_is_full_for(group), ..local })
     }
 }

@@ -244,8 +244,8 @@ impl<H: CoreHost> Core<H> {
 
     fn resume_full_groups(&mut self) -> Result<(), Error> {
         let storage = &self.storage;
-        let must_wait = |group| storage.log_is_full_for(group);
-        self.groups.resume_full(&mut self.ctx, out!(self), &mut self.group_effects, must_wait);
+        let is_log_full = |group| storage.log_is_full_for(group);
+        self.groups.resume_full(&mut self.ctx, out!(self), &mut self.group_effects, is_log_full);
         self.carry_group_effects()
     }
 

@@ -7,7 +7,7 @@ use crate::context::Context;
 use crate::groups::{GroupEffect, Groups, is_full};
 use crate::origin::{LinkId, Origin};
 use crate::replies::ReplySink;
-use crate::request::Request;
+use crate::request::{OwnedRequest, Request};
 
 /// How a forwarded command arrives.
 #[derive(Clone, Copy, Debug)]
@@ -16,7 +16,7 @@ pub(crate) struct Arrival {
     pub(crate) group: usize,
     /// Whether the sender has an answer to every earlier command for this group.
     pub(crate) resumes: bool,
-    /// Whether the log is full for the group.
+    /// Whether it is a write and the log is full for the group.
     pub(crate) must_wait: bool,
 }
 
@@ -85,22 +85,21 @@ impl Groups {
         true
     }
 
-    /// Goes on with commands that waited because their group was full, as far as it is no longer. `must_wait` tells whether
-    /// the log is full for a group.
+    /// Goes on with commands that waited because their group was full, as far as it is no longer. `is_log_full` tells whether
+    /// the log is full for a group: then its writes wait on, and what came behind them from the same core.
     pub(crate) fn resume_full(
         &mut self,
         ctx: &mut Context,
         out: &mut impl ReplySink,
         effects: &mut Vec<GroupEffect>,
-        must_wait: impl Fn(usize) -> bool,
+        is_log_full: impl Fn(usize) -> bool,
     ) {
         for group in std::mem::take(&mut self.full) {
             self.list[group].is_full = false;
-            if !must_wait(group) {
-                self.execute_forwarded(ctx, out, group);
-            }
+            let is_log_full = is_log_full(group);
+            self.execute_forwarded(ctx, out, group, is_log_full);
             let replica = &mut self.list[group];
-            let is_full = is_full(ctx, replica) || must_wait(group);
+            let is_full = is_full(ctx, replica) || is_log_full;
             // Commands of a core that takes no replies wait for that core, and have no part in this.
             if !is_full
                 && !replica.forwarded.has(|link| out.takes_replies(link))
@@ -114,13 +113,16 @@ impl Groups {
         }
     }
 
-    fn execute_forwarded(&mut self, ctx: &mut Context, out: &mut impl ReplySink, group: usize) {
+    fn execute_forwarded(&mut self, ctx: &mut Context, out: &mut impl ReplySink, group: usize, is_log_full: bool) {
         loop {
             let replica = &mut self.list[group];
             if !replica.leads() || is_full(ctx, replica) {
                 break;
             }
-            let Some(request) = replica.forwarded.pop(|link| out.takes_replies(link)) else { break };
+            // Reads need no log.
+            let waits = |request: &OwnedRequest| is_log_full && request.command.is_write();
+            let next = replica.forwarded.pop(|link, request| !waits(request) && out.takes_replies(link));
+            let Some(request) = next else { break };
             self.execute(ctx, out, group, request.as_request());
         }
         self.list[group].settle_requests();

@@ -66,8 +66,9 @@ impl ForwardedQueue {
     }
 
     /// Takes out the oldest command of the next link for which `goes_on` holds. That link has the last turn then.
-    pub(super) fn pop(&mut self, goes_on: impl Fn(LinkId) -> bool) -> Option<OwnedRequest> {
-        let at = self.links.iter().position(|queue| goes_on(queue.link))?;
+    pub(super) fn pop(&mut self, goes_on: impl Fn(LinkId, &OwnedRequest) -> bool) -> Option<OwnedRequest> {
+        let goes_on = |queue: &LinkQueue| queue.commands.front().is_some_and(|(_, first)| goes_on(queue.link, first));
+        let at = self.links.iter().position(goes_on)?;
         let mut queue = self.links.remove(at)?;
         let (_, request) = queue.commands.pop_front()?;
         queue.bytes -= request.bytes();

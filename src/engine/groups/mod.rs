@@ -163,6 +163,7 @@ impl Groups {
             group,
             leads: replica.leads(),
             is_full: is_full(ctx, replica),
+            is_log_full: false,
             has_unsettled: replica.has_unsettled(),
         }
     }

@@ -300,7 +300,8 @@ impl Router {
         route: usize,
         local: Option<LocalReplica>,
     ) -> Option<OwnedRequest> {
-        while let Some((bytes, deadline)) = self.queues[route].first() {
+        while let Some(Queued { request, deadline }) = self.queues[route].first() {
+            let (bytes, command, deadline) = (request.bytes(), request.command, *deadline);
             if self.drains_left == 0 {
                 self.want_drain(route);
                 return None;
@@ -312,7 +313,7 @@ impl Router {
             if let Some(local) = local
                 && local.leads
             {
-                if self.queues[route].in_flight_count > 0 || local.is_full {
+                if self.queues[route].in_flight_count > 0 || !local.has_room_for(command) {
                     return None;
                 }
                 self.queues[route].progressed(ctx.now);

@@ -104,9 +104,9 @@ impl RouteQueue {
         self.has_refused
     }
 
-    /// The bytes of the command that is to leave next, and its deadline.
-    pub(super) fn first(&self) -> Option<(usize, Instant)> {
-        self.waiting.first_key_value().map(|(_, queued)| (queued.request.bytes(), queued.deadline))
+    /// The command that is to leave next.
+    pub(super) fn first(&self) -> Option<&Queued> {
+        self.waiting.first_key_value().map(|(_, queued)| queued)
     }
 
     /// The place of a command that leaves at once, without waiting here.

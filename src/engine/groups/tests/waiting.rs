@@ -47,6 +47,24 @@ fn held_commands_go_on_only_until_the_group_is_full() {
 }
 
 #[test]
+fn held_reads_go_on_while_the_log_is_full_until_a_write_comes() {
+    let mut world = World::new(|_| {});
+    let leader = world.leader();
+    // Another core has only a read.
+    for (link, id, line) in [(0, 1, "GET a"), (0, 2, "SET a 1"), (0, 3, "GET a"), (1, 4, "GET a")] {
+        take(&mut world, leader, (link, id), line);
+    }
+    let Side { ctx, groups, answers, effects, .. } = &mut world.sides[leader];
+    groups.resume_full(ctx, answers, effects, |_| true);
+    let none = "$-1\r\n".to_owned();
+    assert_eq!(answers.to_peers, [(LinkId(0), 1, none.clone()), (LinkId(1), 4, none)]);
+    assert_eq!(world.sides[leader].unblocked, 0);
+    world.settle();
+    let replies: Vec<u64> = world.sides[leader].answers.to_peers.iter().map(|(_, id, _)| *id).collect();
+    assert_eq!(replies, [1, 4, 2, 3]);
+}
+
+#[test]
 fn held_commands_do_not_run_while_the_group_is_handed_over() {
     let mut world = World::new(|_| {});
     let leader = world.leader();

@@ -44,7 +44,7 @@ fn nothing_is_sent_behind_a_refused_command_until_all_before_it_are_back() {
 fn a_replica_that_has_unsettled_commands_or_no_room_lets_newer_ones_wait() {
     let mut world = World::new(|_| {});
     let route = world.route();
-    let replica = LocalReplica { group: 5, leads: false, is_full: false, has_unsettled: true };
+    let replica = LocalReplica { group: 5, leads: false, is_full: false, is_log_full: false, has_unsettled: true };
     let World { ctx, router, .. } = &mut world;
     let taken = with_request(client(1), "SET a 1", |request| router.forward(ctx, route, Some(replica), request));
     assert_eq!(taken, Forwarded::Taken);
@@ -53,6 +53,23 @@ fn a_replica_that_has_unsettled_commands_or_no_room_lets_newer_ones_wait() {
     assert!(router.drain(ctx, route, Some(full)).is_none(), "it leads now and is full");
     let free = LocalReplica { is_full: false, ..full };
     assert!(router.drain(ctx, route, Some(free)).is_some());
+}
+
+/// Reads need no log. A read behind a write may be one of the same connection, and waits with it.
+#[test]
+fn reads_go_on_while_the_log_is_full_until_a_write_comes() {
+    let mut world = World::new(|_| {});
+    let route = world.route();
+    let (World { ctx, router, .. }, leads) = (&mut world, local(true).unwrap());
+    for line in ["GET a", "SET a 1", "GET b"] {
+        let taken = with_request(client(1), line, |request| router.forward(ctx, route, Some(leads), request));
+        assert_eq!(taken, Forwarded::Taken);
+    }
+    let full = LocalReplica { is_log_full: true, ..leads };
+    let mut drain = |replica| router.drain(ctx, route, Some(replica)).map(|request| request.command.id);
+    assert_eq!(drain(full), Some(resp::CommandId::Get));
+    assert_eq!(drain(full), None);
+    assert_eq!([drain(leads), drain(leads)], [Some(resp::CommandId::Set), Some(resp::CommandId::Get)]);
 }
 
 #[test]
