@@ -11,7 +11,7 @@
 //! - Commands of one source for one group keep their order, also when the leadership moves.
 //! - A group in which nothing happens costs nothing: it stands in no list and no timer runs.
 //!
-//! Reading order: `replica` (what is kept of one), `addresses`, `batch_queue`, `proposals` and `waiting_read`, `writes`,
+//! Reading order: `replica` (what is kept of one), `addresses`, `batch_queue`, `proposals` and `waiting_reads`, `writes`,
 //! `reads`, `news` (what the groups are told), `drive` (what Raft wants done), `apply`, `forwarded_queue` and `forwarded`
 //! (commands of other cores, and who waits for room), `requeue` (a leadership is lost), `leadership`, `install`, `timers`,
 //! `sources`, `views` (what others see).
@@ -34,7 +34,7 @@ mod sources;
 mod tests;
 mod timers;
 mod views;
-mod waiting_read;
+mod waiting_reads;
 mod writes;
 
 use std::collections::VecDeque;

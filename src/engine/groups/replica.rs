@@ -1,6 +1,5 @@
 //! One replica of a group as its core keeps it: Raft, the keys, and the commands that wait for either.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use data::Keyspace;
@@ -14,7 +13,7 @@ use crate::groups::addresses::Addresses;
 use crate::groups::batch_queue::BatchQueue;
 use crate::groups::forwarded_queue::ForwardedQueue;
 use crate::groups::proposals::Proposals;
-use crate::groups::waiting_read::WaitingRead;
+use crate::groups::waiting_reads::WaitingReads;
 use crate::origin::LinkId;
 
 /// A group in which nothing has happened for this many heartbeat intervals becomes quiescent.
@@ -47,14 +46,8 @@ pub(super) struct Replica {
     pub(super) batches: BatchQueue,
     /// Batches that were proposed here and are not yet applied.
     pub(super) proposed: Proposals,
-    /// Reads that wait for an index, in the order of arrival.
-    pub(super) waiting_reads: VecDeque<WaitingRead>,
-    /// Reads whose leadership check is under way or about to be asked for, by the number of the check.
-    pub(super) index_reads: BTreeMap<u64, Vec<WaitingRead>>,
-    /// Number of the next check; reads of one turn share one.
-    pub(super) index_read_next: u64,
-    /// Bytes of the reads in `waiting_reads` and `index_reads`.
-    pub(super) reads_bytes: usize,
+    /// Reads that wait outside of batches.
+    pub(super) reads: WaitingReads,
     /// Commands of other cores that wait until the batches have room, or until those cores take replies.
     pub(super) forwarded: ForwardedQueue,
     /// Bytes of `batches`, of reads that wait, of who waits for what is proposed, and of `forwarded`.
@@ -105,10 +98,7 @@ impl Replica {
             membership: new.membership,
             batches: BatchQueue::default(),
             proposed: Proposals::default(),
-            waiting_reads: VecDeque::new(),
-            index_reads: BTreeMap::new(),
-            index_read_next: 1,
-            reads_bytes: 0,
+            reads: WaitingReads::default(),
             forwarded: ForwardedQueue::default(),
             requests_permit: budget.permit(Pool::Batches),
             entries_permit: budget.permit(Pool::Entries),
@@ -152,7 +142,7 @@ impl Replica {
 
     /// Whether reads wait.
     pub(super) fn has_reads(&self) -> bool {
-        !self.waiting_reads.is_empty() || !self.index_reads.is_empty()
+        !self.reads.is_empty()
     }
 
     /// Whether commands over this link must go back unseen.
@@ -170,20 +160,6 @@ impl Replica {
     /// The other side has heard of all that went back.
     pub(super) fn accept_again(&mut self, link: LinkId) {
         self.refused_links.retain(|refused| *refused != link);
-    }
-
-    /// Takes out reads that wait, in the order in which they came.
-    pub(super) fn take_reads(&mut self, mut is_wanted: impl FnMut(&WaitingRead) -> bool) -> Vec<WaitingRead> {
-        let mut taken: Vec<WaitingRead> = Vec::new();
-        for read in std::mem::take(&mut self.waiting_reads) {
-            if is_wanted(&read) { taken.push(read) } else { self.waiting_reads.push_back(read) }
-        }
-        for reads in self.index_reads.values_mut() {
-            taken.extend(reads.extract_if(.., |read| is_wanted(read)));
-        }
-        self.index_reads.retain(|_, reads| !reads.is_empty());
-        self.reads_bytes -= taken.iter().map(|read| read.request.bytes()).sum::<usize>();
-        taken
     }
 
     /// The members have changed, or are about to: learns where they live. Those that leave are still spoken to.
@@ -211,7 +187,7 @@ impl Replica {
 
     /// Bytes of commands that wait here to be proposed or read, and of who waits for what is proposed.
     pub(super) fn waiting_bytes(&self) -> usize {
-        self.batches.bytes() + self.proposed.waiters_bytes() + self.reads_bytes
+        self.batches.bytes() + self.proposed.waiters_bytes() + self.reads.bytes()
     }
 
     /// Makes the permit say what waits here.

@@ -58,7 +58,7 @@ impl Groups {
         }
         self.take_batches(group, &mut again);
         if is_lost {
-            for read in self.list[group].take_reads(|_| true) {
+            for read in self.list[group].reads.take_all() {
                 self.sources.read_ended(read.request.origin.source());
                 again.push(read.request);
             }

@@ -39,10 +39,8 @@ impl Groups {
     /// Bytes of commands and reads that wait in all groups, added up anew.
     pub(crate) fn requests_held_bytes(&self) -> usize {
         let of = |replica: &Replica| {
-            let index_reads = replica.index_reads.values().flatten();
-            let reads = replica.waiting_reads.iter().chain(index_reads).map(|read| read.request.bytes());
             let waiting = replica.batches.held_bytes() + replica.proposed.held_bytes();
-            waiting + reads.sum::<usize>() + replica.forwarded.held_bytes()
+            waiting + replica.reads.held_bytes() + replica.forwarded.held_bytes()
         };
         self.list.iter().map(of).sum()
     }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::budget::Pool;
 use crate::groups::batch_queue::Waiter;
+use crate::groups::waiting_reads;
 use crate::refusal::Refusal;
 
 fn by_index(config: &mut Config) {
@@ -89,8 +90,7 @@ fn reads_of_later_turns_have_a_leadership_check_of_their_own() {
         world.execute(leader, client(10 * seq), "GET a");
         world.settle();
     }
-    let reads: Vec<usize> = world.sides[leader].replica().index_reads.values().map(Vec::len).collect();
-    assert_eq!(reads, [2, 2, 2]);
+    assert_eq!(world.sides[leader].replica().reads.counts_by_check(), [2, 2, 2]);
     assert_eq!(world.sides[leader].groups.watched, [GROUP], "it stands there once");
 }
 
@@ -100,7 +100,7 @@ fn reads_that_wait_are_held_for_and_let_go() {
     world.cut = vec![leader];
     world.execute(leader, client(1), "GET a");
     world.settle();
-    let bytes = with_request(client(0), "GET a", |request| request.bytes());
+    let bytes = with_request(client(0), "GET a", |request| request.bytes()) + waiting_reads::OVERHEAD;
     let side = &mut world.sides[leader];
     assert_eq!((side.replica().waiting_bytes(), side.ctx.budget.used_by(Pool::Batches)), (bytes, bytes));
     assert_eq!(side.groups.sources.of(client(1).source()).reads, 1);
@@ -164,13 +164,68 @@ fn a_write_takes_only_the_reads_of_its_own_source_along() {
     world.execute(leader, client(1), "GET a");
     world.execute(leader, forwarded(2), "GET a");
     world.execute(leader, client(3), "SET a 1");
-    assert_eq!(world.sides[leader].replica().index_reads.values().map(Vec::len).sum::<usize>(), 1);
+    assert_eq!(world.sides[leader].replica().reads.counts_by_check(), [1]);
     world.settle();
     assert_eq!(world.sides[leader].answers.to_peers, [(LinkId(0), 2, "$-1\r\n".to_owned())]);
     world.sides.iter_mut().for_each(|side| side.is_disk_stuck = false);
     world.settle();
     assert_eq!(world.replies(leader), [(1, "$-1\r\n"), (3, "+OK\r\n")]);
     assert_eq!(world.sides[leader].replica().waiting_bytes(), 0);
+}
+
+/// A source's write took its reads along, and looked at those of all others for that.
+#[test]
+fn a_write_looks_at_the_reads_of_its_own_source_only() {
+    let count = 2_000;
+    let client = |idx| Origin::Client {
+        conn: host::ConnId { idx, generation: 0 },
+        seq: u64::from(idx),
+        protocol: resp::Protocol::Resp2,
+    };
+    for mode in [meta::ReadMode::Lease, meta::ReadMode::ReadIndex] {
+        let (mut world, leader) = stuck(|config| config.map.settings.read_mode = mode);
+        // Reads that wait for what was proposed, under a lease, or for a check.
+        (0..count).for_each(|idx| world.execute(leader, client(idx), "SET a 1"));
+        world.settle();
+        world.cut = vec![leader];
+        (0..count).for_each(|idx| world.execute(leader, client(idx), "GET a"));
+        world.settle();
+        let looks = world.sides[leader].replica().reads.looks_count();
+        (0..count).for_each(|idx| world.execute(leader, client(idx), "SET a 2"));
+        (0..count).for_each(|idx| world.execute(leader, client(idx), "GET a"));
+        assert!(world.sides[leader].replica().reads.is_empty(), "they wait in the batch");
+        let looks = world.sides[leader].replica().reads.looks_count() - looks;
+        assert!(looks <= 16 * count as usize, "{looks} for {count} reads in mode {mode:?}");
+    }
+}
+
+/// Each read of a core that has many under way looked at all of them, and each turn at all that wait.
+#[test]
+fn reads_and_turns_do_not_look_at_all_reads_that_wait() {
+    let count = 2_000;
+    for mode in [meta::ReadMode::Lease, meta::ReadMode::ReadIndex] {
+        let (mut world, leader) = stuck(|config| config.map.settings.read_mode = mode);
+        world.execute(leader, forwarded(0), "SET a 1");
+        world.settle();
+        for id in 1..=count {
+            world.execute(leader, forwarded(id), "GET a");
+            if id % 100 == 0 {
+                world.settle();
+            }
+        }
+        let before = world.sides[leader].replica().reads.looks_count();
+        assert!(before <= 30 * count as usize, "{before} for {count} reads in mode {mode:?}");
+        for _ in 0..100 {
+            world.sides[leader].groups.mark(GROUP);
+            world.settle();
+        }
+        let looks = world.sides[leader].replica().reads.looks_count() - before;
+        assert!(looks <= 10 * 100, "{looks} in 100 turns");
+        world.sides.iter_mut().for_each(|side| side.is_disk_stuck = false);
+        world.settle();
+        let replies: Vec<u64> = world.sides[leader].answers.to_peers.iter().map(|(_, id, _)| *id).collect();
+        assert_eq!(replies, (0..=count).collect::<Vec<_>>(), "in mode {mode:?}");
+    }
 }
 
 #[test]
