@@ -18,6 +18,7 @@ use crate::load::keys::KeyOrder;
 use crate::load::stats::Report;
 use crate::load::workload::{KEYS_COUNT_MAX, Mix, VALUE_BYTES_MAX, Workload};
 use crate::load::{self, CONNECTIONS_MAX, Shared, Spec};
+use crate::micro;
 
 const PIPELINE_MAX: usize = 4_096;
 const THREADS_MAX: usize = 64;
@@ -46,6 +47,11 @@ enum Command {
     /// alternate between the systems; the medians are reported.
     /// Exit status: 0 if all was measured without an error reply, 1 if there were errors, 2 if it failed.
     Compare(CompareArgs),
+    /// Measures what commands cost where the keys lie, without network, log and replicas.
+    ///
+    /// In this process and on one core. Every round measures everything; the medians are reported.
+    /// Exit status: 0 if all was measured, 2 if it failed.
+    Micro(MicroArgs),
 }
 
 #[derive(Args, Debug)]
@@ -137,6 +143,28 @@ struct CompareArgs {
     json: Option<PathBuf>,
 }
 
+#[derive(Args, Debug)]
+struct MicroArgs {
+    /// How many keys the tables hold
+    #[arg(long, default_value_t = 1_000_000)]
+    keys: u32,
+    /// The length of the values, in bytes
+    #[arg(long, default_value_t = 256)]
+    value_bytes: usize,
+    /// How many commands of each kind a round executes
+    #[arg(long, short = 'n', default_value_t = 1_000_000)]
+    requests: u32,
+    /// How often everything is measured
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Print the figures as JSON
+    #[arg(long)]
+    json: bool,
+    /// Measure one round of this table only, and print its figures as JSON; each round is such a process
+    #[arg(long, value_name = "TABLE", hide = true)]
+    round_of: Option<String>,
+}
+
 impl Cli {
     /// Does what was asked for and says how it went.
     pub fn run(self) -> ExitCode {
@@ -150,6 +178,7 @@ impl Cli {
         let result = match self.command {
             Command::Load(args) => args.run(&stop),
             Command::Compare(args) => args.run(&stop),
+            Command::Micro(args) => args.run(&stop),
         };
         match result {
             Ok(0) => ExitCode::SUCCESS,
@@ -230,6 +259,23 @@ impl CompareArgs {
             connections_many: self.many,
         };
         compare::run(&options, self.json.as_deref(), stop)
+    }
+}
+
+impl MicroArgs {
+    fn run(self, stop: &AtomicBool) -> Result<u64, Error> {
+        let MicroArgs { keys, value_bytes, requests, rounds, json, round_of } = self;
+        within("--keys", f64::from(keys), 1.0, f64::from(KEYS_COUNT_MAX))?;
+        within("--value-bytes", value_bytes as f64, 1.0, VALUE_BYTES_MAX as f64)?;
+        // Each counter is made by the first INCR of it.
+        within("--requests", f64::from(requests), f64::from(keys / 10).max(1.0), f64::from(u32::MAX))?;
+        within("--rounds", rounds as f64, 1.0, 100.0)?;
+        let options = micro::Options { keys_count: keys, value_bytes, commands_count: requests, rounds };
+        match round_of {
+            Some(table) => micro::run_round(&options, &table, stop)?,
+            None => micro::run(&options, json, stop)?,
+        }
+        Ok(0)
     }
 }
 

@@ -1,5 +1,5 @@
 //! `coracle-bench`: a load generator for servers that speak the Redis protocol, and comparisons of Coracle with
-//! Redis, etcd and the bare disk, side by side in one run.
+//! Redis, etcd and the bare disk, side by side in one run; and what a command costs where the keys lie.
 //!
 //! Invariants: everything is bounded in time; only servers named on the command line or started here are
 //! spoken to; a process started here is stopped here, by its id, whatever happens. A reply that is not what its
@@ -8,13 +8,14 @@
 //! Deliberately absent: retries of commands, RESP3, TLS.
 //!
 //! Reading order: [`reply`] (the bytes), [`client`] (questions outside a run), [`topology`] (who owns what), [`load`] (the
-//! generator), [`compare`] (servers side by side), [`cli`] (the arguments), [`error`].
+//! generator), [`compare`] (servers side by side), [`micro`] (tables of keys side by side), [`cli`] (the arguments), [`error`].
 
 pub mod cli;
 pub mod client;
 pub mod compare;
 pub mod error;
 pub mod load;
+pub mod micro;
 pub mod reply;
 pub mod topology;
 
