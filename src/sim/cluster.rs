@@ -142,6 +142,7 @@ impl Cluster {
             boots_due: Vec::new(),
             kills_due: Vec::new(),
             snapshots_due: Vec::new(),
+            promises: Vec::new(),
             is_broken: broken.is_some(),
             forgets_votes: broken == Some(Broken::ForgottenVote),
         };
@@ -353,6 +354,7 @@ impl Cluster {
     pub fn run_until(&self, end: u64, mut after: impl FnMut(&Cluster) -> bool) {
         loop {
             while executor::run_one(&self.world) {}
+            self.observations.borrow_mut().append(&mut self.world.borrow_mut().promises);
             self.attend();
             if !after(self) {
                 return;

@@ -5,10 +5,13 @@ use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use host::{ConnId, ListenerId, NetEvent, SendBuf};
+use types::Instant;
+use wire::{Body, Message};
 
 use crate::client::ClientEvent;
-use crate::corruption::{KEPT_BACK_COUNT_MAX, corrupt};
+use crate::corruption::{KEPT_BACK_COUNT_MAX, corrupt, decode};
 use crate::net::{Arrival, Host, Owner, StreamId};
+use crate::observation::{Observation, ObservationKind};
 use crate::queue::Event;
 use crate::trace::Kind;
 use crate::world::{NodeState, World};
@@ -147,6 +150,9 @@ impl World {
         let now = self.queue.now();
         let Some(stream) = self.net.stream(id) else { return Some(buf) };
         let (from, to) = (stream.sides[0].host, stream.sides[1].host);
+        if let Owner::Core { core, .. } = stream.sides[0].owner {
+            self.note_promises(core, &bytes);
+        }
         while let Some(stream) = self.net.stream(id)
             && stream.sides[0].kept_back.front().is_some_and(|(at, _)| *at <= now)
             && let Some((_, late)) = stream.sides[0].kept_back.pop_front()
@@ -174,6 +180,21 @@ impl World {
         match done.now {
             Some(bytes) => self.net.send(id, 0, bytes, buf, &mut self.queue),
             None => Some(buf),
+        }
+    }
+
+    /// Notes what a frame says of its sender's disk.
+    fn note_promises(&mut self, core: usize, bytes: &Bytes) {
+        let Some(frame) = decode(bytes) else { return };
+        let (at, place) = (Instant::from_nanos(self.queue.now()), self.cores[core].place);
+        for message in frame.messages {
+            let Message { group, from: replica, to, term, body } = message;
+            let kind = match body {
+                Body::AppendAccepted { match_index } => ObservationKind::Accepted { term, index: match_index },
+                Body::VoteReply { pre: false, granted: true } => ObservationKind::Voted { term, candidate: to },
+                _ => continue,
+            };
+            self.promises.push(Observation { at, place, group, replica, kind });
         }
     }
 

@@ -70,7 +70,8 @@ pub(crate) fn corrupt(bytes: &Bytes, way: &Way, prng: &mut Prng, now: u64) -> Op
     Some(done)
 }
 
-fn decode(bytes: &Bytes) -> Option<Frame> {
+/// Reads a frame, if these bytes are a whole one.
+pub(crate) fn decode(bytes: &Bytes) -> Option<Frame> {
     let header = FrameHeader::decode(bytes.first_chunk::<FRAME_HEADER_BYTES>()?).ok()?;
     if bytes.len() != FRAME_HEADER_BYTES + header.body_len() {
         return None;

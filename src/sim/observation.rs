@@ -123,6 +123,20 @@ pub enum ObservationKind {
         /// Digest of all keys and values, the time, and the members.
         digest: u128,
     },
+    /// It has told the leader of a term that its log is on its disk up to an index.
+    Accepted {
+        /// The term.
+        term: Term,
+        /// The index.
+        index: Index,
+    },
+    /// It has told a candidate that it has its vote.
+    Voted {
+        /// The term.
+        term: Term,
+        /// The candidate.
+        candidate: ReplicaId,
+    },
     /// What a budget counts, and what is really held for it. It concerns the core, whatever group and replica are given.
     Budget {
         /// Its name.

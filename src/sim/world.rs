@@ -15,6 +15,7 @@ use crate::disk::NodeDisk;
 use crate::executor::Tasks;
 use crate::mesh::MeshInbox;
 use crate::net::Net;
+use crate::observation::Observation;
 use crate::operations::Operations;
 use crate::prng::{Ppm, Prng};
 use crate::queue::{Event, Queue};
@@ -148,6 +149,8 @@ pub struct World {
     pub(crate) kills_due: Vec<(usize, u32)>,
     /// Snapshots that have got their names and are to be read back: core and group.
     pub(crate) snapshots_due: Vec<(usize, GroupId)>,
+    /// What replicas have told others of their disks since it was last taken.
+    pub(crate) promises: Vec<Observation>,
     /// Whether it breaks what the engine relies on: then nothing that a node says of its disk is an objection.
     pub(crate) is_broken: bool,
     /// What a broken world forgets: the votes of a process.

@@ -20,6 +20,7 @@ mod logs;
 mod object;
 mod objects;
 mod progress;
+mod promises;
 mod registers;
 mod search;
 mod sound_disks;
@@ -47,6 +48,7 @@ pub use leader_completeness::LeaderCompleteness;
 pub use log_matching::LogMatching;
 pub use logs::{Log, Logs};
 pub use progress::Progress;
+pub use promises::Promises;
 pub use sound_disks::SoundDisks;
 pub use state_machine_safety::StateMachineSafety;
 pub(crate) use violation::majority;
@@ -93,6 +95,7 @@ pub struct Checkers {
     accountant: Accountant,
     bounded_queues: BoundedQueues,
     sound_disks: SoundDisks,
+    promises: Promises,
     progress: Progress,
 }
 
@@ -110,6 +113,7 @@ impl Checkers {
             accountant: Accountant,
             bounded_queues: BoundedQueues,
             sound_disks: SoundDisks,
+            promises: Promises::default(),
             progress: Progress::new(voters.keys().copied().collect(), recovery_max),
         }
     }
@@ -123,6 +127,7 @@ impl Checkers {
         self.bounded_queues.observe(seen)?;
         self.sound_disks.observe(seen)?;
         contradictions::observe(seen)?;
+        self.promises.observe(seen)?;
         self.leader_completeness.before(seen, &self.logs)?;
         self.log_matching.observe(seen, &self.logs)?;
         self.logs.observe(seen);

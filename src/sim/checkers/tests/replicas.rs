@@ -446,3 +446,23 @@ fn progress_sees_operations_that_fail_or_never_end() {
     let violation = story.checkers.finish(&history, at(20)).expect_err("no answer");
     assert!(violation.message.contains("no answer"), "{violation}");
 }
+
+#[test]
+fn promises_are_kept_by_what_a_start_finds() {
+    let entries = [entry(1, 11), entry(1, 12), entry(1, 13)];
+    let accepted = |index| {
+        let mut story = Story::new();
+        story.vote(2, 1, 1).log(2, 1, &entries).see(2, ObservationKind::Accepted { term: 1, index });
+        story.see(2, ObservationKind::Voted { term: 1, candidate: ReplicaId(1) });
+        story
+    };
+    accepted(2).start(2, state(1, 1), (2, 1), 0).assert_sound();
+    accepted(3).start(2, state(1, 1), (2, 1), 0).assert_objects("promises", "accepted entries up to 3");
+    accepted(0).start(2, HardState::default(), (3, 1), 0).assert_objects("promises", "answered in term 1");
+    accepted(0).start(2, state(1, 3), (3, 1), 0).assert_objects("promises", "last vote");
+    accepted(3).log(2, 2, &[entry(2, 21)]).start(2, state(2, 1), (2, 2), 0).assert_sound();
+    accepted(3).see(2, ObservationKind::Damaged).start(2, HardState::default(), (0, 0), 0).assert_sound();
+    let mut late = accepted(0);
+    late.vote(2, 2, 3).log(2, 2, &[entry(2, 21)]).see(2, ObservationKind::Accepted { term: 1, index: 3 });
+    late.start(2, state(2, 3), (2, 2), 0).assert_sound();
+}
