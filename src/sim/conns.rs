@@ -5,8 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use host::{ConnId, ListenerId, NetEvent, SendBuf};
+use resp::CommandId;
 use types::Instant;
-use wire::{Body, Message};
+use wire::{Body, Frame, Message, RequestHead};
 
 use crate::client::ClientEvent;
 use crate::corruption::{KEPT_BACK_COUNT_MAX, corrupt, decode};
@@ -150,8 +151,11 @@ impl World {
         let now = self.queue.now();
         let Some(stream) = self.net.stream(id) else { return Some(buf) };
         let (from, to) = (stream.sides[0].host, stream.sides[1].host);
-        if let Owner::Core { core, .. } = stream.sides[0].owner {
-            self.note_promises(core, &bytes);
+        if let Owner::Core { core, .. } = stream.sides[0].owner
+            && let Some(frame) = decode(&bytes)
+        {
+            self.reset_behind_flush(id, &frame);
+            self.note_promises(core, frame);
         }
         while let Some(stream) = self.net.stream(id)
             && stream.sides[0].kept_back.front().is_some_and(|(at, _)| *at <= now)
@@ -183,9 +187,23 @@ impl World {
         }
     }
 
+    /// Resets the stream soon if that is ordered and the frame forwards a `FLUSHALL`.
+    fn reset_behind_flush(&mut self, id: StreamId, frame: &Frame) {
+        let now = self.queue.now();
+        let Some(resets) = self.flush_resets.filter(|resets| resets.until > now) else { return };
+        let is_flush = |head: &RequestHead| CommandId::from_u16(head.command) == Some(CommandId::FlushAll);
+        if !frame.requests.heads.iter().any(is_flush) {
+            return;
+        }
+        let at = now + self.net.prng.range(1, resets.within);
+        for side in [0, 1] {
+            self.queue.push(at, Event::Reset { stream: id.idx, generation: id.generation, side });
+        }
+        self.count("a connection was reset behind a FLUSHALL");
+    }
+
     /// Notes what a frame says of its sender's disk.
-    fn note_promises(&mut self, core: usize, bytes: &Bytes) {
-        let Some(frame) = decode(bytes) else { return };
+    fn note_promises(&mut self, core: usize, frame: Frame) {
         let (at, place) = (Instant::from_nanos(self.queue.now()), self.cores[core].place);
         for message in frame.messages {
             let Message { group, from: replica, to, term, body } = message;

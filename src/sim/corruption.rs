@@ -9,10 +9,14 @@ use bytes::Bytes;
 use wire::{Body, FRAME_HEADER_BYTES, Frame, FrameHeader};
 
 use crate::net::Way;
-use crate::prng::Prng;
+use crate::prng::{Ppm, Prng};
 
-/// How long a message may be kept back, in nanoseconds.
+/// How long a message may be kept back, in nanoseconds: most, and some, which others than its receiver may be leading by then, or
+/// it again.
 const KEPT_BACK_MAX: u64 = 400_000_000;
+const KEPT_BACK_LONG_MAX: u64 = 3_000_000_000;
+/// How likely one is kept back for long.
+const KEPT_BACK_LONG_PPM: Ppm = 200_000;
 /// Most frames kept back per stream.
 pub(crate) const KEPT_BACK_COUNT_MAX: usize = 64;
 
@@ -64,7 +68,8 @@ pub(crate) fn corrupt(bytes: &Bytes, way: &Way, prng: &mut Prng, now: u64) -> Op
         done.now = Some(encode(frame));
     }
     for message in delayed {
-        let at = now + prng.below(KEPT_BACK_MAX);
+        let most = if prng.bernoulli(KEPT_BACK_LONG_PPM) { KEPT_BACK_LONG_MAX } else { KEPT_BACK_MAX };
+        let at = now + prng.below(most);
         done.later.push((at, encode(Frame { messages: vec![message], ..Frame::default() })));
     }
     Some(done)

@@ -26,6 +26,7 @@ pub const REQUIRED: &[(&str, &str)] = &[
     ("world: a message was repeated", "Raft ignores it"),
     ("world: a message was overtaken", "Raft bears it"),
     ("world: a crash met a chosen moment", "what was just begun is half done"),
+    ("world: a connection was reset behind a FLUSHALL", "part of it may have run, and nobody may send it again"),
     ("world: a turn was stopped behind its clock", "what the clock showed is old when it is used"),
     ("world: a snapshot was read back", "its digest is compared with that of the state"),
     ("world: a mesh was full", "a message to another core of the node is handed back"),

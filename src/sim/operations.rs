@@ -73,11 +73,12 @@ impl World {
         };
         let latency = self.disk_prng.latency(least * weight / 4, mean * weight / 4) + bytes / 2;
         let at = self.queue.now() + latency * node.disk.slowness;
-        let dies = matches!(request, Request::LogWrite { .. }) && node.dies_writing;
-        if dies {
+        if let Some(left_count) = node.dies_writing.filter(|_| matches!(request, Request::LogWrite { .. })) {
             let (node, epoch) = (self.cores[core].node, node.epoch);
-            self.nodes[node].dies_writing = false;
-            self.queue.push((self.queue.now() + at) / 2, Event::Kill { node: node as u32, epoch });
+            self.nodes[node].dies_writing = left_count.checked_sub(1);
+            if left_count == 0 {
+                self.queue.push((self.queue.now() + at) / 2, Event::Kill { node: node as u32, epoch });
+            }
         }
         let idx = self.operations.free.pop().unwrap_or_else(|| {
             self.operations.slots.push(Slot { generation: 0, core, request: None, answer: None, waiter: None });

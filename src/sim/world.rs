@@ -74,8 +74,8 @@ pub struct Node {
     pub(crate) restart_after: Option<u64>,
     /// Its next turn is to be stopped.
     pub(crate) stop_order: Option<StopOrder>,
-    /// Whether its process dies in the middle of its next log write.
-    pub(crate) dies_writing: bool,
+    /// Whether its process dies in the middle of a log write, and how many more come before that one.
+    pub(crate) dies_writing: Option<u32>,
     /// Whether its disk has lost or changed something that it had called durable.
     pub is_damaged: bool,
     /// Whether its disk has failed a request of its process.
@@ -115,6 +115,15 @@ pub struct CoreState {
     pub(crate) turns_count: u64,
 }
 
+/// Connections over which a `FLUSHALL` is forwarded are reset. Times are in nanoseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FlushResets {
+    /// Until when.
+    pub(crate) until: u64,
+    /// How soon at the latest.
+    pub(crate) within: u64,
+}
+
 /// Everything.
 pub struct World {
     /// What happens next, and the time.
@@ -149,6 +158,8 @@ pub struct World {
     pub(crate) kills_due: Vec<(usize, u32)>,
     /// Snapshots that have got their names and are to be read back: core and group.
     pub(crate) snapshots_due: Vec<(usize, GroupId)>,
+    /// Whether connections are reset behind a `FLUSHALL`.
+    pub(crate) flush_resets: Option<FlushResets>,
     /// What replicas have told others of their disks since it was last taken.
     pub(crate) promises: Vec<Observation>,
     /// Whether it breaks what the engine relies on: then nothing that a node says of its disk is an objection.

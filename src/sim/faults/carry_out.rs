@@ -8,7 +8,10 @@ use crate::cluster::{Cluster, Death};
 use crate::disk::WriteFault;
 use crate::prng::Prng;
 use crate::stopped_turn::StopOrder;
-use crate::world::NodeState;
+use crate::world::{FlushResets, NodeState};
+
+/// A microsecond, in nanoseconds.
+const US: u64 = 1_000;
 
 impl Injector {
     /// `None` if there was nothing to do it to.
@@ -82,6 +85,10 @@ impl Injector {
             Fault::Reset { a, b } => {
                 cluster.reset_streams(Some(idx(*a)?), idx(*b)?);
                 cluster.reset_streams(Some(idx(*b)?), idx(*a)?);
+            }
+            Fault::ResetBehindFlush { within_us, for_ms } => {
+                let resets = FlushResets { until: now + for_ms * MS, within: within_us * US };
+                cluster.world.borrow_mut().flush_resets = Some(resets);
             }
             Fault::ResetClients { node } => cluster.reset_streams(None, idx(*node)?),
             Fault::Corrupt { from, to, lose, repeat, reorder, for_ms } => {
@@ -169,7 +176,7 @@ impl Injector {
     ) -> Option<()> {
         self.is_up(cluster, node).then_some(())?;
         if may_wait && prng.bernoulli(500_000) {
-            self.die_writing(cluster, node, down_ms);
+            self.die_writing(cluster, node, down_ms, 0);
             return Some(());
         }
         cluster.kill(node, if prng.bernoulli(500_000) { Death::Process } else { Death::Machine });
@@ -186,10 +193,10 @@ impl Injector {
         self.crash(cluster, node, down_ms, &mut prng, false);
     }
 
-    /// Lets a node die in the middle of its next log write.
-    pub(super) fn die_writing(&self, cluster: &Cluster, node: usize, down_ms: u64) {
+    /// Lets a node die in the middle of the log write behind this number of others.
+    pub(super) fn die_writing(&self, cluster: &Cluster, node: usize, down_ms: u64, behind_count: u32) {
         let world = &mut *cluster.world.borrow_mut();
-        world.nodes[node].dies_writing = true;
+        world.nodes[node].dies_writing = Some(behind_count);
         world.nodes[node].restart_after = Some(down_ms * MS);
     }
 

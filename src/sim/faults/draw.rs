@@ -6,7 +6,7 @@ use super::kinds::{FAULTS, Fault, FaultKind, Needs};
 use super::leader_faults::{any_leader_fault, simple_leader_fault};
 use super::moments::MOMENTS;
 use super::schedule::{Schedule, Timed};
-use super::{NodeNumber, READINGS_MAX, STALL_FACTOR};
+use super::{NodeNumber, READINGS, STALL_FACTOR};
 use crate::prng::{Ppm, Prng};
 use crate::spec::ClusterSpec;
 
@@ -113,9 +113,7 @@ fn draw(kind: FaultKind, prng: &mut Prng, cluster_spec: &ClusterSpec) -> Option<
         FaultKind::CrashAll => Fault::CrashAll { down_ms: for_ms },
         FaultKind::Stop => Fault::Stop { node, down_ms: for_ms },
         FaultKind::Pause => Fault::Pause { node, for_ms },
-        FaultKind::StopBehindClock => {
-            Fault::StopBehindClock { node, reading: prng.range(1, READINGS_MAX) as u32, for_ms }
-        }
+        FaultKind::StopBehindClock => Fault::StopBehindClock { node, reading: prng.pick(&READINGS), for_ms },
         FaultKind::CrashBehind => Fault::CrashBehind {
             moment: prng.pick(&MOMENTS),
             within_us: prng.pick(&[5, 50, 500, 5_000]),
@@ -139,6 +137,9 @@ fn draw(kind: FaultKind, prng: &mut Prng, cluster_spec: &ClusterSpec) -> Option<
         FaultKind::Partition => Fault::Partition { side: any_side(prng, cluster_spec, node), for_ms },
         FaultKind::Delay => Fault::Delay { from: node, to: other, mean_ms: prng.range(1, 400), for_ms },
         FaultKind::Reset => Fault::Reset { a: node, b: other },
+        FaultKind::ResetBehindFlush => {
+            Fault::ResetBehindFlush { within_us: prng.pick(&[500, 3_000, 20_000]), for_ms: prng.range(500, LONG_MS) }
+        }
         FaultKind::Corrupt => {
             let [lose, repeat, reorder] = [(); 3].map(|()| likely(prng));
             Fault::Corrupt { from: node, to: other, lose, repeat, reorder, for_ms }

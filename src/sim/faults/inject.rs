@@ -114,7 +114,7 @@ impl Injector {
                 Planned::Begin(fault) => self.begin(cluster, idx, &fault),
                 Planned::LeaderFault(node, leader_fault) => self.apply_leader_fault(cluster, node, &leader_fault),
                 Planned::Crash(node, down_ms) => self.crash_now(cluster, node, down_ms),
-                Planned::DieWriting(node, down_ms) => self.die_writing(cluster, node, down_ms),
+                Planned::DieWriting(node, down_ms) => self.die_writing(cluster, node, down_ms, 0),
                 Planned::End(what) => self.end(cluster, what),
             }
         }
@@ -240,12 +240,13 @@ impl Injector {
         for what in std::mem::take(&mut self.until).into_keys() {
             self.undo(cluster, what);
         }
+        cluster.world.borrow_mut().flush_resets = None;
         // With a node that stays away, a group of two would lose its leader with every packet that is sent again late.
         cluster.world.borrow_mut().net.for_all_ways(|way| way.loss = 0);
         for node in 0..cluster.map.nodes.len() {
             cluster.world.borrow_mut().nodes[node].disk.write_faults.clear();
             cluster.world.borrow_mut().nodes[node].failures = 0;
-            cluster.world.borrow_mut().nodes[node].dies_writing = false;
+            cluster.world.borrow_mut().nodes[node].dies_writing = None;
             cluster.world.borrow_mut().nodes[node].stop_order = None;
             cluster.resume(node);
             // What it could not read, or cannot while it starts, may be readable now.

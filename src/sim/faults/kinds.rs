@@ -100,6 +100,8 @@ faults! {
     Delay { from: NodeNumber, to: NodeNumber, mean_ms: u64, for_ms: u64 } = "delay", weight 10, Peers;
     /// The connections between two nodes are reset.
     Reset { a: NodeNumber, b: NodeNumber } = "reset", weight 10, Peers;
+    /// For some time, a connection over which a core forwards a `FLUSHALL` is reset within some microseconds.
+    ResetBehindFlush { within_us: u64, for_ms: u64 } = "reset behind a FLUSHALL", weight 20, Peers;
     /// Frames from one node to another are lost, repeated or overtaken, with these likelihoods in millionths.
     Corrupt { from: NodeNumber, to: NodeNumber, lose: Ppm, repeat: Ppm, reorder: Ppm, for_ms: u64 } = "corruption", weight 10, Peers;
     /// Connections of clients with a node are reset.

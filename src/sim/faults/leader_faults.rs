@@ -5,7 +5,7 @@
 
 use super::kinds::Fault;
 pub use super::leader_fault::LeaderFault;
-use super::{NodeNumber, READINGS_MAX, STALL_FACTOR};
+use super::{NodeNumber, READINGS, STALL_FACTOR};
 use crate::prng::Prng;
 use crate::spec::ClusterSpec;
 
@@ -115,7 +115,7 @@ pub(crate) fn simple_leader_fault(prng: &mut Prng) -> LeaderFault {
         3 => LeaderFault::Freeze { for_ms },
         4 => LeaderFault::FreezeCutOff { for_ms, longer_ms: short_ms },
         5 => LeaderFault::Crash { down_ms },
-        6 | 7 => LeaderFault::StopBehindClock { reading: prng.range(1, READINGS_MAX) as u32, for_ms },
+        6 | 7 => LeaderFault::StopBehindClock { reading: prng.pick(&READINGS), for_ms },
         _ => LeaderFault::CutOffCrash { after_ms: short_ms, down_ms },
     }
 }

@@ -34,5 +34,6 @@ pub type NodeNumber = u32;
 /// From this factor on a disk stands still rather than works, and does so for a short time only.
 pub(crate) const STALL_FACTOR: u64 = 1_000;
 
-/// Behind which reading of the clock of a turn it is stopped, at most.
-const READINGS_MAX: u64 = 3;
+/// Behind which reading of the clock a turn is stopped, one of these. Behind the first, the time of the turn is old and what has come
+/// meanwhile is seen.
+const READINGS: [u32; 4] = [1, 1, 2, 3];

@@ -22,13 +22,25 @@ pub enum Moment {
     Vote,
     /// Entries are handed to the log.
     Append,
+    /// Several are, which may not all find room in one block.
+    LongAppend,
     /// It was elected.
     Election,
 }
 
 /// All of them.
-pub(super) const MOMENTS: [Moment; 6] =
-    [Moment::Truncation, Moment::Restore, Moment::Compaction, Moment::Vote, Moment::Append, Moment::Election];
+pub(super) const MOMENTS: [Moment; 7] = [
+    Moment::Truncation,
+    Moment::Restore,
+    Moment::Compaction,
+    Moment::Vote,
+    Moment::Append,
+    Moment::LongAppend,
+    Moment::Election,
+];
+
+/// From this number of entries on an append is a long one.
+const LONG_APPEND_COUNT: usize = 4;
 
 /// Tells moments from what replicas do.
 #[derive(Debug, Default)]
@@ -49,7 +61,11 @@ impl Moments {
             ObservationKind::Logged { first, entries, .. } if !entries.is_empty() => {
                 let is_truncation = first <= end;
                 *end = first + entries.len() as Index - 1;
-                Some(if is_truncation { Moment::Truncation } else { Moment::Append })
+                Some(match is_truncation {
+                    true => Moment::Truncation,
+                    false if entries.len() >= LONG_APPEND_COUNT => Moment::LongAppend,
+                    false => Moment::Append,
+                })
             }
             ObservationKind::Logged { hard_state: Some(_), .. } => Some(Moment::Vote),
             ObservationKind::Restored { last } => {
@@ -80,7 +96,10 @@ mod tests {
             let (at, group, replica) = (Instant::ZERO, GroupId(1), ReplicaId(1));
             moments.of(0, &Observation { at, place, group, replica, kind })
         };
-        assert_eq!(log(1, 5), Some(Moment::Append));
+        assert_eq!(log(1, 3), Some(Moment::Append));
+        assert_eq!(log(4, 4), Some(Moment::LongAppend));
+        assert_eq!(log(6, 4), Some(Moment::Truncation));
+        assert_eq!(log(5, 1), Some(Moment::Truncation));
         assert_eq!(log(6, 1), Some(Moment::Append));
         assert_eq!(log(6, 1), Some(Moment::Truncation));
         assert_eq!(log(2, 1), Some(Moment::Truncation));

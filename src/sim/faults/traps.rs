@@ -46,6 +46,11 @@ impl Injector {
     fn spring(&mut self, cluster: &Cluster, now: u64, set: Set, node: usize, prng: &mut Prng) {
         let at = now + prng.range(1, set.within_us * US);
         match set.trap {
+            Trap::Crash { moment: Moment::LongAppend } => {
+                // The first block may be on its way already, or wait for the one before it.
+                cluster.world.borrow_mut().count("a crash met a chosen moment");
+                self.die_writing(cluster, node, set.down_ms, prng.below(2) as u32);
+            }
             Trap::Crash { .. } => {
                 cluster.world.borrow_mut().count("a crash met a chosen moment");
                 self.plan(cluster, at, Planned::Crash(node, set.down_ms));
