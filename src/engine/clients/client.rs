@@ -77,10 +77,13 @@ pub(super) struct Client {
     pub(super) is_paused: bool,
     /// What keeps its next command waiting, if something does.
     pub(super) blocker: Option<Blocker>,
-    /// A CLIENT LIST of it is on its way: there is one at a time.
-    pub(super) is_listing: bool,
+    /// Its CLIENT LIST that is on its way: there is one at a time.
+    pub(super) listing: Option<u64>,
     /// Its blocker is gone, and its input was not looked at again since.
+    /// Invariant: it has no blocker then, and stands in the queue of clients that may go on.
     pub(super) is_runnable: bool,
+    /// Its place in the queue of those who wait for memory or for its route, or may go on. Of no meaning if it is in none.
+    pub(super) place: u64,
     /// The client sends no more.
     pub(super) is_receive_ended: bool,
     /// Close once everything queued is sent: QUIT, a protocol error, or the client has stopped sending.
@@ -186,8 +189,9 @@ impl Client {
             spare_output: Vec::new(),
             is_paused: false,
             blocker: None,
-            is_listing: false,
+            listing: None,
             is_runnable: false,
+            place: 0,
             is_receive_ended: false,
             closes_when_sent: false,
             discarded_bytes: 0,
@@ -208,6 +212,11 @@ impl Client {
     /// Whether they allow many more: what was held up by them goes on then.
     pub(super) fn has_plenty_of_room(&self, limits: &ClientLimits) -> bool {
         self.replies.open_count() <= limits.requests_count_max / 2 && self.has_room(limits)
+    }
+
+    /// Whether its next command waits for something, or for its turn behind that.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.blocker.is_some() || self.is_runnable
     }
 
     /// Bytes of replies that wait or are on their way.

@@ -78,9 +78,10 @@ impl Clients {
     fn begin_listing(&mut self, conn: ConnId, filter: ClientFilter) {
         let Some(origin) = self.open(conn, 0) else { return };
         if let Some(client) = self.table.get_mut(conn) {
-            client.is_listing = true;
+            client.listing = Some(self.next_listing);
         }
-        self.listings.push_back(Listing::new(origin, filter, &self.budget));
+        self.listings.insert(self.next_listing, Listing::new(origin, filter, &self.budget));
+        self.next_listing += 1;
     }
 
     /// Whether a CLIENT LIST is on its way.
@@ -90,7 +91,7 @@ impl Clients {
 
     /// Adds some clients to the CLIENT LIST that is on its way, and replies with it if these were the last. Once per turn.
     pub(crate) fn go_on_listing(&mut self, ctx: &mut Context) {
-        let Some(mut listing) = self.listings.pop_front() else { return };
+        let Some((number, mut listing)) = self.listings.pop_first() else { return };
         let places_count = self.table.places_count();
         let end = places_count.min(listing.next_place + CLIENTS_LISTED_PER_TURN_MAX);
         for (conn, client) in (listing.next_place..end).filter_map(|place| self.table.at(place)) {
@@ -101,7 +102,7 @@ impl Clients {
         listing.permit.set(listing.text.capacity());
         listing.next_place = end;
         if end < places_count {
-            self.listings.push_front(listing);
+            self.listings.insert(number, listing);
         } else {
             self.end_listing(ctx, listing);
         }
@@ -111,7 +112,7 @@ impl Clients {
         let Listing { origin, text, permit, .. } = listing;
         let Origin::Client { conn, .. } = origin else { return };
         let Some(client) = self.table.get_mut(conn) else { return };
-        client.is_listing = false;
+        client.listing = None;
         drop(permit);
         if self.has_room(origin, text.len()) {
             self.reply(origin, |reply| reply.verbatim(&String::from_utf8_lossy(&text)));

@@ -10,7 +10,7 @@
 //! - What a client makes this core hold is bounded: its input, the arguments of its requests without a reply, its replies.
 //! - Bytes behind QUIT or a protocol error are dropped.
 //!
-//! Reading order: `client`, `reply_queue`, this page, `dispatch` (what kind of command it is), `fan_out` (commands for all
+//! Reading order: `client`, `reply_queue`, `wait_queue`, this page, `dispatch` (what kind of command it is), `fan_out` (commands for all
 //! groups), `listing` and `local` (CLIENT, HELLO and what else needs no group), `sending`.
 
 mod client;
@@ -22,8 +22,10 @@ mod reply_queue;
 mod sending;
 #[cfg(test)]
 mod tests;
+mod wait_queue;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 
 use host::net::RECV_WINDOW_BYTES_MAX;
@@ -37,6 +39,7 @@ use self::client::{Client, ClientLimits};
 pub(crate) use self::dispatch::{Dispatch, Merge};
 use self::fan_out::{FanOuts, MergedReply};
 use self::listing::Listing;
+use self::wait_queue::WaitQueue;
 use crate::budget::Budget;
 use crate::conn_table::ConnTable;
 use crate::context::Context;
@@ -59,18 +62,19 @@ pub(crate) struct Clients {
     limits: ClientLimits,
     budget: Budget,
     fan_outs: FanOuts,
-    /// CLIENT LISTs that take more than a turn, at most one per client. The first is being written.
-    listings: VecDeque<Listing>,
+    /// CLIENT LISTs on their way, at most one per client, by the order in which they were asked for. The first is being written.
+    listings: BTreeMap<u64, Listing>,
+    next_listing: u64,
     /// Clients with something to send, or to be closed for.
     dirty: Vec<ConnId>,
     /// Clients whose replies wait for the one behind them, and until when; the first is due first. Some do not wait any more.
     held: VecDeque<(Instant, ConnId)>,
     /// Clients whose blocker is gone.
-    runnable: VecDeque<ConnId>,
-    /// Clients that wait for a route.
-    blocked_on_route: HashMap<usize, Vec<ConnId>>,
+    runnable: WaitQueue,
+    /// Clients that wait for a route. No queue is empty.
+    blocked_on_route: HashMap<usize, WaitQueue>,
     /// Clients that wait for memory.
-    blocked_on_memory: VecDeque<ConnId>,
+    blocked_on_memory: WaitQueue,
     blocked_count: usize,
     /// Since when requests hold all the memory that they may.
     memory_full_since: Option<Instant>,
@@ -95,12 +99,13 @@ impl Clients {
             limits,
             budget: ctx.budget.clone(),
             fan_outs: FanOuts::default(),
-            listings: VecDeque::new(),
+            listings: BTreeMap::new(),
+            next_listing: 0,
             dirty: Vec::new(),
             held: VecDeque::new(),
-            runnable: VecDeque::new(),
+            runnable: WaitQueue::default(),
             blocked_on_route: HashMap::new(),
-            blocked_on_memory: VecDeque::new(),
+            blocked_on_memory: WaitQueue::default(),
             blocked_count: 0,
             memory_full_since: None,
             stall_cursor: 0,
@@ -151,9 +156,9 @@ impl Clients {
         None
     }
 
-    /// Whether a client waits for something: then its input is kept.
-    pub(crate) fn is_blocked(&self, conn: ConnId) -> bool {
-        self.table.get(conn).is_some_and(|client| client.blocker.is_some())
+    /// Whether a client waits for something, or for its turn behind that: then its input is kept.
+    pub(crate) fn is_waiting(&self, conn: ConnId) -> bool {
+        self.table.get(conn).is_some_and(|client| client.is_waiting())
     }
 
     /// Gives back what a client has sent and was not executed, and stops or goes on reading from it.
@@ -168,17 +173,17 @@ impl Clients {
         }
         let len = input.rest.len();
         let is_tight = self.budget.requests_are_full();
-        if is_tight && client.blocker.is_none() && len > PARTIAL_BYTES_MAX {
+        if is_tight && !client.is_waiting() && len > PARTIAL_BYTES_MAX {
             self.block(ctx, conn, Blocker::Incomplete);
         }
         let Some(client) = self.table.get_mut(conn) else { return };
         // A command that is not complete may grow to its own limit; only what stands behind one that waits is bounded here.
-        let is_blocked = client.blocker.is_some();
-        let must_pause = is_blocked && (len >= self.limits.input_bytes_max || is_tight);
+        let is_waiting = client.is_waiting();
+        let must_pause = is_waiting && (len >= self.limits.input_bytes_max || is_tight);
         if must_pause && !client.is_paused {
             client.is_paused = true;
             net.recv_pause(conn);
-        } else if client.is_paused && !is_blocked {
+        } else if client.is_paused && !is_waiting {
             client.is_paused = false;
             net.recv_resume(conn);
         }
@@ -193,7 +198,7 @@ impl Clients {
     /// What keeps a client from executing another command, if something of its own or the memory does.
     pub(crate) fn own_blocker(&self, ctx: &Context, conn: ConnId) -> Option<Blocker> {
         let client = self.table.get(conn)?;
-        if client.is_listing {
+        if client.listing.is_some() {
             return Some(Blocker::Listing);
         }
         if !client.has_room(&self.limits) {
@@ -220,14 +225,15 @@ impl Clients {
         self.blocked_count += 1;
         match blocker {
             Blocker::Own | Blocker::Listing => {}
-            Blocker::Memory | Blocker::Incomplete => self.blocked_on_memory.push_back(conn),
-            Blocker::Route(route) => self.blocked_on_route.entry(route).or_default().push(conn),
+            Blocker::Memory | Blocker::Incomplete => client.place = self.blocked_on_memory.push(conn),
+            Blocker::Route(route) => client.place = self.blocked_on_route.entry(route).or_default().push(conn),
         }
     }
 
     /// A route takes commands again: clients that wait for it go on.
     pub(crate) fn unblock_route(&mut self, route: usize) {
-        for conn in self.blocked_on_route.remove(&route).unwrap_or_default() {
+        let mut waiting = self.blocked_on_route.remove(&route).unwrap_or_default();
+        while let Some(conn) = waiting.pop() {
             self.unblock(conn, Blocker::Route(route));
         }
     }
@@ -241,11 +247,13 @@ impl Clients {
         let is_full = self.budget.requests_are_full();
         let looks_count = if is_full { MEMORY_LOOKS_MAX } else { usize::MAX };
         for _ in 0..self.blocked_on_memory.len().min(looks_count) {
-            let Some(conn) = self.blocked_on_memory.pop_front() else { break };
-            let Some(client) = self.table.get(conn) else { continue };
+            let Some(conn) = self.blocked_on_memory.pop() else { break };
+            let Some(client) = self.table.get_mut(conn) else { continue };
             match client.blocker {
-                Some(Blocker::Memory) if is_full && client.holds_replies() => self.blocked_on_memory.push_back(conn),
-                Some(Blocker::Incomplete) if is_full => self.blocked_on_memory.push_back(conn),
+                Some(Blocker::Memory) if is_full && client.holds_replies() => {
+                    client.place = self.blocked_on_memory.push(conn);
+                }
+                Some(Blocker::Incomplete) if is_full => client.place = self.blocked_on_memory.push(conn),
                 Some(blocker @ (Blocker::Memory | Blocker::Incomplete)) => self.unblock(conn, blocker),
                 _ => {}
             }
@@ -257,8 +265,8 @@ impl Clients {
         if client.blocker == Some(blocker) {
             client.blocker = None;
             client.is_runnable = true;
+            client.place = self.runnable.push(conn);
             self.blocked_count -= 1;
-            self.runnable.push_back(conn);
         }
     }
 
@@ -269,14 +277,17 @@ impl Clients {
 
     /// A client that may go on, if there is one: its input is to be executed.
     pub(crate) fn next_runnable(&mut self) -> Option<ConnId> {
-        self.runnable.pop_front()
+        let conn = self.runnable.pop()?;
+        if let Some(client) = self.table.get_mut(conn) {
+            client.is_runnable = false;
+        }
+        Some(conn)
     }
 
     /// A client's input was looked at again: if it has stopped sending and nothing of it waits, it is closed once it has
     /// its replies.
     pub(crate) fn end_if_done(&mut self, conn: ConnId) {
         let Some(client) = self.table.get_mut(conn) else { return };
-        client.is_runnable = false;
         if client.is_receive_ended && client.blocker.is_none() {
             client.closes_when_sent = true;
             self.touch(conn);
@@ -292,10 +303,27 @@ impl Clients {
         self.touch(conn);
     }
 
-    /// The connection has ended.
+    /// The connection has ended. Whatever it waited for, it waits no more.
     pub(crate) fn closed(&mut self, conn: ConnId) {
-        let removed = self.table.remove(conn);
-        self.blocked_count -= usize::from(removed.is_some_and(|client| client.blocker.is_some()));
+        let Some(client) = self.table.remove(conn) else { return };
+        self.blocked_count -= usize::from(client.blocker.is_some());
+        match client.blocker {
+            Some(Blocker::Own | Blocker::Listing) => {}
+            Some(Blocker::Memory | Blocker::Incomplete) => self.blocked_on_memory.remove(client.place),
+            Some(Blocker::Route(route)) => {
+                if let Entry::Occupied(mut waiting) = self.blocked_on_route.entry(route) {
+                    waiting.get_mut().remove(client.place);
+                    if waiting.get().is_empty() {
+                        waiting.remove();
+                    }
+                }
+            }
+            None if client.is_runnable => self.runnable.remove(client.place),
+            None => {}
+        }
+        if let Some(listing) = client.listing {
+            self.listings.remove(&listing);
+        }
     }
 
     /// The client's bytes make no sense, or are those of another protocol: it is told, and closed.

@@ -27,9 +27,9 @@ impl<H: CoreHost> Core<H> {
     /// Executes what a client has sent. Whole commands are used where they arrived; the beginning of one that is not
     /// complete is kept, and so is everything behind one that has to wait.
     pub(super) fn run_client(&mut self, conn: ConnId, bytes: &[u8]) {
-        let is_blocked = self.clients.is_blocked(conn);
+        let is_waiting = self.clients.is_waiting(conn);
         let Some(mut input) = self.clients.take_input(&mut self.ctx, &self.host, conn, bytes) else { return };
-        if input.rest.is_empty() && !is_blocked {
+        if input.rest.is_empty() && !is_waiting {
             let done = self.run_commands(conn, &mut input.parser, bytes);
             let rest = bytes.get(done..).unwrap_or_default();
             if !rest.is_empty() {
@@ -37,7 +37,7 @@ impl<H: CoreHost> Core<H> {
             }
         } else {
             input.extend(bytes);
-            if !is_blocked {
+            if !is_waiting {
                 let done = self.run_commands(conn, &mut input.parser, &input.rest);
                 input.consume(done, self.clients.input_bytes_kept());
             }

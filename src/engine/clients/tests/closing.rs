@@ -175,3 +175,42 @@ fn the_look_for_stalled_clients_comes_round_to_all_of_them() {
         .collect();
     assert_eq!((closed.iter().sum::<usize>(), closed[0]), (2, 0), "{closed:?}");
 }
+
+/// Clients come, wait for something that does not come, and go.
+#[test]
+fn clients_that_go_while_they_wait_leave_nothing_behind() {
+    let mut world = World::new(1, |_| {});
+    world.full_routes.insert("full", 7);
+    world.full_routes.insert("woken", 8);
+    world.receive(conn(0), "GET full\r\n");
+    let listed = conn(1);
+    world.accept(listed, Port::Gateway);
+    world.receive(listed, "CLIENT LIST\r\n");
+    for generation in 0..1_000 {
+        let visitor = ConnId { idx: 2, generation };
+        world.accept(visitor, Port::Gateway);
+        match generation % 4 {
+            0 => world.receive(visitor, "GET full\r\n"),
+            1 => {
+                world.ctx.must_clients_wait = true;
+                world.receive(visitor, "GET a\r\n");
+                world.ctx.must_clients_wait = false;
+            }
+            2 => {
+                world.receive(visitor, "GET woken\r\n");
+                world.clients.unblock_route(8);
+            }
+            _ => world.receive(visitor, "CLIENT LIST\r\n"),
+        }
+        world.clients.closed(visitor);
+    }
+    assert_eq!(world.clients.counts(), (2, 1));
+    let on_route: Vec<usize> = world.clients.blocked_on_route.values().map(|waiting| waiting.len()).collect();
+    assert_eq!(on_route, [1], "the one that is there, for its route");
+    assert_eq!((world.clients.blocked_on_memory.len(), world.clients.runnable.len()), (0, 0));
+    assert_eq!((world.clients.listings.len(), world.used(Pool::ClientInput) < 16 << 10), (1, true));
+    world.full_routes.clear();
+    world.clients.unblock_route(7);
+    assert_eq!((world.resume(), &world.taken[..]), (vec![conn(0)], &["full".to_owned()][..]));
+    assert!(world.output(listed).contains("id=2 "), "the list of the one that is there is written");
+}

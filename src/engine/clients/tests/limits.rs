@@ -12,7 +12,7 @@ fn a_client_with_too_many_requests_waits_for_half_of_their_answers() {
     assert_eq!(world.taken.last().unwrap(), "z", "the other client is not concerned");
     world.answer("a");
     assert_eq!(world.resume(), [], "three of four are still open");
-    assert!(world.clients.is_blocked(conn(0)));
+    assert!(world.clients.is_waiting(conn(0)));
     world.receive(conn(0), "GET h\r\n");
     assert_eq!(world.taken.len(), 5, "what comes while it waits is kept");
     world.answer("b");
@@ -99,7 +99,7 @@ fn a_route_that_takes_commands_again_wakes_those_that_wait_for_it() {
     world.clients.unblock_route(7);
     assert_eq!(world.resume(), [conn(0), conn(2)]);
     assert_eq!(world.taken[2..], ["a", "y", "a"]);
-    assert!(world.clients.is_blocked(conn(1)));
+    assert!(world.clients.is_waiting(conn(1)));
     world.clients.unblock_route(8);
     assert_eq!((world.resume(), world.clients.counts()), (vec![conn(1)], (4, 1)), "it is woken and waits again");
     world.full_routes.clear();

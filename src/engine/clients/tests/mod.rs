@@ -65,11 +65,11 @@ impl World {
 
     /// Bytes of a client arrive, or what waits of it is looked at again.
     fn receive(&mut self, conn: ConnId, bytes: &str) {
-        let is_blocked = self.clients.is_blocked(conn);
+        let is_waiting = self.clients.is_waiting(conn);
         let taken = self.clients.take_input(&mut self.ctx, &self.net, conn, bytes.as_bytes());
         let Some(mut input) = taken else { return };
         input.extend(bytes.as_bytes());
-        if !is_blocked {
+        if !is_waiting {
             let done = self.run(conn, &mut input.parser, &input.rest);
             input.consume(done, self.clients.input_bytes_kept());
         }
