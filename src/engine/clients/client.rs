@@ -96,7 +96,7 @@ pub(super) struct Client {
     pub(super) progress_at: Instant,
     /// What the other side had confirmed when a stall was last suspected.
     pub(super) acked_bytes: u64,
-    /// When it last sent a command.
+    /// When it last sent something.
     pub(super) active_at: Instant,
 }
 

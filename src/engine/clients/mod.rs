@@ -142,7 +142,9 @@ impl Clients {
         let client = self.table.get_mut(conn)?;
         client.input_bytes_total += more.len() as u64;
         ctx.counters.client_bytes_received += more.len() as u64;
-        client.active_at = ctx.now;
+        if !more.is_empty() {
+            client.active_at = ctx.now;
+        }
         let input = client.input.take()?;
         if !client.closes_when_sent {
             return Some(input);

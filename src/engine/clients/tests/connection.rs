@@ -95,6 +95,24 @@ fn client_list_shows_every_client_or_those_asked_for() {
 }
 
 #[test]
+fn only_what_a_client_sends_ends_its_idleness() {
+    let mut world = World::new(2, |_| {});
+    world.full_routes.insert("a", 7);
+    world.receive(conn(0), "GET a\r\n");
+    world.ctx.now += Duration::from_secs(9);
+    world.full_routes.clear();
+    world.clients.unblock_route(7);
+    assert_eq!((world.resume(), world.taken.len()), (vec![conn(0)], 1));
+    world.answer("a");
+    assert_eq!(world.output(conn(0)), "+a\r\n");
+    let list = ask(&mut world, 1, "CLIENT LIST ID 1");
+    assert!(list.contains(" idle=9 "), "{list}");
+    world.receive(conn(0), "GET");
+    let list = ask(&mut world, 1, "CLIENT LIST ID 1");
+    assert!(list.contains(" idle=0 "), "{list}");
+}
+
+#[test]
 fn numbers_of_clients_are_not_given_twice() {
     let mut world = World::new(1, |_| {});
     world.clients.closed(conn(0));
