@@ -90,8 +90,6 @@ impl<H: CoreHost> Core<H> {
                 self.execute_on_route(conn, port, command, slot, route, args)
             }
             Dispatch::FanOut { port, command, merge } => {
-                self.clients.note_command(&mut self.ctx, conn, command.full_name);
-                self.ctx.commands.count(command.id);
                 self.fan_out(conn, port, command, merge, args);
                 Taken::Yes
             }
@@ -166,34 +164,64 @@ impl<H: CoreHost> Core<H> {
         refuse(&mut self.ctx, out!(self), origin, refusal, Some(group));
     }
 
-    /// Takes a command to every group: on the gateway to those of the whole cluster, on a core port to those led here.
+    /// Takes a command to every group: on the gateway to those of the whole cluster, on a core port to those led here. It is
+    /// refused as a whole if one of them has no room for its part, before any has done it.
     fn fan_out(&mut self, conn: ConnId, port: Port, command: &'static Command, merge: Merge, args: Args<'_>) {
         let Some(origin) = self.clients.open(conn, 0) else { return };
-        let concerned: Vec<usize> = (0..self.router.count())
-            .filter(|route| {
-                let leads = || self.local(*route).is_some_and(|local| local.leads);
-                self.router.route(*route).owns_slots && (port == Port::Gateway || leads())
-            })
-            .collect();
-        if concerned.is_empty() {
+        let parts = self.parts(port);
+        if parts.is_empty() {
+            self.clients.note_command(&mut self.ctx, conn, command.full_name);
+            self.ctx.commands.count(command.id);
             return out!(self).reply(origin, |reply| merge.write_empty(reply));
         }
-        let fan_out = self.clients.begin_fan_out(origin, merge, concerned.len());
-        for route in concerned {
+        let bytes = Request { origin: Origin::NONE, command, slot: Slot::default(), args }.bytes();
+        if let Some(full) = self.part_without_room(&parts, bytes) {
+            return self.refuse(conn, command, origin, full, Refusal::QueueFull);
+        }
+        self.clients.note_command(&mut self.ctx, conn, command.full_name);
+        self.ctx.commands.count(command.id);
+        let fan_out = self.clients.begin_fan_out(origin, merge, parts.len());
+        for (route, decision) in parts {
             let origin = Origin::SubRequest { fan_out, conn };
             let request = Request { origin, command, slot: Slot::default(), args };
-            let local = self.local(route);
-            match self.router.decide(self.ctx.addr(), Port::Gateway, route, local) {
+            match decision {
                 Decision::Local(group) => self.groups.execute(&mut self.ctx, out!(self), group, request),
-                _ => match self.router.forward(&mut self.ctx, route, local, request) {
-                    Forwarded::Taken => self.mark_requests(route),
-                    Forwarded::Blocked | Forwarded::Refused(_) => {
-                        let group = self.router.route(route).id;
-                        refuse(&mut self.ctx, out!(self), origin, Refusal::QueueFull, Some(group));
-                    }
-                },
+                _ => self.forward_part(route, request),
             }
         }
+    }
+
+    fn forward_part(&mut self, route: usize, request: Request<'_>) {
+        let local = self.local(route);
+        match self.router.forward(&mut self.ctx, route, local, request) {
+            Forwarded::Taken => self.mark_requests(route),
+            Forwarded::Blocked | Forwarded::Refused(_) => {
+                let group = self.router.route(route).id;
+                refuse(&mut self.ctx, out!(self), request.origin, Refusal::QueueFull, Some(group));
+            }
+        }
+    }
+
+    /// The routes that a command on all groups concerns, and which way its part goes on each.
+    fn parts(&self, port: Port) -> Vec<(usize, Decision)> {
+        let part = |route| {
+            let local = self.local(route);
+            let is_concerned = port == Port::Gateway || local.is_some_and(|local| local.leads);
+            (self.router.route(route).owns_slots && is_concerned)
+                .then(|| (route, self.router.decide(self.ctx.addr(), Port::Gateway, route, local)))
+        };
+        (0..self.router.count()).filter_map(part).collect()
+    }
+
+    /// The first of these routes that has no room for its part, if there is one.
+    fn part_without_room(&self, parts: &[(usize, Decision)], bytes: usize) -> Option<usize> {
+        let is_forwarded = |decision: &Decision| !matches!(decision, Decision::Local(_));
+        let forwarded_count = parts.iter().filter(|(_, decision)| is_forwarded(decision)).count();
+        let has_room = |route, decision: &Decision| match decision {
+            Decision::Local(_) => self.local(route).is_some_and(|local| !local.is_full),
+            _ => self.router.has_room(&self.ctx, route, bytes, forwarded_count),
+        };
+        parts.iter().find(|(route, decision)| !has_room(*route, decision)).map(|(route, _)| *route)
     }
 
     /// Answers a command that needs no group.

@@ -12,6 +12,8 @@ mod frames;
 mod reports;
 mod sink;
 mod start;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 

@@ -233,6 +233,19 @@ impl Router {
         self.without_room(route)
     }
 
+    /// Whether a route has room for a command of `bytes` bytes, beside as many of such for other routes that there are `count`
+    /// in all: then [`Router::forward`] takes them.
+    pub(crate) fn has_room(&self, ctx: &Context, route: usize, bytes: usize, count: usize) -> bool {
+        let (queue, limits) = (&self.queues[route], &ctx.config.limits);
+        self.in_flight.count() + self.waiting_count + count <= limits.forwards_count_max
+            && ctx.budget.has_room_for_requests(count * bytes)
+            && self.has_share(ctx, route)
+            && (queue.waiting_count() == 0
+                || self.has_memory_share(ctx, route)
+                    && queue.waiting_count() < limits.queued_count_max
+                    && queue.waiting_bytes() + bytes <= limits.queued_bytes_max)
+    }
+
     /// The link over which a command of `bytes` bytes can be sent now.
     fn open_link(&self, ctx: &Context, route: usize, local: Option<LocalReplica>, bytes: usize) -> Option<LinkId> {
         let target = self.routes.get(route);

@@ -24,7 +24,7 @@ mod compaction;
 mod create;
 mod disk_health;
 #[cfg(test)]
-mod fake;
+pub(crate) mod fake;
 #[cfg(test)]
 mod fake_core;
 mod interface;
