@@ -38,9 +38,12 @@ pub const OUTBOX_MESSAGES_BYTES_MAX: usize = 64 << 20;
 pub const FRAME_PAYLOAD_BYTES_MAX: usize = 4 << 20;
 /// Network events handled in one turn, so that ticks and writes are never starved.
 pub const EVENTS_PER_TURN_MAX: usize = 1_024;
-/// Commands of a core's routes that go on or are given up in one turn, each: when a leader is lost, or found, there may be
-/// [`FORWARDS_COUNT_MAX`] of them.
+/// Commands that a turn handles of each kind: those that clients have just sent, those of clients that had to wait, those of a
+/// core's routes that go on, and those that are given up: when a leader is lost, or found, there may be [`FORWARDS_COUNT_MAX`]
+/// of them.
 pub const COMMANDS_PER_TURN_MAX: usize = 2_048;
+/// Their bytes, those of the replies included; the last command may exceed it.
+pub const BYTES_PER_TURN_MAX: usize = 4 << 20;
 /// Clients that are added to the reply of a CLIENT LIST in one turn: there may be very many of them.
 pub const CLIENTS_LISTED_PER_TURN_MAX: usize = 256;
 /// Connections that wait for a handshake on the peer port.

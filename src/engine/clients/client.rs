@@ -102,9 +102,11 @@ pub(super) struct Client {
 
 /// What a client has sent and this core has not executed.
 pub(crate) struct Input {
-    pub(crate) parser: Parser,
-    pub(crate) rest: Vec<u8>,
-    pub(super) permit: Permit,
+    parser: Parser,
+    bytes: Vec<u8>,
+    /// Where what was not executed begins.
+    start: usize,
+    permit: Permit,
 }
 
 /// What the parser found.
@@ -136,32 +138,70 @@ pub(crate) fn step<'a>(parser: &'a mut Parser, buf: &'a [u8], pos: usize, limits
 impl Input {
     /// Nothing yet.
     pub(super) fn new(budget: &Budget) -> Input {
-        Input { parser: Parser::default(), rest: Vec::new(), permit: budget.permit(Pool::ClientInput) }
+        Input { parser: Parser::default(), bytes: Vec::new(), start: 0, permit: budget.permit(Pool::ClientInput) }
+    }
+
+    /// The parser, and what was not executed.
+    pub(crate) fn parts(&mut self) -> (&mut Parser, &[u8]) {
+        (&mut self.parser, &self.bytes[self.start..])
+    }
+
+    /// Bytes that were not executed.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len() - self.start
+    }
+
+    /// Whether everything was executed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes of memory.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.bytes.capacity()
     }
 
     /// Adds bytes that came behind what is there. Room for the command that is arriving is made in steps of half of what has
     /// come, up to what it claims: so what is reserved, and counted, is bounded by what has come and not by what is claimed.
     pub(crate) fn extend(&mut self, bytes: &[u8]) {
-        let len = self.rest.len();
-        if len + bytes.len() > self.rest.capacity() {
+        if self.bytes.len() + bytes.len() > self.bytes.capacity() {
+            self.drop_executed();
+        }
+        let len = self.bytes.len();
+        if len + bytes.len() > self.bytes.capacity() {
             let is_arriving = self.parser.needed_bytes() > len + bytes.len();
             let claimed = if is_arriving { self.parser.needed_bytes() - len } else { INPUT_STEP_BYTES_MAX };
             // Not `reserve`, which doubles whatever it is asked for: half as much again as an 8 MiB value needs.
-            self.rest.reserve_exact((len / 2).max(INPUT_STEP_BYTES_MIN).min(claimed).max(bytes.len()));
+            self.bytes.reserve_exact((len / 2).max(INPUT_STEP_BYTES_MIN).min(claimed).max(bytes.len()));
         }
-        self.rest.extend_from_slice(bytes);
-        self.permit.set(self.rest.capacity());
+        self.bytes.extend_from_slice(bytes);
+        self.permit.set(self.bytes.capacity());
     }
 
-    /// Forgets what was executed.
+    /// Forgets so many bytes, which were executed. Their memory is used again once they are half of what is there, so that input
+    /// which is executed bit by bit is not moved as often.
     pub(crate) fn consume(&mut self, count: usize, keep_bytes_max: usize) {
-        if count == self.rest.len() {
-            self.rest.clear();
-            self.rest.shrink_to(keep_bytes_max);
-        } else if count > 0 {
-            self.rest.drain(..count);
+        self.start += count;
+        if self.is_empty() {
+            self.start = 0;
+            self.bytes.clear();
+            self.bytes.shrink_to(keep_bytes_max);
+        } else if self.start >= self.len() {
+            self.drop_executed();
         }
-        self.permit.set(self.rest.capacity());
+        self.permit.set(self.bytes.capacity());
+    }
+
+    /// Gives back the memory that nothing is in.
+    fn release_spare(&mut self) {
+        self.drop_executed();
+        self.bytes.shrink_to_fit();
+        self.permit.set(self.bytes.capacity());
+    }
+
+    fn drop_executed(&mut self) {
+        self.bytes.drain(..self.start);
+        self.start = 0;
     }
 }
 
@@ -226,7 +266,7 @@ impl Client {
 
     /// Bytes of input that was not executed.
     pub(super) fn input_bytes(&self) -> usize {
-        self.input.as_ref().map_or(0, |input| input.rest.len())
+        self.input.as_ref().map_or(0, |input| input.len())
     }
 
     /// Whether anything is held for it but what it has sent.
@@ -237,8 +277,7 @@ impl Client {
     /// Gives back the memory of buffers that hold nothing.
     pub(super) fn release_spare(&mut self) {
         if let Some(input) = &mut self.input {
-            input.rest.shrink_to_fit();
-            input.permit.set(input.rest.capacity());
+            input.release_spare();
         }
         self.spare_output = Vec::new();
         self.settle();
@@ -246,7 +285,7 @@ impl Client {
 
     /// Bytes of memory held for it.
     pub(super) fn held_bytes(&self) -> usize {
-        self.output_bytes() + self.input.as_ref().map_or(0, |input| input.rest.capacity())
+        self.output_bytes() + self.input.as_ref().map_or(0, |input| input.held_bytes())
     }
 
     /// Bytes of memory held for its replies.

@@ -71,6 +71,7 @@ impl Clients {
         }
         if let Some(client) = self.table.get_mut(conn) {
             client.replies.write_next(|out| out.extend_from_slice(bytes));
+            self.written_bytes += bytes.len() as u64;
         }
         self.touch(conn);
     }
@@ -133,7 +134,7 @@ fn write_line(ctx: &Context, conn: ConnId, client: &Client, text: &mut Vec<u8>) 
         Port::Gateway => node.gateway_addr(),
         Port::Core => node.core_addr(ctx.addr().core),
     };
-    let input = client.input.as_ref().map_or((0, 0), |input| (input.rest.len(), input.rest.capacity()));
+    let input = client.input.as_ref().map_or((0, 0), |input| (input.len(), input.held_bytes()));
     let line = ClientLine {
         id: client.id,
         addr: client.addr,

@@ -76,6 +76,8 @@ pub(crate) struct Clients {
     /// Clients that wait for memory.
     blocked_on_memory: WaitQueue,
     blocked_count: usize,
+    /// Bytes of all replies that were written.
+    written_bytes: u64,
     /// Since when requests hold all the memory that they may.
     memory_full_since: Option<Instant>,
     /// The place in the table at which the next look for stalled clients begins.
@@ -107,6 +109,7 @@ impl Clients {
             blocked_on_route: HashMap::new(),
             blocked_on_memory: WaitQueue::default(),
             blocked_count: 0,
+            written_bytes: 0,
             memory_full_since: None,
             stall_cursor: 0,
         }
@@ -173,7 +176,7 @@ impl Clients {
             client.input = Some(input);
             return;
         }
-        let len = input.rest.len();
+        let len = input.len();
         let is_tight = self.budget.requests_are_full();
         if is_tight && !client.is_waiting() && len > PARTIAL_BYTES_MAX {
             self.block(ctx, conn, Blocker::Incomplete);
@@ -272,6 +275,15 @@ impl Clients {
         }
     }
 
+    /// A client has done its share and has more to do: it goes on behind all others that may.
+    pub(crate) fn go_on_later(&mut self, conn: ConnId) {
+        let Some(client) = self.table.get_mut(conn) else { return };
+        if !client.is_waiting() {
+            client.is_runnable = true;
+            client.place = self.runnable.push(conn);
+        }
+    }
+
     /// How many clients may go on.
     pub(crate) fn runnable_count(&self) -> usize {
         self.runnable.len()
@@ -290,7 +302,7 @@ impl Clients {
     /// its replies.
     pub(crate) fn end_if_done(&mut self, conn: ConnId) {
         let Some(client) = self.table.get_mut(conn) else { return };
-        if client.is_receive_ended && client.blocker.is_none() {
+        if client.is_receive_ended && !client.is_waiting() {
             client.closes_when_sent = true;
             self.touch(conn);
         }
@@ -301,7 +313,7 @@ impl Clients {
         let Some(client) = self.table.get_mut(conn) else { return };
         client.is_receive_ended = true;
         // What was woken has input to be executed, and ends behind that.
-        client.closes_when_sent |= client.blocker.is_none() && !client.is_runnable;
+        client.closes_when_sent |= !client.is_waiting();
         self.touch(conn);
     }
 
@@ -392,8 +404,15 @@ impl Clients {
     fn reply_client(&mut self, origin: Origin, write: impl FnOnce(&mut Reply<'_>)) {
         let Origin::Client { conn, seq, protocol } = origin else { return };
         let Some(client) = self.table.get_mut(conn) else { return };
+        let before = client.replies.bytes();
         client.replies.fulfil(seq, |out| write(&mut Reply::new(out, protocol)));
+        self.written_bytes += (client.replies.bytes() - before) as u64;
         self.touch(conn);
+    }
+
+    /// Bytes of all replies that were written so far: how much more they are behind a command tells what it took.
+    pub(crate) fn written_bytes(&self) -> u64 {
+        self.written_bytes
     }
 
     /// Whether a reply of `bytes` may be written for a client, beside what waits for it already.
@@ -434,7 +453,7 @@ impl Clients {
 
     /// Bytes of memory for input that was not executed, of all clients.
     pub(crate) fn input_held_bytes(&self) -> usize {
-        self.table.iter().filter_map(|(_, client)| client.input.as_ref()).map(|input| input.rest.capacity()).sum()
+        self.table.iter().filter_map(|(_, client)| client.input.as_ref()).map(|input| input.held_bytes()).sum()
     }
 
     /// Bytes of memory for replies, of all clients.

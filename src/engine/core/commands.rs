@@ -4,11 +4,11 @@ use host::ConnId;
 use resp::{Args, Command, CommandId, Parser, Protocol, Reply};
 use types::Slot;
 
+use super::share::Share;
 use super::sink::out;
 use super::{Core, CoreHost, MeshMessage};
 use crate::clients::{Blocker, Dispatch, Merge, Step, step};
 use crate::error::Error;
-use crate::limits::EVENTS_PER_TURN_MAX;
 use crate::local_replica::LocalReplica;
 use crate::observe::{CoreReport, server_commands};
 use crate::origin::{Origin, Port};
@@ -16,6 +16,11 @@ use crate::refusal::Refusal;
 use crate::replies::{ReplySink, refuse};
 use crate::request::Request;
 use crate::router::{Decision, Forwarded};
+
+/// To tell so many bytes of the core, the node or the cluster takes about as long as another command.
+const TOLD_BYTES_PER_COMMAND: usize = 64;
+/// To look at so many groups for that does, too.
+const LOOKS_PER_COMMAND: usize = 8;
 
 /// Whether a command of a client was taken in, or what it waits for.
 enum Taken {
@@ -29,8 +34,8 @@ impl<H: CoreHost> Core<H> {
     pub(super) fn run_client(&mut self, conn: ConnId, bytes: &[u8]) {
         let is_waiting = self.clients.is_waiting(conn);
         let Some(mut input) = self.clients.take_input(&mut self.ctx, &self.host, conn, bytes) else { return };
-        if input.rest.is_empty() && !is_waiting {
-            let done = self.run_commands(conn, &mut input.parser, bytes);
+        if input.is_empty() && !is_waiting {
+            let done = self.run_commands(conn, input.parts().0, bytes);
             let rest = bytes.get(done..).unwrap_or_default();
             if !rest.is_empty() {
                 input.extend(rest);
@@ -38,14 +43,15 @@ impl<H: CoreHost> Core<H> {
         } else {
             input.extend(bytes);
             if !is_waiting {
-                let done = self.run_commands(conn, &mut input.parser, &input.rest);
+                let (parser, bytes) = input.parts();
+                let done = self.run_commands(conn, parser, bytes);
                 input.consume(done, self.clients.input_bytes_kept());
             }
         }
         self.clients.put_input(&mut self.ctx, &self.host, conn, input);
     }
 
-    /// Executes the whole commands at the front of `buf`; returns how many bytes they took.
+    /// Executes the whole commands at the front of `buf`, as far as the client may; returns how many bytes they took.
     fn run_commands(&mut self, conn: ConnId, parser: &mut Parser, buf: &[u8]) -> usize {
         let limits = self.ctx.config.limits.commands;
         let mut pos = 0;
@@ -53,12 +59,16 @@ impl<H: CoreHost> Core<H> {
             if self.clients.is_closing(conn) {
                 return buf.len();
             }
+            if self.share.is_spent() {
+                self.clients.go_on_later(conn);
+                return pos;
+            }
             if let Some(blocker) = self.clients.own_blocker(&self.ctx, conn) {
                 self.clients.block(&mut self.ctx, conn, blocker);
                 return pos;
             }
             match step(parser, buf, pos, &limits) {
-                Step::Command { args, next } => match self.execute(conn, args) {
+                Step::Command { args, next } => match self.execute_counted(conn, args, next - pos) {
                     Taken::Yes => pos = next,
                     Taken::Later(blocker) => {
                         self.clients.block(&mut self.ctx, conn, blocker);
@@ -74,6 +84,14 @@ impl<H: CoreHost> Core<H> {
             }
         }
         pos
+    }
+
+    /// Takes in one command of a client, of this length in bytes, and counts what it takes against the client's share.
+    fn execute_counted(&mut self, conn: ConnId, args: Args<'_>, bytes: usize) -> Taken {
+        let written = self.clients.written_bytes();
+        let taken = self.execute(conn, args);
+        self.share.spend(1, bytes + (self.clients.written_bytes() - written) as usize);
+        taken
     }
 
     /// Takes in one command of a client.
@@ -181,6 +199,7 @@ impl<H: CoreHost> Core<H> {
         self.clients.note_command(&mut self.ctx, conn, command.full_name);
         self.ctx.commands.count(command.id);
         let fan_out = self.clients.begin_fan_out(origin, merge, parts.len());
+        self.share.spend(parts.len(), parts.len() * bytes);
         for (route, decision) in parts {
             let origin = Origin::SubRequest { fan_out, conn };
             let request = Request { origin, command, slot: Slot::default(), args };
@@ -232,6 +251,8 @@ impl<H: CoreHost> Core<H> {
         let protocol = self.clients.protocol(conn);
         if !self.clients.execute_local(&mut self.ctx, conn, command, args, &mut bytes) {
             self.answer(conn, command, args, protocol, &mut bytes);
+            let looks_count = if command.id == CommandId::Info { self.groups.count() } else { 0 };
+            self.share.spend(bytes.len() / TOLD_BYTES_PER_COMMAND + looks_count / LOOKS_PER_COMMAND, 0);
         }
         self.clients.reply_local(&mut self.ctx, conn, &bytes);
         bytes.shrink_to(64 << 10);
@@ -274,17 +295,24 @@ impl<H: CoreHost> Core<H> {
         }
     }
 
-    /// Lets clients go on that had to wait and need not any more.
+    /// Lets clients go on that had to wait and need not any more, in turn, until the turn has done its share.
     pub(super) fn resume_clients(&mut self) {
         for route in self.router.take_unblocked() {
             self.clients.unblock_route(route);
         }
         self.clients.unblock_memory(&self.ctx);
         self.clients.go_on_listing(&mut self.ctx);
-        for _ in 0..self.clients.runnable_count().min(EVENTS_PER_TURN_MAX) {
-            let Some(conn) = self.clients.next_runnable() else { break };
+        let limits = self.ctx.config.limits;
+        let mut share = Share::of_turn(&limits);
+        while !share.is_spent()
+            && let Some(conn) = self.clients.next_runnable()
+        {
+            self.share = share.lend(Share::of_slice(&limits));
             self.run_client(conn, &[]);
             self.clients.end_if_done(conn);
+            // To look at a client takes something, too.
+            self.share.spend(1, 0);
+            share.give_back(self.share);
         }
     }
 

@@ -4,12 +4,13 @@
 //! here to the part concerned; no rule of any of them stands here. `impl Core` stands here and nowhere else.
 //!
 //! Reading order: this page (the turn), `commands` (of clients), `frames` (from and to other cores), `effects`, `sink` (the way
-//! of replies), `reports` (INFO, and what checkers see), `start`.
+//! of replies), `share` (how much a turn does), `reports` (INFO, and what checkers see), `start`.
 
 mod commands;
 mod effects;
 mod frames;
 mod reports;
+mod share;
 mod sink;
 mod start;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use resp::ArgRange;
 use types::{CoreAddr, Instant, NodeId};
 use wire::Frame;
 
+use self::share::Share;
 use self::sink::out;
 use crate::budget::Permit;
 use crate::clients::Clients;
@@ -104,6 +106,8 @@ pub struct Core<H: CoreHost> {
     /// The reply of a command without a group, in the making.
     local_reply: Vec<u8>,
     command_table: CommandTable,
+    /// How much the client whose commands are being executed may still do.
+    share: Share,
     ranges: Vec<ArgRange>,
     /// What was there before the core began to count.
     fixed_permit: Permit,
@@ -180,6 +184,7 @@ impl<H: CoreHost> Core<H> {
     /// Handles what other cores and the network have brought. Returns whether something was left for the
     /// next turn.
     fn take_in(&mut self) -> bool {
+        self.share = Share::of_turn(&self.ctx.config.limits);
         let mut budget = EVENTS_PER_TURN_MAX;
         while budget > 0 {
             let Some((from, message)) = self.host.mesh_receive() else { break };
@@ -202,7 +207,7 @@ impl<H: CoreHost> Core<H> {
                 MeshMessage::Stop => self.begin_stop(),
             }
         }
-        while budget > 0 {
+        while budget > 0 && !self.share.is_spent() {
             let Some(event) = self.host.next_event() else { return false };
             budget -= 1;
             self.on_event(event);

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use super::share::Share;
 use super::{Core, CoreHost, ListenerKind, REPORT_EVERY, Stopping};
 use crate::budget::Pool;
 use crate::clients::Clients;
@@ -134,6 +135,7 @@ impl<H: CoreHost> Core<H> {
             storage_effects: Vec::new(),
             local_reply: Vec::new(),
             command_table: CommandTable::default(),
+            share: Share::UNLIMITED,
             ranges: Vec::new(),
             fixed_permit,
         };

@@ -70,7 +70,8 @@ impl World {
         let Some(mut input) = taken else { return };
         input.extend(bytes.as_bytes());
         if !is_waiting {
-            let done = self.run(conn, &mut input.parser, &input.rest);
+            let (parser, bytes) = input.parts();
+            let done = self.run(conn, parser, bytes);
             input.consume(done, self.clients.input_bytes_kept());
         }
         self.clients.put_input(&mut self.ctx, &self.net, conn, input);

@@ -2,6 +2,7 @@
 
 mod fan_out;
 mod host;
+mod slices;
 
 use std::time::Duration;
 
