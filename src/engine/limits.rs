@@ -38,12 +38,15 @@ pub const OUTBOX_MESSAGES_BYTES_MAX: usize = 64 << 20;
 pub const FRAME_PAYLOAD_BYTES_MAX: usize = 4 << 20;
 /// Network events handled in one turn, so that ticks and writes are never starved.
 pub const EVENTS_PER_TURN_MAX: usize = 1_024;
-/// Commands that a turn handles of each kind: those that clients have just sent, those of clients that had to wait, those of a
-/// core's routes that go on, and those that are given up: when a leader is lost, or found, there may be [`FORWARDS_COUNT_MAX`]
-/// of them.
+/// Commands that a turn handles of each kind: those that clients have just sent, those of clients that had to wait, those that
+/// other cores have forwarded together with the replies to those forwarded there, those of a core's routes that go on, those
+/// that are given up, and those that are applied. Of all of these there may be as many as [`FORWARDS_COUNT_MAX`] and more at
+/// once, such as when a leader is lost or found.
 pub const COMMANDS_PER_TURN_MAX: usize = 2_048;
 /// Their bytes, those of the replies included; the last command may exceed it.
 pub const BYTES_PER_TURN_MAX: usize = 4 << 20;
+/// Commands and replies of other cores that came and wait for their turn; beyond it a turn takes in more.
+pub const INBOX_BYTES_MAX: usize = 64 << 20;
 /// Clients that are added to the reply of a CLIENT LIST in one turn: there may be very many of them.
 pub const CLIENTS_LISTED_PER_TURN_MAX: usize = 256;
 /// Connections that wait for a handshake on the peer port.
@@ -108,6 +111,8 @@ pub struct Limits {
     pub forwards_count_max: usize,
     /// See [`COMMANDS_PER_TURN_MAX`].
     pub commands_per_turn_max: usize,
+    /// See [`INBOX_BYTES_MAX`].
+    pub inbox_bytes_max: usize,
     /// See [`ROUTE_IN_FLIGHT_BYTES_MAX`].
     pub route_in_flight_bytes_max: usize,
     /// See [`QUEUED_COUNT_MAX`].
@@ -138,6 +143,7 @@ impl Default for Limits {
             batches_bytes_max: BATCHES_BYTES_MAX,
             forwards_count_max: FORWARDS_COUNT_MAX,
             commands_per_turn_max: COMMANDS_PER_TURN_MAX,
+            inbox_bytes_max: INBOX_BYTES_MAX,
             route_in_flight_bytes_max: ROUTE_IN_FLIGHT_BYTES_MAX,
             queued_count_max: QUEUED_COUNT_MAX,
             queued_bytes_max: QUEUED_BYTES_MAX,

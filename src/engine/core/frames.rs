@@ -1,20 +1,24 @@
 //! Frames of other cores, and frames to them.
+//!
+//! A frame may bring very many commands and replies: these wait for their turn, and a turn takes in so many of them. Messages
+//! of Raft, notes and chunks are few and taken in at once; no group loses its leader because commands are many.
 
-use resp::{ArgRange, Args, CommandId, Protocol};
+use resp::{Args, CommandId, Protocol};
 use types::Slot;
 use wire::{Frame, RequestHead};
 
+use super::share::Share;
 use super::sink::out;
 use super::{Core, CoreHost, MeshMessage};
 use crate::groups::Arrival;
 use crate::origin::{LinkId, Origin};
-use crate::peers::PeerEvent;
+use crate::peers::{PeerEvent, Received, ReceivedReplies, ReceivedRequests};
 use crate::refusal::Refusal;
 use crate::replies::refuse;
 use crate::request::Request;
 
 impl<H: CoreHost> Core<H> {
-    /// A frame of another core: Raft messages, commands for groups led here, and replies.
+    /// A frame of another core: Raft messages, which are taken in, and commands for groups led here and replies, which wait.
     pub(super) fn on_frame(&mut self, link: LinkId, frame: Frame) {
         let from = self.peers.addr_of(link);
         for message in frame.messages {
@@ -26,12 +30,6 @@ impl<H: CoreHost> Core<H> {
         for note in frame.leaders {
             self.router.learn_leader(&mut self.ctx, note);
         }
-        let mut rest = &frame.replies.bytes[..];
-        for head in &frame.replies.heads {
-            let (bytes, behind) = rest.split_at(head.len as usize);
-            rest = behind;
-            self.router.on_reply(&mut self.ctx, out!(self), link, head.id, head.status, bytes);
-        }
         for request in frame.chunk_requests {
             let effects = &mut self.storage_effects;
             self.storage.on_chunk_request(&mut self.ctx, link, request, effects);
@@ -39,19 +37,74 @@ impl<H: CoreHost> Core<H> {
         for reply in frame.chunks {
             self.storage.on_chunk(&mut self.ctx, link, reply);
         }
-        let mut ends = frame.requests.ends.iter();
-        let mut start = 0;
-        let mut ranges = std::mem::take(&mut self.ranges);
-        for head in &frame.requests.heads {
-            ranges.clear();
-            ranges.push(ArgRange { start: 0, end: 0 });
-            for end in ends.by_ref().take(head.arguments_count as usize) {
-                ranges.push(ArgRange { start, end: *end });
-                start = *end;
+        self.peers.keep_input(link, frame.replies, frame.requests);
+    }
+
+    /// Takes in commands and replies that came in frames, as many as a turn may. Links take turns, so that none holds up
+    /// another.
+    pub(super) fn take_in_frames(&mut self) {
+        if !self.peers.has_input() {
+            return;
+        }
+        // A lease is judged by a clock read after the request was received.
+        self.ctx.now = self.host.now();
+        let limits = self.ctx.config.limits;
+        let mut share = Share::of_turn(&limits);
+        while !share.is_spent() || self.peers.has_too_much_input() {
+            let Some(link) = self.peers.next_input() else { break };
+            let is_beyond = share.is_spent();
+            let mut slice = if is_beyond { Share::of_slice(&limits) } else { share.lend(Share::of_slice(&limits)) };
+            self.take_in_link(link, &mut slice);
+            self.peers.end_input(link);
+            if !is_beyond {
+                share.give_back(slice);
             }
-            self.on_request(link, head, Args::new(&frame.requests.bytes, &ranges));
+        }
+    }
+
+    fn take_in_link(&mut self, link: LinkId, slice: &mut Share) {
+        while !slice.is_spent()
+            && let Some(mut received) = self.peers.pop_input(link)
+        {
+            match &mut received {
+                Received::Replies(replies) => self.take_replies(link, replies, slice),
+                Received::Requests(requests) => self.take_requests(link, requests, slice),
+            }
+            if !received.is_done() {
+                self.peers.put_back_input(link, received);
+            }
+        }
+    }
+
+    fn take_replies(&mut self, link: LinkId, replies: &mut ReceivedReplies, slice: &mut Share) {
+        while !slice.is_spent()
+            && let Some((head, bytes)) = replies.next()
+        {
+            slice.spend(1, bytes.len());
+            self.router.on_reply(&mut self.ctx, out!(self), link, head.id, head.status, bytes);
+        }
+    }
+
+    fn take_requests(&mut self, link: LinkId, requests: &mut ReceivedRequests, slice: &mut Share) {
+        let mut ranges = std::mem::take(&mut self.ranges);
+        while !slice.is_spent()
+            && let Some((head, args)) = requests.next(&mut ranges)
+        {
+            slice.spend(1, args.iter_from(1).map(<[u8]>::len).sum());
+            self.on_request(link, &head, args);
         }
         self.ranges = ranges;
+    }
+
+    /// A link has failed, or the way back. The replies that have come still count; whoever has sent the commands gives up on
+    /// them, or has done so.
+    fn end_link_input(&mut self, link: LinkId) {
+        let mut unlimited = Share::UNLIMITED;
+        while let Some(received) = self.peers.pop_input(link) {
+            if let Received::Replies(mut replies) = received {
+                self.take_replies(link, &mut replies, &mut unlimited);
+            }
+        }
     }
 
     /// A command that another core has forwarded.
@@ -88,6 +141,7 @@ impl<H: CoreHost> Core<H> {
                 }
                 PeerEvent::HeardAgain(link) => self.groups.peer_found(&self.ctx, self.peers.addr_of(link)),
                 PeerEvent::Down { link, was_up } => {
+                    self.end_link_input(link);
                     self.storage.link_state(link, self.peers.addr_of(link), false);
                     if was_up {
                         self.groups.peer_lost(&self.ctx, self.peers.addr_of(link));
@@ -96,6 +150,7 @@ impl<H: CoreHost> Core<H> {
                     self.router.link_failed(link);
                 }
                 PeerEvent::AnswersLost(link) => {
+                    self.end_link_input(link);
                     self.router.link_failed(link);
                     self.router.set_takes_commands(link, self.peers.takes_commands(link));
                 }

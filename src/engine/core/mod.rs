@@ -184,6 +184,12 @@ impl<H: CoreHost> Core<H> {
     /// Handles what other cores and the network have brought. Returns whether something was left for the
     /// next turn.
     fn take_in(&mut self) -> bool {
+        let is_cut_short = self.take_in_events();
+        self.take_in_frames();
+        is_cut_short || self.peers.has_input()
+    }
+
+    fn take_in_events(&mut self) -> bool {
         self.share = Share::of_turn(&self.ctx.config.limits);
         let mut budget = EVENTS_PER_TURN_MAX;
         while budget > 0 {

@@ -12,6 +12,7 @@ use wire::{
 
 use crate::budget::Permit;
 use crate::limits::FRAME_PAYLOAD_BYTES_MAX;
+use crate::peers::inbox::Inbox;
 
 /// How long to wait before the first new attempt to connect, and at most.
 pub(super) const RETRY_AFTER_MIN: Duration = Duration::from_millis(20);
@@ -103,7 +104,9 @@ pub(super) struct Link {
     pub(super) state: LinkState,
     pub(super) addr: SocketAddr,
     pub(super) outbox: Outbox,
-    /// Bytes of the outbox and of the frame on its way.
+    /// What came from there and waits to be taken in.
+    pub(super) inbox: Inbox,
+    /// Bytes of the outbox, of the frame on its way and of the inbox.
     pub(super) permit: Permit,
     /// A frame that the mesh did not take yet.
     pub(super) refused_frame: Option<Box<Frame>>,
@@ -146,6 +149,7 @@ impl Link {
             state: if is_mesh { LinkState::Mesh } else { LinkState::Down { retry_at: Instant::ZERO } },
             addr,
             outbox: Outbox::default(),
+            inbox: Inbox::default(),
             permit,
             refused_frame: None,
             is_sending: false,
@@ -185,7 +189,7 @@ impl Link {
 
     /// Makes the permit say what is held.
     pub(super) fn settle(&mut self) {
-        self.permit.set(self.outbox.bytes() + self.sending_bytes);
+        self.permit.set(self.outbox.bytes() + self.sending_bytes + self.inbox.bytes());
     }
 
     /// Sends a frame.

@@ -7,26 +7,30 @@
 //! - At most one frame per link is on its way; what comes meanwhile collects, within limits.
 //! - A frame is taken in only over the latest connection of a core that was authenticated.
 //! - Any wrong byte ends a connection and nothing else.
+//! - Replies and commands that came wait here for their turn; those of a link are taken in in the order in which they came.
 //!
 //! Reading order: `link` (one link and its outbox), this page (queues and frames), `handshake` (who is let in),
-//! `connections` (connecting, keeping alive), `assembler`.
+//! `connections` (connecting, keeping alive), `assembler`, `inbox`.
 
 mod assembler;
 mod connections;
 mod handshake;
+mod inbox;
 mod link;
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use host::Net;
 use resp::Reply;
 use types::limits::REPLY_BYTES_MAX;
 use types::{CoreAddr, Instant};
-use wire::{ChunkReply, ChunkRequest, Frame, Hello, LeaderNote, Message, ReplyStatus, Requests};
+use wire::{ChunkReply, ChunkRequest, Frame, Hello, LeaderNote, Message, Replies, ReplyStatus, Requests};
 
 use self::assembler::FrameAssembler;
+pub(crate) use self::inbox::{Received, ReceivedReplies, ReceivedRequests};
 use self::link::{Link, LinkState, message_bytes};
 use crate::budget::{Permit, Pool};
 use crate::conn_table::ConnTable;
@@ -86,6 +90,8 @@ pub(crate) struct Peers {
     limits: Limits,
     /// Links with something to send.
     dirty: Vec<LinkId>,
+    /// Links over which something came that was not taken in, each once. The first one has waited for longest.
+    with_input: VecDeque<LinkId>,
     events: Vec<PeerEvent>,
 }
 
@@ -114,6 +120,7 @@ impl Peers {
             hello: handshake::own_hello(config),
             limits: config.limits,
             dirty: Vec::new(),
+            with_input: VecDeque::new(),
             events: Vec::new(),
         }
     }
@@ -169,6 +176,53 @@ impl Peers {
         if !std::mem::replace(&mut self.links[link.idx()].is_dirty, true) {
             self.dirty.push(link);
         }
+    }
+
+    /// Keeps what a frame has brought until its turn.
+    pub(crate) fn keep_input(&mut self, link: LinkId, replies: Replies, requests: Requests) {
+        let from = &mut self.links[link.idx()];
+        let was_empty = from.inbox.is_empty();
+        from.inbox.push(replies, requests);
+        from.settle();
+        if was_empty && !from.inbox.is_empty() {
+            self.with_input.push_back(link);
+        }
+    }
+
+    /// The link whose turn it is, if something waits to be taken in: for [`Peers::pop_input`], and [`Peers::end_input`] behind
+    /// that.
+    pub(crate) fn next_input(&mut self) -> Option<LinkId> {
+        self.with_input.pop_front()
+    }
+
+    /// What came first of what waits of a link. What is not taken in of it is to be put back.
+    pub(crate) fn pop_input(&mut self, link: LinkId) -> Option<Received> {
+        self.links[link.idx()].inbox.pop()
+    }
+
+    /// Puts back the rest of what was taken out.
+    pub(crate) fn put_back_input(&mut self, link: LinkId, rest: Received) {
+        self.links[link.idx()].inbox.put_back(rest);
+    }
+
+    /// A link has had its turn. If something is left it gets another one, behind all others.
+    pub(crate) fn end_input(&mut self, link: LinkId) {
+        let from = &mut self.links[link.idx()];
+        from.settle();
+        if !from.inbox.is_empty() {
+            self.with_input.push_back(link);
+        }
+    }
+
+    /// Whether something waits to be taken in.
+    pub(crate) fn has_input(&self) -> bool {
+        !self.with_input.is_empty()
+    }
+
+    /// Whether more waits to be taken in than may.
+    pub(crate) fn has_too_much_input(&self) -> bool {
+        let bytes = self.with_input.iter().map(|link| self.links[link.idx()].inbox.bytes());
+        bytes.sum::<usize>() > self.limits.inbox_bytes_max
     }
 
     /// Queues a Raft message. Dropped if it cannot go out soon: Raft sends again.
@@ -312,9 +366,10 @@ impl Peers {
         (self.links.len(), self.links.iter().filter(|link| link.is_up()).count())
     }
 
-    /// Bytes of what waits for other cores or is on its way to them, and of frames being put together.
+    /// Bytes of what waits for other cores or is on its way to them, of frames being put together, and of what came in them.
     pub(crate) fn held_bytes(&self) -> usize {
-        let outgoing = self.links.iter().map(|link| link.outbox.held_bytes() + link.sending_bytes);
+        let of_link = |link: &Link| link.outbox.held_bytes() + link.sending_bytes + link.inbox.held_bytes();
+        let outgoing = self.links.iter().map(of_link);
         let incoming = self.conns.iter().filter_map(|(_, conn)| match conn {
             PeerConn::Incoming(incoming) => Some(incoming.assembler.bytes()),
             PeerConn::Outgoing(_) => None,
@@ -335,6 +390,8 @@ impl Peers {
         let mut one = |name, len: usize, max: usize| queue(QueueLen { name, len: len as u64, max: max as u64 });
         one("Raft messages for a core, bytes", most(&|link| link.outbox.messages_bytes), messages_max);
         one("replies for a core, bytes", most(&|link| link.outbox.replies.bytes_len()), replies_max);
+        let inbox_bytes = self.links.iter().map(|link| link.inbox.bytes()).sum();
+        one("commands and replies of other cores, bytes", inbox_bytes, limits.inbox_bytes_max);
         one("chunks of snapshots for a core", most(&|link| link.outbox.chunks.len()), CHUNKS_COUNT_MAX);
     }
 }

@@ -1,6 +1,7 @@
 //! A whole core, driven turn by turn: what one turn does at most, counted and never timed.
 
 mod fan_out;
+mod frames;
 mod host;
 mod slices;
 
