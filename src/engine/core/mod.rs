@@ -162,9 +162,11 @@ impl<H: CoreHost> Core<H> {
         self.router.work(&mut self.ctx, out!(self));
         self.resume_full_groups()?;
         self.resume_clients();
-        self.drive()?;
+        let applied_max = self.ctx.counters.commands_applied + self.ctx.config.limits.commands_per_turn_max as u64;
+        self.drive(applied_max)?;
         // Applying may have sent commands another way, into the next batch of an idle log.
-        self.drive()?;
+        self.drive(applied_max)?;
+        self.groups.settle_left();
         self.storage.submit()?;
         self.observe_queues();
         let driven_at = self.host.now();
@@ -178,7 +180,8 @@ impl<H: CoreHost> Core<H> {
         // Driving may have made room for clients that are looked at only in the next turn.
         let has_runnable =
             self.clients.runnable_count() > 0 || self.clients.has_listing() || self.router.has_unblocked();
-        Ok(is_cut_short || has_runnable || self.router.has_work() || is_copying || self.peers.has_unsent_mesh())
+        let has_work = self.router.has_work() || self.groups.has_work() || self.peers.has_unsent_mesh();
+        Ok(is_cut_short || has_runnable || has_work || is_copying)
     }
 
     /// Handles what other cores and the network have brought. Returns whether something was left for the
@@ -262,14 +265,17 @@ impl<H: CoreHost> Core<H> {
         self.carry_group_effects()
     }
 
-    /// Proposes what has collected, and does what Raft wants done until nothing is left.
-    fn drive(&mut self) -> Result<(), Error> {
+    /// Proposes what has collected, and does what Raft wants done until nothing is left, or as many commands as these were
+    /// applied by this core: then other groups are left to the next turn.
+    fn drive(&mut self, applied_max: u64) -> Result<(), Error> {
         self.drain_routes()?;
         if self.groups.has_batches() && !self.storage.is_writing() && !self.ctx.is_log_backlogged {
             self.groups.propose(&mut self.ctx, out!(self), &mut self.group_effects);
             self.carry_group_effects()?;
         }
-        while let Some(group) = self.groups.next_with_work() {
+        while self.ctx.counters.commands_applied < applied_max
+            && let Some(group) = self.groups.next_with_work()
+        {
             self.groups.drive(&mut self.ctx, out!(self), &mut self.group_effects, group)?;
             self.carry_group_effects()?;
         }

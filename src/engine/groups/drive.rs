@@ -9,6 +9,17 @@ use crate::observe::Event;
 use crate::replies::ReplySink;
 
 impl Groups {
+    /// Whether a group has something to do.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.with_work.is_empty()
+    }
+
+    /// Makes the permits of groups that are left to the next turn say what is held; [`Groups::drive`] does so for all others.
+    pub(crate) fn settle_left(&mut self) {
+        let Groups { list, with_work, .. } = self;
+        with_work.iter().for_each(|group| list[*group].settle_permits());
+    }
+
     /// A group that has something to do in this turn, if there is one: for [`Groups::drive`].
     pub(crate) fn next_with_work(&mut self) -> Option<usize> {
         let group = self.with_work.pop_front()?;
