@@ -16,7 +16,7 @@
 //! Exit codes: 0 after a clean end, 1 after an error, 2 if the arguments or the configuration are wrong.
 //!
 //! Reading order: [`cli`], [`config`], [`server`] and what it calls in its order ([`identity`], [`formation`], [`known_peers`],
-//! [`shown`]), then [`dev`]; [`atomic_file`], [`conns`], [`memory`], [`process_stats`], [`signals`] and [`logging`] are small and stand by
+//! [`shown`]), then [`dev`]; [`atomic_file`], [`conns`], [`memory`], `port_wait`, [`process_stats`], [`signals`] and [`logging`] are small and stand by
 //! themselves.
 
 #![forbid(unsafe_code)]
@@ -31,6 +31,7 @@ pub mod identity;
 pub mod known_peers;
 pub mod logging;
 pub mod memory;
+mod port_wait;
 pub mod process_stats;
 pub mod server;
 pub mod shown;

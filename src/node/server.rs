@@ -8,7 +8,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, sync_channel};
 
-use engine::MeshMessage;
+use engine::{CoreHost, MeshMessage};
 use meta::ClusterMap;
 use types::{CoreId, NodeId};
 
@@ -19,6 +19,7 @@ use crate::formation;
 use crate::identity::{Identity, IdentityError};
 use crate::known_peers::{self, KnownPeers};
 use crate::logging;
+use crate::port_wait::PortWait;
 use crate::process_stats;
 use crate::shown;
 use crate::signals::StopRequests;
@@ -137,16 +138,30 @@ pub fn run(config: &Config) -> Result<(), Error> {
         let config = configs[usize::from(core.0)].clone();
         let begun = begun.clone();
         async move {
-            let mut core = engine::Core::start(host, config).await?;
+            let mut core = engine::Core::start(host.clone(), config).await?;
             // There is room for one word of each core, and a node that does not listen any more ends anyway.
             let _ = begun.try_send(());
             drop(begun);
-            core.listen()?;
+            listen(&mut core, &host).await?;
             core.run().await
         }
     })?;
     remember_nodes(prepared.known_peers, told, beginnings, &running)?;
     supervise(running, stop)
+}
+
+/// Listens, once the ports of the core are free.
+async fn listen<H: CoreHost>(core: &mut engine::Core<H>, host: &H) -> Result<(), engine::Error> {
+    let wait = PortWait::begin();
+    loop {
+        let error = match core.listen() {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        let engine::Error::Listen { source, .. } = &error else { return Err(error) };
+        let pause = wait.pause(source).ok_or(error)?;
+        host.sleep_until(host.now() + pause).await;
+    }
 }
 
 /// Starts the thread that remembers the other nodes' incarnations. It begins once the logs of all cores are there.

@@ -80,7 +80,7 @@ impl<H: CoreHost> Core<H> {
     /// Listens for peers and clients. After this the core must be run.
     ///
     /// # Errors
-    /// [`Error::Listen`] names the address that is taken.
+    /// [`Error::Listen`] names the address that is taken. It can be called again: it goes on with that one.
     pub fn listen(&mut self) -> Result<(), Error> {
         let me = self.ctx.addr();
         let config = Rc::clone(&self.ctx.config);
@@ -92,7 +92,7 @@ impl<H: CoreHost> Core<H> {
             (node.core_addr(me.core), ListenerKind::Clients(Port::Core), clients_max, TOO_MANY_CLIENTS),
             (node.gateway_addr(), ListenerKind::Clients(Port::Gateway), clients_max, TOO_MANY_CLIENTS),
         ];
-        for (addr, kind, conns_count_max, refusal) in wanted {
+        for (addr, kind, conns_count_max, refusal) in wanted.into_iter().skip(self.listeners.len()) {
             // The cores of a node share its gateway port.
             let is_shared = kind == ListenerKind::Clients(Port::Gateway) && node.cores > 1;
             let listened = self.host.listen(addr, is_shared, conns_count_max, refusal);

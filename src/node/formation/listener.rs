@@ -9,7 +9,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use types::NodeId;
 use wire::{Answer, AnswerCode, FormationError, Hello, HelloError, QUESTION_BYTES, Question, Verdict};
@@ -17,6 +17,7 @@ use wire::{Answer, AnswerCode, FormationError, Hello, HelloError, QUESTION_BYTES
 use super::error::Error;
 use super::shared::Shared;
 use crate::identity::Stage;
+use crate::port_wait::PortWait;
 
 /// How long one read or write of a connection may take. A question is so short that it comes with one read.
 const READ_TIMEOUT: Duration = Duration::from_secs(2);
@@ -24,9 +25,6 @@ const READ_TIMEOUT: Duration = Duration::from_secs(2);
 const CONNS_COUNT_MAX: usize = 64;
 /// Pause behind a connection that could not be accepted, such as for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
-/// How long a port may be taken, and how often is looked whether it still is.
-const TAKEN_PORT_WAIT_MAX: Duration = Duration::from_secs(1);
-const TAKEN_PORT_PAUSE: Duration = Duration::from_millis(10);
 
 /// A thread that listens on the peer port of core 0.
 pub struct Listener {
@@ -61,17 +59,15 @@ impl Listener {
     }
 }
 
-/// Listens, once the port is free. The kernel closes the sockets of a process that has used io_uring a moment behind its end, so
-/// a node that is started again at once finds its own port taken.
+/// Listens, once the port is free.
 fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
-    let begin = Instant::now();
+    let wait = PortWait::begin();
     loop {
-        match TcpListener::bind(addr) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && begin.elapsed() < TAKEN_PORT_WAIT_MAX => {
-                std::thread::sleep(TAKEN_PORT_PAUSE);
-            }
-            result => return result,
-        }
+        let error = match TcpListener::bind(addr) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => error,
+        };
+        std::thread::sleep(wait.pause(&error).ok_or(error)?);
     }
 }
 

@@ -22,6 +22,8 @@ use crate::storage::fake::FakeHost;
 struct Wires {
     events: VecDeque<NetEvent<Vec<u8>>>,
     listeners_count: u32,
+    /// The port that somebody else listens on.
+    taken_port: Option<u16>,
     /// What has left over each connection.
     sent: BTreeMap<ConnId, Vec<u8>>,
     mesh_in: VecDeque<(CoreId, MeshMessage)>,
@@ -46,6 +48,16 @@ impl TestHost {
         self.wires.borrow_mut().mesh_in.push_back((from, message));
     }
 
+    /// Lets somebody else listen on a port, or on none any more.
+    pub(super) fn set_taken_port(&self, port: Option<u16>) {
+        self.wires.borrow_mut().taken_port = port;
+    }
+
+    /// How many ports the core listens on.
+    pub(super) fn listeners_count(&self) -> u32 {
+        self.wires.borrow().listeners_count
+    }
+
     /// What has left over a connection since the last call.
     pub(super) fn take_sent(&self, conn: ConnId) -> String {
         let bytes = self.wires.borrow_mut().sent.remove(&conn).unwrap_or_default();
@@ -61,8 +73,11 @@ impl TestHost {
 impl Net for TestHost {
     type RecvBuf = Vec<u8>;
 
-    fn listen(&self, _: SocketAddr, _: bool, _: usize, _: &'static [u8]) -> io::Result<ListenerId> {
+    fn listen(&self, addr: SocketAddr, _: bool, _: usize, _: &'static [u8]) -> io::Result<ListenerId> {
         let mut wires = self.wires.borrow_mut();
+        if wires.taken_port == Some(addr.port()) {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
         wires.listeners_count += 1;
         Ok(ListenerId(wires.listeners_count - 1))
     }

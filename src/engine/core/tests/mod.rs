@@ -4,6 +4,7 @@ mod drive;
 mod fan_out;
 mod frames;
 mod host;
+mod listening;
 mod slices;
 
 use std::time::Duration;
