@@ -7,7 +7,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::calls::write_parts;
-use super::{ClientPort, session};
+use super::port::ClientPort;
+use super::session;
 use crate::client::ClientConn;
 use crate::prng::Prng;
 

@@ -10,18 +10,21 @@
 //! In half of the runs a `prober` looks besides for leaders that do not know that they were deposed.
 //!
 //! Read `mix` (what is asked), `calls` (commands and replies as bytes), [`reader`], `routes`, `pipeline_order`,
-//! `shared_counters`, `session`, `prober`, `hostile`.
+//! `shared_counters`, `port`, `shared`, `session`, `prober`, `hostile`.
 
 pub(crate) use calls::halves_text;
+pub use port::ClientPort;
 
 mod calls;
 mod hostile;
 mod mix;
 mod pipeline_order;
+mod port;
 mod prober;
 pub mod reader;
 mod routes;
 mod session;
+mod shared;
 mod shared_counters;
 #[cfg(test)]
 mod tests;
@@ -42,6 +45,7 @@ use hostile::Hostiles;
 use mix::Mix;
 use prober::Prober;
 use session::{Manner, Session};
+use shared::{Shared, Stage};
 use shared_counters::SharedCounters;
 
 /// How long after the last fault sessions stop to write.
@@ -58,84 +62,6 @@ const SMALL_MEMORY_DEPTH_MAX: u64 = 1;
 const CALM_LATENCY_MAX: Duration = Duration::from_secs(5);
 /// When the first commands are sent.
 const BEGIN: Instant = Instant::from_nanos(100_000_000);
-
-/// The network and the clock, as a session needs them. Nothing here waits.
-pub trait ClientPort {
-    /// True time.
-    fn now(&self) -> Instant;
-    /// Begins to connect.
-    fn connect(&self, addr: SocketAddr) -> ClientConn;
-    /// Lets the client hear of it if the machine at the other end is gone, though it may have nothing to send.
-    fn keep_alive(&self, conn: ClientConn);
-    /// Takes nothing any more of what comes on a connection.
-    fn pause_reading(&self, conn: ClientConn);
-    /// Bytes on their way to the server that it has not received.
-    fn in_flight_bytes(&self, conn: ClientConn) -> usize;
-    /// Sends bytes behind those sent before.
-    fn send(&self, conn: ClientConn, bytes: &[u8]);
-    /// Closes a connection; nothing more is heard of it.
-    fn close(&self, conn: ClientConn);
-    /// Asks for a timer event with this token.
-    fn timer(&self, at: Instant, token: u64);
-}
-
-impl ClientPort for ClientNet {
-    fn now(&self) -> Instant {
-        ClientNet::now(self)
-    }
-
-    fn connect(&self, addr: SocketAddr) -> ClientConn {
-        ClientNet::connect(self, addr)
-    }
-
-    fn keep_alive(&self, conn: ClientConn) {
-        ClientNet::keep_alive(self, conn);
-    }
-
-    fn pause_reading(&self, conn: ClientConn) {
-        ClientNet::pause_reading(self, conn);
-    }
-
-    fn in_flight_bytes(&self, conn: ClientConn) -> usize {
-        ClientNet::in_flight_bytes(self, conn)
-    }
-
-    fn send(&self, conn: ClientConn, bytes: &[u8]) {
-        ClientNet::send(self, conn, bytes);
-    }
-
-    fn close(&self, conn: ClientConn) {
-        ClientNet::close(self, conn);
-    }
-
-    fn timer(&self, at: Instant, token: u64) {
-        ClientNet::timer(self, at, token);
-    }
-}
-
-/// What sessions are about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    /// Reads and writes.
-    Busy,
-    /// Reads only.
-    Quiet,
-    /// Reads back all keys, each once.
-    ReadBack,
-}
-
-/// What all sessions share.
-struct Shared {
-    prng: Prng,
-    mix: Mix,
-    counters: SharedCounters,
-    /// Most commands in a pipeline once faults are over.
-    healed_depth_max: u64,
-    history: History,
-    stage: Stage,
-    /// Which session a connection belongs to.
-    owners: BTreeMap<ClientConn, usize>,
-}
 
 /// All sessions of a run.
 pub struct Sessions {

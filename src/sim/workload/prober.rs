@@ -12,8 +12,10 @@ use resp::Protocol;
 use types::{CoreAddr, GroupId, Instant, Slot};
 
 use super::calls::{self, Failure};
+use super::port::ClientPort;
 use super::reader;
-use super::{ClientPort, Shared, session};
+use super::session;
+use super::shared::Shared;
 use crate::client::ClientConn;
 use crate::history::{Call, OperationId, Outcome, Text};
 
@@ -211,8 +213,8 @@ mod tests {
     use crate::history::{History, Operation};
     use crate::prng::Prng;
     use crate::spec::Load;
-    use crate::workload::Stage;
     use crate::workload::mix::Mix;
+    use crate::workload::shared::Stage;
     use crate::workload::shared_counters::SharedCounters;
 
     const GROUP: GroupId = GroupId(1);

@@ -9,10 +9,11 @@ use types::{Instant, Slot};
 
 use super::calls::{self, Failure};
 use super::pipeline_order::{Mark, PipelineOrder};
+use super::port::ClientPort;
 use super::reader::{self, Answer};
 use super::routes::Routes;
+use super::shared::{Shared, Stage};
 use super::shared_counters::SeenCounts;
-use super::{ClientPort, Shared, Stage};
 use crate::client::ClientConn;
 use crate::history::{Call, OperationId, Outcome, Text};
 use crate::prng::{Ppm, Prng};
