@@ -71,7 +71,7 @@ impl<H: CoreHost> Core<H> {
                 Received::Requests(requests) => self.take_requests(link, requests, slice),
             }
             if !received.is_done() {
-                self.peers.put_back_input(link, received);
+                self.peers.restore_input(link, received);
             }
         }
     }

@@ -123,7 +123,7 @@ impl Inbox {
     }
 
     /// Puts back what was not taken in to its end.
-    pub(super) fn put_back(&mut self, received: Received) {
+    pub(super) fn restore(&mut self, received: Received) {
         self.bytes += received.bytes();
         self.received.push_front(received);
     }
@@ -180,7 +180,7 @@ mod tests {
                 }
             }
             if !received.is_done() {
-                inbox.put_back(received);
+                inbox.restore(received);
             }
             assert_eq!(inbox.bytes(), inbox.held_bytes());
         }

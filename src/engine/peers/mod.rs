@@ -201,8 +201,8 @@ impl Peers {
     }
 
     /// Puts back the rest of what was taken out.
-    pub(crate) fn put_back_input(&mut self, link: LinkId, rest: Received) {
-        self.links[link.idx()].inbox.put_back(rest);
+    pub(crate) fn restore_input(&mut self, link: LinkId, rest: Received) {
+        self.links[link.idx()].inbox.restore(rest);
     }
 
     /// A link has had its turn. If something is left it gets another one, behind all others.
