@@ -56,10 +56,13 @@ pub enum BatchError {
     Arguments,
 }
 
+/// A builder that is empty keeps so much memory for arguments.
+const KEPT_BYTES_MAX: usize = 4 << 10;
+
 /// Builds the payload of one entry, command by command.
 #[derive(Default)]
 pub struct BatchBuilder {
-    // The payload in the making: argument bytes first, so that they are written in place.
+    // The bytes of all arguments.
     payload: Vec<u8>,
     ends: Vec<u32>,
     commands: Vec<CommandHead>,
@@ -96,8 +99,11 @@ impl BatchBuilder {
     ///
     /// `time_ms` is the leader's clock, in milliseconds since 1970.
     pub fn finish(&mut self, time_ms: u64) -> Bytes {
-        let mut payload = core::mem::take(&mut self.payload);
-        payload.reserve(self.bytes() + size_of::<ArchivedBatch>());
+        // Entries are kept for long, and what has grown by doubling would hold up to twice of what it needs.
+        let mut payload = Vec::with_capacity(self.bytes() + size_of::<ArchivedBatch>());
+        payload.extend_from_slice(&self.payload);
+        self.payload.clear();
+        self.payload.shrink_to(KEPT_BYTES_MAX);
         let source = Source { arguments_count: payload.len(), builder: self, time_ms };
         let payload = archive_behind(&source, payload);
         self.ends.clear();
@@ -276,6 +282,19 @@ mod tests {
             let mut broken = payload.to_vec();
             broken[bit / 8] ^= 1 << (bit % 8);
             let _ = Batch::access(&broken).map(|batch| commands(&batch));
+        }
+    }
+
+    /// Payloads had grown by doubling, twice: a cache of entries held up to four times of what it counted.
+    #[test]
+    fn a_payload_takes_no_more_memory_than_it_needs() {
+        let mut builder = BatchBuilder::default();
+        for (count, bytes) in [(1, 10), (20, 100), (1_000, 300), (3, 100_000), (1, 1)] {
+            let value = vec![b'v'; bytes];
+            (0..count).for_each(|_| builder.push(1, 2, [&value[..]].into_iter()));
+            let payload = builder.finish(3).try_into_mut().unwrap();
+            assert!(payload.capacity() <= payload.len() + 16, "{} bytes in {}", payload.len(), payload.capacity());
+            assert!(builder.payload.capacity() <= KEPT_BYTES_MAX);
         }
     }
 }
