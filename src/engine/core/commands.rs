@@ -312,7 +312,7 @@ impl<H: CoreHost> Core<H> {
             self.clients.end_if_done(conn);
             // To look at a client takes something, too.
             self.share.spend(1, 0);
-            share.give_back(self.share);
+            share.return_rest(self.share);
         }
     }
 

@@ -57,7 +57,7 @@ impl<H: CoreHost> Core<H> {
             self.take_in_link(link, &mut slice);
             self.peers.end_input(link);
             if !is_beyond {
-                share.give_back(slice);
+                share.return_rest(slice);
             }
         }
     }

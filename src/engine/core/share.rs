@@ -46,7 +46,7 @@ impl Share {
     }
 
     /// Takes back what is left of a slice.
-    pub(super) fn give_back(&mut self, rest: Share) {
+    pub(super) fn return_rest(&mut self, rest: Share) {
         self.commands += rest.commands;
         self.bytes += rest.bytes;
     }
@@ -66,7 +66,7 @@ mod tests {
             let commands = slice.commands;
             slice.spend(2, 10);
             slices.push((commands, slice.is_spent()));
-            share.give_back(slice);
+            share.return_rest(slice);
         }
         assert_eq!(slices, [(3, false); 9].into_iter().chain([(2, true)]).collect::<Vec<_>>());
         let mut share = Share::of_turn(&limits);
