@@ -10,7 +10,7 @@
 //! - A group without a leader holds up its own commands only.
 //!
 //! Reading order: `routes` (slot → route → leader), `queue` (what waits for one group), `window` and `in_flight` (what is sent),
-//! `room` (who may have how many), `sweep` (what is being given up), this page ([`Router::decide`], [`Router::forward`], [`Router::drain`], answers), and `failures`
+//! `room` and `sharing` (who may have how many), `sweep` (what is being given up), this page ([`Router::decide`], [`Router::forward`], [`Router::drain`], answers), and `failures`
 //! (answers that will not come).
 
 mod failures;
@@ -18,6 +18,7 @@ mod in_flight;
 mod queue;
 mod room;
 mod routes;
+mod sharing;
 mod sweep;
 #[cfg(test)]
 mod tests;
