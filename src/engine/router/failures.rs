@@ -39,7 +39,6 @@ impl Router {
             }
             None => {}
         }
-        state.has_sweep_begun = false;
         self.sweeps.push_back(Sweep { link, scope: SweepScope::Link, end_id: u64::MAX, writers });
     }
 
@@ -238,9 +237,7 @@ impl Router {
         link: LinkId,
         left: &mut usize,
     ) -> bool {
-        while self.links[link.idx()].sweep != Some(SweepScope::Link)
-            && let Some(id) = self.in_flight.late_id(link, ctx.now)
-        {
+        while let Some(id) = self.in_flight.late_id(link, ctx.now) {
             if *left == 0 {
                 return false;
             }

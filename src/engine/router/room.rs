@@ -51,18 +51,17 @@ impl Room {
     pub(super) fn has_share(&self, queue: &RouteQueue, count_max: usize) -> bool {
         let stalled_max = count_max.div_ceil(2);
         let left = stalled_max.saturating_sub(self.stalled_count);
-        let has_share = !queue.is_stalled() || left > 0 && (queue.count() == 0 || queue.count() < left);
+        let has_share = !queue.is_stalled() || queue.count() < left;
         self.count < count_max && has_share
     }
 
-    /// Whether half of the room is free that there is for a route.
+    /// Whether there is room for many more commands of a route.
     pub(super) fn has_plenty(&self, queue: &RouteQueue, count_max: usize) -> bool {
-        let stalled_max = count_max.div_ceil(2);
-        let (used, max) = if queue.is_stalled() {
-            (self.stalled_count, stalled_max)
+        let is_half_free = if queue.is_stalled() {
+            2 * queue.count() <= count_max.div_ceil(2).saturating_sub(self.stalled_count)
         } else {
-            (self.count - self.stalled_count, count_max.saturating_sub(self.stalled_count))
+            self.count - self.stalled_count <= count_max.saturating_sub(self.stalled_count) / 2
         };
-        self.count < count_max && used <= max / 2
+        is_half_free && self.has_share(queue, count_max)
     }
 }

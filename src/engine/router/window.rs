@@ -349,6 +349,10 @@ mod tests {
         let sent = window.frames.iter().enumerate().filter(|(idx, _)| *idx != window.next_frame as usize);
         let held: usize = sent.filter(|(_, frame)| frame.open_count > 0).map(|(_, frame)| frame.len()).sum();
         assert_eq!(window.frames_bytes, held);
+        let places =
+            window.recent.len() * size_of::<Option<Sent>>() + window.stragglers.len() * size_of::<(u64, Sent)>();
+        let resent = window.resent.len() * size_of::<(Instant, u64)>();
+        assert_eq!(window.bytes(), held + window.next.bytes_len() + places + resent);
     }
 
     /// Commands are answered, or refused, in any order, some of them very late.
@@ -418,5 +422,14 @@ mod tests {
         let id = push(&mut window, 1);
         assert_eq!(window.take_requests().map(|requests| requests.heads.len()), Some(1));
         assert!(window.take(id).is_some());
+    }
+
+    #[test]
+    fn a_frame_whose_commands_were_given_up_before_it_left_is_not_kept() {
+        let mut window = Window::new(0);
+        let id = push(&mut window, 1);
+        assert!(window.take(id).is_some());
+        assert_eq!(window.take_requests().map(|requests| requests.heads.len()), Some(1));
+        assert_eq!((window.bytes(), window.frames.len()), (0, 1));
     }
 }

@@ -79,3 +79,32 @@ fn a_command_whose_time_is_over_does_not_leave_any_more() {
         assert_eq!(World::keys(&sent).len(), usize::from(replica.is_none()), "the newer one goes on");
     }
 }
+
+#[test]
+fn a_read_that_comes_back_with_its_link_has_no_more_time_than_before() {
+    let mut world = World::new(|_| {});
+    let wait = world.ctx.config.leader_wait;
+    world.forward_all(&["GET a"]);
+    world.sent(0);
+    world.tick(wait / 2, false);
+    world.fail_link(0);
+    world.tick(wait / 2 - Duration::from_millis(1), false);
+    assert!(world.answers.replies.is_empty());
+    world.tick(Duration::from_millis(1), false);
+    assert_eq!(world.ctx.refusals.counts().get(Refusal::LeaderUnreachable), 1);
+}
+
+#[test]
+fn a_command_goes_on_as_soon_as_the_last_late_one_before_it_is_gone() {
+    let mut world = World::new(|config| config.limits.commands_per_turn_max = 4);
+    let group = world.router.route(world.route()).id;
+    let wait = world.ctx.config.leader_wait;
+    world.router.forget_leader(group, 1);
+    world.forward_all(&["SET a 1"; 6]);
+    world.ctx.now += wait / 2;
+    world.forward_all(&["SET newer 1"]);
+    world.tick(wait / 2, false);
+    world.lead(OTHERS[1], 2);
+    assert_eq!(World::keys(&world.sent(1)), ["newer"]);
+    assert_eq!(world.answers.replies.len(), 6);
+}

@@ -109,7 +109,10 @@ fn groups_that_cannot_be_reached_share_their_half() {
 
 #[test]
 fn groups_without_a_leader_leave_half_of_the_memory_to_the_others() {
-    let mut world = world(|config| config.memory_bytes_max = 30_000);
+    let mut world = world(|config| {
+        config.memory_bytes_max = 30_000;
+        config.limits.route_in_flight_bytes_max = 1;
+    });
     let mut others = world.ctx.budget.permit(Pool::Links);
     others.set(5_001);
     for group in 2..=3 {
@@ -120,4 +123,48 @@ fn groups_without_a_leader_leave_half_of_the_memory_to_the_others() {
     (0..3).for_each(|_| assert_eq!(forward_to(&mut world, 1, "SET a 1"), Forwarded::Taken));
     others.set(3_000);
     assert_eq!(forward_to(&mut world, 2, "SET a 1"), Forwarded::Taken);
+}
+
+#[test]
+fn clients_of_a_stalled_group_hear_of_room_once_there_is_plenty_of_its_share() {
+    let mut world = world(|_| {});
+    let note = LeaderNote { group: GroupId(1), term: 2, place: OTHERS[1] };
+    world.router.learn_leader(&mut world.ctx, note);
+    world.router.set_takes_commands(LinkId(0), false);
+    (0..8).for_each(|_| assert_eq!(forward_to(&mut world, 2, "SET a 1"), Forwarded::Taken));
+    world.ctx.now += Duration::from_secs(1);
+    assert_eq!(fill(&mut world, 2), (8, Forwarded::Blocked));
+    world.tick(Duration::from_millis(25), false);
+    assert!(!world.router.has_unblocked());
+    // The others take all that is left, and then give it back.
+    assert_eq!(fill(&mut world, 1), (COUNT_MAX - 16, Forwarded::Blocked));
+    let sent = world.sent(1);
+    world.tick(world.ctx.config.leader_wait - Duration::from_millis(1_125), false);
+    world.answer(1, sent.heads[0].id, ReplyStatus::Done, b"+OK\r\n");
+    assert_eq!((world.answers.replies.len(), world.router.take_unblocked()), (1, vec![]));
+    world.tick(Duration::from_millis(100), false);
+    assert_eq!(world.answers.replies.len(), 1 + 8, "as many are late");
+    let [first, second] = [1, 2].map(|group| world.router.of_group(GroupId(group)).unwrap());
+    assert_eq!(world.router.take_unblocked(), [second]);
+    sent.heads[1..].iter().for_each(|head| world.answer(1, head.id, ReplyStatus::Done, b"+OK\r\n"));
+    assert_eq!(world.router.take_unblocked(), [first]);
+}
+
+#[test]
+fn a_group_led_here_whose_commands_are_executed_is_not_stalled() {
+    let mut world = world(|_| {});
+    let route = world.route();
+    let is_stalled = |world: &World| world.router.queues[route].is_stalled();
+    let group = world.router.route(route).id;
+    world.router.forget_leader(group, 1);
+    world.forward_all(&["SET a 1", "SET b 1"]);
+    assert!(is_stalled(&world));
+    world.lead(ME, 2);
+    world.tick(Duration::from_millis(25), false);
+    assert!(!is_stalled(&world), "its leader is known");
+    world.tick(Duration::from_millis(225), false);
+    assert!(is_stalled(&world), "and executes nothing");
+    assert!(world.router.drain(&mut world.ctx, route, local(true)).is_some());
+    world.tick(Duration::from_millis(25), false);
+    assert!(!is_stalled(&world));
 }

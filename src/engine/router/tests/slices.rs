@@ -198,3 +198,152 @@ fn sixty_thousand_commands_of_a_lost_leader_go_on_in_bounded_turns() {
     }
     assert_eq!(keys, numbers(0..COUNT));
 }
+
+/// Forwards commands to another group than that of the other tests.
+fn forward_to(world: &mut World, group: u32, line: &str) {
+    world.sent_count += 1;
+    let route = world.router.of_group(GroupId(group)).unwrap();
+    let World { ctx, router, .. } = world;
+    let taken = with_request(client(world.sent_count), line, |request| router.forward(ctx, route, None, request));
+    assert_eq!(taken, Forwarded::Taken);
+}
+
+fn lead(world: &mut World, group: u32, addr: CoreAddr, term: Term) {
+    let note = LeaderNote { group: GroupId(group), term, place: addr };
+    world.router.learn_leader(&mut world.ctx, note);
+}
+
+#[test]
+fn a_link_that_fails_again_while_it_is_given_up_takes_nothing_along_that_came_behind() {
+    let mut world = world();
+    forward_numbered(&mut world, "SET", 2 * SLICE);
+    world.sent(0);
+    world.fail_link(0);
+    world.router.link_failed(LinkId(0));
+    world.router.set_takes_commands(LinkId(0), true);
+    world.forward_all(&["SET newer 1"]);
+    assert_eq!(sent_in_slices(&mut world, 0), ["newer"]);
+    assert_eq!(world.answers.replies.len(), 2 * SLICE);
+    assert_eq!(world.ctx.refusals.counts().get(Refusal::OutcomeUnknownLink), 2 * SLICE as u64);
+}
+
+#[test]
+fn what_waits_for_a_link_that_is_given_up_goes_on_behind_the_last_slice() {
+    let mut world = world();
+    lead(&mut world, 2, OTHERS[0], 1);
+    forward_numbered(&mut world, "SET", 2 * SLICE);
+    world.sent(0);
+    world.fail_link(0);
+    world.router.set_takes_commands(LinkId(0), true);
+    forward_to(&mut world, 2, "GET other");
+    assert_eq!(sent_in_slices(&mut world, 0), ["other"]);
+}
+
+#[test]
+fn a_read_of_one_group_does_not_depend_on_a_write_of_another() {
+    let mut world = world();
+    lead(&mut world, 2, OTHERS[0], 1);
+    world.forward_all(&["GET a"]);
+    forward_to(&mut world, 2, "SET b 1");
+    world.sent(0);
+    world.fail_link(0);
+    world.router.set_takes_commands(LinkId(0), true);
+    assert_eq!(sent_in_slices(&mut world, 0), ["a"]);
+    assert_eq!(world.answers.replies.len(), 1);
+}
+
+/// All of its commands were given up, and its leader leads again: what is sent then has nothing to do with the former ones.
+#[test]
+fn a_link_that_breaks_forgets_the_writers_of_groups_that_were_given_up_before() {
+    let mut world = world();
+    lead(&mut world, 2, OTHERS[0], 1);
+    (0..2 * SLICE).for_each(|_| forward_to(&mut world, 2, "SET other 1"));
+    world.forward_all(&["SET a 1"]);
+    world.sent(0);
+    lead(&mut world, 2, OTHERS[1], 2);
+    world.lead(OTHERS[1], 2);
+    world.tick(Duration::from_millis(25), true);
+    assert_eq!(world.answers.replies.len(), SLICE);
+    world.lead(OTHERS[0], 3);
+    world.forward_all(&["GET a"]);
+    assert!(world.router.take_requests(LinkId(0)).is_some());
+    world.router.link_failed(LinkId(0));
+    world.router.set_takes_commands(LinkId(0), true);
+    assert_eq!(sent_in_slices(&mut world, 0), ["a"], "{:?}", world.answers.replies);
+    let counts = world.ctx.refusals.counts();
+    let expected = (SLICE as u64, SLICE as u64 + 1);
+    assert_eq!((counts.get(Refusal::OutcomeUnknownDeposed), counts.get(Refusal::OutcomeUnknownLink)), expected);
+}
+
+#[test]
+fn answers_of_a_deposed_leader_that_is_given_up_are_too_late_and_those_of_its_other_groups_are_not() {
+    let mut world = world();
+    lead(&mut world, 2, OTHERS[0], 1);
+    forward_to(&mut world, 2, "GET other");
+    forward_numbered(&mut world, "SET", 6);
+    let sent = world.sent(0);
+    world.lead(OTHERS[1], 2);
+    world.tick(Duration::from_millis(25), true);
+    assert_eq!(world.answers.replies.len(), SLICE);
+    world.answer(0, sent.heads[0].id, ReplyStatus::Done, b"+other\r\n");
+    assert_eq!(world.answers.replies[&1], "+other\r\n");
+    world.answer(0, sent.heads[1].id, ReplyStatus::NotLeader, b"");
+    world.answer(0, sent.heads[2].id, ReplyStatus::Done, b"+OK\r\n");
+    assert_eq!(sent_in_slices(&mut world, 1), [""; 0]);
+    assert_eq!(world.ctx.refusals.counts().get(Refusal::OutcomeUnknownDeposed), 6);
+}
+
+/// What is being given up has passed its newest commands already.
+#[test]
+fn a_group_whose_leader_is_deposed_while_others_are_given_up_comes_behind_them() {
+    let mut world = world();
+    (0..=2).for_each(|group| lead(&mut world, group, OTHERS[0], 1));
+    (0..6).for_each(|_| forward_to(&mut world, 2, "SET other 1"));
+    forward_to(&mut world, 0, "SET a 1");
+    forward_to(&mut world, 1, "SET a 1");
+    world.sent(0);
+    lead(&mut world, 2, OTHERS[1], 2);
+    world.tick(Duration::from_millis(25), true);
+    assert_eq!(world.answers.replies.len(), SLICE - 2);
+    (0..=1).for_each(|group| lead(&mut world, group, OTHERS[1], 2));
+    world.tick(Duration::from_millis(25), true);
+    assert_eq!(world.answers.replies.len(), 6);
+    world.tick(Duration::from_millis(25), true);
+    assert_eq!(world.answers.replies.len(), 8, "both are given up at once");
+}
+
+#[test]
+fn turns_that_do_all_that_is_to_be_done_count_as_none_cut_short() {
+    let mut world = world();
+    forward_numbered(&mut world, "SET", SLICE);
+    world.sent(0);
+    world.fail_link(0);
+    forward_numbered(&mut world, "SET", SLICE);
+    world.router.set_takes_commands(LinkId(0), true);
+    assert_eq!(world.sent(0).heads.len(), SLICE);
+    world.work();
+    assert_eq!(world.ctx.counters.commands_sliced, 0);
+}
+
+#[test]
+fn commands_for_the_replica_here_go_on_in_slices_without_an_event() {
+    let mut world = world();
+    let (route, group) = (world.route(), world.router.route(world.route()).id);
+    world.router.forget_leader(group, 1);
+    forward_numbered(&mut world, "SET", SLICE + 2);
+    let mut executed = Vec::new();
+    for _ in 0..2 {
+        assert!(world.router.has_work());
+        world.work();
+        let mut count = 0;
+        while let Some(next) = world.router.next_to_drain() {
+            assert_eq!(next, route);
+            while world.router.drain(&mut world.ctx, route, local(true)).is_some() {
+                count += 1;
+            }
+        }
+        executed.push(count);
+    }
+    assert_eq!(executed, [SLICE, 2]);
+    assert!(!world.router.has_work());
+}
