@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::load::rng::{Rng, mix};
-use report::{Figure, What};
+use report::{Figure, Quantity};
 use script::Script;
 use tables::Table;
 
@@ -49,7 +49,7 @@ pub struct Options {
 /// A kind of commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Shape {
+pub enum Load {
     /// `SET` of every key once, in no order, into an empty table.
     Insert,
     /// `SET` of keys that exist, by chance, with values of the same length.
@@ -64,17 +64,16 @@ pub enum Shape {
     Delete,
 }
 
-impl Shape {
+impl Load {
     /// All of them, in the order of a round: the first fills the table, the last empties it.
-    pub const ALL: [Shape; 6] =
-        [Shape::Insert, Shape::Overwrite, Shape::Hit, Shape::Miss, Shape::Increment, Shape::Delete];
+    pub const ALL: [Load; 6] = [Load::Insert, Load::Overwrite, Load::Hit, Load::Miss, Load::Increment, Load::Delete];
 
     fn command(self) -> CommandId {
         match self {
-            Shape::Insert | Shape::Overwrite => CommandId::Set,
-            Shape::Hit | Shape::Miss => CommandId::Get,
-            Shape::Increment => CommandId::Incr,
-            Shape::Delete => CommandId::Del,
+            Load::Insert | Load::Overwrite => CommandId::Set,
+            Load::Hit | Load::Miss => CommandId::Get,
+            Load::Increment => CommandId::Incr,
+            Load::Delete => CommandId::Del,
         }
     }
 }
@@ -133,54 +132,54 @@ pub fn run_round(options: &Options, name: &str, stop: &AtomicBool) -> Result<(),
 /// One round of one table.
 fn measure(options: &Options, name: &str, stop: &AtomicBool) -> Result<Vec<Figure>, Error> {
     let mut figures = Vec::new();
-    let mut note = |what, value| figures.push(Figure { table: name.to_owned(), what, value });
+    let mut note = |quantity, value| figures.push(Figure { table: name.to_owned(), quantity, value });
     let resident_before = resident_bytes()?;
     let mut table = tables::new(name)?;
-    for shape in Shape::ALL {
+    for load in Load::ALL {
         if stop.load(Ordering::Relaxed) {
             return Err(Error::Interrupted);
         }
-        let (took, commands_count) = execute(options, shape, table.as_mut());
-        note(What::Shape(shape), took.as_nanos() as f64 / f64::from(commands_count));
-        if shape == Shape::Insert {
+        let (took, commands_count) = execute(options, load, table.as_mut());
+        note(Quantity::Load(load), took.as_nanos() as f64 / f64::from(commands_count));
+        if load == Load::Insert {
             let grown = resident_bytes()?.saturating_sub(resident_before);
             let keys = f64::from(options.keys_count);
-            note(What::ResidentPerKey, grown as f64 / keys);
-            note(What::CountedPerKey, table.bytes() as f64 / keys);
+            note(Quantity::ResidentPerKey, grown as f64 / keys);
+            note(Quantity::CountedPerKey, table.bytes() as f64 / keys);
         }
     }
     assert_eq!(table.keys_count(), 0, "a table lost a key or kept one");
     Ok(figures)
 }
 
-/// Executes the commands of a shape. Returns how long that took without the preparations, and how many there were.
-fn execute(options: &Options, shape: Shape, table: &mut dyn Table) -> (Duration, u32) {
+/// Executes the commands of a load. Returns how long that took without the preparations, and how many there were.
+fn execute(options: &Options, load: Load, table: &mut dyn Table) -> (Duration, u32) {
     let keys_count = options.keys_count;
     let counters_count = (keys_count / 10).max(1);
-    let every_key = matches!(shape, Shape::Insert | Shape::Delete);
-    let increments = if shape == Shape::Delete { counters_count } else { 0 };
+    let every_key = matches!(load, Load::Insert | Load::Delete);
+    let increments = if load == Load::Delete { counters_count } else { 0 };
     let commands_count = if every_key { keys_count + increments } else { options.commands_count };
     let order = Order::new(keys_count);
-    let mut rng = Rng::new(u64::from(keys_count) ^ shape as u64);
+    let mut rng = Rng::new(u64::from(keys_count) ^ load as u64);
     let value = vec![b'v'; options.value_bytes];
     let mut replies = Vec::new();
-    let mut script = Script::new(shape.command());
+    let mut script = Script::new(load.command());
     let mut took = Duration::ZERO;
     let mut done = 0;
     while done < commands_count {
         script.clear();
         replies.clear();
         while done < commands_count && script.len() < COMMANDS_PER_SCRIPT {
-            let key = match shape {
-                Shape::Delete if done >= keys_count => key_of("cnt:", done - keys_count),
-                Shape::Insert | Shape::Delete => key_of("key:", order.at(done)),
-                Shape::Overwrite | Shape::Hit => key_of("key:", rng.below(keys_count)),
-                Shape::Miss => key_of("not:", rng.below(keys_count)),
+            let key = match load {
+                Load::Delete if done >= keys_count => key_of("cnt:", done - keys_count),
+                Load::Insert | Load::Delete => key_of("key:", order.at(done)),
+                Load::Overwrite | Load::Hit => key_of("key:", rng.below(keys_count)),
+                Load::Miss => key_of("not:", rng.below(keys_count)),
                 // The first ones make all counters, so that as many are there at the end as are deleted.
-                Shape::Increment if done < counters_count => key_of("cnt:", done),
-                Shape::Increment => key_of("cnt:", rng.below(counters_count)),
+                Load::Increment if done < counters_count => key_of("cnt:", done),
+                Load::Increment => key_of("cnt:", rng.below(counters_count)),
             };
-            script.push(&key, (shape.command() == CommandId::Set).then_some(&value));
+            script.push(&key, (load.command() == CommandId::Set).then_some(&value));
             done += 1;
         }
         let before = Instant::now();
@@ -261,8 +260,8 @@ mod tests {
         let options = Options { keys_count: 3_000, value_bytes: 64, commands_count: 5_000, rounds: 1 };
         for name in tables::NAMES {
             let figures = measure(&options, name, &AtomicBool::new(false)).expect("a round");
-            assert_eq!(figures.len(), Shape::ALL.len() + 2);
-            let counted = figures.iter().find(|figure| figure.what == What::CountedPerKey).expect("counted");
+            assert_eq!(figures.len(), Load::ALL.len() + 2);
+            let counted = figures.iter().find(|figure| figure.quantity == Quantity::CountedPerKey).expect("counted");
             assert!(counted.value > 80.0, "key and value at least: {}", counted.value);
         }
     }

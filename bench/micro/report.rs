@@ -4,14 +4,14 @@ use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 
-use crate::micro::{Options, Shape};
+use crate::micro::{Load, Options};
 
 /// What a figure tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum What {
+pub enum Quantity {
     /// Nanoseconds per command of this kind.
-    Shape(Shape),
+    Load(Load),
     /// Bytes by which the process has grown in memory, per key.
     ResidentPerKey,
     /// Bytes that the table counts, per key.
@@ -24,8 +24,8 @@ pub struct Figure {
     /// The table's name.
     pub table: String,
     /// What was measured.
-    pub what: What,
-    /// How much it was, in the unit of `what`.
+    pub quantity: Quantity,
+    /// How much it was, in the unit of `quantity`.
     pub value: f64,
 }
 
@@ -35,7 +35,7 @@ pub struct Row {
     /// The table's name.
     pub table: String,
     /// What was measured.
-    pub what: What,
+    pub quantity: Quantity,
     /// The median of the rounds.
     pub median: f64,
     /// The lowest of them.
@@ -48,15 +48,15 @@ pub struct Row {
 pub fn medians(figures: &[Figure]) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     for figure in figures {
-        if rows.iter().any(|row| row.table == figure.table && row.what == figure.what) {
+        if rows.iter().any(|row| row.table == figure.table && row.quantity == figure.quantity) {
             continue;
         }
-        let same = figures.iter().filter(|other| other.table == figure.table && other.what == figure.what);
+        let same = figures.iter().filter(|other| other.table == figure.table && other.quantity == figure.quantity);
         let mut values: Vec<f64> = same.map(|other| other.value).collect();
         values.sort_by(f64::total_cmp);
         rows.push(Row {
             table: figure.table.clone(),
-            what: figure.what,
+            quantity: figure.quantity,
             median: values[values.len() / 2],
             lowest: values[0],
             highest: values[values.len() - 1],
@@ -73,15 +73,15 @@ pub fn render(options: &Options, rows: &[Row]) -> String {
     );
     writeln!(text, "{:<12} {:<28} {:>9}   {:>17}", "table", "", "median", "range").expect("a String takes all");
     for row in rows {
-        let (what, unit) = match row.what {
-            What::Shape(Shape::Insert) => ("SET of new keys", "ns"),
-            What::Shape(Shape::Overwrite) => ("SET of keys that exist", "ns"),
-            What::Shape(Shape::Hit) => ("GET of keys that exist", "ns"),
-            What::Shape(Shape::Miss) => ("GET of keys that do not", "ns"),
-            What::Shape(Shape::Increment) => ("INCR", "ns"),
-            What::Shape(Shape::Delete) => ("DEL", "ns"),
-            What::ResidentPerKey => ("memory per key, resident", "B"),
-            What::CountedPerKey => ("memory per key, counted", "B"),
+        let (what, unit) = match row.quantity {
+            Quantity::Load(Load::Insert) => ("SET of new keys", "ns"),
+            Quantity::Load(Load::Overwrite) => ("SET of keys that exist", "ns"),
+            Quantity::Load(Load::Hit) => ("GET of keys that exist", "ns"),
+            Quantity::Load(Load::Miss) => ("GET of keys that do not", "ns"),
+            Quantity::Load(Load::Increment) => ("INCR", "ns"),
+            Quantity::Load(Load::Delete) => ("DEL", "ns"),
+            Quantity::ResidentPerKey => ("memory per key, resident", "B"),
+            Quantity::CountedPerKey => ("memory per key, counted", "B"),
         };
         let range = format!("{:.0} .. {:.0}", row.lowest, row.highest);
         writeln!(text, "{:<12} {what:<28} {:>6.0} {unit:<2}   {range:>17}", row.table, row.median)
@@ -96,8 +96,8 @@ mod tests {
 
     #[test]
     fn each_row_is_the_median_of_its_own_rounds() {
-        let figure = |table: &str, what, value| Figure { table: table.to_owned(), what, value };
-        let (hit, miss) = (What::Shape(Shape::Hit), What::Shape(Shape::Miss));
+        let figure = |table: &str, quantity, value| Figure { table: table.to_owned(), quantity, value };
+        let (hit, miss) = (Quantity::Load(Load::Hit), Quantity::Load(Load::Miss));
         let figures = [
             figure("a", hit, 3.0),
             figure("a", miss, 50.0),
