@@ -100,7 +100,7 @@ impl<H: CoreHost> Core<H> {
     /// them, or has done so.
     fn end_link_input(&mut self, link: LinkId) {
         let mut unlimited = Share::UNLIMITED;
-        while let Some(received) = self.peers.pop_input(link) {
+        for received in self.peers.take_input(link) {
             if let Received::Replies(mut replies) = received {
                 self.take_replies(link, &mut replies, &mut unlimited);
             }

@@ -128,6 +128,12 @@ impl Inbox {
         self.received.push_front(received);
     }
 
+    /// Takes out everything, in order.
+    pub(super) fn take(&mut self) -> impl Iterator<Item = Received> + use<> {
+        self.bytes = 0;
+        std::mem::take(&mut self.received).into_iter()
+    }
+
     /// Whether everything was taken in.
     pub(super) fn is_empty(&self) -> bool {
         self.received.is_empty()

@@ -214,6 +214,15 @@ impl Peers {
         }
     }
 
+    /// Everything that waits of a link, in order. It has no turn any more.
+    pub(crate) fn take_input(&mut self, link: LinkId) -> impl Iterator<Item = Received> + use<> {
+        self.with_input.retain(|other| *other != link);
+        let from = &mut self.links[link.idx()];
+        let received = from.inbox.take();
+        from.settle();
+        received
+    }
+
     /// Whether something waits to be taken in.
     pub(crate) fn has_input(&self) -> bool {
         !self.with_input.is_empty()

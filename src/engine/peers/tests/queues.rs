@@ -50,6 +50,24 @@ fn one_frame_is_on_its_way_and_the_next_takes_what_has_collected() {
 }
 
 #[test]
+fn what_came_over_a_link_that_fails_is_counted_no_more_and_has_no_turn() {
+    let mut world = World::new(|_| {});
+    let link = world.link(OTHER);
+    let replies = |id| {
+        let mut replies = wire::RepliesBuilder::default();
+        replies.push(id, ReplyStatus::Done, |out| out.extend_from_slice(b"+OK\r\n"));
+        replies.take_up_to(1_000)
+    };
+    world.peers.keep_input(link, replies(1), Requests::default());
+    world.peers.keep_input(link, replies(2), Requests::default());
+    assert!(world.used() > 0);
+    assert_eq!(world.peers.take_input(link).count(), 2);
+    assert_eq!((world.used(), world.peers.has_input()), (0, false));
+    world.peers.keep_input(link, replies(3), Requests::default());
+    assert_eq!((world.peers.next_input(), world.peers.next_input()), (Some(link), None), "one turn, not two");
+}
+
+#[test]
 fn commands_for_a_core_go_with_the_next_frame_when_the_link_is_marked() {
     let mut world = World::new(|_| {});
     let link = world.link(OTHER);
