@@ -14,7 +14,7 @@ use crate::checkers::Coverage;
 use crate::faults::FaultKind;
 use crate::report::{self, Report};
 use crate::spec::{Broken, Spec};
-use crate::worker::Worker;
+use crate::worker::{RunLimits, Worker};
 use crate::{describe, shrink};
 
 /// What to do.
@@ -36,8 +36,8 @@ pub struct Campaign {
     pub out: PathBuf,
 }
 
-/// Longest real time of one run.
-const RUN_LIMIT: Duration = Duration::from_secs(120);
+/// How long one run may take.
+const RUN_LIMITS: RunLimits = RunLimits { cpu: Duration::from_secs(120), waited: Duration::from_secs(15 * 60) };
 /// A campaign in which the linearizability checker left more than this share of the operations undecided, in millionths,
 /// has not shown what it should have.
 pub const UNDECIDED_PPM_MAX: u64 = 150_000;
@@ -126,7 +126,7 @@ impl Campaign {
         let next = AtomicU64::new(0);
         let summary = Mutex::new(Summary::default());
         let work = || -> io::Result<()> {
-            let mut worker = Worker::new(RUN_LIMIT);
+            let mut worker = Worker::new(RUN_LIMITS);
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 if number >= self.count || begin.elapsed() >= self.limit {
@@ -190,7 +190,7 @@ impl Campaign {
     fn shrink(&self, seed: u64) -> io::Result<(PathBuf, usize, usize)> {
         let spec = Spec::of_seed(seed, self.busy, self.broken);
         let begin = Instant::now();
-        let mut worker = Worker::new(RUN_LIMIT);
+        let mut worker = Worker::new(RUN_LIMITS);
         let mut broken = None;
         let shrunken = shrink::shrink(&spec.schedule, SHRINK_TRIES_MAX, |schedule| {
             if begin.elapsed() > SHRINK_LIMIT || broken.is_some() {
