@@ -404,9 +404,14 @@ impl Clients {
     fn reply_client(&mut self, origin: Origin, write: impl FnOnce(&mut Reply<'_>)) {
         let Origin::Client { conn, seq, protocol } = origin else { return };
         let Some(client) = self.table.get_mut(conn) else { return };
-        let before = client.replies.bytes();
-        client.replies.fulfil(seq, |out| write(&mut Reply::new(out, protocol)));
-        self.written_bytes += (client.replies.bytes() - before) as u64;
+        // What the queue holds may get less meanwhile: it drops what it has moved up.
+        let mut written = 0;
+        client.replies.fulfil(seq, |out| {
+            let before = out.len();
+            write(&mut Reply::new(out, protocol));
+            written = out.len() - before;
+        });
+        self.written_bytes += written as u64;
         self.touch(conn);
     }
 

@@ -18,6 +18,19 @@ fn replies_leave_in_the_order_of_the_requests() {
 }
 
 #[test]
+fn what_was_written_is_counted_once_and_never_gets_less() {
+    let mut world = World::new(1, |_| {});
+    world.receive(conn(0), "GET a\r\nGET b\r\nGET c\r\nGET d\r\n");
+    let mut written = 0;
+    // The second stays where it waited for the first, beside the fourth, until that leaves too.
+    for (key, len) in [("b", 100), ("d", 1), ("a", 1), ("c", 1)] {
+        world.answer_with(key, |reply| reply.simple(&"x".repeat(len)));
+        written += "+\r\n".len() + len;
+        assert_eq!(world.clients.written_bytes(), written as u64, "behind {key}");
+    }
+}
+
+#[test]
 fn one_send_is_on_its_way_and_the_next_takes_what_has_collected() {
     let mut world = World::new(1, |_| {});
     world.receive(conn(0), "PING 1\r\n");
