@@ -6,7 +6,7 @@ use super::kinds::{FAULTS, Fault, FaultKind, Needs};
 use super::leader_faults::{any_leader_fault, simple_leader_fault};
 use super::moments::MOMENTS;
 use super::schedule::{Schedule, Timed};
-use super::{NodeNumber, READINGS, STALL_FACTOR};
+use super::{NodeNumber, READINGS, STALL_FACTOR, old_answers};
 use crate::prng::{Ppm, Prng};
 use crate::spec::ClusterSpec;
 
@@ -43,8 +43,12 @@ impl Schedule {
         let kinds = if is_about_leaders { leader_kinds(&mut prng) } else { kinds_of_run(&mut prng, cluster_spec) };
         let mut faults = Vec::new();
         // Between hardly any and several a second.
-        let mean_gap_ms =
-            if is_about_leaders { prng.pick(&[500, 1_000, 2_000]) } else { prng.pick(&[150, 400, 1_000, 3_000]) };
+        let mean_gap_ms = match is_about_leaders {
+            // Old answers take some seconds of peace.
+            true if cluster_spec.nodes >= old_answers::NODES_MIN => prng.pick(&[1_000, 2_000, 4_000]),
+            true => prng.pick(&[500, 1_000, 2_000]),
+            false => prng.pick(&[150, 400, 1_000, 3_000]),
+        };
         let mut at_ms = QUIET_START_MS;
         loop {
             at_ms += prng.range(1, 2 * mean_gap_ms);

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::NodeNumber;
+
 /// What happens to a node because it leads. The other nodes elect another leader meanwhile, while clients reach both.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -24,6 +26,13 @@ pub enum LeaderFault {
     /// One other node's answers come late. It is cut off, another leads meanwhile, and soon after it is back that one is cut off
     /// too: it may lead again, two terms later, while answers to what it asked in the first still come.
     Return { late_ms: u64, cut_ms: u64, back_ms: u64, group: u32 },
+    /// It and one other node are cut off from the rest, and that node's answers to it come late. The rest elect another leader, to
+    /// which it comes back alone, and after which it is the only one that can be elected: then it leads again, two terms later, with
+    /// other entries than in the first, when the answers about those arrive. The other node has heard of nothing since.
+    OldAnswers { lonely_ms: u64, back_ms: u64, heir_ms: u64, hold_ms: u64, group: u32 },
+    /// For a while one other node alone hears it, and it that one; then it is cut off from all. That node knows more
+    /// than the rest, so it alone can be elected.
+    PassOn { heir: NodeNumber, after_ms: u64, for_ms: u64 },
     /// It dies, and so does what it has not handed on.
     Crash { down_ms: u64 },
     /// It is cut off, goes on taking commands, and dies.

@@ -5,9 +5,13 @@
 
 use super::kinds::Fault;
 pub use super::leader_fault::LeaderFault;
-use super::{NodeNumber, READINGS, STALL_FACTOR};
-use crate::prng::Prng;
+use super::old_answers::cut_both_ways;
+use super::{NodeNumber, READINGS, STALL_FACTOR, old_answers};
+use crate::prng::{Ppm, Prng};
 use crate::spec::ClusterSpec;
+
+/// How likely a leader fault is about old answers, where those can do harm.
+const OLD_ANSWERS_PPM: Ppm = 350_000;
 
 impl LeaderFault {
     /// What it means for a node that leads a cluster of this shape: faults, and how many milliseconds later each begins.
@@ -42,6 +46,16 @@ impl LeaderFault {
                 let delay = Fault::Delay { from: late, to: leader, mean_ms: late_ms, for_ms };
                 let fault = LeaderFault::CutOff { for_ms: cut_ms };
                 vec![(0, delay), (0, cut_off(cut_ms)), (cut_ms + back_ms, Fault::TargetLeader { group, fault })]
+            }
+            LeaderFault::OldAnswers { .. } => {
+                any_of(prng, &others).map(|late| old_answers::steps(self, leader, late, &others)).unwrap_or_default()
+            }
+            LeaderFault::PassOn { heir, after_ms, for_ms } => {
+                let rest = others.iter().filter(|node| **node != heir);
+                let cuts = rest.flat_map(|node| [heir, leader].map(|from| cut_both_ways(from, *node, after_ms)));
+                // Nobody took the place of the one that is to be elected again.
+                let cuts = cuts.flatten().filter(|_| heir != leader);
+                cuts.chain([(after_ms, cut_off(for_ms))]).collect()
             }
             LeaderFault::Crash { down_ms } => vec![(0, Fault::Crash { node: leader, down_ms })],
             LeaderFault::CutOffCrash { after_ms, down_ms } => {
@@ -125,6 +139,9 @@ pub(crate) fn any_leader_fault(prng: &mut Prng, cluster_spec: &ClusterSpec) -> L
     let for_ms = prng.range(200, 3_000);
     let short_ms = prng.range(1, 1_500);
     let down_ms = prng.range(1, 1_000);
+    if cluster_spec.nodes >= old_answers::NODES_MIN && prng.bernoulli(OLD_ANSWERS_PPM) {
+        return old_answers::draw(prng, cluster_spec);
+    }
     // Without a faulty there is nothing to damage.
     let choices = if cluster_spec.faulty_nodes.is_empty() { 16 } else { 18 };
     match prng.below(choices) {
@@ -175,6 +192,10 @@ mod tests {
             let leader = prng.range(1, u64::from(nodes)) as NodeNumber;
             for _ in 0..20 {
                 let leader_fault = any_leader_fault(&mut prng, &cluster_spec);
+                if matches!(leader_fault, LeaderFault::OldAnswers { .. }) {
+                    // See the test in its module: it is about a follower as much.
+                    continue;
+                }
                 let is_restart = matches!(leader_fault, LeaderFault::Usurp { .. });
                 for (_, fault) in leader_fault.steps(leader, &cluster_spec, &mut prng) {
                     match fault {
@@ -205,5 +226,23 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn who_passes_leadership_on_is_heard_by_the_heir_alone_and_then_by_nobody() {
+        let mut prng = Prng::stream(1, "leader faults");
+        let cluster_spec = ClusterSpec { nodes: 5, ..ClusterSpec::of_seed(1) };
+        let steps = |heir, prng: &mut Prng| {
+            LeaderFault::PassOn { heir, after_ms: 100, for_ms: 1_000 }.steps(2, &cluster_spec, prng)
+        };
+        let cut_off = (100, Fault::Partition { side: vec![2], for_ms: 1_000 });
+        let passed_on = steps(4, &mut prng);
+        assert_eq!(passed_on.last(), Some(&cut_off));
+        for (from, to) in (1..=5).flat_map(|from| (1..=5).map(move |to| (from, to))).filter(|(from, to)| from != to) {
+            let are_parted = [2, 4].contains(&from) != [2, 4].contains(&to);
+            let cut = (0, Fault::CutOneWay { from, to, for_ms: 100 });
+            assert_eq!(passed_on.contains(&cut), are_parted, "{cut:?}");
+        }
+        assert_eq!(steps(2, &mut prng), [cut_off], "it leads itself again");
     }
 }

@@ -9,7 +9,7 @@
 //! A new fault is a row in `kinds`, a line in `draw`, and what it does in `carry_out`; the compiler asks for the last two.
 //!
 //! Read `kinds` (the table), `schedule`, `leader_fault` and `leader_faults` (faults made of others, for whoever leads),
-//! `moments`, `draw`, `trap`, `inject` (when), `traps`, `carry_out` (how).
+//! `old_answers` (one of those), `moments`, `draw`, `trap`, `inject` (when), `traps`, `carry_out` (how).
 
 mod carry_out;
 mod draw;
@@ -18,6 +18,7 @@ mod kinds;
 mod leader_fault;
 mod leader_faults;
 mod moments;
+mod old_answers;
 mod schedule;
 mod trap;
 mod traps;
