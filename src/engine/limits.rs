@@ -40,8 +40,8 @@ pub const FRAME_PAYLOAD_BYTES_MAX: usize = 4 << 20;
 pub const EVENTS_PER_TURN_MAX: usize = 1_024;
 /// Commands that a turn handles of each kind: those that clients have just sent, those of clients that had to wait, those that
 /// other cores have forwarded together with the replies to those forwarded there, those of a core's routes that go on, those
-/// that are given up, and those that are applied. Of all of these there may be as many as [`FORWARDS_COUNT_MAX`] and more at
-/// once, such as when a leader is lost or found.
+/// that are given up, those that former leaders give back, and those that are applied. Of all of these there may be as many as
+/// [`FORWARDS_COUNT_MAX`] and more at once, such as when a leader is lost or found.
 pub const COMMANDS_PER_TURN_MAX: usize = 2_048;
 /// Their bytes, those of the replies included; the last command may exceed it.
 pub const BYTES_PER_TURN_MAX: usize = 4 << 20;

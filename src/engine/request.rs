@@ -116,6 +116,16 @@ impl ArgArena {
         Args::new(&self.bytes, ranges)
     }
 
+    /// Takes out the arguments of the command that was pushed last, whose place this is.
+    pub(crate) fn pop(&mut self, span: ArgSpan) -> OwnedArgs {
+        let args = OwnedArgs::of(self.get(span));
+        if let Some(first) = self.ranges.get(span.first as usize) {
+            self.bytes.truncate(first.start as usize);
+        }
+        self.ranges.truncate(span.first as usize);
+        args
+    }
+
     /// Bytes held.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes.len() + size_of::<ArgRange>() * self.ranges.len()

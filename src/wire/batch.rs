@@ -80,6 +80,26 @@ impl BatchBuilder {
         self.commands.push(CommandHead { id, slot, arguments_count });
     }
 
+    /// Takes out the command that was added last, if there is one. `see` gets all argument bytes, and the range of each of the
+    /// command's own among them, as an iterator of `(start, end)`.
+    pub fn pop<T>(
+        &mut self,
+        see: impl FnOnce(BatchCommand, &[u8], &mut dyn Iterator<Item = (u32, u32)>) -> T,
+    ) -> Option<T> {
+        let head = self.commands.pop()?;
+        let (before, own) = self.ends.split_at(self.ends.len() - head.arguments_count as usize);
+        let (first, start) = (before.len(), before.last().copied().unwrap_or(0));
+        let mut from = start;
+        let mut ranges = own.iter().map(|end| (core::mem::replace(&mut from, *end), *end));
+        let seen = see(BatchCommand { id: head.id, slot: head.slot }, &self.payload, &mut ranges);
+        self.ends.truncate(first);
+        self.payload.truncate(start as usize);
+        if self.commands.is_empty() {
+            self.payload.shrink_to(KEPT_BYTES_MAX);
+        }
+        Some(seen)
+    }
+
     /// How many commands were added.
     pub fn commands_count(&self) -> usize {
         self.commands.len()
@@ -267,6 +287,33 @@ mod tests {
             ];
             assert_eq!(commands(&batch).unwrap(), expected);
         }
+    }
+
+    #[test]
+    fn commands_leave_from_the_last_to_the_first_and_others_follow() {
+        let mut builder = BatchBuilder::default();
+        let taken = |builder: &mut BatchBuilder| {
+            builder.pop(|command, bytes, ranges| {
+                let own = ranges.map(|(start, end)| bytes[start as usize..end as usize].to_vec());
+                (command.id, command.slot, own.collect::<Vec<_>>())
+            })
+        };
+        assert_eq!(taken(&mut builder), None);
+        builder.push(2, 16_383, [&b"key"[..], b"", b"value"].into_iter());
+        let one_bytes = builder.bytes();
+        builder.push(7, 0, [].into_iter());
+        builder.push(3, 5, [&b"k"[..]].into_iter());
+        assert_eq!(taken(&mut builder), Some((3, 5, vec![b"k".to_vec()])));
+        assert_eq!(taken(&mut builder), Some((7, 0, vec![])));
+        assert_eq!(builder.bytes(), one_bytes);
+        builder.push(9, 1, [&b"x"[..], b"y"].into_iter());
+        let first = (2, 16_383, vec![b"key".to_vec(), vec![], b"value".to_vec()]);
+        let payload = builder.finish(1);
+        let archived = commands(&Batch::access(&payload).unwrap()).unwrap();
+        assert_eq!(archived, [first.clone(), (9, 1, vec![b"x".to_vec(), b"y".to_vec()])]);
+        builder.push(2, 16_383, [&b"key"[..], b"", b"value"].into_iter());
+        assert_eq!(taken(&mut builder), Some(first));
+        assert_eq!((builder.bytes(), taken(&mut builder)), (0, None));
     }
 
     #[test]

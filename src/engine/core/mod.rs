@@ -145,6 +145,8 @@ impl<H: CoreHost> Core<H> {
         self.ctx.now = self.host.now();
         self.ctx.unix_ms = self.host.unix_time_ms();
         self.ctx.turns.begin(self.ctx.now, &self.ctx.counters);
+        self.groups.requeue_left(&mut self.ctx, out!(self), &mut self.group_effects);
+        self.carry_group_effects()?;
         let is_cut_short = self.take_in();
         self.ctx.turns.mark(Phase::Input, self.host.now());
         self.storage.poll(&mut self.ctx, &mut self.groups, &mut self.storage_effects)?;

@@ -4,7 +4,7 @@ use std::iter::Peekable;
 use std::slice::Iter;
 
 use data::{Keyspace, Outcome};
-use resp::{ArgRange, Args, Command, CommandId};
+use resp::{ArgRange, Args, CommandId};
 use types::Slot;
 use wire::{Batch, BatchError, Entry, EntryKind, Membership};
 
@@ -190,9 +190,4 @@ pub(super) fn answer_read(
     } else {
         refuse(ctx, out, origin, Refusal::RepliesFull, None);
     }
-}
-
-/// The command with a number, as it stands in batches and requests.
-pub(super) fn command_of(id: u16) -> Option<&'static Command> {
-    CommandId::from_u16(id).map(resp::table::by_id)
 }

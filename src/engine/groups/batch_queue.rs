@@ -3,12 +3,12 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use resp::Command;
+use resp::{ArgRange, Args, Command, CommandId};
 use types::Slot;
 use wire::BatchBuilder;
 
 use crate::origin::Origin;
-use crate::request::{ArgArena, ArgSpan, Request};
+use crate::request::{ArgArena, ArgSpan, OwnedArgs, OwnedRequest, Request};
 
 /// Someone who waits for a batch to be applied.
 #[derive(Clone, Copy)]
@@ -64,6 +64,13 @@ pub(super) struct SealedBatch {
     pub(super) waiters: Waiters,
 }
 
+/// A command that was taken in and not proposed.
+pub(super) enum Unproposed {
+    Read(OwnedRequest),
+    /// Its reply might have had this many bytes, beyond a short one.
+    Write(OwnedRequest, u32),
+}
+
 impl BatchQueue {
     /// Adds a write. A batch of at least `batch_bytes_max` takes no more.
     pub(super) fn push_write(&mut self, request: Request<'_>, reply_bytes: u32, batch_bytes_max: usize) {
@@ -103,6 +110,39 @@ impl BatchQueue {
         Some(SealedBatch { commands_count, payload: self.last.finish(time_ms), waiters })
     }
 
+    /// Takes out the command that was added last: one that is to go another way, before it was proposed. Until the queue is
+    /// empty nothing may be added to it. `ranges` is memory for its arguments.
+    pub(super) fn pop_last(&mut self, ranges: &mut Vec<ArgRange>) -> Option<Unproposed> {
+        let waiters = &mut self.last_waiters;
+        let taken = match waiters.list.pop()? {
+            Waiter::Read { origin, command, slot, span } => {
+                Unproposed::Read(OwnedRequest { origin, command, slot, args: waiters.args.pop(span) })
+            }
+            Waiter::Write { origin, reply_bytes } => {
+                let request = self.last.pop(|command, arguments, of_command| {
+                    ranges.clear();
+                    // The name is not kept; nothing looks at it.
+                    ranges.push(ArgRange { start: 0, end: 0 });
+                    ranges.extend(of_command.map(|(start, end)| ArgRange { start, end }));
+                    let slot = Slot::new(command.slot).expect("a slot of our own batch");
+                    let id = CommandId::from_u16(command.id).expect("a command of our own batch");
+                    let (command, args) = (resp::table::by_id(id), OwnedArgs::of(Args::new(arguments, ranges)));
+                    OwnedRequest { origin, command, slot, args }
+                });
+                Unproposed::Write(request.expect("somebody waits for each write of a batch"), reply_bytes)
+            }
+        };
+        if self.last_waiters.list.is_empty()
+            && let Some((batch, waiters)) = self.full.pop_back()
+        {
+            self.full_bytes -= batch.bytes() + waiters.bytes();
+            self.last = batch;
+            let emptied = std::mem::replace(&mut self.last_waiters, waiters);
+            self.recycle(emptied);
+        }
+        Some(taken)
+    }
+
     /// Gives a list back whose waiters were all answered.
     pub(super) fn recycle(&mut self, mut waiters: Waiters) {
         const SPARE_COUNT_MAX: usize = 8;
@@ -116,7 +156,7 @@ impl BatchQueue {
 
     /// Whether there is no command.
     pub(super) fn is_empty(&self) -> bool {
-        self.last.is_empty()
+        self.last_waiters.list.is_empty()
     }
 
     /// Bytes of all batches and of who waits for them.
@@ -144,7 +184,6 @@ impl BatchQueue {
 #[cfg(test)]
 mod tests {
     use host::ConnId;
-    use resp::{ArgRange, Args};
     use wire::Batch;
 
     use super::*;

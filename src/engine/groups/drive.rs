@@ -11,7 +11,7 @@ use crate::replies::ReplySink;
 impl Groups {
     /// Whether a group has something to do.
     pub(crate) fn has_work(&self) -> bool {
-        !self.with_work.is_empty()
+        !self.with_work.is_empty() || !self.to_requeue.is_empty()
     }
 
     /// Makes the permits of groups that are left to the next turn say what is held; [`Groups::drive`] does so for all others.
@@ -35,6 +35,8 @@ impl Groups {
         effects: &mut Vec<GroupEffect>,
         group: usize,
     ) -> Result<(), Error> {
+        // Before anything is applied that another leader has proposed.
+        self.requeue(ctx, out, effects, group);
         self.ask_index_reads(ctx, out, effects, group);
         let mut ready = std::mem::take(&mut self.ready);
         let driven = self.drive_ready(ctx, out, effects, group, &mut ready);
@@ -54,8 +56,6 @@ impl Groups {
         group: usize,
         ready: &mut Ready,
     ) -> Result<(), Error> {
-        // Before anything is applied that another leader has proposed.
-        self.requeue(ctx, out, effects, group);
         let had_unsettled = self.list[group].has_unsettled();
         while self.list[group].raft.has_ready() {
             let replica = &mut self.list[group];

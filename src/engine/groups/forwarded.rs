@@ -128,11 +128,19 @@ impl Groups {
         self.list[group].settle_requests();
     }
 
-    /// Sends all commands of other cores back that wait, those of each core in order.
+    /// Sends commands of other cores back that wait, those of each core in order, as many as the turn still may.
     pub(super) fn refuse_forwarded(&mut self, out: &mut impl ReplySink, group: usize) {
-        while let Some(link) = self.list[group].forwarded.longest() {
-            self.refuse_forwarded_over(out, group, link);
+        let replica = &mut self.list[group];
+        while self.requeues_left > 0
+            && let Some(OwnedRequest { origin, .. }) = replica.forwarded.pop(|_, _| true)
+        {
+            self.requeues_left -= 1;
+            if let Origin::Peer { link, id, .. } = origin {
+                replica.refuse(link);
+                out.send_back(link, id);
+            }
         }
+        replica.settle_requests();
     }
 
     /// Sends all commands back that came over a link and wait, in order.

@@ -13,7 +13,7 @@
 //!
 //! Reading order: `replica` (what is kept of one), `addresses`, `batch_queue`, `proposals` and `waiting_reads`, `writes`,
 //! `reads`, `news` (what the groups are told), `drive` (what Raft wants done), `apply`, `forwarded_queue` and `forwarded`
-//! (commands of other cores, and who waits for room), `requeue` (a leadership is lost), `leadership`, `install`, `timers`,
+//! (commands of other cores, and who waits for room), `requeue` and `leaving` (a leadership is lost), `leadership`, `install`, `timers`,
 //! `sources`, `views` (what others see).
 
 mod addresses;
@@ -24,6 +24,7 @@ mod forwarded;
 mod forwarded_queue;
 mod install;
 mod leadership;
+mod leaving;
 mod news;
 mod proposals;
 mod reads;
@@ -97,6 +98,9 @@ pub(crate) struct Groups {
     batching: Vec<usize>,
     /// Groups that were full when somebody wanted to add to them, or in which commands of other cores wait.
     full: Vec<usize>,
+    /// Groups that have more commands to give back than a turn may, and how many this one still may.
+    to_requeue: Vec<usize>,
+    requeues_left: usize,
     /// Groups with proposals or reads that are looked at every tick: they may have waited too long.
     watched: Vec<usize>,
     timers: Timers,
@@ -115,6 +119,8 @@ impl Groups {
             with_work: VecDeque::new(),
             batching: Vec::new(),
             full: Vec::new(),
+            to_requeue: Vec::new(),
+            requeues_left: 0,
             watched: Vec::new(),
             timers: Timers::default(),
             sources: Sources::default(),
@@ -270,6 +276,7 @@ impl Groups {
             && self.list.iter().all(|replica| {
                 replica.proposed.is_empty()
                     && replica.forwarded.is_empty()
+                    && !replica.is_requeuing
                     && replica.raft.transferring_to().is_none()
             })
     }

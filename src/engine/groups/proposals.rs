@@ -6,6 +6,7 @@ use std::time::Duration;
 use types::{Index, Instant, Term};
 
 use crate::groups::batch_queue::{Waiter, Waiters};
+use crate::request::ArgArena;
 
 /// A batch that was proposed here and is not yet applied.
 pub(super) struct Proposed {
@@ -25,12 +26,15 @@ pub(super) struct Proposals {
     list: VecDeque<Proposed>,
     /// Bytes of who waits for them.
     waiters_bytes: usize,
+    /// Whether reads may be among them.
+    has_reads: bool,
 }
 
 impl Proposals {
     /// Adds what was just proposed.
     pub(super) fn push(&mut self, proposed: Proposed) {
         self.waiters_bytes += proposed.waiters.bytes();
+        self.has_reads |= proposed.waiters.args.bytes() > 0;
         self.list.push_back(proposed);
     }
 
@@ -57,13 +61,16 @@ impl Proposals {
         self.list.back().filter(|last| last.term == term).map(|last| last.index)
     }
 
-    /// Takes the reads out of all batches, from the last proposed to the first: `each` sees the waiters of a batch. Writes
-    /// stay.
-    pub(super) fn take_reads(&mut self, mut each: impl FnMut(&Waiters)) {
+    /// Takes the reads out of all batches, from the last proposed to the first: `each` gets who waits for a batch, and the
+    /// arguments of the reads among them. Writes stay.
+    pub(super) fn take_reads(&mut self, mut each: impl FnMut(&[Waiter], ArgArena)) {
+        if !std::mem::take(&mut self.has_reads) {
+            return;
+        }
         for proposed in self.list.iter_mut().rev() {
-            each(&proposed.waiters);
-            proposed.waiters.list.retain(|waiter| matches!(waiter, Waiter::Write { .. }));
-            proposed.waiters.args.clear();
+            let Waiters { list, args } = &mut proposed.waiters;
+            each(list, std::mem::take(args));
+            list.retain(|waiter| matches!(waiter, Waiter::Write { .. }));
         }
         self.waiters_bytes = self.held_bytes();
     }

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::groups::addresses::Addresses;
 use crate::groups::batch_queue::BatchQueue;
 use crate::groups::forwarded_queue::ForwardedQueue;
+use crate::groups::leaving::LeavingReads;
 use crate::groups::proposals::Proposals;
 use crate::groups::waiting_reads::WaitingReads;
 use crate::origin::LinkId;
@@ -48,9 +49,11 @@ pub(super) struct Replica {
     pub(super) proposed: Proposals,
     /// Reads that wait outside of batches.
     pub(super) reads: WaitingReads,
+    /// Reads on their way out, since a leadership was lost.
+    pub(super) leaving: LeavingReads,
     /// Commands of other cores that wait until the batches have room, or until those cores take replies.
     pub(super) forwarded: ForwardedQueue,
-    /// Bytes of `batches`, of reads that wait, of who waits for what is proposed, and of `forwarded`.
+    /// Bytes of `batches`, of reads that wait or leave, of who waits for what is proposed, and of `forwarded`.
     pub(super) requests_permit: Permit,
     /// Bytes of entries that Raft keeps.
     pub(super) entries_permit: Permit,
@@ -67,10 +70,14 @@ pub(super) struct Replica {
     pub(super) is_handed_over: bool,
     /// The earliest time at which a timer of this replica stands in the core's heap.
     pub(super) timer_at: Instant,
+    /// Whether commands that were taken in are being given back. Until the last one has left none is taken in, also if it
+    /// leads again meanwhile: it would come before older ones.
+    pub(super) is_requeuing: bool,
     /// Whether it is on the list of groups with work, of those with batches, and so on: each list holds a group once.
     pub(super) has_work: bool,
     pub(super) is_batching: bool,
     pub(super) is_full: bool,
+    pub(super) is_to_requeue: bool,
     /// Whether somebody is to hear when the group has room again.
     pub(super) is_awaited: bool,
     pub(super) is_watched: bool,
@@ -99,6 +106,7 @@ impl Replica {
             batches: BatchQueue::default(),
             proposed: Proposals::default(),
             reads: WaitingReads::default(),
+            leaving: LeavingReads::default(),
             forwarded: ForwardedQueue::default(),
             requests_permit: budget.permit(Pool::Batches),
             entries_permit: budget.permit(Pool::Entries),
@@ -108,9 +116,11 @@ impl Replica {
             refused_links: Vec::new(),
             is_handed_over: false,
             timer_at: Instant::NEVER,
+            is_requeuing: false,
             has_work: false,
             is_batching: false,
             is_full: false,
+            is_to_requeue: false,
             is_awaited: false,
             is_watched: false,
         };
@@ -126,18 +136,23 @@ impl Replica {
 
     /// Whether commands can be taken in here now.
     pub(super) fn leads(&self) -> bool {
-        self.raft.is_leader() && self.raft.transferring_to().is_none()
+        self.raft.is_leader() && self.raft.transferring_to().is_none() && !self.is_requeuing
     }
 
     /// Whether commands that were taken in here have no answer yet.
     pub(super) fn has_commands(&self) -> bool {
-        !(self.proposed.is_empty() && self.batches.is_empty() && !self.has_reads())
+        self.is_requeuing || !(self.proposed.is_empty() && self.batches.is_empty() && !self.has_reads())
     }
 
     /// Whether commands for this group must wait elsewhere for older ones: for those taken in while it was led here, until
     /// they are requeued, or until it is known what has become of them.
     pub(super) fn has_unsettled(&self) -> bool {
         !self.leads() && self.has_commands()
+    }
+
+    /// Whether commands are to be given back by a replica that takes none in.
+    pub(super) fn has_to_requeue(&self) -> bool {
+        !(self.batches.is_empty() && self.leaving.is_empty() && self.forwarded.is_empty())
     }
 
     /// Whether reads wait.
@@ -187,7 +202,7 @@ impl Replica {
 
     /// Bytes of commands that wait here to be proposed or read, and of who waits for what is proposed.
     pub(super) fn waiting_bytes(&self) -> usize {
-        self.batches.bytes() + self.proposed.waiters_bytes() + self.reads.bytes()
+        self.batches.bytes() + self.proposed.waiters_bytes() + self.reads.bytes() + self.leaving.bytes()
     }
 
     /// Makes the permit say what waits here.

@@ -4,42 +4,38 @@
 //! in the queue of the group's route, and goes before it, in the order proposals, forming batch, reads. Commands of
 //! clients of other cores go back there, and everything that comes behind them over the same link does too, until that
 //! core says that it has heard of it.
-
-use std::collections::HashSet;
-use std::iter::Peekable;
-use std::slice::Iter;
-
-use resp::{ArgRange, Args};
-use types::Slot;
-use wire::Batch;
+//!
+//! There may be very many, so each turn gives a slice of them back, from the last to the first: each slice goes before the
+//! one of the turn before. Until the first has left, the group takes nothing in and what waits for it stays in its queue.
 
 use crate::context::Context;
-use crate::groups::apply::command_of;
-use crate::groups::batch_queue::{SealedBatch, Waiter};
-use crate::groups::sources::Sources;
+use crate::groups::batch_queue::Unproposed;
+use crate::groups::leaving::Leaving;
 use crate::groups::{GroupEffect, Groups};
 use crate::origin::Origin;
 use crate::refusal::Refusal;
 use crate::replies::{ReplySink, refuse};
-use crate::request::{ArgArena, OwnedArgs, OwnedRequest, Request};
-
-/// Takes the reads up to the next write.
-fn take_leading_reads(
-    next: &mut Peekable<Iter<'_, Waiter>>,
-    args: &ArgArena,
-    sources: &mut Sources,
-    taken: &mut Vec<OwnedRequest>,
-) {
-    while let Some(&&Waiter::Read { origin, command, slot, span }) = next.peek() {
-        next.next();
-        sources.batched_read_ended(origin.source());
-        taken.push(Request { origin, command, slot, args: args.get(span) }.to_owned());
-    }
-}
+use crate::request::OwnedRequest;
 
 impl Groups {
-    /// If the group is not led here any more, or is being handed over, what has not been proposed goes another way. Once
-    /// leadership is lost that holds for all reads too. The fate of writes that were proposed is not known yet.
+    /// Begins a turn, and gives back what earlier ones have left.
+    pub(crate) fn requeue_left(
+        &mut self,
+        ctx: &mut Context,
+        out: &mut impl ReplySink,
+        effects: &mut Vec<GroupEffect>,
+    ) {
+        ctx.counters.commands_sliced += u64::from(!self.to_requeue.is_empty());
+        self.requeues_left = ctx.config.limits.commands_per_turn_max;
+        for group in std::mem::take(&mut self.to_requeue) {
+            self.list[group].is_to_requeue = false;
+            self.requeue(ctx, out, effects, group);
+        }
+    }
+
+    /// If the group is not led here any more, or is being handed over, what has not been proposed goes another way, as many
+    /// commands as the turn still may. Once leadership is lost that holds for all reads too. The fate of writes that were
+    /// proposed is not known yet.
     pub(super) fn requeue(
         &mut self,
         ctx: &mut Context,
@@ -47,85 +43,67 @@ impl Groups {
         effects: &mut Vec<GroupEffect>,
         group: usize,
     ) {
-        let replica = &self.list[group];
-        if replica.leads() || !replica.has_commands() && replica.forwarded.is_empty() {
+        let replica = &mut self.list[group];
+        if replica.leads() {
             return;
         }
-        let mut again = Vec::new();
-        let is_lost = !replica.raft.is_leader();
-        if is_lost {
-            self.take_reads_of_proposals(ctx, out, group, &mut again);
+        let had_unsettled = replica.has_unsettled();
+        if !replica.raft.is_leader() {
+            replica.leaving.take_over(&mut replica.reads, &mut replica.proposed);
         }
-        self.take_batches(group, &mut again);
-        if is_lost {
-            for read in self.list[group].reads.take_all() {
-                self.sources.read_ended(read.request.origin.source());
-                again.push(read.request);
+        if !replica.has_to_requeue() {
+            return;
+        }
+        replica.is_requeuing = true;
+        let mut again = Vec::new();
+        while self.requeues_left > 0
+            && let Some(taken) = self.take_last(group)
+        {
+            self.requeues_left -= 1;
+            match taken {
+                Leaving::Again(request) => again.push(request),
+                Leaving::Lost(origin) => refuse(ctx, out, origin, Refusal::ReadLost, Some(self.list[group].id)),
             }
         }
+        again.reverse();
         self.reroute(ctx, out, effects, group, again);
         // They came behind all of these.
         self.refuse_forwarded(out, group);
-    }
-
-    /// A read behind which a write of the same source was proposed cannot be asked again: it would see that write, if it
-    /// is committed after all.
-    fn take_reads_of_proposals(
-        &mut self,
-        ctx: &mut Context,
-        out: &mut impl ReplySink,
-        group: usize,
-        taken: &mut Vec<OwnedRequest>,
-    ) {
-        let mut writers = HashSet::new();
-        let (mut again, mut lost) = (Vec::new(), Vec::new());
-        let Groups { list, sources, .. } = self;
-        list[group].proposed.take_reads(|waiters| {
-            for waiter in waiters.list.iter().rev() {
-                match *waiter {
-                    Waiter::Write { origin, .. } => {
-                        writers.insert(origin.source());
-                    }
-                    Waiter::Read { origin, .. } if writers.contains(&origin.source()) => {
-                        sources.batched_read_ended(origin.source());
-                        lost.push(origin);
-                    }
-                    Waiter::Read { origin, command, slot, span } => {
-                        sources.batched_read_ended(origin.source());
-                        again.push(Request { origin, command, slot, args: waiters.args.get(span) }.to_owned());
-                    }
-                }
+        let replica = &mut self.list[group];
+        replica.is_requeuing = replica.has_to_requeue();
+        if replica.is_requeuing {
+            if !std::mem::replace(&mut replica.is_to_requeue, true) {
+                self.to_requeue.push(group);
             }
-        });
-        taken.extend(again.into_iter().rev());
-        let id = self.list[group].id;
-        lost.into_iter().rev().for_each(|origin| refuse(ctx, out, origin, Refusal::ReadLost, Some(id)));
+        } else if had_unsettled && !replica.has_unsettled() {
+            effects.push(GroupEffect::Unblocked { group: replica.id });
+        }
     }
 
-    fn take_batches(&mut self, group: usize, taken: &mut Vec<OwnedRequest>) {
-        while let Some(SealedBatch { payload, waiters, .. }) = self.list[group].batches.take_oldest(0) {
-            let batch = Batch::access(&payload).expect("a batch that was just archived is valid");
-            let mut ranges = Vec::new();
-            let mut next = waiters.list.iter().peekable();
-            batch
-                .for_each(|command, arguments| {
-                    take_leading_reads(&mut next, &waiters.args, &mut self.sources, taken);
-                    let Some(&Waiter::Write { origin, reply_bytes }) = next.next() else {
-                        panic!("a write of ours that nobody waits for")
-                    };
-                    ranges.clear();
-                    // The name is not archived; nothing looks at it.
-                    ranges.push(ArgRange { start: 0, end: 0 });
-                    ranges.extend(arguments.map(|(start, end)| ArgRange { start, end }));
-                    let slot = Slot::new(command.slot).expect("a slot of our own batch");
-                    let command = command_of(command.id).expect("a command of our own batch");
-                    let args = OwnedArgs::of(Args::new(batch.arguments(), &ranges));
-                    self.sources.write_ended(origin.source(), reply_bytes);
-                    taken.push(OwnedRequest { origin, command, slot, args });
-                })
-                .expect("a batch that was just archived is valid");
-            take_leading_reads(&mut next, &waiters.args, &mut self.sources, taken);
+    /// Takes out a command that was not proposed, or a read that leaves: none that is left came behind it from the same source.
+    fn take_last(&mut self, group: usize) -> Option<Leaving> {
+        let Groups { list, sources, ranges, .. } = self;
+        let replica = &mut list[group];
+        // A source of which a read waits in no batch has no command in one that forms.
+        if let Some(request) = replica.leaving.pop_waited() {
+            sources.read_ended(request.origin.source());
+            return Some(Leaving::Again(request));
         }
+        match replica.batches.pop_last(ranges) {
+            Some(Unproposed::Write(request, reply_bytes)) => {
+                sources.write_ended(request.origin.source(), reply_bytes);
+                return Some(Leaving::Again(request));
+            }
+            Some(Unproposed::Read(request)) => {
+                sources.batched_read_ended(request.origin.source());
+                return Some(Leaving::Again(request));
+            }
+            None => {}
+        }
+        let read = replica.leaving.pop_proposed()?;
+        let (Leaving::Again(OwnedRequest { origin, .. }) | Leaving::Lost(origin)) = &read;
+        sources.batched_read_ended(origin.source());
+        Some(read)
     }
 
     /// Commands that this core had taken in and did not run look for their leader, before all others that do.
@@ -137,10 +115,11 @@ impl Groups {
         group: usize,
         again: Vec<OwnedRequest>,
     ) {
+        let replica = &mut self.list[group];
+        replica.settle_requests();
         if again.is_empty() {
             return;
         }
-        let replica = &mut self.list[group];
         let mut requests = Vec::new();
         for request in again {
             match request.origin {
@@ -152,7 +131,6 @@ impl Groups {
                 Origin::Client { .. } | Origin::SubRequest { .. } => requests.push(request),
             }
         }
-        replica.settle_requests();
         ctx.counters.commands_requeued += requests.len() as u64;
         if !requests.is_empty() {
             effects.push(GroupEffect::Requeue { group: replica.id, requests });

@@ -40,7 +40,7 @@ impl Groups {
     pub(crate) fn requests_held_bytes(&self) -> usize {
         let of = |replica: &Replica| {
             let waiting = replica.batches.held_bytes() + replica.proposed.held_bytes();
-            waiting + replica.reads.held_bytes() + replica.forwarded.held_bytes()
+            waiting + replica.reads.held_bytes() + replica.leaving.held_bytes() + replica.forwarded.held_bytes()
         };
         self.list.iter().map(of).sum()
     }

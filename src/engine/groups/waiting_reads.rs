@@ -261,13 +261,17 @@ impl WaitingReads {
         Some(self.take(first))
     }
 
-    /// Takes out all reads, those of each source in their order.
-    pub(super) fn take_all(&mut self) -> Vec<WaitingRead> {
-        let mut taken: Vec<WaitingRead> = std::iter::from_fn(|| self.take_first_by_index()).collect();
-        while let Some(check) = self.by_check.first_key_value().map(|(check, _)| *check) {
-            taken.extend(self.take_check(check));
-        }
-        taken
+    /// Takes out all reads at once: what they wait for will not come.
+    pub(super) fn detach(&mut self) -> WaitingReads {
+        let emptied = WaitingReads { checks_count: self.checks_count, ..WaitingReads::default() };
+        std::mem::replace(self, emptied)
+    }
+
+    /// Takes out a read behind which no other of its source waits.
+    pub(super) fn pop_last(&mut self) -> Option<WaitingRead> {
+        let by_check = self.by_check.last_key_value().map(|(_, list)| list.last);
+        let last = by_check.or_else(|| self.by_index.last_key_value().map(|(_, list)| list.last))?;
+        Some(self.take(last))
     }
 
     /// Reads of a source that rest on a lease wait for the next leadership check instead, so that none that comes behind them

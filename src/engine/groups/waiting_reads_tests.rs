@@ -156,8 +156,12 @@ fn reads_wait_where_a_list_of_all_says() {
     let mut left = model.take(|_| true);
     left.sort_by_key(|known| (source(known.source), known.seq));
     assert!(!left.is_empty());
-    assert_eq!(in_order(&reads.take_all()), left.iter().map(|known| known.seq).collect::<Vec<_>>());
+    let mut detached = reads.detach();
+    let mut taken: Vec<_> = std::iter::from_fn(|| detached.pop_last()).collect();
+    taken.reverse();
+    assert_eq!(in_order(&taken), left.iter().map(|known| known.seq).collect::<Vec<_>>());
     assert!(reads.is_empty() && reads.bytes() == 0);
+    assert!(detached.is_empty() && detached.bytes() == 0);
 }
 
 #[test]
@@ -167,7 +171,7 @@ fn memory_of_many_reads_is_given_back() {
         reads.push_by_check(read(at as u32, at, 0));
     }
     assert!(reads.nodes.list.capacity() >= 10_000);
-    reads.take_all();
+    while reads.pop_last().is_some() {}
     let kept = [reads.nodes.list.capacity(), reads.nodes.free.capacity(), reads.by_source.capacity() / 2];
     assert!(kept.iter().all(|count| *count <= SPARE_COUNT_MAX), "{kept:?}");
 }

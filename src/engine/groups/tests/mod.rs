@@ -6,6 +6,7 @@ mod leaders;
 mod log;
 mod peers;
 mod reads;
+mod requeue;
 mod waiting;
 
 use std::collections::BTreeMap;
@@ -32,6 +33,10 @@ struct Side {
     /// Writes that Raft waits for, while they are held back.
     unwritten: Vec<(usize, u64)>,
     requeued: Vec<OwnedRequest>,
+    /// How many commands each turn has given back.
+    requeued_counts: Vec<usize>,
+    /// Whether the next turn has begun, with a tick.
+    has_begun_turn: bool,
     unblocked: usize,
     is_disk_stuck: bool,
     /// The entries that the log holds, and what was wanted of them.
@@ -81,6 +86,8 @@ impl World {
             self.now += Duration::from_millis(25);
             for side in &mut self.sides {
                 side.ctx.now = self.now;
+                side.begin_turn();
+                side.has_begun_turn = true;
                 side.groups.run_timers(&side.ctx);
                 side.groups.tick(&mut side.ctx, &mut side.answers, &mut side.effects);
             }
@@ -153,6 +160,8 @@ impl Side {
             effects: Vec::new(),
             unwritten: Vec::new(),
             requeued: Vec::new(),
+            requeued_counts: Vec::new(),
+            has_begun_turn: false,
             unblocked: 0,
             is_disk_stuck: false,
             log: BTreeMap::new(),
@@ -163,12 +172,19 @@ impl Side {
         }
     }
 
+    fn begin_turn(&mut self) {
+        self.groups.requeue_left(&mut self.ctx, &mut self.answers, &mut self.effects);
+    }
+
     /// One turn. Returns the messages for other cores, by their number here.
     fn turn(&mut self) -> Vec<(usize, Message)> {
         if !self.is_disk_stuck {
             for (group, seq) in std::mem::take(&mut self.unwritten) {
                 self.groups.persisted(&self.ctx, group, seq);
             }
+        }
+        if !std::mem::take(&mut self.has_begun_turn) {
+            self.begin_turn();
         }
         self.groups.resume_full(&mut self.ctx, &mut self.answers, &mut self.effects, |_| false);
         if self.groups.has_batches() {
@@ -179,6 +195,8 @@ impl Side {
         }
         let effects = std::mem::take(&mut self.effects);
         let messages: Vec<_> = effects.into_iter().filter_map(|effect| self.carry(effect)).collect();
+        let before: usize = self.requeued_counts.iter().sum();
+        self.requeued_counts.push(self.requeued.len() + self.answers.sent_back.len() - before);
         if messages.is_empty() && !self.unwritten.is_empty() && !self.is_disk_stuck {
             return self.turn();
         }
@@ -195,7 +213,8 @@ impl Side {
             }
             GroupEffect::ReadLog { read, .. } => self.log_reads.push(read),
             GroupEffect::WantSnapshot { from, last_index, .. } => self.fetches.push((from, last_index)),
-            GroupEffect::Requeue { requests, .. } => self.requeued.extend(requests),
+            // They go before all that waits for the group.
+            GroupEffect::Requeue { requests, .. } => drop(self.requeued.splice(0..0, requests)),
             GroupEffect::Unblocked { .. } => self.unblocked += 1,
             GroupEffect::Leader { note, is_elected } => self.leaders.push((note, is_elected)),
             GroupEffect::Map { payload } => self.maps.push(payload),

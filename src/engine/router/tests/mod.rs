@@ -342,3 +342,29 @@ fn what_the_replica_here_gives_back_is_executed_first_once_it_leads_again() {
     }
     assert_eq!(executed, [10, 11, 1]);
 }
+
+/// The replica here gives commands back a slice per turn, the last ones first.
+#[test]
+fn each_slice_that_the_replica_here_gives_back_goes_before_the_one_of_the_turn_before() {
+    let mut world = World::new(|_| {});
+    let group = world.router.route(world.route()).id;
+    world.router.forget_leader(group, 1);
+    let requeuing = Some(LocalReplica { leads: false, has_unsettled: true, ..local(false).unwrap() });
+    for slice in [[14, 15], [12, 13], [10, 11]] {
+        let older = slice.map(|seq| with_request(client(seq), "GET older", |request| request.to_owned()));
+        world.router.requeue(&world.ctx, group, older.into());
+        assert_eq!(world.forward("GET newer"), Forwarded::Taken);
+        while let Some(route) = world.router.next_to_drain() {
+            assert!(world.router.drain(&mut world.ctx, route, requeuing).is_none(), "older ones are still to come");
+        }
+    }
+    let route = world.route();
+    world.router.want_drain(route);
+    assert_eq!(world.router.next_to_drain(), Some(route));
+    let mut executed = Vec::new();
+    while let Some(request) = world.router.drain(&mut world.ctx, route, local(true)) {
+        let crate::origin::Origin::Client { seq, .. } = request.origin else { panic!("not of this test") };
+        executed.push(seq);
+    }
+    assert_eq!(executed, [10, 11, 12, 13, 14, 15, 1, 2, 3]);
+}
