@@ -15,8 +15,18 @@ const INEXACT_SHARE_MAX: f64 = 0.05;
 /// their first use.
 const INEXACT_BYTES_MAX: u64 = 16 << 20;
 /// What memory is held for, as INFO names it.
-const POOLS: [&str; 10] =
-    ["fixed", "keys", "entries", "batches", "client_input", "client_output", "forwards", "links", "log", "snapshots"];
+const POOLS: [&str; 10] = [
+    "fixed",
+    "keys",
+    "entries",
+    "batches",
+    "client_input",
+    "client_output",
+    "forwarded",
+    "links",
+    "log",
+    "snapshots",
+];
 
 /// What a node counts, and what the kernel counts of it.
 #[derive(Clone, Copy, Debug)]

@@ -27,7 +27,7 @@ pub(crate) enum Pool {
     /// Replies that clients have not taken yet.
     ClientOutput,
     /// Commands that wait for a leader or for its answer.
-    Forwards,
+    Forwarded,
     /// Frames to and from other cores, and commands of other cores that wait.
     Links,
     /// Blocks of the log that are not written yet, and log that was read back.
@@ -45,7 +45,7 @@ impl Pool {
         Pool::Batches,
         Pool::ClientInput,
         Pool::ClientOutput,
-        Pool::Forwards,
+        Pool::Forwarded,
         Pool::Links,
         Pool::Log,
         Pool::Snapshots,
@@ -60,7 +60,7 @@ impl Pool {
             Pool::Batches => "batches",
             Pool::ClientInput => "client_input",
             Pool::ClientOutput => "client_output",
-            Pool::Forwards => "forwards",
+            Pool::Forwarded => "forwarded",
             Pool::Links => "links",
             Pool::Log => "log",
             Pool::Snapshots => "snapshots",
@@ -69,7 +69,7 @@ impl Pool {
 
     /// Whether it is bounded by the share of requests.
     fn is_of_requests(self) -> bool {
-        matches!(self, Pool::Batches | Pool::ClientInput | Pool::ClientOutput | Pool::Forwards | Pool::Links)
+        matches!(self, Pool::Batches | Pool::ClientInput | Pool::ClientOutput | Pool::Forwarded | Pool::Links)
     }
 }
 
@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn a_queue_that_holds_nothing_may_always_take_one_request() {
         let budget = Budget::new(300);
-        let (mut one, mut other) = (budget.permit(Pool::Links), budget.permit(Pool::Forwards));
+        let (mut one, mut other) = (budget.permit(Pool::Links), budget.permit(Pool::Forwarded));
         assert!(one.try_grow(1_000));
         assert!(other.try_grow(1_000), "it holds nothing yet");
         assert!(!one.try_grow(1));

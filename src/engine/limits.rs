@@ -15,7 +15,7 @@ pub const CLIENT_INPUT_BYTES_MAX: usize = 256 << 10;
 pub const BATCHES_BYTES_MAX: usize = 4 * BATCH_BYTES_MAX;
 /// Commands this core has forwarded and not got an answer to, and those that wait for a leader; beyond it gateway clients are
 /// not read. Groups of which no command is answered have half of it together.
-pub const FORWARDS_COUNT_MAX: usize = 65_536;
+pub const FORWARDED_COUNT_MAX: usize = 65_536;
 /// Commands of one group that are in flight to its leader; a single command may exceed it. In bytes, with what each costs
 /// itself.
 pub const ROUTE_IN_FLIGHT_BYTES_MAX: usize = 4 << 20;
@@ -26,7 +26,7 @@ pub const QUEUED_COUNT_MAX: usize = 4_096;
 pub const QUEUED_BYTES_MAX: usize = 8 << 20;
 /// Commands of other cores that wait in one group; beyond it those of the core that has most go back. In bytes, with what
 /// each costs itself.
-pub const HELD_BYTES_MAX: usize = 64 << 20;
+pub const FORWARDED_BYTES_MAX: usize = 64 << 20;
 /// Arguments of one connection's requests without a reply, in bytes; a single request may exceed it.
 pub const CLIENT_REQUESTS_BYTES_MAX: usize = 16 << 20;
 /// Forwarded commands and replies queued for another core while a frame to it is on its way; beyond it clients whose
@@ -41,7 +41,7 @@ pub const EVENTS_PER_TURN_MAX: usize = 1_024;
 /// Commands that a turn handles of each kind: those that clients have just sent, those of clients that had to wait, those that
 /// other cores have forwarded together with the replies to those forwarded there, those of a core's routes that go on, those
 /// that are given up, those that former leaders give back, and those that are applied. Of all of these there may be as many as
-/// [`FORWARDS_COUNT_MAX`] and more at once, such as when a leader is lost or found.
+/// [`FORWARDED_COUNT_MAX`] and more at once, such as when a leader is lost or found.
 pub const COMMANDS_PER_TURN_MAX: usize = 2_048;
 /// Their bytes, those of the replies included; the last command may exceed it.
 pub const BYTES_PER_TURN_MAX: usize = 4 << 20;
@@ -87,7 +87,7 @@ pub(crate) const fn snapshot_bytes_max(memory_bytes_max: usize) -> u64 {
 }
 
 /// Snapshots kept open to be sent.
-pub const SERVED_FILES_MAX: usize = 16;
+pub const SNAPSHOT_SENDS_COUNT_MAX: usize = 16;
 /// Answers about chunks of snapshots in one frame.
 pub const CHUNKS_COUNT_MAX: usize = 16;
 
@@ -107,8 +107,8 @@ pub struct Limits {
     pub client_replies_bytes_max: usize,
     /// See [`BATCHES_BYTES_MAX`].
     pub batches_bytes_max: usize,
-    /// See [`FORWARDS_COUNT_MAX`].
-    pub forwards_count_max: usize,
+    /// See [`FORWARDED_COUNT_MAX`].
+    pub forwarded_count_max: usize,
     /// See [`COMMANDS_PER_TURN_MAX`].
     pub commands_per_turn_max: usize,
     /// See [`INBOX_BYTES_MAX`].
@@ -119,8 +119,8 @@ pub struct Limits {
     pub queued_count_max: usize,
     /// See [`QUEUED_BYTES_MAX`].
     pub queued_bytes_max: usize,
-    /// See [`HELD_BYTES_MAX`].
-    pub held_bytes_max: usize,
+    /// See [`FORWARDED_BYTES_MAX`].
+    pub forwarded_bytes_max: usize,
     /// See [`OUTBOX_BYTES_MAX`].
     pub outbox_bytes_max: usize,
     /// See [`OUTBOX_MESSAGES_BYTES_MAX`].
@@ -128,8 +128,8 @@ pub struct Limits {
     /// Longest chunk in which a snapshot is sent, a multiple of [`host::ALIGNMENT`] and at most
     /// [`CHUNK_BYTES_MAX`].
     pub chunk_bytes_max: usize,
-    /// See [`SERVED_FILES_MAX`].
-    pub served_files_max: usize,
+    /// See [`SNAPSHOT_SENDS_COUNT_MAX`].
+    pub snapshot_sends_count_max: usize,
 }
 
 impl Default for Limits {
@@ -141,17 +141,17 @@ impl Default for Limits {
             client_input_bytes_max: CLIENT_INPUT_BYTES_MAX,
             client_replies_bytes_max: CLIENT_REPLIES_BYTES_MAX,
             batches_bytes_max: BATCHES_BYTES_MAX,
-            forwards_count_max: FORWARDS_COUNT_MAX,
+            forwarded_count_max: FORWARDED_COUNT_MAX,
             commands_per_turn_max: COMMANDS_PER_TURN_MAX,
             inbox_bytes_max: INBOX_BYTES_MAX,
             route_in_flight_bytes_max: ROUTE_IN_FLIGHT_BYTES_MAX,
             queued_count_max: QUEUED_COUNT_MAX,
             queued_bytes_max: QUEUED_BYTES_MAX,
-            held_bytes_max: HELD_BYTES_MAX,
+            forwarded_bytes_max: FORWARDED_BYTES_MAX,
             outbox_bytes_max: OUTBOX_BYTES_MAX,
             outbox_messages_bytes_max: OUTBOX_MESSAGES_BYTES_MAX,
             chunk_bytes_max: CHUNK_BYTES_MAX,
-            served_files_max: SERVED_FILES_MAX,
+            snapshot_sends_count_max: SNAPSHOT_SENDS_COUNT_MAX,
         }
     }
 }

@@ -39,15 +39,15 @@ pub fn limit(seed: u64, cluster_spec: &ClusterSpec, config: &mut engine::Config)
         client_requests_count_max: prng.pick(&[2, 16, limits.client_requests_count_max]),
         client_input_bytes_max: prng.pick(&[64 << 10, limits.client_input_bytes_max]),
         batches_bytes_max: prng.pick(&[4 << 10, 64 << 10, limits.batches_bytes_max]),
-        forwards_count_max: prng.pick(&[4, 64, limits.forwards_count_max]),
+        forwarded_count_max: prng.pick(&[4, 64, limits.forwarded_count_max]),
         route_in_flight_bytes_max: prng.pick(&[4 << 10, 64 << 10, limits.route_in_flight_bytes_max]),
         queued_bytes_max: prng.pick(&[4 << 10, 64 << 10, limits.queued_bytes_max]),
         client_requests_bytes_max: prng.pick(&[4 << 10, 64 << 10, limits.client_requests_bytes_max]),
-        held_bytes_max: prng.pick(&[1, 2 << 10, limits.held_bytes_max]),
+        forwarded_bytes_max: prng.pick(&[1, 2 << 10, limits.forwarded_bytes_max]),
         queued_count_max: prng.pick(&[4, 64, limits.queued_count_max]),
         outbox_messages_bytes_max: prng.pick(&[64 << 10, limits.outbox_messages_bytes_max]),
         chunk_bytes_max: prng.pick(&[4 << 10, 32 << 10, limits.chunk_bytes_max]),
-        served_files_max: prng.pick(&[1, 2, limits.served_files_max]),
+        snapshot_sends_count_max: prng.pick(&[1, 2, limits.snapshot_sends_count_max]),
         ..limits
     };
     // A batch is one entry, and must fit a segment with the command that fills it.

@@ -96,7 +96,7 @@ impl<H: CoreHost> Core<H> {
         };
         look(Pool::ClientInput, self.clients.input_held_bytes());
         look(Pool::ClientOutput, self.clients.output_held_bytes());
-        look(Pool::Forwards, self.router.held_bytes());
+        look(Pool::Forwarded, self.router.held_bytes());
         look(Pool::Links, self.peers.held_bytes());
         look(Pool::Batches, self.groups.requests_held_bytes());
         look(Pool::Entries, self.groups.entries_held_bytes());

@@ -74,7 +74,7 @@ impl Groups {
         bytes: usize,
     ) -> bool {
         let forwarded = &self.list[group].forwarded;
-        if forwarded.bytes() < ctx.config.limits.held_bytes_max {
+        if forwarded.bytes() < ctx.config.limits.forwarded_bytes_max {
             return true;
         }
         let longest = forwarded

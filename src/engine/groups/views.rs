@@ -57,7 +57,7 @@ impl Groups {
         let entry_max = ctx.config.batch_bytes_max + limits.commands.command_bytes_max + ENTRY_OVERHEAD_BYTES;
         // A group that is full takes no more; one command, or what forwarded it, may have made it so.
         let waiting_max = limits.batches_bytes_max + limits.commands.command_bytes_max + ENTRY_OVERHEAD_BYTES;
-        let held_max = limits.held_bytes_max + limits.commands.command_bytes_max + ENTRY_OVERHEAD_BYTES;
+        let held_max = limits.forwarded_bytes_max + limits.commands.command_bytes_max + ENTRY_OVERHEAD_BYTES;
         let uncommitted_max = ctx.config.uncommitted_bytes_max.max(entry_max) + ENTRY_OVERHEAD_BYTES;
         let mut one = |name, len: usize, max: usize| queue(QueueLen { name, len: len as u64, max: max as u64 });
         one("commands that wait in a group, bytes", most(&|replica| replica.waiting_bytes()), waiting_max);

@@ -394,7 +394,7 @@ impl Peers {
         // A message that is the only one may be of any length that Raft makes.
         let messages_max = limits.outbox_messages_bytes_max.max(ctx.config.inflight_bytes_max + entry_max);
         // Beyond the limits come one reply of any length, and short ones to all that was forwarded before.
-        let short_bytes = limits.forwards_count_max * SHORT_REPLY_BYTES_MAX;
+        let short_bytes = limits.forwarded_count_max * SHORT_REPLY_BYTES_MAX;
         let replies_max = 2 * limits.outbox_bytes_max + REPLY_BYTES_MAX + short_bytes;
         let mut one = |name, len: usize, max: usize| queue(QueueLen { name, len: len as u64, max: max as u64 });
         one("Raft messages for a core, bytes", most(&|link| link.outbox.messages_bytes), messages_max);

@@ -134,7 +134,7 @@ impl Router {
             waiting_count: 0,
             waiting_bytes: 0,
             room: Room::default(),
-            permit: ctx.budget.permit(Pool::Forwards),
+            permit: ctx.budget.permit(Pool::Forwarded),
             active: Vec::new(),
             to_drain: Vec::new(),
             unblocked: Vec::new(),
@@ -238,7 +238,7 @@ impl Router {
     /// in all: then [`Router::forward`] takes them.
     pub(crate) fn has_room(&self, ctx: &Context, route: usize, bytes: usize, count: usize) -> bool {
         let (queue, limits) = (&self.queues[route], &ctx.config.limits);
-        self.in_flight.count() + self.waiting_count + count <= limits.forwards_count_max
+        self.in_flight.count() + self.waiting_count + count <= limits.forwarded_count_max
             && ctx.budget.has_room_for_requests(count * bytes)
             && self.has_share(ctx, route)
             && (queue.waiting_count() == 0
@@ -259,7 +259,7 @@ impl Router {
         let is_open = state.takes_commands
             && state.sweep != Some(SweepScope::Link)
             && !queue.is_failing
-            && self.in_flight.count() < limits.forwards_count_max
+            && self.in_flight.count() < limits.forwarded_count_max
             && self.in_flight.unsent_bytes(link) < limits.outbox_bytes_max
             // What comes behind a refused command is refused as well: it goes again with the others, in order.
             && (queue.in_flight_count == 0 || queue.link == Some(link) && !queue.has_refused())
@@ -542,7 +542,7 @@ impl Router {
         let in_flight_max = limits.route_in_flight_bytes_max.max(one_max);
         one("commands of a group in flight, bytes", most(&|queue| queue.in_flight_bytes), in_flight_max);
         one("commands that wait for a leader, bytes", most(&|queue| queue.waiting_bytes()), waiting_max);
-        one("commands in flight", self.in_flight.count(), limits.forwards_count_max);
+        one("commands in flight", self.in_flight.count(), limits.forwarded_count_max);
     }
 }
 

@@ -22,7 +22,7 @@ impl Router {
 
     /// Whether one more command of a route may be on its way.
     pub(super) fn has_share(&self, ctx: &Context, route: usize) -> bool {
-        self.room.has_share(&self.queues[route], ctx.config.limits.forwards_count_max)
+        self.room.has_share(&self.queues[route], ctx.config.limits.forwarded_count_max)
     }
 
     /// Whether a route may have one more command wait, as far as memory is concerned: what does not go on leaves half of it to
@@ -47,7 +47,7 @@ impl Router {
         let limits = &ctx.config.limits;
         let queue = &mut self.queues[route];
         let has_plenty = queue.is_blocking
-            && self.room.has_plenty(queue, limits.forwards_count_max)
+            && self.room.has_plenty(queue, limits.forwarded_count_max)
             && queue.waiting_count() <= limits.queued_count_max / 2
             && queue.waiting_bytes() <= limits.queued_bytes_max / 2
             && queue.in_flight_bytes <= limits.route_in_flight_bytes_max / 2;

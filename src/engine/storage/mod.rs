@@ -313,7 +313,7 @@ impl<H: StorageHost> Storage<H> {
         // One per link is under way, one per group waits.
         let receiving_max = self.links.known.len() + self.config.map.groups.len();
         one("snapshots being received", self.receiving.count(), receiving_max);
-        one("snapshots being sent", self.sending.files_count(), self.config.limits.served_files_max);
+        one("snapshots being sent", self.sending.files_count(), self.config.limits.snapshot_sends_count_max);
         let (reads, reads_max) = self.log.reads.bytes();
         one("log being read back, bytes", reads, reads_max);
     }

@@ -142,7 +142,7 @@ impl<H: StorageHost> Storage<H> {
                 // It may be the one that was distrusted while this chunk of it was read.
                 continue;
             }
-            self.sending.keep_open(file, self.config.limits.served_files_max);
+            self.sending.keep_open(file, self.config.limits.snapshot_sends_count_max);
         }
         for Checked { file, result } in self.sending.checked.take() {
             if let Err(error) = result {

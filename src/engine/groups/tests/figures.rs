@@ -28,7 +28,7 @@ fn queues_tell_what_waits_and_how_much_may() {
         config.uncommitted_bytes_max = 3 << 10;
         config.limits.commands.command_bytes_max = 1 << 20;
         config.limits.batches_bytes_max = 5 << 30;
-        config.limits.held_bytes_max = 7 << 40;
+        config.limits.forwarded_bytes_max = 7 << 40;
     });
     world.execute(leader, client(1), "SET a 1");
     world.settle();

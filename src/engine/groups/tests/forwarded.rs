@@ -66,7 +66,7 @@ fn the_commands_of_several_cores_that_wait_go_on_in_turns() {
 #[test]
 fn commands_beyond_the_bound_go_back_to_the_core_that_has_most_of_them() {
     let bytes = with_request(client(0), "GET a", |request| request.bytes());
-    let mut world = World::new(|config| config.limits.held_bytes_max = 4 * bytes);
+    let mut world = World::new(|config| config.limits.forwarded_bytes_max = 4 * bytes);
     let leader = world.leader();
     world.sides[leader].answers.congested = vec![LinkId(0)];
     take(&mut world, leader, (1, 11), "GET a", (true, true));
@@ -95,7 +95,7 @@ fn commands_beyond_the_bound_go_back_to_the_core_that_has_most_of_them() {
 #[test]
 fn commands_beyond_the_bound_go_back_themselves_if_no_other_core_has_more() {
     let bytes = with_request(client(0), "GET a", |request| request.bytes());
-    let mut world = World::new(|config| config.limits.held_bytes_max = 3 * bytes);
+    let mut world = World::new(|config| config.limits.forwarded_bytes_max = 3 * bytes);
     let leader = world.leader();
     for (link, id) in [(0, 1), (0, 2), (1, 11), (1, 12)] {
         take(&mut world, leader, (link, id), "GET a", (true, true));
@@ -123,7 +123,7 @@ fn what_a_core_has_forwarded_that_is_gone_is_forgotten_and_nothing_else() {
 
 #[test]
 fn a_core_whose_commands_went_back_is_refused_until_it_resumes_and_others_are_not() {
-    let mut world = World::new(|config| config.limits.held_bytes_max = 1);
+    let mut world = World::new(|config| config.limits.forwarded_bytes_max = 1);
     let leader = world.leader();
     take(&mut world, leader, (0, 1), "GET a", (true, true));
     take(&mut world, leader, (0, 2), "GET a", (false, true));

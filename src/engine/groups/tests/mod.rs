@@ -394,7 +394,7 @@ fn commands_of_other_cores_wait_while_the_group_is_full_and_keep_their_order() {
 fn beyond_what_may_wait_all_commands_of_other_cores_go_back_until_the_sender_has_heard() {
     let mut world = World::new(|config| {
         config.limits.batches_bytes_max = 1;
-        config.limits.held_bytes_max = 1;
+        config.limits.forwarded_bytes_max = 1;
     });
     let leader = world.leader();
     let take = |world: &mut World, id: u64, resumes: bool| {

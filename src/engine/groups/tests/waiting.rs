@@ -27,7 +27,7 @@ fn resume(world: &mut World, at: usize) {
 #[test]
 fn commands_of_other_cores_are_held_up_to_their_bound() {
     let bytes = with_request(client(0), "GET a", |request| request.bytes());
-    let mut world = World::new(|config| config.limits.held_bytes_max = bytes);
+    let mut world = World::new(|config| config.limits.forwarded_bytes_max = bytes);
     let leader = world.leader();
     take(&mut world, leader, (0, 1), "GET a");
     assert_eq!(world.sides[leader].replica().forwarded.bytes(), bytes);

@@ -51,7 +51,7 @@ fn a_command_that_was_sent_again_is_given_up_when_its_own_time_is_over() {
     world.tick(Duration::from_millis(1), false);
     assert_eq!(world.answers.replies.len(), 5);
     world.router.settle();
-    assert_eq!(world.ctx.budget.used_by(Pool::Forwards), 0);
+    assert_eq!(world.ctx.budget.used_by(Pool::Forwarded), 0);
 }
 
 /// Its answer would come too late, and nobody would know whether it has run.

@@ -18,7 +18,7 @@ fn bytes_of(line: &str) -> usize {
 
 fn held(world: &mut World) -> usize {
     world.router.settle();
-    world.ctx.budget.used_by(Pool::Forwards)
+    world.ctx.budget.used_by(Pool::Forwarded)
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn the_bounds_of_the_queues_follow_from_the_limits() {
         config.limits.batches_bytes_max = 200;
         config.limits.route_in_flight_bytes_max = 30;
         config.limits.queued_bytes_max = 4;
-        config.limits.forwards_count_max = 5;
+        config.limits.forwarded_count_max = 5;
     });
     let figures = queues(&world);
     let one = 1_000 + COMMAND_OVERHEAD_BYTES as u64;

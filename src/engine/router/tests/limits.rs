@@ -34,7 +34,7 @@ fn what_is_in_flight_is_held_until_it_is_answered() {
     world.forward_all(&[&format!("SET a {}", "x".repeat(5_000))]);
     let sent = world.sent(0);
     world.router.settle();
-    assert!(world.ctx.budget.used_by(Pool::Forwards) >= 5_000);
+    assert!(world.ctx.budget.used_by(Pool::Forwarded) >= 5_000);
     world.answer(0, sent.heads[0].id, ReplyStatus::Done, b"+OK\r\n");
     world.router.settle();
     assert_eq!(world.ctx.budget.used(), 0);
@@ -95,7 +95,7 @@ fn clients_hear_of_room_only_when_half_of_what_may_wait_is_gone() {
 
 #[test]
 fn a_route_that_was_blocked_by_the_commands_of_others_is_named_at_a_tick() {
-    let mut world = World::new(|config| config.limits.forwards_count_max = 2);
+    let mut world = World::new(|config| config.limits.forwarded_count_max = 2);
     world.forward_all(&["SET a 1", "SET b 1"]);
     let sent = world.sent(0);
     let other = world.router.of_group(GroupId(2)).unwrap();
@@ -115,7 +115,7 @@ fn a_route_that_was_blocked_by_the_commands_of_others_is_named_at_a_tick() {
 #[test]
 fn commands_that_wait_count_towards_all_that_may_be_on_their_way() {
     let mut world = World::new(|config| {
-        config.limits.forwards_count_max = 2;
+        config.limits.forwarded_count_max = 2;
         config.limits.route_in_flight_bytes_max = 1;
     });
     world.forward_all(&["SET a 1", "SET b 1"]);
@@ -125,7 +125,7 @@ fn commands_that_wait_count_towards_all_that_may_be_on_their_way() {
 
 #[test]
 fn what_has_waited_and_left_counts_no_more() {
-    let mut world = World::new(|config| config.limits.forwards_count_max = 1);
+    let mut world = World::new(|config| config.limits.forwarded_count_max = 1);
     for _ in 0..3 {
         world.router.set_takes_commands(LinkId(0), false);
         world.forward_all(&["SET a 1"]);
@@ -141,7 +141,7 @@ fn what_has_waited_and_left_counts_no_more() {
 /// What the replica here gives back is taken in whatever the limits say, but leaves only within them.
 #[test]
 fn requeued_commands_leave_only_as_far_as_others_have_come_back() {
-    let mut world = World::new(|config| config.limits.forwards_count_max = 2);
+    let mut world = World::new(|config| config.limits.forwarded_count_max = 2);
     world.forward_all(&["SET a 1", "SET b 1"]);
     let sent = world.sent(0);
     let group = world.router.route(world.route()).id;

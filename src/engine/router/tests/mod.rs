@@ -186,7 +186,7 @@ fn commands_stand_in_the_frame_of_their_link_in_order_and_are_answered_once() {
     let answers: Vec<&str> = world.answers.replies.values().map(String::as_str).collect();
     assert_eq!(answers, ["+OK\r\n", "$-1\r\n", ":0\r\n"]);
     world.router.settle();
-    assert_eq!(world.ctx.budget.used_by(Pool::Forwards), 0, "nothing is held for what is answered");
+    assert_eq!(world.ctx.budget.used_by(Pool::Forwarded), 0, "nothing is held for what is answered");
 }
 
 #[test]

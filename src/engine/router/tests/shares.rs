@@ -8,7 +8,7 @@ const COUNT_MAX: usize = 64;
 fn world(change: impl FnOnce(&mut Config)) -> World {
     let mut world = World::new(|config| {
         config.map = testing::map(40);
-        config.limits.forwards_count_max = COUNT_MAX;
+        config.limits.forwarded_count_max = COUNT_MAX;
         config.limits.queued_count_max = COUNT_MAX;
         change(config);
     });

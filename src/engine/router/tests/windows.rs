@@ -14,7 +14,7 @@ fn answer_others(world: &mut World, count: usize) {
 
 fn held(world: &mut World) -> usize {
     world.router.settle();
-    let held = world.ctx.budget.used_by(Pool::Forwards);
+    let held = world.ctx.budget.used_by(Pool::Forwarded);
     assert_eq!(held, world.router.held_bytes());
     held
 }
