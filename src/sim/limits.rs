@@ -68,5 +68,8 @@ fn limit_small_memory(config: &mut engine::Config) {
     config.inflight_bytes_max = config.inflight_bytes_max.min(part);
     config.limits.batches_bytes_max = config.limits.batches_bytes_max.min(part);
     config.limits.outbox_messages_bytes_max = config.limits.outbox_messages_bytes_max.min(part);
+    config.limits.outbox_bytes_max = config.limits.outbox_bytes_max.min(part);
+    config.limits.route_in_flight_bytes_max = config.limits.route_in_flight_bytes_max.min(part);
+    config.limits.inbox_bytes_max = config.limits.inbox_bytes_max.min(part);
     config.limits.chunk_bytes_max = config.limits.chunk_bytes_max.min(4 << 10);
 }

@@ -230,6 +230,8 @@ fn raft_config(config: &Config, new: &NewReplica) -> raft::Config {
     raft_config.clock_drift_ppm_max = settings.clock_drift_ppm_max;
     raft_config.quiesce_intervals_count = QUIESCE_INTERVALS_COUNT;
     raft_config.inflight_bytes_max = config.inflight_bytes_max;
+    // One message is not longer than all that may be on their way, but for an entry that is.
+    raft_config.append_bytes_max = raft_config.append_bytes_max.min(config.inflight_bytes_max);
     raft_config.uncommitted_bytes_max = config.uncommitted_bytes_max;
     raft_config.cache_bytes_max = config.cache_bytes_max;
     let preferred = spec.and_then(|spec| spec.preferred_leader());
