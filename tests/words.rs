@@ -96,7 +96,6 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("wire", "Place", "a type of rkyv"),
     ("node", "Forming", "a node while its cluster forms, not a batch"),
     ("node", "Formed", "a node whose cluster has formed, not a batch"),
-    ("engine", "Forwards", "a pool of the budget: the bytes of forwarded commands"),
     ("engine", "carry_out", "the core of storage's tests does what effects say; nothing is executed"),
     ("raft", "carry_out", "the world of the scripts does what a line says"),
     ("sim", "carry_out", "faults are carried out; nothing is executed"),
