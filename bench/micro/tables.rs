@@ -1,7 +1,9 @@
 //! What is measured: places where keys lie.
 
 use data::Keyspace;
-use resp::{Protocol, Reply, table};
+use lsm::Rows;
+use resp::number::{parse_i64, write_i64};
+use resp::{CommandId, Protocol, Reply, table};
 
 use crate::error::Error;
 use crate::micro::script::Script;
@@ -19,12 +21,13 @@ pub trait Table {
 }
 
 /// The names of all tables, as [`new`] knows them.
-pub const NAMES: [&str; 1] = ["keyspace"];
+pub const NAMES: [&str; 2] = ["keyspace", "rows"];
 
 /// An empty table, if there is one of this name.
 pub fn new(name: &str) -> Result<Box<dyn Table>, Error> {
     match name {
         "keyspace" => Ok(Box::new(Keyspace::new())),
+        "rows" => Ok(Box::new(Rows::new(0))),
         other => Err(Error::Usage(format!("no table is called {other}; there are: {}", NAMES.join(", ")))),
     }
 }
@@ -49,5 +52,43 @@ impl Table for Keyspace {
 
     fn bytes(&self) -> usize {
         Keyspace::bytes(self)
+    }
+}
+
+/// The commands as far as rows are concerned: their arguments are checked, and what they answer is written.
+impl Table for Rows {
+    fn execute(&mut self, script: &Script, replies: &mut Vec<u8>) {
+        let id = script.id();
+        for (slot, args) in script.iter() {
+            let (Ok(()), Some(key)) = (data::check(id, args), args.get(1)) else { continue };
+            match id {
+                CommandId::Set => self.put(slot, key, args.get(2).unwrap_or_default()),
+                CommandId::Get => {
+                    let mut reply = Reply::new(replies, Protocol::Resp3);
+                    match self.get(slot, key) {
+                        Some(value) => reply.bulk(value),
+                        None => reply.null(),
+                    }
+                }
+                CommandId::Incr => {
+                    let number = self.get(slot, key).map_or(Some(0), parse_i64).unwrap_or_default();
+                    let mut value = Vec::new();
+                    write_i64(&mut value, number + 1);
+                    self.put(slot, key, &value);
+                }
+                CommandId::Del => {
+                    self.remove(slot, key);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn keys_count(&self) -> usize {
+        self.count()
+    }
+
+    fn bytes(&self) -> usize {
+        self.held_bytes()
     }
 }
