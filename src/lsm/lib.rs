@@ -9,8 +9,9 @@
 //! - [`Rows::bytes`] is what the blocks of rows, segments and nodes take, to the byte.
 //! - Nothing that is done to one row touches more than the segments on its way.
 //!
-//! Reading order: `slab` (where all bytes lie), `row`, `segment`, `trie` (the rows of a slot), [`rows`].
+//! Reading order: `slab` (where all bytes lie), `row`, `segment`, `link`, `trie` (the rows of a slot), [`rows`].
 
+mod link;
 mod row;
 pub mod rows;
 mod segment;

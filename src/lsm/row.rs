@@ -1,6 +1,7 @@
 //! One key with its value: a block of the slab, and the handle by which a segment holds it.
 
 use std::marker::PhantomData;
+use std::num::NonZeroU64;
 use std::ptr::{self, NonNull};
 
 use crate::slab::{Slab, block_bytes};
@@ -44,17 +45,29 @@ impl Hash48 {
         self.0 >> (HASH_BITS - 1 - at) & 1 == 1
     }
 
-    /// Bits that have no part in the way to a segment, as long as it has fewer than 2^34 rows in its slot.
+    /// A byte that has no part in the way to a row.
     #[inline]
     pub(crate) fn tag(self) -> u8 {
         self.0 as u8
+    }
+
+    /// Bits that say in which line of its segment a row is at home.
+    #[inline]
+    pub(crate) fn line(self) -> usize {
+        (self.0 >> 8 & 7) as usize
+    }
+
+    /// Bits that a handle keeps. The upper ones lead to segments, too, in slots of millions of rows.
+    #[inline]
+    fn check(self) -> u64 {
+        self.0 >> 11 & 0xFFFF
     }
 }
 
 /// A row in the memory of a slab, with what can be told of it without looking there: the lower 48 bits are its address, the
 /// upper 16 more bits of the hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Handle(u64);
+pub(crate) struct Handle(NonZeroU64);
 
 const ADDR_BITS: u32 = 48;
 const ADDR_MASK: u64 = (1 << ADDR_BITS) - 1;
@@ -78,17 +91,17 @@ impl Handle {
         }
         let addr = block.as_ptr().expose_provenance() as u64;
         assert!(addr <= ADDR_MASK, "Linux gives addresses of 47 bits unless asked for more");
-        Handle(addr | hash.check() << ADDR_BITS)
+        Handle(NonZeroU64::new(addr | hash.check() << ADDR_BITS).expect("no block lies at 0"))
     }
 
     /// Whether the row's key may have this hash; wrong once in 65,536 times.
     #[inline]
     pub(crate) fn may_be(self, hash: Hash48) -> bool {
-        self.0 >> ADDR_BITS == hash.check()
+        self.0.get() >> ADDR_BITS == hash.check()
     }
 
     fn block(self) -> NonNull<u8> {
-        let addr = (self.0 & ADDR_MASK) as usize;
+        let addr = (self.0.get() & ADDR_MASK) as usize;
         NonNull::new(ptr::with_exposed_provenance_mut(addr)).expect("a handle names a block")
     }
 
@@ -130,14 +143,6 @@ impl Handle {
         let bytes = unsafe { self.row() }.bytes();
         // SAFETY: the block was asked for with a length of the same rounding, whatever value was put into it since.
         unsafe { slab.free(self.block(), bytes) };
-    }
-}
-
-impl Hash48 {
-    /// Bits that neither lead to a segment nor are its tag.
-    #[inline]
-    fn check(self) -> u64 {
-        self.0 >> 8 & 0xFFFF
     }
 }
 

@@ -63,17 +63,20 @@ impl Rows {
         let Rows { pages, slab, count, .. } = self;
         let page = pages[slot.idx() / PAGE_SLOTS_COUNT].get_or_insert_with(new_page);
         let rows = &mut page[slot.idx() % PAGE_SLOTS_COUNT];
-        if let Some(handle) = rows.find(hash, key)
-            // SAFETY: nobody else looks at rows while `self` is borrowed mutably.
-            && unsafe { handle.overwrite(value) }
-        {
+        let Some(handle) = rows.find(hash, key) else {
+            *count += 1;
+            let handle = Handle::new(slab, hash, key, value);
+            return rows.insert(slab, hash, handle);
+        };
+        // SAFETY: nobody else looks at rows while `self` is borrowed mutably.
+        if unsafe { handle.overwrite(value) } {
             return;
         }
-        match rows.put(slab, hash, key, |slab| Handle::new(slab, hash, key, value)) {
-            // SAFETY: it is not in its segment any more.
-            Some(old) => unsafe { old.free(slab) },
-            None => *count += 1,
-        }
+        let new = Handle::new(slab, hash, key, value);
+        let old = rows.replace(hash, key, new);
+        assert!(old == Some(handle), "a row is where it was found");
+        // SAFETY: it is not in its segment any more.
+        unsafe { handle.free(slab) };
     }
 
     /// Removes a key. False if it was not there.
@@ -93,9 +96,9 @@ impl Rows {
     pub fn for_each_in_slot(&self, slot: Slot, mut seen: impl FnMut(&[u8], &[u8])) {
         let Some(rows) = self.slot(slot) else { return };
         rows.for_each_segment(&mut |segment| {
-            for at in 0..segment.count() {
+            for handle in segment.handles() {
                 // SAFETY: the row is there and stays as it is while `self` is borrowed.
-                let row = unsafe { segment.get(at).row() };
+                let row = unsafe { handle.row() };
                 seen(row.key(), row.value());
             }
         });
@@ -147,7 +150,7 @@ mod tests {
                 rows.for_each_segment(&mut |segment| {
                     let hashes: Vec<_> =
                         // SAFETY: the segment has these rows.
-                        (0..segment.count()).map(|at| unsafe { segment.get(at).row() }.hash()).collect();
+                        segment.handles().map(|handle| unsafe { handle.row() }.hash()).collect();
                     assert!(hashes.iter().min() > last.as_ref() || hashes.is_empty(), "segments are out of order");
                     last = hashes.into_iter().max().or(last);
                 });

@@ -1,57 +1,114 @@
 //! A few rows of a slot whose hashes begin alike.
 //!
-//! ```text
-//! count u8 · capacity u8 · bits u8 · 0 · 0000      rows, room for rows, bits that all hashes share
-//! tags [u8; capacity]                              a byte of each row's hash: eight are compared at once
-//! handles [u64; capacity]
-//! ```
+//! A segment has one, two, four or eight *lines*, each as long as a line of the CPU's cache: seven handles, a byte of each
+//! row's hash to compare them all at once, and a count. Bits of the hash say in which line a row is at home; if that is full
+//! it lies in the next one, and the count of its home says so. So a row is found with one line of the segment in nearly all
+//! cases, and that it is not there with one, too.
 //!
-//! With 56 rows that are 512 bytes, and a row is found by looking at one or two cache lines of tags and one handle.
+//! ```text
+//! handles [u64; 7] · tags [u8; 7] · passed u8       0: no row; passed: rows at home here that lie in the next line
+//! ```
 
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 
 use crate::row::{Handle, Hash48};
 use crate::slab::Slab;
 
+/// Rows of a line.
+const LINE_ROWS_COUNT: usize = 7;
+/// The longest segment has `1 << LINES_LOG_MAX` lines.
+pub(crate) const LINES_LOG_MAX: u32 = 3;
 /// The most rows of a segment.
-pub(crate) const ROWS_COUNT_MAX: usize = 56;
-/// How many rows segments have room for. Multiples of eight: tags are compared eight at a time.
-const CAPACITIES: [usize; 5] = [8, 16, 24, 40, ROWS_COUNT_MAX];
-const HEAD_BYTES: usize = 8;
+pub(crate) const ROWS_COUNT_MAX: usize = LINE_ROWS_COUNT << LINES_LOG_MAX;
 const LOW_BITS: u64 = 0x0101_0101_0101_0101;
-const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
+/// The high bits of the bytes that are tags.
+const TAG_HIGH_BITS: u64 = 0x0080_8080_8080_8080;
 
-#[repr(C)]
-struct Head {
-    count: u8,
-    capacity: u8,
-    bits: u8,
-    reserved: [u8; 5],
+#[repr(C, align(64))]
+struct Line {
+    handles: [Option<Handle>; LINE_ROWS_COUNT],
+    tags: [u8; LINE_ROWS_COUNT],
+    passed: u8,
 }
 
-/// A segment in the memory of a slab. Copies name the same one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Segment(pub(crate) NonNull<u8>);
+const _: () = assert!(size_of::<Line>() == 64);
 
-fn bytes_of(capacity: usize) -> usize {
-    HEAD_BYTES + capacity * (1 + size_of::<Handle>())
-}
+impl Line {
+    /// The places whose tags are equal to `tag`: the high bit of the byte of each. Now and then it is set in one above such a
+    /// byte, which the handle then tells.
+    #[inline]
+    fn places_of(&self, tag: u8) -> u64 {
+        let mut bytes = [0; 8];
+        bytes[..LINE_ROWS_COUNT].copy_from_slice(&self.tags);
+        let differing = u64::from_le_bytes(bytes) ^ (u64::from(tag) * LOW_BITS);
+        differing.wrapping_sub(LOW_BITS) & !differing & TAG_HIGH_BITS
+    }
 
-// Every function below relies on this: a `Segment` is made by `new` alone, its block is as long as its capacity says, and the
-// first `count` tags and handles are those of its rows. The trie that holds it is borrowed mutably for what changes it.
-impl Segment {
-    /// An empty segment for rows whose hashes share their first `bits` bits.
-    pub(crate) fn new(slab: &mut Slab, bits: u32, rows_count: usize) -> Segment {
-        let fits = CAPACITIES.into_iter().find(|capacity| *capacity >= rows_count);
-        let capacity = fits.expect("no segment is made for more rows than it can have");
-        let block = slab.alloc(bytes_of(capacity));
-        let head = Head { count: 0, capacity: capacity as u8, bits: bits as u8, reserved: [0; 5] };
-        // SAFETY: the block is that long, and tags that were never written may be compared.
-        unsafe {
-            block.cast::<Head>().write(head);
-            block.as_ptr().add(HEAD_BYTES).write_bytes(0, capacity);
+    #[inline]
+    fn find(&self, hash: Hash48, key: &[u8]) -> Option<usize> {
+        let mut equal = self.places_of(hash.tag());
+        while equal != 0 {
+            let at = equal.trailing_zeros() as usize / 8;
+            if let Some(handle) = self.handles[at]
+                && handle.may_be(hash)
+                // SAFETY: a line has only rows that are there, and whoever looks at it has its trie borrowed.
+                && unsafe { handle.row() }.key() == key
+            {
+                return Some(at);
+            }
+            equal &= equal - 1;
         }
-        Segment(block)
+        None
+    }
+
+    #[inline]
+    fn free_place(&self) -> Option<usize> {
+        self.handles.iter().position(Option::is_none)
+    }
+}
+
+/// A segment in the memory of a slab, with what must be known of it to look into it. Copies name the same one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Segment {
+    lines: NonNull<Line>,
+    /// Bits that the hashes of all rows share.
+    bits: u8,
+    lines_log: u8,
+}
+
+/// Where a row stands in a segment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    line: usize,
+    at: usize,
+}
+
+// Every function below relies on this: a `Segment` is made by `new` or from what `parts` has told of one, its block is as long
+// as it says, and all its handles name rows. The trie that holds it is borrowed, mutably for what changes it.
+impl Segment {
+    /// An empty segment.
+    pub(crate) fn new(slab: &mut Slab, bits: u32, lines_log: u32) -> Segment {
+        let lines = slab.alloc(size_of::<Line>() << lines_log).cast::<Line>();
+        for at in 0..1 << lines_log {
+            let line = Line { handles: [None; LINE_ROWS_COUNT], tags: [0; LINE_ROWS_COUNT], passed: 0 };
+            // SAFETY: the block has that many lines; blocks whose length is a multiple of 64 are aligned to it.
+            unsafe { lines.add(at).write(line) };
+        }
+        Segment { lines, bits: bits as u8, lines_log: lines_log as u8 }
+    }
+
+    /// What makes it up, for whoever keeps it in one word: its address, its bits, and the logarithm of its number of lines.
+    pub(crate) fn parts(self) -> (NonNull<u8>, u32, u32) {
+        (self.lines.cast(), self.bits(), u32::from(self.lines_log))
+    }
+
+    /// The segment with these parts.
+    ///
+    /// # Safety
+    /// They are those of a segment that is there.
+    #[inline]
+    pub(crate) unsafe fn of_parts(lines: NonNull<u8>, bits: u32, lines_log: u32) -> Segment {
+        Segment { lines: lines.cast(), bits: bits as u8, lines_log: lines_log as u8 }
     }
 
     /// Gives its memory back, not that of its rows.
@@ -59,176 +116,204 @@ impl Segment {
     /// # Safety
     /// Nobody uses it any more.
     pub(crate) unsafe fn free(self, slab: &mut Slab) {
-        let bytes = bytes_of(self.capacity());
         // SAFETY: as the caller says; the block was asked for with this length.
-        unsafe { slab.free(self.0, bytes) };
-    }
-
-    #[inline]
-    fn head(self) -> Head {
-        // SAFETY: a segment's block begins with its head.
-        unsafe { self.0.cast::<Head>().read() }
-    }
-
-    fn set_count(self, count: usize) {
-        // SAFETY: as above.
-        unsafe { (*self.0.cast::<Head>().as_ptr()).count = count as u8 };
-    }
-
-    /// How many rows it has.
-    #[inline]
-    pub(crate) fn count(self) -> usize {
-        usize::from(self.head().count)
-    }
-
-    #[inline]
-    fn capacity(self) -> usize {
-        usize::from(self.head().capacity)
+        unsafe { slab.free(self.lines.cast(), size_of::<Line>() << self.lines_log) };
     }
 
     /// How many of their first bits the hashes of all its rows share.
     #[inline]
     pub(crate) fn bits(self) -> u32 {
-        u32::from(self.head().bits)
+        u32::from(self.bits)
     }
 
     #[inline]
-    fn tag_at(self, at: usize) -> *mut u8 {
-        // SAFETY: callers ask for places below the capacity.
-        unsafe { self.0.as_ptr().add(HEAD_BYTES + at) }
+    fn lines_count(self) -> usize {
+        1 << self.lines_log
     }
 
     #[inline]
-    fn handle_at(self, at: usize) -> *mut Handle {
-        // SAFETY: as above. Tags come in multiples of eight, so that handles are aligned.
-        unsafe { self.0.as_ptr().add(HEAD_BYTES + self.capacity()).cast::<Handle>().add(at) }
+    fn line<'a>(self, at: usize) -> &'a Line {
+        // SAFETY: callers ask for lines that there are, and nobody changes them meanwhile.
+        unsafe { self.lines.add(at).as_ref() }
     }
 
-    /// The row at a place below [`Segment::count`].
     #[inline]
-    pub(crate) fn get(self, at: usize) -> Handle {
-        // SAFETY: there is a row.
-        unsafe { self.handle_at(at).read() }
+    fn line_mut<'a>(self, at: usize) -> &'a mut Line {
+        // SAFETY: callers ask for lines that there are, and use one at a time.
+        unsafe { self.lines.add(at).as_mut() }
+    }
+
+    #[inline]
+    fn home(self, hash: Hash48) -> usize {
+        hash.line() & (self.lines_count() - 1)
+    }
+
+    #[inline]
+    fn behind(self, line: usize) -> usize {
+        (line + 1) & (self.lines_count() - 1)
     }
 
     /// Where the row of `key` stands.
     #[inline]
-    pub(crate) fn find(self, hash: Hash48, key: &[u8]) -> Option<usize> {
-        let count = self.count();
-        let wanted = u64::from(hash.tag()) * LOW_BITS;
-        let mut from = 0;
-        while from < count {
-            // SAFETY: the capacity is a multiple of eight, and there are rows from `from` on; the address is a multiple of eight.
-            let tags = u64::from_le(unsafe { self.tag_at(from).cast::<u64>().read() });
-            let differing = tags ^ wanted;
-            // The high bit of each byte that is 0, and now and then of one above it, which the key then tells.
-            let mut equal = differing.wrapping_sub(LOW_BITS) & !differing & HIGH_BITS;
-            while equal != 0 {
-                let at = from + equal.trailing_zeros() as usize / 8;
-                if at < count && self.is_row_of(at, hash, key) {
-                    return Some(at);
-                }
-                equal &= equal - 1;
-            }
-            from += 8;
+    pub(crate) fn find(self, hash: Hash48, key: &[u8]) -> Option<Place> {
+        let home = self.home(hash);
+        let line = self.line(home);
+        if let Some(at) = line.find(hash, key) {
+            return Some(Place { line: home, at });
         }
-        None
+        if line.passed == 0 {
+            return None;
+        }
+        let next = self.behind(home);
+        self.line(next).find(hash, key).map(|at| Place { line: next, at })
     }
 
+    /// The row at a place that [`Segment::find`] has told.
     #[inline]
-    fn is_row_of(self, at: usize, hash: Hash48, key: &[u8]) -> bool {
-        let handle = self.get(at);
-        // SAFETY: the segment has the row, and nobody changes it meanwhile.
-        handle.may_be(hash) && unsafe { handle.row() }.key() == key
+    pub(crate) fn get(self, place: Place) -> Handle {
+        self.line(place.line).handles[place.at].expect("a place that was told has a row")
     }
 
-    /// Whether there is no room for one more, however much it may grow.
-    #[inline]
-    pub(crate) fn is_full(self) -> bool {
-        self.count() == ROWS_COUNT_MAX
+    /// All rows.
+    pub(crate) fn handles<'a>(self) -> impl Iterator<Item = Handle> + Clone + use<'a> {
+        (0..self.lines_count()).flat_map(move |at| self.line(at).handles.iter().copied().flatten())
     }
 
-    /// Adds a row, of whose key there is none. Returns the segment, which may have moved. It must not be full.
+    /// How many rows there are, counted.
+    pub(crate) fn count(self) -> usize {
+        self.handles().count()
+    }
+
+    /// Adds a row, of whose key there is none. False if there is no room for it.
     #[inline]
-    pub(crate) fn push(mut self, slab: &mut Slab, hash: Hash48, handle: Handle) -> Segment {
-        let count = self.count();
-        if count == self.capacity() {
-            self = self.moved(slab, count + 1);
+    pub(crate) fn push(self, hash: Hash48, handle: Handle) -> bool {
+        let home = self.home(hash);
+        let next = self.behind(home);
+        let (line, at) = match (self.line(home).free_place(), self.line(next).free_place()) {
+            (Some(at), _) => (home, at),
+            (None, Some(at)) => (next, at),
+            (None, None) => return false,
+        };
+        if line != home {
+            self.line_mut(home).passed += 1;
         }
-        // SAFETY: there is room at the place behind the last row.
-        unsafe {
-            self.tag_at(count).write(hash.tag());
-            self.handle_at(count).write(handle);
-        }
-        self.set_count(count + 1);
-        self
+        let line = self.line_mut(line);
+        line.handles[at] = Some(handle);
+        line.tags[at] = hash.tag();
+        true
     }
 
     /// Puts another handle in the place of one for the same key.
     #[inline]
-    pub(crate) fn replace(self, at: usize, handle: Handle) {
-        // SAFETY: there is a row.
-        unsafe { self.handle_at(at).write(handle) };
+    pub(crate) fn replace(self, place: Place, handle: Handle) {
+        self.line_mut(place.line).handles[place.at] = Some(handle);
     }
 
-    /// Takes a row out. Returns it and the segment, which may have moved.
-    pub(crate) fn remove(self, slab: &mut Slab, at: usize) -> (Handle, Segment) {
-        let (handle, last) = (self.get(at), self.count() - 1);
-        // SAFETY: both are places of rows. The last row takes the place that becomes free.
-        unsafe {
-            self.tag_at(at).write(self.tag_at(last).read());
-            self.handle_at(at).write(self.handle_at(last).read());
+    /// Takes a row out. Returns it, and whether it was the last one of its line.
+    pub(crate) fn remove(self, hash: Hash48, place: Place) -> (Handle, bool) {
+        let line = self.line_mut(place.line);
+        let handle = line.handles[place.at].take().expect("a place that was told has a row");
+        let is_empty = line.handles.iter().all(Option::is_none);
+        let home = self.home(hash);
+        if place.line != home {
+            self.line_mut(home).passed -= 1;
         }
-        self.set_count(last);
-        // Not at once where a row less would do, so that it does not go to and fro.
-        let is_roomy = self.capacity() > CAPACITIES[0] && last * 2 <= self.capacity();
-        (handle, if is_roomy { self.moved(slab, last + last / 4) } else { self })
+        (handle, is_empty)
     }
 
-    /// The same rows in a segment with room for so many.
-    fn moved(self, slab: &mut Slab, rows_count: usize) -> Segment {
-        let (count, new) = (self.count(), Segment::new(slab, self.bits(), rows_count));
-        // SAFETY: the new one has room for all rows.
-        unsafe {
-            ptr::copy_nonoverlapping(self.tag_at(0), new.tag_at(0), count);
-            ptr::copy_nonoverlapping(self.handle_at(0), new.handle_at(0), count);
+    /// A segment with these rows and so many lines, or more if that is not enough. `None` if the longest is not.
+    fn of_rows(
+        slab: &mut Slab,
+        bits: u32,
+        lines_log: u32,
+        rows: impl Iterator<Item = Handle> + Clone,
+    ) -> Option<Segment> {
+        for lines_log in lines_log..=LINES_LOG_MAX {
+            let segment = Segment::new(slab, bits, lines_log);
+            // SAFETY: rows that a segment has are there.
+            if rows.clone().all(|handle| segment.push(unsafe { handle.row() }.hash(), handle)) {
+                return Some(segment);
+            }
+            // SAFETY: nobody knows it.
+            unsafe { segment.free(slab) };
         }
-        new.set_count(count);
-        // SAFETY: nobody uses the old one any more.
+        None
+    }
+
+    /// Some of the rows where they stand, in a segment of the same length.
+    fn some_of(self, slab: &mut Slab, bits: u32, is_meant: impl Fn(Hash48) -> bool) -> Segment {
+        let some = Segment::new(slab, bits, u32::from(self.lines_log));
+        for at in 0..self.lines_count() {
+            for (idx, handle) in self.line(at).handles.into_iter().enumerate() {
+                let Some(handle) = handle else { continue };
+                // SAFETY: rows that a segment has are there.
+                let hash = unsafe { handle.row() }.hash();
+                if is_meant(hash) {
+                    let line = some.line_mut(at);
+                    line.handles[idx] = Some(handle);
+                    line.tags[idx] = hash.tag();
+                    some.line_mut(some.home(hash)).passed += u8::from(some.home(hash) != at);
+                }
+            }
+        }
+        some
+    }
+
+    /// The same rows in a segment of twice as many lines, if that can be. This one is gone then.
+    pub(crate) fn grow(self, slab: &mut Slab) -> Option<Segment> {
+        let grown = Segment::of_rows(slab, self.bits(), u32::from(self.lines_log) + 1, self.handles())?;
+        // SAFETY: nobody uses it any more.
         unsafe { self.free(slab) };
-        new
+        Some(grown)
+    }
+
+    /// The same rows in fewer lines, if there are far too many. This one is gone then.
+    pub(crate) fn shrink(self, slab: &mut Slab) -> Segment {
+        let count = self.count();
+        let mut lines_log = u32::from(self.lines_log);
+        // Three quarters stay free, so that it does not go to and fro.
+        while lines_log > 0 && count * 4 <= LINE_ROWS_COUNT << lines_log {
+            lines_log -= 1;
+        }
+        if lines_log == u32::from(self.lines_log) {
+            return self;
+        }
+        let Some(shrunk) = Segment::of_rows(slab, self.bits(), lines_log, self.handles()) else { return self };
+        // SAFETY: nobody uses it any more.
+        unsafe { self.free(slab) };
+        shrunk
     }
 
     /// Splits the rows by the next bit of their hashes. Returns those with 0 and those with 1.
     pub(crate) fn split(self, slab: &mut Slab) -> [Segment; 2] {
-        let (count, bits) = (self.count(), self.bits());
-        // SAFETY: the segment has these rows.
-        let hash_at = |at: usize| unsafe { self.get(at).row() }.hash();
-        let ones_count = (0..count).filter(|at| hash_at(*at).bit(bits)).count();
-        let mut parts = [count - ones_count, ones_count].map(|rows_count| Segment::new(slab, bits + 1, rows_count));
-        for at in 0..count {
-            let hash = hash_at(at);
-            let part = &mut parts[usize::from(hash.bit(bits))];
-            *part = part.push(slab, hash, self.get(at));
-        }
+        let bits = self.bits();
+        let parts = [false, true].map(|bit| {
+            // SAFETY: rows that a segment has are there.
+            let rows = self.handles().filter(move |handle| unsafe { handle.row() }.hash().bit(bits) == bit);
+            let fewest = lines_log_for(rows.clone().count());
+            // In another order they may not all find room at home or beside it; where they stand they have it.
+            Segment::of_rows(slab, bits + 1, fewest, rows)
+                .unwrap_or_else(|| self.some_of(slab, bits + 1, |hash| hash.bit(bits) == bit))
+        });
         // SAFETY: nobody uses it any more.
         unsafe { self.free(slab) };
         parts
     }
 
-    /// Puts the rows of two segments that a split has made into one again.
-    pub(crate) fn join(slab: &mut Slab, parts: [Segment; 2]) -> Segment {
-        let count = parts.iter().map(|part| part.count()).sum();
-        let mut joined = Segment::new(slab, parts[0].bits() - 1, count);
+    /// Puts the rows of two segments that a split has made into one again, if they have room in one.
+    pub(crate) fn join(slab: &mut Slab, parts: [Segment; 2]) -> Option<Segment> {
+        let rows = parts[0].handles().chain(parts[1].handles());
+        let fewest = lines_log_for(rows.clone().count());
+        let joined = Segment::of_rows(slab, parts[0].bits() - 1, fewest, rows)?;
         for part in parts {
-            for at in 0..part.count() {
-                let handle = part.get(at);
-                // SAFETY: the segment has this row.
-                joined = joined.push(slab, unsafe { handle.row() }.hash(), handle);
-            }
             // SAFETY: nobody uses it any more.
             unsafe { part.free(slab) };
         }
-        joined
+        Some(joined)
     }
+}
+
+/// The fewest lines that may hold so many rows, as a logarithm.
+fn lines_log_for(rows_count: usize) -> u32 {
+    rows_count.div_ceil(LINE_ROWS_COUNT).max(1).next_power_of_two().trailing_zeros()
 }

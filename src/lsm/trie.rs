@@ -4,42 +4,24 @@
 //! a node of its own first: sixteen links, for four bits. Several links of a node lead to the same segment while that has
 //! fewer bits than the node.
 
+use std::ops::Range;
 use std::ptr::NonNull;
 
+use crate::link::{LINKS_COUNT, Link, NODE_BITS, Node, Target};
 use crate::row::{HASH_BITS, Handle, Hash48};
 use crate::segment::{ROWS_COUNT_MAX, Segment};
 use crate::slab::Slab;
 
-/// Bits that a node tells apart.
-const NODE_BITS: u32 = 4;
-const LINKS_COUNT: usize = 1 << NODE_BITS;
 /// Two neighbours with at most so many rows become one: half of what one holds, so that it is not split again at once.
 const JOINED_COUNT_MAX: usize = ROWS_COUNT_MAX / 2;
 const LEVELS_MAX: usize = (HASH_BITS / NODE_BITS) as usize;
 
-type Node = [Link; LINKS_COUNT];
-
-/// What a link leads to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Link {
-    /// Nothing; only the root of a slot without rows.
-    None,
-    Segment(Segment),
-    Node(NonNull<Node>),
-}
-
 /// The rows of one slot, in the memory of a slab.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct SlotRows {
     root: Link,
     /// How many there are.
     count: usize,
-}
-
-impl Default for SlotRows {
-    fn default() -> SlotRows {
-        SlotRows { root: Link::None, count: 0 }
-    }
 }
 
 /// How a segment was reached.
@@ -55,7 +37,7 @@ impl Way {
     }
 
     /// The links that lead to a segment at the end, in its node.
-    fn links(&self, hash: Hash48, segment_bits: u32) -> std::ops::Range<usize> {
+    fn links(&self, hash: Hash48, segment_bits: u32) -> Range<usize> {
         let width = 1 << (self.bits() - segment_bits);
         let start = hash.nibble(self.bits() - NODE_BITS) & !(width - 1);
         start..start + width
@@ -75,11 +57,11 @@ impl SlotRows {
         let mut link = self.root;
         let mut bits = 0;
         loop {
-            match link {
-                Link::None => return None,
-                Link::Segment(segment) => return segment.find(hash, key).map(|at| segment.get(at)),
+            match link.target() {
+                Target::None => return None,
+                Target::Segment(segment) => return segment.find(hash, key).map(|place| segment.get(place)),
                 // SAFETY: the trie's nodes are there as long as it is borrowed.
-                Link::Node(node) => link = unsafe { node.as_ref() }[hash.nibble(bits)],
+                Target::Node(node) => link = unsafe { node.as_ref() }[hash.nibble(bits)],
             }
             bits += NODE_BITS;
         }
@@ -89,10 +71,10 @@ impl SlotRows {
         let mut way = Way { nodes: [None; LEVELS_MAX], len: 0 };
         let mut link = self.root;
         loop {
-            match link {
-                Link::None => return (way, None),
-                Link::Segment(segment) => return (way, Some(segment)),
-                Link::Node(node) => {
+            match link.target() {
+                Target::None => return (way, None),
+                Target::Segment(segment) => return (way, Some(segment)),
+                Target::Node(node) => {
                     // SAFETY: as above.
                     link = unsafe { node.as_ref() }[hash.nibble(way.bits())];
                     way.nodes[way.len] = Some(node);
@@ -103,44 +85,46 @@ impl SlotRows {
     }
 
     /// Sets what leads to the end of a way: the root, or some links of its last node.
-    fn set_links(&mut self, way: &Way, links: std::ops::Range<usize>, link: Link) {
+    fn set_links(&mut self, way: &Way, links: Range<usize>, target: Target) {
         match way.len.checked_sub(1).and_then(|last| way.nodes[last]) {
             // SAFETY: the trie's nodes are there, and it is borrowed mutably.
-            Some(mut node) => (unsafe { node.as_mut() })[links].fill(link),
-            None => self.root = link,
+            Some(mut node) => (unsafe { node.as_mut() })[links].fill(Link::to(target)),
+            None => self.root = Link::to(target),
         }
     }
 
     fn set_segment(&mut self, way: &Way, hash: Hash48, segment: Segment) {
         let links = if way.len == 0 { 0..1 } else { way.links(hash, segment.bits()) };
-        self.set_links(way, links, Link::Segment(segment));
+        self.set_links(way, links, Target::Segment(segment));
     }
 
-    /// Adds a row, of whose key there is none, or puts it in the place of the key's old one, which is returned.
-    pub(crate) fn put(
-        &mut self,
-        slab: &mut Slab,
-        hash: Hash48,
-        key: &[u8],
-        make: impl FnOnce(&mut Slab) -> Handle,
-    ) -> Option<Handle> {
+    /// Puts another row in the place of the one for the same key, which is returned, if there is one.
+    pub(crate) fn replace(&mut self, hash: Hash48, key: &[u8], handle: Handle) -> Option<Handle> {
+        let (_, segment) = self.way(hash);
+        let (segment, place) = segment.and_then(|segment| Some((segment, segment.find(hash, key)?)))?;
+        let old = segment.get(place);
+        segment.replace(place, handle);
+        Some(old)
+    }
+
+    /// Adds a row, of whose key there is none.
+    pub(crate) fn insert(&mut self, slab: &mut Slab, hash: Hash48, handle: Handle) {
         let (mut way, found) = self.way(hash);
-        let mut segment = found.unwrap_or_else(|| Segment::new(slab, 0, 1));
-        if let Some(at) = segment.find(hash, key) {
-            let old = segment.get(at);
-            segment.replace(at, make(slab));
-            return Some(old);
-        }
-        while segment.is_full() {
-            segment = self.split(slab, &mut way, hash, segment);
-        }
-        let handle = make(slab);
-        let grown = segment.push(slab, hash, handle);
-        if grown != segment || found.is_none() {
-            self.set_segment(&way, hash, grown);
-        }
         self.count += 1;
-        None
+        let mut segment = found.unwrap_or_else(|| {
+            let segment = Segment::new(slab, 0, 0);
+            self.root = Link::to(Target::Segment(segment));
+            segment
+        });
+        while !segment.push(hash, handle) {
+            segment = match segment.grow(slab) {
+                Some(grown) => {
+                    self.set_segment(&way, hash, grown);
+                    grown
+                }
+                None => self.split(slab, &mut way, hash, segment),
+            };
+        }
     }
 
     /// Splits a full segment. Returns the part that is for the hash.
@@ -150,30 +134,41 @@ impl SlotRows {
         if bits == way.bits() {
             let node = slab.alloc(size_of::<Node>()).cast::<Node>();
             // SAFETY: the block is that long, and aligned as links are.
-            unsafe { node.write([Link::Segment(segment); LINKS_COUNT]) };
+            unsafe { node.write([Link::to(Target::Segment(segment)); LINKS_COUNT]) };
             let links = if way.len == 0 { 0..1 } else { way.links(hash, bits) };
-            self.set_links(way, links, Link::Node(node));
+            self.set_links(way, links, Target::Node(node));
             way.nodes[way.len] = Some(node);
             way.len += 1;
         }
         let links = way.links(hash, bits);
         let middle = links.start + links.len() / 2;
         let parts = segment.split(slab);
-        self.set_links(way, links.start..middle, Link::Segment(parts[0]));
-        self.set_links(way, middle..links.end, Link::Segment(parts[1]));
+        self.set_links(way, links.start..middle, Target::Segment(parts[0]));
+        self.set_links(way, middle..links.end, Target::Segment(parts[1]));
         parts[usize::from(hash.bit(bits))]
     }
 
     /// Takes out the row of a key.
     pub(crate) fn remove(&mut self, slab: &mut Slab, hash: Hash48, key: &[u8]) -> Option<Handle> {
-        let (mut way, segment) = self.way(hash);
+        let (way, segment) = self.way(hash);
         let segment = segment?;
-        let at = segment.find(hash, key)?;
-        let (handle, mut rest) = segment.remove(slab, at);
+        let place = segment.find(hash, key)?;
+        let (handle, was_last_of_line) = segment.remove(hash, place);
         self.count -= 1;
-        self.set_segment(&way, hash, rest);
+        if was_last_of_line {
+            self.tidy(slab, way, hash, segment);
+        }
+        Some(handle)
+    }
+
+    /// Makes what leads to a segment shorter, and the segment itself, as far as it has few rows.
+    fn tidy(&mut self, slab: &mut Slab, mut way: Way, hash: Hash48, segment: Segment) {
+        let mut rest = segment.shrink(slab);
+        if rest != segment {
+            self.set_segment(&way, hash, rest);
+        }
         while way.len > 0 {
-            let Some(joined) = self.join_with_neighbour(slab, &way, hash, rest) else { return Some(handle) };
+            let Some(joined) = self.join_with_neighbour(slab, &way, hash, rest) else { return };
             rest = joined;
             if joined.bits() == way.bits() - NODE_BITS {
                 // All links of the node lead to it.
@@ -184,29 +179,29 @@ impl SlotRows {
                 unsafe { slab.free(node.cast(), size_of::<Node>()) };
             }
         }
-        if rest.count() == 0 {
-            self.root = Link::None;
+        if self.count == 0 {
+            self.root = Link::default();
             // SAFETY: nothing leads to it any more.
             unsafe { rest.free(slab) };
         }
-        Some(handle)
     }
 
     /// Makes one segment of a small one and the other half of what it was split from, if that is one and small, too.
     fn join_with_neighbour(&mut self, slab: &mut Slab, way: &Way, hash: Hash48, segment: Segment) -> Option<Segment> {
-        if segment.count() > JOINED_COUNT_MAX {
+        let count = segment.count();
+        if count > JOINED_COUNT_MAX {
             return None;
         }
         let links = way.links(hash, segment.bits());
         let node = way.nodes[way.len - 1].expect("the way leads through it");
         // SAFETY: the trie's nodes are there as long as it is borrowed.
         let link = unsafe { node.as_ref() }[links.start ^ links.len()];
-        let Link::Segment(neighbour) = link else { return None };
-        if neighbour.bits() != segment.bits() || segment.count() + neighbour.count() > JOINED_COUNT_MAX {
+        let Target::Segment(neighbour) = link.target() else { return None };
+        if neighbour.bits() != segment.bits() || count + neighbour.count() > JOINED_COUNT_MAX {
             return None;
         }
-        let joined = Segment::join(slab, [segment, neighbour]);
-        self.set_links(way, way.links(hash, joined.bits()), Link::Segment(joined));
+        let joined = Segment::join(slab, [segment, neighbour])?;
+        self.set_links(way, way.links(hash, joined.bits()), Target::Segment(joined));
         Some(joined)
     }
 
@@ -217,16 +212,16 @@ impl SlotRows {
 
     /// Gives all memory back: rows, segments and nodes.
     pub(crate) fn clear(&mut self, slab: &mut Slab) {
-        clear(std::mem::replace(&mut self.root, Link::None), 0, slab);
+        clear(std::mem::take(&mut self.root), 0, slab);
         self.count = 0;
     }
 }
 
 fn show(link: Link, bits: u32, seen: &mut impl FnMut(Segment)) {
-    match link {
-        Link::None => {}
-        Link::Segment(segment) => seen(segment),
-        Link::Node(node) => {
+    match link.target() {
+        Target::None => {}
+        Target::Segment(segment) => seen(segment),
+        Target::Node(node) => {
             // SAFETY: whoever called has the trie borrowed.
             let node = unsafe { node.as_ref() };
             for_each_once(node, bits + NODE_BITS, &mut |link| show(link, bits + NODE_BITS, seen));
@@ -235,17 +230,17 @@ fn show(link: Link, bits: u32, seen: &mut impl FnMut(Segment)) {
 }
 
 fn clear(link: Link, bits: u32, slab: &mut Slab) {
-    match link {
-        Link::None => {}
-        Link::Segment(segment) => {
-            for at in 0..segment.count() {
+    match link.target() {
+        Target::None => {}
+        Target::Segment(segment) => {
+            for handle in segment.handles() {
                 // SAFETY: nothing leads to the row any more.
-                unsafe { segment.get(at).free(slab) };
+                unsafe { handle.free(slab) };
             }
             // SAFETY: nothing leads to the segment any more.
             unsafe { segment.free(slab) };
         }
-        Link::Node(node) => {
+        Target::Node(node) => {
             // SAFETY: nothing leads to the node any more, and it is there until it is freed below.
             let links = unsafe { node.read() };
             for_each_once(&links, bits + NODE_BITS, &mut |link| clear(link, bits + NODE_BITS, slab));
@@ -260,9 +255,9 @@ fn for_each_once(node: &Node, bits: u32, seen: &mut impl FnMut(Link)) {
     let mut at = 0;
     while at < LINKS_COUNT {
         let link = node[at];
-        at += match link {
-            Link::Segment(segment) => 1 << (bits - segment.bits()),
-            Link::Node(_) | Link::None => 1,
+        at += match link.target() {
+            Target::Segment(segment) => 1 << (bits - segment.bits()),
+            Target::Node(_) | Target::None => 1,
         };
         seen(link);
     }
