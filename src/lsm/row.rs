@@ -17,7 +17,7 @@ struct Head {
     /// The hash in the upper 48 bits, the length of the key in the lower 16.
     hash_and_key_len: u64,
     value_len: u32,
-    /// Not in use yet: the type, and whether the row expires.
+    /// Keeps the key at a multiple of eight, and room for the type.
     reserved: u32,
 }
 

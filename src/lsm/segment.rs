@@ -78,7 +78,7 @@ pub(crate) struct Segment {
 
 /// Where a row stands in a segment.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
+pub(crate) struct Position {
     line: usize,
     at: usize,
 }
@@ -155,22 +155,22 @@ impl Segment {
 
     /// Where the row of `key` stands.
     #[inline]
-    pub(crate) fn find(self, hash: Hash48, key: &[u8]) -> Option<Place> {
+    pub(crate) fn find(self, hash: Hash48, key: &[u8]) -> Option<Position> {
         let home = self.home(hash);
         let line = self.line(home);
         if let Some(at) = line.find(hash, key) {
-            return Some(Place { line: home, at });
+            return Some(Position { line: home, at });
         }
         if line.passed == 0 {
             return None;
         }
         let next = self.behind(home);
-        self.line(next).find(hash, key).map(|at| Place { line: next, at })
+        self.line(next).find(hash, key).map(|at| Position { line: next, at })
     }
 
     /// The row at a place that [`Segment::find`] has told.
     #[inline]
-    pub(crate) fn get(self, place: Place) -> Handle {
+    pub(crate) fn get(self, place: Position) -> Handle {
         self.line(place.line).handles[place.at].expect("a place that was told has a row")
     }
 
@@ -205,12 +205,12 @@ impl Segment {
 
     /// Puts another handle in the place of one for the same key.
     #[inline]
-    pub(crate) fn replace(self, place: Place, handle: Handle) {
+    pub(crate) fn replace(self, place: Position, handle: Handle) {
         self.line_mut(place.line).handles[place.at] = Some(handle);
     }
 
     /// Takes a row out. Returns it, and whether it was the last one of its line.
-    pub(crate) fn remove(self, hash: Hash48, place: Place) -> (Handle, bool) {
+    pub(crate) fn remove(self, hash: Hash48, place: Position) -> (Handle, bool) {
         let line = self.line_mut(place.line);
         let handle = line.handles[place.at].take().expect("a place that was told has a row");
         let is_empty = line.handles.iter().all(Option::is_none);
