@@ -189,3 +189,40 @@ impl<'a> Row<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_of_a_hash_is_taken_from_bits_of_its_own() {
+        let hash = |bit: u32| Hash48::of_bits(1 << (16 + bit));
+        assert_eq!(Hash48::of_bits(0xFFFF), Hash48(0), "the lowest 16 are dropped");
+        for bit in 0..HASH_BITS {
+            let of = hash(bit);
+            let parts = (of.tag(), of.line(), of.check());
+            let expected = match bit {
+                0..8 => (1 << bit, 0, 0),
+                8..11 => (0, 1 << (bit - 8), 0),
+                11..27 => (0, 0, 1 << (bit - 11)),
+                // The way to a segment takes them from the highest on.
+                _ => (0, 0, 0),
+            };
+            assert_eq!(parts, expected, "bit {bit}");
+            assert!(of.bit(HASH_BITS - 1 - bit));
+            assert_eq!(of.nibble((HASH_BITS - 1 - bit) & !3), 1 << (bit % 4));
+        }
+    }
+
+    #[test]
+    fn a_handle_tells_most_hashes_from_its_own() {
+        let mut slab = Slab::default();
+        let of = |number: u64| Hash48(number << 11);
+        let handle = Handle::new(&mut slab, of(77), b"key", b"value");
+        assert!(handle.may_be(of(77)) && handle.may_be(of(77 + 65_536)));
+        assert_eq!((0..65_536).filter(|number| handle.may_be(of(*number))).count(), 1);
+        // SAFETY: nobody uses the row any more, and it came out of this slab.
+        unsafe { handle.free(&mut slab) };
+        assert_eq!(slab.used_bytes(), 0);
+    }
+}
