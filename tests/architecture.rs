@@ -6,14 +6,6 @@ use std::path::Path;
 use coracle_tests::modules::Modules;
 use coracle_tests::root;
 
-/// Folders, of which crate, whose modules import in circles, and why that is so for now. Nothing is to be added; a folder
-/// without circles must go from here.
-const EXEMPT: &[(&str, &str, &str)] = &[("sim", "", "the world and what runs in it know each other")];
-
-/// Crates whose first page does not name all of their modules in its reading order. Nothing is to be added; a page that is
-/// whole must go from here.
-const UNORDERED: &[&str] = &[];
-
 /// The parts of the engine: each a folder, which imports none of the others.
 const PARTS: &[&str] = &["clients", "router", "groups", "storage", "peers", "cluster"];
 /// The one module that knows all parts.
@@ -118,19 +110,9 @@ fn crates_import_only_crates_above_them() {
 #[test]
 fn modules_do_not_import_in_circles() {
     let mut wrong = Vec::new();
-    let mut seen = BTreeSet::new();
     for name in layers() {
         for circle in Modules::read(&root().join("src").join(&name)).circles() {
-            let is_exempt = EXEMPT.iter().any(|(exempt, folder, _)| *exempt == name && *folder == circle.folder);
-            if !is_exempt {
-                wrong.push(format!("a circle of imports in src/{name}/{}: {}", circle.folder, circle.imports));
-            }
-            seen.insert((name.clone(), circle.folder));
-        }
-    }
-    for (name, folder, _) in EXEMPT {
-        if !seen.contains(&((*name).to_owned(), (*folder).to_owned())) {
-            wrong.push(format!("src/{name}/{folder} has no circles any more: take it off the list EXEMPT"));
+            wrong.push(format!("a circle of imports in src/{name}/{}: {}", circle.folder, circle.imports));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -229,6 +211,21 @@ fn a_part_that_imports_another_is_found() {
     assert_eq!(breaches_of("impl<H> std::fmt::Debug for super::Core<H> {}"), 2);
 }
 
+/// Types of the simulator that hold much, and the folder that alone has an `impl` of each.
+const OWNERS: &[(&str, &str)] = &[("World", "world"), ("Injector", "injector")];
+
+#[test]
+fn the_simulator_keeps_what_it_does_to_its_world_in_one_folder() {
+    let modules = Modules::read(&root().join("src/sim"));
+    for (name, folder) in OWNERS {
+        let holders = modules.iter().filter(|(_, module)| module.impls.iter().any(|(other, _)| other == name));
+        let (inside, outside): (Vec<_>, Vec<_>) =
+            holders.map(|(path, _)| path).partition(|path| path.first().is_some_and(|first| first == folder));
+        assert!(outside.is_empty(), "{outside:?} have an `impl` of {name}, which belongs in src/sim/{folder}");
+        assert!(!inside.is_empty(), "src/sim/{folder} has no `impl` of {name}: take it off the list OWNERS");
+    }
+}
+
 #[test]
 fn reading_orders_are_complete() {
     let mut wrong = Vec::new();
@@ -240,10 +237,8 @@ fn reading_orders_are_complete() {
         let is_named =
             |name: &String| order.contains(&format!("`{name}`")) || order.contains(&format!("`mod@{name}`"));
         let missing: Vec<String> = Modules::top_level(&file).into_iter().filter(|name| !is_named(name)).collect();
-        match UNORDERED.contains(&path.as_str()) {
-            false if !missing.is_empty() => wrong.push(format!("the reading order of {path} lacks {missing:?}")),
-            true if missing.is_empty() => wrong.push(format!("{path} is complete: take it off the list UNORDERED")),
-            _ => {}
+        if !missing.is_empty() {
+            wrong.push(format!("the reading order of {path} lacks {missing:?}"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -1,13 +1,39 @@
 //! Worlds that break what the engine relies on. See [`Broken`].
 
+use clap::ValueEnum;
 use meta::ReadMode;
+use serde::{Deserialize, Serialize};
 
+use crate::cluster_spec::{ClusterSpec, Hostility};
 use crate::faults::{Fault, Schedule, Timed};
 use crate::prng::Prng;
-use crate::spec::{Broken, ClusterSpec, Hostility};
 
 /// How much slower and faster than the truth clocks run that keep to no bound, in millionths.
 const WILD_PPM: [i64; 2] = [-600_000, 1_500_000];
+
+/// Ways in which the world breaks what the engine relies on. A checker must object to each within a few seeds: that is
+/// how we know that the checkers see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Broken {
+    /// Disks acknowledge writes that a crash then undoes.
+    ForgetfulDisk,
+    /// A voter's term and vote are not there after a restart.
+    ForgottenVote,
+    /// Clocks drift far beyond the bound, and reads are answered by lease.
+    WildClocks,
+    /// A majority of the nodes come back with empty disks.
+    LostMajority,
+    /// Entries are changed on their way between nodes, under checksums that fit.
+    ForgedFrames,
+}
+
+impl Broken {
+    /// Its name on the command line.
+    pub fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+}
 
 /// Gives the cluster a shape in which the broken promise matters.
 pub fn change_cluster(broken: Option<Broken>, cluster_spec: &mut ClusterSpec) {

@@ -1,33 +1,16 @@
 //! The clients' side of the network: what a workload has in its hands.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 use bytes::Bytes;
 use types::{CoreAddr, GroupId, Instant};
 
 use crate::history::History;
-use crate::net::{Owner, StreamId};
+use crate::net::Owner;
 use crate::queue::Event;
-use crate::trace::Kind;
-use crate::world::{Shared, World};
+use crate::world::Shared;
 
-/// A client's connection. Never used again.
-pub type ClientConn = u64;
-
-/// What happens to clients.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ClientEvent {
-    /// A connection stands.
-    Connected(ClientConn),
-    /// Bytes have arrived, never empty, cut anywhere.
-    Received(ClientConn, Bytes),
-    /// A connection has ended or was never made; nothing more comes of it. Not reported for one that the client itself
-    /// has closed.
-    Closed(ClientConn),
-    /// A time asked for has come.
-    Timer(u64),
-}
+pub use crate::world::{ClientConn, ClientEvent};
 
 /// What decides what clients send. Called with everything that happens to clients, in order; in between it has no say.
 pub trait Workload {
@@ -45,20 +28,6 @@ pub trait Workload {
     }
     /// What was asked and answered.
     fn history(&self) -> &History;
-}
-
-/// The clients' ends of their connections.
-#[derive(Default)]
-pub(crate) struct Clients {
-    pub(crate) conns: BTreeMap<ClientConn, StreamId>,
-    next: ClientConn,
-    pub(crate) events: VecDeque<ClientEvent>,
-}
-
-impl Clients {
-    pub(crate) fn timer(&mut self, token: u64) {
-        self.events.push_back(ClientEvent::Timer(token));
-    }
 }
 
 /// The network and the clock as clients have them. Nothing here waits.
@@ -80,8 +49,7 @@ impl ClientNet {
     /// Begins to connect to a gateway or core port. `Connected` or `Closed` follows.
     pub fn connect(&self, addr: SocketAddr) -> ClientConn {
         let world = &mut *self.world.borrow_mut();
-        let conn = world.clients.next;
-        world.clients.next += 1;
+        let conn = world.clients.next_conn();
         let clients_host = world.nodes.len();
         let to = world.host_of(addr.ip());
         let stream = world.net.connect(Owner::Client(conn), clients_host, to, addr, &mut world.queue);
@@ -133,24 +101,5 @@ impl ClientNet {
     /// Asks for [`ClientEvent::Timer`] with this token at a true time.
     pub fn timer(&self, at: Instant, token: u64) {
         self.world.borrow_mut().queue.push(at.as_nanos(), Event::ClientTimer { token });
-    }
-}
-
-impl World {
-    pub(crate) fn client_event(&mut self, event: ClientEvent) {
-        let now = self.queue.now();
-        match &event {
-            ClientEvent::Connected(conn) => self.trace.add(now, Kind::Client, [*conn, 1]),
-            ClientEvent::Received(conn, bytes) => {
-                self.trace.add(now, Kind::Reply, [*conn, bytes.len() as u64]);
-                self.trace.bytes(bytes);
-            }
-            ClientEvent::Closed(conn) => {
-                self.trace.add(now, Kind::Client, [*conn, 2]);
-                self.clients.conns.remove(conn);
-            }
-            ClientEvent::Timer(_) => {}
-        }
-        self.clients.events.push_back(event);
     }
 }

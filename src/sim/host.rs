@@ -16,9 +16,8 @@ use host::{
 use types::{CoreId, Instant};
 
 use crate::disk::File;
-use crate::operations::{Answer, Request, temporary};
 use crate::queue::Event;
-use crate::world::Shared;
+use crate::world::{Answer, Request, Shared};
 
 /// The handle of one core of one process.
 #[derive(Clone)]
@@ -306,4 +305,11 @@ fn assert_aligned(offset: u64, len: usize) {
     let alignment = host::ALIGNMENT as u64;
     let is_aligned = offset.is_multiple_of(alignment) && (len as u64).is_multiple_of(alignment);
     assert!(is_aligned, "offset {offset} and length {len} are multiples of {alignment}");
+}
+
+/// `path` with `.tmp` appended, where a new file is made.
+fn temporary(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".tmp");
+    PathBuf::from(name)
 }

@@ -10,11 +10,10 @@
 //! Deliberately absent: the time that work takes (a turn takes a while by chance, whatever it does), packets (streams lose nothing,
 //! they are late or end), and what `rt` does with real files: here a write that has ended is durable, as the trait says.
 //!
-//! Reading order: [`spec`] (what a run is), [`run`] and [`campaign`] with [`worker`], [`report`], [`describe`], [`shrink`]; the world:
-//! [`prng`], [`queue`] (virtual time), [`clock`], [`executor`], `stopped_turn`, [`world`]; what the engine has of it: [`host`], [`disk`] and
-//! [`operations`], [`net`], [`conns`] and [`corruption`], [`mesh`]; [`limits`] and [`cluster`] (nodes that start and end), `snapshots` (read
-//! back); [`faults`]; clients: [`client`], [`history`], [`workload`]; what is seen: [`observation`], [`observer`], [`counters`],
-//! [`coverage`], [`trace`], and [`checkers`]; [`broken`].
+//! Reading order: [`prng`], [`queue`] (virtual time), [`clock`], [`trace`]; what a run is: [`cluster_spec`], [`faults`], [`broken`],
+//! [`spec`]; the world: [`disk`], [`net`], [`mesh`], [`observation`] (what checkers see of it), [`world`], and [`host`] (what the
+//! engine has of it); clients: [`history`], [`client`], [`workload`]; `snapshots` (read back), [`cluster`] (nodes that start and
+//! end), [`injector`] (what faults do to it); [`checkers`]; [`run`] with [`report`], and [`campaign`].
 
 pub mod broken;
 pub mod campaign;
@@ -22,31 +21,21 @@ pub mod checkers;
 pub mod client;
 pub mod clock;
 pub mod cluster;
-pub mod conns;
-pub mod corruption;
-pub mod counters;
-pub mod coverage;
-pub mod describe;
+pub mod cluster_spec;
 pub mod disk;
-pub mod executor;
 pub mod faults;
 pub mod history;
 pub mod host;
-pub mod limits;
+pub mod injector;
 pub mod mesh;
 pub mod net;
 pub mod observation;
-pub mod observer;
-pub mod operations;
 pub mod prng;
 pub mod queue;
 pub mod report;
 pub mod run;
-pub mod shrink;
 mod snapshots;
 pub mod spec;
-mod stopped_turn;
 pub mod trace;
-pub mod worker;
 pub mod workload;
 pub mod world;

@@ -5,11 +5,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use sim::campaign::{Campaign, Summary};
+use sim::broken::Broken;
+use sim::campaign::{Campaign, Summary, coverage, worker};
 use sim::faults::Schedule;
 use sim::run::run;
-use sim::spec::{Broken, Spec};
-use sim::{coverage, worker};
+use sim::spec::Spec;
 
 // A run allocates for every message and block.
 #[global_allocator]

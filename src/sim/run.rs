@@ -5,14 +5,16 @@ use std::time::Duration;
 use raft::Role;
 use types::Instant;
 
+use crate::broken::{self, Broken};
 use crate::checkers::{Checkers, Coverage, Violation, Voters};
 use crate::client::{ClientNet, Workload};
 use crate::cluster::{Cluster, Death};
-use crate::faults::Injector;
+use crate::cluster_spec::ClusterSpec;
 use crate::history::{History, Outcome};
+use crate::injector::Injector;
 use crate::observation::ObservationKind;
 use crate::report::{Failure, Report};
-use crate::spec::{Broken, ClusterSpec, Spec};
+use crate::spec::Spec;
 use crate::workload::Sessions;
 
 /// How long after the last fault everything must work again.
@@ -27,7 +29,7 @@ const STEP: u64 = 100_000_000;
 /// Carries out a run. `is_told` tells what happens in words on the standard error.
 pub fn run(spec: &Spec, is_told: bool) -> Report {
     let mut cluster_spec = ClusterSpec::of_seed(spec.seed);
-    crate::broken::change_cluster(spec.broken, &mut cluster_spec);
+    broken::change_cluster(spec.broken, &mut cluster_spec);
     let cluster = Cluster::new(spec.seed, &cluster_spec, spec.broken, is_told);
     let mut sessions =
         Sessions::new(spec.seed, &cluster_spec, &cluster.map, Duration::from_millis(spec.busy_ms), spec.all_attacks);

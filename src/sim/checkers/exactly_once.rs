@@ -6,11 +6,7 @@ use types::Instant;
 
 use super::Violation;
 use super::linearizability::{line, shown};
-use crate::history::{Call, History, Operation, Outcome, Text};
-
-/// What ends a token. A key counts as a log if all that is ever done to change it is to append texts that end with this
-/// and hold it nowhere else.
-pub(crate) const TOKEN_END: u8 = b';';
+use crate::history::{Call, History, Operation, Outcome, TOKEN_END, Text};
 
 const NAME: &str = "exactly-once";
 

@@ -171,6 +171,5 @@ impl Checkers {
 }
 
 pub use durability::check as check_durability;
-pub(crate) use exactly_once::TOKEN_END;
 pub use exactly_once::check as check_exactly_once;
 pub use linearizability::{Judged, check as check_linearizability};

@@ -2,8 +2,7 @@
 
 use std::hash::Hash;
 
-use crate::history::{SetOptions, SetWhen};
-use crate::workload::halves_text;
+use crate::history::{SetOptions, SetWhen, halves_text};
 
 /// Longest value that is kept as it is; of longer ones length and hash are kept.
 const SHORT_BYTES_MAX: usize = 22;

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::kinds::{FAULTS, Fault, FaultKind, Needs};
 use super::leader_faults::{any_leader_fault, simple_leader_fault};
-use super::moments::MOMENTS;
+use super::moment::MOMENTS;
 use super::schedule::{Schedule, Timed};
-use super::{NodeNumber, READINGS, STALL_FACTOR, old_answers};
+use super::{READINGS, STALL_FACTOR, old_answers};
+use crate::cluster_spec::{ClusterSpec, NodeNumber};
 use crate::prng::{Ppm, Prng};
-use crate::spec::ClusterSpec;
 
 /// Faults begin only once the cluster has had this long to elect its first leaders.
 const QUIET_START_MS: u64 = 500;
@@ -100,14 +100,25 @@ fn any_side(prng: &mut Prng, cluster_spec: &ClusterSpec, node: NodeNumber) -> Ve
     if side.is_empty() || side.len() == cluster_spec.nodes as usize { vec![node] } else { side }
 }
 
+/// At the bound as often as anywhere below it: two clocks may then part as fast as they may at all.
+fn any_drift(prng: &mut Prng, cluster_spec: &ClusterSpec) -> i64 {
+    let bound = i64::from(cluster_spec.drift_ppm_max) / 2;
+    let between = prng.range(0, 2 * bound as u64) as i64 - bound;
+    prng.pick(&[between, between, -bound, bound])
+}
+
+/// Another node than this one, if there is any.
+fn any_other(prng: &mut Prng, cluster_spec: &ClusterSpec, node: NodeNumber) -> NodeNumber {
+    match cluster_spec.nodes {
+        1 => node,
+        nodes => (node - 1 + prng.range(1, u64::from(nodes) - 1) as NodeNumber) % nodes + 1,
+    }
+}
+
 /// `None` if there is nobody to whom it may happen.
 fn draw(kind: FaultKind, prng: &mut Prng, cluster_spec: &ClusterSpec) -> Option<Fault> {
     let node = prng.range(1, u64::from(cluster_spec.nodes)) as NodeNumber;
-    let other = if cluster_spec.nodes > 1 {
-        (node - 1 + prng.range(1, u64::from(cluster_spec.nodes) - 1) as NodeNumber) % cluster_spec.nodes + 1
-    } else {
-        node
-    };
+    let other = any_other(prng, cluster_spec, node);
     let faulty =
         if cluster_spec.faulty_nodes.is_empty() { None } else { Some(prng.pick(&cluster_spec.faulty_nodes)) };
     let for_ms = lasting(prng);
@@ -131,12 +142,7 @@ fn draw(kind: FaultKind, prng: &mut Prng, cluster_spec: &ClusterSpec) -> Option<
             for_ms: prng.range(500, LONG_MS),
         },
         FaultKind::ClockJump => Fault::ClockJump { node, by_ms: prng.range(0, 20_000) as i64 - 10_000 },
-        FaultKind::Drift => {
-            // At the bound as often as anywhere below it: two clocks may then part as fast as they may at all.
-            let bound = i64::from(cluster_spec.drift_ppm_max) / 2;
-            let between = prng.range(0, 2 * bound as u64) as i64 - bound;
-            Fault::Drift { node, ppm: prng.pick(&[between, between, -bound, bound]) }
-        }
+        FaultKind::Drift => Fault::Drift { node, ppm: any_drift(prng, cluster_spec) },
         FaultKind::CutOneWay => Fault::CutOneWay { from: node, to: other, for_ms },
         FaultKind::Partition => Fault::Partition { side: any_side(prng, cluster_spec, node), for_ms },
         FaultKind::Delay => Fault::Delay { from: node, to: other, mean_ms: prng.range(1, 400), for_ms },

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::NodeNumber;
-use super::leader_faults::LeaderFault;
-use super::moments::Moment;
+use super::leader_fault::LeaderFault;
+use super::moment::Moment;
+use crate::cluster_spec::NodeNumber;
 use crate::prng::Ppm;
 
 /// What a run must have for a fault to make sense in it.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::NodeNumber;
+use crate::cluster_spec::NodeNumber;
 
 /// What happens to a node because it leads. The other nodes elect another leader meanwhile, while clients reach both.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

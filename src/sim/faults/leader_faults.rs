@@ -4,113 +4,145 @@
 //! could do harm. These are the patterns that make such places; they stay within the fault model.
 
 use super::kinds::Fault;
-pub use super::leader_fault::LeaderFault;
+use super::leader_fault::LeaderFault;
 use super::old_answers::cut_both_ways;
-use super::{NodeNumber, READINGS, STALL_FACTOR, old_answers};
+use super::{READINGS, STALL_FACTOR, old_answers};
+use crate::cluster_spec::{ClusterSpec, NodeNumber};
 use crate::prng::{Ppm, Prng};
-use crate::spec::ClusterSpec;
 
 /// How likely a leader fault is about old answers, where those can do harm.
 const OLD_ANSWERS_PPM: Ppm = 350_000;
+
+/// A fault, and how many milliseconds later it begins.
+type Later = (u64, Fault);
 
 impl LeaderFault {
     /// What it means for a node that leads a cluster of this shape: faults, and how many milliseconds later each begins.
     /// `prng` decides whom else it concerns.
     pub fn steps(&self, leader: NodeNumber, cluster_spec: &ClusterSpec, prng: &mut Prng) -> Vec<(u64, Fault)> {
         let others: Vec<NodeNumber> = (1..=cluster_spec.nodes).filter(|node| *node != leader).collect();
-        let cut_off = |for_ms| Fault::Partition { side: vec![leader], for_ms };
-        let mute = |to: &NodeNumber, for_ms| Fault::CutOneWay { from: leader, to: *to, for_ms };
         match *self {
-            LeaderFault::CutOff { for_ms } => vec![(0, cut_off(for_ms))],
-            LeaderFault::Mute { for_ms } => others.iter().map(|other| (0, mute(other, for_ms))).collect(),
+            LeaderFault::CutOff { for_ms } => vec![(0, cut_off(leader, for_ms))],
+            LeaderFault::Mute { for_ms } => mute(leader, &others, 0, for_ms).collect(),
             LeaderFault::Deaf { for_ms } => {
                 let deaf = |from: &NodeNumber| Fault::CutOneWay { from: *from, to: leader, for_ms };
                 others.iter().map(|other| (0, deaf(other))).collect()
             }
             LeaderFault::LateAnswers { mean_ms, mute_after_ms, for_ms } => {
                 let late = |from: &NodeNumber| Fault::Delay { from: *from, to: leader, mean_ms, for_ms };
-                let mute_ms = for_ms.saturating_sub(mute_after_ms);
                 let late = others.iter().map(|other| (0, late(other)));
-                late.chain(others.iter().map(|other| (mute_after_ms, mute(other, mute_ms)))).collect()
+                late.chain(mute(leader, &others, mute_after_ms, for_ms.saturating_sub(mute_after_ms))).collect()
             }
             LeaderFault::Freeze { for_ms } => vec![(0, Fault::Pause { node: leader, for_ms })],
             LeaderFault::FreezeCutOff { for_ms, longer_ms } => {
-                vec![(0, Fault::Pause { node: leader, for_ms }), (0, cut_off(for_ms + longer_ms))]
+                vec![(0, Fault::Pause { node: leader, for_ms }), (0, cut_off(leader, for_ms + longer_ms))]
             }
             LeaderFault::StopBehindClock { reading, for_ms } => {
-                vec![(0, cut_off(for_ms)), (0, Fault::StopBehindClock { node: leader, reading, for_ms })]
+                vec![(0, cut_off(leader, for_ms)), (0, Fault::StopBehindClock { node: leader, reading, for_ms })]
             }
-            LeaderFault::Return { late_ms, cut_ms, back_ms, group } => {
-                let Some(late) = any_of(prng, &others) else { return Vec::new() };
-                let for_ms = 2 * cut_ms + back_ms;
-                let delay = Fault::Delay { from: late, to: leader, mean_ms: late_ms, for_ms };
-                let fault = LeaderFault::CutOff { for_ms: cut_ms };
-                vec![(0, delay), (0, cut_off(cut_ms)), (cut_ms + back_ms, Fault::TargetLeader { group, fault })]
+            LeaderFault::Return { .. } => {
+                any_of(prng, &others).map(|late| self.return_steps(leader, late)).unwrap_or_default()
             }
             LeaderFault::OldAnswers { .. } => {
                 any_of(prng, &others).map(|late| old_answers::steps(self, leader, late, &others)).unwrap_or_default()
             }
-            LeaderFault::PassOn { heir, after_ms, for_ms } => {
-                let rest = others.iter().filter(|node| **node != heir);
-                let cuts = rest.flat_map(|node| [heir, leader].map(|from| cut_both_ways(from, *node, after_ms)));
-                // Nobody took the place of the one that is to be elected again.
-                let cuts = cuts.flatten().filter(|_| heir != leader);
-                cuts.chain([(after_ms, cut_off(for_ms))]).collect()
-            }
+            LeaderFault::PassOn { heir, after_ms, for_ms } => pass_on(leader, heir, &others, after_ms, for_ms),
             LeaderFault::Crash { down_ms } => vec![(0, Fault::Crash { node: leader, down_ms })],
             LeaderFault::CutOffCrash { after_ms, down_ms } => {
-                vec![(0, cut_off(after_ms)), (after_ms, Fault::Crash { node: leader, down_ms })]
+                vec![(0, cut_off(leader, after_ms)), (after_ms, Fault::Crash { node: leader, down_ms })]
             }
             LeaderFault::CrashSlowOthers { down_ms, factor, for_ms } => {
                 let slow = |node: &NodeNumber| (0, Fault::SlowDisk { node: *node, factor, for_ms });
                 others.iter().map(slow).chain([(0, Fault::Crash { node: leader, down_ms })]).collect()
             }
-            LeaderFault::DamageVoter { cut_ms, flips, down_ms, for_ms } => {
-                let (faulty_nodes, sound): (Vec<_>, Vec<_>) =
-                    others.into_iter().partition(|node| cluster_spec.faulty_nodes.contains(node));
-                let (Some(faulty), Some(lonely)) = (any_of(prng, &faulty_nodes), any_of(prng, &sound)) else {
-                    return Vec::new();
-                };
-                let rot = Fault::BitRot { node: faulty, flips, down_ms };
-                let damage = if prng.bernoulli(700_000) { rot } else { Fault::LostFile { node: faulty, down_ms } };
-                let cut_lonely = Fault::Partition { side: vec![lonely], for_ms: cut_ms };
-                vec![(0, cut_lonely), (cut_ms, damage), (cut_ms, cut_off(for_ms))]
-            }
-            LeaderFault::Usurp { cut_ms, late_ms, after_ms, restarts } => {
-                let Some(lonely) = any_of(prng, &others) else { return Vec::new() };
-                let cuts = [(leader, lonely), (lonely, leader)];
-                let cuts = cuts.map(|(from, to)| (0, Fault::CutOneWay { from, to, for_ms: cut_ms }));
-                let cuts = cuts.into_iter().chain([(after_ms, cut_off(cut_ms.saturating_sub(after_ms)))]);
-                let rest = || others.iter().filter(|node| **node != lonely);
-                let late = |from: &NodeNumber| {
-                    (0, Fault::Delay { from: *from, to: leader, mean_ms: late_ms, for_ms: cut_ms })
-                };
-                let restart = |node: &NodeNumber| (after_ms, Fault::Crash { node: *node, down_ms: 1 });
-                let late = rest().filter(|_| late_ms > 0).map(late);
-                cuts.chain(late).chain(rest().filter(|_| restarts).map(restart)).collect()
+            LeaderFault::DamageVoter { .. } => self.damage_voter_steps(leader, others, cluster_spec, prng),
+            LeaderFault::Usurp { .. } => {
+                any_of(prng, &others).map(|lonely| self.usurp_steps(leader, lonely, &others)).unwrap_or_default()
             }
             LeaderFault::SlowClock { after_ms, for_ms } => {
                 let bound = i64::from(cluster_spec.drift_ppm_max) / 2;
                 let drift = |node| Fault::Drift { node, ppm: if node == leader { -bound } else { bound } };
                 let drifts = (1..=cluster_spec.nodes).map(|node| (0, drift(node)));
-                drifts.chain([(after_ms, cut_off(for_ms))]).collect()
+                drifts.chain([(after_ms, cut_off(leader, for_ms))]).collect()
             }
-            LeaderFault::Churn { after_ms, down_ms, cut_ms, within_ms, for_ms } => {
-                let corrupt = |from: NodeNumber, to: NodeNumber| {
-                    (0, Fault::Corrupt { from, to, lose: 200_000, repeat: 0, reorder: 200_000, for_ms })
-                };
-                let both_ways = |other: &NodeNumber| [corrupt(leader, *other), corrupt(*other, leader)];
-                let target = Fault::TargetNewLeaders {
-                    fault: Box::new(LeaderFault::CutOff { for_ms: cut_ms }),
-                    within_ms,
-                    for_ms,
-                };
-                let crash = Fault::Crash { node: leader, down_ms };
-                let first = [(0, cut_off(after_ms)), (0, target), (after_ms, crash)];
-                others.iter().flat_map(both_ways).chain(first).collect()
-            }
+            LeaderFault::Churn { .. } => self.churn_steps(leader, &others),
         }
     }
+
+    /// [`LeaderFault::Return`], where the answers of one other node come `late`.
+    fn return_steps(&self, leader: NodeNumber, late: NodeNumber) -> Vec<Later> {
+        let LeaderFault::Return { late_ms, cut_ms, back_ms, group } = *self else { return Vec::new() };
+        let for_ms = 2 * cut_ms + back_ms;
+        let delay = Fault::Delay { from: late, to: leader, mean_ms: late_ms, for_ms };
+        let fault = LeaderFault::CutOff { for_ms: cut_ms };
+        vec![(0, delay), (0, cut_off(leader, cut_ms)), (cut_ms + back_ms, Fault::TargetLeader { group, fault })]
+    }
+
+    /// [`LeaderFault::DamageVoter`]; nothing if there is nobody to damage, or nobody else to fall behind.
+    fn damage_voter_steps(
+        &self,
+        leader: NodeNumber,
+        others: Vec<NodeNumber>,
+        cluster_spec: &ClusterSpec,
+        prng: &mut Prng,
+    ) -> Vec<Later> {
+        let LeaderFault::DamageVoter { cut_ms, flips, down_ms, for_ms } = *self else { return Vec::new() };
+        let (faulty_nodes, sound): (Vec<_>, Vec<_>) =
+            others.into_iter().partition(|node| cluster_spec.faulty_nodes.contains(node));
+        let (Some(faulty), Some(lonely)) = (any_of(prng, &faulty_nodes), any_of(prng, &sound)) else {
+            return Vec::new();
+        };
+        let rot = Fault::BitRot { node: faulty, flips, down_ms };
+        let damage = if prng.bernoulli(700_000) { rot } else { Fault::LostFile { node: faulty, down_ms } };
+        vec![(0, cut_off(lonely, cut_ms)), (cut_ms, damage), (cut_ms, cut_off(leader, for_ms))]
+    }
+
+    /// [`LeaderFault::Usurp`], where the `lonely` one asks for votes in vain.
+    fn usurp_steps(&self, leader: NodeNumber, lonely: NodeNumber, others: &[NodeNumber]) -> Vec<Later> {
+        let LeaderFault::Usurp { cut_ms, late_ms, after_ms, restarts } = *self else { return Vec::new() };
+        let cuts = [(leader, lonely), (lonely, leader)];
+        let cuts = cuts.map(|(from, to)| (0, Fault::CutOneWay { from, to, for_ms: cut_ms }));
+        let cuts = cuts.into_iter().chain([(after_ms, cut_off(leader, cut_ms.saturating_sub(after_ms)))]);
+        let rest = || others.iter().filter(|node| **node != lonely);
+        let late =
+            |from: &NodeNumber| (0, Fault::Delay { from: *from, to: leader, mean_ms: late_ms, for_ms: cut_ms });
+        let restart = |node: &NodeNumber| (after_ms, Fault::Crash { node: *node, down_ms: 1 });
+        let late = rest().filter(|_| late_ms > 0).map(late);
+        cuts.chain(late).chain(rest().filter(|_| restarts).map(restart)).collect()
+    }
+
+    /// [`LeaderFault::Churn`].
+    fn churn_steps(&self, leader: NodeNumber, others: &[NodeNumber]) -> Vec<Later> {
+        let LeaderFault::Churn { after_ms, down_ms, cut_ms, within_ms, for_ms } = *self else { return Vec::new() };
+        let corrupt = |from: NodeNumber, to: NodeNumber| {
+            (0, Fault::Corrupt { from, to, lose: 200_000, repeat: 0, reorder: 200_000, for_ms })
+        };
+        let both_ways = |other: &NodeNumber| [corrupt(leader, *other), corrupt(*other, leader)];
+        let fault = Box::new(LeaderFault::CutOff { for_ms: cut_ms });
+        let target = Fault::TargetNewLeaders { fault, within_ms, for_ms };
+        let crash = Fault::Crash { node: leader, down_ms };
+        let first = [(0, cut_off(leader, after_ms)), (0, target), (after_ms, crash)];
+        others.iter().flat_map(both_ways).chain(first).collect()
+    }
+}
+
+/// A node hears nothing of the others, nor they of it.
+fn cut_off(node: NodeNumber, for_ms: u64) -> Fault {
+    Fault::Partition { side: vec![node], for_ms }
+}
+
+/// Later the others hear nothing of the leader.
+fn mute(leader: NodeNumber, others: &[NodeNumber], after_ms: u64, for_ms: u64) -> impl Iterator<Item = Later> {
+    others.iter().map(move |other| (after_ms, Fault::CutOneWay { from: leader, to: *other, for_ms }))
+}
+
+/// [`LeaderFault::PassOn`].
+fn pass_on(leader: NodeNumber, heir: NodeNumber, others: &[NodeNumber], after_ms: u64, for_ms: u64) -> Vec<Later> {
+    let rest = others.iter().filter(|node| **node != heir);
+    let cuts = rest.flat_map(|node| [heir, leader].map(|from| cut_both_ways(from, *node, after_ms)));
+    // Nobody took the place of the one that is to be elected again.
+    let cuts = cuts.flatten().filter(|_| heir != leader);
+    cuts.chain([(after_ms, cut_off(leader, for_ms))]).collect()
 }
 
 fn any_of(prng: &mut Prng, nodes: &[NodeNumber]) -> Option<NodeNumber> {

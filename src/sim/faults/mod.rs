@@ -1,36 +1,29 @@
-//! What goes wrong in a run, as plain data, how a seed decides it, and how it is carried out.
+//! What goes wrong in a run, as plain data, and how a seed decides it. What it does to a cluster is the affair of
+//! [`injector`](crate::injector).
 //!
 //! The fault model: nodes crash and come back, with any part of what was not synced lost or torn; networks lose, delay,
 //! repeat, reorder and cut; clocks step, and drift within the bound the cluster was told; disks fail, fill up, slow down
 //! and rot, as long as each committed entry keeps one sound durable copy in a reachable majority. [`Schedule::generate`]
-//! stays within it: what damages data at rest happens only to [`ClusterSpec::faulty_nodes`](crate::spec::ClusterSpec), a
+//! stays within it: what damages data at rest happens only to [`ClusterSpec::faulty_nodes`](crate::cluster_spec::ClusterSpec), a
 //! minority of the nodes chosen once for the whole run.
 //!
-//! A new fault is a row in `kinds`, a line in `draw`, and what it does in `carry_out`; the compiler asks for the last two.
+//! A new fault is a row in `kinds`, a line in `draw`, and what it does in `carry_out` of the injector; the compiler asks for the last two.
 //!
 //! Read `kinds` (the table), `schedule`, `leader_fault` and `leader_faults` (faults made of others, for whoever leads),
-//! `old_answers` (one of those), `moments`, `draw`, `trap`, `inject` (when), `traps`, `carry_out` (how).
+//! `old_answers` (one of those), `moment`, `draw`.
 
-mod carry_out;
 mod draw;
-mod inject;
 mod kinds;
 mod leader_fault;
 mod leader_faults;
-mod moments;
+mod moment;
 mod old_answers;
 mod schedule;
-mod trap;
-mod traps;
 
-pub use inject::Injector;
 pub use kinds::{FAULTS, Fault, FaultKind, FaultRow, Needs};
-pub use leader_faults::LeaderFault;
-pub use moments::Moment;
+pub use leader_fault::LeaderFault;
+pub use moment::Moment;
 pub use schedule::{Schedule, Timed};
-
-/// Number of a node, from 1.
-pub type NodeNumber = u32;
 
 /// From this factor on a disk stands still rather than works, and does so for a short time only.
 pub(crate) const STALL_FACTOR: u64 = 1_000;

@@ -3,11 +3,10 @@
 //!
 //! It takes five nodes: of three, the two that have an entry are a majority, and the entry stays.
 
-use super::NodeNumber;
 use super::kinds::Fault;
 use super::leader_fault::LeaderFault;
+use crate::cluster_spec::{ClusterSpec, NodeNumber};
 use crate::prng::Prng;
-use crate::spec::ClusterSpec;
 
 /// From this number of nodes on, entries of a leader and one follower may be replaced.
 pub(super) const NODES_MIN: u32 = 5;

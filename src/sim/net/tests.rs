@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+use host::ConnId;
+
 use super::*;
 
 const MS: u64 = 1_000_000;

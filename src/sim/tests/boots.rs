@@ -8,8 +8,8 @@ use std::rc::Rc;
 use meta::ReadMode;
 use sim::client::{ClientConn, ClientEvent, ClientNet, Workload};
 use sim::cluster::{Cluster, Death};
+use sim::cluster_spec::ClusterSpec;
 use sim::history::History;
-use sim::spec::ClusterSpec;
 use types::Instant;
 
 /// Sends one command after the other over one connection, and connects anew when it ends.

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use sim::client::{ClientConn, ClientEvent, ClientNet, Workload};
 use sim::cluster::Cluster;
+use sim::cluster_spec::ClusterSpec;
 use sim::history::History;
 use sim::observation::ObservationKind;
-use sim::spec::ClusterSpec;
 use types::{GroupId, Instant, Term};
 
 const MILLISECOND: u64 = 1_000_000;

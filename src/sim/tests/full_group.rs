@@ -10,9 +10,9 @@ use std::rc::Rc;
 use raft::Role;
 use sim::client::{ClientConn, ClientEvent, ClientNet, Workload};
 use sim::cluster::{Cluster, Death};
+use sim::cluster_spec::ClusterSpec;
 use sim::history::History;
 use sim::observation::ObservationKind;
-use sim::spec::ClusterSpec;
 use types::{Instant, NodeId};
 
 const MILLISECOND: u64 = 1_000_000;

@@ -4,8 +4,9 @@
 
 use std::time::Duration;
 
+use sim::cluster_spec::{ClusterSpec, Hostility, Load};
 use sim::run::run;
-use sim::spec::{ClusterSpec, Hostility, Load, Spec};
+use sim::spec::Spec;
 
 #[test]
 fn sound_clients_are_answered_soon_whatever_hostile_ones_do() {

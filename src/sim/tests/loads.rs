@@ -4,8 +4,9 @@
 
 use std::time::Duration;
 
+use sim::cluster_spec::{ClusterSpec, Load};
 use sim::run::run;
-use sim::spec::{ClusterSpec, Load, Spec};
+use sim::spec::Spec;
 
 /// The first run of a seed with this load.
 fn report(load: Load, busy: Duration) -> sim::report::Report {

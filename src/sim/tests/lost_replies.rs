@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use sim::client::{ClientConn, ClientEvent, ClientNet, Workload};
 use sim::cluster::Cluster;
+use sim::cluster_spec::ClusterSpec;
 use sim::history::History;
-use sim::spec::ClusterSpec;
 use types::{GroupId, Instant};
 
 const MICROSECOND: u64 = 1_000;

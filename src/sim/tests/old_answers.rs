@@ -9,9 +9,10 @@ use std::time::Duration;
 use raft::Role;
 use sim::checkers::Logs;
 use sim::cluster::Cluster;
-use sim::faults::{Fault, Injector, LeaderFault, Schedule, Timed};
+use sim::cluster_spec::{ClusterSpec, Hostility, Load};
+use sim::faults::{Fault, LeaderFault, Schedule, Timed};
+use sim::injector::Injector;
 use sim::observation::{EntryHash, Observation, ObservationKind};
-use sim::spec::{ClusterSpec, Hostility, Load};
 use sim::workload::Sessions;
 use types::{GroupId, Index, ReplicaId, Term};
 

@@ -12,9 +12,9 @@ use meta::ReadMode;
 use raft::Role;
 use sim::client::{ClientConn, ClientEvent, ClientNet, Workload};
 use sim::cluster::{Cluster, Death};
+use sim::cluster_spec::ClusterSpec;
 use sim::history::History;
 use sim::observation::ObservationKind;
-use sim::spec::ClusterSpec;
 use types::{GroupId, Instant, NodeId};
 
 const SECOND: u64 = 1_000_000_000;

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 
 use sim::client::{ClientConn, ClientEvent, ClientNet, Workload};
 use sim::cluster::{Cluster, Death};
+use sim::cluster_spec::ClusterSpec;
 use sim::disk::WriteFault;
 use sim::history::History;
 use sim::observation::ObservationKind;
-use sim::spec::ClusterSpec;
 use types::{GroupId, Index, Instant, NodeId};
 
 const SECOND: u64 = 1_000_000_000;

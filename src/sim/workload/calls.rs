@@ -3,7 +3,7 @@
 use resp::number::write_i64;
 
 use super::reader::Answer;
-use crate::history::{Call, Outcome, SetOptions, SetWhen, Text};
+use crate::history::{Call, Outcome, SetOptions, SetWhen, Text, halves_text};
 
 /// Appends the bytes of a command.
 pub(super) fn write(call: &Call, out: &mut Vec<u8>) {
@@ -74,13 +74,6 @@ pub(super) fn write_parts(out: &mut Vec<u8>, parts: &[&[u8]]) {
         out.extend_from_slice(part);
         out.extend_from_slice(b"\r\n");
     }
-}
-
-/// A number of halves as `INCRBYFLOAT` writes it.
-pub(crate) fn halves_text(halves: i64) -> String {
-    let sign = if halves < 0 { "-" } else { "" };
-    let half = if halves % 2 == 0 { "" } else { ".5" };
-    format!("{sign}{}{half}", halves.unsigned_abs() / 2)
 }
 
 /// What a reply that is no error says about a command; `None` if no server may answer it so.

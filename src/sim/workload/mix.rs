@@ -6,10 +6,9 @@ use bytes::Bytes;
 use types::Instant;
 use types::limits::VALUE_BYTES_MAX;
 
-use crate::checkers::TOKEN_END;
-use crate::history::{Call, SetOptions, SetWhen, Text};
+use crate::cluster_spec::Load;
+use crate::history::{Call, SetOptions, SetWhen, TOKEN_END, Text};
 use crate::prng::Prng;
-use crate::spec::Load;
 
 /// How often one key of a family of logs is appended to before the next key takes its place: reads return all of it.
 const LOG_APPENDS_COUNT: u64 = 150;

@@ -12,7 +12,6 @@
 //! Read `mix` (what is asked), `calls` (commands and replies as bytes), [`reader`], `routes`, `pipeline_order`,
 //! `shared_counters`, `port`, `shared`, `session`, `prober`, `hostile`.
 
-pub(crate) use calls::halves_text;
 pub use port::ClientPort;
 
 mod calls;
@@ -37,9 +36,9 @@ use meta::ClusterMap;
 use types::{CoreAddr, CoreId, GroupId, Instant};
 
 use crate::client::{ClientConn, ClientEvent, ClientNet, Workload};
+use crate::cluster_spec::{ClusterSpec, Hostility, Load};
 use crate::history::{History, Text};
 use crate::prng::Prng;
-use crate::spec::{ClusterSpec, Hostility, Load};
 
 use hostile::Hostiles;
 use mix::Mix;

@@ -210,9 +210,9 @@ mod tests {
 
     use super::*;
     use crate::checkers::check_linearizability;
+    use crate::cluster_spec::Load;
     use crate::history::{History, Operation};
     use crate::prng::Prng;
-    use crate::spec::Load;
     use crate::workload::mix::Mix;
     use crate::workload::shared::Stage;
     use crate::workload::shared_counters::SharedCounters;

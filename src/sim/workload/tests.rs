@@ -13,9 +13,9 @@ use super::reader::{Answer, read};
 use super::{ClientPort, Sessions};
 use crate::checkers::{Judged, check_durability, check_exactly_once, check_linearizability};
 use crate::client::{ClientConn, ClientEvent};
+use crate::cluster_spec::Load;
 use crate::history::Outcome;
 use crate::prng::Prng;
-use crate::spec::Load;
 
 const BUSY: Duration = Duration::from_secs(5);
 const SECOND: u64 = 1_000_000_000;

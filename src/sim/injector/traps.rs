@@ -1,9 +1,9 @@
 //! Traps: crashes that wait for a moment, see [`Moment`].
 
-use super::inject::{Injector, Lasting, MS, Planned};
-use super::moments::Moment;
 use super::trap::{Set, Trap};
+use super::{Injector, Lasting, MS, Planned};
 use crate::cluster::Cluster;
+use crate::faults::Moment;
 use crate::prng::{Ppm, Prng};
 
 const US: u64 = 1_000;

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use engine::{BudgetUse, Observer, QueueLen};
 use types::{CoreAddr, GroupId, Index, Instant, ReplicaId};
 
+use super::counters;
 use crate::observation::{Observation, ObservationKind};
 use crate::queue::Event;
 use crate::trace::Kind;
@@ -96,7 +97,7 @@ impl Observer for CoreObserver {
     }
 
     fn core_counted(&self, place: CoreAddr, wal: &wal::Stats, counts: &[(&'static str, u64)]) {
-        let mut all = crate::counters::of_wal(wal);
+        let mut all = counters::of_wal(wal);
         all.extend_from_slice(counts);
         self.views.counts.borrow_mut().insert((place, self.epoch), all);
     }

@@ -2,22 +2,33 @@
 //!
 //! A stream behaves like TCP: bytes arrive in order or not at all, in pieces of any size. What a packet network loses, TCP
 //! sends again, so loss is delay here; a cut is silence, then a reset. A cut in one direction lets what was sent the other way
-//! arrive, and a little more. See `corrupt` for what is done to whole frames.
+//! arrive, and a little more.
+//!
+//! Read `way`, `stream`, this page, and `corruption` (what is done to whole frames).
 
-use std::collections::{BTreeMap, VecDeque};
+pub(crate) mod corruption;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod way;
+
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
 use host::net::RECV_WINDOW_BYTES_MAX;
-use host::{ConnId, ListenerId, SendBuf};
+use host::{ListenerId, SendBuf};
 
-use crate::prng::{Ppm, Prng};
+use crate::prng::Prng;
 use crate::queue::{Event, Queue};
+
+pub use stream::{Owner, Side, Stream, StreamId};
+pub use way::{Host, Way};
+
+use stream::{RECV_BUFFER_BYTES, Segment};
 
 /// Bytes a side has sent and the other has not received; beyond it a send ends only when they are fewer.
 const IN_FLIGHT_BYTES_MAX: usize = 1 << 20;
-/// Longest run of bytes that a core is handed at once: what a receive buffer of a real host holds.
-const RECV_BUFFER_BYTES: usize = 16 << 10;
 /// What a core may have been delivered of a connection and not looked at; one of them in each run.
 const RECV_WINDOWS_BYTES: [usize; 3] = [RECV_BUFFER_BYTES, 8 * RECV_BUFFER_BYTES, RECV_WINDOW_BYTES_MAX];
 /// How long a sender that hears nothing waits before it sends again, at first and at most, in nanoseconds.
@@ -35,145 +46,9 @@ const KEEP_ALIVE_MAX: u64 = 3_000_000_000;
 /// other delays. Without a bound one long delay would hold back all that comes behind it, long after the fault is over.
 const DELAY_MAX: u64 = 2_000_000_000;
 
-/// Where a node or the clients are on the network.
-pub type Host = usize;
-
-/// Who has an end of a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Owner {
-    /// A core's connection.
-    Core {
-        /// The core.
-        core: usize,
-        /// Its connection.
-        conn: ConnId,
-    },
-    /// A client's connection.
-    Client(u64),
-    /// Nobody any more, or not yet.
-    Nobody,
-}
-
-/// A run of bytes on its way.
-struct Segment {
-    at: u64,
-    bytes: Bytes,
-    is_end: bool,
-    /// It was sent when nothing had been confirmed for long: it leaves only once something is.
-    waits: bool,
-}
-
-/// One side of a stream, and what it has sent.
-pub struct Side {
-    /// Who has it.
-    pub owner: Owner,
-    /// Where it is.
-    pub host: Host,
-    segments: VecDeque<Segment>,
-    in_flight_bytes: usize,
-    /// What has arrived at the other side.
-    arrived_bytes: u64,
-    last_at: u64,
-    is_scheduled: bool,
-    /// Nothing of it is delivered until the other side reads on.
-    is_held: bool,
-    stalled_since: Option<u64>,
-    /// Since when what is sent has been getting there, as far as is known, without being confirmed.
-    unconfirmed_since: Option<u64>,
-    retries: u32,
-    /// A send that ends when there is room again.
-    sending: Option<SendBuf>,
-    /// Whether it asks now and then whether the other side is still there.
-    pub(crate) keeps_alive: bool,
-    /// Whether its owner does not want to receive.
-    pub is_paused: bool,
-    /// What has been delivered to the core that owns it and not been looked at. Invariant: at most the stream's window.
-    unread_bytes: usize,
-    /// Frames that corruption has kept back, and when they may leave.
-    pub(crate) kept_back: VecDeque<(u64, Bytes)>,
-}
-
-impl Side {
-    /// Bytes it has sent and the other side has not received.
-    pub fn in_flight_bytes(&self) -> usize {
-        self.in_flight_bytes
-    }
-}
-
-/// A stream.
-pub struct Stream {
-    /// The side that has connected, then the other.
-    pub sides: [Side; 2],
-    /// Where it leads.
-    pub addr: SocketAddr,
-    /// Whether both sides know each other.
-    pub is_open: bool,
-    /// What a core may have been delivered and not looked at, in bytes.
-    recv_window_bytes: usize,
-    began_at: u64,
-    retries: u32,
-}
-
-impl Stream {
-    /// Takes what arrives next of what a side has sent, and whether it is the end. `None` if the receiver has no room for it.
-    fn take(&mut self, side: usize) -> Option<(Bytes, bool)> {
-        let [first, second] = &mut self.sides;
-        let (sender, receiver) = if side == 0 { (first, second) } else { (second, first) };
-        let segment = sender.segments.front_mut()?;
-        let mut len = segment.bytes.len();
-        if matches!(receiver.owner, Owner::Core { .. }) {
-            len = len.min(RECV_BUFFER_BYTES).min(self.recv_window_bytes - receiver.unread_bytes);
-            receiver.unread_bytes += len;
-        }
-        if len == 0 && !segment.bytes.is_empty() {
-            return None;
-        }
-        sender.in_flight_bytes -= len;
-        sender.arrived_bytes += len as u64;
-        let bytes = segment.bytes.split_to(len);
-        let is_end = segment.bytes.is_empty() && segment.is_end;
-        if segment.bytes.is_empty() {
-            sender.segments.pop_front();
-        }
-        Some((bytes, is_end))
-    }
-}
-
 struct Slot {
     generation: u32,
     stream: Option<Stream>,
-}
-
-/// The number of a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StreamId {
-    /// CoreAddr in the table.
-    pub idx: u32,
-    /// How often the place was used before.
-    pub generation: u32,
-}
-
-/// How the way from one host to another is.
-#[derive(Clone, Copy, Debug)]
-pub struct Way {
-    /// How many cuts keep everything from getting through.
-    pub cuts: u32,
-    /// Least delay in nanoseconds.
-    pub delay_min: u64,
-    /// What is added to it on average.
-    pub delay_mean: u64,
-    /// How likely a packet is lost, and so what it carries late.
-    pub loss: Ppm,
-    /// How likely what is sent arrives in pieces.
-    pub pieces: Ppm,
-    /// How likely a frame's messages are lost.
-    pub drop: Ppm,
-    /// How likely they are repeated later.
-    pub repeat: Ppm,
-    /// How likely they are kept back and arrive behind later ones.
-    pub reorder: Ppm,
-    /// How likely a frame is altered and sealed again, as no peer may.
-    pub alter: Ppm,
 }
 
 /// What a step of the network has for somebody.
@@ -250,33 +125,7 @@ impl Net {
     /// Begins to connect.
     pub fn connect(&mut self, owner: Owner, from: Host, to: Host, addr: SocketAddr, queue: &mut Queue) -> StreamId {
         let now = queue.now();
-        let side = |owner, host| Side {
-            owner,
-            host,
-            segments: VecDeque::new(),
-            in_flight_bytes: 0,
-            arrived_bytes: 0,
-            last_at: 0,
-            is_scheduled: false,
-            is_held: false,
-            stalled_since: None,
-            unconfirmed_since: None,
-            retries: 0,
-            sending: None,
-            keeps_alive: false,
-            is_paused: false,
-            unread_bytes: 0,
-            kept_back: VecDeque::new(),
-        };
-        let sides = [side(owner, from), side(Owner::Nobody, to)];
-        let stream = Stream {
-            sides,
-            addr,
-            is_open: false,
-            recv_window_bytes: self.recv_window_bytes,
-            began_at: now,
-            retries: 0,
-        };
+        let stream = Stream::new(owner, [from, to], addr, self.recv_window_bytes, now);
         let idx = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot { generation: 0, stream: None });
             self.slots.len() as u32 - 1
@@ -537,6 +386,3 @@ impl Net {
         streams.flat_map(|stream| stream.sides.iter()).map(|side| side.in_flight_bytes).sum()
     }
 }
-
-#[cfg(test)]
-mod tests;

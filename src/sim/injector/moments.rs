@@ -1,43 +1,12 @@
-//! Moments in a replica's life at which a crash shows more than at another: what was just begun is half done.
+//! Which [`Moment`] it is for a replica, told from what it does.
 
 use std::collections::BTreeMap;
 
 use raft::Role;
-use serde::{Deserialize, Serialize};
 use types::{GroupId, Index};
 
+use crate::faults::Moment;
 use crate::observation::{Observation, ObservationKind};
-
-/// A kind of moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Moment {
-    /// Entries are handed to the log that take the place of others.
-    Truncation,
-    /// A state was taken over from a snapshot.
-    Restore,
-    /// The beginning of the log was dropped.
-    Compaction,
-    /// A term or a vote is handed to the log.
-    Vote,
-    /// Entries are handed to the log.
-    Append,
-    /// Several are, which may not all find room in one block.
-    LongAppend,
-    /// It was elected.
-    Election,
-}
-
-/// All of them.
-pub(super) const MOMENTS: [Moment; 7] = [
-    Moment::Truncation,
-    Moment::Restore,
-    Moment::Compaction,
-    Moment::Vote,
-    Moment::Append,
-    Moment::LongAppend,
-    Moment::Election,
-];
 
 /// From this number of entries on an append is a long one.
 const LONG_APPEND_COUNT: usize = 4;

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 /// What one replica has counted.
-pub fn of_raft(counters: &raft::Counters) -> Vec<(&'static str, u64)> {
+pub(super) fn of_raft(counters: &raft::Counters) -> Vec<(&'static str, u64)> {
     static NAMES: LazyLock<Vec<&'static str>> =
         LazyLock::new(|| names_of("raft", raft::Counters::default().list().map(|(name, ..)| name)));
     NAMES.iter().copied().zip(counters.list().map(|(_, _, count)| count)).collect()
@@ -15,7 +15,7 @@ fn names_of(layer: &str, names: impl Iterator<Item = &'static str>) -> Vec<&'sta
 }
 
 /// What one log has counted.
-pub fn of_wal(stats: &wal::Stats) -> Vec<(&'static str, u64)> {
+pub(super) fn of_wal(stats: &wal::Stats) -> Vec<(&'static str, u64)> {
     static NAMES: LazyLock<Vec<&'static str>> =
         LazyLock::new(|| names_of("wal", wal::Stats::default().list().map(|(name, ..)| name)));
     NAMES.iter().copied().zip(stats.list().map(|(_, _, figure)| figure)).collect()

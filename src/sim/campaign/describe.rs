@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::campaign::{Campaign, Summary, UNDECIDED_PPM_MAX};
-use crate::coverage;
+use super::summary::{Summary, UNDECIDED_PPM_MAX};
+use super::{Campaign, coverage};
 use crate::faults::FAULTS;
 
 /// Longest name of a count, in characters, for the columns behind it.
@@ -16,7 +16,7 @@ const FAULT_WIDTH: usize = 24;
 const COUNT_WIDTH: usize = 15;
 
 /// Everything but the failing seeds.
-pub fn describe(campaign: &Campaign, summary: &Summary) -> String {
+pub(super) fn describe(campaign: &Campaign, summary: &Summary) -> String {
     let mut text = String::new();
     let simulated = Duration::from_millis(summary.simulated_ms).as_secs_f64();
     let took = summary.took.as_secs_f64().max(1e-9);
@@ -119,7 +119,7 @@ fn percent(ppm: u64) -> String {
 }
 
 /// A number with its thousands set apart.
-pub fn number(number: u64) -> String {
+pub(super) fn number(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (idx, digit) in digits.chars().enumerate() {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use engine::limits::Limits;
 
+use crate::cluster_spec::{ClusterSpec, Hostility, Load};
 use crate::prng::Prng;
-use crate::spec::{ClusterSpec, Hostility, Load};
 
 /// Longest command and longest value of the clients here, and more, in bytes.
 const COMMAND_BYTES_MAX: usize = 1 << 20;
@@ -18,7 +18,7 @@ const CLIENTS_COUNT_MAX: usize = 64;
 const STALL_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Sets the limits of a seed's run.
-pub fn limit(seed: u64, cluster_spec: &ClusterSpec, config: &mut engine::Config) {
+pub(super) fn limit(seed: u64, cluster_spec: &ClusterSpec, config: &mut engine::Config) {
     config.clients_count_max = CLIENTS_COUNT_MAX;
     if cluster_spec.hostility != Hostility::None {
         config.client_stall_timeout = STALL_TIMEOUT;

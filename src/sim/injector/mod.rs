@@ -1,29 +1,36 @@
 //! Carries out a schedule of faults, and in the end undoes what can be undone.
+//!
+//! Read `moments` and `trap` (what a crash waits for), this page (when), `traps`, `carry_out` (how).
+
+mod carry_out;
+mod moments;
+mod trap;
+mod traps;
 
 use std::collections::BTreeMap;
 
 use raft::Role;
 use types::{GroupId, Term};
 
-use super::kinds::{Fault, FaultKind};
-use super::leader_faults::LeaderFault;
-use super::moments::Moments;
-use super::schedule::Schedule;
-use super::trap::Traps;
-use crate::cluster::{Cluster, Death};
+use crate::cluster::Cluster;
+use crate::cluster_spec::ClusterSpec;
+use crate::faults::{Fault, FaultKind, LeaderFault, Schedule};
 use crate::observation::ObservationKind;
 use crate::prng::{Ppm, Prng};
 use crate::queue::Event;
-use crate::spec::ClusterSpec;
 use crate::trace::Kind;
+use crate::world::Death;
 
-pub(super) const MS: u64 = 1_000_000;
+use moments::Moments;
+use trap::Traps;
+
+const MS: u64 = 1_000_000;
 /// How likely a new leader meets with a fault while new leaders are targeted.
 const TARGET_PPM: Ppm = 700_000;
 
 /// The end of a fault that lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Lasting {
+enum Lasting {
     Pause(usize),
     Cut { from: usize, to: usize },
     Delay { from: usize, to: usize },
@@ -35,7 +42,7 @@ pub(super) enum Lasting {
 
 /// What is to happen at some time.
 #[derive(Clone, Debug)]
-pub(super) enum Planned {
+enum Planned {
     Begin(Fault),
     LeaderFault(usize, LeaderFault),
     /// A node dies at once, and is started again so many milliseconds later.
@@ -46,24 +53,24 @@ pub(super) enum Planned {
 }
 
 /// New leaders meet with a fault for a while.
-pub(super) struct NewLeaderTarget {
-    pub(super) fault: LeaderFault,
-    pub(super) within_ms: u64,
-    pub(super) until: u64,
+struct NewLeaderTarget {
+    fault: LeaderFault,
+    within_ms: u64,
+    until: u64,
 }
 
 /// Carries out the faults of a run.
 pub struct Injector {
-    pub(super) seed: u64,
+    seed: u64,
     /// Whom leader faults may concern besides.
     cluster_spec: ClusterSpec,
     /// By the number of its event.
     planned: Vec<Planned>,
     /// Who leads what on which node, and in which term, as far as replicas have said.
-    pub(super) leaders: BTreeMap<(GroupId, usize), Term>,
-    pub(super) new_leader_targets: Vec<NewLeaderTarget>,
+    leaders: BTreeMap<(GroupId, usize), Term>,
+    new_leader_targets: Vec<NewLeaderTarget>,
     moments: Moments,
-    pub(super) traps: Traps,
+    traps: Traps,
     /// Until when what lasts is to last; a later fault of the same kind prolongs it.
     until: BTreeMap<Lasting, u64>,
     usual_delay_mean: u64,
@@ -95,7 +102,7 @@ impl Injector {
         injector
     }
 
-    pub(super) fn plan(&mut self, cluster: &Cluster, at: u64, planned: Planned) {
+    fn plan(&mut self, cluster: &Cluster, at: u64, planned: Planned) {
         let idx = self.planned.len() as u32;
         self.planned.push(planned);
         cluster.world.borrow_mut().queue.push(at, Event::Fault { idx });
@@ -168,7 +175,7 @@ impl Injector {
     }
 
     /// Which node leads a group, by the number of the group; in the latest term, if several claim to.
-    pub(super) fn leader(&self, cluster: &Cluster, group: u32) -> Option<usize> {
+    fn leader(&self, cluster: &Cluster, group: u32) -> Option<usize> {
         let groups = &cluster.map.groups;
         let group = groups.get(group as usize % groups.len())?.id;
         let leaders = self.leaders.iter().filter(|((led, _), _)| *led == group);
@@ -176,7 +183,7 @@ impl Injector {
     }
 
     /// Begins a leader fault.
-    pub(super) fn apply_leader_fault(&mut self, cluster: &Cluster, node: usize, leader_fault: &LeaderFault) {
+    fn apply_leader_fault(&mut self, cluster: &Cluster, node: usize, leader_fault: &LeaderFault) {
         let now = cluster.world.borrow().now();
         let mut prng = Prng::stream(self.seed ^ now, "leader fault");
         for (after_ms, fault) in leader_fault.steps(cluster.map.nodes[node].id.0, &self.cluster_spec, &mut prng) {
@@ -199,12 +206,7 @@ impl Injector {
         }
     }
 
-    pub(super) fn cut(&mut self, cluster: &Cluster, from: usize, to: usize, until: u64) {
-        cluster.world.borrow_mut().net.way(from, to).cuts = 1;
-        self.lasts(cluster, Lasting::Cut { from, to }, until);
-    }
-
-    pub(super) fn lasts(&mut self, cluster: &Cluster, what: Lasting, until: u64) {
+    fn lasts(&mut self, cluster: &Cluster, what: Lasting, until: u64) {
         let until_before = self.until.get(&what).copied().unwrap_or(0);
         self.until.insert(what, until.max(until_before));
         self.plan(cluster, until, Planned::End(what));

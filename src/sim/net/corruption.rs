@@ -8,7 +8,7 @@
 use bytes::Bytes;
 use wire::{Body, FRAME_HEADER_BYTES, Frame, FrameHeader};
 
-use crate::net::Way;
+use super::way::Way;
 use crate::prng::{Ppm, Prng};
 
 /// How long a message may be kept back, in nanoseconds: most, and some, which others than its receiver may be leading by then, or

@@ -1,6 +1,6 @@
 //! A trap, and those that are set.
 
-use super::moments::Moment;
+use crate::faults::Moment;
 
 /// What a trap waits for, and does.
 #[derive(Clone, Copy, Debug)]

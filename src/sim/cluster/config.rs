@@ -1,0 +1,70 @@
+//! What a seed's cluster is configured to be: its map, and the configuration of each core.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use meta::{Bootstrap, ClusterId, ClusterMap, Settings};
+use types::{CoreAddr, NodeId};
+
+use super::limits;
+use crate::cluster_spec::{ClusterSpec, DATA_DIR};
+
+const GATEWAY_PORT: u16 = 7_000;
+const CORE_PORT: u16 = 7_001;
+const PEER_PORT: u16 = 8_000;
+const ADMIN_PORT: u16 = 9_000;
+
+/// The first map of a seed's cluster.
+pub(super) fn map(seed: u64, cluster_spec: &ClusterSpec) -> ClusterMap {
+    let nodes = (1..=cluster_spec.nodes).map(|number| meta::Node {
+        id: NodeId(number),
+        host: IpAddr::from([127, 0, 0, number as u8]),
+        gateway_port: GATEWAY_PORT,
+        core_port: CORE_PORT,
+        peer_port: PEER_PORT,
+        admin_port: ADMIN_PORT,
+        cores: cluster_spec.cores,
+        rack: None,
+    });
+    let (heartbeat, shortest, longest) = cluster_spec.timing_ms;
+    let settings = Settings {
+        replication_factor: cluster_spec.nodes.min(5) as u8,
+        read_mode: cluster_spec.read_mode,
+        heartbeat_interval_ms: heartbeat,
+        election_timeout_min_ms: shortest,
+        election_timeout_max_ms: longest,
+        clock_drift_ppm_max: cluster_spec.drift_ppm_max,
+    };
+    let bootstrap = Bootstrap {
+        cluster_id: ClusterId(u128::from(seed)),
+        nodes: nodes.collect(),
+        groups_count: cluster_spec.groups,
+        settings,
+    };
+    ClusterMap::bootstrap(&bootstrap).expect("the shapes of seeds make valid maps")
+}
+
+/// The configuration of a core of the seed's cluster. `incarnation` is that of its node's data.
+pub(super) fn core_config(
+    seed: u64,
+    cluster_spec: &ClusterSpec,
+    map: &ClusterMap,
+    place: CoreAddr,
+    incarnation: u64,
+) -> engine::Config {
+    let mut config = engine::Config {
+        segment_bytes: cluster_spec.segment_bytes,
+        block_bytes_max: cluster_spec.block_bytes_max,
+        batch_bytes_max: cluster_spec.batch_bytes_max,
+        group_log_bytes_max: cluster_spec.group_log_bytes_max,
+        log_bytes_max: cluster_spec.log_bytes_max,
+        log_tail_bytes_max: cluster_spec.log_tail_bytes_max,
+        cache_bytes_max: cluster_spec.cache_bytes_max,
+        memory_bytes_max: cluster_spec.memory_bytes_max,
+        leader_wait: Duration::from_millis(u64::from(cluster_spec.timing_ms.2) * 4),
+        ..engine::Config::new(place, map.clone(), incarnation, PathBuf::from(DATA_DIR))
+    };
+    limits::limit(seed, cluster_spec, &mut config);
+    config
+}

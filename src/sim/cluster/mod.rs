@@ -1,0 +1,184 @@
+//! A cluster of real cores in the world, and what is done with it from outside.
+//!
+//! Read `config` (what a core is told) with `limits`, `machines`, `observer` with `counters` (what is seen of replicas); this
+//! page; `processes` (nodes that start and end).
+
+mod config;
+mod counters;
+mod limits;
+mod machines;
+mod observer;
+mod processes;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use engine::QueueLen;
+use meta::ClusterMap;
+use raft::Role;
+use types::{GroupId, Instant, NodeId};
+
+use crate::broken::Broken;
+use crate::client::{ClientNet, Workload};
+use crate::cluster_spec::ClusterSpec;
+use crate::observation::{Observation, ObservationKind};
+use crate::world::{Shared, run_one};
+
+pub(crate) use crate::cluster_spec::DATA_DIR;
+pub use crate::world::Death;
+pub use observer::Observations;
+
+use observer::Views;
+
+/// A cluster and its world.
+pub struct Cluster {
+    /// The world.
+    pub world: Shared,
+    /// What clients and cores know of the cluster.
+    pub map: ClusterMap,
+    /// What the replicas have done since it was last taken.
+    pub observations: Observations,
+    cluster_spec: ClusterSpec,
+    seed: u64,
+    views: Rc<Views>,
+}
+
+impl Drop for Cluster {
+    /// Tasks hold the world that holds them: they end here.
+    fn drop(&mut self) {
+        let tasks = {
+            let world = &mut *self.world.borrow_mut();
+            world.tasks.remove_of(0..world.cores.len())
+        };
+        drop(tasks);
+    }
+}
+
+impl Cluster {
+    /// A cluster whose nodes are all down.
+    pub fn new(seed: u64, cluster_spec: &ClusterSpec, broken: Option<Broken>, is_told: bool) -> Cluster {
+        let map = config::map(seed, cluster_spec);
+        let world = machines::world(seed, cluster_spec, &map, broken, is_told);
+        Cluster {
+            world: Rc::new(RefCell::new(world)),
+            map,
+            observations: Observations::default(),
+            cluster_spec: cluster_spec.clone(),
+            seed,
+            views: Rc::default(),
+        }
+    }
+
+    /// Lets clients begin.
+    pub fn start(&self, workload: &mut dyn Workload) {
+        workload.start(&ClientNet::new(self.world.clone()));
+    }
+
+    /// Lets everything happen up to a true time, with these clients.
+    pub fn run_with(&self, end: u64, workload: &mut dyn Workload) {
+        let net = ClientNet::new(self.world.clone());
+        self.run_until(end, |cluster| {
+            loop {
+                let Some(event) = cluster.world.borrow_mut().clients.events.pop_front() else { return true };
+                workload.event(&net, event);
+            }
+        });
+    }
+
+    /// Lets everything happen up to a true time; `after` is called after every step and says whether to go on.
+    pub fn run_until(&self, end: u64, mut after: impl FnMut(&Cluster) -> bool) {
+        loop {
+            while run_one(&self.world) {}
+            self.observations.borrow_mut().append(&mut self.world.borrow_mut().promises);
+            self.attend();
+            if !after(self) {
+                return;
+            }
+            let world = &mut *self.world.borrow_mut();
+            let Some(event) = world.queue.pop(end) else {
+                world.queue.pass(end);
+                return;
+            };
+            world.trace.show_time(world.queue.now());
+            world.handle(event);
+        }
+    }
+
+    /// Lets a node's process stand still. Its machine goes on: what arrives waits.
+    pub fn pause(&self, node: usize) {
+        self.world.borrow_mut().pause(node);
+    }
+
+    /// Lets a process that stands still go on.
+    pub fn resume(&self, node: usize) {
+        self.world.borrow_mut().resume(node);
+    }
+
+    /// Resets all connections that a node, or the clients if there is none, has made to another.
+    pub fn reset_streams(&self, from: Option<usize>, to: usize) {
+        let world = &mut *self.world.borrow_mut();
+        let from = from.unwrap_or(world.nodes.len());
+        for id in world.net.ids() {
+            let Some(stream) = world.net.stream(id) else { continue };
+            if stream.sides[0].host == from && stream.sides[1].host == to {
+                world.reset_stream(id);
+            }
+        }
+    }
+
+    /// Notes something about every replica of a node.
+    pub fn observe_all(&self, node: usize, kind: &ObservationKind) {
+        let at = Instant::from_nanos(self.world.borrow().now());
+        let mut observations = self.observations.borrow_mut();
+        for place in self.map.nodes[node].places() {
+            for (group, replica) in self.map.replicas_at(place) {
+                observations.push(Observation {
+                    at,
+                    place,
+                    group: group.id,
+                    replica: replica.id,
+                    kind: kind.clone(),
+                });
+            }
+        }
+    }
+
+    /// Index of a node by its number.
+    pub fn node_idx(&self, number: u32) -> Option<usize> {
+        self.map.nodes.iter().position(|node| node.id == NodeId(number))
+    }
+
+    /// Index of the node that was last elected to lead a group, and when, as far as observations have not been taken out.
+    pub fn elected(&self, group: GroupId) -> Option<(usize, Instant)> {
+        self.observations.borrow().iter().rev().find_map(|seen| match seen.kind {
+            ObservationKind::Role { role: Role::Leader, .. } if seen.group == group => {
+                self.node_idx(seen.place.node.0).map(|node| (node, seen.at))
+            }
+            _ => None,
+        })
+    }
+
+    /// Lets every replica tell the digest of its state at its next tick, if it has not told it since the last entry.
+    pub fn ask_for_digests(&self) {
+        self.views.asks_for_digests.set(true);
+    }
+
+    /// The fullest that each kind of queue has been.
+    pub fn queues(&self) -> Vec<QueueLen> {
+        self.views.queues.borrow().clone()
+    }
+
+    /// What all cores of all processes have counted, added up by name.
+    pub fn counters(&self) -> BTreeMap<String, u64> {
+        let mut sums = BTreeMap::new();
+        let mut add = |counts: &[(&'static str, u64)]| {
+            for (name, count) in counts {
+                *sums.entry((*name).to_owned()).or_default() += count;
+            }
+        };
+        self.views.counts.borrow().values().for_each(|counts| add(counts));
+        self.views.replicas.borrow().values().for_each(|counters| add(&counters::of_raft(counters)));
+        sums
+    }
+}

@@ -1,0 +1,139 @@
+//! Disk operations under way: a table with generations.
+
+use std::io::{Error, Result};
+use std::ops::Range;
+use std::path::PathBuf;
+
+use host::{AlignedBuf, WriteToken};
+
+use crate::disk::File;
+
+pub(super) const EIO: i32 = 5;
+
+/// What a disk is asked to do.
+pub(crate) enum Request {
+    LogWrite { file: File, offset: u64, buf: AlignedBuf, token: WriteToken },
+    Write { file: File, offset: u64, buf: AlignedBuf },
+    Read { file: File, offset: u64, len: usize },
+    Create { path: PathBuf, len: u64 },
+    Open(PathBuf),
+    Exists(PathBuf),
+    Rename { from: PathBuf, to: PathBuf },
+    Remove(PathBuf),
+    SyncNames,
+    MakeDir(PathBuf),
+    List(PathBuf),
+}
+
+/// What it answers.
+pub(crate) enum Answer {
+    Done,
+    Is(bool),
+    File(File),
+    Bytes(AlignedBuf),
+    Names(Vec<String>),
+}
+
+impl Request {
+    /// How long it takes, in quarters of what the disk takes.
+    pub(super) fn weight(&self) -> u64 {
+        match self {
+            Request::LogWrite { .. } | Request::Write { .. } | Request::SyncNames | Request::Create { .. } => 4,
+            Request::Read { .. } => 2,
+            _ => 1,
+        }
+    }
+
+    /// How many bytes it is about.
+    pub(super) fn bytes(&self) -> u64 {
+        match self {
+            Request::LogWrite { buf, .. } | Request::Write { buf, .. } => buf.len() as u64,
+            Request::Read { len, .. } => *len as u64,
+            Request::Create { len, .. } => *len,
+            _ => 0,
+        }
+    }
+}
+
+/// An operation: it has a request until it ends, and an answer from then until that is taken.
+struct Slot {
+    generation: u32,
+    core: usize,
+    request: Option<Request>,
+    answer: Option<Result<Answer>>,
+    /// The task that waits for the answer, and its generation.
+    waiter: Option<(u32, u32)>,
+}
+
+/// All of them.
+#[derive(Default)]
+pub(crate) struct Operations {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+}
+
+impl Operations {
+    /// Adds an operation of a core. `waiter` is the task that waits for its answer, with its generation.
+    pub(super) fn insert(&mut self, core: usize, request: Request, waiter: Option<(u32, u32)>) -> (u32, u32) {
+        let idx = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot { generation: 0, core, request: None, answer: None, waiter: None });
+            self.slots.len() as u32 - 1
+        });
+        let slot = &mut self.slots[idx as usize];
+        slot.core = core;
+        slot.request = Some(request);
+        slot.waiter = waiter;
+        (idx, slot.generation)
+    }
+
+    /// An operation ends: its core, and what it was asked. `None` if a crash has met it.
+    pub(super) fn take_request(&mut self, op: u32, generation: u32) -> Option<(usize, Request)> {
+        let slot = &mut self.slots[op as usize];
+        if slot.generation != generation {
+            return None;
+        }
+        Some((slot.core, slot.request.take()?))
+    }
+
+    /// Keeps the answer of an operation. Returns the task that waits for it, with its generation.
+    pub(super) fn keep_answer(&mut self, op: u32, answer: Result<Answer>) -> Option<(u32, u32)> {
+        let slot = &mut self.slots[op as usize];
+        slot.answer = Some(answer);
+        slot.waiter.take()
+    }
+
+    /// The answer of an operation, once it has ended.
+    pub(super) fn take_answer(&mut self, (op, generation): (u32, u32)) -> Option<Result<Answer>> {
+        let slot = &mut self.slots[op as usize];
+        if slot.generation != generation {
+            return Some(Err(Error::from_raw_os_error(EIO)));
+        }
+        let answer = slot.answer.take()?;
+        self.release(op);
+        Some(answer)
+    }
+
+    /// Removes all operations of some cores. Returns whose each was, and what was asked if it had not ended.
+    pub(super) fn take_of(&mut self, cores: &Range<usize>) -> Vec<(usize, Option<Request>)> {
+        let mut taken = Vec::new();
+        for idx in 0..self.slots.len() {
+            let slot = &mut self.slots[idx];
+            let is_used = slot.request.is_some() || slot.answer.is_some();
+            if is_used && cores.contains(&slot.core) {
+                taken.push((slot.core, slot.request.take()));
+                self.release(idx as u32);
+            }
+        }
+        taken
+    }
+
+    /// Frees the place of an operation.
+    pub(super) fn release(&mut self, idx: u32) {
+        let slot = &mut self.slots[idx as usize];
+        slot.generation = slot.generation.wrapping_add(1);
+        slot.request = None;
+        slot.answer = None;
+        slot.waiter = None;
+        self.free.push(idx);
+    }
+}

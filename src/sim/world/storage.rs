@@ -1,0 +1,174 @@
+//! The disks of nodes: when operations end and what they do then, and what a crash makes of those under way.
+
+use std::io::{Error, ErrorKind, Result};
+use std::ops::Range;
+
+use host::{AlignedBuf, WriteDone};
+
+use super::operations::{Answer, EIO, Request};
+use super::{Death, World};
+use crate::disk::{File, Torn, WriteFault};
+use crate::queue::Event;
+use crate::trace::Kind;
+
+impl World {
+    /// Begins an operation. `waiter` is woken when it has ended; a log write reports to the turn loop instead.
+    pub(crate) fn disk_begin(&mut self, core: usize, request: Request, waiter: Option<u32>) -> (u32, u32) {
+        let waiter = waiter.map(|task| (task, self.tasks.generation(task)));
+        let node = &self.nodes[self.cores[core].node];
+        let (least, mean) = node.disk_latency;
+        let (weight, bytes) = (request.weight(), request.bytes());
+        let latency = self.disk_prng.latency(least * weight / 4, mean * weight / 4) + bytes / 2;
+        let at = self.queue.now() + latency * node.disk.slowness;
+        if matches!(request, Request::LogWrite { .. }) {
+            self.die_writing_if_due(core, at);
+        }
+        let (op, generation) = self.operations.insert(core, request, waiter);
+        self.queue.push(at, Event::DiskEnd { op, generation });
+        (op, generation)
+    }
+
+    /// A log write that ends at `at` is the one in whose middle its process may be meant to die.
+    fn die_writing_if_due(&mut self, core: usize, at: u64) {
+        let idx = self.cores[core].node;
+        let node = &mut self.nodes[idx];
+        let Some(left_count) = node.dies_writing else { return };
+        node.dies_writing = left_count.checked_sub(1);
+        if left_count == 0 {
+            let kill = Event::Kill { node: idx as u32, epoch: node.epoch };
+            self.queue.push((self.queue.now() + at) / 2, kill);
+        }
+    }
+
+    /// The answer of an operation, once it has ended.
+    pub(crate) fn disk_answer(&mut self, op: (u32, u32)) -> Option<Result<Answer>> {
+        self.operations.take_answer(op)
+    }
+
+    /// An operation ends.
+    pub(super) fn on_disk_end(&mut self, op: u32, generation: u32) {
+        let Some((core, request)) = self.operations.take_request(op, generation) else { return };
+        self.trace.add(self.queue.now(), Kind::Disk, [core as u64, u64::from(op)]);
+        if let Request::LogWrite { file, offset, buf, token } = request {
+            self.operations.release(op);
+            let result = self.write(core, file, offset, &buf);
+            self.note_failure(core, result.as_ref().err());
+            self.cores[core].writes_done.push_back(WriteDone { token, buf, result });
+            return self.wake_core(core);
+        }
+        let answer = self.carry_out(core, request);
+        self.note_failure(core, answer.as_ref().err());
+        match self.operations.keep_answer(op, answer) {
+            Some((task, generation)) if self.tasks.is_there(task, generation) => self.make_ready(task),
+            _ => self.operations.release(op),
+        }
+    }
+
+    /// Remembers that a disk has failed its process. That a file is not there, or is there already, is no failure.
+    fn note_failure(&mut self, core: usize, error: Option<&Error>) {
+        let is_answer = |error: &Error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists);
+        if error.is_some_and(|error| !is_answer(error)) {
+            let node = self.cores[core].node;
+            self.nodes[node].has_disk_failed = true;
+        }
+    }
+
+    fn write(&mut self, core: usize, file: File, offset: u64, buf: &AlignedBuf) -> Result<()> {
+        let disk = &mut self.nodes[self.cores[core].node].disk;
+        match disk.write_faults.pop_front() {
+            None => disk.write(file, offset, buf),
+            Some(fault) => {
+                let result = disk.write_wrong(fault, file, offset, buf, &mut self.disk_prng);
+                if fault != WriteFault::Fail {
+                    let node = self.cores[core].node;
+                    self.nodes[node].is_damaged = true;
+                }
+                self.count(match fault {
+                    WriteFault::Fail => "a write failed",
+                    WriteFault::Lose => "a write was lost",
+                    WriteFault::Misdirect => "a write was misdirected",
+                });
+                result
+            }
+        }
+    }
+
+    fn carry_out(&mut self, core: usize, request: Request) -> Result<Answer> {
+        let node = &mut self.nodes[self.cores[core].node];
+        let disk = &mut node.disk;
+        match request {
+            Request::LogWrite { .. } => unreachable!("log writes report to the turn loop"),
+            Request::Write { file, offset, buf } => self.write(core, file, offset, &buf).map(|()| Answer::Done),
+            Request::Read { file, offset, len } => {
+                if self.disk_prng.bernoulli(node.read_errors) {
+                    self.count("a read failed");
+                    return Err(Error::from_raw_os_error(EIO));
+                }
+                let result = disk.read(file, offset, len);
+                if result.is_err() {
+                    self.count("a read failed");
+                }
+                result.map(Answer::Bytes)
+            }
+            Request::Create { path, len } => {
+                let result = disk.create(&path, len);
+                if result.is_err() {
+                    self.count("a disk was full");
+                }
+                result.map(Answer::File)
+            }
+            Request::Open(path) => disk.open(&path).map(Answer::File),
+            Request::Exists(path) => Ok(Answer::Is(disk.exists(&path))),
+            Request::Rename { from, to } => {
+                let result = disk.rename(&from, &to);
+                self.renamed.extend(result.is_ok().then_some((core, to)));
+                result.map(|()| Answer::Done)
+            }
+            Request::Remove(path) => disk.remove(&path).map(|()| Answer::Done),
+            Request::SyncNames => {
+                disk.sync_names();
+                Ok(Answer::Done)
+            }
+            Request::MakeDir(path) => {
+                disk.create_dir_all(&path);
+                Ok(Answer::Done)
+            }
+            Request::List(path) => disk.list(&path).map(Answer::Names),
+        }
+    }
+
+    /// Power fails at a node.
+    pub(crate) fn lose_power(&mut self, node: usize) {
+        let lost_count = self.nodes[node].disk.lose_power(&mut self.disk_prng);
+        *self.counts.entry("a drive's cache lost a write").or_default() += lost_count;
+    }
+
+    /// The process of some cores has died, alone or with its machine: writes under way are torn, everything else under way
+    /// never happens.
+    pub(crate) fn tear_operations(&mut self, cores: &Range<usize>, death: Death) {
+        for (core, request) in self.operations.take_of(cores) {
+            let name = match request {
+                Some(Request::LogWrite { file, offset, buf, .. } | Request::Write { file, offset, buf }) => {
+                    self.tear(core, file, offset, &buf, death)
+                }
+                _ => "a crash met another disk operation",
+            };
+            self.count(name);
+        }
+    }
+
+    /// Returns the name under which what became of the write is counted.
+    fn tear(&mut self, core: usize, file: File, offset: u64, buf: &AlignedBuf, death: Death) -> &'static str {
+        let disk = &mut self.nodes[self.cores[core].node].disk;
+        let torn = match death {
+            Death::Process => disk.tear_into_cache(file, offset, buf, &mut self.disk_prng),
+            Death::Machine => disk.tear(file, offset, buf, &mut self.disk_prng),
+        };
+        match torn {
+            Torn::Lost => "a crash lost a write",
+            Torn::Whole => "a crash left a write whole",
+            Torn::Partly { has_first: true } => "a crash tore a write behind its beginning",
+            Torn::Partly { has_first: false } => "a crash left a write without its beginning",
+        }
+    }
+}
