@@ -1,8 +1,8 @@
 //! What is measured: places where keys lie.
 
 use data::Keyspace;
-use lsm::Rows;
-use resp::number::{parse_i64, write_i64};
+use lsm::{Content, Rows};
+use resp::number::{parse_i64, with_digits};
 use resp::{CommandId, Protocol, Reply, table};
 
 use crate::error::Error;
@@ -37,7 +37,7 @@ impl Table for Keyspace {
         let id = script.id();
         if table::by_id(id).is_write() {
             for (slot, args) in script.iter() {
-                drop(self.apply(id, slot, args, 0));
+                self.apply(id, slot, args);
             }
         } else {
             for (slot, args) in script.iter() {
@@ -62,22 +62,24 @@ impl Table for Rows {
         for (slot, args) in script.iter() {
             let (Ok(()), Some(key)) = (data::check(id, args), args.get(1)) else { continue };
             match id {
-                CommandId::Set => self.put(slot, key, args.get(2).unwrap_or_default()),
+                CommandId::Set => self.put(slot, key, &Content::plain(args.get(2).unwrap_or_default())),
                 CommandId::Get => {
                     let mut reply = Reply::new(replies, Protocol::Resp3);
                     match self.get(slot, key) {
-                        Some(value) => reply.bulk(value),
+                        Some(row) => reply.bulk(row.value()),
                         None => reply.null(),
                     }
                 }
                 CommandId::Incr => {
-                    let number = self.get(slot, key).map_or(Some(0), parse_i64).unwrap_or_default();
-                    let mut value = Vec::new();
-                    write_i64(&mut value, number + 1);
-                    self.put(slot, key, &value);
+                    let Some(mut row) = self.get_mut(slot, key) else {
+                        self.put(slot, key, &Content::plain(b"1"));
+                        continue;
+                    };
+                    let number = parse_i64(row.row().value()).unwrap_or_default();
+                    with_digits(number + 1, |digits| row.set_value(digits));
                 }
                 CommandId::Del => {
-                    self.remove(slot, key);
+                    self.take(slot, key);
                 }
                 _ => {}
             }

@@ -1,16 +1,16 @@
 //! The keys of one group, and what commands do to them.
 
+use lsm::{Content, Former, Row};
 use resp::{Args, CommandId, Reply};
 use types::Slot;
 
 use crate::commands::{self, Action, SHORT_REPLY_BYTES_MAX};
-use crate::former::Former;
 use crate::outcome::{Error, Outcome};
 use crate::store::{Lookups, Store};
 
 /// The keys of one group.
 ///
-/// Replicas with the same log hold equal keyspaces: equal [`Keyspace::digest`], whatever their hash seeds.
+/// Replicas with the same log hold equal keyspaces: equal [`Keyspace::digest`].
 pub struct Keyspace {
     store: Store,
 }
@@ -22,27 +22,33 @@ impl Default for Keyspace {
 }
 
 impl Keyspace {
-    /// An empty keyspace whose tables are laid out the same way in every process.
+    /// An empty keyspace, its keys ordered as nobody needs to be kept from knowing.
     pub fn new() -> Keyspace {
         Keyspace::with_hash_seed(0)
     }
 
-    /// An empty keyspace whose tables are laid out by `seed`. A seed that clients do not know keeps them from
-    /// choosing keys that all fall into one bucket. It shows only in the order in
-    /// which keys are listed.
+    /// An empty keyspace whose keys are ordered by their hashes with this seed, the same on all replicas of a group. A seed that
+    /// clients do not know keeps them from choosing keys whose hashes are equal.
     pub fn with_hash_seed(seed: u64) -> Keyspace {
         Keyspace { store: Store::new(seed) }
     }
 
-    /// Applies a logged write. `slot` is the slot of the command's keys, which all share one; `time_ms` is
-    /// the replicated time of the batch in milliseconds since the Unix epoch, on which no command depends as
-    /// long as no key expires.
+    /// Replicated time, in milliseconds since 1970 UTC: what has expired by it is not there any more.
+    pub fn time_ms(&self) -> u64 {
+        self.store.time_ms()
+    }
+
+    /// Replicated time goes on to that of a batch or a snapshot; never back.
+    pub fn advance_time(&mut self, time_ms: u64) {
+        self.store.advance_time(time_ms);
+    }
+
+    /// Applies a logged write. `slot` is the slot of the command's keys, which all share one.
     ///
     /// The outcome may borrow from the keyspace and from nothing else: it is written or dropped before the
     /// next command is applied. A command that is no write leaves the state alone and answers
     /// [`Error::Unsupported`].
-    pub fn apply(&mut self, id: CommandId, slot: Slot, args: Args<'_>, time_ms: u64) -> Outcome<'_> {
-        let _ = time_ms;
+    pub fn apply(&mut self, id: CommandId, slot: Slot, args: Args<'_>) -> Outcome<'_> {
         self.apply_checked(id, slot, args).unwrap_or_else(Outcome::Error)
     }
 
@@ -72,60 +78,84 @@ impl Keyspace {
 
     /// How many keys there are.
     pub fn keys_count(&self) -> usize {
-        self.store.keys_count()
+        self.store.rows.count()
     }
 
-    /// All keys of `slot` with their values, in no particular order.
-    pub fn entries_in_slot(&self, slot: Slot) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
-        self.store.entries_in_slot(slot)
+    /// Rows that were removed because their time had come, since this keyspace was made.
+    pub fn expired_count(&self) -> u64 {
+        self.store.expired_count()
+    }
+
+    /// All rows of `slot` whose time has not come, in no particular order.
+    pub fn rows_in_slot(&self, slot: Slot) -> impl Iterator<Item = Row<'_>> {
+        self.store.rows_in_slot(slot)
     }
 
     /// Adds a key as a snapshot holds it; `false` if it is there already.
-    pub fn restore(&mut self, slot: Slot, key: &[u8], value: &[u8]) -> bool {
-        self.store.restore(slot, key, value)
+    pub fn restore(&mut self, slot: Slot, key: &[u8], content: &Content<'_>) -> bool {
+        let is_new = self.store.rows.get(slot, key).is_none();
+        if is_new {
+            self.store.rows.insert(slot, key, content);
+        }
+        is_new
     }
 
     /// Begins to walk over all keys and values as they are now, however they change meanwhile. `false` if an earlier
     /// walk has not ended yet; then go on with that one.
     pub fn begin_walk(&mut self) -> bool {
-        self.store.begin_walk()
+        self.store.rows.begin_walk()
     }
 
     /// Walks on and copies about `budget_bytes` of what there was at the beginning. Returns whether all of it is
     /// copied.
     pub fn go_on_walking(&mut self, budget_bytes: usize) -> bool {
-        self.store.go_on_walking(budget_bytes)
+        self.store.rows.go_on_walking(budget_bytes)
     }
 
     /// What the walk has copied so far; `None` if there is no walk, or it was given up.
     pub fn walked(&mut self) -> Option<&mut Former> {
-        self.store.walk()?.former()
+        self.store.rows.walked()
     }
 
     /// Bytes that the walk has copied and nobody has taken yet.
     pub fn walked_bytes(&self) -> usize {
-        self.store.walk_bytes()
+        self.store.rows.walked_bytes()
     }
 
     /// Copies no more. The walk must still be gone on with to its end.
     pub fn give_up_walk(&mut self) {
-        if let Some(walk) = self.store.walk() {
-            walk.give_up();
-        }
+        self.store.rows.give_up_walk();
     }
 
     /// Ends a walk that has copied everything.
     pub fn end_walk(&mut self) {
-        self.store.end_walk();
+        self.store.rows.end_walk();
     }
 
-    /// About how much memory the keys and values take, in bytes. Replicas need not agree on it.
+    /// These keys take the place of others: time does not go back, and the memory of the others is given back a little at a time.
+    pub fn succeed(&mut self, others: Keyspace) {
+        self.store.advance_time(others.time_ms());
+        self.store.rows.succeed(others.store.rows);
+    }
+
+    /// Whether there is memory to give back of keys that were removed all at once.
+    pub fn has_to_release(&self) -> bool {
+        self.store.rows.has_to_release()
+    }
+
+    /// Gives a part of the memory back of keys that were removed all at once: 4 MiB, or one long value. Returns whether there is
+    /// more.
+    pub fn release_some(&mut self) -> bool {
+        self.store.rows.release_some()
+    }
+
+    /// How much memory the keys and values take of the system, in bytes. Replicas need not agree on it.
     pub fn bytes(&self) -> usize {
-        self.store.bytes()
+        self.store.rows.held_bytes()
     }
 
-    /// A digest of all keys and values. Replicas that have applied the same log have the same digest, whatever
-    /// order their tables are in and whatever machine they run on.
+    /// A digest of all keys whose time has not come, with all that they hold. Replicas that have applied the same log have the same
+    /// digest, whatever lies where and whatever machine they run on.
     ///
     /// It is computed here, by a walk over everything, and not kept up to date by the writes. Kept, it would
     /// add a hash to every write, 40 ns for a `SET` of 256 bytes that takes 70 in all, and milliseconds for an

@@ -1,7 +1,7 @@
 //! The state machine of one Raft group: its keys and their values, in memory.
 //!
 //! Every replica applies the same commands in the same order and so holds the same keys. A write therefore
-//! depends on nothing but the keyspace and the logged command: no clock, no chance, no iteration order.
+//! depends on nothing but the keyspace, the logged command and the logged time: no clock, no chance, no iteration order.
 //! [`Keyspace::apply`] is total. Whatever a log holds, it changes the state or answers an error, the same one
 //! on every replica, and never panics.
 //!
@@ -21,22 +21,15 @@
 //!
 //! Reading order: [`outcome`], [`keyspace`], `commands` (the registry; in its folder `registration`, then
 //! `arguments` and `bounds`, which the commands share, then the families `strings` with `set`, `ranges`, `numbers`, `keys`
-//! and `keyspace`), `float`, then `store` (where the bytes lie) and `entry`, `walk` (a state while it changes) and `former`
-//! (what a walk copies).
+//! and `keyspace`), `float`, and `store` (the rows as commands see them; where they lie says `lsm`).
 
 mod commands;
-mod entry;
 mod float;
-mod former;
 pub mod keyspace;
 pub mod outcome;
 mod store;
-mod walk;
-#[cfg(test)]
-mod walk_tests;
 
 pub use commands::{Rows, SHORT_REPLY_BYTES_MAX, check, rows};
-pub use former::{Former, PAYLOAD_BYTES, PAYLOAD_HEADROOM_BYTES, RECORD_HEADER_BYTES, record_head};
 pub use keyspace::Keyspace;
-pub use outcome::{Error, Outcome, Taken};
+pub use outcome::{Error, Outcome};
 pub use store::Lookups;

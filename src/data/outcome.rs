@@ -2,8 +2,6 @@
 
 use resp::Reply;
 
-use crate::entry::Entry;
-
 /// Why a command failed. The texts are those of Redis 7.0 wherever Redis has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.message())]
@@ -79,10 +77,8 @@ pub enum Outcome<'a> {
     Null,
     /// A number.
     Integer(i64),
-    /// A value that is still in the keyspace.
+    /// A value, of the keyspace or taken out of it: it is there until the next command is applied.
     Bulk(&'a [u8]),
-    /// A value that the command took out of the keyspace.
-    Taken(Taken),
     /// The command failed and changed nothing.
     Error(Error),
 }
@@ -93,7 +89,6 @@ impl Outcome<'_> {
         match self {
             Outcome::Ok | Outcome::Null | Outcome::Integer(_) | Outcome::Error(_) => 0,
             Outcome::Bulk(bytes) => bytes.len(),
-            Outcome::Taken(taken) => taken.value().len(),
         }
     }
 
@@ -105,19 +100,7 @@ impl Outcome<'_> {
             Outcome::Null => reply.null(),
             Outcome::Integer(number) => reply.integer(*number),
             Outcome::Bulk(bytes) => reply.bulk(bytes),
-            Outcome::Taken(taken) => reply.bulk(taken.value()),
             Outcome::Error(error) => reply.error(error.message()),
         }
-    }
-}
-
-/// A value that was removed from the keyspace or replaced.
-#[derive(Debug)]
-pub struct Taken(pub(crate) Entry);
-
-impl Taken {
-    /// The value's bytes.
-    pub fn value(&self) -> &[u8] {
-        self.0.value()
     }
 }

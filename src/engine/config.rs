@@ -8,6 +8,7 @@ use std::time::Duration;
 use meta::ClusterMap;
 use types::{CoreAddr, NodeId};
 use wire::ConfigPrint;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::limits::Limits;
 
@@ -165,6 +166,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// Seeds the hashes that order the rows of all groups: the same on every replica, and nothing that clients can know.
+    pub(crate) fn row_hash_seed(&self) -> u64 {
+        xxh3_64(&self.map.cluster_id.0.to_le_bytes())
+    }
+
     /// The defaults for a core of this cluster.
     pub fn new(place: CoreAddr, map: ClusterMap, incarnation: u64, data_dir: PathBuf) -> Config {
         Config {

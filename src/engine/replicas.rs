@@ -16,6 +16,9 @@ pub(crate) trait Replicas {
     /// The keys of a replica, for the walk of a snapshot that is being written.
     fn keyspace_mut(&mut self, group: usize) -> &mut Keyspace;
 
+    /// Ends a walk over the keys that has seen everything.
+    fn end_walk(&mut self, group: usize);
+
     /// What a snapshot of the state as it is now says of that state.
     fn snapshot_header(&self, group: usize) -> SnapshotHeader;
 }

@@ -6,16 +6,12 @@
 //!
 //! Invariants:
 //! - A row is found by its key from when it is put until it is removed, and it holds what was put last.
-//! - [`Rows::bytes`] is what the blocks of rows, segments and nodes take, to the byte.
+//! - [`Rows::used_bytes`] is what the blocks of rows, segments and nodes take, to the byte.
 //! - Nothing that is done to one row touches more than the segments on its way.
 //!
-//! Reading order: `slab` (where all bytes lie), `row`, `segment`, `link`, `trie` (the rows of a slot), [`rows`].
+//! Reading order: [`rows`], and in its folder `slab` (where all bytes lie), `row`, `segment`, `link`, `trie` (the rows of a slot),
+//! `tables` (those of all slots), `row_mut` (changing one), `walk` (a state while it changes) and `former` (what a walk copies).
 
-mod link;
-mod row;
 pub mod rows;
-mod segment;
-mod slab;
-mod trie;
 
-pub use rows::Rows;
+pub use rows::{Content, Former, Row, RowMut, Rows};

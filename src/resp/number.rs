@@ -46,6 +46,14 @@ pub fn write_i64(out: &mut Vec<u8>, number: i64) {
     out.extend_from_slice(line.bytes());
 }
 
+/// Shows the digits of `number`, as [`write_i64`] writes them.
+#[inline]
+pub fn with_digits<R>(number: i64, seen: impl FnOnce(&[u8]) -> R) -> R {
+    let mut line = Line::new();
+    line.push_i64(number);
+    seen(line.bytes())
+}
+
 /// A short line that is filled from its end, so that it reaches the output with one copy.
 pub(crate) struct Line {
     bytes: [u8; Line::BYTES_MAX],

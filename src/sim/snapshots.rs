@@ -44,7 +44,6 @@ pub(crate) fn read_back(world: &Shared, node: usize, group: GroupId) -> std::res
 fn digest(loaded: &Loaded) -> u128 {
     let mut state = loaded.header.membership.clone();
     state.extend_from_slice(&loaded.keyspace.digest().to_le_bytes());
-    state.extend_from_slice(&(loaded.keyspace.keys_count() as u64).to_le_bytes());
     state.extend_from_slice(&loaded.header.time_ms.to_le_bytes());
     state.extend_from_slice(&loaded.file.last_index.to_le_bytes());
     xxhash_rust::xxh3::xxh3_128(&state)

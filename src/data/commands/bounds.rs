@@ -17,7 +17,7 @@ pub(super) fn short(_: &Store, _: Slot, _: Args<'_>) -> usize {
 
 /// A reply that is the value of the first key, or has no value.
 pub(super) fn value(store: &Store, slot: Slot, args: Args<'_>) -> usize {
-    bulk(store.get(slot, arg(args, 1)).map_or(0, <[u8]>::len))
+    bulk(store.value_len(slot, arg(args, 1)))
 }
 
 /// A reply that is a bulk string of at most `len` bytes, or has no value.

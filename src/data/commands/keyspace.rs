@@ -5,7 +5,7 @@ use resp::number::parse_i64;
 use resp::reply::{array_header_bytes, bulk_bytes};
 use resp::{Args, CommandId, Reply};
 use types::Slot;
-use types::limits::{KEY_BYTES_MAX, REPLY_BYTES_MAX};
+use types::limits::REPLY_BYTES_MAX;
 
 use super::arguments::{arg, no_keys};
 use super::bounds::SHORT_REPLY_BYTES_MAX;
@@ -25,14 +25,14 @@ pub(super) const COMMANDS: &[Registration] = &[
 
 /// `DBSIZE`: how many keys the group has.
 fn db_size(store: &Store, _: Slot, _: Args<'_>, reply: &mut Reply<'_>) -> Result<(), Error> {
-    reply.integer(store.keys_count() as i64);
+    reply.integer(store.rows.count() as i64);
     Ok(())
 }
 
 /// `FLUSHALL` and `FLUSHDB`.
 fn flush<'s>(store: &'s mut Store, _: Slot, args: Args<'_>) -> Result<Outcome<'s>, Error> {
     check_flush_mode(args)?;
-    store.flush();
+    store.clear();
     Ok(Outcome::Ok)
 }
 
@@ -47,38 +47,35 @@ fn check_flush_mode(args: Args<'_>) -> Result<(), Error> {
 
 /// `CLUSTER COUNTKEYSINSLOT slot`.
 fn count_keys_in_slot(store: &Store, slot: Slot, _: Args<'_>, reply: &mut Reply<'_>) -> Result<(), Error> {
-    reply.integer(store.keys_count_in_slot(slot) as i64);
+    reply.integer(store.rows.count_in_slot(slot) as i64);
     Ok(())
 }
 
 /// `CLUSTER GETKEYSINSLOT slot count`: that many keys of the slot, or all if there are fewer.
 fn get_keys_in_slot(store: &Store, slot: Slot, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), Error> {
-    let keys = keys_wanted(store, slot, args);
-    // Few keys cannot exceed the limit, however long they are.
-    let may_be_too_long = keys.len() >= REPLY_BYTES_MAX / bulk_bytes(KEY_BYTES_MAX);
-    if may_be_too_long && keys_bytes(store, slot, args).is_none() {
-        return Err(Error::ReplyTooLong);
-    }
-    reply.array(keys.len());
-    keys.for_each(|key| reply.bulk(key));
+    let (count, _) = measure_keys(store, slot, args).ok_or(Error::ReplyTooLong)?;
+    reply.array(count);
+    keys_wanted(store, slot, args).for_each(|key| reply.bulk(key));
     Ok(())
 }
 
 fn keys_bound(store: &Store, slot: Slot, args: Args<'_>) -> usize {
     // If it is too long, an error is the answer.
-    keys_bytes(store, slot, args).unwrap_or(0).max(SHORT_REPLY_BYTES_MAX)
+    measure_keys(store, slot, args).map_or(0, |(_, bytes)| bytes).max(SHORT_REPLY_BYTES_MAX)
 }
 
-/// How long the keys make the reply; `None` if it would be too long.
-fn keys_bytes(store: &Store, slot: Slot, args: Args<'_>) -> Option<usize> {
+/// How many keys there are for the reply, and how long they make it; `None` if it would be too long.
+fn measure_keys(store: &Store, slot: Slot, args: Args<'_>) -> Option<(usize, usize)> {
     let mut keys = keys_wanted(store, slot, args);
-    keys.try_fold(array_header_bytes(keys.len()), |bytes, key| {
+    let (count, bytes) = keys.try_fold((0, 0), |(count, bytes), key| {
         let bytes = bytes + bulk_bytes(key.len());
-        (bytes <= REPLY_BYTES_MAX).then_some(bytes)
-    })
+        (bytes <= REPLY_BYTES_MAX).then_some((count + 1, bytes))
+    })?;
+    let bytes = bytes + array_header_bytes(count);
+    (bytes <= REPLY_BYTES_MAX).then_some((count, bytes))
 }
 
-fn keys_wanted<'s>(store: &'s Store, slot: Slot, args: Args<'_>) -> impl ExactSizeIterator<Item = &'s [u8]> {
+fn keys_wanted<'s>(store: &'s Store, slot: Slot, args: Args<'_>) -> impl Iterator<Item = &'s [u8]> + use<'s> {
     let count = parse_i64(arg(args, 3)).and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
-    store.entries_in_slot(slot).take(count).map(|(key, _)| key)
+    store.rows_in_slot(slot).take(count).map(|row| row.key())
 }

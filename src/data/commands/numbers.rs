@@ -1,6 +1,6 @@
 //! Commands on strings that are numbers: `INCR`, `DECR`, `INCRBY`, `DECRBY`, `INCRBYFLOAT`.
 
-use resp::number::{parse_i64, write_i64};
+use resp::number::{parse_i64, with_digits};
 use resp::{Args, CommandId};
 use types::Slot;
 
@@ -40,21 +40,13 @@ fn decr_by<'s>(store: &'s mut Store, slot: Slot, args: Args<'_>) -> Result<Outco
 /// The sum, which is stored. A key that does not exist counts as 0.
 fn add_integer<'s>(store: &'s mut Store, slot: Slot, args: Args<'_>, delta: i64) -> Result<Outcome<'s>, Error> {
     let key = arg(args, 1);
-    let added = store.edit(slot, key, |entry| {
-        let number = parse_i64(entry.value()).ok_or(Error::NotAnInteger)?;
-        let sum = number.checked_add(delta).ok_or(Error::Overflow)?;
-        entry.set_integer(sum);
-        Ok(sum)
-    });
-    let sum = match added {
-        Some(sum) => sum?,
-        None => {
-            let mut digits = Vec::new();
-            write_i64(&mut digits, delta);
-            store.set(slot, key, &digits);
-            delta
-        }
+    let Some(mut row) = store.get_mut(slot, key) else {
+        with_digits(delta, |digits| store.set(slot, key, digits));
+        return Ok(Outcome::Integer(delta));
     };
+    let number = parse_i64(row.row().value()).ok_or(Error::NotAnInteger)?;
+    let sum = number.checked_add(delta).ok_or(Error::Overflow)?;
+    with_digits(sum, |digits| row.set_value(digits));
     Ok(Outcome::Integer(sum))
 }
 
@@ -62,12 +54,16 @@ fn add_integer<'s>(store: &'s mut Store, slot: Slot, args: Args<'_>, delta: i64)
 fn incr_by_float<'s>(store: &'s mut Store, slot: Slot, args: Args<'_>) -> Result<Outcome<'s>, Error> {
     let key = arg(args, 1);
     let number = match store.get(slot, key) {
-        Some(value) => Float::parse(value).ok_or(Error::NotAFloat)?,
+        Some(row) => Float::parse(row.value()).ok_or(Error::NotAFloat)?,
         None => Float::ZERO,
     };
     let sum = number.add(float(args)?).ok_or(Error::NanOrInfinity)?;
-    store.set(slot, key, &sum.to_decimal());
-    Ok(store.get(slot, key).map_or(Outcome::Null, Outcome::Bulk))
+    let decimal = sum.to_decimal();
+    match store.get_mut(slot, key) {
+        Some(mut row) => row.set_value(&decimal),
+        None => store.set(slot, key, &decimal),
+    }
+    Ok(store.get(slot, key).map_or(Outcome::Null, |row| Outcome::Bulk(row.value())))
 }
 
 fn check_increment(args: Args<'_>) -> Result<(), Error> {

@@ -92,7 +92,7 @@ fn reply_to(keyspace: &mut Keyspace, id: CommandId, request: &Request, protocol:
     let mut out = Vec::new();
     let mut reply = Reply::new(&mut out, protocol);
     match find(id).map(|command| command.action) {
-        Ok(Action::Apply(_)) => keyspace.apply(id, slot(), request.args(), 0).write(&mut reply),
+        Ok(Action::Apply(_)) => keyspace.apply(id, slot(), request.args()).write(&mut reply),
         _ => {
             keyspace.query(id, slot(), request.args(), &mut reply);
         }
@@ -110,10 +110,10 @@ proptest! {
         let mut follower = Keyspace::with_hash_seed(2);
         for (id, args) in &log {
             let request = Request::new(args);
-            let outcome = leader.apply(*id, slot(), request.args(), 0);
+            let outcome = leader.apply(*id, slot(), request.args());
             let (mut led, mut followed) = (Vec::new(), Vec::new());
             outcome.write(&mut Reply::new(&mut led, Protocol::Resp3));
-            follower.apply(*id, slot(), request.args(), 7).write(&mut Reply::new(&mut followed, Protocol::Resp3));
+            follower.apply(*id, slot(), request.args()).write(&mut Reply::new(&mut followed, Protocol::Resp3));
             prop_assert_eq!(led, followed);
             let mut read = Vec::new();
             leader.query(*id, slot(), request.args(), &mut Reply::new(&mut read, Protocol::Resp2));
@@ -161,10 +161,9 @@ proptest! {
             reply_to(&mut keyspace, *id, &Request::new(args), Protocol::Resp2);
         }
         let other = Slot::of_key(b"other");
-        keyspace.apply(CommandId::Set, other, Request::new(&["SET", "other", "value"]).args(), 0);
+        keyspace.apply(CommandId::Set, other, Request::new(&["SET", "other", "value"]).args());
         let values = |keyspace: &Keyspace, slot: Slot| -> BTreeMap<Vec<u8>, Vec<u8>> {
-            let entries = keyspace.entries_in_slot(slot);
-            entries.map(|(key, value)| (key.to_vec(), value.to_vec())).collect()
+            keyspace.rows_in_slot(slot).map(|row| (row.key().to_vec(), row.value().to_vec())).collect()
         };
         let (before, other_before) = (values(&keyspace, slot()), values(&keyspace, other));
         let request = Request::new(&args);
@@ -189,7 +188,7 @@ proptest! {
         let before = keyspace.digest();
         let request = Request::new(&args);
         if let Err(error) = check(id, request.args()) {
-            let outcome = keyspace.apply(id, slot(), request.args(), 0);
+            let outcome = keyspace.apply(id, slot(), request.args());
             // Of a read, apply only sees that it is none of its own.
             let crate::Outcome::Error(applied) = outcome else { panic!("{outcome:?}") };
             prop_assert!(applied == error || applied == Error::Unsupported, "{applied:?}");

@@ -2,6 +2,7 @@
 
 use core::ops::Range;
 
+use lsm::Content;
 use resp::{Args, CommandId, Reply};
 use types::Slot;
 use types::limits::VALUE_BYTES_MAX;
@@ -27,27 +28,21 @@ pub(super) const COMMANDS: &[Registration] = &[
 /// `APPEND`: the length of the value afterwards.
 fn append<'s>(store: &'s mut Store, slot: Slot, args: Args<'_>) -> Result<Outcome<'s>, Error> {
     let (key, tail) = (arg(args, 1), arg(args, 2));
-    let appended = store.edit(slot, key, |entry| {
-        let len = entry.value().len() + tail.len();
-        if len > VALUE_BYTES_MAX {
-            return Err(Error::ValueTooLong);
-        }
-        entry.append(tail);
-        Ok(len)
-    });
-    let len = match appended {
-        Some(len) => len?,
-        None => {
-            store.set(slot, key, tail);
-            tail.len()
-        }
+    let Some(mut row) = store.get_mut(slot, key) else {
+        store.set(slot, key, tail);
+        return Ok(Outcome::Integer(tail.len() as i64));
     };
-    Ok(Outcome::Integer(len as i64))
+    let len = row.row().value().len();
+    if len + tail.len() > VALUE_BYTES_MAX {
+        return Err(Error::ValueTooLong);
+    }
+    row.write_at(len, tail);
+    Ok(Outcome::Integer((len + tail.len()) as i64))
 }
 
 /// `STRLEN`.
 fn str_len(store: &Store, slot: Slot, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), Error> {
-    let len = store.look_up(slot, arg(args, 1)).map_or(0, <[u8]>::len);
+    let len = store.look_up(slot, arg(args, 1)).map_or(0, |row| row.value().len());
     reply.integer(len as i64);
     Ok(())
 }
@@ -55,7 +50,7 @@ fn str_len(store: &Store, slot: Slot, args: Args<'_>, reply: &mut Reply<'_>) -> 
 /// `GETRANGE` and `SUBSTR`.
 fn get_range(store: &Store, slot: Slot, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), Error> {
     let (start, end) = range(args)?;
-    let value = store.look_up(slot, arg(args, 1)).unwrap_or_default();
+    let value = store.look_up(slot, arg(args, 1)).map(|row| row.value()).unwrap_or_default();
     reply.bulk(value.get(clamp_range(start, end, value.len())).unwrap_or_default());
     Ok(())
 }
@@ -65,18 +60,16 @@ fn set_range<'s>(store: &'s mut Store, slot: Slot, args: Args<'_>) -> Result<Out
     let offset = offset(args)?;
     let (key, bytes) = (arg(args, 1), arg(args, 3));
     if bytes.is_empty() {
-        let len = store.get(slot, key).map_or(0, <[u8]>::len);
+        let len = store.value_len(slot, key);
         return Ok(Outcome::Integer(len as i64));
     }
-    let written = store.edit(slot, key, |entry| {
-        entry.write_at(offset, bytes);
-        entry.value().len()
-    });
-    let len = written.unwrap_or_else(|| {
-        store.insert_new(slot, key, offset, bytes);
-        offset + bytes.len()
-    });
-    Ok(Outcome::Integer(len as i64))
+    let Some(mut row) = store.get_mut(slot, key) else {
+        let zeros = vec![0; offset];
+        store.put(slot, key, &Content { value: [&zeros, bytes], ..Content::plain(b"") });
+        return Ok(Outcome::Integer((offset + bytes.len()) as i64));
+    };
+    row.write_at(offset, bytes);
+    Ok(Outcome::Integer(row.row().value().len() as i64))
 }
 
 /// The offset of `SETRANGE`, such that the value stays within its limit.
@@ -107,7 +100,7 @@ fn check_range(args: Args<'_>) -> Result<(), Error> {
 }
 
 fn range_bound(store: &Store, slot: Slot, args: Args<'_>) -> usize {
-    let len = store.get(slot, arg(args, 1)).map_or(0, <[u8]>::len);
+    let len = store.value_len(slot, arg(args, 1));
     bounds::bulk(range(args).map_or(0, |(start, end)| clamp_range(start, end, len).len()))
 }
 

@@ -1,5 +1,6 @@
 //! Commands on whole strings: `GET`, `SET` and what else reads or replaces values, `MGET`, `MSET`, `MSETNX`.
 
+use lsm::{Content, Row};
 use resp::reply::{NULL_BYTES_MAX, array_header_bytes, bulk_bytes};
 use resp::{Args, CommandId, Reply};
 use types::Slot;
@@ -10,8 +11,7 @@ use super::bounds;
 use super::bounds::SHORT_REPLY_BYTES_MAX;
 use super::registration::{Action, Registration};
 use super::set::{SetOptions, SetWhen};
-use crate::entry::Entry;
-use crate::outcome::{Error, Outcome, Taken};
+use crate::outcome::{Error, Outcome};
 use crate::store::Store;
 
 pub(super) const COMMANDS: &[Registration] = &[
@@ -46,8 +46,8 @@ fn set<'s>(store: &'s mut Store, slot: Slot, args: Args<'_>) -> Result<Outcome<'
             Outcome::Ok
         }
         (false, false) => Outcome::Null,
-        (true, true) => taken(store.replace(slot, key, value)),
-        (true, false) => store.get(slot, key).map_or(Outcome::Null, Outcome::Bulk),
+        (true, true) => value_or_null(store.replace(slot, key, &Content::plain(value))),
+        (true, false) => value_or_null(store.get(slot, key)),
     })
 }
 
@@ -75,12 +75,12 @@ fn set_nx<'s>(store: &'s mut Store, slot: Slot, args: Args<'_>) -> Result<Outcom
 
 /// `GETSET`.
 fn get_set<'s>(store: &'s mut Store, slot: Slot, args: Args<'_>) -> Result<Outcome<'s>, Error> {
-    Ok(taken(store.replace(slot, arg(args, 1), arg(args, 2))))
+    Ok(value_or_null(store.replace(slot, arg(args, 1), &Content::plain(arg(args, 2)))))
 }
 
 /// `GETDEL`.
 fn get_del<'s>(store: &'s mut Store, slot: Slot, args: Args<'_>) -> Result<Outcome<'s>, Error> {
-    Ok(taken(store.remove(slot, arg(args, 1))))
+    Ok(value_or_null(store.remove(slot, arg(args, 1))))
 }
 
 /// `MGET`.
@@ -108,7 +108,7 @@ fn m_get_bound(store: &Store, slot: Slot, args: Args<'_>) -> usize {
 fn m_get_bytes(store: &Store, slot: Slot, args: Args<'_>) -> Option<usize> {
     let keys = args.iter_from(1);
     keys.clone().try_fold(array_header_bytes(keys.len()), |bytes, key| {
-        let bytes = bytes + store.get(slot, key).map_or(NULL_BYTES_MAX, |value| bulk_bytes(value.len()));
+        let bytes = bytes + store.get(slot, key).map_or(NULL_BYTES_MAX, |row| bulk_bytes(row.value().len()));
         (bytes <= REPLY_BYTES_MAX).then_some(bytes)
     })
 }
@@ -139,13 +139,13 @@ fn m_set_nx_pairs(args: Args<'_>) -> Result<(), Error> {
 }
 
 #[inline]
-fn bulk_or_null(value: Option<&[u8]>, reply: &mut Reply<'_>) {
-    match value {
-        Some(value) => reply.bulk(value),
+fn bulk_or_null(row: Option<Row<'_>>, reply: &mut Reply<'_>) {
+    match row {
+        Some(row) => reply.bulk(row.value()),
         None => reply.null(),
     }
 }
 
-fn taken<'a>(entry: Option<Entry>) -> Outcome<'a> {
-    entry.map_or(Outcome::Null, |entry| Outcome::Taken(Taken(entry)))
+fn value_or_null(row: Option<Row<'_>>) -> Outcome<'_> {
+    row.map_or(Outcome::Null, |row| Outcome::Bulk(row.value()))
 }

@@ -202,7 +202,7 @@ impl Ours {
         };
         match check(command.id, args) {
             Err(error) => reply.error(error.message()),
-            Ok(()) if command.is_write() => self.keyspace.apply(command.id, slot, args, 0).write(&mut reply),
+            Ok(()) if command.is_write() => self.keyspace.apply(command.id, slot, args).write(&mut reply),
             Ok(()) => {
                 self.keyspace.query(command.id, slot, args, &mut reply);
             }
@@ -451,7 +451,7 @@ fn compare(redis: &Redis, protocol: Protocol, context: &str, commands: &[Args]) 
         }
     }
     let count = theirs.run(&[args(&["DBSIZE"])]).remove(0);
-    let keys: Vec<Vec<u8>> = ours.keyspace.entries_in_slot(Slot::default()).map(|(key, _)| key.to_vec()).collect();
+    let keys: Vec<Vec<u8>> = ours.keyspace.rows_in_slot(Slot::default()).map(|row| row.key().to_vec()).collect();
     assert_eq!(count, format!(":{}\r\n", keys.len()).into_bytes(), "{context}: keys left");
     assert_eq!(keys.len(), ours.keyspace.keys_count());
     for key in keys {

@@ -115,13 +115,7 @@ impl<H: CoreHost> Core<H> {
         took: Duration,
     ) -> Result<(), Error> {
         let crate::snapshot::Loaded { file, header, bytes, keyspace } = loaded;
-        let state = InstalledState {
-            last_index: file.last_index,
-            last_term: header.last_term,
-            membership,
-            time_ms: header.time_ms,
-            keyspace,
-        };
+        let state = InstalledState { last_index: file.last_index, last_term: header.last_term, membership, keyspace };
         let is_restored = self.groups.install(&mut self.ctx, out!(self), group, state);
         if is_restored {
             tracing::info!(group = %file.group, last_index = file.last_index, bytes, elapsed = ?took, "a snapshot was installed");
@@ -145,9 +139,9 @@ impl<H: CoreHost> Core<H> {
     /// Adds a replica to the groups and the router. Returns the cluster map that its snapshot holds, or what Raft has
     /// against what was recovered.
     pub(crate) fn add_replica(&mut self, started: StartedReplica) -> Result<Result<Vec<u8>, String>, Error> {
-        let StartedReplica { group: id, replica, recovered, membership, keyspace, time_ms, map } = started;
+        let StartedReplica { group: id, replica, recovered, membership, keyspace, map } = started;
         let seed = self.host.random_u64();
-        let new = NewReplica { group: id, id: replica, recovered, membership, keyspace, time_ms, seed };
+        let new = NewReplica { group: id, id: replica, recovered, membership, keyspace, seed };
         match self.groups.add(&self.ctx, new) {
             Ok(group) => {
                 self.router.set_local(id, group);

@@ -178,12 +178,13 @@ impl<H: CoreHost> Core<H> {
         self.observe_budgets();
         // Behind what clients and peers wait for.
         let is_copying = self.storage.work(&mut self.ctx, &mut self.groups)?;
+        let is_releasing = self.groups.release_some();
         self.ctx.turns.end(Phase::Send, self.host.now(), &self.ctx.counters);
         // Driving may have made room for clients that are looked at only in the next turn.
         let has_runnable =
             self.clients.runnable_count() > 0 || self.clients.has_listing() || self.router.has_unblocked();
         let has_work = self.router.has_work() || self.groups.has_work() || self.peers.has_unsent_mesh();
-        Ok(is_cut_short || has_runnable || has_work || is_copying)
+        Ok(is_cut_short || has_runnable || has_work || is_copying || is_releasing)
     }
 
     /// Handles what other cores and the network have brought. Returns whether something was left for the

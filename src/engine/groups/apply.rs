@@ -49,6 +49,9 @@ impl Groups {
         let replica = &mut self.list[group];
         replica.batches.recycle(waiters);
         replica.raft.applied(entry.index);
+        if replica.keyspace.has_to_release() {
+            self.release_later(group);
+        }
         effects.push(GroupEffect::Applied { group, index: entry.index, payload_bytes: entry.payload.len() });
         self.observe_digest_if_wanted(ctx, group);
         Ok(())
@@ -91,9 +94,8 @@ impl Groups {
         let batch = Batch::access(&entry.payload)?;
         let Groups { list, ranges, sources, .. } = self;
         let replica = &mut list[group];
-        let time_ms = replica.time_ms.max(batch.time_ms());
-        replica.time_ms = time_ms;
         let keyspace = &mut replica.keyspace;
+        keyspace.advance_time(batch.time_ms());
         let mut next = waiters.list.iter().peekable();
         batch.for_each(|command, arguments| {
             ranges.clear();
@@ -102,7 +104,7 @@ impl Groups {
             serve_reads(ctx, out, keyspace, sources, waiters, &mut next);
             let args = Args::new(batch.arguments(), ranges);
             let outcome = match (CommandId::from_u16(command.id), Slot::new(command.slot)) {
-                (Some(id), Some(slot)) => keyspace.apply(id, slot, args, time_ms),
+                (Some(id), Some(slot)) => keyspace.apply(id, slot, args),
                 _ => Outcome::Error(data::Error::Unsupported),
             };
             if let Some(&Waiter::Write { origin, reply_bytes }) = next.next() {

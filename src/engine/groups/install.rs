@@ -15,7 +15,6 @@ pub(crate) struct InstalledState {
     pub(crate) last_index: Index,
     pub(crate) last_term: Term,
     pub(crate) membership: Membership,
-    pub(crate) time_ms: u64,
     pub(crate) keyspace: Keyspace,
 }
 
@@ -29,7 +28,7 @@ impl Groups {
         group: usize,
         state: InstalledState,
     ) -> bool {
-        let InstalledState { last_index, last_term, membership, time_ms, keyspace } = state;
+        let InstalledState { last_index, last_term, membership, keyspace } = state;
         let replica = &mut self.list[group];
         let meta = SnapshotMeta { last_index, last_term, membership: membership.clone() };
         if let Err(error) = replica.raft.restore(meta, ctx.now) {
@@ -39,14 +38,15 @@ impl Groups {
         }
         replica.learn_addresses(&membership);
         replica.membership = membership;
-        replica.keyspace = keyspace;
-        replica.time_ms = replica.time_ms.max(time_ms);
+        let replaced = std::mem::replace(&mut replica.keyspace, keyspace);
+        replica.keyspace.succeed(replaced);
         self.observe(ctx, group, Event::Restored { last: (last_index, last_term) });
         self.observe_digest(ctx, group);
         // Whether what was proposed here is part of that state nobody can tell.
         while let Some(proposed) = self.list[group].proposed.pop_settled_by(last_term, last_index) {
             self.fail_waiters(ctx, out, group, &proposed.waiters, Refusal::OutcomeUnknownSnapshot);
         }
+        self.release_later(group);
         self.list[group].settle_permits();
         self.mark(group);
         true

@@ -13,7 +13,7 @@
 //!
 //! Reading order: `replica` (what is kept of one), `addresses`, `batch_queue`, `proposals` and `waiting_reads`, `writes`,
 //! `reads`, `news` (what the groups are told), `drive` (what Raft wants done), `apply`, `forwarded_queue` and `forwarded`
-//! (commands of other cores, and who waits for room), `requeue` and `leaving` (a leadership is lost), `leadership`, `install`, `timers`,
+//! (commands of other cores, and who waits for room), `requeue` and `leaving` (a leadership is lost), `leadership`, `install`, `release` (memory of removed keys), `timers`,
 //! `sources`, `views` (what others see).
 
 mod addresses;
@@ -28,6 +28,7 @@ mod leaving;
 mod news;
 mod proposals;
 mod reads;
+mod release;
 mod replica;
 mod requeue;
 mod sources;
@@ -100,6 +101,8 @@ pub(crate) struct Groups {
     full: Vec<usize>,
     /// Groups that have more commands to give back than a turn may, and how many this one still may.
     to_requeue: Vec<usize>,
+    /// Groups whose keys were removed all at once and still take up memory.
+    releasing: Vec<usize>,
     requeues_left: usize,
     /// Groups with proposals or reads that are looked at every tick: they may have waited too long.
     watched: Vec<usize>,
@@ -120,6 +123,7 @@ impl Groups {
             batching: Vec::new(),
             full: Vec::new(),
             to_requeue: Vec::new(),
+            releasing: Vec::new(),
             requeues_left: 0,
             watched: Vec::new(),
             timers: Timers::default(),

@@ -27,7 +27,6 @@ pub(crate) struct NewReplica {
     pub(crate) recovered: Recovered,
     pub(crate) membership: Membership,
     pub(crate) keyspace: Keyspace,
-    pub(crate) time_ms: u64,
     /// Seeds what Raft draws at random.
     pub(crate) seed: u64,
 }
@@ -57,9 +56,6 @@ pub(super) struct Replica {
     pub(super) requests_permit: Permit,
     /// Bytes of entries that Raft keeps.
     pub(super) entries_permit: Permit,
-    /// Time of the latest batch applied, in milliseconds since 1970. Never goes back within a group, and is part of its
-    /// state: the same on every replica that has applied the same entries.
-    pub(super) time_ms: u64,
     /// Time of the latest batch proposed here, which may not be applied yet.
     pub(super) proposed_ms: u64,
     /// The term in which it led when Raft last reported its role, if it did.
@@ -78,6 +74,7 @@ pub(super) struct Replica {
     pub(super) is_batching: bool,
     pub(super) is_full: bool,
     pub(super) is_to_requeue: bool,
+    pub(super) is_releasing: bool,
     /// Whether somebody is to hear when the group has room again.
     pub(super) is_awaited: bool,
     pub(super) is_watched: bool,
@@ -110,7 +107,6 @@ impl Replica {
             forwarded: ForwardedQueue::default(),
             requests_permit: budget.permit(Pool::Batches),
             entries_permit: budget.permit(Pool::Entries),
-            time_ms: new.time_ms,
             proposed_ms: 0,
             leader_term: None,
             refused_links: Vec::new(),
@@ -121,6 +117,7 @@ impl Replica {
             is_batching: false,
             is_full: false,
             is_to_requeue: false,
+            is_releasing: false,
             is_awaited: false,
             is_watched: false,
         };
@@ -189,8 +186,7 @@ impl Replica {
     pub(super) fn digest(&self) -> u128 {
         let mut state = self.membership.encode().to_vec();
         state.extend_from_slice(&self.keyspace.digest().to_le_bytes());
-        state.extend_from_slice(&(self.keyspace.keys_count() as u64).to_le_bytes());
-        state.extend_from_slice(&self.time_ms.to_le_bytes());
+        state.extend_from_slice(&self.keyspace.time_ms().to_le_bytes());
         state.extend_from_slice(&self.raft.applied_index().to_le_bytes());
         xxhash_rust::xxh3::xxh3_128(&state)
     }

@@ -125,10 +125,15 @@ impl Replicas for Groups {
         &mut self.list[group].keyspace
     }
 
+    fn end_walk(&mut self, group: usize) {
+        self.list[group].keyspace.end_walk();
+        self.release_later(group);
+    }
+
     fn snapshot_header(&self, group: usize) -> SnapshotHeader {
         let replica = &self.list[group];
         SnapshotHeader {
-            time_ms: replica.time_ms,
+            time_ms: replica.keyspace.time_ms(),
             keys_count: replica.keyspace.keys_count() as u64,
             membership: replica.membership.clone(),
         }

@@ -104,7 +104,7 @@ impl Groups {
         if replica.batches.is_empty() {
             return;
         }
-        let time_ms = replica.proposed_ms.max(replica.time_ms).max(ctx.unix_ms);
+        let time_ms = replica.proposed_ms.max(replica.keyspace.time_ms()).max(ctx.unix_ms);
         while replica.raft.uncommitted_bytes() == 0
             || replica.raft.uncommitted_bytes() + replica.batches.oldest_bytes() + ENTRY_OVERHEAD_BYTES_MAX
                 <= replica.raft.config().uncommitted_bytes_max

@@ -198,7 +198,7 @@ impl<H: StorageHost> Storage<H> {
                     } else if *is_walked {
                         let keys_count = former.keys_count();
                         let file = file.clone();
-                        keyspace.end_walk();
+                        replicas.end_walk(group);
                         writing.stage = Stage::Ending;
                         self.write_end_of(number, file, sealing, keys_count);
                     } else {
@@ -221,7 +221,7 @@ impl<H: StorageHost> Storage<H> {
             Stage::GivenUp => {
                 let keyspace = replicas.keyspace_mut(group);
                 if keyspace.go_on_walking(SNAPSHOT_TURN_BYTES) {
-                    keyspace.end_walk();
+                    replicas.end_walk(group);
                     self.creation.permit.set(0);
                     return false;
                 }

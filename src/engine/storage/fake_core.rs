@@ -60,7 +60,7 @@ fn apply(keyspace: &mut Keyspace, index: Index, value: &[u8]) {
     let (key_end, end) = (key.len() as u32, buf.len() as u32);
     let range = |start, end| ArgRange { start, end };
     let ranges = [range(0, 0), range(0, key_end), range(key_end, end)];
-    drop(keyspace.apply(CommandId::Set, Slot::of_key(key.as_bytes()), Args::new(&buf, &ranges), 0));
+    keyspace.apply(CommandId::Set, Slot::of_key(key.as_bytes()), Args::new(&buf, &ranges));
 }
 
 /// The state behind entries of this length.
@@ -142,6 +142,10 @@ impl Replicas for FakeReplicas {
 
     fn keyspace_mut(&mut self, group: usize) -> &mut Keyspace {
         &mut self.list[group].keyspace
+    }
+
+    fn end_walk(&mut self, group: usize) {
+        self.list[group].keyspace.end_walk();
     }
 
     fn snapshot_header(&self, group: usize) -> SnapshotHeader {

@@ -28,7 +28,6 @@ pub(crate) struct StartedReplica {
     /// The state as of the snapshot; empty without one.
     pub(crate) keyspace: Keyspace,
     /// Replicated time of the group, in milliseconds since 1970 UTC.
-    pub(crate) time_ms: u64,
     /// The cluster map that the snapshot holds, encoded; empty if it holds none.
     pub(crate) map: Vec<u8>,
 }

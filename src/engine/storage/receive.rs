@@ -186,7 +186,7 @@ impl<H: StorageHost> Storage<H> {
         transfer.stage = Stage::Loading;
         // The state in memory is about as large as the file.
         transfer.permit.set(usize::try_from(transfer.offset).unwrap_or(usize::MAX));
-        let (host, path, seed) = (self.host.clone(), transfer.paths.part.clone(), self.host.random_u64());
+        let (host, path, seed) = (self.host.clone(), transfer.paths.part.clone(), self.config.row_hash_seed());
         let group = transfer.group;
         self.transfer_task(transfer.number, async move {
             let loaded = snapshot::load(&host, &path, group, seed).await;

@@ -82,11 +82,11 @@ impl<H: StorageHost> Storage<H> {
         let recovered = recovered(log.as_ref(), info.as_ref());
         let recovered = recovered.map_err(|error| Lost::whole(format!("its log names {error}")))?;
         self.records.push(spec.id, info);
-        let (keyspace, time_ms, map) = match snapshot {
-            Some(Loaded { header, keyspace, .. }) => (keyspace, header.time_ms, header.map),
-            None => (Keyspace::with_hash_seed(self.host.random_u64()), 0, Vec::new()),
+        let (keyspace, map) = match snapshot {
+            Some(Loaded { header, keyspace, .. }) => (keyspace, header.map),
+            None => (Keyspace::with_hash_seed(self.config.row_hash_seed()), Vec::new()),
         };
-        Ok(StartedReplica { group: spec.id, replica: id, recovered, membership, keyspace, time_ms, map })
+        Ok(StartedReplica { group: spec.id, replica: id, recovered, membership, keyspace, map })
     }
 }
 
@@ -108,7 +108,7 @@ async fn recover<H: StorageHost>(
     }
     let tidied = snapshot::tidy(host, &paths).await;
     tidied.map_err(|source| Error::Snapshot { group, source: LoadError::Io { path: paths.dir.clone(), source } })?;
-    let loaded = match snapshot::load(host, &paths.snapshot, group, host.random_u64()).await {
+    let loaded = match snapshot::load(host, &paths.snapshot, group, config.row_hash_seed()).await {
         Ok(loaded) => loaded,
         Err(error) if error.is_damage() && log.as_ref().is_some_and(|log| log.start_index == 0) => {
             tracing::error!(%group, %error, "the snapshot is lost; the log still begins at the beginning");

@@ -160,6 +160,25 @@ fn permits_hold_entries_that_are_kept_and_those_that_are_not_committed() {
 }
 
 #[test]
+fn memory_of_keys_that_were_removed_at_once_goes_in_steps_and_is_counted_until_then() {
+    let mut world = World::new(|_| {});
+    let leader = world.leader();
+    let empty_bytes = world.sides[leader].ctx.budget.used_by(Pool::Keys);
+    let value = "x".repeat(100_000);
+    for seq in 1..=3 {
+        world.execute(leader, client(seq), &format!("SET key{seq} {value}"));
+    }
+    world.execute(leader, client(4), "FLUSHALL");
+    world.settle();
+    let keys_bytes = |world: &World| world.sides[leader].ctx.budget.used_by(Pool::Keys) - empty_bytes;
+    assert!(keys_bytes(&world) > 300_000);
+    assert!(world.sides[leader].groups.release_some(), "one value of three");
+    assert!((200_000..300_000).contains(&keys_bytes(&world)));
+    while world.sides[leader].groups.release_some() {}
+    assert_eq!(keys_bytes(&world), 0);
+}
+
+#[test]
 fn replicas_that_have_applied_the_same_have_the_same_digest() {
     let mut world = World::new(|_| {});
     let leader = world.leader();

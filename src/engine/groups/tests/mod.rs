@@ -252,7 +252,6 @@ fn new_replica(ctx: &Context, group: GroupId) -> NewReplica {
         recovered: Recovered::default(),
         membership: wire::Membership::of_voters(spec.replicas.iter().map(member)),
         keyspace: Keyspace::new(),
-        time_ms: 0,
         seed: u64::from(ctx.addr().node.0) - 1,
     }
 }
@@ -513,8 +512,7 @@ fn a_state_that_was_fetched_answers_what_it_may_hold() {
     let side = &mut world.sides[leader];
     let membership = side.groups.list[GROUP].membership.clone();
     let last: (Index, Term) = (1_000, side.groups.list[GROUP].raft.term() + 1);
-    let state =
-        InstalledState { last_index: last.0, last_term: last.1, membership, time_ms: 9, keyspace: Keyspace::new() };
+    let state = InstalledState { last_index: last.0, last_term: last.1, membership, keyspace: Keyspace::new() };
     assert!(side.groups.install(&mut side.ctx, &mut side.answers, GROUP, state));
     assert!(side.answers.replies[&1].starts_with("-UNKNOWNOUTCOME"));
     assert_eq!(side.groups.list[GROUP].raft.applied_index(), 1_000);

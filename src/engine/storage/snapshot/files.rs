@@ -71,9 +71,10 @@ pub async fn load<D: Disk>(
     let mut keyspace = Keyspace::with_hash_seed(hash_seed);
     let (file, header, bytes) = read_through(disk, path, &file, group, |record| {
         let slot = Slot::new(record.slot).ok_or("a slot that does not exist")?;
-        if keyspace.restore(slot, record.key, record.value) { Ok(()) } else { Err("a key occurs twice") }
+        if keyspace.restore(slot, record.key, &record.content) { Ok(()) } else { Err("a key occurs twice") }
     })
     .await?;
+    keyspace.advance_time(header.time_ms);
     Ok(Some(Loaded { file, header, bytes, keyspace }))
 }
 

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! block                                        header: payload of block 0
-//!  0 u64 magic "CKPTBLK1"                       0 u32 version, 1
+//!  0 u64 magic "CKPTBLK1"                       0 u32 version, 2; 1 had no flags
 //!  8 u32 group                                  4 u64 last_term: term of the entry at last_index
 //! 12 u32 kind: 1 header, 2 keys, 3 footer      12 u64 time_ms: replicated time, ms since 1970 UTC
 //! 16 u64 last_index: the state holds the       20 u64 keys_count
@@ -15,11 +15,13 @@
 //! 40 u32 length of the payload
 //! 44 u32 crc32 of the payload and the          keys: records, none cut in two
 //!        zeros behind it                        0 u16 slot
-//! 48 u32 crc32 of bytes 0..52 of the block      2 u8  type of the value: 0 string
-//!        before, 0 in block 0 (the chain)       3 u8  0
+//! 48 u32 crc32 of bytes 0..52 of the block      2 u8  kind of the value: 0 string
+//!        before, 0 in block 0 (the chain)       3 u8  flags: 1 it expires
 //! 52 u32 crc32 of bytes 0..52                   4 u32 length of the key
 //! 56 payload, then zeros up to the next         8 u32 length of the value
-//!    multiple of 4,096                         12 key, value
+//!    multiple of 4,096                         12 u64 when it expires, ms since 1970 UTC; if
+//!                                                     the flag says so
+//!                                                 key, value
 //!
 //! footer: payload of the last block
 //!  0 u64 keys_count: records in the file        8 u128 xxh3 of all bytes of the file before this block
@@ -29,20 +31,23 @@
 //! belongs to another place, another file or another time is noticed. A file without its footer is not complete.
 //! Records stand in no particular order; no key occurs twice.
 
-use data::{PAYLOAD_BYTES, RECORD_HEADER_BYTES};
 use host::ALIGNMENT;
+use lsm::Content;
+use lsm::rows::{PAYLOAD_BYTES, PAYLOAD_HEADROOM_BYTES, RECORD_EXPIRES, RECORD_EXPIRY_BYTES, RECORD_HEADER_BYTES};
 use types::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use types::{GroupId, Index, Term};
 
 /// Length of what every block begins with.
-pub const BLOCK_HEADER_BYTES: usize = data::PAYLOAD_HEADROOM_BYTES;
+pub const BLOCK_HEADER_BYTES: usize = PAYLOAD_HEADROOM_BYTES;
 /// Longest membership or cluster map in a header.
 pub const HEADER_PART_BYTES_MAX: usize = 16 << 20;
 /// Longest block, whatever it claims.
 pub const BLOCK_BYTES_MAX: usize = 40 << 20;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"CKPTBLK1");
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// The oldest version that is still read.
+const VERSION_MIN: u32 = 1;
 const FILE_HEADER_BYTES: usize = 36;
 const FOOTER_BYTES: usize = 24;
 /// The part of a block's header that its own checksum covers.
@@ -50,7 +55,7 @@ const CHECKED_BYTES: usize = 52;
 
 const _: () = {
     assert!(BLOCK_HEADER_BYTES < ALIGNMENT && PAYLOAD_BYTES.is_multiple_of(ALIGNMENT));
-    let longest_record = RECORD_HEADER_BYTES + KEY_BYTES_MAX + VALUE_BYTES_MAX;
+    let longest_record = RECORD_HEADER_BYTES + RECORD_EXPIRY_BYTES + KEY_BYTES_MAX + VALUE_BYTES_MAX;
     assert!(PAYLOAD_BYTES + longest_record + ALIGNMENT < BLOCK_BYTES_MAX);
     assert!(BLOCK_HEADER_BYTES + FILE_HEADER_BYTES + 2 * HEADER_PART_BYTES_MAX + ALIGNMENT < BLOCK_BYTES_MAX);
 };
@@ -185,7 +190,7 @@ impl FileHeader {
     /// Reads the payload.
     pub fn decode(bytes: &[u8]) -> Result<FileHeader, &'static str> {
         let mut reader = Reader { bytes };
-        if reader.u32()? != VERSION {
+        if !(VERSION_MIN..=VERSION).contains(&reader.u32()?) {
             return Err("it was written by another version");
         }
         let (last_term, time_ms, keys_count) = (reader.u64()?, reader.u64()?, reader.u64()?);
@@ -224,14 +229,14 @@ impl Footer {
 }
 
 /// One key of a snapshot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
     /// Its slot.
     pub slot: u16,
     /// The key.
     pub key: &'a [u8],
-    /// Its value.
-    pub value: &'a [u8],
+    /// What it holds.
+    pub content: Content<'a>,
 }
 
 impl<'a> Record<'a> {
@@ -239,17 +244,19 @@ impl<'a> Record<'a> {
     pub fn take(bytes: &mut &'a [u8]) -> Result<Record<'a>, &'static str> {
         let mut reader = Reader { bytes };
         let slot = reader.u16()?;
-        if reader.u16()? != 0 {
+        let [kind, flags] = reader.array()?;
+        if kind != 0 || flags & !RECORD_EXPIRES != 0 {
             return Err("a value of an unknown type");
         }
         let (key_len, value_len) = (reader.u32()? as usize, reader.u32()? as usize);
         if key_len > KEY_BYTES_MAX || value_len > VALUE_BYTES_MAX {
             return Err("a key or value longer than any may be");
         }
+        let expiry_ms = if flags & RECORD_EXPIRES == 0 { None } else { Some(reader.u64()?) };
         let key = reader.take(key_len)?;
         let value = reader.take(value_len)?;
         *bytes = reader.bytes;
-        Ok(Record { slot, key, value })
+        Ok(Record { slot, key, content: Content { kind, expiry_ms, value: [value, b""] } })
     }
 }
 

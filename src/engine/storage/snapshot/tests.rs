@@ -1,7 +1,8 @@
 //! Snapshot files: what is written is read back, and every damage is noticed.
 
-use data::{Keyspace, PAYLOAD_BYTES};
+use data::Keyspace;
 use host::ALIGNMENT;
+use lsm::rows::PAYLOAD_BYTES;
 use proptest::prelude::*;
 use resp::{ArgRange, Args, CommandId};
 use types::{GroupId, Slot};
@@ -18,7 +19,7 @@ fn apply(keyspace: &mut Keyspace, id: CommandId, words: &[&[u8]]) {
         ranges.push(ArgRange { start, end: buf.len() as u32 });
     }
     let slot = words.first().map_or(Slot::default(), |key| Slot::of_key(key));
-    drop(keyspace.apply(id, slot, Args::new(&buf, &ranges), 0));
+    keyspace.apply(id, slot, Args::new(&buf, &ranges));
 }
 
 fn header(keyspace: &Keyspace) -> FileHeader {
@@ -65,7 +66,7 @@ fn read(bytes: &[u8]) -> Result<(FileId, FileHeader, Keyspace), Corrupt> {
         rest = behind;
         verifier.block(block, |record| {
             let slot = Slot::new(record.slot).ok_or("slot")?;
-            if keyspace.restore(slot, record.key, record.value) { Ok(()) } else { Err("twice") }
+            if keyspace.restore(slot, record.key, &record.content) { Ok(()) } else { Err("twice") }
         })?;
     }
     let (file, header) = verifier.finish()?;

@@ -1,4 +1,4 @@
-//! From payloads to blocks: what `data::Former` has collected in the turn is sealed in a task.
+//! From payloads to blocks: what `lsm::Former` has collected in the turn is sealed in a task.
 
 use host::AlignedBuf;
 use xxhash_rust::xxh3::Xxh3;
@@ -30,7 +30,7 @@ impl Sealer {
         self.offset
     }
 
-    /// Makes a block of a payload that the [`data::Former`] has closed.
+    /// Makes a block of a payload that the [`lsm::Former`] has closed.
     pub fn seal_keys(&mut self, payload: AlignedBuf) -> AlignedBuf {
         self.seal(BlockKind::Keys, payload)
     }

@@ -11,8 +11,8 @@
 
 use std::ptr::NonNull;
 
-use crate::row::{Handle, Hash48};
-use crate::slab::Slab;
+use crate::rows::row::{Handle, Hash48};
+use crate::rows::slab::Slab;
 
 /// Rows of a line.
 const LINE_ROWS_COUNT: usize = 7;

@@ -2,7 +2,7 @@
 
 use std::ptr::{self, NonNull};
 
-use crate::segment::Segment;
+use crate::rows::segment::Segment;
 
 /// Bits of a hash that a node tells apart.
 pub(crate) const NODE_BITS: u32 = 4;

@@ -7,10 +7,10 @@
 use std::ops::Range;
 use std::ptr::NonNull;
 
-use crate::link::{LINKS_COUNT, Link, NODE_BITS, Node, Target};
-use crate::row::{HASH_BITS, Handle, Hash48};
-use crate::segment::{ROWS_COUNT_MAX, Segment};
-use crate::slab::Slab;
+use crate::rows::link::{LINKS_COUNT, Link, NODE_BITS, Node, Target};
+use crate::rows::row::{HASH_BITS, Handle, Hash48};
+use crate::rows::segment::{Position, ROWS_COUNT_MAX, Segment};
+use crate::rows::slab::Slab;
 
 /// Two neighbours with at most so many rows become one: half of what one holds, so that it is not split again at once.
 const JOINED_COUNT_MAX: usize = ROWS_COUNT_MAX / 2;
@@ -21,7 +21,33 @@ const LEVELS_MAX: usize = (HASH_BITS / NODE_BITS) as usize;
 pub(crate) struct SlotRows {
     root: Link,
     /// How many there are.
-    count: usize,
+    count: u32,
+    /// How many of them expire. Kept by whoever adds rows and takes them out.
+    pub(crate) expiring_count: u32,
+}
+
+/// Where a row stands.
+#[derive(Clone, Copy)]
+pub(crate) struct Found {
+    segment: Segment,
+    position: Position,
+}
+
+impl Found {
+    /// The row.
+    #[inline]
+    pub(crate) fn handle(&self) -> Handle {
+        self.segment.get(self.position)
+    }
+
+    /// Puts another row for the same key in its place.
+    ///
+    /// # Safety
+    /// The trie is borrowed mutably, and has not changed since the row was found.
+    #[inline]
+    pub(crate) unsafe fn replace(&self, handle: Handle) {
+        self.segment.replace(self.position, handle);
+    }
 }
 
 /// How a segment was reached.
@@ -48,18 +74,20 @@ impl Way {
 // changes them.
 impl SlotRows {
     pub(crate) fn count(&self) -> usize {
-        self.count
+        self.count as usize
     }
 
     /// The row of a key.
     #[inline]
-    pub(crate) fn find(&self, hash: Hash48, key: &[u8]) -> Option<Handle> {
+    pub(crate) fn find(&self, hash: Hash48, key: &[u8]) -> Option<Found> {
         let mut link = self.root;
         let mut bits = 0;
         loop {
             match link.target() {
                 Target::None => return None,
-                Target::Segment(segment) => return segment.find(hash, key).map(|place| segment.get(place)),
+                Target::Segment(segment) => {
+                    return segment.find(hash, key).map(|position| Found { segment, position });
+                }
                 // SAFETY: the trie's nodes are there as long as it is borrowed.
                 Target::Node(node) => link = unsafe { node.as_ref() }[hash.nibble(bits)],
             }
@@ -96,15 +124,6 @@ impl SlotRows {
     fn set_segment(&mut self, way: &Way, hash: Hash48, segment: Segment) {
         let links = if way.len == 0 { 0..1 } else { way.links(hash, segment.bits()) };
         self.set_links(way, links, Target::Segment(segment));
-    }
-
-    /// Puts another row in the place of the one for the same key, which is returned, if there is one.
-    pub(crate) fn replace(&mut self, hash: Hash48, key: &[u8], handle: Handle) -> Option<Handle> {
-        let (_, segment) = self.way(hash);
-        let (segment, place) = segment.and_then(|segment| Some((segment, segment.find(hash, key)?)))?;
-        let old = segment.get(place);
-        segment.replace(place, handle);
-        Some(old)
     }
 
     /// Adds a row, of whose key there is none.
@@ -205,60 +224,18 @@ impl SlotRows {
         Some(joined)
     }
 
-    /// Shows every segment, in the order of the hashes.
-    pub(crate) fn for_each_segment(&self, seen: &mut impl FnMut(Segment)) {
-        show(self.root, 0, seen);
-    }
-
-    /// Gives all memory back: rows, segments and nodes.
-    pub(crate) fn clear(&mut self, slab: &mut Slab) {
-        clear(std::mem::take(&mut self.root), 0, slab);
-        self.count = 0;
-    }
-}
-
-fn show(link: Link, bits: u32, seen: &mut impl FnMut(Segment)) {
-    match link.target() {
-        Target::None => {}
-        Target::Segment(segment) => seen(segment),
-        Target::Node(node) => {
-            // SAFETY: whoever called has the trie borrowed.
-            let node = unsafe { node.as_ref() };
-            for_each_once(node, bits + NODE_BITS, &mut |link| show(link, bits + NODE_BITS, seen));
-        }
-    }
-}
-
-fn clear(link: Link, bits: u32, slab: &mut Slab) {
-    match link.target() {
-        Target::None => {}
-        Target::Segment(segment) => {
-            for handle in segment.handles() {
-                // SAFETY: nothing leads to the row any more.
-                unsafe { handle.free(slab) };
+    /// The segment whose rows' hashes begin as this one does, and where the next one begins, if there is one.
+    pub(crate) fn segment_at(&self, hash: Hash48) -> Option<(Segment, Option<Hash48>)> {
+        let mut link = self.root;
+        let mut bits = 0;
+        loop {
+            match link.target() {
+                Target::None => return None,
+                Target::Segment(segment) => return Some((segment, hash.behind_prefix(segment.bits()))),
+                // SAFETY: the trie's nodes are there as long as it is borrowed.
+                Target::Node(node) => link = unsafe { node.as_ref() }[hash.nibble(bits)],
             }
-            // SAFETY: nothing leads to the segment any more.
-            unsafe { segment.free(slab) };
+            bits += NODE_BITS;
         }
-        Target::Node(node) => {
-            // SAFETY: nothing leads to the node any more, and it is there until it is freed below.
-            let links = unsafe { node.read() };
-            for_each_once(&links, bits + NODE_BITS, &mut |link| clear(link, bits + NODE_BITS, slab));
-            // SAFETY: as above.
-            unsafe { slab.free(node.cast(), size_of::<Node>()) };
-        }
-    }
-}
-
-/// Shows what the links of a node lead to, each once. `bits` are those that lead through the node.
-fn for_each_once(node: &Node, bits: u32, seen: &mut impl FnMut(Link)) {
-    let mut at = 0;
-    while at < LINKS_COUNT {
-        let link = node[at];
-        at += match link.target() {
-            Target::Segment(segment) => 1 << (bits - segment.bits()),
-            Target::Node(_) | Target::None => 1,
-        };
-        seen(link);
     }
 }

@@ -3,11 +3,12 @@
 //! ```text
 //! record
 //!  0 u16 slot
-//!  2 u8  type of the value: 0 string
-//!  3 u8  0
+//!  2 u8  kind of the value: 0 string
+//!  3 u8  flags: 1 the row expires
 //!  4 u32 length of the key
 //!  8 u32 length of the value
-//! 12 key, value
+//! 12 u64 when it expires, in milliseconds since 1970 UTC; only if the flag says so
+//!    key, value
 //! ```
 //!
 //! Little-endian. No record is cut in two.
@@ -17,21 +18,18 @@ use std::collections::VecDeque;
 use host::{ALIGNMENT, AlignedBuf};
 use types::Slot;
 
+use crate::rows::row::Row;
+
 /// Length of what every record begins with.
 pub const RECORD_HEADER_BYTES: usize = 12;
+/// Length of what may stand behind that.
+pub const RECORD_EXPIRY_BYTES: usize = 8;
+/// The flag of a record with an expiry.
+pub const RECORD_EXPIRES: u8 = 1;
 /// Room that stands before a payload's records for the header of its block.
 pub const PAYLOAD_HEADROOM_BYTES: usize = 56;
 /// A payload is closed once it is this long; its last record may exceed it.
 pub const PAYLOAD_BYTES: usize = 256 << 10;
-
-/// What stands before key and value of a record.
-pub fn record_head(slot: u16, key_len: usize, value_len: usize) -> [u8; RECORD_HEADER_BYTES] {
-    let mut bytes = [0; RECORD_HEADER_BYTES];
-    bytes[..2].copy_from_slice(&slot.to_le_bytes());
-    bytes[4..8].copy_from_slice(&(key_len as u32).to_le_bytes());
-    bytes[8..].copy_from_slice(&(value_len as u32).to_le_bytes());
-    bytes
-}
 
 /// Collects records into payloads. All that it does per record is to copy it; what costs more is the
 /// snapshot's that seals them.
@@ -47,16 +45,26 @@ pub struct Former {
 }
 
 impl Former {
-    /// Adds a key. `record` is the key's bytes and then the value's.
-    pub fn put(&mut self, slot: Slot, key_len: usize, record: &[u8]) {
+    /// Adds a row.
+    pub(crate) fn put(&mut self, slot: Slot, row: Row<'_>) {
         if self.open.is_empty() {
             // One more block than the limit, so that the last of many short records does not make it grow.
             self.open = AlignedBuf::with_capacity(PAYLOAD_BYTES + ALIGNMENT);
             self.open.extend_from_slice(&[0; PAYLOAD_HEADROOM_BYTES]);
         }
         let before = self.open.len();
-        self.open.extend_from_slice(&record_head(slot.number(), key_len, record.len() - key_len));
-        self.open.extend_from_slice(record);
+        let expiry_ms = row.expiry_ms();
+        let mut head = [0; RECORD_HEADER_BYTES];
+        head[..2].copy_from_slice(&slot.number().to_le_bytes());
+        head[2] = row.kind();
+        head[3] = if expiry_ms.is_some() { RECORD_EXPIRES } else { 0 };
+        head[4..8].copy_from_slice(&(row.key().len() as u32).to_le_bytes());
+        head[8..].copy_from_slice(&(row.value().len() as u32).to_le_bytes());
+        self.open.extend_from_slice(&head);
+        if let Some(expiry_ms) = expiry_ms {
+            self.open.extend_from_slice(&expiry_ms.to_le_bytes());
+        }
+        self.open.extend_from_slice(row.key_and_value());
         self.bytes += self.open.len() - before;
         self.keys_count += 1;
         if self.open.len() >= PAYLOAD_BYTES {
@@ -65,7 +73,7 @@ impl Former {
     }
 
     /// Closes the payload in the making, if there is one.
-    pub fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         if !self.open.is_empty() {
             self.closed.push_back(std::mem::take(&mut self.open));
         }

@@ -1,0 +1,24 @@
+//! Giving memory back of keys that were removed all at once, a little per turn.
+
+use crate::groups::Groups;
+
+impl Groups {
+    /// Notes that a group may have memory to give back.
+    pub(super) fn release_later(&mut self, group: usize) {
+        if !std::mem::replace(&mut self.list[group].is_releasing, true) {
+            self.releasing.push(group);
+        }
+    }
+
+    /// Gives a part of that memory back. Returns whether there is more.
+    pub(crate) fn release_some(&mut self) -> bool {
+        let Some(group) = self.releasing.last() else { return false };
+        let replica = &mut self.list[*group];
+        if !replica.keyspace.release_some() {
+            replica.is_releasing = false;
+            self.releasing.pop();
+        }
+        replica.settle_permits();
+        !self.releasing.is_empty()
+    }
+}
