@@ -1,6 +1,6 @@
 //! Memory aligned for direct I/O.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, handle_alloc_error};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
@@ -9,10 +9,10 @@ use std::ptr::NonNull;
 pub const ALIGNMENT: usize = 4_096;
 
 /// A growable run of bytes whose address and capacity are multiples of [`ALIGNMENT`]. What lies behind its
-/// length within the capacity is zero, so padding it out to a whole block writes zeros.
+/// length within the capacity has no value: whoever makes the buffer longer writes what is added.
 pub struct AlignedBuf {
     ptr: NonNull<u8>,
-    // Invariant: len <= capacity, and bytes len..capacity are zero.
+    // Invariant: len <= capacity, and bytes 0..len are initialised.
     len: usize,
     // Invariant: a multiple of ALIGNMENT; 0 means nothing is allocated.
     capacity: usize,
@@ -31,9 +31,14 @@ impl AlignedBuf {
 
     /// A buffer of `len` zero bytes.
     pub fn zeroed(len: usize) -> AlignedBuf {
-        let mut buf = AlignedBuf::with_capacity(len);
-        buf.len = len;
-        buf
+        let capacity = len.next_multiple_of(ALIGNMENT);
+        if capacity == 0 {
+            return AlignedBuf::default();
+        }
+        let layout = Self::layout(capacity);
+        // SAFETY: the layout has a non-zero size.
+        let Some(ptr) = NonNull::new(unsafe { alloc_zeroed(layout) }) else { handle_alloc_error(layout) };
+        AlignedBuf { ptr, len, capacity }
     }
 
     /// How many bytes fit without growing.
@@ -52,14 +57,29 @@ impl AlignedBuf {
 
     /// Appends zeros up to the next multiple of [`ALIGNMENT`].
     pub fn pad_to_alignment(&mut self) {
-        // The capacity is a multiple of the alignment, and what lies behind `len` is zero already.
-        self.len = self.len.next_multiple_of(ALIGNMENT);
+        let padded = self.len.next_multiple_of(ALIGNMENT);
+        // SAFETY: the capacity is a multiple of the alignment and at least `len`, so `padded` is within it.
+        unsafe { self.ptr.as_ptr().add(self.len).write_bytes(0, padded - self.len) };
+        self.len = padded;
     }
 
     /// Empties the buffer and keeps its memory.
     pub fn clear(&mut self) {
-        self[..].fill(0);
         self.len = 0;
+    }
+
+    /// The address of the first byte, for whoever fills the buffer from outside. It may write to all of the capacity.
+    pub fn as_mut_ptr(&mut self) -> *mut u8 {
+        self.ptr.as_ptr()
+    }
+
+    /// Makes the first `len` bytes the buffer's content.
+    ///
+    /// # Safety
+    /// `len` is at most the capacity, and that many bytes were written.
+    pub unsafe fn set_len(&mut self, len: usize) {
+        debug_assert!(len <= self.capacity);
+        self.len = len;
     }
 
     /// Makes room for `additional` more bytes.
@@ -71,7 +91,7 @@ impl AlignedBuf {
         let capacity = needed.max(self.capacity * 2).next_multiple_of(ALIGNMENT);
         let layout = Self::layout(capacity);
         // SAFETY: the layout has a non-zero size, since `needed > self.capacity >= 0`.
-        let Some(ptr) = NonNull::new(unsafe { alloc_zeroed(layout) }) else { handle_alloc_error(layout) };
+        let Some(ptr) = NonNull::new(unsafe { alloc(layout) }) else { handle_alloc_error(layout) };
         // SAFETY: both regions are at least `len` long, and the new one was just allocated.
         unsafe { ptr.as_ptr().copy_from_nonoverlapping(self.ptr.as_ptr(), self.len) };
         self.free();
@@ -160,5 +180,16 @@ mod tests {
         assert_eq!(buf.len(), ALIGNMENT);
         assert_eq!(buf[0], b'x');
         assert!(buf[1..].iter().all(|byte| *byte == 0));
+    }
+
+    #[test]
+    fn whole_blocks_and_empty_buffers_need_no_padding() {
+        let mut buf = AlignedBuf::default();
+        buf.pad_to_alignment();
+        assert!(buf.is_empty() && AlignedBuf::zeroed(0).is_empty());
+        buf.extend_from_slice(&[7; ALIGNMENT]);
+        buf.pad_to_alignment();
+        assert_eq!(&buf[..], &[7; ALIGNMENT]);
+        assert!(AlignedBuf::zeroed(3_000).iter().all(|byte| *byte == 0));
     }
 }
