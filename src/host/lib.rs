@@ -11,22 +11,26 @@
 //!
 //! All of it belongs to one core: no handle here crosses threads, except what [`Mesh`] carries.
 //!
-//! Reading order: [`net`] and [`disk`], with [`buffer`] for the aligned memory that direct I/O wants; [`spawn`] (tasks beside the
-//! turn), [`mesh`] (other cores of the node), [`clock`], [`rng`].
+//! Reading order: [`net`] and [`disk`], with [`buffer`] and [`read_buf`] for the aligned memory that direct I/O wants and [`io_schedule`]
+//! for who may use the disk when; [`spawn`] (tasks beside the turn), [`mesh`] (other cores of the node), [`clock`], [`rng`].
 
 pub mod buffer;
 pub mod clock;
 pub mod disk;
+pub mod io_schedule;
 pub mod mesh;
 pub mod net;
+pub mod read_buf;
 pub mod rng;
 pub mod spawn;
 
 pub use buffer::{ALIGNMENT, AlignedBuf};
 pub use clock::Clock;
 pub use disk::{Disk, WriteDone, WriteToken};
+pub use io_schedule::{IoClass, IoKind, IoPermit, IoSchedule, IoTicket};
 pub use mesh::Mesh;
 pub use net::{ConnId, ListenerId, Net, NetEvent, SendBuf};
+pub use read_buf::{ReadBuf, ReadPool};
 pub use rng::Rng;
 pub use spawn::{Spawn, TaskClass};
 

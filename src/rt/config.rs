@@ -26,6 +26,8 @@ pub struct Config {
     pub recv_buffers_count: u16,
     /// Size of one receive buffer in bytes.
     pub recv_buffer_bytes: usize,
+    /// Most memory that a core keeps to read files into again, in bytes.
+    pub read_pool_bytes_max: usize,
     /// Entries of the submission queue. More may be queued; they cost further system calls.
     pub submissions_count: u32,
     /// Entries of the completion queue. More completions are kept by the kernel, at some cost.
@@ -42,6 +44,7 @@ impl Default for Config {
             mesh_messages_count_max: 4_096,
             recv_buffers_count: 1_024,
             recv_buffer_bytes: 16 << 10,
+            read_pool_bytes_max: 4 << 20,
             submissions_count: 2_048,
             completions_count: 16_384,
             listen_backlog_max: 4_096,

@@ -1,175 +1,38 @@
-//! Files: durable writes of the turn loop, and everything else for tasks that wait.
+//! Files and their names, for tasks that wait.
 //!
 //! All of it goes through the core's one ring, so that a log write ends where the network's events arrive.
 //! What the kernel cannot do without blocking it does on threads of its own (`io-wq`).
 
 use std::ffi::CString;
-use std::future::Future;
 use std::io;
 use std::mem;
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 
-use host::{ALIGNMENT, AlignedBuf, WriteDone, WriteToken};
+use host::{AlignedBuf, IoClass};
+use io_uring::opcode;
 use io_uring::types::Fd;
-use io_uring::{opcode, squeue};
 
 use crate::core::Core;
-use crate::ops::{File, Op, OwnedFd, Payload, to_result};
-use crate::reactor::{Kind, Reactor, tag};
-use crate::sys;
+use crate::log_write::assert_aligned;
+use crate::offload::offload;
+use crate::ops::{File, OwnedFd, Payload, to_result};
+use crate::transfer;
+use crate::waiting::Waiting;
 
 /// How much [`create_zeroed`] writes at a time: large enough to be efficient, small enough to let others through.
 const ZEROS_BYTES: usize = 1 << 20;
-/// Longest part of a transfer that is handed over in one operation; a multiple of the alignment.
-const TRANSFER_BYTES_MAX: usize = 1 << 30;
 
-const FILE_FLAGS: libc::c_int = libc::O_RDWR | libc::O_DIRECT | libc::O_DSYNC | libc::O_CLOEXEC;
+const SYNCED_FLAGS: libc::c_int = libc::O_RDWR | libc::O_DIRECT | libc::O_CLOEXEC;
+const FILE_FLAGS: libc::c_int = SYNCED_FLAGS | libc::O_DSYNC;
 // Zeros are synced once at the end, not block by block.
 const ZEROS_FLAGS: libc::c_int = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_DIRECT | libc::O_CLOEXEC;
 const DIR_FLAGS: libc::c_int = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC;
 /// Data is for the user of the node alone.
 const FILE_MODE: libc::mode_t = 0o600;
 const DIR_MODE: libc::mode_t = 0o700;
-
-impl Reactor {
-    pub(crate) fn write_begin(&mut self, file: &File, offset: u64, buf: AlignedBuf, token: WriteToken) {
-        assert_aligned(offset, buf.len());
-        if buf.is_empty() {
-            self.writes_done.push_back(WriteDone { token, buf, result: Ok(()) });
-            return;
-        }
-        let idx = self.ops.insert(Op::LogWrite { file: file.clone(), offset, buf, written: 0, token });
-        self.push_log_write(idx);
-    }
-
-    fn push_log_write(&mut self, idx: u32) {
-        let Op::LogWrite { file, offset, buf, written, .. } = self.ops.get(idx) else {
-            unreachable!("callers name a log write");
-        };
-        let entry = write_entry(file, *offset, buf, *written);
-        // SAFETY: the operation's place keeps file and buffer until it has ended.
-        unsafe { self.push(entry, tag(Kind::File, idx, 0)) };
-    }
-
-    /// Only a write that is whole counts: a short one goes on with the rest, and if that fails, all has failed.
-    pub(crate) fn log_write_completed(&mut self, idx: u32, result: i32) {
-        let Op::LogWrite { buf, written, .. } = self.ops.get(idx) else {
-            unreachable!("callers name a log write");
-        };
-        let result = match advance(written, buf.len(), result) {
-            Ok(Progress::Whole) => Ok(()),
-            Ok(Progress::Rest) => {
-                self.ops.resumed();
-                return self.push_log_write(idx);
-            }
-            Err(error) => Err(error),
-        };
-        let Op::LogWrite { buf, token, .. } = self.ops.remove(idx) else {
-            unreachable!("it was a log write above");
-        };
-        self.writes_done.push_back(WriteDone { token, buf, result });
-    }
-}
-
-enum Progress {
-    Whole,
-    Rest,
-}
-
-/// Takes in the result of one write. What is left begins at a whole block again.
-fn advance(written: &mut usize, len: usize, result: i32) -> io::Result<Progress> {
-    let count = to_result(result)? as usize;
-    let reached = *written + count;
-    if reached >= len {
-        *written = len;
-        return Ok(Progress::Whole);
-    }
-    let whole_blocks = reached / ALIGNMENT * ALIGNMENT;
-    if whole_blocks <= *written {
-        return Err(io::Error::new(io::ErrorKind::WriteZero, "the file took less than one block of a write"));
-    }
-    *written = whole_blocks;
-    Ok(Progress::Rest)
-}
-
-fn write_entry(file: &File, offset: u64, buf: &AlignedBuf, written: usize) -> squeue::Entry {
-    let rest = &buf[written..];
-    let len = rest.len().min(TRANSFER_BYTES_MAX) as u32;
-    opcode::Write::new(Fd(file.fd.0), rest.as_ptr(), len).offset(offset + written as u64).build()
-}
-
-/// Waits for one operation. Yields the result, a count or a negated error code, and the memory it used.
-struct Waiting {
-    core: Rc<Core>,
-    // `None` once the result was taken.
-    idx: Option<u32>,
-}
-
-impl Waiting {
-    /// # Safety
-    /// `entry` may name only memory of `payload` and the descriptor of `file`.
-    unsafe fn begin(core: &Rc<Core>, entry: squeue::Entry, payload: Payload, file: Option<&File>) -> Waiting {
-        let opens = entry.get_opcode() == u32::from(opcode::OpenAt::CODE);
-        let op = Op::Waited { waker: None, result: None, payload, file: file.cloned(), opens };
-        let mut reactor = core.reactor.borrow_mut();
-        let idx = reactor.ops.insert(op);
-        // SAFETY: the operation's place keeps payload and file until it has ended.
-        unsafe { reactor.push(entry, tag(Kind::File, idx, 0)) };
-        Waiting { core: Rc::clone(core), idx: Some(idx) }
-    }
-}
-
-impl Future for Waiting {
-    type Output = (i32, Payload);
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(i32, Payload)> {
-        let idx = self.idx.expect("not polled again once it was ready");
-        let done = {
-            let mut reactor = self.core.reactor.borrow_mut();
-            let Op::Waited { waker, result, .. } = reactor.ops.get(idx) else {
-                unreachable!("the place is this future's until it takes the result");
-            };
-            if result.is_none() {
-                *waker = Some(cx.waker().clone());
-                return Poll::Pending;
-            }
-            reactor.ops.remove(idx)
-        };
-        self.idx = None;
-        match done {
-            Op::Waited { result: Some(result), payload, .. } => Poll::Ready((result, payload)),
-            _ => unreachable!("looked at above"),
-        }
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        let Some(idx) = self.idx else { return };
-        let mut reactor = self.core.reactor.borrow_mut();
-        let ended = match reactor.ops.get(idx) {
-            Op::Waited { result: Some(result), opens, .. } => {
-                if *opens && *result >= 0 {
-                    sys::close(*result);
-                }
-                true
-            }
-            _ => false,
-        };
-        if ended {
-            reactor.ops.remove(idx);
-            return;
-        }
-        let place = reactor.ops.get(idx);
-        if let Op::Waited { payload, file, opens, .. } = mem::replace(place, Op::Free) {
-            *place = Op::Abandoned { _payload: payload, _file: file, opens };
-        }
-    }
-}
 
 pub(crate) async fn create_zeroed(core: &Rc<Core>, path: &Path, len: u64) -> io::Result<File> {
     assert_aligned(len, 0);
@@ -202,9 +65,22 @@ async fn write_zeros(core: &Rc<Core>, path: &Path, len: u64) -> io::Result<()> {
             zeros = AlignedBuf::zeroed((len - offset) as usize);
         }
         offset += zeros.len() as u64;
-        zeros = write_back(core, &file, offset - zeros.len() as u64, zeros).await?;
+        let from = offset - zeros.len() as u64;
+        zeros = transfer::write(core, &file, from, zeros, IoClass::Log).await?;
     }
-    sync(core, &file).await
+    sync_all(core, &file).await
+}
+
+/// Makes a file whose writes are durable once it was synced.
+pub(crate) async fn create(core: &Rc<Core>, path: &Path, reserved_len: u64) -> io::Result<File> {
+    assert_aligned(reserved_len, 0);
+    let file = open_with(core, path, SYNCED_FLAGS | libc::O_CREAT | libc::O_EXCL).await?;
+    if let Err(error) = reserve(core, &file, reserved_len).await {
+        // The first error counts.
+        let _ = unlink(core, path).await;
+        return Err(error);
+    }
+    Ok(file)
 }
 
 /// Reserves the space of a new file, which makes one extent and meets a full disk at once.
@@ -238,44 +114,14 @@ pub(crate) fn len(file: &File) -> io::Result<u64> {
     }
 }
 
-pub(crate) async fn read(core: &Rc<Core>, file: &File, offset: u64, len: usize) -> io::Result<AlignedBuf> {
-    assert_aligned(offset, len);
-    let mut buf = AlignedBuf::zeroed(len);
-    let mut done = 0;
-    while done < len {
-        let rest = &mut buf[done..];
-        let count = rest.len().min(TRANSFER_BYTES_MAX) as u32;
-        let entry = opcode::Read::new(Fd(file.fd.0), rest.as_mut_ptr(), count).offset(offset + done as u64).build();
-        // SAFETY: the entry names the buffer, whose memory does not move with it, and the file's descriptor.
-        let (result, payload) = unsafe { Waiting::begin(core, entry, Payload::Buf(buf), Some(file)) }.await;
-        let Payload::Buf(back) = payload else { unreachable!("an operation hands back what it was given") };
-        buf = back;
-        done += to_result(result)? as usize;
-        // Direct reads end within a block only at the end of the file.
-        if done < len && (result == 0 || !done.is_multiple_of(ALIGNMENT)) {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-    }
-    Ok(buf)
-}
-
-pub(crate) async fn write(core: &Rc<Core>, file: &File, offset: u64, buf: AlignedBuf) -> io::Result<()> {
-    assert_aligned(offset, buf.len());
-    write_back(core, file, offset, buf).await.map(drop)
-}
-
-/// Writes all of a buffer and hands it back.
-async fn write_back(core: &Rc<Core>, file: &File, offset: u64, buf: AlignedBuf) -> io::Result<AlignedBuf> {
-    let (mut buf, mut written) = (buf, 0);
-    while written < buf.len() {
-        let entry = write_entry(file, offset, &buf, written);
-        // SAFETY: the entry names the buffer, whose memory does not move with it, and the file's descriptor.
-        let (result, payload) = unsafe { Waiting::begin(core, entry, Payload::Buf(buf), Some(file)) }.await;
-        let Payload::Buf(back) = payload else { unreachable!("an operation hands back what it was given") };
-        buf = back;
-        advance(&mut written, buf.len(), result)?;
-    }
-    Ok(buf)
+/// Cuts a file off or makes it longer. On a thread of its own: older kernels have no such operation in their rings.
+pub(crate) async fn set_len(file: &File, len: u64) -> io::Result<()> {
+    assert_aligned(len, 0);
+    // SAFETY: the descriptor is open while `file` lives.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(file.fd.0) };
+    // A descriptor of its own: nobody may wait for the thread, and the number be another file's by then.
+    let theirs = std::fs::File::from(borrowed.try_clone_to_owned()?);
+    offload(move || theirs.set_len(len)).await
 }
 
 pub(crate) async fn create_dir_all(core: &Rc<Core>, path: &Path) -> io::Result<()> {
@@ -349,7 +195,7 @@ async fn exists(core: &Rc<Core>, path: &Path) -> io::Result<bool> {
     }
 }
 
-async fn sync(core: &Rc<Core>, file: &File) -> io::Result<()> {
+async fn sync_all(core: &Rc<Core>, file: &File) -> io::Result<()> {
     let entry = opcode::Fsync::new(Fd(file.fd.0)).build();
     // SAFETY: the entry names only the file's descriptor.
     let (result, _) = unsafe { Waiting::begin(core, entry, Payload::None, Some(file)) }.await;
@@ -358,38 +204,19 @@ async fn sync(core: &Rc<Core>, file: &File) -> io::Result<()> {
 
 /// Makes a change to the directory that holds `path` durable.
 async fn sync_dir_of(core: &Rc<Core>, path: &Path) -> io::Result<()> {
-    let dir = match path.parent() {
-        Some(dir) if !dir.as_os_str().is_empty() => dir,
-        Some(_) => Path::new("."),
+    match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => sync_dir(core, dir).await,
+        Some(_) => sync_dir(core, Path::new(".")).await,
         // The root has no entry of its own anywhere.
-        None => return Ok(()),
-    };
-    let dir = open_with(core, dir, DIR_FLAGS).await?;
-    sync(core, &dir).await
+        None => Ok(()),
+    }
+}
+
+pub(crate) async fn sync_dir(core: &Rc<Core>, path: &Path) -> io::Result<()> {
+    let dir = open_with(core, path, DIR_FLAGS).await?;
+    sync_all(core, &dir).await
 }
 
 fn c_path(path: &Path) -> io::Result<CString> {
     CString::new(path.as_os_str().as_bytes()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))
-}
-
-fn assert_aligned(offset: u64, len: usize) {
-    let aligned = offset.is_multiple_of(ALIGNMENT as u64) && len.is_multiple_of(ALIGNMENT);
-    assert!(aligned, "offset {offset} and length {len} are multiples of {ALIGNMENT}");
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn short_writes_go_on_at_a_whole_block_or_fail() {
-        let mut written = 0;
-        assert!(matches!(advance(&mut written, 3 * ALIGNMENT, ALIGNMENT as i32 + 512), Ok(Progress::Rest)));
-        assert_eq!(written, ALIGNMENT);
-        assert!(advance(&mut written, 3 * ALIGNMENT, 512).is_err(), "no whole block more");
-        assert!(advance(&mut written, 3 * ALIGNMENT, 0).is_err());
-        let error = advance(&mut written, 3 * ALIGNMENT, -libc::ENOSPC).err().expect("an error");
-        assert_eq!(error.raw_os_error(), Some(libc::ENOSPC));
-        assert!(matches!(advance(&mut written, 3 * ALIGNMENT, 2 * ALIGNMENT as i32), Ok(Progress::Whole)));
-    }
 }

@@ -21,8 +21,8 @@
 //! save at the sizes of replies), retries of failed writes.
 //!
 //! Reading order: `ring`, `core` and `reactor` (what is in the ring, and how a core waits), `give_way`; `net` with `listener`, `conn`,
-//! `pool` and `sys`; `disk`
-//! with `ops` and `offload`; `mesh` and `wake` (other cores and threads), `timers`, `clock`; `runtime` (all of it as one handle),
+//! `pool` and `sys`; `log_write`,
+//! `transfer` and `disk` with `ops`, `waiting` and `offload`; `mesh` and `wake` (other cores and threads), `timers`, `clock`; `runtime` (all of it as one handle),
 //! `start`, `preflight` and `host_limits`, `config`, `error`.
 
 mod clock;
@@ -34,6 +34,7 @@ mod error;
 mod give_way;
 mod host_limits;
 mod listener;
+mod log_write;
 mod mesh;
 mod net;
 mod offload;
@@ -46,6 +47,8 @@ mod runtime;
 mod start;
 mod sys;
 mod timers;
+mod transfer;
+mod waiting;
 mod wake;
 
 pub use config::{Config, CoreConfig, RECV_BUFFER_BYTES_MAX, RECV_BUFFERS_COUNT_MAX};

@@ -6,7 +6,7 @@ use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::task::Waker;
 
-use host::{AlignedBuf, WriteToken};
+use host::{AlignedBuf, IoPermit, IoTicket, ReadBuf, WriteToken};
 
 use crate::sys;
 
@@ -32,10 +32,22 @@ impl Drop for OwnedFd {
 pub(crate) enum Payload {
     #[default]
     None,
-    Buf(AlignedBuf),
+    Written(AlignedBuf),
+    Read(ReadBuf),
     Path(CString),
     Paths(CString, CString),
     Status(CString, Box<libc::statx>),
+}
+
+/// A read, write or sync that has not begun.
+pub(crate) enum Transfer {
+    /// Fills bytes `from..until` of a buffer for `len` bytes, the first of which lies at `offset`. Memory is taken when the first
+    /// part begins: what waits needs none.
+    Read { offset: u64, buf: ReadBuf, len: usize, from: usize, until: usize },
+    /// Writes bytes `from..until` of a buffer, the first of which belongs at `offset`.
+    Write { offset: u64, buf: AlignedBuf, from: usize, until: usize },
+    /// Waits until what was written is on stable storage.
+    Sync,
 }
 
 /// One operation.
@@ -49,6 +61,13 @@ pub(crate) enum Op {
         written: usize,
         token: WriteToken,
     },
+    /// A transfer that waits for its turn. The kernel knows nothing of it.
+    Queued {
+        waker: Option<Waker>,
+        ticket: IoTicket,
+        file: File,
+        transfer: Transfer,
+    },
     /// An operation of a task that waits for it.
     Waited {
         waker: Option<Waker>,
@@ -56,12 +75,14 @@ pub(crate) enum Op {
         payload: Payload,
         file: Option<File>,
         opens: bool,
+        permit: Option<IoPermit>,
     },
     /// An operation whose task is gone. Its memory stays until it ends, and if it opens a file, that is closed.
     Abandoned {
         _payload: Payload,
         _file: Option<File>,
         opens: bool,
+        permit: Option<IoPermit>,
     },
 }
 
@@ -75,7 +96,6 @@ pub(crate) struct Ops {
 
 impl Ops {
     pub(crate) fn insert(&mut self, op: Op) -> u32 {
-        self.in_flight_count += 1;
         match self.free.pop() {
             Some(idx) => {
                 self.places[idx as usize] = op;
@@ -97,12 +117,12 @@ impl Ops {
         self.in_flight_count -= 1;
     }
 
-    /// Counts an operation as handed to the kernel again: the one in its place goes on.
-    pub(crate) fn resumed(&mut self) {
+    /// Counts an operation as handed to the kernel.
+    pub(crate) fn begun(&mut self) {
         self.in_flight_count += 1;
     }
 
-    /// Frees a place whose operation has ended.
+    /// Frees a place whose operation has ended, or was never handed to the kernel.
     pub(crate) fn remove(&mut self, idx: u32) -> Op {
         self.free.push(idx);
         std::mem::replace(&mut self.places[idx as usize], Op::Free)
@@ -116,7 +136,7 @@ impl Ops {
     /// Drops the wakers of all tasks.
     pub(crate) fn clear_wakers(&mut self) {
         for op in &mut self.places {
-            if let Op::Waited { waker, .. } = op {
+            if let Op::Waited { waker, .. } | Op::Queued { waker, .. } = op {
                 *waker = None;
             }
         }

@@ -6,7 +6,7 @@ use std::mem;
 use std::rc::Rc;
 use std::task::Waker;
 
-use host::{ConnId, NetEvent, SendBuf, WriteDone};
+use host::{ConnId, IoSchedule, NetEvent, ReadPool, SendBuf, WriteDone};
 use io_uring::{opcode, squeue, types as uring};
 use types::Instant;
 
@@ -105,6 +105,9 @@ pub(crate) struct Reactor {
     turn: u64,
     pub(crate) writes_done: VecDeque<WriteDone>,
     pub(crate) ops: Ops,
+    /// The transfers among `ops` that wait for their turn.
+    pub(crate) schedule: IoSchedule<u32>,
+    pub(crate) read_pool: Rc<ReadPool>,
     /// Tasks whose operation has ended, to be woken when nothing of the reactor is borrowed.
     pub(crate) woken: Vec<Waker>,
     #[expect(clippy::vec_box, reason = "the kernel knows where each one lies, so they move as boxes only")]
@@ -141,6 +144,8 @@ impl Reactor {
             turn: 1,
             writes_done: VecDeque::new(),
             ops: Ops::default(),
+            schedule: IoSchedule::default(),
+            read_pool: ReadPool::new(config.read_pool_bytes_max),
             woken: Vec::new(),
             gathers: Vec::new(),
             accept_retry_at: Instant::NEVER,
@@ -161,6 +166,16 @@ impl Reactor {
     pub(crate) unsafe fn push(&mut self, entry: squeue::Entry, user_data: u64) {
         // SAFETY: the caller vouches for the entry.
         unsafe { self.ring.push(entry.user_data(user_data)) };
+    }
+
+    /// Queues the operation of a place.
+    ///
+    /// # Safety
+    /// The entry may name only memory and descriptors that the place keeps until the operation has ended.
+    pub(crate) unsafe fn push_file(&mut self, entry: squeue::Entry, idx: u32) {
+        self.ops.begun();
+        // SAFETY: this function's own contract.
+        unsafe { self.push(entry, tag(Kind::File, idx, 0)) };
     }
 
     /// Takes in everything that has completed.
@@ -286,21 +301,26 @@ impl Reactor {
     /// Counts a file operation that has ended and hands it on.
     fn file_completed(&mut self, idx: u32, result: i32) {
         self.ops.ended();
-        match self.ops.get(idx) {
-            Op::LogWrite { .. } => self.log_write_completed(idx, result),
-            Op::Waited { waker, result: place, .. } => {
+        let permit = match self.ops.get(idx) {
+            Op::LogWrite { .. } => return self.log_write_completed(idx, result),
+            Op::Waited { waker, result: place, permit, .. } => {
                 *place = Some(result);
-                if let Some(waker) = waker.take() {
-                    self.woken.push(waker);
-                }
+                self.woken.extend(waker.take());
+                permit.take()
             }
-            Op::Abandoned { opens, .. } => {
+            Op::Abandoned { opens, permit, .. } => {
                 if *opens && result >= 0 {
                     crate::sys::close(result);
                 }
+                let permit = permit.take();
                 self.ops.remove(idx);
+                permit
             }
-            Op::Free => unreachable!("a place is freed only after its operation has ended"),
+            Op::Free | Op::Queued { .. } => unreachable!("a place is the kernel's until its operation has ended"),
+        };
+        if let Some(permit) = permit {
+            self.schedule.end(permit);
+            self.begin_queued();
         }
     }
 

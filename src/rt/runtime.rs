@@ -8,8 +8,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use host::{
-    AlignedBuf, Clock, ConnId, Disk, ListenerId, Mesh, Net, NetEvent, Rng, SendBuf, Spawn, TaskClass, WriteDone,
-    WriteToken,
+    AlignedBuf, Clock, ConnId, Disk, IoClass, ListenerId, Mesh, Net, NetEvent, ReadBuf, Rng, SendBuf, Spawn,
+    TaskClass, WriteDone, WriteToken,
 };
 use types::{CoreId, Instant};
 
@@ -22,6 +22,7 @@ use crate::ops::File;
 use crate::pool::RecvBuf;
 use crate::reactor::Stats;
 use crate::sys;
+use crate::transfer;
 use crate::wake::Notifier;
 
 /// One core's clock, disk, network, tasks, random numbers and queues to the other cores. Cheap to clone;
@@ -189,6 +190,10 @@ impl<M: 'static> Disk for Runtime<M> {
         disk::create_zeroed(&self.core, path, len)
     }
 
+    fn create(&self, path: &Path, reserved_len: u64) -> impl Future<Output = io::Result<File>> {
+        disk::create(&self.core, path, reserved_len)
+    }
+
     fn open(&self, path: &Path) -> impl Future<Output = io::Result<File>> {
         disk::open(&self.core, path)
     }
@@ -197,12 +202,36 @@ impl<M: 'static> Disk for Runtime<M> {
         disk::len(file)
     }
 
-    fn read(&self, file: &File, offset: u64, len: usize) -> impl Future<Output = io::Result<AlignedBuf>> {
-        disk::read(&self.core, file, offset, len)
+    fn set_len(&self, file: &File, len: u64) -> impl Future<Output = io::Result<()>> {
+        disk::set_len(file, len)
     }
 
-    fn write(&self, file: &File, offset: u64, buf: AlignedBuf) -> impl Future<Output = io::Result<()>> {
-        disk::write(&self.core, file, offset, buf)
+    fn read(
+        &self,
+        file: &File,
+        offset: u64,
+        len: usize,
+        class: IoClass,
+    ) -> impl Future<Output = io::Result<ReadBuf>> {
+        transfer::read(&self.core, file, offset, len, class)
+    }
+
+    fn write(
+        &self,
+        file: &File,
+        offset: u64,
+        buf: AlignedBuf,
+        class: IoClass,
+    ) -> impl Future<Output = io::Result<AlignedBuf>> {
+        transfer::write(&self.core, file, offset, buf, class)
+    }
+
+    fn sync(&self, file: &File, class: IoClass) -> impl Future<Output = io::Result<()>> {
+        transfer::sync(&self.core, file, class)
+    }
+
+    fn sync_dir(&self, path: &Path) -> impl Future<Output = io::Result<()>> {
+        disk::sync_dir(&self.core, path)
     }
 
     fn create_dir_all(&self, path: &Path) -> impl Future<Output = io::Result<()>> {

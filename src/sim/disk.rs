@@ -12,8 +12,14 @@ use host::{ALIGNMENT, AlignedBuf};
 use crate::prng::Prng;
 
 mod cache;
+mod crash;
+mod faults;
+mod page;
+mod unsynced;
 
-use cache::{Cached, VolatileCache};
+use cache::VolatileCache;
+use page::Page;
+use unsynced::Unsynced;
 
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
@@ -29,15 +35,25 @@ const FORGETTABLE_COUNT_MAX: usize = 64;
 
 /// An open file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct File(u32);
+pub struct File {
+    inode: u32,
+    // Whether a write lasts as soon as it ends, or only once the file is synced.
+    is_durable: bool,
+}
 
-type Page = Box<[u8; ALIGNMENT]>;
+impl File {
+    fn durable(inode: u32) -> File {
+        File { inode, is_durable: true }
+    }
+}
 
 struct Inode {
     len: u64,
     // `None` is a page of zeros.
     pages: Vec<Option<Page>>,
     unreadable: BTreeSet<u64>,
+    // `None` if it was made durable.
+    unsynced: Option<Unsynced>,
 }
 
 /// A change of a directory that a crash may undo.
@@ -73,6 +89,8 @@ pub struct NodeDisk {
     dirs: BTreeSet<PathBuf>,
     inodes: Vec<Option<Inode>>,
     unsynced: Vec<Undo>,
+    // Files that were made to be synced at chosen points, and whose directory was not synced since.
+    unsynced_names: BTreeSet<u32>,
     used: u64,
     /// Most bytes of all files together; `None` is no bound.
     pub capacity: Option<u64>,
@@ -115,6 +133,7 @@ impl NodeDisk {
             dirs: BTreeSet::new(),
             inodes: Vec::new(),
             unsynced: Vec::new(),
+            unsynced_names: BTreeSet::new(),
             used: 0,
             capacity: None,
             slowness: 1,
@@ -146,21 +165,37 @@ impl NodeDisk {
         if let Some(old) = self.names.remove(path) {
             self.free(old);
         }
+        let number = self.insert(path, len, None)?;
+        self.unsynced.push(Undo::Created(path.to_owned()));
+        Ok(File::durable(number))
+    }
+
+    /// Makes a file of zeros whose writes last once it was synced. Its name lasts once [`NodeDisk::sync_dir`] was called.
+    pub fn create_unsynced(&mut self, path: &Path, len: u64) -> Result<File> {
+        if self.exists(path) {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        let inode = self.insert(path, len, Some(Unsynced::default()))?;
+        self.unsynced_names.insert(inode);
+        Ok(File { inode, is_durable: false })
+    }
+
+    fn insert(&mut self, path: &Path, len: u64, unsynced: Option<Unsynced>) -> Result<u32> {
         if self.capacity.is_some_and(|capacity| self.used + len > capacity) {
             return Err(Error::from_raw_os_error(ENOSPC));
         }
         self.used += len;
         let pages = (0..len.div_ceil(ALIGNMENT as u64)).map(|_| None).collect();
-        self.inodes.push(Some(Inode { len, pages, unreadable: BTreeSet::new() }));
+        let inode = Inode { len, pages, unreadable: BTreeSet::new(), unsynced };
+        self.inodes.push(Some(inode));
         let number = self.inodes.len() as u32 - 1;
         self.names.insert(path.to_owned(), number);
-        self.unsynced.push(Undo::Created(path.to_owned()));
-        Ok(File(number))
+        Ok(number)
     }
 
     /// Finds a file.
     pub fn open(&self, path: &Path) -> Result<File> {
-        self.names.get(path).map(|number| File(*number)).ok_or(ErrorKind::NotFound.into())
+        self.names.get(path).map(|number| File::durable(*number)).ok_or(ErrorKind::NotFound.into())
     }
 
     /// Renames a file; lasts once [`NodeDisk::sync_names`] was called.
@@ -180,9 +215,19 @@ impl NodeDisk {
         Ok(())
     }
 
-    /// Makes every change of names so far last.
+    /// Makes every change of names so far last, apart from files of [`NodeDisk::create_unsynced`].
     pub fn sync_names(&mut self) {
         self.unsynced.clear();
+    }
+
+    /// As [`NodeDisk::sync_names`], and makes the names of all files last that are in a directory.
+    pub fn sync_dir(&mut self, path: &Path) {
+        self.sync_names();
+        for (name, number) in &self.names {
+            if name.parent() == Some(path) {
+                self.unsynced_names.remove(number);
+            }
+        }
     }
 
     /// Makes a directory and its parents.
@@ -220,7 +265,11 @@ impl NodeDisk {
     }
 
     fn inode(&self, file: File) -> Result<&Inode> {
-        self.inodes[file.0 as usize].as_ref().ok_or(Error::from_raw_os_error(EIO))
+        self.inodes[file.inode as usize].as_ref().ok_or(Error::from_raw_os_error(EIO))
+    }
+
+    fn inode_mut(&mut self, file: File) -> Result<&mut Inode> {
+        self.inodes[file.inode as usize].as_mut().ok_or(Error::from_raw_os_error(EIO))
     }
 
     /// Reads `len` bytes at `offset`.
@@ -247,12 +296,16 @@ impl NodeDisk {
     pub fn write(&mut self, file: File, offset: u64, buf: &AlignedBuf) -> Result<()> {
         let end = offset + buf.len() as u64;
         self.grow(file, offset, end)?;
+        if !file.is_durable {
+            self.store(file, offset, buf);
+            return Ok(());
+        }
         if !self.hidden.is_empty() {
             let dir = self.dir_of(file).map(Path::to_owned);
             self.hidden.retain(|hidden| hidden.dir != dir);
         }
         self.remember(file, offset, end);
-        self.cached.flush(file.0, offset as usize / ALIGNMENT..(end as usize).div_ceil(ALIGNMENT));
+        self.cached.flush(file.inode, offset as usize / ALIGNMENT..(end as usize).div_ceil(ALIGNMENT));
         if self.forgets {
             let pages = offset as usize / ALIGNMENT..end as usize / ALIGNMENT;
             let before = self.inode(file)?.pages[pages].to_vec();
@@ -264,7 +317,45 @@ impl NodeDisk {
             }
         }
         self.put(file, offset, buf);
+        // Rare: a file that was reopened.
+        self.sync(file, u64::MAX)
+    }
+
+    /// Cuts a file off or makes it longer by zeros; lasts once it was synced.
+    pub fn truncate(&mut self, file: File, len: u64) -> Result<()> {
+        let old_len = self.inode(file)?.len;
+        if len > old_len {
+            return self.grow(file, old_len, len);
+        }
+        let inode = self.inode_mut(file)?;
+        if let Some(unsynced) = &mut inode.unsynced {
+            unsynced.note_pages(len.div_ceil(ALIGNMENT as u64) as usize..inode.pages.len(), &inode.pages);
+        }
+        self.set_len(file, len);
         Ok(())
+    }
+
+    /// How much of a file a sync that begins now makes last, for [`NodeDisk::sync`].
+    pub fn sync_mark(&self, file: File) -> u64 {
+        self.inode(file).ok().and_then(|inode| inode.unsynced.as_ref()).map_or(0, Unsynced::mark)
+    }
+
+    /// A sync of a file has ended that had begun at a mark: what was written before lasts.
+    pub fn sync(&mut self, file: File, mark: u64) -> Result<()> {
+        let inode = self.inode_mut(file)?;
+        if let Some(unsynced) = &mut inode.unsynced {
+            unsynced.sync(mark, &inode.pages, inode.len);
+        }
+        Ok(())
+    }
+
+    /// A sync of a file has failed: nobody knows what lasts of what was written since the one before.
+    pub fn fail_sync(&mut self, file: File, prng: &mut Prng) -> Error {
+        let sector_bytes = self.sector_bytes;
+        if let Ok(Inode { unsynced: Some(unsynced), len, .. }) = self.inode_mut(file) {
+            unsynced.fail_sync(*len, sector_bytes, prng);
+        }
+        Error::from_raw_os_error(EIO)
     }
 
     fn grow(&mut self, file: File, offset: u64, end: u64) -> Result<()> {
@@ -281,8 +372,9 @@ impl NodeDisk {
     }
 
     fn set_len(&mut self, file: File, len: u64) {
-        if let Some(inode) = self.inodes[file.0 as usize].as_mut() {
-            self.used += len - inode.len;
+        if let Some(inode) = self.inodes[file.inode as usize].as_mut() {
+            // Nothing is counted of a file that was removed and is still open.
+            self.used = (self.used + len).saturating_sub(inode.len);
             inode.len = len;
             inode.pages.resize_with(len.div_ceil(ALIGNMENT as u64) as usize, || None);
         }
@@ -296,12 +388,24 @@ impl NodeDisk {
         }
     }
 
+    /// Puts bytes where they are read; they last as the file says.
+    fn store(&mut self, file: File, offset: u64, bytes: &[u8]) {
+        if !file.is_durable
+            && let Ok(Inode { unsynced: Some(unsynced), pages, .. }) = self.inode_mut(file)
+        {
+            let end = (offset as usize + bytes.len()).div_ceil(ALIGNMENT);
+            unsynced.note_pages(offset as usize / ALIGNMENT..end, pages);
+            unsynced.note_write(offset, bytes);
+        }
+        self.put(file, offset, bytes);
+    }
+
     fn put(&mut self, file: File, offset: u64, bytes: &[u8]) {
         let end = offset + bytes.len() as u64;
-        if self.inodes[file.0 as usize].as_ref().is_some_and(|inode| inode.len < end) {
+        if self.inodes[file.inode as usize].as_ref().is_some_and(|inode| inode.len < end) {
             self.set_len(file, end.next_multiple_of(ALIGNMENT as u64));
         }
-        let Some(inode) = self.inodes[file.0 as usize].as_mut() else { return };
+        let Some(inode) = self.inodes[file.inode as usize].as_mut() else { return };
         let mut at = offset as usize;
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -321,240 +425,10 @@ impl NodeDisk {
         }
     }
 
-    // Faults.
-
-    /// Carries out a write that goes wrong.
-    pub fn write_wrong(
-        &mut self,
-        fault: WriteFault,
-        file: File,
-        offset: u64,
-        buf: &AlignedBuf,
-        prng: &mut Prng,
-    ) -> Result<()> {
-        if fault == WriteFault::Fail {
-            self.tear(file, offset, buf, prng);
-            return Err(Error::from_raw_os_error(EIO));
-        }
-        let end = offset + buf.len() as u64;
-        self.grow(file, offset, end)?;
-        if fault == WriteFault::Misdirect {
-            let len = self.inode(file)?.len;
-            let places = (len - buf.len() as u64) / ALIGNMENT as u64 + 1;
-            let wrong = prng.below(places) * ALIGNMENT as u64;
-            let wrong_end = wrong + buf.len() as u64;
-            let hits_itself = wrong < end && offset < wrong_end;
-            if !self.is_recent(file, wrong, wrong_end) && !hits_itself {
-                self.put(file, wrong, buf);
-            }
-        }
-        let mut copy = AlignedBuf::with_capacity(buf.len());
-        copy.extend_from_slice(buf);
-        let dir = self.dir_of(file).map(Path::to_owned);
-        self.hidden.retain(|hidden| hidden.dir != dir);
-        self.hidden.push(Hidden { dir, file, offset, buf: copy });
-        self.remember(file, offset, end);
-        Ok(())
-    }
-
-    fn is_recent(&self, file: File, offset: u64, end: u64) -> bool {
-        let recent = self.recent.get(&file);
-        recent.is_some_and(|recent| recent.iter().any(|(first, last)| *first < end && offset < *last))
-    }
-
-    /// Leaves of a write under way what a crash leaves: nothing, everything, or some sectors.
-    pub fn tear(&mut self, file: File, offset: u64, buf: &AlignedBuf, prng: &mut Prng) -> Torn {
-        match prng.below(4) {
-            0 => Torn::Lost,
-            1 => {
-                self.put(file, offset, buf);
-                Torn::Whole
-            }
-            _ => {
-                let mut has_first = false;
-                // A run of sectors, as a disk that works through them in order leaves, or any of them.
-                let sectors = buf.len().div_ceil(self.sector_bytes) as u64;
-                let upto = if prng.bernoulli(500_000) { Some(prng.below(sectors + 1)) } else { None };
-                for (sector, bytes) in buf.chunks(self.sector_bytes).enumerate() {
-                    let is_kept = upto.map_or_else(|| prng.bernoulli(500_000), |upto| (sector as u64) < upto);
-                    if is_kept {
-                        has_first |= sector == 0;
-                        self.put(file, offset + (sector * self.sector_bytes) as u64, bytes);
-                    }
-                }
-                Torn::Partly { has_first }
-            }
-        }
-    }
-
-    /// Leaves of a write under way what the death of a process leaves while its machine runs on: as [`NodeDisk::tear`], but
-    /// in the drive's volatile cache, and lost if power fails before the same place is written again.
-    pub fn tear_into_cache(&mut self, file: File, offset: u64, buf: &AlignedBuf, prng: &mut Prng) -> Torn {
-        if let Some(inode) = &self.inodes[file.0 as usize] {
-            let end = ((offset as usize + buf.len()) / ALIGNMENT).min(inode.pages.len());
-            let first_page = (offset as usize / ALIGNMENT).min(end);
-            self.cached.push(Cached { file: file.0, first_page, medium: inode.pages[first_page..end].to_vec() });
-        }
-        self.tear(file, offset, buf, prng)
-    }
-
-    /// Power fails: what is in the volatile cache may be lost. Returns how many writes were.
-    pub fn lose_power(&mut self, prng: &mut Prng) -> u64 {
-        let lost = self.cached.lose(prng);
-        let lost_count = lost.len() as u64;
-        for Cached { file, first_page, medium } in lost {
-            let Some(inode) = &mut self.inodes[file as usize] else { continue };
-            for (page, before) in inode.pages.iter_mut().skip(first_page).zip(medium) {
-                *page = before;
-            }
-        }
-        lost_count
-    }
-
-    /// What a crash does beside tearing writes: names that were not synced may be undone, and a write that was lost
-    /// with nothing valid behind it is there after all, since nobody could tell.
-    pub fn crash(&mut self, prng: &mut Prng) {
-        let undone = prng.below(self.unsynced.len() as u64 + 1);
-        for _ in 0..undone {
-            match self.unsynced.pop() {
-                Some(Undo::Created(path)) => {
-                    if let Some(number) = self.names.remove(&path) {
-                        self.free(number);
-                    }
-                }
-                Some(Undo::Renamed { from, to, replaced }) => {
-                    let moved = match replaced {
-                        Some(number) => self.names.insert(to, number),
-                        None => self.names.remove(&to),
-                    };
-                    if let Some(number) = moved {
-                        self.names.insert(from, number);
-                    }
-                }
-                Some(Undo::Removed(path, number)) => {
-                    self.names.insert(path, number);
-                }
-                None => break,
-            }
-        }
-        self.unsynced.clear();
-        for hidden in std::mem::take(&mut self.hidden) {
-            self.put(hidden.file, hidden.offset, &hidden.buf);
-        }
-        if self.forgets {
-            let all = self.forgettable.len() as u64;
-            let count = if self.forgets_all { all } else { prng.below(all + 1) };
-            for _ in 0..count {
-                let Some((file, offset, before)) = self.forgettable.pop_back() else { break };
-                if let Some(inode) = self.inodes[file.0 as usize].as_mut() {
-                    let first = offset as usize / ALIGNMENT;
-                    for (idx, page) in before.into_iter().enumerate() {
-                        inode.pages[first + idx] = page;
-                    }
-                }
-            }
-        }
-        self.forgettable.clear();
-        self.forgets &= !std::mem::take(&mut self.forgets_all);
-        self.write_faults.clear();
-        self.drop_unnamed();
-    }
-
-    /// Frees what has no name: no process has it open any more.
-    fn drop_unnamed(&mut self) {
-        let named: BTreeSet<u32> = self.names.values().copied().collect();
-        for (number, inode) in self.inodes.iter_mut().enumerate() {
-            if !named.contains(&(number as u32)) {
-                *inode = None;
-            }
-        }
-        self.used = named.into_iter().map(|number| self.bytes_of(number)).sum();
-    }
-
-    /// A place that holds something and was not written just now. Of which kind of files, by the ends of their names, is
-    /// drawn first: there is much more log than there are snapshots.
-    fn old_place(&self, prng: &mut Prng) -> Option<(u32, u64)> {
-        let kinds: BTreeSet<_> = self.names.keys().map(|path| path.extension()).collect();
-        let kinds: Vec<_> = kinds.into_iter().collect();
-        let kind = if kinds.is_empty() { return None } else { prng.pick(&kinds) };
-        let mut places = Vec::new();
-        for (_, number) in self.names.iter().filter(|(path, _)| path.extension() == kind) {
-            let Some(inode) = &self.inodes[*number as usize] else { continue };
-            for (page, bytes) in inode.pages.iter().enumerate() {
-                let offset = (page * ALIGNMENT) as u64;
-                if bytes.is_some() && !self.is_recent(File(*number), offset, offset + ALIGNMENT as u64) {
-                    places.push((*number, page as u64));
-                }
-            }
-        }
-        if places.is_empty() { None } else { Some(prng.pick(&places)) }
-    }
-
-    /// Flips one bit of something written earlier. `false` if there is nothing.
-    pub fn rot(&mut self, prng: &mut Prng) -> bool {
-        let Some((number, page)) = self.old_place(prng) else { return false };
-        self.flip(number, page, prng.below(8 * ALIGNMENT as u64) as usize)
-    }
-
-    /// Flips a bit of the given page of a file. `false` if nothing was written there.
-    pub fn rot_at(&mut self, path: &Path, page: u64, bit: usize) -> bool {
-        self.names.get(path).copied().is_some_and(|number| self.flip(number, page, bit))
-    }
-
-    fn flip(&mut self, number: u32, page: u64, bit: usize) -> bool {
-        let pages = self.inodes[number as usize].as_mut().map(|inode| &mut inode.pages);
-        let Some(Some(bytes)) = pages.and_then(|pages| pages.get_mut(page as usize)) else { return false };
-        bytes[bit / 8] ^= 1 << (bit % 8);
-        true
-    }
-
-    /// Makes a page of something written earlier unreadable until it is written again. `false` if there is nothing.
-    pub fn spoil(&mut self, prng: &mut Prng) -> bool {
-        let Some((number, page)) = self.old_place(prng) else { return false };
-        if let Some(inode) = self.inodes[number as usize].as_mut() {
-            inode.unreadable.insert(page);
-        }
-        true
-    }
-
-    /// Removes a file of something written earlier; not the one that was written last, without which nobody could tell
-    /// that anything is missing. `false` if there is none.
-    pub fn lose_file(&mut self, prng: &mut Prng) -> bool {
-        let mut files = Vec::new();
-        for (path, number) in &self.names {
-            let holds_something = |inode: &Inode| inode.pages.iter().any(Option::is_some);
-            let is_last = !self.names.iter().any(|(other, number)| {
-                other.parent() == path.parent()
-                    && other > path
-                    && self.inodes[*number as usize].as_ref().is_some_and(holds_something)
-            });
-            if !is_last && self.inodes[*number as usize].as_ref().is_some_and(holds_something) {
-                files.push(path.clone());
-            }
-        }
-        if files.is_empty() {
-            return false;
-        }
-        let path = &files[prng.below(files.len() as u64) as usize];
-        if let Some(number) = self.names.remove(path) {
-            self.free(number);
-        }
-        true
-    }
-
     /// The directory that holds a file, if it has a name.
     pub fn dir_of(&self, file: File) -> Option<&Path> {
-        let (path, _) = self.names.iter().find(|(_, number)| **number == file.0)?;
+        let (path, _) = self.names.iter().find(|(_, number)| **number == file.inode)?;
         path.parent()
-    }
-
-    /// What is written from here on is forgotten at the next crash. For worlds that break their promises.
-    pub fn forget_from_here(&mut self) {
-        if !self.forgets_all {
-            self.forgettable.clear();
-            self.forgets = true;
-            self.forgets_all = true;
-        }
     }
 
     /// Removes everything: a new disk in an old machine.

@@ -10,8 +10,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use engine::MeshMessage;
 use host::{
-    AlignedBuf, Clock, ConnId, Disk, ListenerId, Mesh, Net, NetEvent, Rng, SendBuf, Spawn, TaskClass, WriteDone,
-    WriteToken,
+    AlignedBuf, Clock, ConnId, Disk, IoClass, ListenerId, Mesh, Net, NetEvent, ReadBuf, Rng, SendBuf, Spawn,
+    TaskClass, WriteDone, WriteToken,
 };
 use types::{CoreId, Instant};
 
@@ -43,6 +43,13 @@ impl SimHost {
 
     async fn ask_unit(&self, request: Request) -> Result<()> {
         self.ask(request).await.map(drop)
+    }
+
+    async fn ask_bytes(&self, request: Request) -> Result<AlignedBuf> {
+        match self.ask(request).await? {
+            Answer::Bytes(buf) => Ok(buf),
+            _ => unreachable!("a read or write is answered with bytes"),
+        }
     }
 
     async fn ask_file(&self, request: Request) -> Result<File> {
@@ -257,6 +264,11 @@ impl Disk for SimHost {
         self.open(path).await
     }
 
+    async fn create(&self, path: &Path, reserved_len: u64) -> Result<File> {
+        assert_aligned(reserved_len, 0);
+        self.ask_file(Request::CreateUnsynced { path: path.to_owned(), len: reserved_len }).await
+    }
+
     async fn open(&self, path: &Path) -> Result<File> {
         self.ask_file(Request::Open(path.to_owned())).await
     }
@@ -266,17 +278,31 @@ impl Disk for SimHost {
         world.nodes[world.cores[self.core].node].disk.len(*file)
     }
 
-    async fn read(&self, file: &File, offset: u64, len: usize) -> Result<AlignedBuf> {
-        assert_aligned(offset, len);
-        match self.ask(Request::Read { file: *file, offset, len }).await? {
-            Answer::Bytes(buf) => Ok(buf),
-            _ => unreachable!("a read is answered with bytes"),
-        }
+    async fn set_len(&self, file: &File, len: u64) -> Result<()> {
+        assert_aligned(len, 0);
+        self.ask_unit(Request::SetLen { file: *file, len }).await
     }
 
-    async fn write(&self, file: &File, offset: u64, buf: AlignedBuf) -> Result<()> {
+    async fn read(&self, file: &File, offset: u64, len: usize, _: IoClass) -> Result<ReadBuf> {
+        assert_aligned(offset, len);
+        self.ask_bytes(Request::Read { file: *file, offset, len }).await.map(ReadBuf::from)
+    }
+
+    async fn write(&self, file: &File, offset: u64, buf: AlignedBuf, _: IoClass) -> Result<AlignedBuf> {
         assert_aligned(offset, buf.len());
-        self.ask_unit(Request::Write { file: *file, offset, buf }).await
+        self.ask_bytes(Request::Write { file: *file, offset, buf }).await
+    }
+
+    async fn sync(&self, file: &File, _: IoClass) -> Result<()> {
+        let mark = {
+            let world = self.world.borrow();
+            world.nodes[world.cores[self.core].node].disk.sync_mark(*file)
+        };
+        self.ask_unit(Request::Sync { file: *file, mark }).await
+    }
+
+    async fn sync_dir(&self, path: &Path) -> Result<()> {
+        self.ask_unit(Request::SyncDir(path.to_owned())).await
     }
 
     async fn create_dir_all(&self, path: &Path) -> Result<()> {
@@ -292,13 +318,18 @@ impl Disk for SimHost {
 
     async fn rename(&self, from: &Path, to: &Path) -> Result<()> {
         self.ask_unit(Request::Rename { from: from.to_owned(), to: to.to_owned() }).await?;
-        self.ask_unit(Request::SyncNames).await
+        self.sync_dir(dir_of(to)).await
     }
 
     async fn remove(&self, path: &Path) -> Result<()> {
         self.ask_unit(Request::Remove(PathBuf::from(path))).await?;
-        self.ask_unit(Request::SyncNames).await
+        self.sync_dir(dir_of(path)).await
     }
+}
+
+/// The directory that holds a name.
+fn dir_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(path)
 }
 
 fn assert_aligned(offset: u64, len: usize) {

@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use engine::snapshot::{self, Loaded, Paths};
-use host::{AlignedBuf, Disk, WriteDone, WriteToken};
+use host::{AlignedBuf, Disk, IoClass, ReadBuf, WriteDone, WriteToken};
 use types::{GroupId, Index};
 
 use crate::cluster::DATA_DIR;
@@ -75,6 +75,10 @@ impl Disk for DiskView {
         read_only()
     }
 
+    async fn create(&self, _: &Path, _: u64) -> Result<File> {
+        read_only()
+    }
+
     async fn open(&self, path: &Path) -> Result<File> {
         self.world.borrow().nodes[self.node].disk.open(path)
     }
@@ -83,11 +87,23 @@ impl Disk for DiskView {
         self.world.borrow().nodes[self.node].disk.len(*file)
     }
 
-    async fn read(&self, file: &File, offset: u64, len: usize) -> Result<AlignedBuf> {
-        self.world.borrow().nodes[self.node].disk.read(*file, offset, len)
+    async fn set_len(&self, _: &File, _: u64) -> Result<()> {
+        read_only()
     }
 
-    async fn write(&self, _: &File, _: u64, _: AlignedBuf) -> Result<()> {
+    async fn read(&self, file: &File, offset: u64, len: usize, _: IoClass) -> Result<ReadBuf> {
+        self.world.borrow().nodes[self.node].disk.read(*file, offset, len).map(ReadBuf::from)
+    }
+
+    async fn write(&self, _: &File, _: u64, _: AlignedBuf, _: IoClass) -> Result<AlignedBuf> {
+        read_only()
+    }
+
+    async fn sync(&self, _: &File, _: IoClass) -> Result<()> {
+        read_only()
+    }
+
+    async fn sync_dir(&self, _: &Path) -> Result<()> {
         read_only()
     }
 

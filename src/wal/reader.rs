@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use bytes::Bytes;
-use host::{ALIGNMENT, AlignedBuf};
+use host::{ALIGNMENT, IoClass, ReadBuf};
 use types::{GroupId, Index, Term};
 use wire::{Entry, EntryKind};
 
@@ -119,13 +119,13 @@ fn together<F>(pieces: &[Piece<F>]) -> usize {
 }
 
 /// Reads all of these pieces, which lie in one segment in ascending order. Returns where the bytes begin.
-async fn read_span<D: LogHost>(host: &D, dir: &Path, pieces: &[Piece<D::File>]) -> Result<(u64, AlignedBuf), Error> {
+async fn read_span<D: LogHost>(host: &D, dir: &Path, pieces: &[Piece<D::File>]) -> Result<(u64, ReadBuf), Error> {
     let (first, last) = (pieces.first().expect("at least one piece"), pieces.last().expect("at least one piece"));
     let alignment = ALIGNMENT as u64;
     let start = u64::from(first.run.offset) / alignment * alignment;
     let end = (u64::from(last.run.offset) + u64::from(last.run.len)).next_multiple_of(alignment);
     let len = usize::try_from(end.min(first.segment_bytes) - start).expect("a span within a segment");
-    let result = host.read(&first.file.file, start, len).await;
+    let result = host.read(&first.file.file, start, len, IoClass::Log).await;
     let buf = result.map_err(|source| Error::Io {
         what: "read back the log from",
         path: dir.join(segment_name(first.run.segment)),

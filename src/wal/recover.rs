@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 
-use host::AlignedBuf;
+use host::{AlignedBuf, IoClass};
 use types::GroupId;
 
 use crate::LogHost;
@@ -178,7 +178,7 @@ async fn write<D: LogHost>(
 ) -> Result<(), Error> {
     let file = segments.get(place.segment).and_then(|segment| segment.file.as_ref()).expect("opened at the start");
     let path = config.dir.join(segment_name(place.segment));
-    host.write(&file.file, place.offset, buf).await.map_err(at("write", &path))
+    host.write(&file.file, place.offset, buf, IoClass::Log).await.map(drop).map_err(at("write", &path))
 }
 
 /// Moves on to the next segment if the present one is full. `false` if there is none: on a full disk the

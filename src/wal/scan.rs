@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use host::ALIGNMENT;
+use host::{ALIGNMENT, IoClass, ReadBuf};
 
 use crate::LogHost;
 use crate::error::Error;
@@ -57,7 +57,7 @@ impl Image {
         while image.bytes.len() < len {
             let offset = image.bytes.len();
             let chunk = READ_BYTES_MAX.min(len - offset);
-            match host.read(file, offset as u64, chunk).await {
+            match host.read(file, offset as u64, chunk, IoClass::Log).await {
                 Ok(buf) => image.bytes.extend_from_slice(&buf),
                 Err(_) => image.load_piecewise(host, file, chunk).await,
             }
@@ -80,20 +80,15 @@ impl Image {
     }
 
     /// Reads one unit, if need be several times: what cannot be read counts as lost for good, and some errors pass.
-    async fn read_patiently<D: LogHost>(
-        &self,
-        host: &D,
-        file: &D::File,
-        offset: u64,
-    ) -> std::io::Result<host::AlignedBuf> {
+    async fn read_patiently<D: LogHost>(&self, host: &D, file: &D::File, offset: u64) -> std::io::Result<ReadBuf> {
         let is_hopeless = self.unreadable.len() >= HOPELESS_UNITS_COUNT;
         let tries_max = if is_hopeless { 1 } else { READ_TRIES_MAX };
-        let mut result = host.read(file, offset, ALIGNMENT).await;
+        let mut result = host.read(file, offset, ALIGNMENT, IoClass::Log).await;
         for _ in 1..tries_max {
             if result.is_ok() {
                 break;
             }
-            result = host.read(file, offset, ALIGNMENT).await;
+            result = host.read(file, offset, ALIGNMENT, IoClass::Log).await;
         }
         result
     }

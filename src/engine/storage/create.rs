@@ -6,7 +6,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use host::{AlignedBuf, TaskClass};
+use host::{AlignedBuf, IoClass, TaskClass};
 use types::Instant;
 
 use super::snapshot::{self, FileHeader, FileId, Paths, Sealer};
@@ -119,7 +119,7 @@ impl<H: StorageHost> Storage<H> {
             host.create_dir_all(&paths.dir).await?;
             let file = snapshot::create(&host, &paths.new).await?;
             let (sealer, block) = Sealer::begin(file_id, &header);
-            host.write(&file, 0, block).await?;
+            host.write(&file, 0, block, IoClass::Log).await?;
             Ok(Step::Begun { file, sealer })
         });
     }
@@ -241,7 +241,7 @@ impl<H: StorageHost> Storage<H> {
         self.creation_task(number, async move {
             let offset = sealer.offset();
             let block = sealer.seal_keys(payload);
-            host.write(&file, offset, block).await?;
+            host.write(&file, offset, block, IoClass::Log).await?;
             drop(permit);
             // The disk is the log's in the first place.
             let due = Duration::from_micros(sealer.offset() * 1_000_000 / SNAPSHOT_WRITE_BYTES_PER_SECOND_MAX);
@@ -258,7 +258,7 @@ impl<H: StorageHost> Storage<H> {
             let offset = sealer.offset();
             let block = sealer.end(keys_count);
             let bytes = offset + block.len() as u64;
-            host.write(&file, offset, block).await?;
+            host.write(&file, offset, block, IoClass::Log).await?;
             Ok(Step::Ended { bytes })
         });
     }

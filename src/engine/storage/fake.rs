@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use host::{AlignedBuf, Clock, Disk, Rng, Spawn, TaskClass, WriteDone, WriteToken};
+use host::{AlignedBuf, Clock, Disk, IoClass, ReadBuf, Rng, Spawn, TaskClass, WriteDone, WriteToken};
 use types::Instant;
 
 pub(crate) const EIO: i32 = 5;
@@ -244,7 +244,7 @@ impl Disk for FakeHost {
         Ok(self.0.borrow().inodes[*file].len() as u64)
     }
 
-    async fn read(&self, file: &usize, offset: u64, len: usize) -> Result<AlignedBuf> {
+    async fn read(&self, file: &usize, offset: u64, len: usize, _: IoClass) -> Result<ReadBuf> {
         let world = self.0.borrow();
         if world.unreadable.contains(file) {
             return Err(Error::from_raw_os_error(EIO));
@@ -252,12 +252,32 @@ impl Disk for FakeHost {
         let bytes = world.inodes[*file].get(offset as usize..offset as usize + len);
         let mut buf = AlignedBuf::with_capacity(len);
         buf.extend_from_slice(bytes.ok_or(Error::from(ErrorKind::UnexpectedEof))?);
+        Ok(buf.into())
+    }
+
+    async fn write(&self, file: &usize, offset: u64, buf: AlignedBuf, _: IoClass) -> Result<AlignedBuf> {
+        self.change().await;
+        write_at(&mut self.0.borrow_mut().inodes[*file], offset, &buf);
         Ok(buf)
     }
 
-    async fn write(&self, file: &usize, offset: u64, buf: AlignedBuf) -> Result<()> {
+    async fn create(&self, path: &Path, reserved_len: u64) -> Result<usize> {
+        self.create_zeroed(path, reserved_len).await
+    }
+
+    async fn set_len(&self, file: &usize, len: u64) -> Result<()> {
         self.change().await;
-        write_at(&mut self.0.borrow_mut().inodes[*file], offset, &buf);
+        self.0.borrow_mut().inodes[*file].resize(len as usize, 0);
+        Ok(())
+    }
+
+    async fn sync(&self, _: &usize, _: IoClass) -> Result<()> {
+        self.change().await;
+        Ok(())
+    }
+
+    async fn sync_dir(&self, _: &Path) -> Result<()> {
+        self.change().await;
         Ok(())
     }
 

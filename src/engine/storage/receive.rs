@@ -7,7 +7,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use host::{AlignedBuf, TaskClass};
+use host::{AlignedBuf, IoClass, TaskClass};
 use types::{GroupId, Index};
 use wire::{ChunkReply, ChunkRequest, Membership};
 
@@ -306,7 +306,7 @@ impl<H: StorageHost> Storage<H> {
         let (host, task_file) = (self.host.clone(), file.clone());
         let until = ctx.now + Duration::from_micros(len as u64 * 1_000_000 / SNAPSHOT_RECEIVE_BYTES_PER_SECOND_MAX);
         self.transfer_task(transfer.number, async move {
-            let result = host.write(&task_file, offset, buf).await;
+            let result = host.write(&task_file, offset, buf, IoClass::Log).await.map(drop);
             // What clients and Raft have to say goes first.
             if host.now() < until {
                 host.sleep_until(until).await;

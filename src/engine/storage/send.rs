@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use host::{ALIGNMENT, TaskClass};
+use host::{ALIGNMENT, IoClass, TaskClass};
 use types::{GroupId, Index, Instant, ReplicaId};
 use wire::{Chunk, ChunkReply, ChunkRequest};
 
@@ -190,7 +190,7 @@ async fn read_chunk_of<H: StorageHost>(
         None => {
             let file = host.open(&path).await.map_err(failed)?;
             let bytes = host.len(&file).await.map_err(failed)?;
-            let id = file_id(&host.read(&file, 0, ALIGNMENT).await.map_err(failed)?);
+            let id = file_id(&host.read(&file, 0, ALIGNMENT, IoClass::Log).await.map_err(failed)?);
             let id = id.filter(|id| id.group == wanted.group);
             let id = id.ok_or_else(|| damaged("it does not begin as it should"))?;
             // By now a newer one may have taken the name.
@@ -202,8 +202,8 @@ async fn read_chunk_of<H: StorageHost>(
     };
     let len = bytes.saturating_sub(offset).min(chunk_bytes_max as u64) as usize;
     let chunk = if id == wanted && len > 0 {
-        let read = host.read(&file, offset, len).await.map_err(failed)?;
-        Some(Chunk { offset, total_bytes: bytes, bytes: Bytes::from_owner(read) })
+        let read = host.read(&file, offset, len, IoClass::Log).await.map_err(failed)?;
+        Some(Chunk { offset, total_bytes: bytes, bytes: Bytes::from_owner(read.into_aligned()) })
     } else {
         None
     };

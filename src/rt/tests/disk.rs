@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use common::{one_core, small, watchdog};
-use host::{ALIGNMENT, AlignedBuf, Clock, Disk, Spawn};
+use host::{ALIGNMENT, AlignedBuf, Clock, Disk, IoClass, Spawn};
 use rt::{DirLock, Runtime};
 use tempfile::TempDir;
 
@@ -41,7 +41,7 @@ fn a_new_file_is_all_zeros_and_complete() {
         let len = (2 << 20) + 3 * BLOCK;
         let file = runtime.create_zeroed(&path, len).await.expect("a file");
         assert_eq!(runtime.len(&file).await.expect("its length"), len);
-        let bytes = runtime.read(&file, 0, len as usize).await.expect("its bytes");
+        let bytes = runtime.read(&file, 0, len as usize, IoClass::Foreground).await.expect("its bytes");
         assert!(bytes.iter().all(|byte| *byte == 0));
         let parent = path.parent().expect("it has one");
         assert_eq!(runtime.list(parent).await.expect("names"), ["000000000001.seg"], "no temporary file is left");
@@ -116,16 +116,17 @@ fn reading_and_writing_for_tasks() {
     let path = dir.path().join("table");
     one_core("reading_and_writing", small(), |runtime| async move {
         let file = runtime.create_zeroed(&path, 8 * BLOCK).await.expect("a file");
-        runtime.write(&file, 2 * BLOCK, block_of(5, 3)).await.expect("written");
-        let bytes = runtime.read(&file, BLOCK, 4 * ALIGNMENT).await.expect("bytes");
+        runtime.write(&file, 2 * BLOCK, block_of(5, 3), IoClass::Log).await.expect("written");
+        let bytes = runtime.read(&file, BLOCK, 4 * ALIGNMENT, IoClass::Foreground).await.expect("bytes");
         assert!(bytes[..ALIGNMENT].iter().all(|byte| *byte == 0) && bytes[ALIGNMENT..].iter().all(|byte| *byte == 5));
-        assert!(runtime.read(&file, 0, 0).await.expect("nothing").is_empty());
+        assert!(runtime.read(&file, 0, 0, IoClass::Foreground).await.expect("nothing").is_empty());
         for (offset, len) in [(7 * BLOCK, 2 * ALIGNMENT), (8 * BLOCK, ALIGNMENT)] {
-            let error = runtime.read(&file, offset, len).await.expect_err("the file ends before");
+            let error =
+                runtime.read(&file, offset, len, IoClass::Foreground).await.expect_err("the file ends before");
             assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
         }
         // A file grows with writes behind its end.
-        runtime.write(&file, 8 * BLOCK, block_of(9, 1)).await.expect("written");
+        runtime.write(&file, 8 * BLOCK, block_of(9, 1), IoClass::Log).await.expect("written");
         assert_eq!(runtime.len(&file).await.expect("its length"), 9 * BLOCK);
     });
 }
@@ -166,7 +167,7 @@ fn an_abandoned_operation_keeps_its_memory_until_it_ends() {
     one_core("an_abandoned_operation", small(), |runtime| async move {
         let file = runtime.create_zeroed(&path, 256 * BLOCK).await.expect("a file");
         for _ in 0..100 {
-            let read = runtime.read(&file, 0, 256 * ALIGNMENT);
+            let read = runtime.read(&file, 0, 256 * ALIGNMENT, IoClass::Foreground);
             let open = runtime.open(&path);
             // Polled once and dropped: both are in the ring, then nobody waits for them.
             assert!(futures_lite::future::poll_once(read).await.is_none());

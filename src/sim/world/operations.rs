@@ -10,17 +10,20 @@ use crate::disk::File;
 
 pub(super) const EIO: i32 = 5;
 
-/// What a disk is asked to do.
+/// What a disk is asked to do. A sync carries the mark of [`crate::disk::NodeDisk::sync_mark`] at its beginning.
 pub(crate) enum Request {
     LogWrite { file: File, offset: u64, buf: AlignedBuf, token: WriteToken },
     Write { file: File, offset: u64, buf: AlignedBuf },
     Read { file: File, offset: u64, len: usize },
     Create { path: PathBuf, len: u64 },
+    CreateUnsynced { path: PathBuf, len: u64 },
+    SetLen { file: File, len: u64 },
+    Sync { file: File, mark: u64 },
     Open(PathBuf),
     Exists(PathBuf),
     Rename { from: PathBuf, to: PathBuf },
     Remove(PathBuf),
-    SyncNames,
+    SyncDir(PathBuf),
     MakeDir(PathBuf),
     List(PathBuf),
 }
@@ -38,7 +41,8 @@ impl Request {
     /// How long it takes, in quarters of what the disk takes.
     pub(super) fn weight(&self) -> u64 {
         match self {
-            Request::LogWrite { .. } | Request::Write { .. } | Request::SyncNames | Request::Create { .. } => 4,
+            Request::LogWrite { .. } | Request::Write { .. } | Request::Create { .. } => 4,
+            Request::Sync { .. } | Request::SyncDir(_) => 4,
             Request::Read { .. } => 2,
             _ => 1,
         }

@@ -98,7 +98,9 @@ impl World {
         let disk = &mut node.disk;
         match request {
             Request::LogWrite { .. } => unreachable!("log writes report to the turn loop"),
-            Request::Write { file, offset, buf } => self.write(core, file, offset, &buf).map(|()| Answer::Done),
+            Request::Write { file, offset, buf } => self.write(core, file, offset, &buf).map(|()| Answer::Bytes(buf)),
+            Request::Sync { file, mark } => self.sync(core, file, mark).map(|()| Answer::Done),
+            Request::SetLen { file, len } => disk.truncate(file, len).map(|()| Answer::Done),
             Request::Read { file, offset, len } => {
                 if self.disk_prng.bernoulli(node.read_errors) {
                     self.count("a read failed");
@@ -112,9 +114,12 @@ impl World {
             }
             Request::Create { path, len } => {
                 let result = disk.create(&path, len);
-                if result.is_err() {
-                    self.count("a disk was full");
-                }
+                self.count_if_full(&result);
+                result.map(Answer::File)
+            }
+            Request::CreateUnsynced { path, len } => {
+                let result = disk.create_unsynced(&path, len);
+                self.count_if_full(&result);
                 result.map(Answer::File)
             }
             Request::Open(path) => disk.open(&path).map(Answer::File),
@@ -125,8 +130,8 @@ impl World {
                 result.map(|()| Answer::Done)
             }
             Request::Remove(path) => disk.remove(&path).map(|()| Answer::Done),
-            Request::SyncNames => {
-                disk.sync_names();
+            Request::SyncDir(path) => {
+                disk.sync_dir(&path);
                 Ok(Answer::Done)
             }
             Request::MakeDir(path) => {
@@ -134,6 +139,23 @@ impl World {
                 Ok(Answer::Done)
             }
             Request::List(path) => disk.list(&path).map(Answer::Names),
+        }
+    }
+
+    fn sync(&mut self, core: usize, file: File, mark: u64) -> Result<()> {
+        let disk = &mut self.nodes[self.cores[core].node].disk;
+        if disk.write_faults.front() == Some(&WriteFault::Fail) {
+            disk.write_faults.pop_front();
+            let error = disk.fail_sync(file, &mut self.disk_prng);
+            self.count("a sync failed");
+            return Err(error);
+        }
+        disk.sync(file, mark)
+    }
+
+    fn count_if_full<T>(&mut self, result: &Result<T>) {
+        if result.as_ref().is_err_and(|error| error.kind() == ErrorKind::StorageFull) {
+            self.count("a disk was full");
         }
     }
 

@@ -10,8 +10,8 @@ use std::path::Path;
 use std::rc::Rc;
 
 use host::{
-    AlignedBuf, Clock, ConnId, Disk, ListenerId, Mesh, Net, NetEvent, Rng, SendBuf, Spawn, TaskClass, WriteDone,
-    WriteToken,
+    AlignedBuf, Clock, ConnId, Disk, IoClass, ListenerId, Mesh, Net, NetEvent, ReadBuf, Rng, SendBuf, Spawn,
+    TaskClass, WriteDone, WriteToken,
 };
 use types::{CoreId, Instant};
 
@@ -172,6 +172,10 @@ impl Disk for TestHost {
         self.disk.create_zeroed(path, len).await
     }
 
+    async fn create(&self, path: &Path, reserved_len: u64) -> io::Result<usize> {
+        self.disk.create(path, reserved_len).await
+    }
+
     async fn open(&self, path: &Path) -> io::Result<usize> {
         self.disk.open(path).await
     }
@@ -180,12 +184,24 @@ impl Disk for TestHost {
         self.disk.len(file).await
     }
 
-    async fn read(&self, file: &usize, offset: u64, len: usize) -> io::Result<AlignedBuf> {
-        self.disk.read(file, offset, len).await
+    async fn set_len(&self, file: &usize, len: u64) -> io::Result<()> {
+        self.disk.set_len(file, len).await
     }
 
-    async fn write(&self, file: &usize, offset: u64, buf: AlignedBuf) -> io::Result<()> {
-        self.disk.write(file, offset, buf).await
+    async fn read(&self, file: &usize, offset: u64, len: usize, class: IoClass) -> io::Result<ReadBuf> {
+        self.disk.read(file, offset, len, class).await
+    }
+
+    async fn write(&self, file: &usize, offset: u64, buf: AlignedBuf, class: IoClass) -> io::Result<AlignedBuf> {
+        self.disk.write(file, offset, buf, class).await
+    }
+
+    async fn sync(&self, file: &usize, class: IoClass) -> io::Result<()> {
+        self.disk.sync(file, class).await
+    }
+
+    async fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.disk.sync_dir(path).await
     }
 
     async fn create_dir_all(&self, path: &Path) -> io::Result<()> {

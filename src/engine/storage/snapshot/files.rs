@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use data::Keyspace;
-use host::{ALIGNMENT, AlignedBuf, Disk};
+use host::{ALIGNMENT, Disk, IoClass};
 use types::{GroupId, Slot};
 
 use super::format::{BLOCK_HEADER_BYTES, FileHeader, FileId, Record};
@@ -119,7 +119,7 @@ async fn read_through<D: Disk>(
             return Err(corrupt(Corrupt::Truncated { offset: verifier.offset() }));
         }
         let before = verifier.offset();
-        let window = disk.read(file, before, wanted.min(left)).await.map_err(failed)?;
+        let window = disk.read(file, before, wanted.min(left), IoClass::Log).await.map_err(failed)?;
         wanted = take_blocks(&mut verifier, &window, &mut found).map_err(corrupt)?;
         if verifier.offset() == before && window.len() == left {
             // All that there is does not make a whole block, and reading it again would not either.
@@ -134,10 +134,10 @@ async fn read_through<D: Disk>(
 /// not whole.
 fn take_blocks(
     verifier: &mut Verifier,
-    window: &AlignedBuf,
+    window: &[u8],
     mut found: impl FnMut(Record<'_>) -> Result<(), &'static str>,
 ) -> Result<usize, Corrupt> {
-    let mut rest = &window[..];
+    let mut rest = window;
     while rest.len() >= BLOCK_HEADER_BYTES {
         let block_bytes = verifier.block_bytes(rest)?;
         let Some((block, behind)) = rest.split_at_checked(block_bytes) else {

@@ -16,7 +16,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use host::{AlignedBuf, Clock, Disk, Spawn, TaskClass, WriteDone, WriteToken};
+use host::{AlignedBuf, Clock, Disk, IoClass, ReadBuf, Spawn, TaskClass, WriteDone, WriteToken};
 use types::{GroupId, Index, Instant, Term};
 use wal::{Config, Recovered, Wal};
 use wire::{Entry, EntryKind};
@@ -329,7 +329,7 @@ impl Disk for Host {
         Ok(self.0.borrow().inodes[*file].len() as u64)
     }
 
-    async fn read(&self, file: &usize, offset: u64, len: usize) -> Result<AlignedBuf> {
+    async fn read(&self, file: &usize, offset: u64, len: usize, _: IoClass) -> Result<ReadBuf> {
         assert!(offset.is_multiple_of(4_096) && len.is_multiple_of(4_096));
         let mut world = self.0.borrow_mut();
         world.reads += 1;
@@ -343,12 +343,28 @@ impl Disk for Host {
         let bytes = world.inodes[*file].get(offset as usize..offset as usize + len);
         let mut buf = AlignedBuf::with_capacity(len);
         buf.extend_from_slice(bytes.ok_or(Error::from(ErrorKind::UnexpectedEof))?);
+        Ok(buf.into())
+    }
+
+    async fn write(&self, file: &usize, offset: u64, buf: AlignedBuf, _: IoClass) -> Result<AlignedBuf> {
+        self.0.borrow_mut().write(*file, offset, &buf);
         Ok(buf)
     }
 
-    async fn write(&self, file: &usize, offset: u64, buf: AlignedBuf) -> Result<()> {
-        self.0.borrow_mut().write(*file, offset, &buf);
-        Ok(())
+    async fn create(&self, _: &Path, _: u64) -> Result<usize> {
+        only_durable_files()
+    }
+
+    async fn set_len(&self, _: &usize, _: u64) -> Result<()> {
+        only_durable_files()
+    }
+
+    async fn sync(&self, _: &usize, _: IoClass) -> Result<()> {
+        only_durable_files()
+    }
+
+    async fn sync_dir(&self, _: &Path) -> Result<()> {
+        only_durable_files()
     }
 
     async fn create_dir_all(&self, _: &Path) -> Result<()> {
@@ -374,6 +390,11 @@ impl Disk for Host {
         world.names_dirty = true;
         world.sync_names()
     }
+}
+
+/// Every write of a log is durable when it ends.
+fn only_durable_files<T>() -> Result<T> {
+    panic!("a log makes durable files only")
 }
 
 const DIR: &str = "/data/wal/core-00";
