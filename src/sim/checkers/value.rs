@@ -207,14 +207,7 @@ impl Step {
                 Answer::Integer(held.len() as i64)
             }
             Step::GetRange(key, start, end) => Answer::Value(state[usize::from(*key)].range(*start, *end)),
-            Step::IncrByHalves(key, by) => {
-                let held = &mut state[usize::from(*key)];
-                let Some(sum) = held.halves().and_then(|halves| halves.checked_add(*by)) else {
-                    return Answer::Refused;
-                };
-                *held = Value::of(halves_text(sum).as_bytes());
-                Answer::Value(*held)
-            }
+            Step::IncrByHalves(key, by) => add_halves(&mut state[usize::from(*key)], *by),
             Step::SetNx(key, value) => {
                 let held = &mut state[usize::from(*key)];
                 let sets = *held == Value::Absent;
@@ -230,22 +223,8 @@ impl Step {
                 *held = held.append(tail);
                 Answer::Integer(held.len() as i64)
             }
-            Step::Incr(key, by) => {
-                let held = &mut state[usize::from(*key)];
-                let Some(sum) = held.integer().and_then(|number| number.checked_add(*by)) else {
-                    return Answer::Refused;
-                };
-                *held = Value::of(sum.to_string().as_bytes());
-                Answer::Integer(sum)
-            }
-            Step::Del(keys) => {
-                let mut removed = 0;
-                for key in keys {
-                    let held = std::mem::replace(&mut state[usize::from(*key)], Value::Absent);
-                    removed += i64::from(held != Value::Absent);
-                }
-                Answer::Integer(removed)
-            }
+            Step::Incr(key, by) => add(&mut state[usize::from(*key)], *by),
+            Step::Del(keys) => Answer::Integer(remove_all(keys, state)),
             Step::MSet(pairs) => {
                 set_all(pairs, state);
                 Answer::Ok
@@ -280,6 +259,24 @@ fn set_with(held: &mut Value, value: &Value, options: SetOptions) -> Answer {
         (false, true) => Answer::Ok,
         (false, false) => Answer::Value(Value::Absent),
     }
+}
+
+fn add(held: &mut Value, by: i64) -> Answer {
+    let Some(sum) = held.integer().and_then(|number| number.checked_add(by)) else { return Answer::Refused };
+    *held = Value::of(sum.to_string().as_bytes());
+    Answer::Integer(sum)
+}
+
+fn add_halves(held: &mut Value, by: i64) -> Answer {
+    let Some(sum) = held.halves().and_then(|halves| halves.checked_add(by)) else { return Answer::Refused };
+    *held = Value::of(halves_text(sum).as_bytes());
+    Answer::Value(*held)
+}
+
+/// Removes keys. Returns how many were there.
+fn remove_all(keys: &[KeyIdx], state: &mut State) -> i64 {
+    let removed = keys.iter().map(|key| std::mem::replace(&mut state[usize::from(*key)], Value::Absent));
+    removed.filter(|held| *held != Value::Absent).count() as i64
 }
 
 fn count_existing<'a>(keys: impl Iterator<Item = &'a KeyIdx>, state: &State) -> i64 {

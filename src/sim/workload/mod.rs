@@ -10,12 +10,14 @@
 //! In half of the runs a `prober` looks besides for leaders that do not know that they were deposed.
 //!
 //! Read `mix` (what is asked), `calls` (commands and replies as bytes), [`reader`], `routes`, `pipeline_order`,
-//! `shared_counters`, `port`, `shared`, `session`, `prober`, `hostile`.
+//! `shared_counters`, `port`, `shared`, `manner`, `link`, `session`, `prober`, `hostile`.
 
 pub use port::ClientPort;
 
 mod calls;
 mod hostile;
+mod link;
+mod manner;
 mod mix;
 mod pipeline_order;
 mod port;
@@ -41,9 +43,10 @@ use crate::history::{History, Text};
 use crate::prng::Prng;
 
 use hostile::Hostiles;
+use manner::Manner;
 use mix::Mix;
 use prober::Prober;
-use session::{Manner, Session};
+use session::Session;
 use shared::{Shared, Stage};
 use shared_counters::SharedCounters;
 

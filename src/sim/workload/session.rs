@@ -1,6 +1,5 @@
-//! One client: its connections, what it has sent, and what it does with what comes back.
+//! One client: what it sends over its connections, and what it does with what comes back.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -8,15 +7,15 @@ use resp::Protocol;
 use types::{Instant, Slot};
 
 use super::calls::{self, Failure};
+use super::link::{Item, Link, Waiting, send_in_pieces};
+use super::manner::Manner;
 use super::pipeline_order::{Mark, PipelineOrder};
 use super::port::ClientPort;
 use super::reader::{self, Answer};
 use super::routes::Routes;
 use super::shared::{Shared, Stage};
-use super::shared_counters::SeenCounts;
 use crate::client::ClientConn;
-use crate::history::{Call, OperationId, Outcome, Text};
-use crate::prng::{Ppm, Prng};
+use crate::history::{Call, Outcome, Text};
 
 /// The session's number in a timer's token.
 pub(super) const TOKEN_SESSION: u64 = 0xFFFF;
@@ -30,11 +29,6 @@ const REDIRECTS_COUNT_MAX: u8 = 5;
 const BACK_OFF_MAX: Duration = Duration::from_millis(400);
 /// How long it thinks between two bursts once faults are over, at most.
 const REST_HEALED_MAX: Duration = Duration::from_secs(2);
-/// How many pieces a burst is sent in, at most.
-const PIECES_COUNT_MAX: u64 = 5;
-
-/// How likely a session never gives up waiting.
-const NEVER_GIVES_UP_PPM: Ppm = 333_000;
 /// Most commands under way of a session that does not wait for answers.
 const UNDER_WAY_COUNT_MAX: usize = 32;
 /// One command in this number concerns the session's own key, where it has one.
@@ -48,90 +42,6 @@ pub(super) fn timer_token(client: u64, number: u64) -> u64 {
 /// Which of a client's timers a token is for.
 pub(super) fn token_number(token: u64) -> u64 {
     token >> TOKEN_BURST_SHIFT
-}
-
-/// How a session behaves.
-#[derive(Clone, Debug)]
-pub(super) struct Manner {
-    protocol: Protocol,
-    is_cluster_client: bool,
-    /// It asks on without waiting for answers, as many callers behind one connection do. While a node is cut off or frozen
-    /// this goes on telling what it would answer.
-    is_open_loop: bool,
-    only_reads: bool,
-    /// Most commands in a pipeline.
-    depth_max: u64,
-    /// How long it thinks between two bursts, on average, in nanoseconds.
-    think: u64,
-    /// How long it waits for answers. One without a bound never gives up: it hears of connections that were lost, and every
-    /// other command must be answered in the end.
-    patience: Option<Duration>,
-    /// How likely it closes its connections right after a burst.
-    rudeness: Ppm,
-}
-
-impl Manner {
-    /// A manner in which about `operations_count` operations are sent in `busy`.
-    pub(super) fn draw(prng: &mut Prng, busy: Duration, operations_count: u64) -> Manner {
-        let depth_max = prng.pick(&[1u64, 1, 4, 16, 64]);
-        let bursts_count = (operations_count / depth_max.div_ceil(2)).max(1);
-        let patience = Duration::from_millis(prng.range(1_000, 9_000));
-        let rudeness = prng.pick(&[0, 0, 3_000, 20_000]);
-        let never_gives_up = prng.bernoulli(NEVER_GIVES_UP_PPM);
-        Manner {
-            protocol: prng.pick(&[Protocol::Resp2, Protocol::Resp3]),
-            is_cluster_client: prng.bernoulli(400_000),
-            is_open_loop: prng.bernoulli(400_000),
-            only_reads: false,
-            depth_max,
-            think: busy.as_nanos() as u64 / bursts_count,
-            patience: (!never_gives_up).then_some(patience),
-            rudeness: if never_gives_up { 0 } else { rudeness },
-        }
-    }
-
-    /// The same with at most this number of commands in a pipeline.
-    pub(super) fn with_depth_max(self, depth_max: u64) -> Manner {
-        Manner { depth_max: self.depth_max.min(depth_max), ..self }
-    }
-
-    /// The same, but it never writes.
-    pub(super) fn only_reading(self) -> Manner {
-        Manner { only_reads: true, ..self }
-    }
-}
-
-/// A command on its way. One that is sent a second time keeps its operation.
-struct Item {
-    call: Call,
-    own: Option<Mark>,
-    id: Option<OperationId>,
-    redirects_count: u8,
-}
-
-enum Waiting {
-    Hello,
-    Command(Item),
-}
-
-struct Link {
-    conn: ClientConn,
-    addr: SocketAddr,
-    is_open: bool,
-    /// Since when nothing that is waited for has come.
-    waits_since: Instant,
-    received: Vec<u8>,
-    /// Not sent yet.
-    queue: Vec<Item>,
-    /// Sent, in order.
-    waiting: VecDeque<Waiting>,
-    counts: SeenCounts,
-}
-
-impl Link {
-    fn is_busy(&self) -> bool {
-        !self.queue.is_empty() || !self.waiting.is_empty()
-    }
 }
 
 /// A client.
@@ -318,18 +228,7 @@ impl Session {
             port.keep_alive(conn);
         }
         shared.owners.insert(conn, self.number as usize);
-        let (received, waiting, waits_since) = (Vec::new(), VecDeque::new(), port.now());
-        let counts = SeenCounts::default();
-        self.links.push(Link {
-            conn,
-            addr,
-            is_open: false,
-            waits_since,
-            received,
-            queue: vec![item],
-            waiting,
-            counts,
-        });
+        self.links.push(Link::new(conn, addr, port.now(), item));
     }
 
     /// Sends what stands in queues.
@@ -533,18 +432,4 @@ impl Session {
 fn end(port: &dyn ClientPort, shared: &mut Shared, item: &Item, outcome: Outcome, reason: Option<String>) {
     let id = item.id.expect("a command that was sent has begun");
     shared.history.end(id, port.now(), outcome, reason);
-}
-
-fn send_in_pieces(port: &dyn ClientPort, prng: &mut Prng, conn: ClientConn, bytes: &[u8]) {
-    let mut rest = bytes;
-    for _ in 1..prng.range(1, PIECES_COUNT_MAX) {
-        let (piece, behind) = rest.split_at(prng.below(rest.len() as u64 + 1) as usize);
-        if !piece.is_empty() {
-            port.send(conn, piece);
-        }
-        rest = behind;
-    }
-    if !rest.is_empty() {
-        port.send(conn, rest);
-    }
 }
