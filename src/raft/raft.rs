@@ -175,6 +175,18 @@ fn insistence(config: &Config) -> Insistence {
     Insistence { min: config.election_timeout_min, max: config.election_timeout_max * FAR_TERMS_TIMEOUTS_COUNT }
 }
 
+/// The term that a replica starts in, its vote there, and what of that is durable.
+fn first_promise(hard_state: HardState, base_term: Term) -> (Term, Option<ReplicaId>, Durability) {
+    let HardState { term, vote, .. } = hard_state;
+    let mut durability = Durability::new();
+    if base_term > term {
+        // A state was taken over, and the crash came before its term was durable: nothing was promised in it.
+        durability.dirty();
+        return (base_term, None, durability);
+    }
+    (term, vote, durability)
+}
+
 impl Raft {
     /// Starts a replica on what was recovered from its disk, at the time `now`.
     pub fn new(config: Config, recovered: Recovered, now: Instant) -> Result<Raft, StartError> {
@@ -192,14 +204,9 @@ impl Raft {
         let brand_new = recovered.hard_state.term == 0;
         let campaign_at_once = brand_new && config.first_campaigner;
         let stickiness = if brand_new { Duration::ZERO } else { config.election_timeout_min };
-        let HardState { mut term, mut vote, commit } = recovered.hard_state;
-        let Recovered { base_index, base_term, last_index, runs, applied, snapshot, .. } = recovered;
-        let mut durability = Durability::new();
-        if base_term > term {
-            // A state was taken over, and the crash came before its term was durable: nothing was promised in it.
-            (term, vote) = (base_term, None);
-            durability.dirty();
-        }
+        let Recovered { hard_state, base_index, base_term, last_index, runs, applied, snapshot, .. } = recovered;
+        let (term, vote, durability) = first_promise(hard_state, base_term);
+        let commit = hard_state.commit;
         let mut raft = Raft {
             lease_duration: config.lease_duration(),
             now,
