@@ -145,46 +145,49 @@ fn broken_frames() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-#[test]
-fn a_peer_that_sends_nonsense_is_cut_off_and_not_felt() {
-    let _alone = alone(LIMIT);
-    let cluster = Cluster::start(Options { set: vec!["segment_bytes=33554432".to_owned()], ..Options::default() });
-    let nodes = cluster.nodes();
-    let [one, _, three]: &[Node; 3] = nodes.as_slice().try_into().unwrap();
-    let mut client = cluster.gateway(1);
-    let set_all = |client: &mut Client, value: &str| {
-        (0..KEYS_COUNT).all(|key| client.command(&format!("SET key:{key} {value}")) == ok())
-    };
-    assert!(set_all(&mut client, "before"));
-    cluster.kill(3);
-    let overheard = overhear(three);
+/// What node 3, which is down, greets node 1 with.
+fn forged_hello(cluster: &Cluster, third: &Node) -> Hello {
+    let overheard = overhear(third);
     let identity = std::fs::read_to_string(cluster.dir().join("node-3/node.toml")).unwrap();
     let identity: toml::Table = identity.parse().unwrap();
     let incarnation = u64::from_str_radix(identity["incarnation"].as_str().unwrap(), 16).unwrap();
-    let place = |node| CoreAddr { node: NodeId(node), core: CoreId(0) };
-    let hello = Hello { from: place(3), to: place(1), incarnation, ..overheard };
-    wait_until("the others go on", WITHIN, || set_all(&mut client, "without-3"));
-    let mut core = cluster.core(1, 0);
-    let resident = process::resident_bytes(one.pid);
+    Hello { from: place(3), to: place(1), incarnation, ..overheard }
+}
 
+fn place(node: u32) -> CoreAddr {
+    CoreAddr { node: NodeId(node), core: CoreId(0) }
+}
+
+fn set_all(client: &mut Client, value: &str) -> bool {
+    (0..KEYS_COUNT).all(|key| client.command(&format!("SET key:{key} {value}")) == ok())
+}
+
+fn holds_all(client: &mut Client, value: &str) -> bool {
+    (0..KEYS_COUNT).all(|key| client.command(&format!("GET key:{key}")) == bulk(value))
+}
+
+/// Frames that nobody can read: each is counted, and its connection is closed.
+fn send_broken_frames(core: &mut Client, to: &Node, hello: &Hello) {
     for (what, bytes) in broken_frames() {
         let refused = core.info("frames_refused");
-        let mut forger = connect(one, &hello);
+        let mut forger = connect(to, hello);
         // It may be closed before all is sent.
         let _ = forger.send(&bytes);
         let rest = forger.rest().unwrap_or_else(|error| panic!("{what}: not closed: {error}"));
         assert!(rest.is_empty(), "{what}: answered");
         assert_eq!(core.info("frames_refused"), refused + 1, "{what}");
     }
-    // Sound frames about what is not there are dropped; the connection lives.
+}
+
+/// Sound frames about what is not there, or cannot be: they are dropped; the connection lives.
+fn send_lies(core: &mut Client, forger: &mut Client) {
     let misdirected = core.info("messages_misdirected");
-    let mut forger = connect(one, &hello);
     forger.send(&encoded(message(12_345, 77, append()))).unwrap();
     wait_until("a message for no group here is counted", WITHIN, || core.info("messages_misdirected") > misdirected);
     for body in [append(), Body::TimeoutNow, Body::HeartbeatReply { round: u64::MAX, priority: u8::MAX }] {
         forger.send(&encoded(message(1, u64::MAX, body))).unwrap();
     }
-    let replicas = replicas::of_core(&mut core);
+    let replicas = replicas::of_core(core);
     let led_count = replicas.values().filter(|replica| replica.leads).count() as u64;
     assert!(
         (1..replicas.len() as u64).contains(&led_count),
@@ -199,8 +202,10 @@ fn a_peer_that_sends_nonsense_is_cut_off_and_not_felt() {
     forger.send(&encoded(Frame { leaders: vec![note], ..Frame::default() })).unwrap();
     forger.send(&encoded(request(1, u16::MAX, 1, &[b"key"]))).unwrap();
     forger.send(&encoded(request(12_345, 1, u16::MAX, &[b"key"]))).unwrap();
-    assert!((0..KEYS_COUNT).all(|key| client.command(&format!("GET key:{key}")) == bulk("without-3")));
-    // Every command with arguments that no parser would have let through. Some of these are commands like any other.
+}
+
+/// Every command with arguments that no parser would have let through. Some of these are commands like any other.
+fn send_wrong_commands(forger: &mut Client) {
     let wrong: [&[&[u8]]; 4] = [&[], &[b""], &[b"k", b""], &[b"k", b"NX", b"XX", b"EX"]];
     for group in 1..GROUPS_COUNT as u32 {
         for command in 0..200 {
@@ -209,21 +214,46 @@ fn a_peer_that_sends_nonsense_is_cut_off_and_not_felt() {
             }
         }
     }
+}
+
+/// The true node 3 comes back while the forger still holds its connection.
+fn bring_back_the_third(cluster: &Cluster, forger: &mut Client) {
+    let mut command = process::bound(binary());
+    command.arg("server").arg("--config").arg(cluster.dir().join("node-3.toml"));
+    let log = std::fs::File::create(cluster.dir().join("node-3-again.log")).unwrap();
+    let mut third = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+    cluster.wait_healthy(3, WITHIN);
+    replicas::wait_equal(cluster, &[1, 2, 3], GROUPS_COUNT, WITHIN);
+    assert!(forger.rest().unwrap().is_empty(), "its place belongs to the true node again");
+    assert!(holds_all(&mut cluster.gateway(3), "after"));
+    third.kill().unwrap();
+    third.wait().unwrap();
+}
+
+#[test]
+fn a_peer_that_sends_nonsense_is_cut_off_and_not_felt() {
+    let _alone = alone(LIMIT);
+    let cluster = Cluster::start(Options { set: vec!["segment_bytes=33554432".to_owned()], ..Options::default() });
+    let nodes = cluster.nodes();
+    let [one, _, three]: &[Node; 3] = nodes.as_slice().try_into().unwrap();
+    let mut client = cluster.gateway(1);
+    assert!(set_all(&mut client, "before"));
+    cluster.kill(3);
+    let hello = forged_hello(&cluster, three);
+    wait_until("the others go on", WITHIN, || set_all(&mut client, "without-3"));
+    let mut core = cluster.core(1, 0);
+    let resident = process::resident_bytes(one.pid);
+
+    send_broken_frames(&mut core, one, &hello);
+    let mut forger = connect(one, &hello);
+    send_lies(&mut core, &mut forger);
+    assert!(holds_all(&mut client, "without-3"));
+    send_wrong_commands(&mut forger);
     assert!(set_all(&mut client, "after"), "the node goes on");
     assert_eq!(cluster.nodes()[0].pid, one.pid);
     assert!(process::exists(one.pid));
     let grown = process::resident_bytes(one.pid).saturating_sub(resident);
     assert!(grown < 64 << 20, "memory grew by {grown} bytes");
 
-    // The true node 3 comes back while the forger still holds its connection.
-    let mut command = process::bound(binary());
-    command.arg("server").arg("--config").arg(cluster.dir().join("node-3.toml"));
-    let log = std::fs::File::create(cluster.dir().join("node-3-again.log")).unwrap();
-    let mut third = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
-    cluster.wait_healthy(3, WITHIN);
-    replicas::wait_equal(&cluster, &[1, 2, 3], GROUPS_COUNT, WITHIN);
-    assert!(forger.rest().unwrap().is_empty(), "its place belongs to the true node again");
-    assert!((0..KEYS_COUNT).all(|key| cluster.gateway(3).command(&format!("GET key:{key}")) == bulk("after")));
-    third.kill().unwrap();
-    third.wait().unwrap();
+    bring_back_the_third(&cluster, &mut forger);
 }
