@@ -7,9 +7,6 @@ use meta::ReadMode;
 use crate::mesh::MESH_COUNT_MAX;
 use crate::prng::{Ppm, Prng};
 
-/// Where a node keeps its data on its disk.
-pub(crate) const DATA_DIR: &str = "/data";
-
 /// Number of a node, from 1.
 pub type NodeNumber = u32;
 

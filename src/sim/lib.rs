@@ -12,7 +12,7 @@
 //!
 //! Reading order: [`prng`], [`queue`] (virtual time), [`clock`], [`trace`]; what a run is: [`cluster_spec`], [`faults`], [`broken`],
 //! [`spec`]; the world: [`disk`], [`net`], [`mesh`], [`observation`] (what checkers see of it), [`world`], and [`host`] (what the
-//! engine has of it); clients: [`history`], [`client`], [`workload`]; `snapshots` (read back), [`cluster`] (nodes that start and
+//! engine has of it); clients: [`history`], [`client`], [`workload`]; [`cluster`] (nodes that start and
 //! end), [`injector`] (what faults do to it); [`checkers`]; [`run`] with [`report`], and [`campaign`].
 
 pub mod broken;
@@ -34,7 +34,6 @@ pub mod prng;
 pub mod queue;
 pub mod report;
 pub mod run;
-mod snapshots;
 pub mod spec;
 pub mod trace;
 pub mod workload;

@@ -8,8 +8,10 @@ use meta::{Bootstrap, ClusterId, ClusterMap, Settings};
 use types::{CoreAddr, NodeId};
 
 use super::limits;
-use crate::cluster_spec::{ClusterSpec, DATA_DIR};
+use crate::cluster_spec::ClusterSpec;
 
+/// Where a node keeps its data on its disk.
+pub(super) const DATA_DIR: &str = "/data";
 const GATEWAY_PORT: u16 = 7_000;
 const CORE_PORT: u16 = 7_001;
 const PEER_PORT: u16 = 8_000;

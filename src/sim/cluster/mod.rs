@@ -1,7 +1,7 @@
 //! A cluster of real cores in the world, and what is done with it from outside.
 //!
-//! Read `config` (what a core is told) with `limits`, `machines`, `observer` with `counters` (what is seen of replicas); this
-//! page; `processes` (nodes that start and end).
+//! Read `config` (what a core is told) with `limits`, `machines`, `observer` with `counters` (what is seen of replicas),
+//! `snapshots` (read back); this page; `processes` (nodes that start and end).
 
 mod config;
 mod counters;
@@ -9,6 +9,7 @@ mod limits;
 mod machines;
 mod observer;
 mod processes;
+mod snapshots;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -25,7 +26,6 @@ use crate::cluster_spec::ClusterSpec;
 use crate::observation::{Observation, ObservationKind};
 use crate::world::{Shared, run_one};
 
-pub(crate) use crate::cluster_spec::DATA_DIR;
 pub use crate::world::Death;
 pub use observer::Observations;
 

@@ -7,11 +7,10 @@ use engine::{Core, MeshMessage, Observer};
 use types::{Instant, ReplicaId};
 
 use super::observer::{CoreObserver, NO_GROUP};
-use super::{Cluster, config};
+use super::{Cluster, config, snapshots};
 use crate::host::SimHost;
 use crate::observation::{Observation, ObservationKind};
 use crate::queue::Event;
-use crate::snapshots;
 use crate::world::{Death, NodeState};
 
 /// After this number of failures in a row a node is left alone, as an operator's tools would.

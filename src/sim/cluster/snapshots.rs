@@ -11,7 +11,7 @@ use engine::snapshot::{self, Loaded, Paths};
 use host::{AlignedBuf, Disk, IoClass, ReadBuf, WriteDone, WriteToken};
 use types::{GroupId, Index};
 
-use crate::cluster::DATA_DIR;
+use super::config::DATA_DIR;
 use crate::disk::File;
 use crate::world::Shared;
 
