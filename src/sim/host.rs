@@ -227,7 +227,21 @@ impl Future for Operation {
             return Poll::Pending;
         }
         let op = self.op.expect("begun at the first look");
-        world.disk_answer(op).map_or(Poll::Pending, Poll::Ready)
+        match world.disk_answer(op) {
+            None => Poll::Pending,
+            Some(answer) => {
+                self.op = None;
+                Poll::Ready(answer)
+            }
+        }
+    }
+}
+
+impl Drop for Operation {
+    fn drop(&mut self) {
+        if let Some(op) = self.op {
+            self.host.world.borrow_mut().disk_abandon(self.host.core, op);
+        }
     }
 }
 
@@ -283,22 +297,39 @@ impl Disk for SimHost {
         self.ask_unit(Request::SetLen { file: *file, len }).await
     }
 
-    async fn read(&self, file: &File, offset: u64, len: usize, _: IoClass) -> Result<ReadBuf> {
+    async fn read(&self, file: &File, offset: u64, len: usize, class: IoClass) -> Result<ReadBuf> {
         assert_aligned(offset, len);
-        self.ask_bytes(Request::Read { file: *file, offset, len }).await.map(ReadBuf::from)
+        let read = |offset, len| self.ask_bytes(Request::Read { file: *file, offset, len, class });
+        let piece_len = class.piece_bytes_max();
+        if len <= piece_len {
+            return read(offset, len).await.map(ReadBuf::from);
+        }
+        let mut buf = AlignedBuf::with_capacity(len);
+        while buf.len() < len {
+            let piece = read(offset + buf.len() as u64, piece_len.min(len - buf.len())).await?;
+            buf.extend_from_slice(&piece);
+        }
+        Ok(buf.into())
     }
 
-    async fn write(&self, file: &File, offset: u64, buf: AlignedBuf, _: IoClass) -> Result<AlignedBuf> {
+    async fn write(&self, file: &File, offset: u64, buf: AlignedBuf, class: IoClass) -> Result<AlignedBuf> {
         assert_aligned(offset, buf.len());
-        self.ask_bytes(Request::Write { file: *file, offset, buf }).await
+        let write = |offset, buf| self.ask_bytes(Request::Write { file: *file, offset, buf, class });
+        let piece_len = class.piece_bytes_max();
+        if buf.len() <= piece_len {
+            return write(offset, buf).await;
+        }
+        for (idx, bytes) in buf.chunks(piece_len).enumerate() {
+            let mut piece = AlignedBuf::with_capacity(bytes.len());
+            piece.extend_from_slice(bytes);
+            write(offset + (idx * piece_len) as u64, piece).await?;
+        }
+        Ok(buf)
     }
 
-    async fn sync(&self, file: &File, _: IoClass) -> Result<()> {
-        let mark = {
-            let world = self.world.borrow();
-            world.nodes[world.cores[self.core].node].disk.sync_mark(*file)
-        };
-        self.ask_unit(Request::Sync { file: *file, mark }).await
+    async fn sync(&self, file: &File, class: IoClass) -> Result<()> {
+        // The mark is made when its turn has come.
+        self.ask_unit(Request::Sync { file: *file, mark: 0, class }).await
     }
 
     async fn sync_dir(&self, path: &Path) -> Result<()> {

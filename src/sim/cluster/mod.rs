@@ -5,6 +5,8 @@
 
 mod config;
 mod counters;
+#[cfg(test)]
+mod disk_tests;
 mod limits;
 mod machines;
 mod observer;

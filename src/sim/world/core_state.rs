@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use host::{NetEvent, WriteDone};
+use host::{IoSchedule, NetEvent, WriteDone};
 use types::{CoreAddr, Instant};
 
 use super::conn_table::ConnTable;
@@ -27,6 +27,8 @@ pub struct CoreState {
     /// What the current turn has brought about, and whether it ends a wait. Seen by the next turn.
     pub(crate) staged: Vec<(NetEvent<Bytes>, bool)>,
     pub(crate) writes_done: VecDeque<WriteDone>,
+    /// Its disk operations that wait for their turn.
+    pub(super) schedule: IoSchedule<u32>,
     pub(crate) mesh: MeshInbox,
     /// Whether its turn is stopped, or goes on and has not come to where it was.
     pub(crate) stopped: Option<StoppedTurn>,
@@ -55,6 +57,7 @@ impl CoreState {
             quiet_count: 0,
             staged: Vec::new(),
             writes_done: VecDeque::new(),
+            schedule: IoSchedule::default(),
             mesh: MeshInbox::new(cores_count, mesh_count_max),
             stopped: None,
             is_notified: false,

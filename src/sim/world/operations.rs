@@ -4,7 +4,7 @@ use std::io::{Error, Result};
 use std::ops::Range;
 use std::path::PathBuf;
 
-use host::{AlignedBuf, WriteToken};
+use host::{AlignedBuf, IoClass, IoKind, IoPermit, IoTicket, WriteToken};
 
 use crate::disk::File;
 
@@ -13,12 +13,12 @@ pub(super) const EIO: i32 = 5;
 /// What a disk is asked to do. A sync carries the mark of [`crate::disk::NodeDisk::sync_mark`] at its beginning.
 pub(crate) enum Request {
     LogWrite { file: File, offset: u64, buf: AlignedBuf, token: WriteToken },
-    Write { file: File, offset: u64, buf: AlignedBuf },
-    Read { file: File, offset: u64, len: usize },
+    Write { file: File, offset: u64, buf: AlignedBuf, class: IoClass },
+    Read { file: File, offset: u64, len: usize, class: IoClass },
     Create { path: PathBuf, len: u64 },
     CreateUnsynced { path: PathBuf, len: u64 },
     SetLen { file: File, len: u64 },
-    Sync { file: File, mark: u64 },
+    Sync { file: File, mark: u64, class: IoClass },
     Open(PathBuf),
     Exists(PathBuf),
     Rename { from: PathBuf, to: PathBuf },
@@ -48,6 +48,16 @@ impl Request {
         }
     }
 
+    /// By what it waits for its turn; `None` if it begins at once.
+    pub(super) fn turn(&self) -> Option<(IoClass, IoKind)> {
+        let turn = match self {
+            Request::Read { class, .. } => (*class, IoKind::Read),
+            Request::Write { class, .. } | Request::Sync { class, .. } => (*class, IoKind::Write),
+            _ => return None,
+        };
+        (turn.0 != IoClass::Log).then_some(turn)
+    }
+
     /// How many bytes it is about.
     pub(super) fn bytes(&self) -> u64 {
         match self {
@@ -67,6 +77,18 @@ struct Slot {
     answer: Option<Result<Answer>>,
     /// The task that waits for the answer, and its generation.
     waiter: Option<(u32, u32)>,
+    turn: Turn,
+}
+
+/// How an operation stands in the schedule of its core.
+#[derive(Default)]
+enum Turn {
+    /// It has no place there.
+    #[default]
+    None,
+    Waits(IoTicket),
+    /// It has begun by it and has not ended.
+    Come(IoPermit),
 }
 
 /// All of them.
@@ -80,7 +102,14 @@ impl Operations {
     /// Adds an operation of a core. `waiter` is the task that waits for its answer, with its generation.
     pub(super) fn insert(&mut self, core: usize, request: Request, waiter: Option<(u32, u32)>) -> (u32, u32) {
         let idx = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot { generation: 0, core, request: None, answer: None, waiter: None });
+            self.slots.push(Slot {
+                generation: 0,
+                core,
+                request: None,
+                answer: None,
+                waiter: None,
+                turn: Turn::None,
+            });
             self.slots.len() as u32 - 1
         });
         let slot = &mut self.slots[idx as usize];
@@ -90,13 +119,56 @@ impl Operations {
         (idx, slot.generation)
     }
 
-    /// An operation ends: its core, and what it was asked. `None` if a crash has met it.
-    pub(super) fn take_request(&mut self, op: u32, generation: u32) -> Option<(usize, Request)> {
+    /// Lets an operation wait for its turn.
+    pub(super) fn set_waiting(&mut self, op: u32, ticket: IoTicket) {
+        self.slots[op as usize].turn = Turn::Waits(ticket);
+    }
+
+    /// The turn of an operation has come.
+    pub(super) fn set_begun(&mut self, op: u32, permit: IoPermit) {
+        self.slots[op as usize].turn = Turn::Come(permit);
+    }
+
+    /// An operation that begins: its generation, and what it is asked.
+    pub(super) fn request_mut(&mut self, op: u32) -> Option<(u32, &mut Request)> {
+        let slot = &mut self.slots[op as usize];
+        Some((slot.generation, slot.request.as_mut()?))
+    }
+
+    /// An operation ends: its core, what it was asked, and its permit if it had one. `None` if a crash has met it.
+    pub(super) fn take_request(&mut self, op: u32, generation: u32) -> Option<(usize, Request, Option<IoPermit>)> {
         let slot = &mut self.slots[op as usize];
         if slot.generation != generation {
             return None;
         }
-        Some((slot.core, slot.request.take()?))
+        let permit = match std::mem::take(&mut slot.turn) {
+            Turn::Come(permit) => Some(permit),
+            Turn::None | Turn::Waits(_) => None,
+        };
+        Some((slot.core, slot.request.take()?, permit))
+    }
+
+    /// Nobody waits for an operation any more. One that has begun goes on; one that waits for its turn is gone, and the ticket is
+    /// returned with which its core's schedule is to forget it.
+    pub(super) fn abandon(&mut self, (op, generation): (u32, u32)) -> Option<IoTicket> {
+        let slot = &mut self.slots[op as usize];
+        if slot.generation != generation {
+            return None;
+        }
+        slot.waiter = None;
+        match std::mem::take(&mut slot.turn) {
+            Turn::Waits(ticket) => {
+                self.release(op);
+                Some(ticket)
+            }
+            turn => {
+                slot.turn = turn;
+                if slot.request.is_none() {
+                    self.release(op);
+                }
+                None
+            }
+        }
     }
 
     /// Keeps the answer of an operation. Returns the task that waits for it, with its generation.
@@ -117,14 +189,15 @@ impl Operations {
         Some(answer)
     }
 
-    /// Removes all operations of some cores. Returns whose each was, and what was asked if it had not ended.
+    /// Removes all operations of some cores. Returns whose each was, and what was asked if it had begun and not ended.
     pub(super) fn take_of(&mut self, cores: &Range<usize>) -> Vec<(usize, Option<Request>)> {
         let mut taken = Vec::new();
         for idx in 0..self.slots.len() {
             let slot = &mut self.slots[idx];
             let is_used = slot.request.is_some() || slot.answer.is_some();
             if is_used && cores.contains(&slot.core) {
-                taken.push((slot.core, slot.request.take()));
+                let has_begun = !matches!(slot.turn, Turn::Waits(_));
+                taken.push((slot.core, slot.request.take().filter(|_| has_begun)));
                 self.release(idx as u32);
             }
         }
@@ -138,6 +211,7 @@ impl Operations {
         slot.request = None;
         slot.answer = None;
         slot.waiter = None;
+        slot.turn = Turn::None;
         self.free.push(idx);
     }
 }

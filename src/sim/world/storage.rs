@@ -4,6 +4,7 @@ use std::io::{Error, ErrorKind, Result};
 use std::ops::Range;
 
 use host::{AlignedBuf, WriteDone};
+use types::Instant;
 
 use super::operations::{Answer, EIO, Request};
 use super::{Death, World};
@@ -15,17 +16,54 @@ impl World {
     /// Begins an operation. `waiter` is woken when it has ended; a log write reports to the turn loop instead.
     pub(crate) fn disk_begin(&mut self, core: usize, request: Request, waiter: Option<u32>) -> (u32, u32) {
         let waiter = waiter.map(|task| (task, self.tasks.generation(task)));
+        let turn = request.turn();
+        let (op, generation) = self.operations.insert(core, request, waiter);
+        match turn {
+            None => self.disk_start(core, op),
+            Some((class, kind)) => {
+                let ticket = self.cores[core].schedule.enqueue(class, kind, op);
+                self.operations.set_waiting(op, ticket);
+                self.disk_start_queued(core);
+            }
+        }
+        (op, generation)
+    }
+
+    /// Nobody waits for an operation any more: if its turn has not come, it never happens.
+    pub(crate) fn disk_abandon(&mut self, core: usize, op: (u32, u32)) {
+        if let Some(ticket) = self.operations.abandon(op) {
+            self.cores[core].schedule.cancel(ticket);
+            self.count("a disk operation was given up before its turn");
+        }
+    }
+
+    /// Starts the operations of a core whose turn has come.
+    fn disk_start_queued(&mut self, core: usize) {
+        let now = Instant::from_nanos(self.queue.now());
+        while let Some((op, permit)) = self.cores[core].schedule.next(now) {
+            self.operations.set_begun(op, permit);
+            self.disk_start(core, op);
+        }
+        if self.cores[core].schedule.has_waiting() {
+            self.count("a disk operation waited for its turn");
+        }
+    }
+
+    fn disk_start(&mut self, core: usize, op: u32) {
+        let Some((generation, request)) = self.operations.request_mut(op) else { return };
         let node = &self.nodes[self.cores[core].node];
+        if let Request::Sync { file, mark, .. } = request {
+            *mark = node.disk.sync_mark(*file);
+        }
         let (least, mean) = node.disk_latency;
         let (weight, bytes) = (request.weight(), request.bytes());
         let latency = self.disk_prng.latency(least * weight / 4, mean * weight / 4) + bytes / 2;
         let at = self.queue.now() + latency * node.disk.slowness;
         if matches!(request, Request::LogWrite { .. }) {
+            self.cores[core].schedule.begin_log();
             self.die_writing_if_due(core, at);
         }
-        let (op, generation) = self.operations.insert(core, request, waiter);
         self.queue.push(at, Event::DiskEnd { op, generation });
-        (op, generation)
     }
 
     /// A log write that ends at `at` is the one in whose middle its process may be meant to die.
@@ -47,16 +85,22 @@ impl World {
 
     /// An operation ends.
     pub(super) fn on_disk_end(&mut self, op: u32, generation: u32) {
-        let Some((core, request)) = self.operations.take_request(op, generation) else { return };
+        let Some((core, request, permit)) = self.operations.take_request(op, generation) else { return };
+        if let Some(permit) = permit {
+            self.cores[core].schedule.end(permit);
+        }
         self.trace.add(self.queue.now(), Kind::Disk, [core as u64, u64::from(op)]);
         if let Request::LogWrite { file, offset, buf, token } = request {
             self.operations.release(op);
+            self.cores[core].schedule.end_log(Instant::from_nanos(self.queue.now()));
+            self.disk_start_queued(core);
             let result = self.write(core, file, offset, &buf);
             self.note_failure(core, result.as_ref().err());
             self.cores[core].writes_done.push_back(WriteDone { token, buf, result });
             return self.wake_core(core);
         }
         let answer = self.carry_out(core, request);
+        self.disk_start_queued(core);
         self.note_failure(core, answer.as_ref().err());
         match self.operations.keep_answer(op, answer) {
             Some((task, generation)) if self.tasks.is_there(task, generation) => self.make_ready(task),
@@ -98,10 +142,12 @@ impl World {
         let disk = &mut node.disk;
         match request {
             Request::LogWrite { .. } => unreachable!("log writes report to the turn loop"),
-            Request::Write { file, offset, buf } => self.write(core, file, offset, &buf).map(|()| Answer::Bytes(buf)),
-            Request::Sync { file, mark } => self.sync(core, file, mark).map(|()| Answer::Done),
+            Request::Write { file, offset, buf, .. } => {
+                self.write(core, file, offset, &buf).map(|()| Answer::Bytes(buf))
+            }
+            Request::Sync { file, mark, .. } => self.sync(core, file, mark).map(|()| Answer::Done),
             Request::SetLen { file, len } => disk.truncate(file, len).map(|()| Answer::Done),
-            Request::Read { file, offset, len } => {
+            Request::Read { file, offset, len, .. } => {
                 if self.disk_prng.bernoulli(node.read_errors) {
                     self.count("a read failed");
                     return Err(Error::from_raw_os_error(EIO));
@@ -170,7 +216,7 @@ impl World {
     pub(crate) fn tear_operations(&mut self, cores: &Range<usize>, death: Death) {
         for (core, request) in self.operations.take_of(cores) {
             let name = match request {
-                Some(Request::LogWrite { file, offset, buf, .. } | Request::Write { file, offset, buf }) => {
+                Some(Request::LogWrite { file, offset, buf, .. } | Request::Write { file, offset, buf, .. }) => {
                     self.tear(core, file, offset, &buf, death)
                 }
                 _ => "a crash met another disk operation",
