@@ -82,7 +82,7 @@ const ABSENT: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "no key expires or is evicted, and none is freed later",
+        "no key is evicted, and Redis's own measures of its search for expired ones mean nothing here",
         &[
             "expired_stale_perc",
             "expired_time_cap_reached_count",

@@ -41,7 +41,7 @@ impl Table for Keyspace {
             }
         } else {
             for (slot, args) in script.iter() {
-                self.query(id, slot, args, &mut Reply::new(replies, Protocol::Resp3));
+                self.query(id, slot, args, 0, &mut Reply::new(replies, Protocol::Resp3));
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The keys of one group, and what commands do to them.
 
-use lsm::{Content, Former, Row};
-use resp::{Args, CommandId, Reply};
+use lsm::{Content, Former, Row, Swept};
+use resp::{Args, Command, CommandId, Reply};
 use types::Slot;
 
 use crate::commands::{self, Action, SHORT_REPLY_BYTES_MAX};
@@ -52,10 +52,18 @@ impl Keyspace {
         self.apply_checked(id, slot, args).unwrap_or_else(Outcome::Error)
     }
 
-    /// Answers a read. `slot` is the slot of the command's keys, which all share one. Exactly one reply is
+    /// Answers a read. `slot` is the slot of the command's keys, which all share one; `clock_ms` the leader's clock in milliseconds
+    /// since 1970 UTC, of which nothing but the time left to keys depends. Exactly one reply is
     /// written: the answer, or an error if the arguments are wrong or the command is no read. The error is returned, too.
-    pub fn query(&self, id: CommandId, slot: Slot, args: Args<'_>, reply: &mut Reply<'_>) -> Option<Error> {
-        let error = self.query_checked(id, slot, args, reply).err()?;
+    pub fn query(
+        &self,
+        id: CommandId,
+        slot: Slot,
+        args: Args<'_>,
+        clock_ms: u64,
+        reply: &mut Reply<'_>,
+    ) -> Option<Error> {
+        let error = self.query_checked(id, slot, args, clock_ms, reply).err()?;
         reply.error(error.message());
         Some(error)
     }
@@ -70,6 +78,22 @@ impl Keyspace {
             .map_or(SHORT_REPLY_BYTES_MAX, |command| (command.reply_bytes_bound)(&self.store, slot, args))
     }
 
+    /// Whether a read looks for a key that is due by the leader's clock and still there by replicated time. Its answer is to wait
+    /// until that time has gone on: else a key would be there longer than it was to live, as long as nothing is written.
+    pub fn has_due(&self, command: &Command, args: Args<'_>, slot: Slot, clock_ms: u64) -> bool {
+        self.store.rows.expiring_count() > 0 && command.keys(args).any(|key| self.store.is_due(slot, key, clock_ms))
+    }
+
+    /// Looks at about so many rows and removes those that have expired by replicated time.
+    pub fn sweep(&mut self, rows_count: usize, clock_ms: u64) -> Swept {
+        self.store.sweep(rows_count, clock_ms)
+    }
+
+    /// How many keys expire.
+    pub fn expiring_count(&self) -> usize {
+        self.store.rows.expiring_count()
+    }
+
     /// How many keys [`Keyspace::query`] has looked for since this was last called.
     #[inline]
     pub fn take_lookups(&self) -> Lookups {
@@ -81,9 +105,9 @@ impl Keyspace {
         self.store.rows.count()
     }
 
-    /// Rows that were removed because their time had come, since this keyspace was made.
-    pub fn expired_count(&self) -> u64 {
-        self.store.expired_count()
+    /// How many keys were removed because their time had come, since this was last called.
+    pub fn take_expired(&mut self) -> u64 {
+        self.store.take_expired()
     }
 
     /// All rows of `slot` whose time has not come, in no particular order.
@@ -171,10 +195,20 @@ impl Keyspace {
         apply(&mut self.store, slot, args)
     }
 
-    fn query_checked(&self, id: CommandId, slot: Slot, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), Error> {
+    fn query_checked(
+        &self,
+        id: CommandId,
+        slot: Slot,
+        args: Args<'_>,
+        clock_ms: u64,
+        reply: &mut Reply<'_>,
+    ) -> Result<(), Error> {
         let command = commands::find(id)?;
-        let Action::Query(query) = command.action else { return Err(Error::Unsupported) };
         (command.shape)(args)?;
-        query(&self.store, slot, args, reply)
+        match command.action {
+            Action::Query(query) => query(&self.store, slot, args, reply),
+            Action::QueryByClock(query) => query(&self.store, clock_ms, slot, args, reply),
+            Action::Apply(_) => Err(Error::Unsupported),
+        }
     }
 }

@@ -17,11 +17,11 @@
 //! - A command that fails changes nothing.
 //! - No reply is longer than [`types::limits::REPLY_BYTES_MAX`], nor than [`Keyspace::reply_bytes_bound`] said before.
 //!
-//! Deliberately absent: expiry, types other than strings, and anything that spans groups.
+//! Deliberately absent: types other than strings, and anything that spans groups.
 //!
 //! Reading order: [`outcome`], [`keyspace`], `commands` (the registry; in its folder `registration`, then
-//! `arguments` and `bounds`, which the commands share, then the families `strings` with `set`, `ranges`, `numbers`, `keys`
-//! and `keyspace`), `float`, and `store` (the rows as commands see them; where they lie says `lsm`).
+//! `arguments`, `bounds` and `expiry`, which the commands share, then the families `strings` with `set`, `ranges`, `numbers`, `keys`,
+//! `expire` and `keyspace`), `float`, and `store` (the rows as commands see them; where they lie says `lsm`).
 
 mod commands;
 mod float;
@@ -31,5 +31,5 @@ mod store;
 
 pub use commands::{Rows, SHORT_REPLY_BYTES_MAX, check, rows};
 pub use keyspace::Keyspace;
-pub use outcome::{Error, Outcome};
+pub use outcome::{Error, ExpiryCommand, Outcome};
 pub use store::Lookups;

@@ -30,10 +30,14 @@ pub enum Error {
     ValueTooLong,
     /// A key longer than [`types::limits::KEY_BYTES_MAX`].
     KeyTooLong,
-    /// An expiry of `SET` that is not positive, or too far away.
-    ExpireInvalid,
-    /// A valid expiry, which this version does not know yet.
-    ExpireUnsupported,
+    /// A time of expiry that is not positive, or too far away.
+    ExpiryInvalid(ExpiryCommand),
+    /// An option of `EXPIRE` and its like that there is not.
+    UnsupportedOption,
+    /// `EXPIRE` with `NX` and another condition.
+    NxWithOthers,
+    /// `EXPIRE` with `GT` and `LT`.
+    GtWithLt,
     /// More keys or values than a reply may hold.
     ReplyTooLong,
     /// A command that does not work on keys, or a read where a write is expected and the other way round.
@@ -57,10 +61,42 @@ impl Error {
             // The setting Redis names here is its own; clients match on the text before the parenthesis.
             Error::ValueTooLong => "ERR string exceeds maximum allowed size (proto-max-bulk-len)",
             Error::KeyTooLong => "ERR key exceeds maximum allowed size (65536 bytes)",
-            Error::ExpireInvalid => "ERR invalid expire time in 'set' command",
-            Error::ExpireUnsupported => "ERR expiring keys are not supported yet",
+            Error::ExpiryInvalid(command) => command.invalid(),
+            // Redis goes on with the option's name.
+            Error::UnsupportedOption => "ERR Unsupported option",
+            Error::NxWithOthers => "ERR NX and XX, GT or LT options at the same time are not compatible",
+            Error::GtWithLt => "ERR GT and LT options at the same time are not compatible",
             Error::ReplyTooLong => "ERR the reply would be longer than 32 MiB: ask for fewer keys at a time",
             Error::Unsupported => "ERR command cannot be applied to the keys of a group",
+        }
+    }
+}
+
+/// A command that states when a key expires, by the name that its error tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "they are called as the commands are")]
+pub enum ExpiryCommand {
+    Set,
+    SetEx,
+    PSetEx,
+    GetEx,
+    Expire,
+    PExpire,
+    ExpireAt,
+    PExpireAt,
+}
+
+impl ExpiryCommand {
+    const fn invalid(self) -> &'static str {
+        match self {
+            ExpiryCommand::Set => "ERR invalid expire time in 'set' command",
+            ExpiryCommand::SetEx => "ERR invalid expire time in 'setex' command",
+            ExpiryCommand::PSetEx => "ERR invalid expire time in 'psetex' command",
+            ExpiryCommand::GetEx => "ERR invalid expire time in 'getex' command",
+            ExpiryCommand::Expire => "ERR invalid expire time in 'expire' command",
+            ExpiryCommand::PExpire => "ERR invalid expire time in 'pexpire' command",
+            ExpiryCommand::ExpireAt => "ERR invalid expire time in 'expireat' command",
+            ExpiryCommand::PExpireAt => "ERR invalid expire time in 'pexpireat' command",
         }
     }
 }

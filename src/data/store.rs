@@ -2,7 +2,7 @@
 
 use core::cell::Cell;
 
-use lsm::{Content, Row, RowMut, Rows};
+use lsm::{Content, Row, RowMut, Rows, Swept};
 use types::Slot;
 
 /// How many keys reads have looked for.
@@ -19,7 +19,7 @@ pub(crate) struct Store {
     pub(crate) rows: Rows,
     /// Replicated time, in milliseconds since 1970 UTC: that of the last batch applied. It never goes back.
     time_ms: u64,
-    /// Rows that were removed because their time had come.
+    /// Rows that were removed because their time had come, since somebody took the count.
     expired_count: u64,
     /// What reads have looked for since somebody took the count.
     lookups: Cell<Lookups>,
@@ -40,8 +40,22 @@ impl Store {
         self.time_ms = self.time_ms.max(time_ms);
     }
 
-    pub(crate) fn expired_count(&self) -> u64 {
-        self.expired_count
+    /// Rows that were removed because their time had come, since this was last called.
+    pub(crate) fn take_expired(&mut self) -> u64 {
+        std::mem::take(&mut self.expired_count)
+    }
+
+    /// Whether a key is there by replicated time and due by a clock.
+    pub(crate) fn is_due(&self, slot: Slot, key: &[u8], clock_ms: u64) -> bool {
+        let expiry_ms = self.get(slot, key).and_then(|row| row.expiry_ms());
+        expiry_ms.is_some_and(|expiry_ms| expiry_ms <= clock_ms)
+    }
+
+    /// Looks at about so many rows and removes those whose time has come.
+    pub(crate) fn sweep(&mut self, rows_count: usize, clock_ms: u64) -> Swept {
+        let swept = self.rows.sweep(rows_count, self.time_ms, clock_ms);
+        self.expired_count += swept.removed_count as u64;
+        swept
     }
 
     /// Whether the time of a row has come.

@@ -10,8 +10,9 @@
 //! - Nothing that is done to one row touches more than the segments on its way.
 //!
 //! Reading order: [`rows`], and in its folder `slab` (where all bytes lie), `row`, `segment`, `link`, `trie` (the rows of a slot),
-//! `tables` (those of all slots), `row_mut` (changing one), `walk` (a state while it changes) and `former` (what a walk copies).
+//! `tables` (those of all slots), `row_mut` (changing one), `sweep` (what has expired), `walk` (a state while it changes) and `former`
+//! (what a walk copies).
 
 pub mod rows;
 
-pub use rows::{Content, Former, Row, RowMut, Rows};
+pub use rows::{Content, Former, Row, RowMut, Rows, Swept};

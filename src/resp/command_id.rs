@@ -36,7 +36,7 @@ macro_rules! command_ids {
 command_ids! {
     /// `GET key`.
     Get = 1,
-    /// `SET key value [NX | XX] [GET]`.
+    /// `SET key value [NX | XX | IFEQ value] [GET] [EX s | PX ms | EXAT time | PXAT time | KEEPTTL]`.
     Set = 2,
     /// `SETNX key value`.
     SetNx = 3,
@@ -70,6 +70,14 @@ command_ids! {
     DecrBy = 17,
     /// `INCRBYFLOAT key increment`.
     IncrByFloat = 18,
+    /// `SETEX key seconds value`.
+    SetEx = 19,
+    /// `PSETEX key milliseconds value`.
+    PSetEx = 20,
+    /// `GETEX key [EX seconds | PX milliseconds | EXAT time | PXAT time | PERSIST]`.
+    GetEx = 21,
+    /// `DELIFEQ key value`.
+    DelIfEq = 22,
 
     /// `DEL key [key ...]`.
     Del = 64,
@@ -81,6 +89,24 @@ command_ids! {
     Type = 67,
     /// `TOUCH key [key ...]`.
     Touch = 68,
+    /// `EXPIRE key seconds [NX | XX | GT | LT]`.
+    Expire = 69,
+    /// `PEXPIRE key milliseconds [NX | XX | GT | LT]`.
+    PExpire = 70,
+    /// `EXPIREAT key time-seconds [NX | XX | GT | LT]`.
+    ExpireAt = 71,
+    /// `PEXPIREAT key time-milliseconds [NX | XX | GT | LT]`.
+    PExpireAt = 72,
+    /// `PERSIST key`.
+    Persist = 73,
+    /// `TTL key`.
+    Ttl = 74,
+    /// `PTTL key`.
+    PTtl = 75,
+    /// `EXPIRETIME key`.
+    ExpireTime = 76,
+    /// `PEXPIRETIME key`.
+    PExpireTime = 77,
 
     /// `DBSIZE`.
     DbSize = 128,

@@ -44,6 +44,20 @@ pub(super) fn key_and<const N: usize>(args: Args<'_>) -> Result<(), Error> {
     if args.len() == 2 + N { key(arg(args, 1)) } else { Err(Error::ArgumentsCount) }
 }
 
+/// `COMMAND key`, `N` arguments more, which are no values, and whatever follows.
+pub(super) fn key_and_options<const N: usize>(args: Args<'_>) -> Result<(), Error> {
+    if args.len() >= 2 + N { key(arg(args, 1)) } else { Err(Error::ArgumentsCount) }
+}
+
+/// `COMMAND key number value`.
+pub(super) fn key_number_value(args: Args<'_>) -> Result<(), Error> {
+    if args.len() != 4 {
+        return Err(Error::ArgumentsCount);
+    }
+    key(arg(args, 1))?;
+    value(arg(args, 3))
+}
+
 /// `COMMAND key value`.
 #[inline]
 pub(super) fn key_value(args: Args<'_>) -> Result<(), Error> {

@@ -5,6 +5,10 @@
 
 mod arguments;
 mod bounds;
+mod expire;
+mod expiry;
+#[cfg(test)]
+mod expiry_tests;
 mod keys;
 mod keyspace;
 mod numbers;
@@ -25,8 +29,8 @@ pub use bounds::SHORT_REPLY_BYTES_MAX;
 pub use registration::Rows;
 pub(crate) use registration::{Action, Registration};
 
-const FAMILIES: [&[Registration]; 5] =
-    [strings::COMMANDS, ranges::COMMANDS, numbers::COMMANDS, keys::COMMANDS, keyspace::COMMANDS];
+const FAMILIES: [&[Registration]; 6] =
+    [strings::COMMANDS, ranges::COMMANDS, numbers::COMMANDS, keys::COMMANDS, expire::COMMANDS, keyspace::COMMANDS];
 
 /// One more than the largest number of a command.
 const IDS_END: usize = {

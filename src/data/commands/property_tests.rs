@@ -94,7 +94,7 @@ fn reply_to(keyspace: &mut Keyspace, id: CommandId, request: &Request, protocol:
     match find(id).map(|command| command.action) {
         Ok(Action::Apply(_)) => keyspace.apply(id, slot(), request.args()).write(&mut reply),
         _ => {
-            keyspace.query(id, slot(), request.args(), &mut reply);
+            keyspace.query(id, slot(), request.args(), 0, &mut reply);
         }
     }
     out
@@ -116,7 +116,7 @@ proptest! {
             follower.apply(*id, slot(), request.args()).write(&mut Reply::new(&mut followed, Protocol::Resp3));
             prop_assert_eq!(led, followed);
             let mut read = Vec::new();
-            leader.query(*id, slot(), request.args(), &mut Reply::new(&mut read, Protocol::Resp2));
+            leader.query(*id, slot(), request.args(), 0, &mut Reply::new(&mut read, Protocol::Resp2));
             prop_assert!(!read.is_empty());
         }
         prop_assert_eq!(leader.digest(), follower.digest());

@@ -25,6 +25,8 @@ pub(crate) enum Action {
     Apply(for<'s> fn(&'s mut Store, Slot, Args<'_>) -> Result<Outcome<'s>, Error>),
     /// Writes one reply, or none and fails.
     Query(fn(&Store, Slot, Args<'_>, &mut Reply<'_>) -> Result<(), Error>),
+    /// The same of a read that asks how much time is left. The number is the leader's clock, in milliseconds since 1970 UTC.
+    QueryByClock(fn(&Store, u64, Slot, Args<'_>, &mut Reply<'_>) -> Result<(), Error>),
 }
 
 /// The entry of one command.

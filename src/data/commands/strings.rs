@@ -1,4 +1,4 @@
-//! Commands on whole strings: `GET`, `SET` and what else reads or replaces values, `MGET`, `MSET`, `MSETNX`.
+//! Commands on whole strings: `GET`, `SET` and what else reads or replaces values, `MGET`, `MSET`, `MSETNX`, `DELIFEQ`.
 
 use lsm::{Content, Row};
 use resp::reply::{NULL_BYTES_MAX, array_header_bytes, bulk_bytes};
@@ -6,17 +6,26 @@ use resp::{Args, CommandId, Reply};
 use types::Slot;
 use types::limits::{REPLY_BYTES_MAX, VALUE_BYTES_MAX};
 
-use super::arguments::{arg, key_only, key_value, key_value_and_options, key_values, keys, pairs};
+use super::arguments::{
+    arg, key_and_options, key_number_value, key_only, key_value, key_value_and_options, key_values, keys, pairs,
+};
 use super::bounds;
 use super::bounds::SHORT_REPLY_BYTES_MAX;
+use super::expiry::{Expiry, ExpiryUnit};
 use super::registration::{Action, Registration};
-use super::set::{SetOptions, SetWhen};
-use crate::outcome::{Error, Outcome};
+use super::set::{ExpiryChange, SetOptions, SetWhen};
+use crate::outcome::{Error, ExpiryCommand, Outcome};
 use crate::store::Store;
 
 pub(super) const COMMANDS: &[Registration] = &[
     Registration::new(CommandId::Get, key_only, Action::Query(get)).reply(bounds::value),
     Registration::new(CommandId::Set, key_value_and_options, Action::Apply(set)).options(check_set).reply(set_bound),
+    Registration::new(CommandId::SetEx, key_number_value, Action::Apply(set_ex)).options(check_set_ex),
+    Registration::new(CommandId::PSetEx, key_number_value, Action::Apply(p_set_ex)).options(check_p_set_ex),
+    Registration::new(CommandId::GetEx, key_and_options::<0>, Action::Apply(get_ex))
+        .options(check_get_ex)
+        .reply(bounds::value),
+    Registration::new(CommandId::DelIfEq, key_value, Action::Apply(del_if_eq)),
     Registration::new(CommandId::SetNx, key_value, Action::Apply(set_nx)),
     Registration::new(CommandId::GetSet, key_value, Action::Apply(get_set)).reply(bounds::value),
     Registration::new(CommandId::GetDel, key_only, Action::Apply(get_del)).reply(bounds::value),
@@ -35,20 +44,31 @@ fn get(store: &Store, slot: Slot, args: Args<'_>, reply: &mut Reply<'_>) -> Resu
 fn set<'s>(store: &'s mut Store, slot: Slot, args: Args<'_>) -> Result<Outcome<'s>, Error> {
     let options = SetOptions::parse(args)?;
     let (key, value) = (arg(args, 1), arg(args, 2));
+    let expiry_ms = match options.expiry {
+        Some(expiry) => Some(expiry.at(store.time_ms())?),
+        None if options.keeps_expiry => store.get(slot, key).and_then(|row| row.expiry_ms()),
+        None => None,
+    };
     let sets = match options.when {
         SetWhen::Always => true,
         SetWhen::Missing => !store.contains(slot, key),
         SetWhen::Present => store.contains(slot, key),
+        SetWhen::Equal(expected) => is_equal(store, slot, key, expected),
     };
+    let content = Content { expiry_ms, ..Content::plain(value) };
     Ok(match (options.get, sets) {
         (false, true) => {
-            store.set(slot, key, value);
+            store.put(slot, key, &content);
             Outcome::Ok
         }
         (false, false) => Outcome::Null,
-        (true, true) => value_or_null(store.replace(slot, key, &Content::plain(value))),
+        (true, true) => value_or_null(store.replace(slot, key, &content)),
         (true, false) => value_or_null(store.get(slot, key)),
     })
+}
+
+fn is_equal(store: &Store, slot: Slot, key: &[u8], value: &[u8]) -> bool {
+    store.get(slot, key).is_some_and(|row| row.value() == value)
 }
 
 fn check_set(args: Args<'_>) -> Result<(), Error> {
@@ -61,6 +81,71 @@ fn set_bound(store: &Store, slot: Slot, args: Args<'_>) -> usize {
         Ok(options) if options.get => bounds::value(store, slot, args),
         _ => SHORT_REPLY_BYTES_MAX,
     }
+}
+
+/// `SETEX`.
+fn set_ex<'s>(store: &'s mut Store, slot: Slot, args: Args<'_>) -> Result<Outcome<'s>, Error> {
+    set_with_expiry(store, slot, args, ExpiryUnit::Seconds, ExpiryCommand::SetEx)
+}
+
+/// `PSETEX`.
+fn p_set_ex<'s>(store: &'s mut Store, slot: Slot, args: Args<'_>) -> Result<Outcome<'s>, Error> {
+    set_with_expiry(store, slot, args, ExpiryUnit::Millis, ExpiryCommand::PSetEx)
+}
+
+fn set_with_expiry<'s>(
+    store: &'s mut Store,
+    slot: Slot,
+    args: Args<'_>,
+    unit: ExpiryUnit,
+    command: ExpiryCommand,
+) -> Result<Outcome<'s>, Error> {
+    let expiry_ms = Expiry::parse(args, 2, unit, command)?.at(store.time_ms())?;
+    store.put(slot, arg(args, 1), &Content { expiry_ms: Some(expiry_ms), ..Content::plain(arg(args, 3)) });
+    Ok(Outcome::Ok)
+}
+
+fn check_set_ex(args: Args<'_>) -> Result<(), Error> {
+    Expiry::parse(args, 2, ExpiryUnit::Seconds, ExpiryCommand::SetEx).map(drop)
+}
+
+fn check_p_set_ex(args: Args<'_>) -> Result<(), Error> {
+    Expiry::parse(args, 2, ExpiryUnit::Millis, ExpiryCommand::PSetEx).map(drop)
+}
+
+/// `GETEX`: the value, whose key expires at another time from now on.
+fn get_ex<'s>(store: &'s mut Store, slot: Slot, args: Args<'_>) -> Result<Outcome<'s>, Error> {
+    let change = ExpiryChange::parse_of_get_ex(args)?;
+    let (key, time_ms) = (arg(args, 1), store.time_ms());
+    if !store.contains(slot, key) {
+        return Ok(Outcome::Null);
+    }
+    let expiry_ms = match change {
+        ExpiryChange::Default | ExpiryChange::Keep => return Ok(value_or_null(store.get(slot, key))),
+        ExpiryChange::Persist => None,
+        ExpiryChange::At(unit, idx) => Some(Expiry::parse(args, idx, unit, ExpiryCommand::GetEx)?.at(time_ms)?),
+    };
+    if expiry_ms.is_some_and(|expiry_ms| expiry_ms <= time_ms) {
+        return Ok(value_or_null(store.remove(slot, key)));
+    }
+    if let Some(mut row) = store.get_mut(slot, key) {
+        row.set_expiry(expiry_ms);
+    }
+    Ok(value_or_null(store.get(slot, key)))
+}
+
+fn check_get_ex(args: Args<'_>) -> Result<(), Error> {
+    ExpiryChange::parse_of_get_ex(args).map(drop)
+}
+
+/// `DELIFEQ`: 1 if the key had this value and is gone, else 0.
+fn del_if_eq<'s>(store: &'s mut Store, slot: Slot, args: Args<'_>) -> Result<Outcome<'s>, Error> {
+    let key = arg(args, 1);
+    if !is_equal(store, slot, key, arg(args, 2)) {
+        return Ok(Outcome::Integer(0));
+    }
+    store.remove(slot, key);
+    Ok(Outcome::Integer(1))
 }
 
 /// `SETNX`.

@@ -44,7 +44,7 @@ fn run_args<A: AsRef<[u8]>>(keyspace: &mut Keyspace, args: &[A]) -> Vec<u8> {
         Err(error) => reply.error(error.message()),
         Ok(()) if command.is_write() => keyspace.apply(command.id, slot(), args).write(&mut reply),
         Ok(()) => {
-            keyspace.query(command.id, slot(), args, &mut reply);
+            keyspace.query(command.id, slot(), args, 0, &mut reply);
         }
     }
     out
@@ -56,10 +56,14 @@ pub(super) fn run(keyspace: &mut Keyspace, line: &str) -> String {
     String::from_utf8(run_args(keyspace, &words)).unwrap().replace("\r\n", " ").trim_end().to_string()
 }
 
-/// Runs `command => reply` lines on one keyspace.
-fn script(lines: &str) {
+/// Runs `command => reply` lines on one keyspace. A line `@5000` lets the time be 5 s after 1970.
+pub(super) fn script(lines: &str) {
     let mut keyspace = Keyspace::new();
     for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        if let Some(time_ms) = line.strip_prefix('@') {
+            keyspace.advance_time(time_ms.parse().unwrap());
+            continue;
+        }
         let (command, expected) = line.split_once(" => ").unwrap();
         assert_eq!(run(&mut keyspace, command), expected, "{command}");
     }
@@ -91,8 +95,6 @@ fn set_and_its_options() {
          SET k v PX 0 => -ERR invalid expire time in 'set' command
          SET k v EXAT -1 => -ERR invalid expire time in 'set' command
          SET k v EX 9223372036854775807 => -ERR invalid expire time in 'set' command
-         SET k v EX 1 EX 10 => -ERR expiring keys are not supported yet
-         SET k v PXAT 10 => -ERR expiring keys are not supported yet
          SETNX k z => :0
          SETNX n z => :1
          GETSET n y => $1 z
@@ -233,8 +235,8 @@ fn the_number_of_arguments_is_that_of_the_command_table() {
                 let mut reply = Reply::new(&mut out, Protocol::Resp2);
                 match find(*id).unwrap().action {
                     Action::Apply(_) => keyspace.apply(*id, slot(), request.args()).write(&mut reply),
-                    Action::Query(_) => {
-                        keyspace.query(*id, slot(), request.args(), &mut reply);
+                    Action::Query(_) | Action::QueryByClock(_) => {
+                        keyspace.query(*id, slot(), request.args(), 0, &mut reply);
                     }
                 }
                 assert_eq!(String::from_utf8(out).unwrap(), format!("-{}\r\n", Error::ArgumentsCount));
@@ -266,7 +268,7 @@ fn reads_are_not_applied_and_writes_are_not_queried() {
     let mut keyspace = Keyspace::new();
     let request = Request::new(&["SET", "k", "v"]);
     let mut out = Vec::new();
-    keyspace.query(CommandId::Set, slot(), request.args(), &mut Reply::new(&mut out, Protocol::Resp2));
+    keyspace.query(CommandId::Set, slot(), request.args(), 0, &mut Reply::new(&mut out, Protocol::Resp2));
     keyspace.apply(CommandId::Exists, slot(), request.args()).write(&mut Reply::new(&mut out, Protocol::Resp2));
     let error = format!("-{}\r\n", Error::Unsupported.message());
     assert_eq!(String::from_utf8(out).unwrap(), error.repeat(2));
@@ -289,7 +291,7 @@ fn keys_and_values_have_their_limits() {
 /// The reply to a read of a slot, or of the group.
 fn ask(keyspace: &Keyspace, id: CommandId, slot: Slot, words: &[&str]) -> Vec<u8> {
     let mut out = Vec::new();
-    keyspace.query(id, slot, Request::new(words).args(), &mut Reply::new(&mut out, Protocol::Resp2));
+    keyspace.query(id, slot, Request::new(words).args(), 0, &mut Reply::new(&mut out, Protocol::Resp2));
     out
 }
 
@@ -342,6 +344,7 @@ fn keys_of_a_slot_are_listed_only_as_far_as_a_reply_goes() {
             CommandId::ClusterGetKeysInSlot,
             slot(),
             request.args(),
+            0,
             &mut Reply::new(&mut out, Protocol::Resp2),
         );
         (out, keyspace.reply_bytes_bound(CommandId::ClusterGetKeysInSlot, slot(), request.args()))
@@ -366,7 +369,7 @@ fn values_are_fetched_only_as_far_as_a_reply_goes() {
     let ask = |count: usize| {
         let request = Request::new(&[&["MGET"][..], &vec!["k"; count]].concat());
         let mut out = Vec::new();
-        keyspace.query(CommandId::MGet, slot(), request.args(), &mut Reply::new(&mut out, Protocol::Resp3));
+        keyspace.query(CommandId::MGet, slot(), request.args(), 0, &mut Reply::new(&mut out, Protocol::Resp3));
         (out, keyspace.reply_bytes_bound(CommandId::MGet, slot(), request.args()))
     };
     let (most, bound) = ask(REPLY_BYTES_MAX / VALUE_BYTES_MAX - 1);

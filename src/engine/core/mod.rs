@@ -179,12 +179,13 @@ impl<H: CoreHost> Core<H> {
         // Behind what clients and peers wait for.
         let is_copying = self.storage.work(&mut self.ctx, &mut self.groups)?;
         let is_releasing = self.groups.release_some();
+        let is_expiring = self.groups.is_expiry_behind() && self.groups.sweep_expired(&mut self.ctx);
         self.ctx.turns.end(Phase::Send, self.host.now(), &self.ctx.counters);
         // Driving may have made room for clients that are looked at only in the next turn.
         let has_runnable =
             self.clients.runnable_count() > 0 || self.clients.has_listing() || self.router.has_unblocked();
         let has_work = self.router.has_work() || self.groups.has_work() || self.peers.has_unsent_mesh();
-        Ok(is_cut_short || has_runnable || has_work || is_copying || is_releasing)
+        Ok(is_cut_short || has_runnable || has_work || is_copying || is_releasing || is_expiring)
     }
 
     /// Handles what other cores and the network have brought. Returns whether something was left for the
@@ -296,6 +297,7 @@ impl<H: CoreHost> Core<H> {
         self.propose_map();
         self.storage.tick(&mut self.ctx, &mut self.groups, &mut self.storage_effects)?;
         self.carry_storage_effects()?;
+        self.groups.sweep_expired(&mut self.ctx);
         self.groups.tick(&mut self.ctx, out!(self), &mut self.group_effects);
         self.carry_group_effects()?;
         let priority = if self.storage.fitness() { raft::PRIORITY_MAX } else { 0 };

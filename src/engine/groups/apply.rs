@@ -49,7 +49,9 @@ impl Groups {
         let replica = &mut self.list[group];
         replica.batches.recycle(waiters);
         replica.raft.applied(entry.index);
-        if replica.keyspace.has_to_release() {
+        let has_to_release = replica.keyspace.has_to_release();
+        self.expire_later(group);
+        if has_to_release {
             self.release_later(group);
         }
         effects.push(GroupEffect::Applied { group, index: entry.index, payload_bytes: entry.payload.len() });
@@ -181,8 +183,8 @@ pub(super) fn answer_read(
     // How long the reply will be takes another look at the keys: only where it matters.
     let bytes = if ctx.budget.requests_are_tight() { keyspace.reply_bytes_bound(command.id, slot, args) } else { 0 };
     if bytes <= data::SHORT_REPLY_BYTES_MAX && bytes > 0 || out.has_room(origin, bytes) {
-        let mut failed = None;
-        out.reply(origin, |reply| failed = keyspace.query(command.id, slot, args, reply));
+        let (mut failed, unix_ms) = (None, ctx.unix_ms);
+        out.reply(origin, |reply| failed = keyspace.query(command.id, slot, args, unix_ms, reply));
         let lookups = keyspace.take_lookups();
         ctx.counters.keyspace_hits += lookups.hits;
         ctx.counters.keyspace_misses += lookups.misses;

@@ -64,6 +64,14 @@ pub(super) struct SealedBatch {
     pub(super) waiters: Waiters,
 }
 
+impl SealedBatch {
+    /// A batch that holds nothing but the time.
+    pub(super) fn empty(time_ms: u64) -> SealedBatch {
+        let payload = BatchBuilder::default().finish(time_ms);
+        SealedBatch { payload, commands_count: 0, waiters: Waiters::default() }
+    }
+}
+
 /// A command that was taken in and not proposed.
 pub(super) enum Unproposed {
     Read(OwnedRequest),
@@ -102,7 +110,7 @@ impl BatchQueue {
                 waiters,
             });
         }
-        if self.last.is_empty() {
+        if self.last_waiters.list.is_empty() {
             return None;
         }
         let commands_count = self.last.commands_count();

@@ -47,6 +47,7 @@ impl Groups {
             self.fail_waiters(ctx, out, group, &proposed.waiters, Refusal::OutcomeUnknownSnapshot);
         }
         self.release_later(group);
+        self.expire_later(group);
         self.list[group].settle_permits();
         self.mark(group);
         true

@@ -13,13 +13,14 @@
 //!
 //! Reading order: `replica` (what is kept of one), `addresses`, `batch_queue`, `proposals` and `waiting_reads`, `writes`,
 //! `reads`, `news` (what the groups are told), `drive` (what Raft wants done), `apply`, `forwarded_queue` and `forwarded`
-//! (commands of other cores, and who waits for room), `requeue` and `leaving` (a leadership is lost), `leadership`, `install`, `release` (memory of removed keys), `timers`,
+//! (commands of other cores, and who waits for room), `requeue` and `leaving` (a leadership is lost), `leadership`, `install`, `release` (memory of removed keys), `expiry`, `timers`,
 //! `sources`, `views` (what others see).
 
 mod addresses;
 mod apply;
 mod batch_queue;
 mod drive;
+mod expiry;
 mod forwarded;
 mod forwarded_queue;
 mod install;
@@ -103,6 +104,10 @@ pub(crate) struct Groups {
     to_requeue: Vec<usize>,
     /// Groups whose keys were removed all at once and still take up memory.
     releasing: Vec<usize>,
+    /// Groups in which keys expire, in the order in which they are looked at.
+    expiring: VecDeque<usize>,
+    /// Whether so many keys of late had expired that it is worth looking for more at once.
+    is_expiry_behind: bool,
     requeues_left: usize,
     /// Groups with proposals or reads that are looked at every tick: they may have waited too long.
     watched: Vec<usize>,
@@ -124,6 +129,8 @@ impl Groups {
             full: Vec::new(),
             to_requeue: Vec::new(),
             releasing: Vec::new(),
+            expiring: VecDeque::new(),
+            is_expiry_behind: false,
             requeues_left: 0,
             watched: Vec::new(),
             timers: Timers::default(),
@@ -152,6 +159,7 @@ impl Groups {
         self.list.push(replica);
         self.observe(ctx, group, started);
         self.observe_digest(ctx, group);
+        self.expire_later(group);
         self.mark(group);
         Ok(group)
     }

@@ -39,6 +39,9 @@ impl Groups {
             Some(Ok(index)) => {
                 let index = index.max(behind);
                 if replica.raft.applied_index() >= index && follows.is_none() {
+                    if replica.must_wait_for_time(ctx, request) {
+                        return self.read_in_batch(ctx, group, request);
+                    }
                     ctx.counters.reads_by_lease += 1;
                     return answer_read(ctx, out, &replica.keyspace, request);
                 }
@@ -54,6 +57,18 @@ impl Groups {
         self.mark(group);
         self.sources.read_begun(source);
         self.watch_if_needed(group);
+    }
+
+    /// A read looks for a key that is due by the clock and not yet gone: it takes a place in a batch, with which time goes on.
+    fn read_in_batch(&mut self, ctx: &mut Context, group: usize, request: Request<'_>) {
+        let source = request.origin.source();
+        ctx.counters.reads_for_expiry += 1;
+        self.put_reads_in_batch(group, source);
+        self.sources.batched_read_begun(source);
+        self.propose_later(group);
+        let replica = &mut self.list[group];
+        replica.batches.push_read(request);
+        replica.settle_requests();
     }
 
     /// Reads of a source that wait are put into the forming batch before a write from it, which would else be seen by them, or
@@ -136,6 +151,10 @@ impl Groups {
             self.sources.read_ended(source);
             if leads.is_err() {
                 again.push(request);
+                continue;
+            }
+            if replica.must_wait_for_time(ctx, request.as_request()) {
+                self.read_in_batch(ctx, group, request.as_request());
                 continue;
             }
             let counters = &mut ctx.counters;

@@ -9,6 +9,7 @@ use wire::Membership;
 
 use crate::budget::{Budget, Permit, Pool};
 use crate::config::Config;
+use crate::context::Context;
 use crate::groups::addresses::Addresses;
 use crate::groups::batch_queue::BatchQueue;
 use crate::groups::forwarded_queue::ForwardedQueue;
@@ -16,6 +17,7 @@ use crate::groups::leaving::LeavingReads;
 use crate::groups::proposals::Proposals;
 use crate::groups::waiting_reads::WaitingReads;
 use crate::origin::LinkId;
+use crate::request::Request;
 
 /// A group in which nothing has happened for this many heartbeat intervals becomes quiescent.
 const QUIESCE_INTERVALS_COUNT: u32 = 40;
@@ -58,6 +60,8 @@ pub(super) struct Replica {
     pub(super) entries_permit: Permit,
     /// Time of the latest batch proposed here, which may not be applied yet.
     pub(super) proposed_ms: u64,
+    /// When time last went on here by what was proposed.
+    pub(super) proposed_at: Instant,
     /// The term in which it led when Raft last reported its role, if it did.
     pub(super) leader_term: Option<Term>,
     /// Links over which commands came that were refused, and over which none is taken until the other side has heard so.
@@ -75,6 +79,11 @@ pub(super) struct Replica {
     pub(super) is_full: bool,
     pub(super) is_to_requeue: bool,
     pub(super) is_releasing: bool,
+    pub(super) is_expiring: bool,
+    /// Whether an entry is to be proposed that holds nothing but the time.
+    pub(super) wants_time: bool,
+    /// How long keys that expire have to live, on average over those last looked at, in milliseconds.
+    pub(super) ttl_ms: u64,
     /// Whether somebody is to hear when the group has room again.
     pub(super) is_awaited: bool,
     pub(super) is_watched: bool,
@@ -108,6 +117,7 @@ impl Replica {
             requests_permit: budget.permit(Pool::Batches),
             entries_permit: budget.permit(Pool::Entries),
             proposed_ms: 0,
+            proposed_at: now,
             leader_term: None,
             refused_links: Vec::new(),
             is_handed_over: false,
@@ -118,11 +128,32 @@ impl Replica {
             is_full: false,
             is_to_requeue: false,
             is_releasing: false,
+            is_expiring: false,
+            wants_time: false,
+            ttl_ms: 0,
             is_awaited: false,
             is_watched: false,
         };
         replica.settle_permits();
         Ok(replica)
+    }
+
+    /// The time of a batch that is proposed now, in milliseconds since 1970: that of the leader's clock. Where the group is ahead
+    /// of that, since the clock has been set back or another leader's was fast, it goes half as fast as time does until they meet.
+    pub(super) fn batch_time(&self, ctx: &Context) -> u64 {
+        let reached = self.proposed_ms.max(self.keyspace.time_ms());
+        if ctx.unix_ms >= reached {
+            return ctx.unix_ms;
+        }
+        reached + ctx.now.since(self.proposed_at).as_millis() as u64 / 2
+    }
+
+    /// Whether a read is to wait until time has gone on: it looks for a key that is due by the clock and not by replicated time. Where
+    /// nothing can be proposed it does not wait.
+    #[inline]
+    pub(super) fn must_wait_for_time(&self, ctx: &Context, request: Request<'_>) -> bool {
+        let Request { command, args, slot, .. } = request;
+        self.keyspace.has_due(command, args, slot, ctx.unix_ms) && self.leads() && ctx.disk_full.is_none()
     }
 
     /// Whether the leader that this replica follows lives at one of these addresses, or none is known.

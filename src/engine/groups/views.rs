@@ -20,6 +20,10 @@ impl Groups {
             if raft.is_leader() {
                 report.groups_led_count += 1;
                 report.keys_count += replica.keyspace.keys_count();
+                let expiring_count = replica.keyspace.expiring_count();
+                report.expiring_count += expiring_count;
+                let ttl_ms_sum = replica.ttl_ms.saturating_mul(expiring_count as u64);
+                report.ttl_ms_sum = report.ttl_ms_sum.saturating_add(ttl_ms_sum);
             }
             report.replicas.push(ReplicaReport {
                 group: replica.id,

@@ -32,16 +32,20 @@ impl Groups {
             Err(refusal) => return refuse(ctx, out, origin, refusal, Some(self.list[group].id)),
         };
         self.put_reads_in_batch(group, origin.source());
+        self.propose_later(group);
         let replica = &mut self.list[group];
-        if !replica.is_batching {
-            replica.is_batching = true;
-            self.batching.push(group);
-        }
         replica.batches.push_write(request, reply_bytes, ctx.config.batch_bytes_max);
         if replica.batches.last_bytes() >= ctx.config.batch_bytes_max && replica.leads() {
             self.propose_group(ctx, group);
         }
         self.list[group].settle_requests();
+    }
+
+    /// Puts a group on the list of those that have something to propose.
+    pub(super) fn propose_later(&mut self, group: usize) {
+        if !std::mem::replace(&mut self.list[group].is_batching, true) {
+            self.batching.push(group);
+        }
     }
 
     /// Counts a write as under way, unless there is a reason why it must not be taken in now. Returns how long its reply may
@@ -101,17 +105,23 @@ impl Groups {
     /// Proposes what a group that leads has collected, as far as there is room.
     fn propose_group(&mut self, ctx: &mut Context, group: usize) {
         let replica = &mut self.list[group];
-        if replica.batches.is_empty() {
+        if replica.batches.is_empty() && !replica.wants_time {
             return;
         }
-        let time_ms = replica.proposed_ms.max(replica.keyspace.time_ms()).max(ctx.unix_ms);
+        let time_ms = replica.batch_time(ctx);
         while replica.raft.uncommitted_bytes() == 0
             || replica.raft.uncommitted_bytes() + replica.batches.oldest_bytes() + ENTRY_OVERHEAD_BYTES_MAX
                 <= replica.raft.config().uncommitted_bytes_max
         {
-            let Some(SealedBatch { payload, commands_count, waiters }) = replica.batches.take_oldest(time_ms) else {
+            let taken = replica.batches.take_oldest(time_ms);
+            let is_for_expiry = taken.is_none() && replica.wants_time;
+            let Some(SealedBatch { payload, commands_count, waiters }) =
+                taken.or_else(|| is_for_expiry.then(|| SealedBatch::empty(time_ms)))
+            else {
                 break;
             };
+            ctx.counters.batches_for_expiry += u64::from(is_for_expiry);
+            replica.wants_time = false;
             let (term, index) = match replica.raft.propose(payload, ctx.now) {
                 Ok(position) => position,
                 // Nothing else can change between the checks above and here.
@@ -121,6 +131,9 @@ impl Groups {
                     panic!("a group that leads and has room refused a proposal: {error}")
                 }
             };
+            if time_ms > replica.proposed_ms.max(replica.keyspace.time_ms()) {
+                replica.proposed_at = ctx.now;
+            }
             replica.proposed_ms = time_ms;
             replica.proposed.push(Proposed { term, index, at: ctx.now, waiters });
             ctx.counters.batches_proposed += 1;

@@ -51,6 +51,10 @@ pub struct CoreReport {
     pub(crate) groups_leaderless_count: usize,
     /// Keys of the groups that are led here.
     pub(crate) keys_count: usize,
+    /// Those of them that expire.
+    pub(crate) expiring_count: usize,
+    /// For how long these have to live, in milliseconds, added up; estimated from those last looked at.
+    pub(crate) ttl_ms_sum: u64,
     /// The commit indexes of all groups here, added up: it grows with every entry, as a replication offset does.
     pub(crate) commit_index_sum: u64,
     /// Links to other cores, those of the own node included.
@@ -138,6 +142,8 @@ impl CoreReport {
         // Each core knows of all groups of the cluster; one may have heard earlier than another.
         self.groups_leaderless_count = self.groups_leaderless_count.max(other.groups_leaderless_count);
         self.keys_count += other.keys_count;
+        self.expiring_count += other.expiring_count;
+        self.ttl_ms_sum = self.ttl_ms_sum.saturating_add(other.ttl_ms_sum);
         self.commit_index_sum += other.commit_index_sum;
         self.links_count += other.links_count;
         self.links_up_count += other.links_up_count;

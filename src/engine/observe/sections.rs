@@ -150,7 +150,7 @@ pub(crate) fn stats(info: &Info<'_>, text: &mut InfoText) {
     text.field("instantaneous_input_kbps", kilobytes(rate.bytes_received));
     text.field("instantaneous_output_kbps", kilobytes(rate.bytes_sent));
     text.field("rejected_connections", info.report.connections_rejected_count);
-    text.field("expired_keys", 0);
+    text.field("expired_keys", counters.expired_keys);
     text.field("evicted_keys", 0);
     text.field("evicted_clients", counters.clients_evicted);
     text.field("keyspace_hits", counters.keyspace_hits);
@@ -218,7 +218,7 @@ pub(crate) fn latencystats(info: &Info<'_>, text: &mut InfoText) {
 }
 
 /// Counters that have the same name in Redis, and so stand in its section.
-const COUNTERS_IN_STATS: [&str; 2] = ["keyspace_hits", "keyspace_misses"];
+const COUNTERS_IN_STATS: [&str; 3] = ["keyspace_hits", "keyspace_misses", "expired_keys"];
 
 pub(crate) fn coracle(info: &Info<'_>, text: &mut InfoText) {
     let report = info.report;
@@ -290,7 +290,9 @@ pub(crate) fn groups(info: &Info<'_>, text: &mut InfoText) {
 
 pub(crate) fn keyspace(info: &Info<'_>, text: &mut InfoText) {
     if info.report.keys_count > 0 {
-        text.field("db0", format_args!("keys={},expires=0,avg_ttl=0", info.report.keys_count));
+        let CoreReport { keys_count, expiring_count, ttl_ms_sum, .. } = info.report;
+        let ttl_ms = ttl_ms_sum.checked_div(*expiring_count as u64).unwrap_or(0);
+        text.field("db0", format_args!("keys={keys_count},expires={expiring_count},avg_ttl={ttl_ms}"));
     }
 }
 

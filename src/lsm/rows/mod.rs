@@ -6,6 +6,7 @@ mod row;
 mod row_mut;
 mod segment;
 mod slab;
+mod sweep;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::rows::row::{Handle, Hash48};
 use crate::rows::slab::Slab;
+use crate::rows::sweep::Sweep;
 use crate::rows::tables::Tables;
 use crate::rows::trie::Found;
 use crate::rows::walk::Walk;
@@ -28,6 +30,7 @@ pub use former::{
 };
 pub use row::{Content, Row};
 pub use row_mut::RowMut;
+pub use sweep::Swept;
 
 /// The rows of one group, in memory.
 pub struct Rows {
@@ -40,12 +43,21 @@ pub struct Rows {
     taken: Option<Handle>,
     /// Memory of rows that were removed all at once, to be given back a little at a time.
     dropped: Vec<Slab>,
+    sweep: Sweep,
 }
 
 impl Rows {
     /// No rows yet. The seed decides in which order they come; all replicas of a group have the same.
     pub fn new(hash_seed: u64) -> Rows {
-        Rows { tables: Tables::default(), hash_seed, mark: false, walk: None, taken: None, dropped: Vec::new() }
+        Rows {
+            tables: Tables::default(),
+            hash_seed,
+            mark: false,
+            walk: None,
+            taken: None,
+            dropped: Vec::new(),
+            sweep: Sweep::default(),
+        }
     }
 
     /// How many rows there are.
@@ -156,6 +168,44 @@ impl Rows {
             self.dropped.pop();
         }
         !self.dropped.is_empty()
+    }
+
+    /// Looks at about so many rows, where the last call has ended, and removes those whose time has come by `time_ms`. Those that
+    /// are only due by `clock_ms` it counts. Both are in milliseconds since 1970 UTC.
+    pub fn sweep(&mut self, rows_count: usize, time_ms: u64, clock_ms: u64) -> Swept {
+        self.free_taken();
+        let mut swept = Swept::default();
+        while swept.looked_count < rows_count && self.tables.expiring_count() > 0 {
+            let Some((slot, few)) = self.sweep.next(&self.tables) else { break };
+            // A look at a segment costs something, too.
+            swept.looked_count += 1;
+            for handle in few.iter() {
+                swept.looked_count += 1;
+                // SAFETY: the row is there until it is removed below, and nobody changes it.
+                let row = unsafe { handle.row() };
+                match row.expiry_ms() {
+                    None => {}
+                    Some(expiry_ms) if expiry_ms <= time_ms => {
+                        if let Some(walk) = &mut self.walk
+                            && row.mark() != self.mark
+                        {
+                            walk.see(slot, row);
+                        }
+                        let removed = self.tables.remove(slot, row.hash(), row.key());
+                        assert!(removed == Some(handle), "a row is where it was found");
+                        // SAFETY: it was just taken out, and `row` is not used any more.
+                        unsafe { self.tables.free(handle) };
+                        swept.removed_count += 1;
+                    }
+                    Some(expiry_ms) if expiry_ms <= clock_ms => swept.due_count += 1,
+                    Some(expiry_ms) => {
+                        swept.living_count += 1;
+                        swept.living_ms = swept.living_ms.saturating_add(expiry_ms - clock_ms);
+                    }
+                }
+            }
+        }
+        swept
     }
 
     /// All rows of a slot, by the hashes of their keys, those of a segment in no order.

@@ -57,14 +57,23 @@ impl Tables {
         Some(&page[slot.idx() % PAGE_SLOTS_COUNT])
     }
 
-    /// The first slot from this one on that may have rows.
+    /// The first slot from this one on that has rows.
     pub(crate) fn next_slot(&self, from: usize) -> Option<Slot> {
+        self.find_slot(from, |rows| rows.count() > 0)
+    }
+
+    /// The first slot from this one on in which rows expire.
+    pub(crate) fn next_expiring_slot(&self, from: usize) -> Option<Slot> {
+        self.find_slot(from, |rows| rows.expiring_count > 0)
+    }
+
+    fn find_slot(&self, from: usize, is_meant: impl Fn(&SlotRows) -> bool) -> Option<Slot> {
         let mut slot = from;
         while slot < SLOTS_COUNT {
             match &self.pages[slot / PAGE_SLOTS_COUNT] {
                 None => slot = (slot / PAGE_SLOTS_COUNT + 1) * PAGE_SLOTS_COUNT,
-                Some(page) if page[slot % PAGE_SLOTS_COUNT].count() == 0 => slot += 1,
-                Some(_) => return Slot::new(slot as u16),
+                Some(page) if is_meant(&page[slot % PAGE_SLOTS_COUNT]) => return Slot::new(slot as u16),
+                Some(_) => slot += 1,
             }
         }
         None

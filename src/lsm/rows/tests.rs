@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use types::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
 use super::*;
+use crate::rows::segment::ROWS_COUNT_MAX;
 
 /// What a row holds: kind, expiry, value.
 type Held = (u8, Option<u64>, Vec<u8>);
@@ -139,6 +140,33 @@ proptest! {
         }
         prop_assert!(releases_count > 0);
         prop_assert_eq!(others.held_bytes(), empty_bytes);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_sweep_removes_what_has_expired_and_nothing_else(
+        steps in proptest::collection::vec((0u8..8, 0usize..5, 0u32..300, 0usize..400), 1..800),
+        time_ms in 0u64..400, ahead_ms in 0u64..100, rows_count in 1usize..200,
+    ) {
+        let (mut rows, mut model) = (Rows::new(7), BTreeMap::new());
+        steps.into_iter().for_each(|step| take_step(&mut rows, &mut model, step));
+        let expiries = |model: &Model| model.values().filter_map(|(_, expiry_ms, _)| *expiry_ms).collect::<Vec<_>>();
+        let all = expiries(&model);
+        model.retain(|_, (_, expiry_ms, _)| expiry_ms.is_none_or(|expiry_ms| expiry_ms > time_ms));
+        let left = expiries(&model);
+        let (mut removed_count, mut idle_count) = (0, 0);
+        // Twice around, and what is not there any more was found.
+        while idle_count < 2 * (rows.count() + 5) && rows.expiring_count() > 0 {
+            let swept = rows.sweep(rows_count, time_ms, time_ms + ahead_ms);
+            prop_assert!(swept.looked_count <= rows_count + ROWS_COUNT_MAX + 1);
+            removed_count += swept.removed_count;
+            idle_count += swept.looked_count;
+        }
+        prop_assert_eq!(removed_count, all.len() - left.len());
+        check(&rows, &model);
     }
 }
 

@@ -27,7 +27,31 @@ pub(super) const COMMANDS: &[Command] = &[
         .writes(ONE, READ_AND_UPDATE.union(KeyFlags::VARIABLE_FLAGS))
         .key_notes("Reads the key only if GET is given.")
         .flags(DENYOOM)
-        .docs("key value [NX | XX] [GET]", "Gives a key a value, whatever it held before.", "1.0.0"),
+        .docs(
+            "key value [NX | XX | IFEQ comparison-value] [GET] [EX seconds | PX milliseconds | EXAT unix-time-seconds | \
+             PXAT unix-time-milliseconds | KEEPTTL]",
+            "Gives a key a value, whatever it held before.",
+            "1.0.0",
+        ),
+    string(CommandId::SetEx, "setex", 4)
+        .writes(ONE, KeyFlags::OW.union(KeyFlags::UPDATE))
+        .flags(DENYOOM)
+        .docs("key seconds value", "Gives a key a value and the time in seconds for which it lives.", "2.0.0")
+        .deprecated("2.6.12", "`SET` with the `EX` argument"),
+    string(CommandId::PSetEx, "psetex", 4)
+        .writes(ONE, KeyFlags::OW.union(KeyFlags::UPDATE))
+        .flags(DENYOOM)
+        .docs("key milliseconds value", "Gives a key a value and the time in milliseconds for which it lives.", "2.6.0")
+        .deprecated("2.6.12", "`SET` with the `PX` argument"),
+    string(CommandId::GetEx, "getex", -2).writes(ONE, READ_AND_UPDATE).flags(Flags::FAST).docs(
+        "key [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | PERSIST]",
+        "Returns a key's value and sets when it expires.",
+        "6.2.0",
+    ),
+    string(CommandId::DelIfEq, "delifeq", 3)
+        .writes(ONE, KeyFlags::RM.union(KeyFlags::DELETE))
+        .flags(Flags::FAST)
+        .docs("key value", "Removes a key if it has this value.", "9.0.0"),
     string(CommandId::SetNx, "setnx", 3)
         .writes(ONE, KeyFlags::OW.union(KeyFlags::INSERT))
         .flags(DENYOOM_FAST)

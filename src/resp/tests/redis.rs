@@ -19,7 +19,7 @@ use resp::{ClientFilter, ClientLine, CommandId, Limits, Parser, Protocol};
 const WAIT_MAX: Duration = Duration::from_secs(20);
 
 /// Commands and subcommands that Redis has only from 7.2 on; their entries follow that version.
-const NEWER: [&str; 3] = ["client|no-touch", "client|setinfo", "cluster|myshardid"];
+const NEWER: [&str; 4] = ["client|no-touch", "client|setinfo", "cluster|myshardid", "delifeq"];
 
 /// A server of its own, in a directory of its own, which ends with the test.
 struct Redis {

@@ -1,5 +1,6 @@
 //! Groups without a host: three cores, each with its replicas, whose effects are carried by hand.
 
+mod expiry;
 mod figures;
 mod forwarded;
 mod leaders;
@@ -86,9 +87,11 @@ impl World {
             self.now += Duration::from_millis(25);
             for side in &mut self.sides {
                 side.ctx.now = self.now;
+                side.ctx.unix_ms += 25;
                 side.begin_turn();
                 side.has_begun_turn = true;
                 side.groups.run_timers(&side.ctx);
+                side.groups.sweep_expired(&mut side.ctx);
                 side.groups.tick(&mut side.ctx, &mut side.answers, &mut side.effects);
             }
             self.settle();
