@@ -1,6 +1,6 @@
-//! Rows of one group in memory.
+//! Rows of one group, in memory and on disk.
 //!
-//! A row is a key with its value. The rows of a slot lie in small *segments*, which a trie over the bits of the keys' hashes
+//! In memory a row is a key with its value. The rows of a slot lie in small *segments*, which a trie over the bits of the keys' hashes
 //! finds: when a segment is full it alone is split, so that no write moves more than 56 handles however many rows there are,
 //! and walking over a slot goes in the order of the hashes.
 //!
@@ -9,10 +9,22 @@
 //! - [`Rows::used_bytes`] is what the blocks of rows, segments and nodes take, to the byte.
 //! - Nothing that is done to one row touches more than the segments on its way.
 //!
+//! On disk rows lie in sorted tables that are never changed.
+//!
+//! - Bytes from a disk that are damaged, stale or another file's give a typed error, never a panic and never another row.
+//! - Nothing that is done to a table in one go grows with the table, but for reading its top unit once.
+//!
 //! Reading order: [`rows`], and in its folder `slab` (where all bytes lie), `row`, `segment`, `link`, `trie` (the rows of a slot),
 //! `tables` (those of all slots), `row_mut` (changing one), `sweep` (what has expired), `walk` (a state while it changes) and `former`
 //! (what a walk copies).
+//! On disk: `ids`, `codec`, `error`, [`table`].
 
+mod codec;
+mod error;
+mod ids;
 pub mod rows;
+pub mod table;
 
+pub use error::{Error, FormatError};
+pub use ids::{FileId, TableId};
 pub use rows::{Content, Former, Row, RowMut, Rows, Swept};

@@ -1,0 +1,70 @@
+//! What can go wrong with what lies on disk.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// Why bytes are not what they were to be.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum FormatError {
+    /// They end too early.
+    #[error("the bytes end too early")]
+    Truncated,
+    /// They are not what was written to this place: damaged, stale, or meant for another one.
+    #[error("the checksum does not match the bytes and their place")]
+    Checksum,
+    /// They do not end, or begin, with the mark of their kind.
+    #[error("the magic number is missing")]
+    Magic,
+    /// They are of another version of the format.
+    #[error("format version {found:?} is not known")]
+    Version {
+        /// The version found, a letter.
+        found: char,
+    },
+    /// Whoever does not know these features cannot read them.
+    #[error("the features {unknown:#x} are not known")]
+    Features {
+        /// One bit for each.
+        unknown: u64,
+    },
+    /// They are longer than anything of their kind.
+    #[error("{bytes} bytes exceed the limit of {bytes_max}")]
+    TooLong {
+        /// The length found.
+        bytes: u64,
+        /// The limit.
+        bytes_max: u64,
+    },
+    /// They say what cannot be.
+    #[error("{0}")]
+    Malformed(&'static str),
+}
+
+/// An error of the store.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused an operation on a file or directory.
+    #[error("cannot {attempt} {}: {source}", path.display())]
+    Io {
+        /// What was attempted.
+        attempt: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A file does not hold what was written to it.
+    #[error("{} is damaged at offset {offset}: {source}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where in it.
+        offset: u64,
+        /// How.
+        source: FormatError,
+    },
+}
