@@ -9,7 +9,7 @@
 //! - [`Rows::used_bytes`] is what the blocks of rows, segments and nodes take, to the byte.
 //! - Nothing that is done to one row touches more than the segments on its way.
 //!
-//! On disk rows lie in sorted tables that are never changed.
+//! On disk rows lie in sorted tables that are never changed, and long values in blob files.
 //!
 //! - Bytes from a disk that are damaged, stale or another file's give a typed error, never a panic and never another row.
 //! - Nothing that is done to a table in one go grows with the table, but for reading its top unit once.
@@ -17,14 +17,17 @@
 //! Reading order: [`rows`], and in its folder `slab` (where all bytes lie), `row`, `segment`, `link`, `trie` (the rows of a slot),
 //! `tables` (those of all slots), `row_mut` (changing one), `sweep` (what has expired), `walk` (a state while it changes) and `former`
 //! (what a walk copies).
-//! On disk: `ids`, `codec`, `error`, [`table`].
+//! On disk: `ids`, `codec`, `error`, `pending`, [`table`], [`blob`].
 
+pub mod blob;
 mod codec;
 mod error;
 mod ids;
+mod pending;
 pub mod rows;
 pub mod table;
 
 pub use error::{Error, FormatError};
 pub use ids::{FileId, TableId};
+pub use pending::Chunk;
 pub use rows::{Content, Former, Row, RowMut, Rows, Swept};

@@ -1,8 +1,9 @@
 //! Writing a table: rows in, aligned chunks to write out. Does no I/O.
 
-use host::{ALIGNMENT, AlignedBuf};
+use host::ALIGNMENT;
 
 use crate::ids::TableId;
+use crate::pending::{Chunk, Pending};
 
 use super::block::BlockBuilder;
 use super::filter;
@@ -47,39 +48,6 @@ impl Default for TableSettings {
             filter_bits_per_row: 10,
             chunk_bytes: 256 << 10,
         }
-    }
-}
-
-/// Bytes to be written. Address and length are multiples of [`ALIGNMENT`].
-#[derive(Debug)]
-pub struct Chunk {
-    /// Where, from the table's first byte on.
-    pub offset: u64,
-    /// The bytes.
-    pub buf: AlignedBuf,
-}
-
-/// Bytes that are not written yet, and where they belong.
-#[derive(Default)]
-struct Pending {
-    bytes: Vec<u8>,
-    /// Offset of `bytes` in the table. Invariant: a multiple of `ALIGNMENT`.
-    offset: u64,
-}
-
-impl Pending {
-    /// Where the next unit begins.
-    fn end(&self) -> u64 {
-        self.offset + self.bytes.len() as u64
-    }
-
-    fn take(&mut self, len: usize) -> Chunk {
-        let mut buf = AlignedBuf::with_capacity(len);
-        buf.extend_from_slice(&self.bytes[..len]);
-        self.bytes.drain(..len);
-        let offset = self.offset;
-        self.offset += len as u64;
-        Chunk { offset, buf }
     }
 }
 
@@ -209,10 +177,7 @@ impl TableBuilder {
         let begin = usize::try_from(len - self.pending.offset).expect("it lies in memory") - FOOTER_BYTES;
         self.pending.bytes.resize(begin, 0);
         self.pending.bytes.extend_from_slice(&footer.encode());
-        let mut chunks = Vec::new();
-        while !self.pending.bytes.is_empty() {
-            chunks.push(self.pending.take(self.settings.chunk_bytes.min(self.pending.bytes.len())));
-        }
+        let chunks = self.pending.finish(self.settings.chunk_bytes);
         (chunks, TableInfo::of(&footer, self.properties))
     }
 

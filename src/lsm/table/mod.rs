@@ -140,7 +140,7 @@ pub mod stored_row;
 pub mod top;
 mod unit;
 
-pub use builder::{Chunk, TableBuilder, TableSettings};
+pub use builder::{TableBuilder, TableSettings};
 pub use cursor::TableCursor;
 pub use decoded::Unit;
 pub use index::Index;

@@ -96,7 +96,7 @@ impl MemoryTable {
     pub fn build(settings: TableSettings, rows: &Model, ranges: &[(Vec<u8>, Vec<u8>)]) -> MemoryTable {
         let mut builder = TableBuilder::new(table_id(), settings);
         let mut bytes = Vec::new();
-        let mut add = |chunk: lsm::table::Chunk| {
+        let mut add = |chunk: lsm::Chunk| {
             assert_eq!(chunk.offset, bytes.len() as u64);
             assert!(chunk.buf.len().is_multiple_of(ALIGNMENT) && chunk.buf.len() <= settings.chunk_bytes);
             bytes.extend_from_slice(&chunk.buf);
