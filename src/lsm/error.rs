@@ -67,4 +67,19 @@ pub enum Error {
         /// How.
         source: FormatError,
     },
+    /// There are tables and no manifest that says what they are.
+    #[error("{} is missing, and there are files beside it", path.display())]
+    ManifestMissing {
+        /// The manifest.
+        path: PathBuf,
+    },
+    /// An edit does not fit what the store holds. Nothing was changed.
+    #[error("an edit of the manifest is refused: {source}")]
+    Edit {
+        /// Why.
+        source: FormatError,
+    },
+    /// More files were begun than numbers are reserved at a time: edits are missing in between.
+    #[error("no number is left for another file")]
+    NumbersExhausted,
 }

@@ -17,15 +17,19 @@
 //! Reading order: [`rows`], and in its folder `slab` (where all bytes lie), `row`, `segment`, `link`, `trie` (the rows of a slot),
 //! `tables` (those of all slots), `row_mut` (changing one), `sweep` (what has expired), `walk` (a state while it changes) and `former`
 //! (what a walk copies).
-//! On disk: `ids`, `codec`, `error`, `pending`, [`table`], [`blob`].
+//! On disk: `ids`, `codec`, `error`, `pending`, [`table`], [`blob`], [`version`], [`files`],
+//! [`manifest`].
 
 pub mod blob;
 mod codec;
 mod error;
+pub mod files;
 mod ids;
+pub mod manifest;
 mod pending;
 pub mod rows;
 pub mod table;
+pub mod version;
 
 pub use error::{Error, FormatError};
 pub use ids::{FileId, TableId};

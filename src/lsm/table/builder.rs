@@ -12,6 +12,7 @@ use super::index::{Index, bound_between};
 use super::info::TableInfo;
 use super::leaf::Leaf;
 use super::properties::{BLOB_USES_COUNT_MAX, Properties};
+use super::ranges::KeyRange;
 use super::stored_row::{BlobRef, Content, ROW_KEY_BYTES_MAX, StoredRow, Value};
 use super::top::Top;
 use super::unit::{UnitKind, UnitRef, encode_unit};
@@ -128,6 +129,11 @@ impl TableBuilder {
         row.key.clone_into(&mut self.last_key);
     }
 
+    /// Says that a merge writes the table, and by which time it drops what has expired.
+    pub fn set_merged_ms(&mut self, time_ms: u64) {
+        self.properties.merged_ms = time_ms;
+    }
+
     /// Deletes the keys from `from` up to but not `to` in older tables. Ranges come by ascending beginnings.
     pub fn delete_range(&mut self, from: &[u8], to: &[u8]) {
         self.top.ranges.push(from, to);
@@ -184,12 +190,12 @@ impl TableBuilder {
     fn complete_properties(&mut self) {
         self.properties.range_tombstones = self.top.ranges.count() as u64;
         self.properties.largest = std::mem::take(&mut self.last_key);
-        let Some((first, _)) = self.top.ranges.iter().next() else { return };
-        let Some((_, last)) = self.top.ranges.iter().next_back() else { return };
-        if self.properties.rows == 0 || first < self.properties.smallest.as_slice() {
+        let Some(KeyRange { from: first, .. }) = self.top.ranges.iter().next() else { return };
+        let Some(KeyRange { to: last, .. }) = self.top.ranges.iter().next_back() else { return };
+        if self.properties.rows == 0 || *first < self.properties.smallest {
             first.clone_into(&mut self.properties.smallest);
         }
-        if last > self.properties.largest.as_slice() {
+        if *last > self.properties.largest {
             last.clone_into(&mut self.properties.largest);
         }
     }

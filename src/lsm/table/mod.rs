@@ -94,10 +94,11 @@
 //! 32 u64 rows with an expiry
 //! 40 u64 smallest expiry; all ones if there is none
 //! 48 u64 largest expiry; 0 if there is none
-//! 56 u64 range tombstones
-//! 64 u64 bytes of keys and values, those in blob files not among them
-//! 72 u64 bytes of the units before this one
-//! 80 u32 length, smallest key; of a range tombstone, if that begins before the first row
+//! 56 u64 time of the merge that wrote the table in ms, 0 if none did; all expired by then was dropped that may be
+//! 64 u64 range tombstones
+//! 72 u64 bytes of keys and values, those in blob files not among them
+//! 80 u64 bytes of the units before this one
+//! 88 u32 length, smallest key; of a range tombstone, if that begins before the first row
 //!    u32 length, largest key; if a range tombstone ends behind the last row, its end, which is not in it
 //!    u16 slots that are counted together; u32 n, n × { u16 first slot, u16 last slot, u64 heads, u64 tombstones of heads }    ascending
 //!    u32 n, n × { u64 store, u64 number of a blob file, u64 values in it, u64 their bytes }    ascending
@@ -146,7 +147,8 @@ pub use decoded::Unit;
 pub use index::Index;
 pub use info::TableInfo;
 pub use lookup::{TableAnswer, TableLookup};
-pub use ranges::RangeTombstones;
+pub use ranges::{KeyRange, RangeTombstones};
 pub use slot_counts::{SLOT_RANGES_COUNT_MAX, SlotCount, SlotCounts};
 pub use stored_row::{BlobRef, Content, Put, StoredRow, Value};
+pub use top::Top;
 pub use unit::{UNIT_HEADER_BYTES, UnitKind, UnitRef, decode_unit, encode_unit};

@@ -38,6 +38,9 @@ pub struct Properties {
     pub expiry_ms_min: u64,
     /// The largest expiry; 0 if there is none.
     pub expiry_ms_max: u64,
+    /// Time of the merge that wrote the table, Unix time in ms; 0 if none did. Rows that had expired by then are those that no
+    /// merge may drop.
+    pub merged_ms: u64,
     /// Range tombstones.
     pub range_tombstones: u64,
     /// Bytes of keys and of values, but for those in blob files.
@@ -64,6 +67,7 @@ impl Default for Properties {
             expiring: 0,
             expiry_ms_min: u64::MAX,
             expiry_ms_max: 0,
+            merged_ms: 0,
             range_tombstones: 0,
             raw_bytes: 0,
             stored_bytes: 0,
@@ -76,6 +80,22 @@ impl Default for Properties {
 }
 
 impl Properties {
+    /// About how many rows have expired by a time, but for those that had when the table was written by a merge. As if expiries
+    /// were spread evenly between the smallest and the largest.
+    pub fn expired_about(&self, time_ms: u64) -> u64 {
+        let from = self.expiry_ms_min.max(self.merged_ms);
+        if self.expiring == 0 || time_ms < from || self.expiry_ms_max < from {
+            return 0;
+        }
+        if time_ms >= self.expiry_ms_max && from == self.expiry_ms_min {
+            return self.expiring;
+        }
+        let passed = u128::from(time_ms.min(self.expiry_ms_max) - from);
+        let all = u128::from((self.expiry_ms_max - self.expiry_ms_min).max(1));
+        // It is not greater than `expiring`.
+        (u128::from(self.expiring) * passed / all) as u64
+    }
+
     /// Counts a row, but for its key as the smallest or largest. Rows come by ascending keys.
     pub(super) fn add(&mut self, row: &StoredRow<'_>) {
         self.rows += 1;
@@ -122,6 +142,7 @@ impl Properties {
             self.expiring,
             self.expiry_ms_min,
             self.expiry_ms_max,
+            self.merged_ms,
             self.range_tombstones,
             self.raw_bytes,
             self.stored_bytes,
@@ -155,6 +176,7 @@ impl Properties {
             expiring: input.u64()?,
             expiry_ms_min: input.u64()?,
             expiry_ms_max: input.u64()?,
+            merged_ms: input.u64()?,
             range_tombstones: input.u64()?,
             raw_bytes: input.u64()?,
             stored_bytes: input.u64()?,
@@ -215,6 +237,30 @@ mod tests {
         let slots: Vec<_> =
             properties.slots.iter().map(|range| (range.first.number(), range.heads, range.tombstones)).collect();
         assert_eq!(slots, [(5, 1, 1), (6, 2, 0)]);
+    }
+
+    #[test]
+    fn expiries_are_estimated_behind_the_last_merge() {
+        let of = |merged_ms| Properties {
+            expiring: 100,
+            expiry_ms_min: 1_000,
+            expiry_ms_max: 2_000,
+            merged_ms,
+            ..Properties::default()
+        };
+        for (merged_ms, time_ms, expired) in [
+            (0, 999, 0),
+            (0, 1_500, 50),
+            (0, 2_000, 100),
+            (0, 9_000, 100),
+            (1_500, 1_400, 0),
+            (1_500, 1_700, 20),
+            (1_500, 9_000, 50),
+            (2_001, 9_000, 0),
+        ] {
+            assert_eq!(of(merged_ms).expired_about(time_ms), expired, "merged at {merged_ms}, {time_ms}");
+        }
+        assert_eq!(Properties::default().expired_about(u64::MAX), 0);
     }
 
     #[test]

@@ -5,12 +5,28 @@ use crate::error::FormatError;
 
 use super::stored_row::ROW_KEY_BYTES_MAX;
 
-/// Ranges of keys, each from its first key to the first one behind it.
+/// Keys from one up to, but not, another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyRange {
+    /// The first key.
+    pub from: Vec<u8>,
+    /// The first key behind. Invariant: greater than `from`.
+    pub to: Vec<u8>,
+}
+
+impl KeyRange {
+    /// Whether a key is in it.
+    pub fn contains(&self, key: &[u8]) -> bool {
+        self.from.as_slice() <= key && key < self.to.as_slice()
+    }
+}
+
+/// Ranges of keys.
 ///
 /// Invariant: no range is empty, and each begins behind the end of the one before, so that none could be joined to another.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RangeTombstones {
-    ranges: Vec<(Vec<u8>, Vec<u8>)>,
+    ranges: Vec<KeyRange>,
 }
 
 impl RangeTombstones {
@@ -22,16 +38,16 @@ impl RangeTombstones {
         if from >= to {
             return;
         }
-        if let Some((last_from, last_to)) = self.ranges.last_mut() {
-            assert!(from >= last_from.as_slice(), "ranges come by ascending keys");
-            if from <= last_to.as_slice() {
-                if to > last_to.as_slice() {
-                    to.clone_into(last_to);
+        if let Some(last) = self.ranges.last_mut() {
+            assert!(from >= last.from.as_slice(), "ranges come by ascending keys");
+            if from <= last.to.as_slice() {
+                if to > last.to.as_slice() {
+                    to.clone_into(&mut last.to);
                 }
                 return;
             }
         }
-        self.ranges.push((from.to_vec(), to.to_vec()));
+        self.ranges.push(KeyRange { from: from.to_vec(), to: to.to_vec() });
     }
 
     /// Whether there are none.
@@ -46,38 +62,42 @@ impl RangeTombstones {
 
     /// Bytes on disk, and about as many in memory.
     pub fn bytes(&self) -> usize {
-        self.ranges.iter().map(|(from, to)| 8 + from.len() + to.len()).sum()
+        self.ranges.iter().map(|range| 8 + range.from.len() + range.to.len()).sum()
     }
 
     /// The ranges by ascending keys.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> {
-        self.ranges.iter().map(|(from, to)| (from.as_slice(), to.as_slice()))
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &KeyRange> {
+        self.ranges.iter()
     }
 
-    /// The range that covers a key.
-    pub fn covering(&self, key: &[u8]) -> Option<(&[u8], &[u8])> {
-        let idx = self.ranges.partition_point(|(from, _)| from.as_slice() <= key).checked_sub(1)?;
-        let (from, to) = &self.ranges[idx];
-        (key < to.as_slice()).then_some((from, to))
+    /// The range with a number.
+    pub fn get(&self, idx: usize) -> Option<&KeyRange> {
+        self.ranges.get(idx)
+    }
+
+    /// The range that a key is in.
+    pub fn covering(&self, key: &[u8]) -> Option<&KeyRange> {
+        let idx = self.ranges.partition_point(|range| range.from.as_slice() <= key).checked_sub(1)?;
+        self.ranges.get(idx).filter(|range| range.contains(key))
     }
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&len_u32(self.ranges.len()).to_le_bytes());
-        for (from, to) in &self.ranges {
-            put_string(out, from);
-            put_string(out, to);
+        for range in &self.ranges {
+            put_string(out, &range.from);
+            put_string(out, &range.to);
         }
     }
 
     pub(super) fn decode(input: &mut Input<'_>) -> Result<RangeTombstones, FormatError> {
-        let mut ranges: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+        let mut ranges: Vec<KeyRange> = Vec::new();
         for _ in 0..input.u32()? {
             let (from, to) = (input.string()?, input.string()?);
-            let ascends = ranges.last().is_none_or(|(_, last)| last.as_slice() < from);
+            let ascends = ranges.last().is_none_or(|last| last.to.as_slice() < from);
             if from >= to || !ascends || to.len() > ROW_KEY_BYTES_MAX || from.len() > ROW_KEY_BYTES_MAX {
                 return Err(FormatError::Malformed("range tombstones do not ascend"));
             }
-            ranges.push((from.to_vec(), to.to_vec()));
+            ranges.push(KeyRange { from: from.to_vec(), to: to.to_vec() });
         }
         Ok(RangeTombstones { ranges })
     }
@@ -98,7 +118,7 @@ mod tests {
     #[test]
     fn ranges_that_touch_are_joined_and_empty_ones_vanish() {
         let ranges = ranges();
-        let found: Vec<_> = ranges.iter().collect();
+        let found: Vec<_> = ranges.iter().map(|range| (range.from.as_slice(), range.to.as_slice())).collect();
         assert_eq!(found, [(&b"b"[..], &b"e"[..]), (b"g", b"k")]);
     }
 

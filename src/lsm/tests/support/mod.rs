@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, reason = "test support")]
 
+pub mod disk;
+
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
