@@ -18,7 +18,7 @@
 //! `tables` (those of all slots), `row_mut` (changing one), `sweep` (what has expired), `walk` (a state while it changes) and `former`
 //! (what a walk copies).
 //! On disk: `ids`, `codec`, `error`, `pending`, [`table`], [`blob`], [`version`], [`files`],
-//! [`manifest`].
+//! [`manifest`], [`read`], [`write`], [`merge`].
 
 pub mod blob;
 mod codec;
@@ -26,10 +26,13 @@ mod error;
 pub mod files;
 mod ids;
 pub mod manifest;
+pub mod merge;
 mod pending;
+pub mod read;
 pub mod rows;
 pub mod table;
 pub mod version;
+pub mod write;
 
 pub use error::{Error, FormatError};
 pub use ids::{FileId, TableId};

@@ -4,6 +4,7 @@
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, reason = "test support")]
 
 pub mod disk;
+pub mod store;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;

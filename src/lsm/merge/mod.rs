@@ -1,0 +1,15 @@
+//! Merges: runs into fewer runs, so that reads look at few and what is deleted goes.
+//!
+//! Lazy leveling (Dayan, Idreos: Dostoevsky, 2018): the upper levels are tiered, each of them some runs of about one size; the oldest
+//! run is one alone, and what is merged into it is. That writes less than leveling, and reads and takes room like it where
+//! most rows are.
+//!
+//! Reading order: `policy` (what becomes of a row), `pick` (what to merge), `execute`.
+
+mod execute;
+mod pick;
+mod policy;
+
+pub use execute::{MergeOutput, execute};
+pub use pick::{MergeSettings, MergeTask, pick};
+pub use policy::{Fate, RowPolicy};

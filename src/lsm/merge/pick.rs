@@ -1,0 +1,257 @@
+//! Which runs of a version to merge next.
+
+use std::rc::Rc;
+
+use crate::ids::FileId;
+use crate::version::{Run, Version};
+
+/// When runs are merged.
+#[derive(Clone, Copy, Debug)]
+pub struct MergeSettings {
+    /// So many runs of a level are merged into one of the next level. When they, and what is between, have so many times less
+    /// bytes than the oldest run or more, they are merged with that one. Larger: fewer bytes written, more runs to look at.
+    pub fan_out: usize,
+    /// All runs are merged when that makes at least so many percent of the rows go.
+    pub garbage_percent_max: u64,
+    /// A blob file is given up when rows lead to less than so many percent of its bytes.
+    pub blob_live_percent_min: u64,
+}
+
+impl Default for MergeSettings {
+    fn default() -> MergeSettings {
+        MergeSettings { fan_out: 4, garbage_percent_max: 50, blob_live_percent_min: 50 }
+    }
+}
+
+/// Runs to be merged into one.
+#[derive(Clone)]
+pub struct MergeTask {
+    /// The runs, the newest first. No run of the version is of an age between theirs.
+    pub inputs: Vec<Rc<Run>>,
+    /// Age of the run to be written.
+    pub age: u64,
+    /// Its level.
+    pub level: u8,
+    /// Whether nothing older lies below.
+    pub is_oldest: bool,
+    /// Blob files whose values are to be written anew, so that they can go.
+    pub relocate: Vec<FileId>,
+}
+
+impl MergeTask {
+    /// Bytes of tables that are read, and at most as many that are written but for values that are written anew: the room that
+    /// is to be reserved.
+    pub fn bytes(&self) -> u64 {
+        self.inputs.iter().map(|run| run.bytes()).sum()
+    }
+
+    /// A merge of all runs of a version, which gives up the blob files that few rows lead to. `None` if there are no runs.
+    pub fn all(version: &Version, settings: &MergeSettings) -> Option<MergeTask> {
+        MergeTask::of(version, 0, version.runs().len(), &blobs_to_relocate(version, settings))
+    }
+
+    /// A merge of the runs of a version from one number up to another.
+    fn of(version: &Version, from: usize, to: usize, relocate: &[FileId]) -> Option<MergeTask> {
+        let inputs: Vec<Rc<Run>> = version.runs().get(from..to)?.to_vec();
+        let is_oldest = to == version.runs().len();
+        Some(MergeTask {
+            age: inputs.first()?.age,
+            level: inputs.iter().map(|run| run.level).max()?.saturating_add(1),
+            is_oldest,
+            relocate: if is_oldest { relocate.to_vec() } else { Vec::new() },
+            inputs,
+        })
+    }
+}
+
+/// The merge that a version needs most, if it needs one. `time_ms` is replicated time, as merges drop expired rows by.
+pub fn pick(version: &Version, settings: &MergeSettings, time_ms: u64) -> Option<MergeTask> {
+    let relocate = blobs_to_relocate(version, settings);
+    if let Some(task) = pick_level(version, settings, &relocate) {
+        return Some(task);
+    }
+    let is_due = has_garbage(version, settings, time_ms) || is_worth_it(version, &relocate);
+    if is_due { MergeTask::all(version, settings) } else { None }
+}
+
+/// A level that is full.
+fn pick_level(version: &Version, settings: &MergeSettings, relocate: &[FileId]) -> Option<MergeTask> {
+    let (oldest, upper) = version.runs().split_last()?;
+    let mut from = 0;
+    while let Some(first) = upper.get(from) {
+        let count = upper[from..].iter().take_while(|run| run.level == first.level).count();
+        if count >= settings.fan_out {
+            let bytes: u64 = upper[from..].iter().map(|run| run.bytes()).sum();
+            let reaches_oldest = bytes.saturating_mul(settings.fan_out as u64) >= oldest.bytes();
+            let to = if reaches_oldest { version.runs().len() } else { from + count };
+            return MergeTask::of(version, from, to, relocate);
+        }
+        from += count;
+    }
+    None
+}
+
+/// Whether much of what is there is known to be nothing that anybody will read.
+fn has_garbage(version: &Version, settings: &MergeSettings, time_ms: u64) -> bool {
+    let (mut rows, mut garbage) = (0_u64, 0_u64);
+    for table in version.tables() {
+        let properties = &table.info.properties;
+        rows = rows.saturating_add(properties.rows);
+        // A tombstone and the row that it hides, which is likely to be there.
+        garbage = garbage.saturating_add(2 * properties.tombstones).saturating_add(properties.expired_about(time_ms));
+    }
+    garbage > 0 && garbage.saturating_mul(100) >= rows.saturating_mul(settings.garbage_percent_max)
+}
+
+fn blobs_to_relocate(version: &Version, settings: &MergeSettings) -> Vec<FileId> {
+    let is_sparse = |live: &&crate::version::LiveBlob| {
+        live.bytes.saturating_mul(100) < live.blob.info.value_bytes.saturating_mul(settings.blob_live_percent_min)
+    };
+    version.blobs().filter(is_sparse).map(|live| live.blob.info.id).collect()
+}
+
+/// Whether giving up blob files frees more than all tables, which are written for it.
+fn is_worth_it(version: &Version, relocate: &[FileId]) -> bool {
+    let freed = relocate.iter().filter_map(|id| version.blob(*id));
+    let freed: u64 = freed.map(|live| live.blob.info.value_bytes.saturating_sub(live.bytes)).sum();
+    freed > version.table_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+    use crate::ids::TableId;
+    use crate::table::properties::Properties;
+    use crate::table::{TableInfo, UnitKind, UnitRef};
+    use crate::version::{Change, FileSet, NewRun, NewTable};
+
+    const ROW_BYTES: u64 = 4_096;
+
+    fn table(number: u64, rows: u64, properties: Properties) -> NewTable {
+        let id = TableId { file: FileId { store: 1, number }, offset: 0 };
+        let top = UnitRef { kind: UnitKind::Top, offset: 0, len: 16 };
+        let properties = Properties { rows, ..properties };
+        NewTable { info: TableInfo { id, len: rows * ROW_BYTES, top, properties }, file: number, base: 0 }
+    }
+
+    /// A version of runs of these levels and rows, the newest first.
+    fn version(runs: &[(u8, u64)]) -> Version {
+        let run = |(idx, (level, rows)): (usize, &(u8, u64))| NewRun {
+            age: (runs.len() - idx) as u64,
+            level: *level,
+            tables: vec![table(idx as u64, *rows, Properties::default())],
+        };
+        let added = runs.iter().enumerate().map(run).collect();
+        Version::default().apply(&Change { added, ..Change::default() }, &FileSet::default()).expect("sound")
+    }
+
+    fn picked(runs: &[(u8, u64)]) -> Option<(Vec<u64>, u64, u8, bool)> {
+        let task = pick(&version(runs), &MergeSettings::default(), 0)?;
+        Some((task.inputs.iter().map(|run| run.age).collect(), task.age, task.level, task.is_oldest))
+    }
+
+    #[test]
+    fn few_runs_are_left_alone() {
+        assert_eq!(picked(&[]), None);
+        assert_eq!(picked(&[(0, 10)]), None);
+        assert_eq!(picked(&[(0, 10), (0, 10), (0, 10), (1, 1_000)]), None);
+    }
+
+    #[test]
+    fn a_full_level_becomes_a_run_of_the_next_one() {
+        let runs = [(0, 10), (0, 10), (0, 10), (0, 10), (1, 40), (2, 10_000)];
+        assert_eq!(picked(&runs), Some((vec![6, 5, 4, 3], 6, 1, false)));
+        let runs = [(0, 10), (1, 40), (1, 40), (1, 40), (1, 40), (2, 10_000)];
+        assert_eq!(picked(&runs), Some((vec![5, 4, 3, 2], 5, 2, false)));
+    }
+
+    #[test]
+    fn a_full_level_that_is_large_enough_is_merged_with_the_oldest_run() {
+        let runs = [(0, 10), (1, 40), (1, 40), (1, 40), (1, 40), (2, 600)];
+        assert_eq!(picked(&runs), Some((vec![5, 4, 3, 2, 1], 5, 3, true)));
+    }
+
+    #[test]
+    fn rows_that_are_gone_make_all_runs_be_merged() {
+        let of = |properties: Properties| {
+            let tables = vec![table(1, 100, properties)];
+            let change = Change { added: vec![NewRun { age: 1, level: 0, tables }], ..Change::default() };
+            Version::default().apply(&change, &FileSet::default()).expect("sound")
+        };
+        let settings = MergeSettings::default();
+        let tombstones = |tombstones| of(Properties { tombstones, ..Properties::default() });
+        assert!(pick(&tombstones(24), &settings, 0).is_none());
+        assert!(pick(&tombstones(25), &settings, 0).is_some_and(|task| task.is_oldest));
+        let expiring =
+            of(Properties { expiring: 100, expiry_ms_min: 1_000, expiry_ms_max: 2_000, ..Properties::default() });
+        assert!(pick(&expiring, &settings, 1_400).is_none());
+        assert!(pick(&expiring, &settings, 1_600).is_some());
+    }
+
+    #[test]
+    fn a_blob_file_that_few_rows_lead_to_is_given_up() {
+        use crate::blob::BlobInfo;
+        use crate::table::properties::BlobUse;
+        let id = FileId { store: 1, number: 50 };
+        let of = |live: u64| {
+            let blobs = vec![BlobUse { file: id, values: 1, bytes: live }];
+            let tables = vec![table(1, 10, Properties { blobs, ..Properties::default() })];
+            let info = BlobInfo { id, len: 1 << 20, values: 9, value_bytes: 1 << 20 };
+            let blobs = vec![crate::version::NewBlob { info, file: 50 }];
+            let change = Change { added: vec![NewRun { age: 1, level: 0, tables }], blobs, removed: Vec::new() };
+            Version::default().apply(&change, &FileSet::default()).expect("sound")
+        };
+        let settings = MergeSettings::default();
+        assert!(pick(&of(1 << 19), &settings, 0).is_none());
+        let task = pick(&of((1 << 19) - 1), &settings, 0).expect("less than half of it is live");
+        assert_eq!(task.relocate, [id]);
+    }
+
+    /// Overwrites rows at random, and merges as picked: how many bytes are written and taken.
+    #[test]
+    fn writes_and_room_stay_within_bounds() {
+        const KEYS_COUNT: u64 = 20_000;
+        const FLUSH_ROWS: u64 = 200;
+        let files = FileSet::default();
+        let (mut version, mut contents) = (Version::default(), BTreeMap::<TableId, BTreeSet<u64>>::new());
+        let (mut number, mut flushed, mut written, mut dice) = (0, 0, 0, 7_u64);
+        let (mut runs_max, mut room_max) = (0, 0.0_f64);
+        let mut add =
+            |version: &Version, contents: &mut BTreeMap<_, _>, rows: BTreeSet<u64>, task: Option<MergeTask>| {
+                number += 1;
+                let new = table(number, rows.len() as u64, Properties::default());
+                contents.insert(new.info.id, rows);
+                let (age, level) = task.as_ref().map_or((version.next_age(), 0), |task| (task.age, task.level));
+                let inputs = task.iter().flat_map(|task| &task.inputs).flat_map(|run| run.tables());
+                let removed = inputs.map(|table| table.info.id).collect();
+                let added = vec![NewRun { age, level, tables: vec![new] }];
+                version.apply(&Change { removed, added, blobs: Vec::new() }, &files).expect("sound")
+            };
+        for round in 0..2_000 {
+            let mut rows = BTreeSet::new();
+            while (rows.len() as u64) < FLUSH_ROWS {
+                dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                rows.insert((dice >> 33) % KEYS_COUNT);
+            }
+            flushed += FLUSH_ROWS;
+            written += FLUSH_ROWS;
+            version = add(&version, &mut contents, rows, None);
+            while let Some(task) = pick(&version, &MergeSettings::default(), 0) {
+                let inputs = task.inputs.iter().flat_map(|run| run.tables());
+                let rows: BTreeSet<u64> = inputs.flat_map(|table| contents[&table.info.id].clone()).collect();
+                written += rows.len() as u64;
+                version = add(&version, &mut contents, rows, Some(task));
+            }
+            runs_max = runs_max.max(version.runs().len());
+            if round > 500 {
+                room_max = room_max.max(version.table_bytes() as f64 / (KEYS_COUNT * ROW_BYTES) as f64);
+            }
+        }
+        let writes = written as f64 / flushed as f64;
+        assert!(writes < 9.0, "{writes} bytes written for each");
+        assert!(room_max < 1.6, "{room_max} times the room of what is live");
+        assert!(runs_max <= 11, "{runs_max} runs");
+    }
+}

@@ -1,0 +1,20 @@
+//! Reading rows of versions: one by one, or in order.
+//!
+//! Nothing that decides waits: cursors and lookups say which unit they need ([`Need`]), and [`Reader`] gets it, from the cache or
+//! from a disk. So whoever reads in a turn can do all that needs no disk there, and hand the rest to a task.
+//!
+//! Reading order: `need`, `run_cursor`, `range_cursor`, `version_cursor`, `cache`, `reader`.
+
+mod cache;
+mod need;
+mod range_cursor;
+mod reader;
+mod run_cursor;
+mod version_cursor;
+
+pub use cache::UnitCache;
+pub use need::{Need, Source, Target};
+pub use range_cursor::RangeCursor;
+pub use reader::{BlobBytes, Found, FoundValue, Reader};
+pub use run_cursor::RunCursor;
+pub use version_cursor::{Progress, VersionCursor};

@@ -1,0 +1,116 @@
+//! Walking over the rows of a run, both ways.
+
+use std::rc::Rc;
+
+use crate::table::{KeyRange, StoredRow, TableCursor, Top, Unit};
+use crate::version::{PlacedTable, Run};
+
+use super::need::{Need, Source, Target};
+
+/// A place in a run.
+pub struct RunCursor {
+    run: Rc<Run>,
+    /// The table it is in, by its number, and the place in that. `None` beside the rows.
+    at: Option<(usize, TableCursor)>,
+    back: bool,
+    /// The table whose range tombstones were looked at last, by its number.
+    top: Option<(usize, Rc<Top>)>,
+    top_wanted: usize,
+    has_range_tombstones: bool,
+}
+
+impl RunCursor {
+    /// Beside the rows of a run.
+    pub fn new(run: Rc<Run>) -> RunCursor {
+        let has_range_tombstones = run.has_range_tombstones();
+        RunCursor { run, at: None, back: false, top: None, top_wanted: 0, has_range_tombstones }
+    }
+
+    /// The cursor of a table with rows, at or beside the one with a number as the direction has it.
+    fn enter(&self, idx: Option<usize>, back: bool) -> Option<(usize, TableCursor)> {
+        let tables = self.run.tables();
+        let has_rows = |idx: &usize| tables.get(*idx).is_some_and(|table| table.info.properties.rows > 0);
+        let idx = match back {
+            true => (0..=idx?.min(tables.len().checked_sub(1)?)).rev().find(has_rows)?,
+            false => (idx?..tables.len()).find(has_rows)?,
+        };
+        Some((idx, TableCursor::new(Rc::clone(&tables.get(idx)?.info))))
+    }
+}
+
+impl Source for RunCursor {
+    fn seek(&mut self, target: Target<'_>) {
+        self.back = target.is_back();
+        let idx = match target {
+            Target::First => 0,
+            Target::Last => usize::MAX,
+            Target::From(key) | Target::Before(key) => self.run.find_from(key),
+        };
+        let same = self.at.take().filter(|(at, _)| *at == idx);
+        self.at = same.or_else(|| self.enter(Some(idx), self.back));
+        let Some((at, cursor)) = &mut self.at else { return };
+        match target {
+            Target::From(key) if *at == idx => cursor.seek(key),
+            Target::Before(key) if *at == idx => cursor.seek_before(key),
+            // In the table beside, all rows lie on the side that is looked for.
+            Target::First | Target::From(_) => cursor.first(),
+            Target::Last | Target::Before(_) => cursor.last(),
+        }
+    }
+
+    fn step(&mut self, back: bool) {
+        self.back = back;
+        let Some((_, cursor)) = &mut self.at else { return };
+        if back { cursor.prev() } else { cursor.next() }
+    }
+
+    fn poll(&mut self) -> Option<Need> {
+        loop {
+            let (idx, cursor) = self.at.as_mut()?;
+            if let Some(unit) = cursor.poll() {
+                return Some(Need { table: Rc::clone(self.run.tables().get(*idx)?), unit });
+            }
+            if cursor.row().is_some() {
+                return None;
+            }
+            let beside = if self.back { idx.checked_sub(1) } else { Some(*idx + 1) };
+            self.at = self.enter(beside, self.back);
+            if let Some((_, cursor)) = &mut self.at {
+                if self.back { cursor.last() } else { cursor.first() }
+            }
+        }
+    }
+
+    fn supply(&mut self, unit: Unit) {
+        let (_, cursor) = self.at.as_mut().expect("it was asked for by a cursor");
+        cursor.supply(unit);
+    }
+
+    fn row(&self) -> Option<StoredRow<'_>> {
+        self.at.as_ref()?.1.row()
+    }
+
+    fn covering(&mut self, key: &[u8]) -> Result<Option<KeyRange>, Need> {
+        let found = if self.has_range_tombstones { self.run.find(key) } else { None };
+        let has_ranges = |idx: &usize| table_at(&self.run, *idx).info.properties.range_tombstones > 0;
+        let Some(idx) = found.filter(has_ranges) else { return Ok(None) };
+        match &self.top {
+            Some((at, top)) if *at == idx => Ok(top.ranges.covering(key).cloned()),
+            _ => {
+                self.top_wanted = idx;
+                let table = table_at(&self.run, idx);
+                Err(Need { unit: table.info.top, table: Rc::clone(table) })
+            }
+        }
+    }
+
+    fn supply_covering(&mut self, unit: Unit) {
+        if let Unit::Top(top) = unit {
+            self.top = Some((self.top_wanted, top));
+        }
+    }
+}
+
+fn table_at(run: &Run, idx: usize) -> &Rc<PlacedTable> {
+    &run.tables()[idx]
+}
