@@ -236,6 +236,47 @@ impl Ours {
 /// SplitMix64: a seed is a sequence for ever, whatever becomes of other generators.
 struct Random(u64);
 
+/// The commands to draw from.
+const NAMES: &[&str] = &[
+    "GET",
+    "SET",
+    "SET",
+    "SETNX",
+    "GETSET",
+    "GETDEL",
+    "MGET",
+    "MSET",
+    "MSETNX",
+    "DEL",
+    "UNLINK",
+    "EXISTS",
+    "TOUCH",
+    "TYPE",
+    "APPEND",
+    "STRLEN",
+    "GETRANGE",
+    "SUBSTR",
+    "SETRANGE",
+    "INCR",
+    "DECR",
+    "INCRBY",
+    "DECRBY",
+    "INCRBYFLOAT",
+    "INCRBYFLOAT",
+    "SETEX",
+    "PSETEX",
+    "GETEX",
+    "EXPIRE",
+    "PEXPIRE",
+    "EXPIREAT",
+    "PEXPIREAT",
+    "PERSIST",
+    "TTL",
+    "PTTL",
+    "EXPIRETIME",
+    "PEXPIRETIME",
+];
+
 impl Random {
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -376,45 +417,7 @@ impl Random {
     }
 
     fn command(&mut self) -> Args {
-        let name = self.pick(&[
-            "GET",
-            "SET",
-            "SET",
-            "SETNX",
-            "GETSET",
-            "GETDEL",
-            "MGET",
-            "MSET",
-            "MSETNX",
-            "DEL",
-            "UNLINK",
-            "EXISTS",
-            "TOUCH",
-            "TYPE",
-            "APPEND",
-            "STRLEN",
-            "GETRANGE",
-            "SUBSTR",
-            "SETRANGE",
-            "INCR",
-            "DECR",
-            "INCRBY",
-            "DECRBY",
-            "INCRBYFLOAT",
-            "INCRBYFLOAT",
-            "SETEX",
-            "PSETEX",
-            "GETEX",
-            "EXPIRE",
-            "PEXPIRE",
-            "EXPIREAT",
-            "PEXPIREAT",
-            "PERSIST",
-            "TTL",
-            "PTTL",
-            "EXPIRETIME",
-            "PEXPIRETIME",
-        ]);
+        let name = self.pick(NAMES);
         let mut args = vec![name.as_bytes().to_vec()];
         match name {
             "GET" | "GETDEL" | "TYPE" | "STRLEN" | "INCR" | "DECR" | "PERSIST" | "TTL" | "PTTL" | "EXPIRETIME"
@@ -450,6 +453,18 @@ impl Random {
             "INCRBY" | "DECRBY" => args.extend([self.key(), self.integer().into_bytes()]),
             _ => args.extend([self.key(), self.float().into_bytes()]),
         }
+        self.change(name, &mut args);
+        if self.one_in(400) {
+            args = vec![b"FLUSHALL".to_vec()];
+            if self.one_in(2) {
+                args.push(self.pick(&["async", "SYNC", "now"]).as_bytes().to_vec());
+            }
+        }
+        args
+    }
+
+    /// Takes something of a command away, adds something, or writes its name otherwise, now and then.
+    fn change(&mut self, name: &str, args: &mut Args) {
         if self.one_in(25) {
             args.pop();
         }
@@ -464,13 +479,6 @@ impl Random {
         if self.one_in(10) {
             args[0].make_ascii_lowercase();
         }
-        if self.one_in(400) {
-            args = vec![b"FLUSHALL".to_vec()];
-            if self.one_in(2) {
-                args.push(self.pick(&["async", "SYNC", "now"]).as_bytes().to_vec());
-            }
-        }
-        args
     }
 
     /// A time, none that comes while the test runs. Two of them are hardly ever so close that it matters when they are read.
