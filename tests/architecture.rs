@@ -5,6 +5,10 @@ use std::path::Path;
 
 use coracle_tests::modules::Modules;
 use coracle_tests::root;
+use coracle_tests::source::{files, functions, tokens};
+
+/// The longest that a function may be, in lines, from its `fn` to its last bracket.
+const FUNCTION_LINES_MAX: usize = 70;
 
 /// The parts of the engine: each a folder, which imports none of the others.
 const PARTS: &[&str] = &["clients", "router", "groups", "storage", "peers", "cluster"];
@@ -258,4 +262,40 @@ fn files_that_pages_name_are_there() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn functions_are_short() {
+    let mut wrong = Vec::new();
+    for folder in ["src", "bench", "tests"] {
+        for file in files(&root().join(folder), &["rs"]) {
+            let source = std::fs::read_to_string(&file).expect("a source is text");
+            for function in functions(&tokens(&source)) {
+                if function.lines_count > FUNCTION_LINES_MAX {
+                    let shown = file.strip_prefix(root()).unwrap_or(&file).display();
+                    let (name, line, count) = (function.name, function.line, function.lines_count);
+                    wrong
+                        .push(format!("{shown}:{line}: `{name}` has {count} lines, of at most {FUNCTION_LINES_MAX}"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_function_is_measured_from_its_name_to_the_end_of_its_body() {
+    let measured = |source: &str| {
+        let tokens = tokens(source);
+        functions(&tokens).iter().map(|one| (one.name.to_owned(), one.line, one.lines_count)).collect::<Vec<_>>()
+    };
+    let one = |name: &str, line, count| vec![(name.to_owned(), line, count)];
+    assert_eq!(measured("fn f() {}"), one("f", 1, 1));
+    assert_eq!(measured("/// }\n#[test]\npub(crate) async fn f<'a>(\n    x: [u8; { 1 }],\n) {\n}\n"), one("f", 3, 4));
+    assert_eq!(measured("fn f() -> char {\n    // }\n    \"}\";\n    r#\"}\"#;\n    '}'\n}"), one("f", 1, 6));
+    assert_eq!(measured("fn f() where X: Fn(fn(u8)) -> u8 {\n}"), one("f", 1, 2), "a type of functions is none");
+    assert_eq!(measured("trait T {\n    fn without(&self);\n    fn with(&self) {\n    }\n}"), one("with", 3, 2));
+    let nested = measured("fn outer() {\n    fn inner() {\n    }\n}");
+    assert_eq!(nested, [one("outer", 1, 4), one("inner", 2, 2)].concat());
+    assert_eq!(measured("macro_rules! m {\n    () => {\n        fn f() {\n        }\n    };\n}"), one("f", 3, 2));
 }

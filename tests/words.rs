@@ -3,10 +3,10 @@
 //! [`GONE`] is the one place for them. Whoever renames something adds the old word here.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use coracle_tests::root;
-use coracle_tests::source::tokens;
+use coracle_tests::source::{files, tokens};
 
 /// Where a word must not stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,22 +106,6 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("sim", "under_way_count", "requests of a session"),
 ];
 
-/// The sources and pages under a folder or file of the repository.
-fn files(path: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    if path.is_dir() {
-        let entries = std::fs::read_dir(path).expect("a folder of the repository").flatten();
-        // What is built is no source.
-        for entry in entries.filter(|entry| entry.file_name() != "target") {
-            found.extend(files(&entry.path()));
-        }
-    } else if path.extension().is_some_and(|extension| ["rs", "md", "toml"].contains(&&*extension.to_string_lossy()))
-    {
-        found.push(path.to_owned());
-    }
-    found
-}
-
 /// The gone words in a text, each with its line. Only source has names.
 fn found_in(text: &str, is_source: bool) -> Vec<(&'static str, usize)> {
     let mut found = Vec::new();
@@ -163,7 +147,8 @@ fn gone_words_stay_gone() {
     for place in places {
         let name = place.file_name().expect("it has a name").to_string_lossy().into_owned();
         // This file has to name them.
-        for file in files(&place).into_iter().filter(|file| !file.ends_with("tests/words.rs")) {
+        for file in files(&place, &["rs", "md", "toml"]).into_iter().filter(|file| !file.ends_with("tests/words.rs"))
+        {
             let text = std::fs::read_to_string(&file).expect("a source is text");
             for (word, line) in found_in(&text, file.extension().is_some_and(|extension| extension == "rs")) {
                 if EXCEPTIONS.iter().any(|exception| (exception.0, exception.1) == (name.as_str(), word)) {

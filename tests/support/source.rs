@@ -2,6 +2,22 @@
 //!
 //! Comments and literals are no tokens, and `#[cfg(test)]` takes the item behind it away.
 
+use std::path::{Path, PathBuf};
+
+/// The files with one of these extensions under a folder or file of the repository. What is built is no source.
+///
+/// # Panics
+/// If a folder cannot be read.
+pub fn files(path: &Path, extensions: &[&str]) -> Vec<PathBuf> {
+    if path.is_dir() {
+        let entries = std::fs::read_dir(path).expect("a folder of the repository").flatten();
+        let entries = entries.filter(|entry| entry.file_name() != "target");
+        return entries.flat_map(|entry| files(&entry.path(), extensions)).collect();
+    }
+    let extension = path.extension().unwrap_or_default().to_string_lossy();
+    if extensions.contains(&&*extension) { vec![path.to_owned()] } else { Vec::new() }
+}
+
 /// A word, a number, or one character of punctuation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Token<'a> {
@@ -81,6 +97,42 @@ pub fn tokens_but_tests(source: &str) -> Vec<Token<'_>> {
         }
     }
     kept
+}
+
+/// A function, or a method, with a body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Function<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// The line of its keyword `fn`.
+    pub line: usize,
+    /// How many lines there are from that one to the bracket that closes its body, both included.
+    pub lines_count: usize,
+}
+
+/// The functions of a file, those in others and in macros too.
+pub fn functions<'a>(tokens: &[Token<'a>]) -> Vec<Function<'a>> {
+    let is_begin = |at: &usize| tokens[*at].text == "fn" && tokens.get(at + 1).is_some_and(Token::is_word);
+    let begins = (0..tokens.len()).filter(is_begin);
+    let function = |at: usize| {
+        let (name, line) = (tokens[at + 1].text, tokens[at].line);
+        let end = body_end(tokens, at + 2)?;
+        Some(Function { name, line, lines_count: tokens[end - 1].line - line + 1 })
+    };
+    begins.filter_map(function).collect()
+}
+
+/// The place behind the body of a function whose signature goes on at `at`; `None` if it has none.
+fn body_end(tokens: &[Token<'_>], mut at: usize) -> Option<usize> {
+    while at < tokens.len() {
+        match tokens[at].text {
+            "{" => return Some(closed(tokens, at)),
+            ";" => return None,
+            "(" | "[" => at = closed(tokens, at),
+            _ => at += 1,
+        }
+    }
+    None
 }
 
 /// Whether tokens begin with these.
