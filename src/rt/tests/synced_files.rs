@@ -5,7 +5,8 @@ mod common;
 use std::cell::{Cell, RefCell};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -236,5 +237,79 @@ fn a_write_that_is_given_up_before_its_turn_never_happens() {
         let bytes = std::fs::read(&path).expect("its bytes");
         let first_bytes: Vec<u8> = bytes.chunks(ALIGNMENT).map(|block| block[0]).collect();
         assert_eq!(first_bytes, [1, 0, 0, 0, 0, 0, 0, 8]);
+    });
+}
+
+/// A file system of its own, ext4 on a loop device, which is gone when this is dropped.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// # Errors
+    /// Why this machine cannot: no loop devices, or not the rights.
+    fn mount(dir: &Path, bytes: u64) -> Result<SmallDisk, String> {
+        let (image, at) = (dir.join("image"), dir.join("disk"));
+        std::fs::create_dir(&at).expect("a directory");
+        std::fs::File::create(&image).and_then(|file| file.set_len(bytes)).expect("an image");
+        run(Command::new("mkfs.ext4").args(["-q", "-F", "-m", "0"]).arg(&image))?;
+        run(Command::new("mount").args(["-o", "loop"]).args([&image, &at]))?;
+        Ok(SmallDisk(at))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        run(Command::new("umount").arg(&self.0)).expect("nobody uses it");
+    }
+}
+
+fn run(command: &mut Command) -> Result<(), String> {
+    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
+    let message = || format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim());
+    if output.status.success() { Ok(()) } else { Err(message()) }
+}
+
+#[test]
+fn a_full_disk_is_met_when_space_is_reserved_and_not_when_it_is_written() {
+    let dir = dir();
+    let disk = match SmallDisk::mount(dir.path(), 32 << 20) {
+        Ok(disk) => disk,
+        // `tools/verify` looks for this word.
+        Err(reason) => return eprintln!("SKIPPED: {reason} (a_full_disk)"),
+    };
+    let parent = disk.0.clone();
+    one_core("a_full_disk", small(), |runtime| async move {
+        let before = runtime.list(&parent).await.expect("names");
+        let file = runtime.create(&parent.join("1.table"), 8 << 20).await.expect("a file");
+        // The rest of the disk.
+        let filler = parent.join("filler");
+        let mut left_bytes = 32 << 20;
+        while left_bytes >= BLOCK {
+            match runtime.create(&filler, left_bytes).await {
+                Ok(_) => break,
+                Err(error) => assert_eq!(error.raw_os_error(), Some(libc::ENOSPC)),
+            }
+            left_bytes -= 64 * BLOCK;
+        }
+        let second = parent.join("2.table");
+        let error = runtime.create(&second, 1 << 20).await.map(drop).expect_err("no room");
+        assert_eq!(error.raw_os_error(), Some(libc::ENOSPC));
+        assert!(
+            !runtime.list(&parent).await.expect("names").contains(&"2.table".to_owned()),
+            "nothing is left behind"
+        );
+        let mut buf = AlignedBuf::zeroed(8 << 20);
+        buf.fill(7);
+        buf = runtime.write(&file, 0, buf, IoClass::Flush).await.expect("its space is reserved");
+        runtime.sync(&file, IoClass::Flush).await.expect("synced");
+        let error = runtime.write(&file, 8 << 20, buf, IoClass::Flush).await.expect_err("no room behind it");
+        assert_eq!(error.raw_os_error(), Some(libc::ENOSPC));
+        // What one gives back another takes.
+        runtime.set_len(&file, 4 << 20).await.expect("cut");
+        runtime.sync(&file, IoClass::Flush).await.expect("synced");
+        runtime.create(&second, 1 << 20).await.expect("there is room now");
+        for name in ["1.table", "2.table", "filler"] {
+            runtime.remove(&parent.join(name)).await.expect("removed");
+        }
+        assert_eq!(runtime.list(&parent).await.expect("names"), before);
     });
 }
