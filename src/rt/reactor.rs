@@ -44,6 +44,8 @@ pub struct Stats {
     pub refused_count: u64,
     /// Waits in which the core slept.
     pub sleeps_count: u64,
+    /// Reads, writes and syncs that waited for their turn.
+    pub transfers_queued_count: u64,
 }
 
 /// What an operation was for; the top byte of what it carries. The next three bytes hold the low bits of

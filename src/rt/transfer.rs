@@ -88,6 +88,7 @@ impl Reactor {
         let ticket = self.schedule.enqueue(class, kind, idx);
         *self.ops.get(idx) = Op::Queued { waker: None, ticket, file, transfer };
         self.begin_queued();
+        self.stats.transfers_queued_count += u64::from(matches!(self.ops.get(idx), Op::Queued { .. }));
         idx
     }
 

@@ -167,7 +167,7 @@ fn an_abandoned_operation_keeps_its_memory_until_it_ends() {
     one_core("an_abandoned_operation", small(), |runtime| async move {
         let file = runtime.create_zeroed(&path, 256 * BLOCK).await.expect("a file");
         for _ in 0..100 {
-            let read = runtime.read(&file, 0, 256 * ALIGNMENT, IoClass::Foreground);
+            let read = runtime.read(&file, 0, 256 * ALIGNMENT, IoClass::Log);
             let open = runtime.open(&path);
             // Polled once and dropped: both are in the ring, then nobody waits for them.
             assert!(futures_lite::future::poll_once(read).await.is_none());

@@ -157,6 +157,7 @@ fn more_reads_than_may_be_in_flight_all_end() {
         while left_count.get() > 0 {
             runtime.park(runtime.now() + Duration::from_secs(5)).await;
         }
+        assert!(runtime.stats().transfers_queued_count > 1_000, "most found the limits reached");
     });
 }
 

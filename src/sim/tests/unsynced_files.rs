@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use host::{ALIGNMENT, AlignedBuf};
-use sim::disk::{File, NodeDisk, SECTOR_BYTES};
+use sim::disk::{File, NodeDisk, SECTOR_BYTES, WriteFault};
 use sim::prng::Prng;
 
 const PAGE: u64 = ALIGNMENT as u64;
@@ -229,4 +229,23 @@ fn a_write_under_way_when_a_process_dies_is_not_synced_either() {
     for expected in [(true, false, true), (false, true, true), (false, true, false), (false, false, true)] {
         assert!(outcomes.contains(&expected), "{expected:?} never came about: {outcomes:?}");
     }
+}
+
+#[test]
+fn a_lost_write_of_such_a_file_never_comes_back_and_a_misdirected_one_lands_elsewhere() {
+    let mut landed_count = 0;
+    for seed in 0..TRIES_COUNT {
+        for fault in [WriteFault::Lose, WriteFault::Misdirect] {
+            let (mut disk, mut prng) = (disk(), Prng::stream(seed, "disk"));
+            let file = synced(&mut disk);
+            disk.write_wrong(fault, file, PAGE, &page(2), &mut prng).expect("nobody is told");
+            sync(&mut disk, file);
+            fail_power(&mut disk, &mut prng);
+            assert_eq!(byte_of(&disk, 1), Some(1), "{fault:?}");
+            let landed = [0, 2, 3].into_iter().filter(|idx| byte_of(&disk, *idx) == Some(2)).count();
+            assert!(landed == 0 || landed == 1 && fault == WriteFault::Misdirect);
+            landed_count += landed;
+        }
+    }
+    assert!(landed_count > 0);
 }
