@@ -41,6 +41,11 @@ fn redis_cli_on_the_gateway() {
         assert_eq!(ask(&["set", &format!("key:{key}"), "value"]), "OK");
     }
     assert_eq!(ask(&["dbsize"]), "50", "the keys of the whole cluster");
+    assert_eq!(ask(&["--scan", "--pattern", "key:4?"]).lines().count(), 10);
+    assert!(ask(&["--bigkeys"]).contains("Sampled 50 keys in the keyspace!"));
+    assert_eq!(ask(&["set", "mayfly", "v", "px", "100"]), "OK");
+    std::thread::sleep(Duration::from_millis(150));
+    assert_eq!(ask(&["get", "mayfly"]), "");
     let away = key_led_elsewhere(&cluster, 1);
     assert_eq!(ask(&["set", &away, "here"]), "OK");
     assert_eq!(ask(&["get", &away]), "here");

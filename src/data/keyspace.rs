@@ -33,6 +33,11 @@ impl Keyspace {
         Keyspace { store: Store::new(seed) }
     }
 
+    /// The group owns these runs of slots, ascending, both ends included; without this, all slots.
+    pub fn own(&mut self, owned: Vec<(Slot, Slot)>) {
+        self.store.own(owned);
+    }
+
     /// Replicated time, in milliseconds since 1970 UTC: what has expired by it is not there any more.
     pub fn time_ms(&self) -> u64 {
         self.store.time_ms()
@@ -159,6 +164,7 @@ impl Keyspace {
     /// These keys take the place of others: time does not go back, and the memory of the others is given back a little at a time.
     pub fn succeed(&mut self, others: Keyspace) {
         self.store.advance_time(others.time_ms());
+        self.store.own(others.store.owned().to_vec());
         self.store.rows.succeed(others.store.rows);
     }
 

@@ -21,15 +21,17 @@
 //!
 //! Reading order: [`outcome`], [`keyspace`], `commands` (the registry; in its folder `registration`, then
 //! `arguments`, `bounds` and `expiry`, which the commands share, then the families `strings` with `set`, `ranges`, `numbers`, `keys`,
-//! `expire` and `keyspace`), `float`, and `store` (the rows as commands see them; where they lie says `lsm`).
+//! `expire`, `keyspace` and `scan`), `scan_cursor`, `float`, and `store` (the rows as commands see them; where they lie says `lsm`).
 
 mod commands;
 mod float;
 pub mod keyspace;
 pub mod outcome;
+mod scan_cursor;
 mod store;
 
 pub use commands::{Rows, SHORT_REPLY_BYTES_MAX, check, rows};
 pub use keyspace::Keyspace;
 pub use outcome::{Error, ExpiryCommand, Outcome};
+pub use scan_cursor::ScanCursor;
 pub use store::Lookups;

@@ -38,6 +38,16 @@ pub enum Error {
     NxWithOthers,
     /// `EXPIRE` with `GT` and `LT`.
     GtWithLt,
+    /// `RENAME` of a key that does not exist.
+    NoSuchKey,
+    /// `COPY` of a key to itself.
+    SameObject,
+    /// `COPY` to another database than the one that there is.
+    DbIndexOutOfRange,
+    /// A cursor that no `SCAN` has answered.
+    InvalidCursor,
+    /// `KEYS` where there are too many keys to look at all of them at once.
+    TooManyKeys,
     /// More keys or values than a reply may hold.
     ReplyTooLong,
     /// A command that does not work on keys, or a read where a write is expected and the other way round.
@@ -66,6 +76,13 @@ impl Error {
             Error::UnsupportedOption => "ERR Unsupported option",
             Error::NxWithOthers => "ERR NX and XX, GT or LT options at the same time are not compatible",
             Error::GtWithLt => "ERR GT and LT options at the same time are not compatible",
+            Error::NoSuchKey => "ERR no such key",
+            Error::SameObject => "ERR source and destination objects are the same",
+            Error::DbIndexOutOfRange => "ERR DB index is out of range",
+            Error::InvalidCursor => "ERR invalid cursor",
+            Error::TooManyKeys => {
+                "ERR a group has more than 10000 keys, too many for KEYS to look at all at once: use SCAN, which goes step by step"
+            }
             Error::ReplyTooLong => "ERR the reply would be longer than 32 MiB: ask for fewer keys at a time",
             Error::Unsupported => "ERR command cannot be applied to the keys of a group",
         }

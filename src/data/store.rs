@@ -23,11 +23,22 @@ pub(crate) struct Store {
     expired_count: u64,
     /// What reads have looked for since somebody took the count.
     lookups: Cell<Lookups>,
+    /// The runs of slots that the group owns, ascending, both ends included; none if it owns all.
+    owned: Vec<(Slot, Slot)>,
+    /// How often a key was drawn, so that each draw is another one.
+    draws: Cell<u64>,
 }
 
 impl Store {
     pub(crate) fn new(hash_seed: u64) -> Store {
-        Store { rows: Rows::new(hash_seed), time_ms: 0, expired_count: 0, lookups: Cell::default() }
+        Store {
+            rows: Rows::new(hash_seed),
+            time_ms: 0,
+            expired_count: 0,
+            lookups: Cell::default(),
+            owned: Vec::new(),
+            draws: Cell::new(0),
+        }
     }
 
     pub(crate) fn time_ms(&self) -> u64 {
@@ -58,9 +69,36 @@ impl Store {
         swept
     }
 
+    /// The group owns these runs of slots, ascending, both ends included.
+    pub(crate) fn own(&mut self, owned: Vec<(Slot, Slot)>) {
+        self.owned = owned;
+    }
+
+    /// The runs of slots that the group owns.
+    pub(crate) fn owned(&self) -> &[(Slot, Slot)] {
+        &self.owned
+    }
+
+    /// The last slot of the run that this one is in.
+    pub(crate) fn last_of_run(&self, slot: Slot) -> Slot {
+        let run = self.owned.iter().find(|(first, last)| (*first..=*last).contains(&slot));
+        run.map_or(Slot::MAX, |(_, last)| *last)
+    }
+
+    /// A number that differs from call to call. What it is nobody depends on.
+    pub(crate) fn draw(&self, seed: u64) -> u64 {
+        let number = self.draws.get().wrapping_add(1);
+        self.draws.set(number);
+        // The finish of SplitMix64 (Steele, Lea, Flood 2014).
+        let mut z = seed ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
     /// Whether the time of a row has come.
     #[inline]
-    fn has_expired(&self, row: Row<'_>) -> bool {
+    pub(crate) fn has_expired(&self, row: Row<'_>) -> bool {
         row.expiry_ms().is_some_and(|expiry_ms| expiry_ms <= self.time_ms)
     }
 

@@ -30,7 +30,12 @@ pub fn answer(command: &Command, args: Args<'_>, reply: &mut Reply<'_>) -> bool 
         CommandId::ClusterKeySlot => {
             reply.integer(i64::from(Slot::of_key(args.get(2).unwrap_or_default()).number()));
         }
-        CommandId::ClientHelp | CommandId::ClusterHelp | CommandId::CommandHelp | CommandId::ConfigHelp => {
+        CommandId::ClientHelp
+        | CommandId::ClusterHelp
+        | CommandId::CommandHelp
+        | CommandId::ConfigHelp
+        | CommandId::MemoryHelp
+        | CommandId::ObjectHelp => {
             let container = args.get(0).and_then(lookup).expect("the request has resolved to a part of it");
             command_info::help(container, reply);
         }

@@ -136,6 +136,8 @@ pub enum Scope {
     Everywhere,
     /// Reads the slot whose number is the second argument behind the command's name.
     Slot,
+    /// Goes on among the keys of the cluster where its first argument says.
+    Cursor,
     /// Answered at once by the core that the connection is on.
     Local,
 }
@@ -170,6 +172,8 @@ pub struct Command {
     pub flags: Flags,
     /// Where its keys are. Invariant: `Some` exactly if `scope` is `Read` or `Write`.
     pub key_spec: Option<KeySpec>,
+    /// What is done to each of its keys, where that differs; else empty.
+    pub key_specs_apart: &'static [KeySpec],
     /// Where it is executed.
     pub scope: Scope,
     /// Its access-control categories.

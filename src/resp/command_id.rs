@@ -107,6 +107,20 @@ command_ids! {
     ExpireTime = 76,
     /// `PEXPIRETIME key`.
     PExpireTime = 77,
+    /// `SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]`.
+    Scan = 78,
+    /// `KEYS pattern`.
+    Keys = 79,
+    /// `RANDOMKEY`.
+    RandomKey = 80,
+    /// `RENAME key newkey`.
+    Rename = 81,
+    /// `RENAMENX key newkey`.
+    RenameNx = 82,
+    /// `COPY source destination [DB destination-db] [REPLACE]`.
+    Copy = 83,
+    /// `OBJECT`, which takes a subcommand.
+    Object = 84,
 
     /// `DBSIZE`.
     DbSize = 128,
@@ -122,6 +136,8 @@ command_ids! {
     Command = 133,
     /// `CONFIG`, which takes a subcommand.
     Config = 134,
+    /// `MEMORY`, which takes a subcommand.
+    Memory = 135,
 
     /// `PING [message]`.
     Ping = 192,
@@ -211,6 +227,18 @@ command_ids! {
     ClusterLinks = 458,
     /// `CLUSTER HELP`.
     ClusterHelp = 459,
+
+    /// `OBJECT ENCODING key`.
+    ObjectEncoding = 512,
+    /// `OBJECT REFCOUNT key`.
+    ObjectRefCount = 513,
+    /// `OBJECT HELP`.
+    ObjectHelp = 514,
+
+    /// `MEMORY USAGE key [SAMPLES count]`.
+    MemoryUsage = 576,
+    /// `MEMORY HELP`.
+    MemoryHelp = 577,
 }
 
 #[cfg(test)]

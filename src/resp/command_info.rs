@@ -126,10 +126,10 @@ fn entry(command: &Command, reply: &mut Reply<'_>) {
     command.categories.names().for_each(|category| reply.simple(&format!("@{category}")));
     reply.set(command.tips.len());
     command.tips.iter().for_each(|tip| reply.bulk(tip.as_bytes()));
-    reply.set(usize::from(command.key_spec.is_some()));
-    if let Some(spec) = &command.key_spec {
-        key_spec(spec, reply);
-    }
+    let apart = command.key_specs_apart;
+    let specs = if apart.is_empty() { command.key_spec.as_slice() } else { apart };
+    reply.set(specs.len());
+    specs.iter().for_each(|spec| key_spec(spec, reply));
     reply.set(command.subcommands.len());
     command.subcommands.iter().for_each(|subcommand| entry(subcommand, reply));
 }

@@ -17,7 +17,7 @@ use crate::errors::Refusal;
 /// Longest name of a command.
 const NAME_BYTES_MAX: usize = 16;
 /// Places of the index: a power of two, several times the number of commands, so that most lookups hit at once.
-const INDEX_LEN: usize = 256;
+const INDEX_LEN: usize = 512;
 /// A free place.
 const FREE: u8 = u8::MAX;
 
@@ -228,7 +228,7 @@ mod tests {
             match command.scope {
                 Scope::Write => assert!(command.is_write(), "{name}"),
                 Scope::Read => assert!(command.flags.contains(Flags::READONLY), "{name}"),
-                Scope::Slot | Scope::Local => assert!(!command.is_write(), "{name}"),
+                Scope::Slot | Scope::Cursor | Scope::Local => assert!(!command.is_write(), "{name}"),
                 Scope::Everywhere => {}
             }
             assert_ne!(command.arity, 0, "{name}");

@@ -12,6 +12,9 @@ pub const SLOTS_COUNT: usize = 16_384;
 pub struct Slot(u16);
 
 impl Slot {
+    /// The last one.
+    pub const MAX: Slot = Slot(SLOTS_COUNT as u16 - 1);
+
     /// The slot with this number, or `None` if there is no such slot.
     pub const fn new(number: u16) -> Option<Slot> {
         if (number as usize) < SLOTS_COUNT { Some(Slot(number)) } else { None }

@@ -32,6 +32,11 @@ pub(super) fn no_keys(_: Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
+/// One argument, which is no key.
+pub(super) fn one_argument(args: Args<'_>) -> Result<(), Error> {
+    if args.len() == 2 { Ok(()) } else { Err(Error::ArgumentsCount) }
+}
+
 /// `COMMAND key`.
 #[inline]
 pub(super) fn key_only(args: Args<'_>) -> Result<(), Error> {
@@ -47,6 +52,30 @@ pub(super) fn key_and<const N: usize>(args: Args<'_>) -> Result<(), Error> {
 /// `COMMAND key`, `N` arguments more, which are no values, and whatever follows.
 pub(super) fn key_and_options<const N: usize>(args: Args<'_>) -> Result<(), Error> {
     if args.len() >= 2 + N { key(arg(args, 1)) } else { Err(Error::ArgumentsCount) }
+}
+
+/// `COMMAND key key`.
+pub(super) fn two_keys(args: Args<'_>) -> Result<(), Error> {
+    if args.len() == 3 { two_keys_and_options(args) } else { Err(Error::ArgumentsCount) }
+}
+
+/// `COMMAND key key` and whatever follows.
+pub(super) fn two_keys_and_options(args: Args<'_>) -> Result<(), Error> {
+    if args.len() < 3 {
+        return Err(Error::ArgumentsCount);
+    }
+    key(arg(args, 1))?;
+    key(arg(args, 2))
+}
+
+/// `COMMAND SUBCOMMAND key`.
+pub(super) fn subcommand_key(args: Args<'_>) -> Result<(), Error> {
+    if args.len() == 3 { key(arg(args, 2)) } else { Err(Error::ArgumentsCount) }
+}
+
+/// `COMMAND SUBCOMMAND key` and whatever follows.
+pub(super) fn subcommand_key_and_options(args: Args<'_>) -> Result<(), Error> {
+    if args.len() >= 3 { key(arg(args, 2)) } else { Err(Error::ArgumentsCount) }
 }
 
 /// `COMMAND key number value`.

@@ -16,6 +16,9 @@ mod numbers;
 mod property_tests;
 mod ranges;
 mod registration;
+mod scan;
+#[cfg(test)]
+mod scan_tests;
 mod set;
 mod strings;
 #[cfg(test)]
@@ -29,8 +32,15 @@ pub use bounds::SHORT_REPLY_BYTES_MAX;
 pub use registration::Rows;
 pub(crate) use registration::{Action, Registration};
 
-const FAMILIES: [&[Registration]; 6] =
-    [strings::COMMANDS, ranges::COMMANDS, numbers::COMMANDS, keys::COMMANDS, expire::COMMANDS, keyspace::COMMANDS];
+const FAMILIES: [&[Registration]; 7] = [
+    strings::COMMANDS,
+    ranges::COMMANDS,
+    numbers::COMMANDS,
+    keys::COMMANDS,
+    expire::COMMANDS,
+    keyspace::COMMANDS,
+    scan::COMMANDS,
+];
 
 /// One more than the largest number of a command.
 const IDS_END: usize = {

@@ -37,7 +37,7 @@ pub(super) fn slot() -> Slot {
 fn run_args<A: AsRef<[u8]>>(keyspace: &mut Keyspace, args: &[A]) -> Vec<u8> {
     let request = Request::new(args);
     let args = request.args();
-    let command = resp::lookup(args.get(0).unwrap()).expect("a command of the table");
+    let command = resp::resolve(args).expect("a command of the table");
     let mut out = Vec::new();
     let mut reply = Reply::new(&mut out, Protocol::Resp2);
     match check(command.id, args) {

@@ -20,6 +20,8 @@ pub(crate) enum Dispatch {
     Local(&'static Command),
     /// It belongs to the group of this slot.
     Slot { port: Port, command: &'static Command, slot: Slot },
+    /// It goes on among the keys at this slot.
+    Cursor { port: Port, command: &'static Command, slot: Slot },
     /// It concerns every group, whose replies are merged.
     FanOut { port: Port, command: &'static Command, merge: Merge },
 }
@@ -54,6 +56,15 @@ impl Clients {
                 Ok(slot) => return Dispatch::Slot { port, command, slot },
                 Err(refusal) => refusal,
             },
+            Scope::Cursor => match args.get(1).and_then(data::ScanCursor::parse) {
+                Some(cursor) => return Dispatch::Cursor { port, command, slot: cursor.slot },
+                None => {
+                    self.note_command(ctx, conn, command.full_name);
+                    ctx.commands.reject(command.id);
+                    self.answer_now(ctx, conn, data::Error::InvalidCursor.message().as_bytes());
+                    return Dispatch::Answered;
+                }
+            },
             Scope::Everywhere => {
                 if command.is_write()
                     && let Err(error) = data::check(command.id, args)
@@ -63,7 +74,12 @@ impl Clients {
                     self.answer_now(ctx, conn, error.message().as_bytes());
                     return Dispatch::Answered;
                 }
-                let merge = if command.is_write() { Merge::AllOk } else { Merge::Sum };
+                let merge = match command.id {
+                    CommandId::Keys => Merge::Concat,
+                    CommandId::RandomKey => Merge::Pick(ctx.now.as_nanos() ^ ctx.counters.commands_processed),
+                    _ if command.is_write() => Merge::AllOk,
+                    _ => Merge::Sum,
+                };
                 return Dispatch::FanOut { port, command, merge };
             }
         };

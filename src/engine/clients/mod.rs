@@ -40,7 +40,7 @@ pub(crate) use self::dispatch::{Dispatch, Merge};
 use self::fan_out::{FanOuts, MergedReply};
 use self::listing::Listing;
 use self::wait_queue::WaitQueue;
-use crate::budget::Budget;
+use crate::budget::{Budget, Pool};
 use crate::conn_table::ConnTable;
 use crate::context::Context;
 use crate::observe::QueueLen;
@@ -379,8 +379,8 @@ impl Clients {
     }
 
     /// Begins a command on `count` groups; the number identifies it in [`Origin::SubRequest`].
-    pub(crate) fn begin_fan_out(&mut self, origin: Origin, merge: Merge, count: usize) -> u64 {
-        self.fan_outs.begin(origin, merge, count)
+    pub(crate) fn begin_fan_out(&mut self, ctx: &Context, origin: Origin, merge: Merge, count: usize) -> u64 {
+        self.fan_outs.begin(origin, merge, count, ctx.budget.permit(Pool::ClientOutput))
     }
 
     /// Writes the reply of a client's request. The client may be gone by now; then nothing is written.
@@ -394,6 +394,12 @@ impl Clients {
                 self.reply_client(origin, |reply| match merged {
                     MergedReply::Ok => reply.ok(),
                     MergedReply::Integer(sum) => reply.integer(sum),
+                    MergedReply::Array(count, elements) => {
+                        reply.array(count);
+                        reply.raw(&elements);
+                    }
+                    MergedReply::Bulk(Some(bulk)) => reply.raw(&bulk),
+                    MergedReply::Bulk(None) => reply.null(),
                     MergedReply::Error(message) => reply.error(&message),
                 });
             }

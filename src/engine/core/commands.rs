@@ -107,6 +107,21 @@ impl<H: CoreHost> Core<H> {
                 let route = self.router.of_slot(slot);
                 self.execute_on_route(conn, port, command, slot, route, args)
             }
+            Dispatch::Cursor { port, command, slot } => {
+                let Some(slot) = self.next_scanned(port, slot) else {
+                    let Some(origin) = self.clients.open(conn, 0) else { return Taken::Yes };
+                    self.clients.note_command(&mut self.ctx, conn, command.full_name);
+                    self.ctx.commands.count(command.id);
+                    out!(self).reply(origin, |reply| {
+                        reply.array(2);
+                        reply.bulk(b"0");
+                        reply.array(0);
+                    });
+                    return Taken::Yes;
+                };
+                let route = self.router.of_slot(slot);
+                self.execute_on_route(conn, port, command, slot, route, args)
+            }
             Dispatch::FanOut { port, command, merge } => {
                 self.fan_out(conn, port, command, merge, args);
                 Taken::Yes
@@ -198,7 +213,7 @@ impl<H: CoreHost> Core<H> {
         }
         self.clients.note_command(&mut self.ctx, conn, command.full_name);
         self.ctx.commands.count(command.id);
-        let fan_out = self.clients.begin_fan_out(origin, merge, parts.len());
+        let fan_out = self.clients.begin_fan_out(&self.ctx, origin, merge, parts.len());
         self.share.spend(parts.len(), parts.len() * bytes);
         for (route, decision) in parts {
             let origin = Origin::SubRequest { fan_out, conn };
@@ -219,6 +234,21 @@ impl<H: CoreHost> Core<H> {
                 refuse(&mut self.ctx, out!(self), request.origin, Refusal::QueueFull, Some(group));
             }
         }
+    }
+
+    /// The slot where a scan goes on that has come to this one: on the gateway there, on a core port at the next one that is led here,
+    /// if there is one.
+    fn next_scanned(&self, port: Port, from: Slot) -> Option<Slot> {
+        if port == Port::Gateway {
+            return Some(from);
+        }
+        let mut not_led = None;
+        (from.number()..=Slot::MAX.number()).filter_map(Slot::new).find(|slot| {
+            let route = self.router.of_slot(*slot);
+            let is_led = not_led != Some(route) && self.local(route).is_some_and(|local| local.leads);
+            not_led = (!is_led).then_some(route);
+            is_led
+        })
     }
 
     /// The routes that a command on all groups concerns, and which way its part goes on each.

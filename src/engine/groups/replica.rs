@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use data::Keyspace;
 use raft::{Raft, Recovered, StartError};
-use types::{CoreAddr, GroupId, Instant, ReplicaId, Term};
+use types::{CoreAddr, GroupId, Instant, ReplicaId, Slot, Term};
 use wire::Membership;
 
 use crate::budget::{Budget, Permit, Pool};
@@ -134,6 +134,7 @@ impl Replica {
             is_awaited: false,
             is_watched: false,
         };
+        replica.keyspace.own(owned_slots(config, new.group));
         replica.settle_permits();
         Ok(replica)
     }
@@ -243,6 +244,13 @@ impl Replica {
         self.entries_permit.set(self.raft.cache_bytes() + self.raft.uncommitted_bytes());
         self.keys_permit.set(self.keyspace.bytes());
     }
+}
+
+/// The runs of slots that a group owns.
+fn owned_slots(config: &Config, group: GroupId) -> Vec<(Slot, Slot)> {
+    let spec = config.map.groups.iter().find(|spec| spec.id == group);
+    let ranges = spec.into_iter().flat_map(|spec| &spec.slots);
+    ranges.filter_map(|range| Some((Slot::new(range.first)?, Slot::new(range.last)?))).collect()
 }
 
 fn raft_config(config: &Config, new: &NewReplica) -> raft::Config {

@@ -220,6 +220,23 @@ impl Rows {
         segments.flat_map(|segment| segment.handles().map(|handle| unsafe { handle.row() }))
     }
 
+    /// Some rows of a slot, those that stand in one segment: of them those whose keys' hashes are not below `from`, a number of 48
+    /// bits. Also tells from where the next ones are had, if there are any. `None` if the slot has no rows.
+    ///
+    /// A row that is there all the while is seen once by whoever goes on where it was told to, however many come and go meanwhile.
+    pub fn some_in_slot(&self, slot: Slot, from: u64) -> Option<(impl Iterator<Item = Row<'_>>, Option<u64>)> {
+        let from = Hash48::of_number(from);
+        let (segment, behind) = self.tables.segment_at(slot, from)?;
+        // SAFETY: rows are there and stay as they are while `self` is borrowed.
+        let rows = segment.handles().map(|handle| unsafe { handle.row() });
+        Some((rows.filter(move |row| row.hash() >= from), behind.map(Hash48::number)))
+    }
+
+    /// The first slot from this one on that has rows.
+    pub fn next_slot(&self, from: usize) -> Option<Slot> {
+        self.tables.next_slot(from)
+    }
+
     /// All rows, slot by slot.
     pub fn iter(&self) -> impl Iterator<Item = (Slot, Row<'_>)> {
         let mut from = 0;

@@ -87,6 +87,15 @@ impl Hash48 {
     /// The lowest.
     pub(crate) const MIN: Hash48 = Hash48(0);
 
+    /// From its number, of which the lower 48 bits count.
+    pub(crate) fn of_number(number: u64) -> Hash48 {
+        Hash48(number & ((1 << HASH_BITS) - 1))
+    }
+
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
+
     /// The one behind all that share their first `bits` bits with this one; `None` if there is none.
     #[inline]
     pub(crate) fn behind_prefix(self, bits: u32) -> Option<Hash48> {
@@ -350,6 +359,11 @@ impl<'a> Row<'a> {
         // Multiplied, the expiry has its own part in every bit of the seed, which also says where the key ends.
         let seed = (key_len | kind << 32) ^ expiry.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         xxh3_128_with_seed(self.key_and_value(), seed)
+    }
+
+    /// How much memory it takes, in bytes, without its part of what leads to it.
+    pub fn memory_bytes(&self) -> usize {
+        block_bytes(self.bytes())
     }
 
     /// What kind of value it is.

@@ -5,6 +5,10 @@ use crate::command_id::CommandId;
 
 /// One key, the first argument.
 pub(super) const ONE: (usize, isize, usize) = (1, 1, 1);
+/// Two keys, the first arguments.
+pub(super) const TWO: (usize, isize, usize) = (1, 2, 1);
+/// One key, the first argument of a subcommand.
+pub(super) const SECOND: (usize, isize, usize) = (2, 2, 1);
 /// Every argument is a key.
 pub(super) const ALL: (usize, isize, usize) = (1, -1, 1);
 /// Every other argument is a key, the first one to begin with.
@@ -27,6 +31,7 @@ impl Command {
             arity,
             flags: Flags::empty(),
             key_spec: None,
+            key_specs_apart: &[],
             scope: Scope::Local,
             categories: Categories::SLOW,
             tips: &[],
@@ -61,6 +66,12 @@ impl Command {
         let (first, last, step) = keys;
         self.scope = scope;
         self.key_spec = Some(KeySpec { first, last, step, flags, notes: None });
+        self
+    }
+
+    /// What it does to its first key is one thing, and what it does to its second another.
+    pub(super) const fn keys_apart(mut self, specs: &'static [KeySpec]) -> Command {
+        self.key_specs_apart = specs;
         self
     }
 

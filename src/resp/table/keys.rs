@@ -1,7 +1,7 @@
 //! Commands on keys of any type.
 
-use super::builder::{ALL, MULTI_SUM, ONE, VARYING};
-use crate::command::{Categories, Command, Flags, KeyFlags};
+use super::builder::{ALL, ANY_TIME, MULTI_SUM, ONE, SECOND, TWO, VARYING};
+use crate::command::{Categories, Command, Flags, KeyFlags, KeySpec, Scope};
 use crate::command_id::CommandId;
 
 const fn generic(id: CommandId, name: &'static str, arity: i32) -> Command {
@@ -89,4 +89,71 @@ pub(super) const COMMANDS: &[Command] = &[
         "Returns when a key expires, in milliseconds since 1970.",
         "7.0.0",
     ),
+    generic(CommandId::Scan, "scan", -2)
+        .flags(Flags::READONLY)
+        .scope(Scope::Cursor)
+        .tips(&["nondeterministic_output", "request_policy:special"])
+        .docs("cursor [MATCH pattern] [COUNT count] [TYPE type]", "Goes through the keys, a few at a time.", "2.8.0")
+        .complexity("O(N) with N keys looked at"),
+    generic(CommandId::Keys, "keys", 2)
+        .flags(Flags::READONLY)
+        .scope(Scope::Everywhere)
+        .categories(Categories::DANGEROUS)
+        .tips(&["request_policy:all_shards", "nondeterministic_output_order"])
+        .docs("pattern", "Returns all keys that match a pattern, if there are few.", "1.0.0")
+        .complexity("O(N) with N keys"),
+    generic(CommandId::RandomKey, "randomkey", 1)
+        .flags(Flags::READONLY)
+        .scope(Scope::Everywhere)
+        .tips(&["request_policy:all_shards", "nondeterministic_output"])
+        .docs("", "Returns some key.", "1.0.0"),
+    generic(CommandId::Rename, "rename", 3).writes(TWO, KeyFlags::empty()).keys_apart(RENAMED).docs(
+        "key newkey",
+        "Gives a key another name in the same slot.",
+        "1.0.0",
+    ),
+    generic(CommandId::RenameNx, "renamenx", 3)
+        .writes(TWO, KeyFlags::empty())
+        .flags(Flags::FAST)
+        .keys_apart(RENAMED_NX)
+        .docs("key newkey", "Gives a key another name in the same slot unless there is a key of that name.", "1.0.0"),
+    generic(CommandId::Copy, "copy", -3)
+        .writes(TWO, KeyFlags::empty())
+        .flags(Flags::DENYOOM)
+        .keys_apart(COPIED)
+        .docs(
+            "source destination [DB destination-db] [REPLACE]",
+            "Copies a key to another of the same slot.",
+            "6.2.0",
+        )
+        .complexity("O(N) with N bytes of value"),
+    Command::new(CommandId::Object, "object", -2, "generic")
+        .docs("", "Contains what tells how a key is kept.", "2.2.3")
+        .complexity("That of the subcommand")
+        .subcommands(OBJECT),
+];
+
+const fn nth(idx: usize, flags: KeyFlags) -> KeySpec {
+    KeySpec { first: idx, last: idx as isize, step: 1, flags, notes: None }
+}
+
+const RENAMED: &[KeySpec] = &[
+    nth(1, KeyFlags::RW.union(KeyFlags::ACCESS).union(KeyFlags::DELETE)),
+    nth(2, KeyFlags::OW.union(KeyFlags::UPDATE)),
+];
+const RENAMED_NX: &[KeySpec] = &[
+    nth(1, KeyFlags::RW.union(KeyFlags::ACCESS).union(KeyFlags::DELETE)),
+    nth(2, KeyFlags::OW.union(KeyFlags::INSERT)),
+];
+const COPIED: &[KeySpec] =
+    &[nth(1, KeyFlags::RO.union(KeyFlags::ACCESS)), nth(2, KeyFlags::OW.union(KeyFlags::UPDATE))];
+
+const fn object(id: CommandId, name: &'static str) -> Command {
+    generic(id, name, 3).reads(SECOND, KeyFlags::empty()).tips(VARYING)
+}
+
+const OBJECT: &[Command] = &[
+    object(CommandId::ObjectEncoding, "object|encoding").docs("key", "Names how Redis would keep a value.", "2.2.3"),
+    object(CommandId::ObjectRefCount, "object|refcount").docs("key", "Counts who shares a value: one.", "2.2.3"),
+    generic(CommandId::ObjectHelp, "object|help", 2).flags(ANY_TIME).docs("", "Returns this text.", "6.2.0"),
 ];

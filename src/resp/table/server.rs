@@ -1,7 +1,7 @@
 //! Commands about the server: its size, its figures, its settings and its own commands.
 
-use super::builder::{ANY_TIME, UNORDERED, VARYING};
-use crate::command::{Categories, Command, Flags, Scope};
+use super::builder::{ANY_TIME, SECOND, UNORDERED, VARYING};
+use crate::command::{Categories, Command, Flags, KeyFlags, Scope};
 use crate::command_id::CommandId;
 
 const ALL_SUM: &[&str] = &["request_policy:all_shards", "response_policy:agg_sum"];
@@ -56,6 +56,10 @@ pub(super) const COMMANDS: &[Command] = &[
         .docs("", "Contains what reads the settings.", "2.0.0")
         .complexity("That of the subcommand")
         .subcommands(CONFIG),
+    server(CommandId::Memory, "memory", -2)
+        .docs("", "Contains what is about memory.", "4.0.0")
+        .complexity("That of the subcommand")
+        .subcommands(MEMORY),
 ];
 
 const ABOUT_COMMANDS: &[Command] = &[
@@ -76,6 +80,15 @@ const ABOUT_COMMANDS: &[Command] = &[
         .docs("command [arg ...]", "Tells which arguments of a command are its keys.", "2.8.13")
         .complexity("O(N) with N arguments"),
     introspection(CommandId::CommandHelp, "command|help", 2).docs("", "Returns this text.", "5.0.0"),
+];
+
+const MEMORY: &[Command] = &[
+    server(CommandId::MemoryUsage, "memory|usage", -3).reads(SECOND, KeyFlags::empty()).docs(
+        "key [SAMPLES count]",
+        "Returns how many bytes a key takes in the memory of one replica.",
+        "4.0.0",
+    ),
+    server(CommandId::MemoryHelp, "memory|help", 2).flags(ANY_TIME).docs("", "Returns this text.", "4.0.0"),
 ];
 
 const CONFIG: &[Command] = &[

@@ -121,7 +121,7 @@ impl World {
                 assert!(self.clients.execute_local(&mut self.ctx, conn, command, args, &mut bytes));
                 self.clients.reply_local(&mut self.ctx, conn, &bytes);
             }
-            Dispatch::Slot { command, .. } => {
+            Dispatch::Slot { command, .. } | Dispatch::Cursor { command, .. } => {
                 let key = String::from_utf8(args.get(1).unwrap().to_vec()).unwrap();
                 let bytes = args.iter_from(0).map(<[u8]>::len).sum();
                 let origin = self.clients.open(conn, bytes).unwrap();
@@ -136,7 +136,7 @@ impl World {
             Dispatch::FanOut { command, merge, .. } => {
                 self.clients.note_command(&mut self.ctx, conn, command.full_name);
                 let origin = self.clients.open(conn, 0).unwrap();
-                let fan_out = self.clients.begin_fan_out(origin, merge, 2);
+                let fan_out = self.clients.begin_fan_out(&self.ctx, origin, merge, 2);
                 let part = Origin::SubRequest { fan_out, conn };
                 self.open.extend([("part".to_owned(), part), ("part".to_owned(), part)]);
             }
