@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::ids::FileId;
 use crate::read::{Need, Progress, RangeCursor, Reader, RunCursor, Source, Target, VersionCursor};
 use crate::table::{Content, Put, StoredRow, Unit, Value};
-use crate::version::{Change, NewRun, Run, Version};
+use crate::version::{Change, NewRun, NewTable, PlacedTable, Run, Version};
 use crate::write::{Output, Pace, RunWriter, WrittenRun};
 
 use super::pick::MergeTask;
@@ -69,10 +69,18 @@ pub async fn execute<D: Disk, P: Pace>(
     merge.writer.set_merged_ms(policy.time_ms);
     let source = |run: &Rc<Run>| -> Box<dyn Source> { Box::new(RunCursor::new(Rc::clone(run))) };
     let mut cursor = VersionCursor::new(task.inputs.iter().map(source).collect());
-    cursor.seek(Target::First);
+    cursor.seek(Target::From(&task.from));
+    let mut end = task.until.clone();
     loop {
         merge.settle(&mut cursor).await?;
         let Some(row) = cursor.row() else { break };
+        if task.until.as_ref().is_some_and(|until| row.key >= until.as_slice()) {
+            break;
+        }
+        if merge.writer.written_bytes() >= task.window_bytes {
+            end = Some(row.key.to_vec());
+            break;
+        }
         merge.put_ranges(Some(row.key)).await?;
         merge.put_row(row).await?;
         cursor.next();
@@ -84,12 +92,30 @@ pub async fn execute<D: Disk, P: Pace>(
         file.finish().await?;
     }
     output.sync_names().await?;
-    let removed = task.inputs.iter().flat_map(|run| run.tables()).map(|table| table.info.id).collect();
-    let mut change = Change { removed, added: Vec::new(), blobs: written.blobs.clone() };
-    if !written.tables.is_empty() {
-        change.added.push(NewRun { age: task.age, level: task.level, tables: written.tables.clone() });
-    }
+    let change = change_of(task, &written, end.as_deref());
     Ok(MergeOutput { change, expired, rows, written })
+}
+
+/// The change that a merge makes which has ended before a key: tables that say something of keys behind stay, for these.
+fn change_of(task: &MergeTask, written: &WrittenRun, end: Option<&[u8]>) -> Change {
+    let output = NewRun { age: task.age, level: task.level, tables: written.tables.clone() };
+    let mut change = Change { removed: Vec::new(), added: vec![output], blobs: written.blobs.clone() };
+    for run in &task.inputs {
+        let merged = |table: &&Rc<PlacedTable>| {
+            table.largest() >= task.from.as_slice() && end.is_none_or(|end| table.smallest() < end)
+        };
+        let merged = || run.tables().iter().filter(merged);
+        change.removed.extend(merged().map(|table| table.info.id));
+        let Some(end) = end else { continue };
+        let rest = merged().filter(|table| table.largest() >= end);
+        let tables: Vec<NewTable> = rest.map(|table| NewTable { from: end.to_vec(), ..table.as_new() }).collect();
+        match change.added.iter_mut().find(|added| added.age == run.age) {
+            Some(added) => added.tables.extend(tables),
+            None => change.added.push(NewRun { age: run.age, level: run.level, tables }),
+        }
+    }
+    change.added.retain(|run| !run.tables.is_empty());
+    change
 }
 
 struct Merge<'a, D: Disk, P: Pace> {
@@ -138,7 +164,7 @@ impl<D: Disk, P: Pace> Merge<'_, D, P> {
                         .as_ref()
                         .is_none_or(|(_, other): &(usize, crate::table::KeyRange)| range.from < other.from)
                 {
-                    first = Some((idx, range.clone()));
+                    first = Some((idx, range));
                 }
             }
             let Some((idx, range)) = first else { return Ok(()) };

@@ -4,6 +4,9 @@
 //! run is one alone, and what is merged into it is. That writes less than leveling, and reads and takes room like it where
 //! most rows are.
 //!
+//! A merge with the oldest run goes by *windows*: it ends behind so many bytes, and what it has merged of the newer runs is cut off
+//! from them ([`crate::version::NewTable::from`]). So it takes room for a window and not for the run, and a crash loses no more.
+//!
 //! Reading order: `policy` (what becomes of a row), `pick` (what to merge), `execute`.
 
 mod execute;

@@ -13,13 +13,16 @@ pub struct MergeSettings {
     pub fan_out: usize,
     /// All runs are merged when that makes at least so many percent of the rows go.
     pub garbage_percent_max: u64,
+    /// A merge with the oldest run ends behind so many bytes written. The rest is left for the next one, so that no more room is
+    /// taken than this.
+    pub window_bytes: u64,
     /// A blob file is given up when rows lead to less than so many percent of its bytes.
     pub blob_live_percent_min: u64,
 }
 
 impl Default for MergeSettings {
     fn default() -> MergeSettings {
-        MergeSettings { fan_out: 4, garbage_percent_max: 50, blob_live_percent_min: 50 }
+        MergeSettings { fan_out: 4, garbage_percent_max: 50, window_bytes: 1 << 30, blob_live_percent_min: 50 }
     }
 }
 
@@ -28,40 +31,68 @@ impl Default for MergeSettings {
 pub struct MergeTask {
     /// The runs, the newest first. No run of the version is of an age between theirs.
     pub inputs: Vec<Rc<Run>>,
-    /// Age of the run to be written.
+    /// Age of the run to be written: that of the oldest input.
     pub age: u64,
     /// Its level.
     pub level: u8,
     /// Whether nothing older lies below.
     pub is_oldest: bool,
+    /// Where it begins. Tables of the oldest run that end before stay as they are.
+    pub from: Vec<u8>,
+    /// Where it ends, if it ends before the oldest run does: the tables behind stay as they are.
+    pub until: Option<Vec<u8>>,
+    /// Bytes written behind which it ends before that.
+    pub window_bytes: u64,
     /// Blob files whose values are to be written anew, so that they can go.
     pub relocate: Vec<FileId>,
 }
 
 impl MergeTask {
-    /// Bytes of tables that are read, and at most as many that are written but for values that are written anew: the room that
-    /// is to be reserved.
+    /// Bytes of tables that are written at most, but for a table and values that are written anew: the room that is to be reserved.
     pub fn bytes(&self) -> u64 {
-        self.inputs.iter().map(|run| run.bytes()).sum()
+        self.inputs.iter().map(|run| run.bytes()).sum::<u64>().min(self.window_bytes)
     }
 
     /// A merge of all runs of a version, which gives up the blob files that few rows lead to. `None` if there are no runs.
     pub fn all(version: &Version, settings: &MergeSettings) -> Option<MergeTask> {
-        MergeTask::of(version, 0, version.runs().len(), &blobs_to_relocate(version, settings))
+        MergeTask::of(version, 0, version.runs().len(), settings, &blobs_to_relocate(version, settings))
     }
 
     /// A merge of the runs of a version from one number up to another.
-    fn of(version: &Version, from: usize, to: usize, relocate: &[FileId]) -> Option<MergeTask> {
+    fn of(
+        version: &Version,
+        from: usize,
+        to: usize,
+        settings: &MergeSettings,
+        relocate: &[FileId],
+    ) -> Option<MergeTask> {
         let inputs: Vec<Rc<Run>> = version.runs().get(from..to)?.to_vec();
         let is_oldest = to == version.runs().len();
+        let (oldest, upper) = inputs.split_last()?;
+        // A run that is rewritten alone would not show how far a window has come.
+        let has_windows = is_oldest && !upper.is_empty();
+        let (from, until) = if has_windows { window(upper, oldest) } else { (Vec::new(), None) };
         Some(MergeTask {
-            age: inputs.first()?.age,
+            age: oldest.age,
             level: inputs.iter().map(|run| run.level).max()?.saturating_add(1),
             is_oldest,
+            from,
+            until,
+            window_bytes: if has_windows { settings.window_bytes } else { u64::MAX },
             relocate: if is_oldest { relocate.to_vec() } else { Vec::new() },
             inputs,
         })
     }
+}
+
+/// Where a merge of newer runs with the oldest one begins and ends: that run's tables beside need not be written again.
+fn window(upper: &[Rc<Run>], oldest: &Run) -> (Vec<u8>, Option<Vec<u8>>) {
+    let tables = || upper.iter().flat_map(|run| run.tables());
+    let smallest = tables().map(|table| table.smallest()).min().unwrap_or_default();
+    let largest = tables().map(|table| table.largest()).max().unwrap_or_default();
+    let first = oldest.tables().get(oldest.find_from(smallest)).map(|table| table.smallest());
+    let beside = oldest.tables().iter().map(|table| table.smallest()).find(|from| *from > largest);
+    (first.map_or(smallest, |first| first.min(smallest)).to_vec(), beside.map(<[u8]>::to_vec))
 }
 
 /// The merge that a version needs most, if it needs one. `time_ms` is replicated time, as merges drop expired rows by.
@@ -82,9 +113,11 @@ fn pick_level(version: &Version, settings: &MergeSettings, relocate: &[FileId]) 
         let count = upper[from..].iter().take_while(|run| run.level == first.level).count();
         if count >= settings.fan_out {
             let bytes: u64 = upper[from..].iter().map(|run| run.bytes()).sum();
-            let reaches_oldest = bytes.saturating_mul(settings.fan_out as u64) >= oldest.bytes();
+            // What was begun goes on.
+            let reaches_oldest = upper[from..].iter().any(|run| run.is_trimmed())
+                || bytes.saturating_mul(settings.fan_out as u64) >= oldest.bytes();
             let to = if reaches_oldest { version.runs().len() } else { from + count };
-            return MergeTask::of(version, from, to, relocate);
+            return MergeTask::of(version, from, to, settings, relocate);
         }
         from += count;
     }
@@ -133,7 +166,12 @@ mod tests {
         let id = TableId { file: FileId { store: 1, number }, offset: 0 };
         let top = UnitRef { kind: UnitKind::Top, offset: 0, len: 16 };
         let properties = Properties { rows, ..properties };
-        NewTable { info: TableInfo { id, len: rows * ROW_BYTES, top, properties }, file: number, base: 0 }
+        NewTable {
+            info: TableInfo { id, len: rows * ROW_BYTES, top, properties },
+            file: number,
+            base: 0,
+            from: Vec::new(),
+        }
     }
 
     /// A version of runs of these levels and rows, the newest first.
@@ -162,15 +200,15 @@ mod tests {
     #[test]
     fn a_full_level_becomes_a_run_of_the_next_one() {
         let runs = [(0, 10), (0, 10), (0, 10), (0, 10), (1, 40), (2, 10_000)];
-        assert_eq!(picked(&runs), Some((vec![6, 5, 4, 3], 6, 1, false)));
+        assert_eq!(picked(&runs), Some((vec![6, 5, 4, 3], 3, 1, false)));
         let runs = [(0, 10), (1, 40), (1, 40), (1, 40), (1, 40), (2, 10_000)];
-        assert_eq!(picked(&runs), Some((vec![5, 4, 3, 2], 5, 2, false)));
+        assert_eq!(picked(&runs), Some((vec![5, 4, 3, 2], 2, 2, false)));
     }
 
     #[test]
     fn a_full_level_that_is_large_enough_is_merged_with_the_oldest_run() {
         let runs = [(0, 10), (1, 40), (1, 40), (1, 40), (1, 40), (2, 600)];
-        assert_eq!(picked(&runs), Some((vec![5, 4, 3, 2, 1], 5, 3, true)));
+        assert_eq!(picked(&runs), Some((vec![5, 4, 3, 2, 1], 1, 3, true)));
     }
 
     #[test]

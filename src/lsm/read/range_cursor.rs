@@ -21,8 +21,9 @@ impl RangeCursor {
         RangeCursor { run, table_idx: 0, top: None, range_idx: 0 }
     }
 
-    /// The range it is at, or what is needed to know it; `None` behind the last.
-    pub fn range(&mut self) -> Result<Option<&KeyRange>, Need> {
+    /// The range it is at, or what is needed to know it; `None` behind the last. A range of which all was merged into older
+    /// tables is empty.
+    pub fn range(&mut self) -> Result<Option<KeyRange>, Need> {
         loop {
             let Some(table) = self.run.tables().get(self.table_idx) else { return Ok(None) };
             let count = usize::try_from(table.info.properties.range_tombstones).unwrap_or(usize::MAX);
@@ -33,7 +34,10 @@ impl RangeCursor {
             (self.table_idx, self.range_idx, self.top) = (self.table_idx + 1, 0, None);
         }
         match &self.top {
-            Some(top) => Ok(top.ranges.get(self.range_idx)),
+            Some(top) => {
+                let from = &self.run.tables()[self.table_idx].from;
+                Ok(top.ranges.get(self.range_idx).map(|range| range.behind(from)))
+            }
             None => {
                 let table = &self.run.tables()[self.table_idx];
                 Err(Need { table: Rc::clone(table), unit: table.info.top })

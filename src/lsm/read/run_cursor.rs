@@ -26,6 +26,17 @@ impl RunCursor {
         RunCursor { run, at: None, back: false, top: None, top_wanted: 0, has_range_tombstones }
     }
 
+    /// Sets out for the first row of a table, or for the last. What was merged into older tables is not there.
+    fn enter_at_end(&mut self) {
+        let Some((idx, cursor)) = &mut self.at else { return };
+        let from = &table_at(&self.run, *idx).from;
+        match (self.back, from.is_empty()) {
+            (true, _) => cursor.last(),
+            (false, true) => cursor.first(),
+            (false, false) => cursor.seek(from),
+        }
+    }
+
     /// The cursor of a table with rows, at or beside the one with a number as the direction has it.
     fn enter(&self, idx: Option<usize>, back: bool) -> Option<(usize, TableCursor)> {
         let tables = self.run.tables();
@@ -48,13 +59,13 @@ impl Source for RunCursor {
         };
         let same = self.at.take().filter(|(at, _)| *at == idx);
         self.at = same.or_else(|| self.enter(Some(idx), self.back));
-        let Some((at, cursor)) = &mut self.at else { return };
-        match target {
-            Target::From(key) if *at == idx => cursor.seek(key),
-            Target::Before(key) if *at == idx => cursor.seek_before(key),
+        match (target, &mut self.at) {
+            (Target::From(key), Some((at, cursor))) if *at == idx => {
+                cursor.seek(key.max(&table_at(&self.run, idx).from))
+            }
+            (Target::Before(key), Some((at, cursor))) if *at == idx => cursor.seek_before(key),
             // In the table beside, all rows lie on the side that is looked for.
-            Target::First | Target::From(_) => cursor.first(),
-            Target::Last | Target::Before(_) => cursor.last(),
+            _ => self.enter_at_end(),
         }
     }
 
@@ -70,14 +81,13 @@ impl Source for RunCursor {
             if let Some(unit) = cursor.poll() {
                 return Some(Need { table: Rc::clone(self.run.tables().get(*idx)?), unit });
             }
-            if cursor.row().is_some() {
+            let from = &table_at(&self.run, *idx).from;
+            if cursor.row().is_some_and(|row| row.key >= from.as_slice()) {
                 return None;
             }
             let beside = if self.back { idx.checked_sub(1) } else { Some(*idx + 1) };
             self.at = self.enter(beside, self.back);
-            if let Some((_, cursor)) = &mut self.at {
-                if self.back { cursor.last() } else { cursor.first() }
-            }
+            self.enter_at_end();
         }
     }
 
@@ -95,7 +105,9 @@ impl Source for RunCursor {
         let has_ranges = |idx: &usize| table_at(&self.run, *idx).info.properties.range_tombstones > 0;
         let Some(idx) = found.filter(has_ranges) else { return Ok(None) };
         match &self.top {
-            Some((at, top)) if *at == idx => Ok(top.ranges.covering(key).cloned()),
+            Some((at, top)) if *at == idx => {
+                Ok(top.ranges.covering(key).map(|range| range.behind(&table_at(&self.run, idx).from)))
+            }
             _ => {
                 self.top_wanted = idx;
                 let table = table_at(&self.run, idx);

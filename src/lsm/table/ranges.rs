@@ -10,11 +10,16 @@ use super::stored_row::ROW_KEY_BYTES_MAX;
 pub struct KeyRange {
     /// The first key.
     pub from: Vec<u8>,
-    /// The first key behind. Invariant: greater than `from`.
+    /// The first key behind. A range that ends before it begins holds none.
     pub to: Vec<u8>,
 }
 
 impl KeyRange {
+    /// What of it lies at a key or behind.
+    pub fn behind(&self, key: &[u8]) -> KeyRange {
+        KeyRange { from: self.from.as_slice().max(key).to_vec(), to: self.to.clone() }
+    }
+
     /// Whether a key is in it.
     pub fn contains(&self, key: &[u8]) -> bool {
         self.from.as_slice() <= key && key < self.to.as_slice()

@@ -59,7 +59,7 @@ fn run(age: u64, file: u64) -> NewRun {
     let table = MemoryTable::build(TableSettings::default(), &Model::from([(b"\0\0hk".to_vec(), put(b"v"))]), &[]);
     let id = TableId { file: FileId { store: STORE, number: file }, offset: 0 };
     let info = TableInfo { id, ..(*table.info).clone() };
-    NewRun { age, level: 0, tables: vec![NewTable { info, file, base: 0 }] }
+    NewRun { age, level: 0, tables: vec![NewTable { info, file, base: 0, from: Vec::new() }] }
 }
 
 fn flush(group: u32, index: u64, age: u64, file: u64) -> Edit {

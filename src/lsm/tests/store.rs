@@ -5,6 +5,7 @@
 
 mod support;
 
+use lsm::merge::MergeTask;
 use lsm::read::Target;
 use lsm::{Error, FormatError};
 use proptest::collection::{btree_map, vec};
@@ -326,6 +327,35 @@ fn merges_tell_of_expired_collections_and_keep_them() {
 }
 
 #[test]
+fn a_merge_with_the_oldest_run_goes_by_windows() {
+    let disk = TestDisk::new();
+    let mut store = Store::open(&disk).unwrap();
+    flushed(&mut store, 0..3_000, |i| put(format!("a value that is there first, {i}").as_bytes()));
+    flushed(&mut store, (0..3_000_u32).filter(|i| i.is_multiple_of(3)), |i| put(&i.to_le_bytes()));
+    let range = (row_key(1_000), row_key(2_000));
+    store.flush(&[(GroupId(1), Batch { rows: Model::new(), ranges: vec![range] })], 10).unwrap();
+    let expected = store.scan(GroupId(1), Target::First).unwrap();
+    let (before, mut room_max, mut windows) = (disk.used(), 0, 0);
+    while store.version(GroupId(1)).runs().len() > 1 {
+        let version = store.version(GroupId(1));
+        let task = MergeTask::all(&version, &store.merges).unwrap();
+        // The version is held, so nothing is deleted, and what was added shows.
+        let used = disk.used();
+        store.merge(GroupId(1), &task).unwrap();
+        room_max = room_max.max(disk.used() - used);
+        drop((version, task));
+        store.delete_unnamed().unwrap();
+        windows += 1;
+        assert_eq!(store.scan(GroupId(1), Target::First).unwrap(), expected);
+        assert_eq!(store.scan(GroupId(1), Target::Last).unwrap(), expected);
+    }
+    assert!(windows > 3, "{windows} windows");
+    assert!(room_max < before / 2, "{room_max} bytes beside {before}");
+    assert!(!store.version(GroupId(1)).runs()[0].is_trimmed());
+    assert!(expected.keys().all(|key| store.get(GroupId(1), key).unwrap().is_some()));
+}
+
+#[test]
 fn a_range_deletes_without_reading_what_is_in_it() {
     let disk = TestDisk::new();
     let mut store = Store::open(&disk).unwrap();
@@ -337,7 +367,9 @@ fn a_range_deletes_without_reading_what_is_in_it() {
     assert_eq!(store.scan(GroupId(1), Target::Last).unwrap().len(), 20);
     let reads = disk.reads() - before;
     assert!(reads < 80, "{reads} reads for 20 rows twice");
-    let task = store.task(GroupId(1), true).unwrap();
-    store.merge(GroupId(1), &task).unwrap();
+    while store.version(GroupId(1)).runs().len() > 1 {
+        let task = store.task(GroupId(1), true).unwrap();
+        store.merge(GroupId(1), &task).unwrap();
+    }
     assert_eq!(store.version(GroupId(1)).tables().map(|table| table.info.properties.rows).sum::<u64>(), 20);
 }

@@ -1,7 +1,7 @@
 //! What makes one version of another.
 
 use crate::blob::BlobInfo;
-use crate::codec::{Input, len_u32};
+use crate::codec::{Input, len_u32, put_string};
 use crate::error::FormatError;
 use crate::ids::{FileId, TableId};
 use crate::table::TableInfo;
@@ -15,6 +15,8 @@ pub struct NewTable {
     pub file: u64,
     /// Offset of its first byte in that file.
     pub base: u64,
+    /// Says nothing of keys before this one: they have been merged into older tables. Empty if it says all it holds.
+    pub from: Vec<u8>,
 }
 
 /// Tables that are to be a run, or to be added to the run of that age.
@@ -41,7 +43,7 @@ pub struct NewBlob {
 ///
 /// ```text
 /// u32 n, n × { u64 store, u64 number, u64 offset }                     tables removed
-/// u32 n, n × { u64 age, u8 level, u32 m, m × { u64 file, u64 base, the table as in the manifest } }    tables added
+/// u32 n, n × { u64 age, u8 level, u32 m, m × { u64 file, u64 base, u32 length, from, the table as in the manifest } }    tables added
 /// u32 n, n × { u64 file, the blob file as in the manifest }            blob files added
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,6 +70,7 @@ impl Change {
             put_count(out, run.tables.len());
             for table in &run.tables {
                 out.extend([table.file, table.base].into_iter().flat_map(u64::to_le_bytes));
+                put_string(out, &table.from);
                 table.info.encode(out);
             }
         }
@@ -88,7 +91,8 @@ impl Change {
         for _ in 0..input.u32()? {
             let mut run = NewRun { age: input.u64()?, level: input.u8()?, tables: Vec::new() };
             for _ in 0..input.u32()? {
-                run.tables.push(NewTable { file: input.u64()?, base: input.u64()?, info: TableInfo::read(input)? });
+                let (file, base, from) = (input.u64()?, input.u64()?, input.string()?.to_vec());
+                run.tables.push(NewTable { file, base, from, info: TableInfo::read(input)? });
             }
             change.added.push(run);
         }

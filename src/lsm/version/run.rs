@@ -16,23 +16,32 @@ pub struct PlacedTable {
     pub file: Rc<NamedFile>,
     /// Offset of its first byte in that file.
     pub base: u64,
+    /// Says nothing of keys before this one: they have been merged into older tables. Empty if it says all it holds.
+    pub from: Vec<u8>,
 }
 
 impl PlacedTable {
     pub(super) fn new(table: &NewTable, files: &FileSet) -> PlacedTable {
-        PlacedTable { info: Rc::new(table.info.clone()), file: files.name(table.file), base: table.base }
+        PlacedTable {
+            info: Rc::new(table.info.clone()),
+            file: files.name(table.file),
+            base: table.base,
+            from: table.from.clone(),
+        }
     }
 
     /// As a change names it.
     pub fn as_new(&self) -> NewTable {
-        NewTable { info: (*self.info).clone(), file: self.file.number(), base: self.base }
+        NewTable { info: (*self.info).clone(), file: self.file.number(), base: self.base, from: self.from.clone() }
     }
 
-    fn smallest(&self) -> &[u8] {
-        &self.info.properties.smallest
+    /// The first key that it says something of, or one before that.
+    pub fn smallest(&self) -> &[u8] {
+        self.info.properties.smallest.as_slice().max(&self.from)
     }
 
-    fn largest(&self) -> &[u8] {
+    /// The last key that it says something of, or the end of a range tombstone behind it.
+    pub fn largest(&self) -> &[u8] {
         &self.info.properties.largest
     }
 }
@@ -55,7 +64,8 @@ impl Run {
             [one, other] => one.largest() <= other.smallest() && one.smallest() < other.smallest(),
             _ => true,
         };
-        if tables.is_empty() || !tables.windows(2).all(is_apart) {
+        let is_sound = |table: &Rc<PlacedTable>| table.smallest() <= table.largest();
+        if tables.is_empty() || !tables.iter().all(is_sound) || !tables.windows(2).all(is_apart) {
             return Err(FormatError::Malformed("the tables of a run overlap"));
         }
         Ok(Run { age, level, tables })
@@ -80,6 +90,11 @@ impl Run {
     /// Bytes of its tables.
     pub fn bytes(&self) -> u64 {
         self.tables.iter().map(|table| table.info.len).sum()
+    }
+
+    /// Whether a part of it has been merged into older tables.
+    pub fn is_trimmed(&self) -> bool {
+        self.tables.iter().any(|table| !table.from.is_empty())
     }
 
     /// Whether a table of it has range tombstones.

@@ -189,7 +189,7 @@ mod tests {
         };
         let top = UnitRef { kind: UnitKind::Top, offset: 0, len: 16 };
         let info = TableInfo { id: TableId { file: id(file), offset: 0 }, len: 4_096, top, properties };
-        NewTable { info, file, base: 0 }
+        NewTable { info, file, base: 0, from: Vec::new() }
     }
 
     fn blob(file: u64, values: u64) -> NewBlob {

@@ -205,7 +205,7 @@ impl<'a, D: Disk, P: Pace> RunWriter<'a, D, P> {
         let base = file.end_table(info.len);
         self.expected_bytes = self.expected_bytes.saturating_sub(info.len);
         self.written.named.push(Rc::clone(file.named()));
-        self.written.tables.push(NewTable { info, file: file.named().number(), base });
+        self.written.tables.push(NewTable { info, file: file.named().number(), base, from: Vec::new() });
         Ok(())
     }
 
@@ -217,6 +217,11 @@ impl<'a, D: Disk, P: Pace> RunWriter<'a, D, P> {
             self.pace.pause(bytes).await;
         }
         Ok(())
+    }
+
+    /// Bytes of the tables that are complete.
+    pub fn written_bytes(&self) -> u64 {
+        self.written.tables.iter().map(|table| table.info.len).sum()
     }
 
     /// Ends the run: what was written, and the file that its last table lies in, which is to be finished, or to take other

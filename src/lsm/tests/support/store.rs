@@ -93,7 +93,7 @@ impl Store {
             let output = Output::new(Rc::clone(&files), manifest.files().clone(), manifest.store(), write_settings());
             // Small, so that much is read from the disk.
             let reader = Reader::new(files, 4_096);
-            let merges = MergeSettings { fan_out: 2, ..MergeSettings::default() };
+            let merges = MergeSettings { fan_out: 2, window_bytes: 9_000, ..MergeSettings::default() };
             Ok(Store { disk: disk.clone(), manifest, reader, output, merges })
         })
     }
