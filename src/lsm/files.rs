@@ -108,8 +108,8 @@ impl<D: Disk> Files<D> {
         Ok(names.iter().filter_map(|name| data_number(name)).collect())
     }
 
-    /// Makes the file of tables or blobs with a number, with so many bytes reserved; beyond them it grows as it is written.
-    /// What is written is to be synced, and so is the directory ([`Files::sync_names`]).
+    /// Makes the file of tables or blobs with a number, with so many bytes reserved; beyond them it grows as it is
+    /// written. What is written is to be synced, and so is the directory ([`Files::sync_names`]).
     pub async fn create(&self, number: u64, reserved: u64, class: IoClass) -> Result<FileWriter<D>, Error> {
         let path = self.path(&data_name(number));
         let file = self.disk.create(&path, reserved).await.map_err(failed("make", &path))?;

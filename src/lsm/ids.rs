@@ -2,7 +2,8 @@
 
 use core::fmt;
 
-/// A file of tables or of blobs. No two files of a cluster have the same, also over time, wherever their bytes are copied to.
+/// A file of tables or of blobs. No two files of a cluster have the same, also over time, wherever their bytes are
+/// copied to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileId {
     /// The store that wrote the file: a random number drawn when the store was made.

@@ -1,8 +1,8 @@
 //! Blob files: values that are too long for tables.
 //!
-//! A value of 16 KiB and more is written once to a blob file and moves along no merge; the row in a table says where it lies
-//! ([`crate::table::BlobRef`]). A blob file is written from front to back and never changed. Which of its bytes are live is
-//! known from the tables: each says how much of which blob files its rows lead to.
+//! A value of 16 KiB and more is written once to a blob file and moves along no merge; the row in a table says where it
+//! lies ([`crate::table::BlobRef`]). A blob file is written from front to back and never changed. Which of its bytes
+//! are live is known from the tables: each says how much of which blob files its rows lead to.
 //!
 //! # The file, byte by byte
 //!
@@ -29,7 +29,8 @@
 //! zeros up to a 4,096-byte boundary, behind the last record
 //! ```
 //!
-//! Values are not compressed. The checksums stand behind the value so that it can be written, and checked, a piece at a time.
+//! Values are not compressed. The checksums stand behind the value so that it can be written, and checked, a piece at a
+//! time.
 //!
 //! Reading order: `record`, `builder`.
 

@@ -47,8 +47,8 @@ pub struct Manifest<D: Disk> {
     state: State,
     copies: Copies<D>,
     spares: Option<Spares<D>>,
-    /// Whether an append has begun and not ended well: nobody knows what of it a start would find. Until the manifest is
-    /// written anew nothing is appended, and no file is deleted that such an edit may name.
+    /// Whether an append has begun and not ended well: nobody knows what of it a start would find. Until the manifest
+    /// is written anew nothing is appended, and no file is deleted that such an edit may name.
     is_unsettled: bool,
 }
 
@@ -61,7 +61,8 @@ struct Copies<D: Disk> {
     chain: u32,
     /// Where the state at the beginning of the epoch ends.
     base_end: u64,
-    /// The length at which the manifest is written anew. Invariant: so much is allocated, unless the state is very long.
+    /// The length at which the manifest is written anew. Invariant: so much is allocated, unless the state is very
+    /// long.
     end_max: u64,
 }
 
@@ -159,8 +160,8 @@ impl<D: Disk> Manifest<D> {
         manifest.reserve().await
     }
 
-    /// Reserves numbers. Those that were reserved before may have been used. On a full disk it does without: nothing can be
-    /// written then, but deleted.
+    /// Reserves numbers. Those that were reserved before may have been used. On a full disk it does without: nothing
+    /// can be written then, but deleted.
     async fn reserve(mut self) -> Result<Manifest<D>, Error> {
         let next = self.state.numbers();
         self.set.reserve(next, next);
@@ -223,7 +224,8 @@ impl<D: Disk> Manifest<D> {
         Ok(())
     }
 
-    /// Allocates what the next epoch is to be written to, unless it is there. Without room it is tried again with the next edit.
+    /// Allocates what the next epoch is to be written to, unless it is there. Without room it is tried again with the
+    /// next edit.
     async fn prepare_spares(&mut self) {
         if self.spares.is_none() {
             let len = self.settings.bytes_min.max(SPARE_FACTOR * self.copies.base_end);

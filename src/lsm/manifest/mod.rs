@@ -1,16 +1,18 @@
 //! The manifest: which groups a store holds, and of which tables and blob files each consists.
 //!
-//! One per core. It is a log of [`Edit`]s, and their order is that of everything durable: a flush or a merge takes effect with its
-//! edit and not before. Two files hold the same blocks; a block is written to the first, then to the second, and the next block
-//! only after both are durable. When it has grown long it is written anew, as edits that make the present state.
+//! One per core. It is a log of [`Edit`]s, and their order is that of everything durable: a flush or a merge takes
+//! effect with its edit and not before. Two files hold the same blocks; a block is written to the first, then to the
+//! second, and the next block only after both are durable. When it has grown long it is written anew, as edits that
+//! make the present state.
 //!
 //! # The files, byte by byte
 //!
-//! Version 1. Little-endian throughout. `manifest.a` and `manifest.b`; what is being written anew is called `….new` until it
-//! is whole, and gets its name then: first that of `a`, then that of `b`. Files of zeros of that name are allocated beforehand.
+//! Version 1. Little-endian throughout. `manifest.a` and `manifest.b`; what is being written anew is called `….new`
+//! until it is whole, and gets its name then: first that of `a`, then that of `b`. Files of zeros of that name are
+//! allocated beforehand.
 //!
-//! Blocks stand one behind another from offset 0, each at a 4,096-byte boundary and padded with zeros to the next one. Zeros
-//! follow the last.
+//! Blocks stand one behind another from offset 0, each at a 4,096-byte boundary and padded with zeros to the next one.
+//! Zeros follow the last.
 //!
 //! ```text
 //!  0 u64 magic, "CORAMAN1": the last byte is the version
@@ -26,7 +28,8 @@
 //! 64     the edits, each behind its length as u32
 //! ```
 //!
-//! An epoch begins with edits of types 1 to 4 that make the state at its beginning; a copy that has no *complete* is not used.
+//! An epoch begins with edits of types 1 to 4 that make the state at its beginning; a copy that has no *complete* is
+//! not used.
 //!
 //! ## Edits
 //!
@@ -59,10 +62,10 @@
 //!
 //! # What a start finds
 //!
-//! The sound blocks from the beginning of a copy, to the first that is missing or damaged. Of the two copies the one of the later
-//! epoch counts, of one epoch the longer one. If a block *two* behind its end is found in either copy, the one between had been
-//! durable in both, so that edits are lost that were acknowledged: an error. Else what lies behind the end was never
-//! acknowledged, and is dropped: the manifest is written anew.
+//! The sound blocks from the beginning of a copy, to the first that is missing or damaged. Of the two copies the one of
+//! the later epoch counts, of one epoch the longer one. If a block *two* behind its end is found in either copy, the
+//! one between had been durable in both, so that edits are lost that were acknowledged: an error. Else what lies behind
+//! the end was never acknowledged, and is dropped: the manifest is written anew.
 //!
 //! Reading order: `edit`, `block`, `scan`, `state`, `log`.
 

@@ -47,7 +47,8 @@ impl State {
         self.numbers
     }
 
-    /// What edits make of it, to be taken over with [`State::take`]. Takes time in proportion to the groups that they name.
+    /// What edits make of it, to be taken over with [`State::take`]. Takes time in proportion to the groups that they
+    /// name.
     pub fn stage(&self, edits: &[Edit], files: &FileSet) -> Result<Staged, FormatError> {
         let mut staged = Staged { groups: BTreeMap::new(), numbers: self.numbers };
         for edit in edits {

@@ -96,7 +96,8 @@ pub async fn execute<D: Disk, P: Pace>(
     Ok(MergeOutput { change, expired, rows, written })
 }
 
-/// The change that a merge makes which has ended before a key: tables that say something of keys behind stay, for these.
+/// The change that a merge makes which has ended before a key: tables that say something of keys behind stay, for
+/// these.
 fn change_of(task: &MergeTask, written: &WrittenRun, end: Option<&[u8]>) -> Change {
     let output = NewRun { age: task.age, level: task.level, tables: written.tables.clone() };
     let mut change = Change { removed: Vec::new(), added: vec![output], blobs: written.blobs.clone() };

@@ -8,13 +8,14 @@ use crate::version::{Run, Version};
 /// When runs are merged.
 #[derive(Clone, Copy, Debug)]
 pub struct MergeSettings {
-    /// So many runs of a level are merged into one of the next level. When they, and what is between, have so many times less
-    /// bytes than the oldest run or more, they are merged with that one. Larger: fewer bytes written, more runs to look at.
+    /// So many runs of a level are merged into one of the next level. When they, and what is between, have so many
+    /// times less bytes than the oldest run or more, they are merged with that one. Larger: fewer bytes written, more
+    /// runs to look at.
     pub fan_out: usize,
     /// All runs are merged when that makes at least so many percent of the rows go.
     pub garbage_percent_max: u64,
-    /// A merge with the oldest run ends behind so many bytes written. The rest is left for the next one, so that no more room is
-    /// taken than this.
+    /// A merge with the oldest run ends behind so many bytes written. The rest is left for the next one, so that no
+    /// more room is taken than this.
     pub window_bytes: u64,
     /// A blob file is given up when rows lead to less than so many percent of its bytes.
     pub blob_live_percent_min: u64,
@@ -48,12 +49,14 @@ pub struct MergeTask {
 }
 
 impl MergeTask {
-    /// Bytes of tables that are written at most, but for a table and values that are written anew: the room that is to be reserved.
+    /// Bytes of tables that are written at most, but for a table and values that are written anew: the room that is to
+    /// be reserved.
     pub fn bytes(&self) -> u64 {
         self.inputs.iter().map(|run| run.bytes()).sum::<u64>().min(self.window_bytes)
     }
 
-    /// A merge of all runs of a version, which gives up the blob files that few rows lead to. `None` if there are no runs.
+    /// A merge of all runs of a version, which gives up the blob files that few rows lead to. `None` if there are no
+    /// runs.
     pub fn all(version: &Version, settings: &MergeSettings) -> Option<MergeTask> {
         MergeTask::of(version, 0, version.runs().len(), settings, &blobs_to_relocate(version, settings))
     }

@@ -19,8 +19,8 @@ pub enum Fate {
 /// How a merge decides.
 #[derive(Clone, Copy, Debug)]
 pub struct RowPolicy {
-    /// Replicated time of the durable flushed state, Unix time in ms. Never that of what is applied: a PERSIST behind the
-    /// flushed index is replayed after a crash, and needs the row.
+    /// Replicated time of the durable flushed state, Unix time in ms. Never that of what is applied: a PERSIST behind
+    /// the flushed index is replayed after a crash, and needs the row.
     pub time_ms: u64,
     /// Whether nothing older lies below.
     pub is_oldest: bool,

@@ -1,7 +1,8 @@
 //! Reading rows of versions: one by one, or in order.
 //!
-//! Nothing that decides waits: cursors and lookups say which unit they need ([`Need`]), and [`Reader`] gets it, from the cache or
-//! from a disk. So whoever reads in a turn can do all that needs no disk there, and hand the rest to a task.
+//! Nothing that decides waits: cursors and lookups say which unit they need ([`Need`]), and [`Reader`] gets it, from
+//! the cache or from a disk. So whoever reads in a turn can do all that needs no disk there, and hand the rest to a
+//! task.
 //!
 //! Reading order: `need`, `run_cursor`, `range_cursor`, `version_cursor`, `cache`, `reader`.
 

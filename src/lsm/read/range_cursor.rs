@@ -21,8 +21,8 @@ impl RangeCursor {
         RangeCursor { run, table_idx: 0, top: None, range_idx: 0 }
     }
 
-    /// The range it is at, or what is needed to know it; `None` behind the last. A range of which all was merged into older
-    /// tables is empty.
+    /// The range it is at, or what is needed to know it; `None` behind the last. A range of which all was merged into
+    /// older tables is empty.
     pub fn range(&mut self) -> Result<Option<KeyRange>, Need> {
         loop {
             let Some(table) = self.run.tables().get(self.table_idx) else { return Ok(None) };

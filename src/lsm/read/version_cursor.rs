@@ -30,8 +30,8 @@ enum Asked {
 
 /// A place among rows of different ages.
 ///
-/// For each key it shows what the newest source says of it, tombstones too, unless a newer one deletes the range that the key
-/// is in. Whoever moves it calls [`VersionCursor::poll`] until it has arrived.
+/// For each key it shows what the newest source says of it, tombstones too, unless a newer one deletes the range that
+/// the key is in. Whoever moves it calls [`VersionCursor::poll`] until it has arrived.
 pub struct VersionCursor {
     /// Invariant: the newest first.
     sources: Vec<Box<dyn Source>>,

@@ -139,7 +139,8 @@ impl<'a> Entry<'a> {
 
 /// The decoded body of a data unit.
 pub struct Block {
-    /// Invariant: entries up to `entries_end` and restarts behind are as documented, which was checked when they were read.
+    /// Invariant: entries up to `entries_end` and restarts behind are as documented, which was checked when they were
+    /// read.
     body: Vec<u8>,
     entries_end: usize,
     restarts: Vec<u32>,
@@ -170,7 +171,8 @@ impl Block {
     }
 }
 
-/// Checks that entries can be walked, ascend, and that restarts are entries that share nothing, the first of all among them.
+/// Checks that entries can be walked, ascend, and that restarts are entries that share nothing, the first of all among
+/// them.
 fn check_entries(entries: &[u8], restarts: &[u32]) -> Result<(), FormatError> {
     let mut expected = restarts.iter().peekable();
     let mut last: Option<Vec<u8>> = None;

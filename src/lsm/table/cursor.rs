@@ -26,8 +26,8 @@ enum Goal {
 
 /// A place in a table: on a row, beside the rows, or on the way.
 ///
-/// Whoever moves it calls [`TableCursor::poll`] until that returns `None`, handing over what it asks for. At most three units
-/// are asked for in a move, and one of them is data.
+/// Whoever moves it calls [`TableCursor::poll`] until that returns `None`, handing over what it asks for. At most three
+/// units are asked for in a move, and one of them is data.
 pub struct TableCursor {
     table: Rc<TableInfo>,
     top: Option<Rc<Top>>,

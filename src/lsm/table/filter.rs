@@ -1,6 +1,7 @@
 //! A split-block Bloom filter: says of most rows that are not there that they are not, with one cache line read.
 //!
-//! Its bits are documented in the format of a leaf. With ten bits a row about one row in a hundred that is not there passes.
+//! Its bits are documented in the format of a leaf. With ten bits a row about one row in a hundred that is not there
+//! passes.
 
 use xxhash_rust::xxh3::xxh3_64;
 

@@ -1,14 +1,14 @@
 //! Tables: sorted and immutable rows on disk.
 //!
-//! A table is a slice of a file: small ones share a file. It is written once, from front to back, by a [`TableBuilder`], and
-//! never changed. A row key is opaque bytes in memcmp order, but for its first three: the slot as a big-endian `u16`, and `h`
-//! if it is a head. A table holds one row a key at most. Besides rows it holds *range tombstones*, which delete
-//! ranges of keys in older tables only, never in the table itself.
+//! A table is a slice of a file: small ones share a file. It is written once, from front to back, by a
+//! [`TableBuilder`], and never changed. A row key is opaque bytes in memcmp order, but for its first three: the slot as
+//! a big-endian `u16`, and `h` if it is a head. A table holds one row a key at most. Besides rows it holds *range
+//! tombstones*, which delete ranges of keys in older tables only, never in the table itself.
 //!
 //! # The table, byte by byte
 //!
-//! Version 1. Little-endian throughout. Offsets count from the table's first byte, which stands at a 4,096-byte boundary of
-//! its file.
+//! Version 1. Little-endian throughout. Offsets count from the table's first byte, which stands at a 4,096-byte
+//! boundary of its file.
 //!
 //! ```text
 //! units, one behind another, in the order in which they were filled:
@@ -19,8 +19,8 @@
 //! the footer, 96 bytes
 //! ```
 //!
-//! So a lookup reads the top unit (where it is, the manifest says), one leaf, and one data unit if the leaf's filter lets it.
-//! Nothing but the top unit grows with the table, by about 40 bytes for each leaf of about 1 MiB.
+//! So a lookup reads the top unit (where it is, the manifest says), one leaf, and one data unit if the leaf's filter
+//! lets it. Nothing but the top unit grows with the table, by about 40 bytes for each leaf of about 1 MiB.
 //!
 //! ## Unit
 //!
@@ -34,8 +34,8 @@
 //! 16     the body, as the codec makes it
 //! ```
 //!
-//! File and offset are those of the [`crate::TableId`], where the table was first written; a copy elsewhere keeps them. So a unit that was
-//! misdirected, or that an earlier use of the space has left, does not pass for the one looked for.
+//! File and offset are those of the [`crate::TableId`], where the table was first written; a copy elsewhere keeps them.
+//! So a unit that was misdirected, or that an earlier use of the space has left, does not pass for the one looked for.
 //!
 //! ## Body of a data unit
 //!
@@ -61,8 +61,8 @@
 //! the bounds, one behind another
 //! ```
 //!
-//! All keys of unit `i` are at least bound `i` and less than bound `i + 1`. Bounds are cut as short as that allows; the first of
-//! a table is empty.
+//! All keys of unit `i` are at least bound `i` and less than bound `i + 1`. Bounds are cut as short as that allows; the
+//! first of a table is empty.
 //!
 //! ## Body of a leaf unit
 //!
@@ -72,9 +72,10 @@
 //!     the index of the data units
 //! ```
 //!
-//! The filter is a split-block Bloom filter (Putze, Sanders, Singler: Cache-, Hash- and Space-Efficient Bloom Filters, 2007). With `h` the
-//! 64-bit XXH3 of the row key and `n` the number of 32-byte blocks, block `(h >> 32) * n >> 32` concerns the row. Seen as eight
-//! `u32`, bit `(h as u32 * SALT[i]) >> 27` of each one `i` is set ([`filter`] lists the salts).
+//! The filter is a split-block Bloom filter (Putze, Sanders, Singler: Cache-, Hash- and Space-Efficient Bloom Filters,
+//! 2007). With `h` the 64-bit XXH3 of the row key and `n` the number of 32-byte blocks, block `(h >> 32) * n >> 32`
+//! concerns the row. Seen as eight `u32`, bit `(h as u32 * SALT[i]) >> 27` of each one `i` is set ([`filter`] lists the
+//! salts).
 //!
 //! ## Body of the top unit
 //!
@@ -100,7 +101,8 @@
 //! 80 u64 bytes of the units before this one
 //! 88 u32 length, smallest key; of a range tombstone, if that begins before the first row
 //!    u32 length, largest key; if a range tombstone ends behind the last row, its end, which is not in it
-//!    u16 slots that are counted together; u32 n, n × { u16 first slot, u16 last slot, u64 heads, u64 tombstones of heads }    ascending
+//!    u16 slots that are counted together
+//!    u32 n, n × { u16 first slot, u16 last slot, u64 heads, u64 tombstones of heads }    ascending
 //!    u32 n, n × { u64 store, u64 number of a blob file, u64 values in it, u64 their bytes }    ascending
 //! ```
 //!
@@ -121,8 +123,8 @@
 //! 88     "CORATAB1": the last byte is the version
 //! ```
 //!
-//! Reading order: [`stored_row`], `unit`, [`block`], [`filter`], `index`, [`leaf`], `ranges`, [`top`], `slot_counts`, [`properties`],
-//! [`footer`], [`info`]; then [`builder`], and for reading `decoded`, `cursor`, `lookup`.
+//! Reading order: [`stored_row`], `unit`, [`block`], [`filter`], `index`, [`leaf`], `ranges`, [`top`], `slot_counts`,
+//! [`properties`], [`footer`], [`info`]; then [`builder`], and for reading `decoded`, `cursor`, `lookup`.
 
 pub mod block;
 pub mod builder;

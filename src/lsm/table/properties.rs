@@ -38,8 +38,8 @@ pub struct Properties {
     pub expiry_ms_min: u64,
     /// The largest expiry; 0 if there is none.
     pub expiry_ms_max: u64,
-    /// Time of the merge that wrote the table, Unix time in ms; 0 if none did. Rows that had expired by then are those that no
-    /// merge may drop.
+    /// Time of the merge that wrote the table, Unix time in ms; 0 if none did. Rows that had expired by then are those
+    /// that no merge may drop.
     pub merged_ms: u64,
     /// Range tombstones.
     pub range_tombstones: u64,
@@ -80,8 +80,8 @@ impl Default for Properties {
 }
 
 impl Properties {
-    /// About how many rows have expired by a time, but for those that had when the table was written by a merge. As if expiries
-    /// were spread evenly between the smallest and the largest.
+    /// About how many rows have expired by a time, but for those that had when the table was written by a merge. As if
+    /// expiries were spread evenly between the smallest and the largest.
     pub fn expired_about(&self, time_ms: u64) -> u64 {
         let from = self.expiry_ms_min.max(self.merged_ms);
         if self.expiring == 0 || time_ms < from || self.expiry_ms_max < from {

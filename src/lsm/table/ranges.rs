@@ -28,7 +28,8 @@ impl KeyRange {
 
 /// Ranges of keys.
 ///
-/// Invariant: no range is empty, and each begins behind the end of the one before, so that none could be joined to another.
+/// Invariant: no range is empty, and each begins behind the end of the one before, so that none could be joined to
+/// another.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RangeTombstones {
     ranges: Vec<KeyRange>,

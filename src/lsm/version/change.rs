@@ -43,7 +43,8 @@ pub struct NewBlob {
 ///
 /// ```text
 /// u32 n, n × { u64 store, u64 number, u64 offset }                     tables removed
-/// u32 n, n × { u64 age, u8 level, u32 m, m × { u64 file, u64 base, u32 length, from, the table as in the manifest } }    tables added
+/// u32 n, n × { u64 age, u8 level, u32 m, m tables: }                   tables added
+///     u64 file, u64 base, u32 length, key before which it says nothing, the table as in the manifest
 /// u32 n, n × { u64 file, the blob file as in the manifest }            blob files added
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

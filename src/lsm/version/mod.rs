@@ -1,11 +1,11 @@
 //! Versions: which tables and blob files a group consists of.
 //!
-//! A version is never changed: a [`Change`] makes another one, and whoever reads goes on with the one it has. Tables, blob files
-//! and the files that hold them are shared by versions and counted; a file that no version names any more is handed out to
-//! be deleted ([`FileSet::take_unnamed`]).
+//! A version is never changed: a [`Change`] makes another one, and whoever reads goes on with the one it has. Tables,
+//! blob files and the files that hold them are shared by versions and counted; a file that no version names any more is
+//! handed out to be deleted ([`FileSet::take_unnamed`]).
 //!
-//! A version is some *runs*, each of them tables that do not overlap, by age: what a newer run says of a key holds against all
-//! older ones.
+//! A version is some *runs*, each of them tables that do not overlap, by age: what a newer run says of a key holds
+//! against all older ones.
 //!
 //! Reading order: `named_file`, `change` (its bytes too), `run`, `version`.
 

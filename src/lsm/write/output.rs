@@ -15,8 +15,8 @@ use crate::version::{FileSet, NamedFile};
 
 /// Lets others go first. Whoever writes calls it between slices of its work.
 pub trait Pace {
-    /// Returns when it may go on, having worked on so many bytes since it last asked: at most a block or a piece of a value,
-    /// or a chunk that was written.
+    /// Returns when it may go on, having worked on so many bytes since it last asked: at most a block or a piece of a
+    /// value, or a chunk that was written.
     fn pause(&self, bytes: usize) -> impl Future<Output = ()>;
 }
 
@@ -31,8 +31,8 @@ pub struct WriteSettings {
     pub blob_value_bytes_min: usize,
     /// Bytes of a blob file behind which another one is begun.
     pub blob_file_bytes_max: u64,
-    /// Bytes behind which what was written is synced, rather than all at once in the end: a device that has much to write out
-    /// lets others wait.
+    /// Bytes behind which what was written is synced, rather than all at once in the end: a device that has much to
+    /// write out lets others wait.
     pub sync_bytes: u64,
 }
 

@@ -122,7 +122,8 @@ impl<'a, D: Disk, P: Pace> RunWriter<'a, D, P> {
         self.blobs.copy(self.output, self.pace, key, (record, len)).await
     }
 
-    /// Deletes a range of keys in older runs. Ranges come by ascending beginnings, and each before the rows behind its beginning.
+    /// Deletes a range of keys in older runs. Ranges come by ascending beginnings, and each before the rows behind its
+    /// beginning.
     pub async fn delete_range(&mut self, range: &KeyRange) -> Result<(), Error> {
         if range.from >= range.to {
             return Ok(());
@@ -224,8 +225,8 @@ impl<'a, D: Disk, P: Pace> RunWriter<'a, D, P> {
         self.written.tables.iter().map(|table| table.info.len).sum()
     }
 
-    /// Ends the run: what was written, and the file that its last table lies in, which is to be finished, or to take other
-    /// tables first.
+    /// Ends the run: what was written, and the file that its last table lies in, which is to be finished, or to take
+    /// other tables first.
     pub async fn finish(mut self) -> Result<(WrittenRun, Option<TableFile<D>>), Error> {
         self.put_range().await?;
         self.end_table().await?;

@@ -1,4 +1,5 @@
-//! A disk in memory that crashes at a chosen operation and loses what was not synced, runs full, and cannot read everywhere.
+//! A disk in memory that crashes at a chosen operation and loses what was not synced, runs full, and cannot read
+//! everywhere.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
