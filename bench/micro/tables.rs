@@ -1,7 +1,7 @@
 //! What is measured: places where keys lie.
 
 use data::Keyspace;
-use lsm::{Content, Rows};
+use lsm::{Content, PREFETCH_KEYS_COUNT, Rows};
 use resp::number::{parse_i64, with_digits};
 use resp::{CommandId, Protocol, Reply, table};
 
@@ -36,7 +36,11 @@ impl Table for Keyspace {
     fn execute(&mut self, script: &Script, replies: &mut Vec<u8>) {
         let id = script.id();
         if table::by_id(id).is_write() {
-            for (slot, args) in script.iter() {
+            let mut ahead = script.iter().map(|(slot, args)| (slot, args.get(1).unwrap_or_default()));
+            for (at, (slot, args)) in script.iter().enumerate() {
+                if at % PREFETCH_KEYS_COUNT == 0 {
+                    self.prefetch(ahead.by_ref().take(PREFETCH_KEYS_COUNT));
+                }
                 self.apply(id, slot, args);
             }
         } else {

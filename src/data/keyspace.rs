@@ -48,6 +48,12 @@ impl Keyspace {
         self.store.advance_time(time_ms);
     }
 
+    /// Has the rows of these keys, at most [`PREFETCH_KEYS_COUNT`](lsm::PREFETCH_KEYS_COUNT), loaded into the CPU's caches.
+    #[inline]
+    pub fn prefetch<'k>(&self, keys: impl Iterator<Item = (Slot, &'k [u8])>) {
+        self.store.rows.prefetch(keys);
+    }
+
     /// Applies a logged write. `slot` is the slot of the command's keys, which all share one.
     ///
     /// The outcome may borrow from the keyspace and from nothing else: it is written or dropped before the

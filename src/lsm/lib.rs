@@ -15,7 +15,7 @@
 //! - Nothing that is done to a table in one go grows with the table, but for reading its top unit once.
 //!
 //! Reading order: [`rows`], and in its folder `slab` (where all bytes lie), `row`, `segment`, `link`, `trie` (the rows of a slot),
-//! `tables` (those of all slots), `row_mut` (changing one), `sweep` (what has expired), `walk` (a state while it changes) and `former`
+//! `tables` (those of all slots), `prefetch` and `cache`, `row_mut` (changing one), `sweep` (what has expired), `walk` (a state while it changes) and `former`
 //! (what a walk copies).
 //! On disk: `ids`, `codec`, `error`, `pending`, [`table`], [`blob`], [`version`], [`files`],
 //! [`manifest`], [`read`], [`write`], [`merge`].
@@ -37,4 +37,4 @@ pub mod write;
 pub use error::{Error, FormatError};
 pub use ids::{FileId, TableId};
 pub use pending::Chunk;
-pub use rows::{Content, Former, Row, RowMut, Rows, Swept};
+pub use rows::{Content, Former, PREFETCH_KEYS_COUNT, Row, RowMut, Rows, Swept};

@@ -246,6 +246,21 @@ impl<'a> Batch<'a> {
         }
         if ends.is_empty() { Ok(()) } else { Err(BatchError::Arguments) }
     }
+
+    /// The slot and the first argument of each command, in order: for whoever wants to know ahead which keys are needed. Empty where
+    /// there is none, and where the parts do not fit together.
+    pub fn first_arguments(&self) -> impl Iterator<Item = (u16, &[u8])> {
+        let (ends, arguments) = (self.root.ends.as_slice(), self.root.arguments.as_slice());
+        let end_of = |idx: usize| ends.get(idx).map_or(0, |end| end.to_native() as usize);
+        let mut first = 0usize;
+        self.root.commands.iter().map(move |head| {
+            let count = head.arguments_count.to_native() as usize;
+            let start = first.checked_sub(1).map_or(0, end_of);
+            let argument = if count > 0 { arguments.get(start..end_of(first)) } else { None };
+            first = first.saturating_add(count);
+            (head.slot.to_native(), argument.unwrap_or_default())
+        })
+    }
 }
 
 #[cfg(test)]
@@ -286,6 +301,8 @@ mod tests {
                 (3, 5, vec![b"k".to_vec()]),
             ];
             assert_eq!(commands(&batch).unwrap(), expected);
+            let first: Vec<_> = batch.first_arguments().collect();
+            assert_eq!(first, [(16_383, &b"key"[..]), (0, b""), (5, b"k")]);
         }
     }
 
@@ -323,12 +340,12 @@ mod tests {
         builder.push(2, 2, [&b"other"[..], b"another"].into_iter());
         let payload = builder.finish(1);
         for len in 0..payload.len() {
-            let _ = Batch::access(&payload[..len]).map(|batch| commands(&batch));
+            let _ = Batch::access(&payload[..len]).map(|batch| (commands(&batch), batch.first_arguments().count()));
         }
         for bit in 0..payload.len() * 8 {
             let mut broken = payload.to_vec();
             broken[bit / 8] ^= 1 << (bit % 8);
-            let _ = Batch::access(&broken).map(|batch| commands(&batch));
+            let _ = Batch::access(&broken).map(|batch| (commands(&batch), batch.first_arguments().count()));
         }
     }
 

@@ -4,6 +4,7 @@ use std::iter::Peekable;
 use std::slice::Iter;
 
 use data::{Keyspace, Outcome};
+use lsm::PREFETCH_KEYS_COUNT;
 use resp::{ArgRange, Args, CommandId};
 use types::Slot;
 use wire::{Batch, BatchError, Entry, EntryKind, Membership};
@@ -99,7 +100,14 @@ impl Groups {
         let keyspace = &mut replica.keyspace;
         keyspace.advance_time(batch.time_ms());
         let mut next = waiters.list.iter().peekable();
+        let (mut ahead, mut until_prefetch) = (batch.first_arguments(), 0);
         batch.for_each(|command, arguments| {
+            if until_prefetch == 0 {
+                let keys = ahead.by_ref().take(PREFETCH_KEYS_COUNT);
+                keyspace.prefetch(keys.map(|(slot, key)| (Slot::new(slot).unwrap_or_default(), key)));
+                until_prefetch = PREFETCH_KEYS_COUNT;
+            }
+            until_prefetch -= 1;
             ranges.clear();
             ranges.push(ArgRange { start: 0, end: 0 });
             ranges.extend(arguments.map(|(start, end)| ArgRange { start, end }));

@@ -1,7 +1,9 @@
 //! The rows of one group.
 
+mod cache;
 mod former;
 mod link;
+mod prefetch;
 mod row;
 mod row_mut;
 mod segment;
@@ -28,6 +30,7 @@ use crate::rows::walk::Walk;
 pub use former::{
     Former, PAYLOAD_BYTES, PAYLOAD_HEADROOM_BYTES, RECORD_EXPIRES, RECORD_EXPIRY_BYTES, RECORD_HEADER_BYTES,
 };
+pub use prefetch::PREFETCH_KEYS_COUNT;
 pub use row::{Content, Row};
 pub use row_mut::RowMut;
 pub use sweep::Swept;
@@ -85,6 +88,15 @@ impl Rows {
     pub fn held_bytes(&self) -> usize {
         let dropped: usize = self.dropped.iter().map(Slab::held_bytes).sum();
         self.tables.held_bytes() + dropped + self.walk.as_ref().map_or(0, |walk| walk.aside_bytes())
+    }
+
+    /// Has the rows of these keys, at most [`PREFETCH_KEYS_COUNT`], loaded into the CPU's caches, where they are not likely to be there
+    /// anyway.
+    #[inline]
+    pub fn prefetch<'k>(&self, keys: impl Iterator<Item = (Slot, &'k [u8])>) {
+        if prefetch::is_worth_it(&self.tables) {
+            prefetch::load_rows(&self.tables, keys.map(|(slot, key)| (slot, self.hash(key))));
+        }
     }
 
     /// The row of a key.

@@ -7,6 +7,7 @@ use std::ptr::{self, NonNull};
 use types::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
+use crate::rows::cache::load;
 use crate::rows::slab::{Slab, block_bytes};
 
 /// Bits of a key's hash that a row keeps, and by which rows are ordered.
@@ -182,6 +183,14 @@ impl Handle {
     #[inline]
     pub(crate) fn may_be(self, hash: Hash48) -> bool {
         self.0.get() >> ADDR_BITS == hash.check()
+    }
+
+    /// Has the first two lines of the row's block loaded: the head, and all of most keys.
+    #[inline]
+    pub(crate) fn load(self) {
+        let at = self.block().as_ptr();
+        load(at);
+        load(at.wrapping_add(64));
     }
 
     fn block(self) -> NonNull<u8> {

@@ -11,6 +11,7 @@
 
 use std::ptr::NonNull;
 
+use crate::rows::cache::load;
 use crate::rows::row::{Handle, Hash48};
 use crate::rows::slab::Slab;
 
@@ -151,6 +152,26 @@ impl Segment {
     #[inline]
     fn behind(self, line: usize) -> usize {
         (line + 1) & (self.lines_count() - 1)
+    }
+
+    /// Has the line loaded in which a row with this hash is at home.
+    #[inline]
+    pub(crate) fn load_line(self, hash: Hash48) {
+        load(self.lines.as_ptr().wrapping_add(self.home(hash)).cast());
+    }
+
+    /// Has the beginning of the row loaded that has this hash and is at home in its line, if there is one.
+    #[inline]
+    pub(crate) fn load_row(self, hash: Hash48) {
+        let line = self.line(self.home(hash));
+        let mut equal = line.places_of(hash.tag());
+        while equal != 0 {
+            let at = equal.trailing_zeros() as usize / 8;
+            if let Some(handle) = line.handles[at].filter(|handle| handle.may_be(hash)) {
+                return handle.load();
+            }
+            equal &= equal - 1;
+        }
     }
 
     /// Where the row of `key` stands.

@@ -77,6 +77,12 @@ impl SlotRows {
         self.count as usize
     }
 
+    /// What leads to all of them.
+    #[inline]
+    pub(crate) fn root(&self) -> Link {
+        self.root
+    }
+
     /// The row of a key.
     #[inline]
     pub(crate) fn find(&self, hash: Hash48, key: &[u8]) -> Option<Found> {
