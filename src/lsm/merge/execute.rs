@@ -108,7 +108,9 @@ fn change_of(task: &MergeTask, written: &WrittenRun, end: Option<&[u8]>) -> Chan
         let merged = || run.tables().iter().filter(merged);
         change.removed.extend(merged().map(|table| table.info.id));
         let Some(end) = end else { continue };
-        let rest = merged().filter(|table| table.largest() >= end);
+        // The end of a range tombstone is not in it: where another table begins there, nothing is left of the one before.
+        let begins_there = run.tables().iter().any(|table| table.smallest() == end);
+        let rest = merged().filter(|table| table.largest() > end || table.largest() == end && !begins_there);
         let tables: Vec<NewTable> = rest.map(|table| NewTable { from: end.to_vec(), ..table.as_new() }).collect();
         match change.added.iter_mut().find(|added| added.age == run.age) {
             Some(added) => added.tables.extend(tables),

@@ -8,10 +8,11 @@ use crate::version::{Run, Version};
 /// When runs are merged.
 #[derive(Clone, Copy, Debug)]
 pub struct MergeSettings {
-    /// So many runs of a level are merged into one of the next level. When they, and what is between, have so many
-    /// times less bytes than the oldest run or more, they are merged with that one. Larger: fewer bytes written, more
-    /// runs to look at.
+    /// So many runs of a level are merged into one of the next level.
     pub fan_out: usize,
+    /// They, and what is between, are merged with the oldest run instead when that is at most so many times as long. Larger:
+    /// fewer runs and less room, more bytes written.
+    pub oldest_ratio: u64,
     /// All runs are merged when that makes at least so many percent of the rows go.
     pub garbage_percent_max: u64,
     /// A merge with the oldest run ends behind so many bytes written. The rest is left for the next one, so that no
@@ -23,7 +24,13 @@ pub struct MergeSettings {
 
 impl Default for MergeSettings {
     fn default() -> MergeSettings {
-        MergeSettings { fan_out: 4, garbage_percent_max: 50, window_bytes: 1 << 30, blob_live_percent_min: 50 }
+        MergeSettings {
+            fan_out: 4,
+            oldest_ratio: 4,
+            garbage_percent_max: 50,
+            window_bytes: 1 << 30,
+            blob_live_percent_min: 50,
+        }
     }
 }
 
@@ -118,7 +125,7 @@ fn pick_level(version: &Version, settings: &MergeSettings, relocate: &[FileId]) 
             let bytes: u64 = upper[from..].iter().map(|run| run.bytes()).sum();
             // What was begun goes on.
             let reaches_oldest = upper[from..].iter().any(|run| run.is_trimmed())
-                || bytes.saturating_mul(settings.fan_out as u64) >= oldest.bytes();
+                || bytes.saturating_mul(settings.oldest_ratio) >= oldest.bytes();
             let to = if reaches_oldest { version.runs().len() } else { from + count };
             return MergeTask::of(version, from, to, settings, relocate);
         }

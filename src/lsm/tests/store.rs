@@ -24,7 +24,9 @@ enum Op {
     Flush(Vec<(GroupId, Batch)>),
     /// The merge that a group needs, if it does.
     Merge(GroupId),
-    /// All runs of a group.
+    /// The newer runs of a group, if they are many.
+    MergeUpper(GroupId),
+    /// All runs of a group, or the first window of them.
     MergeAll(GroupId),
     NewGeneration(GroupId),
     /// What another group holds.
@@ -57,6 +59,7 @@ fn op() -> impl Strategy<Value = Op> {
         8 => batches.prop_map(Op::Flush),
         4 => (group(), batch()).prop_map(|(group, batch)| Op::Flush(vec![(group, batch)])),
         8 => group().prop_map(Op::Merge),
+        4 => group().prop_map(Op::MergeUpper),
         2 => group().prop_map(Op::MergeAll),
         1 => group().prop_map(Op::NewGeneration),
         1 => (group(), group()).prop_map(|(group, from)| Op::Install(group, from)),
@@ -80,7 +83,7 @@ impl World {
         self.time_ms += 1;
         match op {
             Op::Flush(batches) => batches.iter().for_each(|(group, batch)| batch.apply(self.group(*group))),
-            Op::Merge(_) | Op::MergeAll(_) => {}
+            Op::Merge(_) | Op::MergeUpper(_) | Op::MergeAll(_) => {}
             Op::NewGeneration(group) | Op::Drop(group) => self.group(*group).clear(),
             Op::Install(group, from) => *self.group(*group) = self.group(*from).clone(),
         }
@@ -104,8 +107,11 @@ fn step(store: &mut Store, world: &World, op: &Op) -> Result<(), Error> {
     let time_ms = world.time_ms;
     match op {
         Op::Flush(batches) => store.flush(batches, time_ms),
-        Op::Merge(group) | Op::MergeAll(group) => {
-            let task = store.task(*group, matches!(op, Op::MergeAll(_)));
+        Op::Merge(group) | Op::MergeUpper(group) | Op::MergeAll(group) => {
+            let task = match op {
+                Op::MergeUpper(_) => store.upper_task(*group),
+                _ => store.task(*group, matches!(op, Op::MergeAll(_))),
+            };
             let Some(task) = task else { return Ok(()) };
             store.merge(*group, &task).map(|_| ())
         }
@@ -341,7 +347,7 @@ fn a_merge_with_the_oldest_run_goes_by_windows() {
         // The version is held, so nothing is deleted, and what was added shows.
         let used = disk.used();
         store.merge(GroupId(1), &task).unwrap();
-        room_max = room_max.max(disk.used() - used);
+        room_max = room_max.max(disk.used().saturating_sub(used));
         drop((version, task));
         store.delete_unnamed().unwrap();
         windows += 1;

@@ -69,7 +69,7 @@ pub fn write_settings() -> WriteSettings {
         TableSettings { block_bytes: 200, leaf_blocks_count_max: 3, filter_bits_per_row: 10, chunk_bytes: 4_096 };
     WriteSettings {
         table,
-        table_bytes_max: 3_000,
+        table_bytes_max: 500,
         blob_value_bytes_min: BLOB_BYTES,
         blob_file_bytes_max: 20_000,
         sync_bytes: 10_000,
@@ -93,7 +93,7 @@ impl Store {
             let output = Output::new(Rc::clone(&files), manifest.files().clone(), manifest.store(), write_settings());
             // Small, so that much is read from the disk.
             let reader = Reader::new(files, 4_096);
-            let merges = MergeSettings { fan_out: 2, window_bytes: 9_000, ..MergeSettings::default() };
+            let merges = MergeSettings { fan_out: 2, window_bytes: 500, ..MergeSettings::default() };
             Ok(Store { disk: disk.clone(), manifest, reader, output, merges })
         })
     }
@@ -203,6 +203,12 @@ impl Store {
             }
             writer.finish().await
         })
+    }
+
+    /// The merge that a group needs, of its newer runs alone if it is for their number.
+    pub fn upper_task(&self, group: GroupId) -> Option<MergeTask> {
+        let time_ms = self.manifest.group(group)?.seal.time_ms;
+        pick(&self.version(group), &MergeSettings { oldest_ratio: 0, ..self.merges }, time_ms)
     }
 
     /// The merge that a group needs, or one of all its runs.
