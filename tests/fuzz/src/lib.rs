@@ -8,8 +8,10 @@ pub mod frame;
 mod input;
 pub mod log_block;
 pub mod log_dir;
+pub mod manifest;
 pub mod resp;
 pub mod resp_differential;
+pub mod table;
 
 /// The model and the disk in memory of the log's own tests.
 #[path = "../../../src/wal/tests/support/mod.rs"]

@@ -13,6 +13,8 @@ const TARGETS: &[(&str, Check)] = &[
     ("checkpoint", coracle_fuzz::checkpoint::check),
     ("batch", coracle_fuzz::batch::check),
     ("cluster_map", coracle_fuzz::cluster_map::check),
+    ("table", coracle_fuzz::table::check),
+    ("manifest", coracle_fuzz::manifest::check),
 ];
 
 #[test]
