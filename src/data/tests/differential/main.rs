@@ -1,0 +1,263 @@
+//! Compares the keyspace with a real Redis 7.0, reply by reply and byte for byte.
+//!
+//! Both get the same seeded random commands, in RESP2 and in RESP3; ours go the way they go in a server: parser,
+//! command table, check, apply or query, reply writer. A failure prints the seed and the commands that led to it;
+//! `CORACLE_SEED=<seed>` runs that seed alone. `REDIS_SERVER` names the program if it is not in the usual place.
+
+#![expect(clippy::unwrap_used, reason = "clippy takes the helpers of a test for ordinary code")]
+
+mod random;
+mod redis;
+
+use std::fmt::Write as _;
+use std::time::SystemTime;
+
+use data::{Keyspace, check};
+use resp::{Limits, Parsed, Parser, Protocol, Reply};
+use types::Slot;
+
+use random::Random;
+use redis::Redis;
+
+/// Seeds of every run; one more is drawn afresh.
+const SEEDS: [u64; 6] = [1, 2, 3, 4, 5, 6];
+/// Commands of one seed and protocol.
+const COMMANDS_COUNT: usize = 8_000;
+/// Commands sent before replies are read.
+const PIPELINE_COUNT: usize = 100;
+/// Commands shown when one fails.
+const SHOWN_COUNT_MAX: usize = 120;
+
+type Args = Vec<Vec<u8>>;
+
+/// A reply on which we differ on purpose. The random commands stay clear of these.
+struct Difference {
+    args: &'static [&'static [u8]],
+    redis: &'static str,
+    ours: &'static str,
+    reason: &'static str,
+}
+
+const DIFFERENCES: &[Difference] = &[
+    Difference {
+        args: &[b"EXPIRE", b"k", b"100", b"LATER"],
+        redis: "-ERR Unsupported option LATER\r\n",
+        ours: "-ERR Unsupported option\r\n",
+        reason: "what fails says so by a fixed text, which costs nothing where nobody reads it",
+    },
+    Difference {
+        args: &[b"SET", b"k", b"v", b"NX\0rest"],
+        redis: "+OK\r\n",
+        ours: "-ERR syntax error\r\n",
+        reason: "Redis reads an option up to its first NUL; an option is all of its bytes here",
+    },
+    Difference {
+        args: &[b"STRLEN", &[b'k'; 65_537]],
+        redis: ":0\r\n",
+        ours: "-ERR key exceeds maximum allowed size (65536 bytes)\r\n",
+        reason: "keys have a limit of their own",
+    },
+];
+
+fn encode(args: &Args) -> Vec<u8> {
+    let mut out = format!("*{}\r\n", args.len()).into_bytes();
+    for arg in args {
+        out.extend_from_slice(format!("${}\r\n", arg.len()).as_bytes());
+        out.extend_from_slice(arg);
+        out.extend_from_slice(b"\r\n");
+    }
+    out
+}
+
+fn args(words: &[&str]) -> Args {
+    words.iter().map(|word| word.as_bytes().to_vec()).collect()
+}
+
+fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() as u64
+}
+
+/// By how much the two may differ in what they say of the time that a key has: each reads its clock when it comes to the command.
+fn tolerance(name: &[u8]) -> i64 {
+    match name.to_ascii_uppercase().as_slice() {
+        b"TTL" | b"EXPIRETIME" => 1,
+        b"PTTL" | b"PEXPIRETIME" => 10_000,
+        _ => 0,
+    }
+}
+
+/// Whether both replies say the same.
+fn agree(args: &Args, got: &[u8], expected: &[u8]) -> bool {
+    let number = |reply: &[u8]| str::from_utf8(reply).ok()?.strip_prefix(':')?.trim_end().parse::<i64>().ok();
+    match (number(got), number(expected)) {
+        // Negative: there is no such time, on which both must agree.
+        (Some(got), Some(expected)) if got >= 0 && expected >= 0 => {
+            got.abs_diff(expected) <= tolerance(&args[0]) as u64
+        }
+        _ => got == expected,
+    }
+}
+
+/// Our side: what a server does with one request, without the replication between.
+struct Ours {
+    parser: Parser,
+    keyspace: Keyspace,
+    protocol: Protocol,
+}
+
+impl Ours {
+    fn new(protocol: Protocol) -> Ours {
+        Ours { parser: Parser::new(), keyspace: Keyspace::new(), protocol }
+    }
+
+    fn run(&mut self, args: &Args) -> Vec<u8> {
+        let request = encode(args);
+        let parsed = self.parser.parse(&request, &Limits::default()).unwrap();
+        assert_eq!(parsed, Parsed::Complete { consumed: request.len() });
+        let args = self.parser.args(&request);
+        let mut out = Vec::new();
+        let mut reply = Reply::new(&mut out, self.protocol);
+        // Redis is no cluster here, so keys of one command need not share a slot: one slot has them all.
+        let slot = Slot::default();
+        let command = match resp::resolve(args) {
+            Ok(command) => command,
+            Err(refusal) => {
+                reply.error_bytes(&refusal.message(args));
+                return out;
+            }
+        };
+        match check(command.id, args) {
+            Err(error) => reply.error(error.message()),
+            Ok(()) if command.is_write() => {
+                self.keyspace.advance_time(unix_ms());
+                self.keyspace.apply(command.id, slot, args).write(&mut reply);
+            }
+            Ok(()) => {
+                self.keyspace.query(command.id, slot, args, unix_ms(), &mut reply);
+            }
+        }
+        out
+    }
+}
+
+/// Runs the commands on both sides and compares all replies, then the keys that are left.
+fn compare(redis: &Redis, protocol: Protocol, context: &str, commands: &[Args]) {
+    let mut theirs = redis.connect(protocol);
+    let mut ours = Ours::new(protocol);
+    theirs.run(&[args(&["FLUSHALL"])]);
+    for (pipeline_idx, pipeline) in commands.chunks(PIPELINE_COUNT).enumerate() {
+        for (idx, expected) in theirs.run(pipeline).into_iter().enumerate() {
+            let got = ours.run(&pipeline[idx]);
+            if !agree(&pipeline[idx], &got, &expected) {
+                let until = pipeline_idx * PIPELINE_COUNT + idx;
+                fail(context, protocol, &commands[..=until], &got, &expected);
+            }
+        }
+    }
+    let count = theirs.run(&[args(&["DBSIZE"])]).remove(0);
+    let keys: Vec<Vec<u8>> = ours.keyspace.rows_in_slot(Slot::default()).map(|row| row.key().to_vec()).collect();
+    assert_eq!(count, format!(":{}\r\n", keys.len()).into_bytes(), "{context}: keys left");
+    assert_eq!(keys.len(), ours.keyspace.keys_count());
+    for key in keys {
+        let get = vec![b"GET".to_vec(), key];
+        let expected = theirs.run(std::slice::from_ref(&get)).remove(0);
+        assert_eq!(ours.run(&get), expected, "{context}: value left under {}", get[1].escape_ascii());
+    }
+}
+
+fn fail(context: &str, protocol: Protocol, commands: &[Args], got: &[u8], expected: &[u8]) -> ! {
+    let since_flush = commands.iter().rposition(|args| args[0] == b"FLUSHALL").unwrap_or(0);
+    let first = since_flush.max(commands.len().saturating_sub(SHOWN_COUNT_MAX));
+    let mut text = format!("{context}, {protocol:?}: command {} differs\n", commands.len());
+    for args in &commands[first..] {
+        let words: Vec<String> = args.iter().map(|arg| format!("\"{}\"", arg.escape_ascii())).collect();
+        let _ = writeln!(text, "  {}", words.join(" "));
+    }
+    panic!("{text}Redis: {}\nours:  {}", expected.escape_ascii(), got.escape_ascii());
+}
+
+/// The fixed seeds and a fresh one, or the one that is asked for.
+fn seeds() -> Vec<u64> {
+    if let Ok(seed) = std::env::var("CORACLE_SEED") {
+        return vec![seed.parse().expect("CORACLE_SEED is a number")];
+    }
+    let fresh = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() as u64;
+    println!("fresh seed: {fresh}");
+    SEEDS.into_iter().chain([fresh]).collect()
+}
+
+#[test]
+fn random_commands_answer_as_in_redis() {
+    let redis = Redis::start();
+    for seed in seeds() {
+        let mut random = Random(seed);
+        let commands: Vec<Args> = (0..COMMANDS_COUNT).map(|_| random.command()).collect();
+        for protocol in [Protocol::Resp2, Protocol::Resp3] {
+            compare(&redis, protocol, &format!("seed {seed}"), &commands);
+        }
+    }
+}
+
+#[test]
+fn floats_add_up_as_in_redis() {
+    let redis = Redis::start();
+    for seed in seeds() {
+        let mut random = Random(seed);
+        let mut commands = Vec::new();
+        for idx in 0..COMMANDS_COUNT {
+            if idx % 4 == 0 {
+                commands.push(vec![b"SET".to_vec(), b"float".to_vec(), random.float().into_bytes()]);
+            }
+            commands.push(vec![b"INCRBYFLOAT".to_vec(), b"float".to_vec(), random.float().into_bytes()]);
+        }
+        compare(&redis, Protocol::Resp2, &format!("floats, seed {seed}"), &commands);
+    }
+}
+
+#[test]
+fn the_limits_of_values_are_met_as_in_redis() {
+    let redis = Redis::start();
+    let commands = [
+        "SETRANGE k 8388608 a",
+        "SETRANGE k 8388607 ab",
+        "SETRANGE k 9223372036854775807 a",
+        "EXISTS k",
+        "SETRANGE k 8388607 a",
+        "STRLEN k",
+        "APPEND k b",
+        "STRLEN k",
+        "SETRANGE k 8388608 b",
+        "GETRANGE k -2 -1",
+        "SETRANGE k 0 xy",
+        "GETRANGE k 0 3",
+        "INCR k",
+        "INCRBYFLOAT k 1",
+        "SET k v",
+        "APPEND k w",
+        "GET k",
+        "SETRANGE k 5120 1",
+        "INCRBYFLOAT k 1",
+        "DEL k",
+    ];
+    let mut commands: Vec<Args> = commands.iter().map(|line| args(&line.split(' ').collect::<Vec<_>>())).collect();
+    // The longest text that Redis takes for a number, and one that is a byte longer.
+    for len in [5_119, 5_120] {
+        commands.push(vec![b"SET".to_vec(), b"f".to_vec(), [vec![b'0'; len - 1], vec![b'7']].concat()]);
+        commands.push(args(&["INCRBYFLOAT", "f", "1"]));
+    }
+    compare(&redis, Protocol::Resp2, "limits", &commands);
+}
+
+#[test]
+fn we_differ_where_we_mean_to() {
+    let redis = Redis::start();
+    let mut theirs = redis.connect(Protocol::Resp2);
+    for difference in DIFFERENCES {
+        theirs.run(&[args(&["FLUSHALL"])]);
+        let command: Args = difference.args.iter().map(|arg| arg.to_vec()).collect();
+        let expected = theirs.run(std::slice::from_ref(&command)).remove(0);
+        assert_eq!(String::from_utf8_lossy(&expected), difference.redis, "Redis; {}", difference.reason);
+        let got = Ours::new(Protocol::Resp2).run(&command);
+        assert_eq!(String::from_utf8_lossy(&got), difference.ours, "ours; {}", difference.reason);
+    }
+}
