@@ -1,6 +1,7 @@
 """redis-py's cluster client against a healthy cluster: HOST PORT PROTOCOL."""
 
 import sys
+import time
 
 from redis.cluster import RedisCluster
 
@@ -42,6 +43,20 @@ assert client.getrange("once", 0, 4) == "third"
 assert client.mset({"{tag}a": 1, "{tag}b": 2})
 assert client.mget("{tag}a", "{tag}b") == ["1", "2"]
 assert client.incrbyfloat("float", 1.5) == 1.5
+assert sorted(client.scan_iter(match="py:*", count=50)) == sorted(keys)
+assert sorted(client.keys("py:29?", target_nodes=primaries)) == [f"py:29{digit}" for digit in range(10)]
+assert client.randomkey(target_nodes=client.get_node_from_key(keys[0]))
+assert client.expire(keys[0], 100) and 99 <= client.ttl(keys[0]) <= 100
+assert client.expire(keys[0], 50, gt=True) == 0
+assert client.persist(keys[0]) and client.ttl(keys[0]) == -1
+assert client.set("brief", 1, px=60) and client.pttl("brief") <= 60
+assert client.getex("brief", ex=100) == "1" and client.ttl("brief") > 90
+assert client.setex("brief", 1, "x") and client.pexpireat("brief", 1) and client.get("brief") is None
+assert client.set("brief", "x", px=30)
+time.sleep(0.05)
+assert client.get("brief") is None and client.ttl("brief") == -2
+assert client.rename("{tag}a", "{tag}c") and client.copy("{tag}c", "{tag}a") and client.get("{tag}a") == "1"
+assert client.object("encoding", "{tag}a") == "int" and client.memory_usage("{tag}a") > 0
 assert client.delete(*keys) == 300
 assert client.info("server", target_nodes=client.get_random_node())["redis_mode"] == "cluster"
 assert len(client.cluster_nodes()) == 6
