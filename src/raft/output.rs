@@ -1,17 +1,22 @@
 //! Handing out what is to be done, and taking in that it was done.
 
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::mem;
 
 use types::{Index, Instant, ReplicaId};
 use wire::{Entry, HardState};
 
+use crate::log::entry_bytes;
 use crate::progress::{LogReadState, ProgressState};
 use crate::raft::Raft;
 use crate::ready::{LogRead, Persist, Purpose, Ready};
 
-/// Most bytes of entries handed out of memory to be applied at once; a single entry may exceed it.
-pub const COMMITTED_BYTES_MAX: usize = 4 << 20;
+/// Most bytes of entries handed out to be applied at once, so that whoever applies them can stop in between; the last entry may
+/// exceed it.
+pub const COMMITTED_BYTES_MAX: usize = 16 << 10;
+/// Most bytes of entries read back from the log to be applied.
+const APPLY_READ_BYTES_MAX: usize = 4 << 20;
 
 impl Raft {
     /// Whether [`ready`](Self::ready) may have something to do. Cheap.
@@ -78,13 +83,13 @@ impl Raft {
     }
 
     fn fill_committed(&mut self, out: &mut Ready) {
-        mem::swap(&mut out.committed, &mut self.apply_entries);
-        if self.apply_next > self.commit {
+        let bytes_left = self.hand_out_read_entries(&mut out.committed);
+        if self.apply_next > self.commit || bytes_left == 0 {
             return;
         }
         let cache_first = self.log.cache_first();
         if self.apply_next >= cache_first {
-            self.log.copy(self.apply_next, self.commit, COMMITTED_BYTES_MAX, &mut out.committed);
+            self.log.copy(self.apply_next, self.commit, bytes_left, &mut out.committed);
             self.apply_next = out.committed.last().map_or(self.apply_next, |entry| entry.index + 1);
         } else if self.apply_log_read == LogReadState::Idle {
             self.apply_log_read = LogReadState::Pending;
@@ -92,9 +97,25 @@ impl Raft {
                 purpose: Purpose::Apply,
                 first: self.apply_next,
                 last: self.commit.min(cache_first - 1),
-                bytes_max: COMMITTED_BYTES_MAX,
+                bytes_max: APPLY_READ_BYTES_MAX,
             });
         }
+    }
+
+    /// Hands out entries that were read back. Returns how many bytes more may be handed out: none unless these were all.
+    fn hand_out_read_entries(&mut self, out: &mut Vec<Entry>) -> usize {
+        let mut bytes_left = COMMITTED_BYTES_MAX;
+        while bytes_left > 0
+            && let Some(entry) = self.apply_entries.pop_front()
+        {
+            bytes_left = bytes_left.saturating_sub(entry_bytes(&entry));
+            out.push(entry);
+        }
+        if !self.apply_entries.is_empty() {
+            return 0;
+        }
+        self.apply_entries = VecDeque::new();
+        bytes_left
     }
 
     /// All writes up to number `seq` are on stable storage.
@@ -148,11 +169,7 @@ impl Raft {
         let last_index = last.index;
         if first.index == self.apply_next && last_index <= self.commit && self.log.holds(&entries) {
             self.apply_next = last_index + 1;
-            if self.apply_entries.is_empty() {
-                self.apply_entries = entries;
-            } else {
-                self.apply_entries.extend(entries);
-            }
+            self.apply_entries.extend(entries);
         } else {
             self.counters.log_reads_stale += 1;
         }

@@ -1,5 +1,6 @@
 //! The replica: its state, its start, and the questions one may ask it.
 
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -129,7 +130,7 @@ pub struct Raft {
     /// When a read that failed is asked for again.
     pub(crate) apply_retry_at: Instant,
     /// Entries read back from the log to be applied, all before `apply_next`.
-    pub(crate) apply_entries: Vec<Entry>,
+    pub(crate) apply_entries: VecDeque<Entry>,
 
     // Every role.
     pub(crate) state: RoleState,
@@ -224,7 +225,7 @@ impl Raft {
             apply_next: applied + 1,
             apply_log_read: LogReadState::Idle,
             apply_retry_at: now,
-            apply_entries: Vec::new(),
+            apply_entries: VecDeque::new(),
             state: RoleState::Follower(Follower::default()),
             leader: None,
             peers: Vec::new(),

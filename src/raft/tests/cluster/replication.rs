@@ -1,7 +1,7 @@
 //! Replication: what is sent when, and what it commits.
 
 use raft::{ProgressState, ProposeError, Purpose, Role};
-use wire::Body;
+use wire::{Body, Entry, Message};
 
 use crate::sim::Sim;
 use crate::solo::{Solo, THREE, TWO, entries, heartbeat, heartbeat_reply, recovered};
@@ -555,4 +555,43 @@ fn a_leaders_own_payloads_are_not_copied() {
         _ => None,
     });
     assert_eq!(sent, Some(payload.as_ptr()));
+}
+
+/// How many entries each `ready` hands out to be applied.
+fn handed_out(solo: &mut Solo) -> Vec<usize> {
+    let mut counts = Vec::new();
+    while solo.raft.has_ready() {
+        solo.raft.ready(&mut solo.ready);
+        counts.push(solo.ready.committed.len());
+        solo.log_reads.append(&mut solo.ready.log_reads);
+        let last = solo.ready.committed.last().map(|entry| entry.index);
+        solo.committed.append(&mut solo.ready.committed);
+        last.into_iter().for_each(|index| solo.raft.applied(index));
+    }
+    counts.retain(|count| *count > 0);
+    counts
+}
+
+/// Whoever applies them can stop in between.
+#[test]
+fn entries_to_apply_are_handed_out_a_few_at_a_time() {
+    let long = |entry: &mut Entry| entry.payload = vec![0; 5 << 10].into();
+    let mut sent = entries(1, &[1; 10]);
+    sent.iter_mut().for_each(long);
+    sent[4].payload = vec![0; 100 << 10].into();
+    let mut solo = Solo::with(recovered(0, &[]), |_| {});
+    let append = Body::Append { prev_index: 0, prev_term: 0, commit: 10, entries: sent.clone() };
+    let message = Message { group: solo.raft.group(), from: TWO, to: solo.raft.id(), term: 1, body: append };
+    solo.raft.step(message, solo.now);
+    assert_eq!(handed_out(&mut solo), [3, 1, 1, 3, 2], "from memory, as many as fit, or one");
+    assert_eq!(solo.committed, sent);
+
+    let mut start = recovered(1, &[1; 10]);
+    start.hard_state.commit = 10;
+    let mut solo = Solo::with(start, |_| {});
+    assert_eq!(handed_out(&mut solo), []);
+    let read = solo.log_reads.pop().unwrap();
+    solo.raft.log_read(read.purpose, sent.clone(), solo.now);
+    assert_eq!(handed_out(&mut solo), [4, 1, 4, 1], "read back from the log, until it is enough");
+    assert_eq!((&solo.committed, solo.raft.applied_index()), (&sent, 10));
 }

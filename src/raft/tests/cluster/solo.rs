@@ -16,7 +16,7 @@ pub(crate) const THREE: ReplicaId = ReplicaId(3);
 pub(crate) struct Solo {
     pub(crate) raft: Raft,
     pub(crate) now: Instant,
-    ready: Ready,
+    pub(crate) ready: Ready,
     /// Collected from every `Ready` until taken.
     pub(crate) messages: Vec<Message>,
     pub(crate) writes: Vec<Persist>,
