@@ -72,6 +72,8 @@ impl<H: CoreHost> Core<H> {
             }
             if !received.is_done() {
                 self.peers.restore_input(link, received);
+            } else if self.peers.is_input_done(link) {
+                self.fail_link(link);
             }
         }
     }
@@ -96,15 +98,20 @@ impl<H: CoreHost> Core<H> {
         self.ranges = ranges;
     }
 
-    /// A link has failed, or the way back. The replies that have come still count; whoever has sent the commands gives up on
-    /// them, or has done so.
-    fn end_link_input(&mut self, link: LinkId) {
-        let mut unlimited = Share::UNLIMITED;
-        for received in self.peers.take_input(link) {
-            if let Received::Replies(mut replies) = received {
-                self.take_replies(link, &mut replies, &mut unlimited);
-            }
+    /// A link has failed, or the way back. The replies that have come still count: what was sent is given up behind them.
+    /// Whoever has sent the commands that have come gives up on them, or has done so.
+    pub(super) fn end_link(&mut self, link: LinkId) {
+        if self.peers.end_connection_input(link) {
+            self.router.link_fails(link);
+        } else {
+            self.fail_link(link);
         }
+    }
+
+    fn fail_link(&mut self, link: LinkId) {
+        self.router.link_failed(link);
+        // It may be up again.
+        self.router.set_takes_commands(link, self.peers.takes_commands(link));
     }
 
     /// A command that another core has forwarded.
@@ -141,19 +148,14 @@ impl<H: CoreHost> Core<H> {
                 }
                 PeerEvent::HeardAgain(link) => self.groups.peer_found(&self.ctx, self.peers.addr_of(link)),
                 PeerEvent::Down { link, was_up } => {
-                    self.end_link_input(link);
+                    self.end_link(link);
                     self.storage.link_state(link, self.peers.addr_of(link), false);
                     if was_up {
                         self.groups.peer_lost(&self.ctx, self.peers.addr_of(link));
                     }
                     self.groups.forget_forwarded(link);
-                    self.router.link_failed(link);
                 }
-                PeerEvent::AnswersLost(link) => {
-                    self.end_link_input(link);
-                    self.router.link_failed(link);
-                    self.router.set_takes_commands(link, self.peers.takes_commands(link));
-                }
+                PeerEvent::AnswersLost(link) => self.end_link(link),
                 PeerEvent::Changed(link) => {
                     self.router.set_takes_commands(link, self.peers.takes_commands(link));
                 }

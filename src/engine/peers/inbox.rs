@@ -97,6 +97,8 @@ impl Received {
 pub(super) struct Inbox {
     received: VecDeque<Received>,
     bytes: usize,
+    /// How many of the first are replies over a connection that has ended.
+    ended_count: usize,
 }
 
 impl Inbox {
@@ -128,10 +130,20 @@ impl Inbox {
         self.received.push_front(received);
     }
 
-    /// Takes out everything, in order.
-    pub(super) fn take(&mut self) -> impl Iterator<Item = Received> + use<> {
-        self.bytes = 0;
-        std::mem::take(&mut self.received).into_iter()
+    /// The connection has ended over which all of this came: the commands are forgotten, the replies still count. Returns whether
+    /// there are any.
+    pub(super) fn end(&mut self) -> bool {
+        self.received.retain(|received| matches!(received, Received::Replies(_)));
+        self.bytes = self.held_bytes();
+        self.ended_count = self.received.len();
+        self.ended_count > 0
+    }
+
+    /// What came first was taken in to its end. Returns whether that was the last over a connection that has ended.
+    pub(super) fn is_done(&mut self) -> bool {
+        let is_of_ended = self.ended_count > 0;
+        self.ended_count = self.ended_count.saturating_sub(1);
+        is_of_ended && self.ended_count == 0
     }
 
     /// Whether everything was taken in.

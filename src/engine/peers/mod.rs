@@ -214,13 +214,21 @@ impl Peers {
         }
     }
 
-    /// Everything that waits of a link, in order. It has no turn any more.
-    pub(crate) fn take_input(&mut self, link: LinkId) -> impl Iterator<Item = Received> + use<> {
-        self.with_input.retain(|other| *other != link);
+    /// What came first of a link was taken in to its end. Returns whether that was the last over a connection that has ended.
+    pub(crate) fn is_input_done(&mut self, link: LinkId) -> bool {
+        self.links[link.idx()].inbox.is_done()
+    }
+
+    /// The connection has ended over which came what waits of a link: commands are forgotten, replies still have their turn.
+    /// Returns whether there are any.
+    pub(crate) fn end_connection_input(&mut self, link: LinkId) -> bool {
         let from = &mut self.links[link.idx()];
-        let received = from.inbox.take();
+        let has_replies = from.inbox.end();
         from.settle();
-        received
+        if !has_replies {
+            self.with_input.retain(|other| *other != link);
+        }
+        has_replies
     }
 
     /// Whether something waits to be taken in.

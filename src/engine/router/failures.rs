@@ -22,10 +22,16 @@ use crate::router::sweep::{LateLook, Sweep, SweepScope};
 const FORMER_LEADER_WAIT: Duration = Duration::from_millis(250);
 
 impl Router {
+    /// A link is gone, or the way back, and answers that have come are still to be taken in. Behind the last of them
+    /// [`Router::link_failed`] is called.
+    pub(crate) fn link_fails(&mut self, link: LinkId) {
+        self.links[link.idx()].is_failing = true;
+    }
+
     /// A link is gone, or the way back. What was sent over it may or may not have run.
     pub(crate) fn link_failed(&mut self, link: LinkId) {
         let state = &mut self.links[link.idx()];
-        state.takes_commands = false;
+        (state.takes_commands, state.is_failing) = (false, false);
         let former = state.sweep.replace(SweepScope::Link);
         let mut writers = HashSet::new();
         match former {

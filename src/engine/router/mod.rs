@@ -78,6 +78,8 @@ pub(crate) enum Forwarded {
 struct LinkState {
     /// Whether commands can be sent over it and their replies can come.
     takes_commands: bool,
+    /// Whether it has failed, or the way back, and answers that came before are still being taken in. None is sent until then.
+    is_failing: bool,
     /// Which of the commands in flight over it are being given up.
     sweep: Option<SweepScope>,
     /// Whether that has begun: then no more routes are added to it.
@@ -257,6 +259,7 @@ impl Router {
         let (queue, limits) = (&self.queues[route], &ctx.config.limits);
         let state = &self.links[link.idx()];
         let is_open = state.takes_commands
+            && !state.is_failing
             && state.sweep != Some(SweepScope::Link)
             && !queue.is_failing
             && self.in_flight.count() < limits.forwarded_count_max
@@ -406,7 +409,8 @@ impl Router {
 
     /// The commands for the core behind a link, if there are any: for its next frame.
     pub(crate) fn take_requests(&mut self, link: LinkId) -> Option<Requests> {
-        if self.links[link.idx()].sweep == Some(SweepScope::Link) {
+        let state = &self.links[link.idx()];
+        if state.is_failing || state.sweep == Some(SweepScope::Link) {
             return None;
         }
         let requests = self.in_flight.take_requests(link)?;

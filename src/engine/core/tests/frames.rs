@@ -5,6 +5,7 @@ use wire::{Replies, ReplyHead, ReplyStatus, RequestHead, Requests, RequestsBuild
 
 use super::*;
 use crate::budget::Pool;
+use crate::origin::LinkId;
 
 /// Commands and replies that a turn takes in.
 const PER_TURN_MAX: u64 = 50;
@@ -117,4 +118,32 @@ fn commands_that_another_core_sends_back_are_taken_in_by_slices() {
         seen = world.core.ctx.counters.commands_requeued;
     }
     assert!(counts.iter().all(|count| *count <= PER_TURN_MAX), "{counts:?}");
+}
+
+/// What came over a link before it failed still counts, and only then the rest is given up.
+#[test]
+fn replies_of_a_link_that_fails_are_taken_in_by_slices_before_what_was_sent_is_given_up() {
+    const ANSWERED_COUNT: usize = 600;
+    let mut world = World::new(2, 2, |config| config.limits.commands_per_turn_max = PER_TURN_MAX as usize);
+    let ids = forward(&mut world, 1_000);
+    let heads = ids[..ANSWERED_COUNT].iter().map(|id| ReplyHead { id: *id, len: 5, status: ReplyStatus::Done });
+    let replies = Replies { heads: heads.collect(), bytes: b"+OK\r\n".repeat(ANSWERED_COUNT).into() };
+    world.send_frame(1, Frame { replies, ..Frame::default() });
+    world.turn();
+    let mut sent: String = (0..2).map(|idx| world.host.take_sent(conn(idx))).collect();
+    world.core.end_link(LinkId(0));
+    let mut counts = Vec::new();
+    loop {
+        let is_busy = world.turn();
+        let now: String = (0..2).map(|idx| world.host.take_sent(conn(idx))).collect();
+        counts.push(now.matches("+OK\r\n").count());
+        sent += &now;
+        if !is_busy {
+            break;
+        }
+    }
+    assert!(counts.iter().all(|count| *count <= PER_TURN_MAX as usize), "{counts:?}");
+    let replies = (sent.matches("+OK\r\n").count(), sent.matches("-UNKNOWNOUTCOME").count());
+    assert_eq!(replies, (ANSWERED_COUNT, 1_000 - ANSWERED_COUNT), "{counts:?}");
+    assert_eq!(world.core.ctx.budget.used_by(Pool::Links), 0);
 }

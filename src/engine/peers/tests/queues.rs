@@ -4,7 +4,7 @@ use std::iter;
 
 use super::*;
 use crate::limits::FRAME_PAYLOAD_BYTES_MAX;
-use wire::{Chunk, RequestsBuilder};
+use wire::{Chunk, RequestHead, RequestsBuilder};
 
 fn matches(frame: &Frame) -> Vec<u64> {
     let of = |message: &Message| match message.body {
@@ -50,7 +50,7 @@ fn one_frame_is_on_its_way_and_the_next_takes_what_has_collected() {
 }
 
 #[test]
-fn what_came_over_a_link_that_fails_is_counted_no_more_and_has_no_turn() {
+fn replies_that_came_over_a_link_that_fails_have_their_turn_and_commands_do_not() {
     let mut world = World::new(|_| {});
     let link = world.link(OTHER);
     let replies = |id| {
@@ -58,13 +58,31 @@ fn what_came_over_a_link_that_fails_is_counted_no_more_and_has_no_turn() {
         replies.push(id, ReplyStatus::Done, |out| out.extend_from_slice(b"+OK\r\n"));
         replies.take_up_to(1_000)
     };
-    world.peers.keep_input(link, replies(1), Requests::default());
-    world.peers.keep_input(link, replies(2), Requests::default());
+    let requests = || {
+        let mut requests = RequestsBuilder::default();
+        let head =
+            RequestHead { id: 1, group: 1, arguments_count: 0, command: 0, slot: 0, resp3: false, resumes: false };
+        requests.push(head, iter::empty());
+        requests.finish()
+    };
+    world.peers.keep_input(link, Replies::default(), requests());
     assert!(world.used() > 0);
-    assert_eq!(world.peers.take_input(link).count(), 2);
+    assert!(!world.peers.end_connection_input(link), "nothing is left");
     assert_eq!((world.used(), world.peers.has_input()), (0, false));
-    world.peers.keep_input(link, replies(3), Requests::default());
+    world.peers.keep_input(link, replies(1), requests());
+    world.peers.keep_input(link, replies(2), requests());
+    assert!(world.peers.end_connection_input(link));
+    // Over the next connection.
+    world.peers.keep_input(link, replies(3), requests());
     assert_eq!((world.peers.next_input(), world.peers.next_input()), (Some(link), None), "one turn, not two");
+    let mut take = || {
+        let received = world.peers.pop_input(link)?;
+        Some((matches!(received, Received::Replies(_)), world.peers.is_input_done(link)))
+    };
+    let taken: Vec<_> = iter::from_fn(&mut take).collect();
+    assert_eq!(taken, [(true, false), (true, true), (true, false), (false, false)]);
+    world.peers.end_input(link);
+    assert_eq!((world.used(), world.peers.has_input()), (0, false));
 }
 
 #[test]
@@ -73,7 +91,7 @@ fn commands_for_a_core_go_with_the_next_frame_when_the_link_is_marked() {
     let link = world.link(OTHER);
     let conn = world.up(link);
     world.flush();
-    let head = wire::RequestHead {
+    let head = RequestHead {
         id: 5,
         group: 1,
         arguments_count: 0,

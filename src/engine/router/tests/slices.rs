@@ -347,3 +347,22 @@ fn commands_for_the_replica_here_go_on_in_slices_without_an_event() {
     assert_eq!(executed, [SLICE, 2]);
     assert!(!world.router.has_work());
 }
+
+#[test]
+fn a_link_that_fails_takes_nothing_and_is_answered_until_the_last_reply_that_came_is_taken_in() {
+    let mut world = world();
+    forward_numbered(&mut world, "SET", 3);
+    let sent = world.sent(0);
+    world.forward_all(&["SET unsent 1"]);
+    world.router.link_fails(LinkId(0));
+    world.router.set_takes_commands(LinkId(0), true);
+    world.forward_all(&["SET newer 1"]);
+    assert!(world.sent(0).is_empty(), "it may be up again, and is not done with");
+    world.answer(0, sent.heads[1].id, ReplyStatus::Done, b"+OK\r\n");
+    assert_eq!(world.answers.replies[&2], "+OK\r\n");
+    world.router.link_failed(LinkId(0));
+    world.router.set_takes_commands(LinkId(0), true);
+    assert_eq!(sent_in_slices(&mut world, 0), ["unsent", "newer"]);
+    let unknown = |seq: u64| world.answers.replies[&seq].starts_with("-UNKNOWNOUTCOME");
+    assert!(unknown(1) && unknown(3) && world.answers.replies.len() == 3);
+}
