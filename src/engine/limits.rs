@@ -16,6 +16,12 @@ pub const BATCHES_BYTES_MAX: usize = 4 * BATCH_BYTES_MAX;
 /// Commands this core has forwarded and not got an answer to, and those that wait for a leader; beyond it gateway clients are
 /// not read. Groups of which no command is answered have half of it together.
 pub const FORWARDED_COUNT_MAX: usize = 65_536;
+/// Reads of one group that wait outside of batches, before its clients wait: a write of a core that has forwarded all of them takes
+/// them into its batch at once, which takes 0.2 µs for each.
+pub const WAITING_READS_COUNT_MAX: usize = 4_096;
+/// Batches of one group that are proposed and not applied: what is to be done with all of them at once, when it is known that they
+/// fail, is little. Commands collect in the next one meanwhile.
+pub const PROPOSALS_COUNT_MAX: usize = 1_024;
 /// Commands of one group that are in flight to its leader; a single command may exceed it. In bytes, with what each costs
 /// itself.
 pub const ROUTE_IN_FLIGHT_BYTES_MAX: usize = 4 << 20;
@@ -47,6 +53,9 @@ pub const COMMANDS_PER_TURN_MAX: usize = 2_048;
 pub const BYTES_PER_TURN_MAX: usize = 4 << 20;
 /// Commands and replies of other cores that came and wait for their turn; beyond it a turn takes in more.
 pub const INBOX_BYTES_MAX: usize = 64 << 20;
+/// Commands of one batch, with the reads among them: an entry of the log is applied in one go. With keys that lie anywhere in
+/// memory that takes 0.6 µs for each.
+pub const BATCH_COMMANDS_MAX: usize = 1_024;
 /// Clients that are added to the reply of a CLIENT LIST in one turn: there may be very many of them.
 pub const CLIENTS_LISTED_PER_TURN_MAX: usize = 256;
 /// Connections that wait for a handshake on the peer port.
@@ -111,6 +120,8 @@ pub struct Limits {
     pub forwarded_count_max: usize,
     /// See [`COMMANDS_PER_TURN_MAX`].
     pub commands_per_turn_max: usize,
+    /// See [`BATCH_COMMANDS_MAX`].
+    pub batch_commands_max: usize,
     /// See [`INBOX_BYTES_MAX`].
     pub inbox_bytes_max: usize,
     /// See [`ROUTE_IN_FLIGHT_BYTES_MAX`].
@@ -143,6 +154,7 @@ impl Default for Limits {
             batches_bytes_max: BATCHES_BYTES_MAX,
             forwarded_count_max: FORWARDED_COUNT_MAX,
             commands_per_turn_max: COMMANDS_PER_TURN_MAX,
+            batch_commands_max: BATCH_COMMANDS_MAX,
             inbox_bytes_max: INBOX_BYTES_MAX,
             route_in_flight_bytes_max: ROUTE_IN_FLIGHT_BYTES_MAX,
             queued_count_max: QUEUED_COUNT_MAX,
@@ -158,6 +170,7 @@ impl Default for Limits {
 
 const _: () = {
     assert!(BATCHES_BYTES_MAX >= BATCH_BYTES_MAX);
+    assert!(BATCH_COMMANDS_MAX <= COMMANDS_PER_TURN_MAX);
     // A frame: messages with entries, forwarded commands, replies; each cut at its bound, behind one of any length.
     const MESSAGES: usize = FRAME_PAYLOAD_BYTES_MAX + ENTRY_BYTES_MAX;
     const REQUESTS: usize = OUTBOX_BYTES_MAX + COMMAND_BYTES_MAX;

@@ -45,9 +45,11 @@ impl Waiters {
 /// commands are added to.
 ///
 /// A batch is one entry of the log, so none may grow without end while nothing can be proposed: it is full once it
-/// has reached its limit, and exceeds it by one command at most.
-#[derive(Default)]
+/// has reached its limit, and exceeds it by one command at most. An entry is applied in one go, so its commands are
+/// limited too, with the reads among them.
 pub(super) struct BatchQueue {
+    bytes_max: usize,
+    commands_max: usize,
     full: VecDeque<(BatchBuilder, Waiters)>,
     full_bytes: usize,
     /// Not empty if there are full ones.
@@ -80,13 +82,23 @@ pub(super) enum Unproposed {
 }
 
 impl BatchQueue {
-    /// Adds a write. A batch of at least `batch_bytes_max` takes no more.
-    pub(super) fn push_write(&mut self, request: Request<'_>, reply_bytes: u32, batch_bytes_max: usize) {
-        if self.last.bytes() >= batch_bytes_max {
-            let waiters = self.spare_waiters.pop().unwrap_or_default();
-            let full = (std::mem::take(&mut self.last), std::mem::replace(&mut self.last_waiters, waiters));
-            self.full_bytes += full.0.bytes() + full.1.bytes();
-            self.full.push_back(full);
+    /// No command yet. A batch of at least `bytes_max` bytes, or of `commands_max` commands, takes no more.
+    pub(super) fn new(bytes_max: usize, commands_max: usize) -> BatchQueue {
+        BatchQueue {
+            bytes_max,
+            commands_max,
+            full: VecDeque::new(),
+            full_bytes: 0,
+            last: BatchBuilder::default(),
+            last_waiters: Waiters::default(),
+            spare_waiters: Vec::new(),
+        }
+    }
+
+    /// Adds a write.
+    pub(super) fn push_write(&mut self, request: Request<'_>, reply_bytes: u32) {
+        if self.last.bytes() >= self.bytes_max || self.last_waiters.list.len() >= self.commands_max {
+            self.begin_next();
         }
         let Request { origin, command, slot, args } = request;
         self.last.push(command.id.as_u16(), slot.number(), args.iter_from(1));
@@ -95,9 +107,19 @@ impl BatchQueue {
 
     /// Adds a read behind the writes that are there, or before the one that comes next.
     pub(super) fn push_read(&mut self, request: Request<'_>) {
+        if self.last_waiters.list.len() >= self.commands_max {
+            self.begin_next();
+        }
         let Request { origin, command, slot, args } = request;
         let span = self.last_waiters.args.push(args);
         self.last_waiters.list.push(Waiter::Read { origin, command, slot, span });
+    }
+
+    fn begin_next(&mut self) {
+        let waiters = self.spare_waiters.pop().unwrap_or_default();
+        let full = (std::mem::take(&mut self.last), std::mem::replace(&mut self.last_waiters, waiters));
+        self.full_bytes += full.0.bytes() + full.1.bytes();
+        self.full.push_back(full);
     }
 
     /// Takes out the oldest batch. `time_ms` is the leader's clock, in milliseconds since 1970.
@@ -110,7 +132,8 @@ impl BatchQueue {
                 waiters,
             });
         }
-        if self.last_waiters.list.is_empty() {
+        // There may be none but reads.
+        if self.is_empty() {
             return None;
         }
         let commands_count = self.last.commands_count();
@@ -183,9 +206,9 @@ impl BatchQueue {
         self.full.front().map_or(self.last.bytes(), |(batch, _)| batch.bytes())
     }
 
-    /// Length of the batch that commands are added to, in bytes.
-    pub(super) fn last_bytes(&self) -> usize {
-        self.last.bytes()
+    /// Whether the batch that commands are added to is as long as it may be.
+    pub(super) fn is_last_long(&self) -> bool {
+        self.last.bytes() >= self.bytes_max
     }
 }
 
@@ -209,7 +232,7 @@ mod tests {
         let command = resp::lookup(b"set").unwrap();
         let args = Args::new(&bytes, &ranges);
         let request = Request { origin: origin(number), command, slot: Slot::default(), args };
-        queue.push_write(request, 0, BATCH_BYTES_MAX);
+        queue.push_write(request, 0);
     }
 
     fn push_read(queue: &mut BatchQueue, number: u64) {
@@ -237,7 +260,7 @@ mod tests {
     /// What cannot be proposed yet is cut into batches, each of which fits an entry, and nothing changes its place.
     #[test]
     fn no_batch_takes_more_than_one_command_beyond_its_limit() {
-        let mut queue = BatchQueue::default();
+        let mut queue = BatchQueue::new(BATCH_BYTES_MAX, usize::MAX);
         push_read(&mut queue, 1);
         for number in 2..10 {
             push(&mut queue, number, &[b'x'; 60]);
@@ -263,6 +286,29 @@ mod tests {
         assert!(queue.take_oldest(7).is_none() && bytes == 0);
     }
 
+    /// What one entry holds is applied in one go.
+    #[test]
+    fn no_batch_has_more_commands_and_reads_than_it_may() {
+        let mut queue = BatchQueue::new(1 << 20, 3);
+        (1..=4).for_each(|number| push(&mut queue, number, b""));
+        // More reads than a batch holds, before a write of theirs.
+        (5..=12).for_each(|number| push_read(&mut queue, number));
+        push(&mut queue, 13, b"");
+        let (mut batches, mut counts) = (Vec::new(), Vec::new());
+        while let Some(batch_taken) = queue.take_oldest(7) {
+            assert_eq!(Batch::access(&batch_taken.payload).unwrap().commands_count(), batch_taken.commands_count);
+            counts.push(batch_taken.commands_count);
+            batches.push(waiters(&batch_taken));
+        }
+        let expected: [&[i64]; 5] = [&[1, 2, 3], &[4, -5, -6], &[-7, -8, -9], &[-10, -11, -12], &[13]];
+        assert_eq!((batches, counts), (expected.map(<[i64]>::to_vec).to_vec(), vec![3, 1, 0, 0, 1]));
+        assert_eq!((queue.is_empty(), queue.bytes()), (true, 0));
+        (1..=8).for_each(|number| push_read(&mut queue, number));
+        let mut ranges = Vec::new();
+        let popped = std::iter::from_fn(|| queue.pop_last(&mut ranges)).count();
+        assert_eq!((popped, queue.is_empty(), queue.bytes()), (8, true, 0));
+    }
+
     #[test]
     fn a_bounded_number_of_emptied_lists_is_kept_and_no_long_one() {
         let filled = |len: usize| {
@@ -273,7 +319,7 @@ mod tests {
             waiters
         };
         let longest = (256 << 10) - filled(0).capacity_bytes() - 1;
-        let mut queue = BatchQueue::default();
+        let mut queue = BatchQueue::new(BATCH_BYTES_MAX, usize::MAX);
         queue.recycle(filled(longest + 1));
         assert!(queue.spare_waiters.is_empty(), "one long batch must not hold memory for ever");
         let mut many = Waiters::default();

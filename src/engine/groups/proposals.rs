@@ -85,6 +85,11 @@ impl Proposals {
         self.waiters_bytes
     }
 
+    /// How many batches there are.
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.list.is_empty()
     }

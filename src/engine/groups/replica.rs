@@ -109,7 +109,7 @@ impl Replica {
             keys_permit: budget.permit(Pool::Keys),
             addrs,
             membership: new.membership,
-            batches: BatchQueue::default(),
+            batches: BatchQueue::new(config.batch_bytes_max, config.limits.batch_commands_max),
             proposed: Proposals::default(),
             reads: WaitingReads::default(),
             leaving: LeavingReads::default(),

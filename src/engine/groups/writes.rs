@@ -5,7 +5,9 @@ use raft::ProposeError;
 use crate::context::Context;
 use crate::groups::batch_queue::SealedBatch;
 use crate::groups::proposals::Proposed;
+use crate::groups::replica::Replica;
 use crate::groups::{GroupEffect, Groups};
+use crate::limits::PROPOSALS_COUNT_MAX;
 use crate::refusal::Refusal;
 use crate::replies::{ReplySink, refuse};
 use crate::request::Request;
@@ -34,8 +36,8 @@ impl Groups {
         self.put_reads_in_batch(group, origin.source());
         self.propose_later(group);
         let replica = &mut self.list[group];
-        replica.batches.push_write(request, reply_bytes, ctx.config.batch_bytes_max);
-        if replica.batches.last_bytes() >= ctx.config.batch_bytes_max && replica.leads() {
+        replica.batches.push_write(request, reply_bytes);
+        if replica.batches.is_last_long() && replica.leads() {
             self.propose_group(ctx, group);
         }
         self.list[group].settle_requests();
@@ -109,10 +111,12 @@ impl Groups {
             return;
         }
         let time_ms = replica.batch_time(ctx);
-        while replica.raft.uncommitted_bytes() == 0
-            || replica.raft.uncommitted_bytes() + replica.batches.oldest_bytes() + ENTRY_OVERHEAD_BYTES_MAX
-                <= replica.raft.config().uncommitted_bytes_max
-        {
+        let has_room = |replica: &Replica| {
+            let uncommitted_bytes = replica.raft.uncommitted_bytes();
+            let next_bytes = replica.batches.oldest_bytes() + ENTRY_OVERHEAD_BYTES_MAX;
+            uncommitted_bytes == 0 || uncommitted_bytes + next_bytes <= replica.raft.config().uncommitted_bytes_max
+        };
+        while replica.proposed.len() < PROPOSALS_COUNT_MAX && has_room(replica) {
             let taken = replica.batches.take_oldest(time_ms);
             let is_for_expiry = taken.is_none() && replica.wants_time;
             let Some(SealedBatch { payload, commands_count, waiters }) =

@@ -59,6 +59,7 @@ pub(super) fn limit(seed: u64, cluster_spec: &ClusterSpec, config: &mut engine::
         limit_small_memory(config);
     }
     config.limits.commands_per_turn_max = prng.pick(&[2, 16, limits.commands_per_turn_max]);
+    config.limits.batch_commands_max = prng.pick(&[1, 8, limits.batch_commands_max]);
 }
 
 /// What one queue holds, whatever the budget says, must be a small part of little memory, as it is in production.

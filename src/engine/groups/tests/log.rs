@@ -108,3 +108,24 @@ fn reads_wait_for_what_was_committed_before_to_be_read_back_and_applied() {
         assert_eq!(world.sides[leader].groups.list[GROUP].waiting_bytes(), 0);
     }
 }
+
+/// What is to be done with all of them at once, should they fail, is little.
+#[test]
+fn a_bounded_number_of_batches_is_under_way_and_what_comes_behind_them_collects() {
+    let (mut world, leader) = stuck(|_| {});
+    let proposals_count_max = crate::limits::PROPOSALS_COUNT_MAX as u64;
+    for seq in 1..=proposals_count_max + 3 {
+        world.execute(leader, client(seq), "SET a 1");
+        let Side { ctx, groups, answers, effects, .. } = &mut world.sides[leader];
+        groups.propose(ctx, answers, effects);
+    }
+    let side = &mut world.sides[leader];
+    assert_eq!(side.ctx.counters.batches_proposed, proposals_count_max);
+    assert!(side.groups.has_batches(), "they go on when others are applied");
+    world.sides.iter_mut().for_each(|side| side.is_disk_stuck = false);
+    world.settle();
+    world.run(Duration::from_millis(100));
+    let counters = &world.sides[leader].ctx.counters;
+    assert_eq!(counters.batches_proposed, proposals_count_max + 1);
+    assert_eq!(counters.commands_applied, proposals_count_max + 3);
+}
