@@ -14,6 +14,7 @@ use crate::observe::{
 };
 use crate::origin::Origin;
 use crate::refusal::Refusal;
+use crate::shares::Shares;
 
 /// What the parts of a core share within a turn.
 pub(crate) struct Context {
@@ -42,6 +43,8 @@ pub(crate) struct Context {
     /// Commands and bytes per second.
     pub(crate) rates: Rates,
     pub(crate) budget: Budget,
+    /// What this turn may still do.
+    pub(crate) shares: Shares,
     pub(crate) observer: Option<Rc<dyn Observer>>,
 }
 
@@ -49,6 +52,7 @@ impl Context {
     /// A context at the beginning of a core's life.
     pub(crate) fn new(config: Rc<Config>, now: Instant, observer: Option<Rc<dyn Observer>>) -> Context {
         let budget = Budget::new(config.memory_bytes_max);
+        let shares = Shares::new(config.limits.commands_per_turn_max);
         Context {
             config,
             now,
@@ -64,6 +68,7 @@ impl Context {
             turns: Turns::default(),
             rates: Rates::default(),
             budget,
+            shares,
             observer,
         }
     }

@@ -16,6 +16,7 @@ use crate::refusal::Refusal;
 use crate::replies::{ReplySink, refuse};
 use crate::request::Request;
 use crate::router::{Decision, Forwarded};
+use crate::shares::Kind;
 
 /// To tell so many bytes of the core, the node or the cluster takes about as long as another command.
 const TOLD_BYTES_PER_COMMAND: usize = 64;
@@ -333,7 +334,8 @@ impl<H: CoreHost> Core<H> {
         self.clients.unblock_memory(&self.ctx);
         self.clients.go_on_listing(&mut self.ctx);
         let limits = self.ctx.config.limits;
-        let mut share = Share::of_turn(&limits);
+        let commands = self.ctx.shares.left(Kind::OfClients);
+        let mut share = Share::of_turn(commands);
         while !share.is_spent()
             && let Some(conn) = self.clients.next_runnable()
         {
@@ -344,6 +346,7 @@ impl<H: CoreHost> Core<H> {
             self.share.spend(1, 0);
             share.return_rest(self.share);
         }
+        self.ctx.shares.spend(Kind::OfClients, commands - share.commands());
     }
 
     /// Commands for the leader of a route's group stand in the next frame to it.
@@ -355,7 +358,7 @@ impl<H: CoreHost> Core<H> {
 
     /// Sends or executes commands that waited for a leader, where there is one now.
     pub(super) fn drain_routes(&mut self) -> Result<(), Error> {
-        while let Some(route) = self.router.next_to_drain() {
+        while let Some(route) = self.router.next_to_drain(&self.ctx) {
             loop {
                 let local = self.local(route);
                 let Some(request) = self.router.drain(&mut self.ctx, route, local) else {

@@ -16,6 +16,7 @@ use crate::peers::{PeerEvent, Received, ReceivedReplies, ReceivedRequests};
 use crate::refusal::Refusal;
 use crate::replies::refuse;
 use crate::request::Request;
+use crate::shares::Kind;
 
 impl<H: CoreHost> Core<H> {
     /// A frame of another core: Raft messages, which are taken in, and commands for groups led here and replies, which wait.
@@ -49,7 +50,8 @@ impl<H: CoreHost> Core<H> {
         // A lease is judged by a clock read after the request was received.
         self.ctx.now = self.host.now();
         let limits = self.ctx.config.limits;
-        let mut share = Share::of_turn(&limits);
+        let commands = self.ctx.shares.left(Kind::OfFrames);
+        let mut share = Share::of_turn(commands);
         while !share.is_spent() || self.peers.has_too_much_input() {
             let Some(link) = self.peers.next_input() else { break };
             let is_beyond = share.is_spent();
@@ -60,6 +62,7 @@ impl<H: CoreHost> Core<H> {
                 share.return_rest(slice);
             }
         }
+        self.ctx.shares.spend(Kind::OfFrames, commands - share.commands());
     }
 
     fn take_in_link(&mut self, link: LinkId, slice: &mut Share) {

@@ -37,6 +37,7 @@ use crate::observe::{CoreReport, Phase};
 use crate::origin::Port;
 use crate::peers::Peers;
 use crate::router::Router;
+use crate::shares::Kind;
 use crate::storage::{Storage, StorageEffect};
 
 /// How often the cores of a node tell each other what INFO on the gateway shows.
@@ -145,7 +146,8 @@ impl<H: CoreHost> Core<H> {
         self.ctx.now = self.host.now();
         self.ctx.unix_ms = self.host.unix_time_ms();
         self.ctx.turns.begin(self.ctx.now, &self.ctx.counters);
-        self.groups.requeue_left(&mut self.ctx, out!(self), &mut self.group_effects);
+        self.ctx.shares.begin();
+        self.groups.begin_turn(&mut self.ctx, out!(self), &mut self.group_effects);
         self.carry_group_effects()?;
         let is_cut_short = self.take_in();
         self.ctx.turns.mark(Phase::Input, self.host.now());
@@ -164,10 +166,9 @@ impl<H: CoreHost> Core<H> {
         self.router.work(&mut self.ctx, out!(self));
         self.resume_full_groups()?;
         self.resume_clients();
-        let applied_max = self.ctx.counters.commands_applied + self.ctx.config.limits.commands_per_turn_max as u64;
-        self.drive(applied_max)?;
+        self.drive()?;
         // Applying may have sent commands another way, into the next batch of an idle log.
-        self.drive(applied_max)?;
+        self.drive()?;
         self.groups.settle_left();
         self.storage.submit()?;
         self.observe_queues();
@@ -197,7 +198,16 @@ impl<H: CoreHost> Core<H> {
     }
 
     fn take_in_events(&mut self) -> bool {
-        self.share = Share::of_turn(&self.ctx.config.limits);
+        let left = self.ctx.shares.left(Kind::OfClients);
+        // Those who had to wait go on in this turn, too.
+        let commands = if self.clients.runnable_count() > 0 { left.div_ceil(2) } else { left };
+        self.share = Share::of_turn(commands);
+        let is_cut_short = self.take_in_events_of_share();
+        self.ctx.shares.spend(Kind::OfClients, commands - self.share.commands());
+        is_cut_short
+    }
+
+    fn take_in_events_of_share(&mut self) -> bool {
         let mut budget = EVENTS_PER_TURN_MAX;
         while budget > 0 {
             let Some((from, message)) = self.host.mesh_receive() else { break };
@@ -269,15 +279,15 @@ impl<H: CoreHost> Core<H> {
         self.carry_group_effects()
     }
 
-    /// Proposes what has collected, and does what Raft wants done until nothing is left, or as many commands as these were
-    /// applied by this core: then other groups are left to the next turn.
-    fn drive(&mut self, applied_max: u64) -> Result<(), Error> {
+    /// Proposes what has collected, and does what Raft wants done until nothing is left, or the turn has applied as much as it
+    /// may: then other groups are left to the next turn.
+    fn drive(&mut self) -> Result<(), Error> {
         self.drain_routes()?;
         if self.groups.has_batches() && !self.storage.is_writing() && !self.ctx.is_log_backlogged {
             self.groups.propose(&mut self.ctx, out!(self), &mut self.group_effects);
             self.carry_group_effects()?;
         }
-        while self.ctx.counters.commands_applied < applied_max
+        while !self.ctx.shares.is_spent(Kind::Applied)
             && let Some(group) = self.groups.next_with_work()
         {
             self.groups.drive(&mut self.ctx, out!(self), &mut self.group_effects, group)?;

@@ -1,4 +1,4 @@
-//! How much of one kind of work a turn does.
+//! How much a turn takes in of one kind, and one client or link of that.
 
 use crate::limits::{BYTES_PER_TURN_MAX, Limits};
 
@@ -16,15 +16,20 @@ impl Share {
     /// As much as there is no end to.
     pub(super) const UNLIMITED: Share = Share { commands: usize::MAX, bytes: usize::MAX };
 
-    /// What a turn does of one kind.
-    pub(super) fn of_turn(limits: &Limits) -> Share {
-        Share { commands: limits.commands_per_turn_max, bytes: BYTES_PER_TURN_MAX }
+    /// So many commands, and as many bytes as a turn takes in.
+    pub(super) fn of_turn(commands: usize) -> Share {
+        Share { commands, bytes: BYTES_PER_TURN_MAX }
     }
 
     /// What one client, or one link, does at a time.
     pub(super) fn of_slice(limits: &Limits) -> Share {
-        let Share { commands, bytes } = Share::of_turn(limits);
+        let Share { commands, bytes } = Share::of_turn(limits.commands_per_turn_max);
         Share { commands: commands.div_ceil(SLICES_COUNT), bytes: bytes.div_ceil(SLICES_COUNT) }
+    }
+
+    /// Commands that may still be done.
+    pub(super) fn commands(self) -> usize {
+        self.commands
     }
 
     /// Whether nothing may be done any more.
@@ -59,7 +64,7 @@ mod tests {
     #[test]
     fn slices_end_with_the_share_they_are_of() {
         let limits = Limits { commands_per_turn_max: 20, ..Limits::default() };
-        let mut share = Share::of_turn(&limits);
+        let mut share = Share::of_turn(20);
         let mut slices = Vec::new();
         while !share.is_spent() {
             let mut slice = share.lend(Share::of_slice(&limits));
@@ -69,7 +74,7 @@ mod tests {
             share.return_rest(slice);
         }
         assert_eq!(slices, [(3, false); 9].into_iter().chain([(2, true)]).collect::<Vec<_>>());
-        let mut share = Share::of_turn(&limits);
+        let mut share = Share::of_turn(20);
         share.spend(1, BYTES_PER_TURN_MAX + 1);
         assert!(share.is_spent(), "one command may be longer");
     }

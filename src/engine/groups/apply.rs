@@ -17,6 +17,7 @@ use crate::groups::{GroupEffect, Groups};
 use crate::observe::Event;
 use crate::refusal::Refusal;
 use crate::replies::{ReplySink, SHORT_REPLY_BYTES_MAX, refuse};
+use crate::shares::Kind;
 
 impl Groups {
     /// Applies a committed entry, and answers those who wait for it.
@@ -29,6 +30,8 @@ impl Groups {
         entry: &Entry,
     ) -> Result<(), Error> {
         let waiters = self.settle_proposals(ctx, out, effects, group, entry);
+        // Beside its commands.
+        ctx.shares.spend_with_bytes(Kind::Applied, 1, entry.payload.len());
         let id = self.list[group].id;
         match entry.kind {
             EntryKind::Empty => {}
@@ -60,8 +63,8 @@ impl Groups {
         Ok(())
     }
 
-    /// Takes out the proposals whose fate this entry decides: those it has passed are answered, and the waiters of the one
-    /// that it is are returned.
+    /// Takes out the proposals whose fate this entry decides: those it has passed fail, and the waiters of the one that it
+    /// is are returned.
     fn settle_proposals(
         &mut self,
         ctx: &mut Context,
@@ -80,9 +83,10 @@ impl Groups {
             } else {
                 // A later leader's entry is committed, and it is not before that: it can never be applied.
                 ctx.counters.batches_not_applied += 1;
-                self.fail_waiters(ctx, out, group, &proposed.waiters, Refusal::NotApplied);
+                self.list[group].failed.push(proposed.waiters, Refusal::NotApplied);
             }
         }
+        self.answer_failed(ctx, out, group);
         waiters
     }
 
@@ -95,6 +99,7 @@ impl Groups {
         waiters: &Waiters,
     ) -> Result<(), BatchError> {
         let batch = Batch::access(&entry.payload)?;
+        ctx.shares.spend(Kind::Applied, batch.commands_count().max(waiters.list.len()));
         let Groups { list, ranges, sources, .. } = self;
         let replica = &mut list[group];
         let keyspace = &mut replica.keyspace;
@@ -134,27 +139,6 @@ impl Groups {
         serve_reads(ctx, out, keyspace, sources, waiters, &mut next);
         ctx.counters.commands_applied += batch.commands_count() as u64;
         Ok(())
-    }
-
-    /// Answers all who wait for a batch that cannot be applied any more, or not be known to be.
-    pub(super) fn fail_waiters(
-        &mut self,
-        ctx: &mut Context,
-        out: &mut impl ReplySink,
-        group: usize,
-        waiters: &Waiters,
-        refusal: Refusal,
-    ) {
-        let group = Some(self.list[group].id);
-        for waiter in &waiters.list {
-            match *waiter {
-                Waiter::Write { origin, reply_bytes } => {
-                    self.sources.write_ended(origin.source(), reply_bytes);
-                    refuse(ctx, out, origin, refusal, group);
-                }
-                Waiter::Read { .. } => panic!("reads leave a batch when leadership is lost"),
-            }
-        }
     }
 }
 

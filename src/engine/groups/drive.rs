@@ -7,11 +7,13 @@ use crate::error::Error;
 use crate::groups::{GroupEffect, Groups};
 use crate::observe::Event;
 use crate::replies::ReplySink;
+use crate::shares::Kind;
 
 impl Groups {
     /// Whether a group has something to do.
     pub(crate) fn has_work(&self) -> bool {
-        !self.with_work.is_empty() || !self.to_requeue.is_empty()
+        let is_all_done = self.with_work.is_empty() && self.giving_back.is_empty() && self.left_over.is_empty();
+        !is_all_done || self.is_full_cut_short
     }
 
     /// Makes the permits of groups that are left to the next turn say what is held; [`Groups::drive`] does so for all others.
@@ -27,7 +29,7 @@ impl Groups {
         Some(group)
     }
 
-    /// Does all that Raft wants done for a group.
+    /// Does all that Raft wants done for a group, but applies no more than the turn may: the rest is left to the next one.
     pub(crate) fn drive(
         &mut self,
         ctx: &mut Context,
@@ -58,6 +60,10 @@ impl Groups {
     ) -> Result<(), Error> {
         let had_unsettled = self.list[group].has_unsettled();
         while self.list[group].raft.has_ready() {
+            if ctx.shares.is_spent(Kind::Applied) {
+                self.left_over.push(group);
+                break;
+            }
             let replica = &mut self.list[group];
             replica.raft.ready(ready);
             if let Some(membership) = ready.membership.take() {

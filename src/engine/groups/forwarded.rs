@@ -8,6 +8,7 @@ use crate::groups::{GroupEffect, Groups, is_full};
 use crate::origin::{LinkId, Origin};
 use crate::replies::ReplySink;
 use crate::request::{OwnedRequest, Request};
+use crate::shares::Kind;
 
 /// How a forwarded command arrives.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +50,7 @@ impl Groups {
         }
         if !self.make_room_for_forwarded(ctx, out, group, link, request.bytes()) {
             // The sender gives up on commands, and sends others, while these are stalled. They go back, in order.
-            self.refuse_forwarded_over(out, group, link);
+            self.refuse_forwarded_over(ctx, out, group, link);
             self.list[group].refuse(link);
             return out.send_back(link, id);
         }
@@ -67,7 +68,7 @@ impl Groups {
     /// is its own.
     fn make_room_for_forwarded(
         &mut self,
-        ctx: &Context,
+        ctx: &mut Context,
         out: &mut impl ReplySink,
         group: usize,
         link: LinkId,
@@ -81,12 +82,13 @@ impl Groups {
             .longest()
             .filter(|longest| *longest != link && forwarded.bytes_of(*longest) > forwarded.bytes_of(link) + bytes);
         let Some(longest) = longest else { return false };
-        self.refuse_forwarded_over(out, group, longest);
+        self.refuse_forwarded_over(ctx, out, group, longest);
         true
     }
 
     /// Goes on with commands that waited because their group was full, as far as it is no longer. `is_log_full` tells whether
-    /// the log is full for a group: then its writes wait on, and what came behind them from the same core.
+    /// the log is full for a group: then its writes wait on, and what came behind them from the same core. Groups take turns,
+    /// and what a turn may not do of it is left to the next one.
     pub(crate) fn resume_full(
         &mut self,
         ctx: &mut Context,
@@ -94,7 +96,13 @@ impl Groups {
         effects: &mut Vec<GroupEffect>,
         is_log_full: impl Fn(usize) -> bool,
     ) {
-        for group in std::mem::take(&mut self.full) {
+        self.is_full_cut_short = false;
+        for _ in 0..self.full.len() {
+            if ctx.shares.is_spent(Kind::Held) {
+                self.is_full_cut_short = true;
+                return;
+            }
+            let Some(group) = self.full.pop_front() else { return };
             self.list[group].is_full = false;
             let is_log_full = is_log_full(group);
             self.execute_forwarded(ctx, out, group, is_log_full);
@@ -121,20 +129,25 @@ impl Groups {
             }
             // Reads need no log.
             let waits = |request: &OwnedRequest| is_log_full && request.command.is_write();
-            let next = replica.forwarded.pop(|link, request| !waits(request) && out.takes_replies(link));
-            let Some(request) = next else { break };
+            let goes_on = |link, request: &OwnedRequest| !waits(request) && out.takes_replies(link);
+            if ctx.shares.is_spent(Kind::Held) {
+                self.is_full_cut_short |= replica.forwarded.has_next(goes_on);
+                break;
+            }
+            let Some(request) = replica.forwarded.pop(goes_on) else { break };
+            ctx.shares.spend_with_bytes(Kind::Held, 1, request.bytes());
             self.execute(ctx, out, group, request.as_request());
         }
         self.list[group].settle_requests();
     }
 
     /// Sends commands of other cores back that wait, those of each core in order, as many as the turn still may.
-    pub(super) fn refuse_forwarded(&mut self, out: &mut impl ReplySink, group: usize) {
+    pub(super) fn refuse_forwarded(&mut self, ctx: &mut Context, out: &mut impl ReplySink, group: usize) {
         let replica = &mut self.list[group];
-        while self.requeues_left > 0
+        while !ctx.shares.is_spent(Kind::GivenBack)
             && let Some(OwnedRequest { origin, .. }) = replica.forwarded.pop(|_, _| true)
         {
-            self.requeues_left -= 1;
+            ctx.shares.spend(Kind::GivenBack, 1);
             if let Origin::Peer { link, id, .. } = origin {
                 replica.refuse(link);
                 out.send_back(link, id);
@@ -143,14 +156,29 @@ impl Groups {
         replica.settle_requests();
     }
 
-    /// Sends all commands back that came over a link and wait, in order.
-    fn refuse_forwarded_over(&mut self, out: &mut impl ReplySink, group: usize, link: LinkId) {
+    /// Commands that came over a link and wait go back, in order.
+    fn refuse_forwarded_over(&mut self, ctx: &mut Context, out: &mut impl ReplySink, group: usize, link: LinkId) {
         let replica = &mut self.list[group];
-        for id in replica.forwarded.remove(link) {
-            replica.refuse(link);
-            out.send_back(link, id);
+        replica.forwarded.refuse(link, true);
+        replica.refuse(link);
+        self.send_refused_back(ctx, out, group);
+    }
+
+    /// Sends commands of other cores back that do not wait any more, as many as the turn still may.
+    pub(super) fn send_refused_back(&mut self, ctx: &mut Context, out: &mut impl ReplySink, group: usize) {
+        let replica = &mut self.list[group];
+        while !ctx.shares.is_spent(Kind::GivenBack)
+            && let Some((link, id, is_awaited)) = replica.forwarded.pop_refused()
+        {
+            ctx.shares.spend(Kind::GivenBack, 1);
+            if is_awaited {
+                out.send_back(link, id);
+            }
         }
         replica.settle_requests();
+        if replica.forwarded.has_refused() {
+            self.go_on_giving_back(group);
+        }
     }
 
     /// Notes that somebody waits until the group has room, who is told by [`GroupEffect::Unblocked`].
@@ -162,16 +190,19 @@ impl Groups {
     /// Puts a group on the list of those that [`Groups::resume_full`] looks at.
     fn look_at_full(&mut self, group: usize) {
         if !std::mem::replace(&mut self.list[group].is_full, true) {
-            self.full.push(group);
+            self.full.push_back(group);
         }
     }
 
     /// Forgets the commands of a core that has heard no answers and waits for none: its connection was replaced.
     pub(crate) fn forget_forwarded(&mut self, link: LinkId) {
-        for group in &self.full {
-            let replica = &mut self.list[*group];
-            replica.forwarded.remove(link).for_each(drop);
-            replica.settle_requests();
+        for at in 0..self.full.len() {
+            let group = self.full[at];
+            let forwarded = &mut self.list[group].forwarded;
+            forwarded.refuse(link, false);
+            if forwarded.has_refused() {
+                self.go_on_giving_back(group);
+            }
         }
     }
 }

@@ -43,9 +43,11 @@ impl Groups {
         self.observe(ctx, group, Event::Restored { last: (last_index, last_term) });
         self.observe_digest(ctx, group);
         // Whether what was proposed here is part of that state nobody can tell.
-        while let Some(proposed) = self.list[group].proposed.pop_settled_by(last_term, last_index) {
-            self.fail_waiters(ctx, out, group, &proposed.waiters, Refusal::OutcomeUnknownSnapshot);
+        let replica = &mut self.list[group];
+        while let Some(proposed) = replica.proposed.pop_settled_by(last_term, last_index) {
+            replica.failed.push(proposed.waiters, Refusal::OutcomeUnknownSnapshot);
         }
+        self.answer_failed(ctx, out, group);
         self.release_later(group);
         self.expire_later(group);
         self.list[group].settle_permits();

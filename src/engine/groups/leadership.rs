@@ -65,10 +65,11 @@ impl Groups {
         };
         let had_unsettled = replica.has_unsettled();
         let wait = ctx.config.leader_wait;
-        while let Some(proposed) = self.list[group].proposed.pop_unresolved(live_term, ctx.now, wait) {
-            self.fail_waiters(ctx, out, group, &proposed.waiters, Refusal::OutcomeUnknownLeadership);
+        let replica = &mut self.list[group];
+        while let Some(proposed) = replica.proposed.pop_unresolved(live_term, ctx.now, wait) {
+            replica.failed.push(proposed.waiters, Refusal::OutcomeUnknownLeadership);
         }
-        self.list[group].settle_requests();
+        self.answer_failed(ctx, out, group);
         if had_unsettled && !self.list[group].has_unsettled() {
             effects.push(GroupEffect::Unblocked { group: self.list[group].id });
         }

@@ -12,15 +12,17 @@
 //! - A group in which nothing happens costs nothing: it stands in no list and no timer runs.
 //!
 //! Reading order: `replica` (what is kept of one), `addresses`, `batch_queue`, `proposals` and `waiting_reads`, `writes`,
-//! `reads`, `news` (what the groups are told), `drive` (what Raft wants done), `apply`, `forwarded_queue` and `forwarded`
-//! (commands of other cores, and who waits for room), `requeue` and `leaving` (a leadership is lost), `leadership`, `install`, `release` (memory of removed keys), `expiry`, `timers`,
-//! `sources`, `views` (what others see).
+//! `reads`, `news` (what the groups are told), `drive` (what Raft wants done), `apply`, `failed` (batches that are not applied),
+//! `forwarded_queue` and `forwarded` (commands of other cores, and who waits for room), `requeue` and `leaving` (a leadership is
+//! lost), `leadership`, `install`, `release` (memory of removed keys), `expiry`, `timers`, `sources`, `views`
+//! (what others see).
 
 mod addresses;
 mod apply;
 mod batch_queue;
 mod drive;
 mod expiry;
+mod failed;
 mod forwarded;
 mod forwarded_queue;
 mod install;
@@ -99,16 +101,19 @@ pub(crate) struct Groups {
     /// Groups with commands for a next batch.
     batching: Vec<usize>,
     /// Groups that were full when somebody wanted to add to them, or in which commands of other cores wait.
-    full: Vec<usize>,
-    /// Groups that have more commands to give back than a turn may, and how many this one still may.
-    to_requeue: Vec<usize>,
+    full: VecDeque<usize>,
+    /// Whether some of them were left to the next turn.
+    is_full_cut_short: bool,
+    /// Groups that have more commands to give back, or to answer as they fail, than a turn may.
+    giving_back: Vec<usize>,
+    /// Groups that have more to apply, or more reads to answer, than a turn may.
+    left_over: Vec<usize>,
     /// Groups whose keys were removed all at once and still take up memory.
     releasing: Vec<usize>,
     /// Groups in which keys expire, in the order in which they are looked at.
     expiring: VecDeque<usize>,
     /// Whether so many keys of late had expired that it is worth looking for more at once.
     is_expiry_behind: bool,
-    requeues_left: usize,
     /// Groups with proposals or reads that are looked at every tick: they may have waited too long.
     watched: Vec<usize>,
     timers: Timers,
@@ -126,12 +131,13 @@ impl Groups {
             list: Vec::new(),
             with_work: VecDeque::new(),
             batching: Vec::new(),
-            full: Vec::new(),
-            to_requeue: Vec::new(),
+            full: VecDeque::new(),
+            is_full_cut_short: false,
+            giving_back: Vec::new(),
+            left_over: Vec::new(),
             releasing: Vec::new(),
             expiring: VecDeque::new(),
             is_expiry_behind: false,
-            requeues_left: 0,
             watched: Vec::new(),
             timers: Timers::default(),
             sources: Sources::default(),
@@ -287,7 +293,9 @@ impl Groups {
         self.batching.is_empty()
             && self.list.iter().all(|replica| {
                 replica.proposed.is_empty()
+                    && replica.failed.is_empty()
                     && replica.forwarded.is_empty()
+                    && !replica.forwarded.has_refused()
                     && !replica.is_requeuing
                     && replica.raft.transferring_to().is_none()
             })

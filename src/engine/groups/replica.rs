@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::groups::addresses::Addresses;
 use crate::groups::batch_queue::BatchQueue;
+use crate::groups::failed::FailedBatches;
 use crate::groups::forwarded_queue::ForwardedQueue;
 use crate::groups::leaving::LeavingReads;
 use crate::groups::proposals::Proposals;
@@ -48,13 +49,15 @@ pub(super) struct Replica {
     pub(super) batches: BatchQueue,
     /// Batches that were proposed here and are not yet applied.
     pub(super) proposed: Proposals,
+    /// Batches that were proposed and fail, as far as those who wait for them are not answered.
+    pub(super) failed: FailedBatches,
     /// Reads that wait outside of batches.
     pub(super) reads: WaitingReads,
     /// Reads on their way out, since a leadership was lost.
     pub(super) leaving: LeavingReads,
     /// Commands of other cores that wait until the batches have room, or until those cores take replies.
     pub(super) forwarded: ForwardedQueue,
-    /// Bytes of `batches`, of reads that wait or leave, of who waits for what is proposed, and of `forwarded`.
+    /// Bytes of `batches`, of reads that wait or leave, of who waits for what is proposed or fails, and of `forwarded`.
     pub(super) requests_permit: Permit,
     /// Bytes of entries that Raft keeps.
     pub(super) entries_permit: Permit,
@@ -77,7 +80,7 @@ pub(super) struct Replica {
     pub(super) has_work: bool,
     pub(super) is_batching: bool,
     pub(super) is_full: bool,
-    pub(super) is_to_requeue: bool,
+    pub(super) is_giving_back: bool,
     pub(super) is_releasing: bool,
     pub(super) is_expiring: bool,
     /// Whether an entry is to be proposed that holds nothing but the time.
@@ -111,6 +114,7 @@ impl Replica {
             membership: new.membership,
             batches: BatchQueue::new(config.batch_bytes_max, config.limits.batch_commands_max),
             proposed: Proposals::default(),
+            failed: FailedBatches::default(),
             reads: WaitingReads::default(),
             leaving: LeavingReads::default(),
             forwarded: ForwardedQueue::default(),
@@ -126,7 +130,7 @@ impl Replica {
             has_work: false,
             is_batching: false,
             is_full: false,
-            is_to_requeue: false,
+            is_giving_back: false,
             is_releasing: false,
             is_expiring: false,
             wants_time: false,
@@ -228,14 +232,15 @@ impl Replica {
         self.batches.bytes() + self.raft.uncommitted_bytes()
     }
 
-    /// Bytes of commands that wait here to be proposed or read, and of who waits for what is proposed.
+    /// Bytes of commands that wait here to be proposed or read, and of who waits for what is proposed or fails.
     pub(super) fn waiting_bytes(&self) -> usize {
-        self.batches.bytes() + self.proposed.waiters_bytes() + self.reads.bytes() + self.leaving.bytes()
+        let of_batches = self.batches.bytes() + self.proposed.waiters_bytes() + self.failed.bytes();
+        of_batches + self.reads.bytes() + self.leaving.bytes()
     }
 
     /// Makes the permit say what waits here.
     pub(super) fn settle_requests(&mut self) {
-        self.requests_permit.set(self.waiting_bytes() + self.forwarded.bytes());
+        self.requests_permit.set(self.waiting_bytes() + self.forwarded.bytes() + self.forwarded.refused_bytes());
     }
 
     /// Makes all permits say what is held.

@@ -9,27 +9,61 @@
 //! one of the turn before. Until the first has left, the group takes nothing in and what waits for it stays in its queue.
 
 use crate::context::Context;
-use crate::groups::batch_queue::Unproposed;
+use crate::groups::batch_queue::{Unproposed, Waiter};
 use crate::groups::leaving::Leaving;
 use crate::groups::{GroupEffect, Groups};
 use crate::origin::Origin;
 use crate::refusal::Refusal;
 use crate::replies::{ReplySink, refuse};
 use crate::request::OwnedRequest;
+use crate::shares::Kind;
 
 impl Groups {
-    /// Begins a turn, and gives back what earlier ones have left.
-    pub(crate) fn requeue_left(
-        &mut self,
-        ctx: &mut Context,
-        out: &mut impl ReplySink,
-        effects: &mut Vec<GroupEffect>,
-    ) {
-        ctx.counters.commands_sliced += u64::from(!self.to_requeue.is_empty());
-        self.requeues_left = ctx.config.limits.commands_per_turn_max;
-        for group in std::mem::take(&mut self.to_requeue) {
-            self.list[group].is_to_requeue = false;
+    /// Begins a turn: goes on with what earlier ones have left.
+    pub(crate) fn begin_turn(&mut self, ctx: &mut Context, out: &mut impl ReplySink, effects: &mut Vec<GroupEffect>) {
+        ctx.counters.commands_sliced += u64::from(!self.giving_back.is_empty());
+        for group in std::mem::take(&mut self.left_over) {
+            self.mark(group);
+        }
+        for group in std::mem::take(&mut self.giving_back) {
+            self.list[group].is_giving_back = false;
+            self.answer_failed(ctx, out, group);
+            self.send_refused_back(ctx, out, group);
             self.requeue(ctx, out, effects, group);
+        }
+    }
+
+    /// Leaves what a group has to give back, or to answer as it fails, to the next turn.
+    pub(super) fn go_on_giving_back(&mut self, group: usize) {
+        if !std::mem::replace(&mut self.list[group].is_giving_back, true) {
+            self.giving_back.push(group);
+        }
+    }
+
+    /// Answers those who wait for batches that cannot be applied any more, or not be known to be: as many as the turn still
+    /// may.
+    pub(super) fn answer_failed(&mut self, ctx: &mut Context, out: &mut impl ReplySink, group: usize) {
+        let Groups { list, sources, .. } = self;
+        let replica = &mut list[group];
+        while !ctx.shares.is_spent(Kind::GivenBack)
+            && let Some((waiter, refusal)) = replica.failed.pop()
+        {
+            ctx.shares.spend(Kind::GivenBack, 1);
+            match waiter {
+                Waiter::Write { origin, reply_bytes } => {
+                    sources.write_ended(origin.source(), reply_bytes);
+                    refuse(ctx, out, origin, refusal, Some(replica.id));
+                }
+                // A write of its source may have run behind it.
+                Waiter::Read { origin, .. } => {
+                    sources.batched_read_ended(origin.source());
+                    refuse(ctx, out, origin, Refusal::ReadLost, Some(replica.id));
+                }
+            }
+        }
+        replica.settle_requests();
+        if !replica.failed.is_empty() {
+            self.go_on_giving_back(group);
         }
     }
 
@@ -56,10 +90,10 @@ impl Groups {
         }
         replica.is_requeuing = true;
         let mut again = Vec::new();
-        while self.requeues_left > 0
+        while !ctx.shares.is_spent(Kind::GivenBack)
             && let Some(taken) = self.take_last(group)
         {
-            self.requeues_left -= 1;
+            ctx.shares.spend(Kind::GivenBack, 1);
             match taken {
                 Leaving::Again(request) => again.push(request),
                 Leaving::Lost(origin) => refuse(ctx, out, origin, Refusal::ReadLost, Some(self.list[group].id)),
@@ -68,13 +102,11 @@ impl Groups {
         again.reverse();
         self.reroute(ctx, out, effects, group, again);
         // They came behind all of these.
-        self.refuse_forwarded(out, group);
+        self.refuse_forwarded(ctx, out, group);
         let replica = &mut self.list[group];
         replica.is_requeuing = replica.has_to_requeue();
         if replica.is_requeuing {
-            if !std::mem::replace(&mut replica.is_to_requeue, true) {
-                self.to_requeue.push(group);
-            }
+            self.go_on_giving_back(group);
         } else if had_unsettled && !replica.has_unsettled() {
             effects.push(GroupEffect::Unblocked { group: replica.id });
         }

@@ -43,7 +43,8 @@ impl Groups {
     /// Bytes of commands and reads that wait in all groups, added up anew.
     pub(crate) fn requests_held_bytes(&self) -> usize {
         let of = |replica: &Replica| {
-            let waiting = replica.batches.held_bytes() + replica.proposed.held_bytes();
+            let of_batches = replica.batches.held_bytes() + replica.proposed.held_bytes();
+            let waiting = of_batches + replica.failed.held_bytes();
             waiting + replica.reads.held_bytes() + replica.leaving.held_bytes() + replica.forwarded.held_bytes()
         };
         self.list.iter().map(of).sum()

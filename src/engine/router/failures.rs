@@ -1,9 +1,8 @@
 //! Answers that will not come: a link is gone, a leader is deposed, the time is up.
 //!
-//! All that is in flight may be concerned at once, so it is worked off in slices: a turn looks at
-//! [`commands_per_turn_max`](crate::limits::Limits) commands. What is to become of them was decided when the slices began: an answer that comes
-//! meanwhile is too late, nothing is sent over the link that is gone or for the route that has another leader, and newer
-//! commands wait behind those that are to be sent again.
+//! All that is in flight may be concerned at once, so it is worked off in slices (`shares`). What is to become of it was
+//! decided when the slices began: an answer that comes meanwhile is too late, nothing is sent over the link that is gone or
+//! for the route that has another leader, and newer commands wait behind those that are to be sent again.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -15,6 +14,7 @@ use crate::replies::{ReplySink, refuse};
 use crate::router::Router;
 use crate::router::queue::Queued;
 use crate::router::sweep::{LateLook, Sweep, SweepScope};
+use crate::shares::Kind;
 
 /// How long a former leader that can still be heard may take to answer what was sent to it, once it is known who leads now.
 /// It knows as well unless it is cut off from the others, and the commands that wait behind those answers must not wait
@@ -91,33 +91,31 @@ impl Router {
     /// The router's own share of a turn: gives up a bounded number of commands, where some are to be given up, and lets
     /// [`Router::drain`] go on.
     pub(crate) fn work(&mut self, ctx: &mut Context, out: &mut impl ReplySink) {
-        ctx.counters.commands_sliced += u64::from(self.drains_left == 0 && !self.to_drain.is_empty());
-        self.drains_left = ctx.config.limits.commands_per_turn_max;
-        let mut left = ctx.config.limits.commands_per_turn_max;
-        while left > 0
+        ctx.counters.commands_sliced += u64::from(std::mem::take(&mut self.is_drain_cut_short));
+        while !ctx.shares.is_spent(Kind::GivenUp)
             && let Some(mut sweep) = self.sweeps.pop_front()
         {
-            if self.sweep(ctx, out, &mut sweep, &mut left) {
+            if self.sweep(ctx, out, &mut sweep) {
                 self.end_sweep(&sweep);
             } else {
                 self.sweeps.push_front(sweep);
             }
         }
-        while left > 0
+        while !ctx.shares.is_spent(Kind::GivenUp)
             && let Some(link) = self.late_links.pop_front()
         {
-            if !self.give_up_unanswered(ctx, out, link, &mut left) {
+            if !self.give_up_unanswered(ctx, out, link) {
                 self.late_links.push_front(link);
             }
         }
-        while left > 0
+        while !ctx.shares.is_spent(Kind::GivenUp)
             && let Some(look) = self.late_looks.pop_front()
         {
-            if let Some(rest) = self.give_up_late(ctx, out, look, &mut left) {
+            if let Some(rest) = self.give_up_late(ctx, out, look) {
                 self.late_looks.push_front(rest);
             }
         }
-        ctx.counters.commands_sliced += u64::from(left == 0 && self.has_work());
+        ctx.counters.commands_sliced += u64::from(ctx.shares.is_spent(Kind::GivenUp) && self.has_work());
     }
 
     /// Whether there is more to do at once, without a new event.
@@ -131,14 +129,14 @@ impl Router {
 
     /// Goes on with a sweep. Returns whether it has come to its end. Writes that have left are not sent again. Reads are, but
     /// for those that a write of the same source may have run behind.
-    fn sweep(&mut self, ctx: &mut Context, out: &mut impl ReplySink, sweep: &mut Sweep, left: &mut usize) -> bool {
+    fn sweep(&mut self, ctx: &mut Context, out: &mut impl ReplySink, sweep: &mut Sweep) -> bool {
         let Sweep { link, scope, .. } = *sweep;
         self.links[link.idx()].has_sweep_begun = true;
         while let Some(id) = self.in_flight.id_before(link, sweep.end_id) {
-            if *left == 0 {
+            if ctx.shares.is_spent(Kind::GivenUp) {
                 return false;
             }
-            *left -= 1;
+            ctx.shares.spend(Kind::GivenUp, 1);
             sweep.end_id = id;
             let Some((sent, has_left)) = self.in_flight.get(link, id) else { continue };
             if scope == SweepScope::DeposedRoutes && !self.queues[sent.route()].is_failing {
@@ -205,16 +203,11 @@ impl Router {
         self.in_flight.shrink();
     }
 
-    fn give_up_late(
-        &mut self,
-        ctx: &mut Context,
-        out: &mut impl ReplySink,
-        look: LateLook,
-        left: &mut usize,
-    ) -> Option<LateLook> {
+    fn give_up_late(&mut self, ctx: &mut Context, out: &mut impl ReplySink, look: LateLook) -> Option<LateLook> {
         let mut late = Vec::new();
-        let (seen_count, next) = self.queues[look.route].take_late(ctx.now, look.from, *left, &mut late);
-        *left -= seen_count;
+        let (seen_count, next) =
+            self.queues[look.route].take_late(ctx.now, look.from, ctx.shares.left(Kind::GivenUp), &mut late);
+        ctx.shares.spend(Kind::GivenUp, seen_count);
         for queued in late {
             self.left(ctx, look.route, &queued);
             refuse(ctx, out, queued.request.origin, look.refusal, Some(self.routes.get(look.route).id));
@@ -236,18 +229,12 @@ impl Router {
     }
 
     /// Gives up commands that were not answered in time. Returns whether these were all over that link.
-    fn give_up_unanswered(
-        &mut self,
-        ctx: &mut Context,
-        out: &mut impl ReplySink,
-        link: LinkId,
-        left: &mut usize,
-    ) -> bool {
+    fn give_up_unanswered(&mut self, ctx: &mut Context, out: &mut impl ReplySink, link: LinkId) -> bool {
         while let Some(id) = self.in_flight.late_id(link, ctx.now) {
-            if *left == 0 {
+            if ctx.shares.is_spent(Kind::GivenUp) {
                 return false;
             }
-            *left -= 1;
+            ctx.shares.spend(Kind::GivenUp, 1);
             let is_write = self.in_flight.get(link, id).is_some_and(|(sent, _)| sent.command.is_write());
             let refusal = if is_write { Refusal::OutcomeUnknownTimeout } else { Refusal::AnswerTimedOut };
             self.give_up(ctx, out, link, id, refusal);

@@ -44,6 +44,7 @@ use crate::origin::{LinkId, Port};
 use crate::refusal::Refusal;
 use crate::replies::{ReplySink, SHORT_REPLY_BYTES_MAX, refuse};
 use crate::request::{OwnedRequest, Request};
+use crate::shares::Kind;
 use crate::topology_view::{Leader, LeaderTable};
 
 /// More than what a command's arguments cost beside their bytes, as a rule.
@@ -110,8 +111,8 @@ pub(crate) struct Router {
     late_links: VecDeque<LinkId>,
     /// Queues that are being looked through for commands that have waited for too long.
     late_looks: VecDeque<LateLook>,
-    /// How many commands that waited may still leave in this turn.
-    drains_left: usize,
+    /// Whether queues that may go on were left to the next turn.
+    is_drain_cut_short: bool,
 }
 
 impl Router {
@@ -143,7 +144,7 @@ impl Router {
             sweeps: VecDeque::new(),
             late_links: VecDeque::new(),
             late_looks: VecDeque::new(),
-            drains_left: ctx.config.limits.commands_per_turn_max,
+            is_drain_cut_short: false,
         })
     }
 
@@ -319,7 +320,7 @@ impl Router {
     ) -> Option<OwnedRequest> {
         while let Some(Queued { request, deadline }) = self.queues[route].first() {
             let (bytes, command, deadline) = (request.bytes(), request.command, *deadline);
-            if self.drains_left == 0 {
+            if ctx.shares.is_spent(Kind::Routed) {
                 self.want_drain(route);
                 return None;
             }
@@ -343,9 +344,9 @@ impl Router {
         None
     }
 
-    fn pop(&mut self, ctx: &Context, route: usize) -> Option<(i64, Queued)> {
+    fn pop(&mut self, ctx: &mut Context, route: usize) -> Option<(i64, Queued)> {
         let (order, queued) = self.queues[route].pop_front()?;
-        self.drains_left -= 1;
+        ctx.shares.spend(Kind::Routed, 1);
         self.left(ctx, route, &queued);
         Some((order, queued))
     }
@@ -444,8 +445,9 @@ impl Router {
     }
 
     /// A route whose queue may go on, if there is one and the turn is not too long already: for [`Router::drain`].
-    pub(crate) fn next_to_drain(&mut self) -> Option<usize> {
-        if self.drains_left == 0 {
+    pub(crate) fn next_to_drain(&mut self, ctx: &Context) -> Option<usize> {
+        if ctx.shares.is_spent(Kind::Routed) {
+            self.is_drain_cut_short |= !self.to_drain.is_empty();
             return None;
         }
         let route = self.to_drain.pop()?;

@@ -41,3 +41,29 @@ fn a_turn_applies_what_some_groups_have_committed_and_says_that_others_are_left(
     // What one group has committed is applied in one go.
     assert!(counts.iter().all(|count| *count < 60 + 30), "{counts:?}");
 }
+
+#[test]
+fn a_turn_applies_some_of_what_one_group_has_committed_and_goes_on_in_the_next() {
+    let mut world = World::new(1, 1, |config| {
+        config.limits.commands_per_turn_max = 60;
+        config.limits.batch_commands_max = 10;
+    });
+    world.connect(1);
+    world.disk_writes = false;
+    let (key, ..) = world.key(true);
+    let long = "x".repeat(2_000);
+    // While the block of the first one is under way the others collect; they are written and committed together.
+    world.send(conn(0), &format!("SET {key} 1\r\n"));
+    world.turn();
+    world.send(conn(0), &format!("SET {key} {long}\r\n").repeat(300));
+    let (mut counts, begin) = (Vec::new(), world.core.ctx.counters.commands_applied);
+    let mut seen = begin;
+    while seen - begin < 301 {
+        let is_busy = world.turn();
+        counts.push(world.core.ctx.counters.commands_applied - seen);
+        seen = world.core.ctx.counters.commands_applied;
+        assert!(is_busy || seen - begin == 301 || world.host.disk.complete_write(), "{counts:?}");
+    }
+    assert!(counts.iter().all(|count| *count <= 60), "{counts:?}");
+    assert!(counts.contains(&40), "ten commands of 2 kB count as 15, with their entry: {counts:?}");
+}

@@ -99,8 +99,8 @@ fn a_turn_takes_a_bounded_number_of_commands_from_clients() {
         }
     }
     assert_eq!(seen, u64::from(CLIENTS_COUNT) * 120);
-    // As many that have just come as of those that had to wait.
-    assert!(counts.iter().all(|count| *count <= 2 * PER_TURN_MAX), "{counts:?}");
+    // Those of clients that had to wait are among them.
+    assert!(counts.iter().all(|count| *count <= PER_TURN_MAX), "{counts:?}");
 }
 
 /// What tells of the core takes longer the more there is to tell, so a turn does it less often than other commands.

@@ -136,3 +136,23 @@ fn a_core_whose_commands_went_back_is_refused_until_it_resumes_and_others_are_no
     assert_eq!(world.sides[leader].answers.sent_back[2..], [(LinkId(0), 3)]);
     assert_eq!(replied(&world, leader), [4, 5, 6]);
 }
+
+#[test]
+fn commands_that_waited_for_room_go_on_in_slices() {
+    const PER_TURN_MAX: usize = 8;
+    let mut world = World::new(|config| config.limits.commands_per_turn_max = PER_TURN_MAX);
+    let leader = world.leader();
+    (0..20).for_each(|id| take(&mut world, leader, (0, id), "GET a", (id == 0, true)));
+    let (mut counts, side) = (Vec::new(), &mut world.sides[leader]);
+    loop {
+        let seen = side.answers.to_peers.len();
+        side.ctx.shares.begin();
+        side.groups.resume_full(&mut side.ctx, &mut side.answers, &mut side.effects, |_| false);
+        counts.push(side.answers.to_peers.len() - seen);
+        if !side.groups.has_work() {
+            break;
+        }
+    }
+    assert_eq!(counts, [8, 8, 4], "what is left is more to do at once");
+    assert!(replied(&world, leader).into_iter().eq(0..20));
+}

@@ -23,6 +23,7 @@ use super::*;
 use crate::config::Config;
 use crate::observe::Observer;
 use crate::origin::{LinkId, Origin};
+use crate::shares::Kind;
 use crate::testing::{self, Answers, client, with_request};
 
 /// One of three cores.
@@ -176,7 +177,8 @@ impl Side {
     }
 
     fn begin_turn(&mut self) {
-        self.groups.requeue_left(&mut self.ctx, &mut self.answers, &mut self.effects);
+        self.ctx.shares.begin();
+        self.groups.begin_turn(&mut self.ctx, &mut self.answers, &mut self.effects);
     }
 
     /// One turn. Returns the messages for other cores, by their number here.
@@ -193,14 +195,17 @@ impl Side {
         if self.groups.has_batches() {
             self.groups.propose(&mut self.ctx, &mut self.answers, &mut self.effects);
         }
-        while let Some(group) = self.groups.next_with_work() {
+        while !self.ctx.shares.is_spent(Kind::Applied)
+            && let Some(group) = self.groups.next_with_work()
+        {
             self.groups.drive(&mut self.ctx, &mut self.answers, &mut self.effects, group).unwrap();
         }
         let effects = std::mem::take(&mut self.effects);
         let messages: Vec<_> = effects.into_iter().filter_map(|effect| self.carry(effect)).collect();
         let before: usize = self.requeued_counts.iter().sum();
         self.requeued_counts.push(self.requeued.len() + self.answers.sent_back.len() - before);
-        if messages.is_empty() && !self.unwritten.is_empty() && !self.is_disk_stuck {
+        let is_durable = self.unwritten.is_empty() || self.is_disk_stuck;
+        if messages.is_empty() && !(is_durable && self.groups.left_over.is_empty()) {
             return self.turn();
         }
         messages

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::budget::Pool;
+use crate::refusal::Refusal;
 
 /// A leader that has proposed a write, without which nothing more fits, and as many other commands after that, from 2 on: each third
 /// of them is a read. A turn gives `per_turn_max` of them back.
@@ -147,4 +148,117 @@ fn commands_of_another_core_go_back_by_slices_and_those_that_come_meanwhile_at_o
     assert!(ids.into_iter().eq(1..=31), "each goes back once");
     assert_eq!(side.replica().waiting_bytes() + side.replica().forwarded.bytes(), 0);
     assert!(side.replica().refuses(LinkId(0)), "until the other core has heard of it");
+}
+
+/// Turns of one core alone, as long as it has more to do at once. Returns how many commands were answered or went back each
+/// time.
+fn answered_in_turns(side: &mut Side) -> Vec<usize> {
+    let answered = |side: &Side| side.answers.replies.len() + side.answers.sent_back.len();
+    let (mut counts, mut seen) = (Vec::new(), answered(side));
+    while side.groups.has_work() {
+        side.turn();
+        assert_eq!(side.ctx.budget.used_by(Pool::Batches), side.groups.requests_held_bytes());
+        counts.push(answered(side) - seen);
+        seen = answered(side);
+    }
+    counts
+}
+
+#[test]
+fn writes_whose_fate_a_former_leader_does_not_learn_are_answered_by_slices() {
+    let mut world = World::new(|config| config.limits.commands_per_turn_max = 10);
+    let leader = world.leader();
+    world.cut = vec![leader];
+    // Two batches, so that one slice has the end of one and the beginning of the other.
+    for seqs in [1..16, 16..46] {
+        seqs.for_each(|seq| world.execute(leader, client(seq), "SET a 1"));
+        let Side { ctx, groups, answers, effects, .. } = &mut world.sides[leader];
+        groups.propose(ctx, answers, effects);
+    }
+    world.run(Duration::from_millis(1_500));
+    let side = &mut world.sides[leader];
+    assert!(!side.replica().raft.is_leader() && side.answers.replies.is_empty());
+    side.ctx.now += side.ctx.config.leader_wait;
+    side.begin_turn();
+    side.groups.tick(&mut side.ctx, &mut side.answers, &mut side.effects);
+    assert_eq!(side.answers.replies.len(), 10);
+    assert!(!side.groups.is_drained(), "it owes answers");
+    assert_eq!(answered_in_turns(side), [10, 10, 10, 5]);
+    assert!(side.answers.replies.values().all(|reply| reply.starts_with("-UNKNOWNOUTCOME")));
+    assert_eq!((side.groups.sources.of(client(1).source()).writes, side.replica().waiting_bytes()), (0, 0));
+    assert!(side.groups.is_drained());
+}
+
+#[test]
+fn writes_whose_place_another_entry_takes_are_answered_by_slices() {
+    let mut world = World::new(|config| {
+        config.limits.commands_per_turn_max = 10;
+        config.leader_wait = Duration::from_secs(60);
+    });
+    let leader = world.leader();
+    world.cut = vec![leader];
+    (1..36).for_each(|seq| world.execute(leader, client(seq), "SET a 1"));
+    world.settle();
+    world.run(Duration::from_secs(4));
+    let successor = world.leader();
+    world.execute(successor, client(1), "SET b 1");
+    world.settle();
+    world.cut.clear();
+    while world.sides[leader].answers.replies.is_empty() {
+        world.now += Duration::from_millis(25);
+        world.sides.iter_mut().for_each(|side| side.ctx.now = world.now);
+        world.sides.iter_mut().for_each(|side| side.groups.run_timers(&side.ctx));
+        assert!(world.round() || world.now < Instant::ZERO + Duration::from_secs(20));
+    }
+    let side = &mut world.sides[leader];
+    let first_count = side.answers.replies.len();
+    assert!(first_count <= 10, "{first_count}");
+    let counts = answered_in_turns(side);
+    assert!(counts.iter().all(|count| *count <= 10), "{counts:?}");
+    assert_eq!(first_count + counts.iter().sum::<usize>(), 35);
+    assert!(side.answers.replies.values().all(|reply| reply.starts_with("-TRYAGAIN")));
+}
+
+/// A read that has no place to be served at any more is not asked again: a write behind it may have run.
+#[test]
+fn a_read_of_a_batch_that_fails_is_lost() {
+    let (mut world, leader) = stuck(|_| {});
+    world.execute(leader, client(1), "SET a 1");
+    world.execute(leader, client(2), "GET a");
+    world.settle();
+    let Side { ctx, groups, answers, .. } = &mut world.sides[leader];
+    let replica = &mut groups.list[GROUP];
+    let proposed = replica.proposed.pop_settled_by(Term::MAX, 0).unwrap();
+    replica.failed.push(proposed.waiters, Refusal::OutcomeUnknownSnapshot);
+    groups.answer_failed(ctx, answers, GROUP);
+    let replies = world.replies(leader);
+    assert!(replies[0].1.starts_with("-UNKNOWNOUTCOME") && replies[1].1.starts_with("-TRYAGAIN"), "{replies:?}");
+    let under_way = *world.sides[leader].groups.sources.of(client(1).source());
+    assert!(!under_way.is_in_batch());
+}
+
+#[test]
+fn commands_of_another_core_beyond_the_bound_go_back_by_slices() {
+    let bytes = with_request(client(0), "GET a", |request| request.bytes());
+    let mut world = World::new(|config| {
+        config.limits.commands_per_turn_max = 10;
+        config.limits.forwarded_bytes_max = 35 * bytes;
+    });
+    let leader = world.leader();
+    let side = &mut world.sides[leader];
+    let Side { ctx, groups, answers, effects, .. } = side;
+    for id in 0..36 {
+        ctx.shares.begin();
+        with_request(forwarded(id), "GET a", |request| {
+            let arrival = Arrival { group: GROUP, resumes: id == 0, must_wait: true };
+            groups.take_forwarded(ctx, answers, effects, arrival, request);
+        });
+    }
+    let expected = (0..10).chain([35]).map(|id| (LinkId(0), id)).collect::<Vec<_>>();
+    assert_eq!(side.answers.sent_back, expected, "the one that has come last does not wait");
+    assert!(!side.groups.is_drained());
+    assert_eq!(answered_in_turns(side), [10, 10, 5]);
+    let ids = side.answers.sent_back.iter().map(|(_, id)| *id);
+    assert!(ids.eq((0..10).chain([35]).chain(10..35)));
+    assert!(side.replica().refuses(LinkId(0)) && side.groups.is_drained());
 }

@@ -67,12 +67,12 @@ fn a_command_whose_time_is_over_does_not_leave_any_more() {
         world.forward_all(&["SET b 1"]);
         world.ctx.now += wait / 2;
         world.lead(OTHERS[1], 2);
-        let route = world.router.next_to_drain().unwrap();
+        let route = world.router.next_to_drain(&world.ctx).unwrap();
         assert!(world.router.drain(&mut world.ctx, route, replica).is_none());
         assert!(world.router.take_requests(LinkId(1)).is_none());
         world.tick(Duration::from_millis(1), false);
         assert_eq!(world.answers.replies.keys().copied().collect::<Vec<_>>(), [1]);
-        let route = world.router.next_to_drain().unwrap();
+        let route = world.router.next_to_drain(&world.ctx).unwrap();
         let executed = world.router.drain(&mut world.ctx, route, replica);
         assert_eq!(executed.is_some(), replica.is_some());
         let sent = world.router.take_requests(LinkId(1)).unwrap_or_default();
@@ -107,7 +107,7 @@ fn a_command_goes_on_as_soon_as_the_last_late_one_before_it_is_gone() {
     world.tick(wait / 2, false);
     assert_eq!(world.answers.replies.len(), 4, "as many as a turn gives up");
     // The queue goes on with the tick, and stops at the first late one that is left.
-    while let Some(route) = world.router.next_to_drain() {
+    while let Some(route) = world.router.next_to_drain(&world.ctx) {
         assert!(world.router.drain(&mut world.ctx, route, None).is_none());
     }
     assert!(world.router.take_requests(LinkId(1)).is_none());

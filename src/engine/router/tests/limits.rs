@@ -194,7 +194,7 @@ fn bytes_that_wait_are_bounded_beside_their_number() {
     // One leaves and another finds its room.
     world.tick(Duration::from_millis(25), false);
     world.lead(OTHERS[0], 2);
-    let route = world.router.next_to_drain().unwrap();
+    let route = world.router.next_to_drain(&world.ctx).unwrap();
     assert!(world.router.drain(&mut world.ctx, route, local(true)).is_some());
     world.router.forget_leader(group, 2);
     world.forward_all(&["SET c 1"]);

@@ -68,7 +68,7 @@ impl World {
     /// A turn: lets the queues go on, without a replica here, and takes what goes over a link.
     fn sent(&mut self, link: u32) -> Requests {
         self.work();
-        while let Some(route) = self.router.next_to_drain() {
+        while let Some(route) = self.router.next_to_drain(&self.ctx) {
             assert!(self.router.drain(&mut self.ctx, route, None).is_none());
         }
         self.router.take_requests(LinkId(link)).unwrap_or_default()
@@ -107,6 +107,7 @@ impl World {
 
     /// The router's share of one turn.
     fn work(&mut self) {
+        self.ctx.shares.begin();
         self.router.work(&mut self.ctx, &mut self.answers);
     }
 }
@@ -334,7 +335,7 @@ fn what_the_replica_here_gives_back_is_executed_first_once_it_leads_again() {
     world.forward("GET newer");
     let older = (10..12).map(|seq| with_request(client(seq), "GET older", |request| request.to_owned())).collect();
     world.router.requeue(&world.ctx, group, older);
-    let route = world.router.next_to_drain().unwrap();
+    let route = world.router.next_to_drain(&world.ctx).unwrap();
     let mut executed = Vec::new();
     while let Some(request) = world.router.drain(&mut world.ctx, route, local(true)) {
         let crate::origin::Origin::Client { seq, .. } = request.origin else { panic!("not of this test") };
@@ -354,13 +355,13 @@ fn each_slice_that_the_replica_here_gives_back_goes_before_the_one_of_the_turn_b
         let older = slice.map(|seq| with_request(client(seq), "GET older", |request| request.to_owned()));
         world.router.requeue(&world.ctx, group, older.into());
         assert_eq!(world.forward("GET newer"), Forwarded::Taken);
-        while let Some(route) = world.router.next_to_drain() {
+        while let Some(route) = world.router.next_to_drain(&world.ctx) {
             assert!(world.router.drain(&mut world.ctx, route, requeuing).is_none(), "older ones are still to come");
         }
     }
     let route = world.route();
     world.router.want_drain(route);
-    assert_eq!(world.router.next_to_drain(), Some(route));
+    assert_eq!(world.router.next_to_drain(&world.ctx), Some(route));
     let mut executed = Vec::new();
     while let Some(request) = world.router.drain(&mut world.ctx, route, local(true)) {
         let crate::origin::Origin::Client { seq, .. } = request.origin else { panic!("not of this test") };

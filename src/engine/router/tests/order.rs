@@ -192,19 +192,19 @@ fn queues_are_looked_at_once_and_only_when_they_may_go_on() {
     let mut world = World::new(|config| config.limits.route_in_flight_bytes_max = 1);
     let route = world.route();
     world.forward_all(&["SET a 1"]);
-    assert_eq!(world.router.next_to_drain(), None, "it has left");
+    assert_eq!(world.router.next_to_drain(&world.ctx), None, "it has left");
     world.forward_all(&["SET b 1", "SET c 1"]);
-    assert_eq!(world.router.next_to_drain(), Some(route));
-    assert_eq!(world.router.next_to_drain(), None, "two commands of one queue");
+    assert_eq!(world.router.next_to_drain(&world.ctx), Some(route));
+    assert_eq!(world.router.next_to_drain(&world.ctx), None, "two commands of one queue");
     world.router.set_takes_commands(LinkId(1), false);
     world.router.set_takes_commands(LinkId(1), true);
-    assert_eq!(world.router.next_to_drain(), None, "they go over the other link");
+    assert_eq!(world.router.next_to_drain(&world.ctx), None, "they go over the other link");
     world.router.set_takes_commands(LinkId(0), true);
-    assert_eq!(world.router.next_to_drain(), None, "it was up before");
+    assert_eq!(world.router.next_to_drain(&world.ctx), None, "it was up before");
     world.router.set_takes_commands(LinkId(0), false);
-    assert_eq!(world.router.next_to_drain(), None, "it is down now");
+    assert_eq!(world.router.next_to_drain(&world.ctx), None, "it is down now");
     world.router.set_takes_commands(LinkId(0), true);
-    assert_eq!(world.router.next_to_drain(), Some(route));
+    assert_eq!(world.router.next_to_drain(&world.ctx), Some(route));
 }
 
 /// Behind a refused command that waits for others to come back nothing can go: their answers do not make it look.
@@ -214,9 +214,9 @@ fn a_queue_with_refused_commands_is_not_looked_at_before_all_are_back() {
     world.forward_all(&["SET a 1", "SET b 1", "SET c 1"]);
     let sent = world.sent(0);
     world.answer(0, sent.heads[1].id, ReplyStatus::NotLeader, b"");
-    assert_eq!(world.router.next_to_drain(), None);
+    assert_eq!(world.router.next_to_drain(&world.ctx), None);
     world.answer(0, sent.heads[0].id, ReplyStatus::Done, b"+OK\r\n");
-    assert_eq!(world.router.next_to_drain(), None);
+    assert_eq!(world.router.next_to_drain(&world.ctx), None);
     world.answer(0, sent.heads[2].id, ReplyStatus::Done, b"+OK\r\n");
-    assert_eq!(world.router.next_to_drain(), Some(world.route()));
+    assert_eq!(world.router.next_to_drain(&world.ctx), Some(world.route()));
 }

@@ -336,7 +336,7 @@ fn commands_for_the_replica_here_go_on_in_slices_without_an_event() {
         assert!(world.router.has_work());
         world.work();
         let mut count = 0;
-        while let Some(next) = world.router.next_to_drain() {
+        while let Some(next) = world.router.next_to_drain(&world.ctx) {
             assert_eq!(next, route);
             while world.router.drain(&mut world.ctx, route, local(true)).is_some() {
                 count += 1;
