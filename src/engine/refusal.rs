@@ -102,8 +102,6 @@ refusals! {
         "requests hold all the memory that they may";
     AnswerTimedOut, "refused_answer_timed_out", OVERLOADED, Operators,
         "the core that leads their group did not answer reads in time";
-    ReadIndexFull, "refused_read_index_full", OVERLOADED, Operators,
-        "too many reads wait for a majority to confirm the leader";
     ReadLost, "refused_read_lost", READ_LOST, Operators,
         "the leadership was lost between a read and a write behind it";
     NotApplied, "refused_not_applied", NOT_APPLIED, Operators,

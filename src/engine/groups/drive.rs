@@ -39,12 +39,12 @@ impl Groups {
     ) -> Result<(), Error> {
         // Before anything is applied that another leader has proposed.
         self.requeue(ctx, out, effects, group);
-        self.ask_index_reads(ctx, out, effects, group);
+        self.ask_index_reads(ctx, group);
         let mut ready = std::mem::take(&mut self.ready);
         let driven = self.drive_ready(ctx, out, effects, group, &mut ready);
         self.ready = ready;
         driven?;
-        self.serve_waiting_reads(ctx, out, effects, group);
+        self.serve_waiting_reads(ctx, out, group);
         self.list[group].settle_permits();
         self.arm(group);
         Ok(())
@@ -82,7 +82,7 @@ impl Groups {
                 self.apply(ctx, out, effects, group, &entry)?;
             }
             effects.extend(ready.log_reads.drain(..).map(|read| GroupEffect::ReadLog { group, read }));
-            // Behind what is applied, which tells what has become of commands, and before single reads are refused.
+            // Behind what is applied, which tells what has become of commands.
             if let Some(state) = ready.soft_state {
                 self.on_soft_state(ctx, out, effects, group, state);
             }
@@ -90,7 +90,8 @@ impl Groups {
                 self.confirm_index_reads(group, read);
             }
             for number in ready.reads_failed.drain(..) {
-                self.reroute_index_reads(ctx, out, effects, group, number);
+                let has_left = !self.list[group].reads.has_check(number);
+                assert!(has_left, "reads leave with the leadership that was to be confirmed for them");
             }
             if let Some(request) = ready.snapshot_request.take() {
                 self.want_snapshot(effects, group, request);

@@ -58,6 +58,7 @@ use self::replica::Replica;
 use self::sources::Sources;
 use self::timers::Timers;
 use crate::context::Context;
+use crate::limits::WAITING_READS_COUNT_MAX;
 use crate::local_replica::LocalReplica;
 use crate::observe::Event;
 use crate::replies::ReplySink;
@@ -304,5 +305,5 @@ impl Groups {
 
 /// Whether a group has so much to do that no more should be taken in for it.
 fn is_full(ctx: &Context, replica: &Replica) -> bool {
-    replica.waiting_bytes() >= ctx.config.limits.batches_bytes_max
+    replica.waiting_bytes() >= ctx.config.limits.batches_bytes_max || replica.reads.len() >= WAITING_READS_COUNT_MAX
 }

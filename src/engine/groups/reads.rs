@@ -4,13 +4,13 @@ use meta::ReadMode;
 use raft::{ReadError, ReadState};
 
 use crate::context::Context;
+use crate::groups::Groups;
 use crate::groups::apply::answer_read;
 use crate::groups::waiting_reads::{WaitingRead, WaitsFor};
-use crate::groups::{GroupEffect, Groups};
 use crate::origin::Source;
-use crate::refusal::Refusal;
-use crate::replies::{ReplySink, refuse};
+use crate::replies::ReplySink;
 use crate::request::Request;
+use crate::shares::Kind;
 
 impl Groups {
     /// Answers a read on a group that is led here: now if it may, else as soon as it may.
@@ -22,7 +22,7 @@ impl Groups {
         let source = request.origin.source();
         let under_way = *self.sources.of(source);
         if under_way.is_in_batch() && !self.list[group].batches.is_empty() {
-            self.put_reads_in_batch(group, source);
+            self.put_reads_in_batch(ctx, group, source);
             self.sources.batched_read_begun(source);
             let replica = &mut self.list[group];
             replica.batches.push_read(request);
@@ -63,7 +63,7 @@ impl Groups {
     fn read_in_batch(&mut self, ctx: &mut Context, group: usize, request: Request<'_>) {
         let source = request.origin.source();
         ctx.counters.reads_for_expiry += 1;
-        self.put_reads_in_batch(group, source);
+        self.put_reads_in_batch(ctx, group, source);
         self.sources.batched_read_begun(source);
         self.propose_later(group);
         let replica = &mut self.list[group];
@@ -73,39 +73,26 @@ impl Groups {
 
     /// Reads of a source that wait are put into the forming batch before a write from it, which would else be seen by them, or
     /// before another read from it. They need no check there: the batch is proposed after they came.
-    pub(super) fn put_reads_in_batch(&mut self, group: usize, source: Source) {
+    pub(super) fn put_reads_in_batch(&mut self, ctx: &mut Context, group: usize, source: Source) {
         if self.sources.of(source).reads == 0 {
             return;
         }
         let replica = &mut self.list[group];
         while let Some(read) = replica.reads.take_first_of(source) {
+            ctx.shares.spend(Kind::Answered, 1);
             self.sources.read_ended(source);
             self.sources.batched_read_begun(source);
             replica.batches.push_read(read.request.as_request());
         }
     }
 
-    /// Asks Raft for the check that this turn's reads wait for.
-    pub(super) fn ask_index_reads(
-        &mut self,
-        ctx: &mut Context,
-        out: &mut impl ReplySink,
-        effects: &mut Vec<GroupEffect>,
-        group: usize,
-    ) {
+    /// Asks Raft for the check that this turn's reads wait for. If it takes no more for now the reads wait for the next tick.
+    pub(super) fn ask_index_reads(&mut self, ctx: &Context, group: usize) {
         let replica = &mut self.list[group];
-        let Some(number) = replica.reads.begin_check() else { return };
-        match replica.raft.read_index(number, ctx.now) {
-            Ok(()) => {}
-            Err(ReadError::Overloaded) => {
-                for read in self.list[group].reads.take_check(number) {
-                    self.sources.read_ended(read.request.origin.source());
-                    refuse(ctx, out, read.request.origin, Refusal::ReadIndexFull, Some(self.list[group].id));
-                }
-            }
-            Err(ReadError::NotLeader { .. } | ReadError::NotReady | ReadError::LeaseExpired) => {
-                self.reroute_index_reads(ctx, out, effects, group, number);
-            }
+        if let Some(number) = replica.reads.next_check()
+            && replica.raft.read_index(number, ctx.now).is_ok()
+        {
+            replica.reads.begin_next_check();
         }
     }
 
@@ -114,53 +101,41 @@ impl Groups {
         self.list[group].reads.confirm(confirmed.ctx, confirmed.index);
     }
 
-    /// Leadership is not confirmed and will not be: the reads go another way, under a new check.
-    pub(super) fn reroute_index_reads(
-        &mut self,
-        ctx: &mut Context,
-        out: &mut impl ReplySink,
-        effects: &mut Vec<GroupEffect>,
-        group: usize,
-        number: u64,
-    ) {
-        let reads = self.list[group].reads.take_check(number);
-        reads.iter().for_each(|read| self.sources.read_ended(read.request.origin.source()));
-        self.reroute(ctx, out, effects, group, reads.into_iter().map(|read| read.request).collect());
-    }
-
-    /// Answers the reads whose index is applied. None is answered before an older one of its source.
-    pub(super) fn serve_waiting_reads(
-        &mut self,
-        ctx: &mut Context,
-        out: &mut impl ReplySink,
-        effects: &mut Vec<GroupEffect>,
-        group: usize,
-    ) {
-        let mut again = Vec::new();
-        loop {
-            let replica = &mut self.list[group];
+    /// Answers the reads whose index is applied, as many as the turn still may. None is answered before an older one of its source.
+    pub(super) fn serve_waiting_reads(&mut self, ctx: &mut Context, out: &mut impl ReplySink, group: usize) {
+        while !ctx.shares.is_spent(Kind::Answered) {
+            let Groups { list, sources, .. } = self;
+            let replica = &mut list[group];
+            if replica.reads.go_on_confirming() {
+                ctx.shares.spend(Kind::Answered, 1);
+                continue;
+            }
             let first = replica.reads.first_applied(replica.raft.applied_index());
-            let Some((source, is_confirmed)) = first else { break };
-            let leads = if is_confirmed { Ok(()) } else { replica.raft.lease_read(ctx.now).map(drop) };
-            if let Err(ReadError::NotReady | ReadError::LeaseExpired | ReadError::Overloaded) = leads {
-                replica.reads.recheck(source);
-                self.mark(group);
-                continue;
+            let Some((source, is_confirmed)) = first else { return };
+            ctx.shares.spend(Kind::Answered, 1);
+            match if is_confirmed { Ok(()) } else { replica.raft.lease_read(ctx.now).map(drop) } {
+                Ok(()) => {
+                    let Some(WaitingRead { request, .. }) = replica.reads.take_first_by_index() else { return };
+                    sources.read_ended(source);
+                    if replica.must_wait_for_time(ctx, request.as_request()) {
+                        self.read_in_batch(ctx, group, request.as_request());
+                        continue;
+                    }
+                    let counters = &mut ctx.counters;
+                    *(if is_confirmed { &mut counters.reads_by_index } else { &mut counters.reads_by_lease }) += 1;
+                    answer_read(ctx, out, &replica.keyspace, request.as_request());
+                }
+                Err(ReadError::NotReady | ReadError::LeaseExpired | ReadError::Overloaded) => {
+                    replica.reads.recheck(source);
+                    self.mark(group);
+                }
+                // All reads leave with the leadership, the newest first.
+                Err(ReadError::NotLeader { .. }) => break,
             }
-            let Some(WaitingRead { request, .. }) = replica.reads.take_first_by_index() else { break };
-            self.sources.read_ended(source);
-            if leads.is_err() {
-                again.push(request);
-                continue;
-            }
-            if replica.must_wait_for_time(ctx, request.as_request()) {
-                self.read_in_batch(ctx, group, request.as_request());
-                continue;
-            }
-            let counters = &mut ctx.counters;
-            *(if is_confirmed { &mut counters.reads_by_index } else { &mut counters.reads_by_lease }) += 1;
-            answer_read(ctx, out, &replica.keyspace, request.as_request());
         }
-        self.reroute(ctx, out, effects, group, again);
+        let replica = &self.list[group];
+        if replica.reads.may_go_on(replica.raft.applied_index()) {
+            self.left_over.push(group);
+        }
     }
 }

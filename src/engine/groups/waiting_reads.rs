@@ -7,7 +7,7 @@
 //! - Those that wait for an index come before those that wait for a check.
 //! - Among the former, indexes do not decrease, and those whose leadership is confirmed come before those that rest on a lease.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use types::Index;
 
@@ -150,12 +150,20 @@ pub(super) struct WaitingReads {
     by_source: HashMap<Source, List>,
     /// How many checks were asked for. The next has this number; reads of one turn share one.
     checks_count: u64,
+    /// Checks that have confirmed the leadership, with the index that their reads wait for now, as far as not all of those were
+    /// told so. Earlier ones come first.
+    confirmed: VecDeque<(u64, Index)>,
     bytes: usize,
 }
 
 impl WaitingReads {
     pub(super) fn is_empty(&self) -> bool {
         self.by_source.is_empty()
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.nodes.list.len() - self.nodes.free.len()
     }
 
     /// Bytes of all.
@@ -296,36 +304,56 @@ impl WaitingReads {
         }
     }
 
-    /// The number of the check that reads wait for which came since the last one, if there are any. Later ones wait for another.
-    pub(super) fn begin_check(&mut self) -> Option<u64> {
-        let number = self.checks_count;
-        self.by_check.contains_key(&number).then(|| {
-            self.checks_count += 1;
-            number
-        })
+    /// The number of the check that reads wait for which came since the last one, if there are any.
+    pub(super) fn next_check(&self) -> Option<u64> {
+        self.has_check(self.checks_count).then_some(self.checks_count)
     }
 
-    /// Takes out the reads that wait for a check.
-    pub(super) fn take_check(&mut self, check: u64) -> Vec<WaitingRead> {
-        let first = |reads: &WaitingReads| reads.by_check.get(&check).map(|list| list.first);
-        std::iter::from_fn(|| first(self).map(|first| self.take(first))).collect()
+    /// The next check has begun. Later reads wait for another.
+    pub(super) fn begin_next_check(&mut self) {
+        self.checks_count += 1;
     }
 
-    /// A check has confirmed the leadership: its reads wait for this index now, or for a later one.
+    /// Whether reads wait for a check.
+    pub(super) fn has_check(&self, check: u64) -> bool {
+        self.by_check.contains_key(&check)
+    }
+
+    /// A check has confirmed the leadership: its reads wait for this index, or for a later one, once [`Self::go_on_confirming`]
+    /// has come to them.
     pub(super) fn confirm(&mut self, check: u64, index: Index) {
-        while let Some(number) = self.by_check.get(&check).map(|list| list.first) {
-            self.end_wait(number);
-            let before = self.nodes.get(number).links[Kind::SameSource as usize].before;
-            let index_before = match before {
-                NONE => 0,
-                before => self.nodes.get(before).read.index,
-            };
-            let node = self.nodes.get_mut(number);
-            let read = &mut node.read;
-            (read.index, read.is_confirmed) = (read.index.max(index).max(index_before), true);
-            node.waits_for = WaitsFor::Index(read.index);
-            self.begin_wait(number);
+        self.confirmed.push_back((check, index));
+    }
+
+    /// Lets one read of a check that has confirmed the leadership wait for its index. Returns whether there was one.
+    pub(super) fn go_on_confirming(&mut self) -> bool {
+        while let Some((check, index)) = self.confirmed.front().copied() {
+            if let Some(list) = self.by_check.get(&check) {
+                self.confirm_one(list.first, index);
+                return true;
+            }
+            self.confirmed.pop_front();
         }
+        false
+    }
+
+    fn confirm_one(&mut self, number: u32, index: Index) {
+        self.end_wait(number);
+        let before = self.nodes.get(number).links[Kind::SameSource as usize].before;
+        let index_before = match before {
+            NONE => 0,
+            before => self.nodes.get(before).read.index,
+        };
+        let node = self.nodes.get_mut(number);
+        let read = &mut node.read;
+        (read.index, read.is_confirmed) = (read.index.max(index).max(index_before), true);
+        node.waits_for = WaitsFor::Index(read.index);
+        self.begin_wait(number);
+    }
+
+    /// Whether reads are to be confirmed, or wait for an index up to this one.
+    pub(super) fn may_go_on(&self, applied: Index) -> bool {
+        !self.confirmed.is_empty() || self.first_applied(applied).is_some()
     }
 }
 

@@ -33,7 +33,7 @@ impl Groups {
             }
             Err(refusal) => return refuse(ctx, out, origin, refusal, Some(self.list[group].id)),
         };
-        self.put_reads_in_batch(group, origin.source());
+        self.put_reads_in_batch(ctx, group, origin.source());
         self.propose_later(group);
         let replica = &mut self.list[group];
         replica.batches.push_write(request, reply_bytes);

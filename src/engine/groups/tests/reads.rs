@@ -284,3 +284,27 @@ fn a_read_does_not_overtake_one_whose_leadership_check_is_under_way() {
     world.execute(leader, client(2), "GET a");
     assert!(world.replies(leader).is_empty(), "the first waits: {:?}", world.replies(leader));
 }
+
+#[test]
+fn reads_are_confirmed_and_answered_by_slices_in_their_order() {
+    let (mut world, leader) = stuck(|config| {
+        config.limits.commands_per_turn_max = 10;
+        config.map.settings.read_mode = meta::ReadMode::ReadIndex;
+    });
+    (1..=20).for_each(|seq| world.execute(leader, client(seq), "GET a"));
+    let Side { ctx, groups, answers, .. } = &mut world.sides[leader];
+    groups.list[GROUP].reads.begin_next_check();
+    groups.confirm_index_reads(GROUP, raft::ReadState { ctx: 0, index: 1 });
+    let mut counts = Vec::new();
+    loop {
+        let seen = answers.replies.len();
+        ctx.shares.begin();
+        groups.serve_waiting_reads(ctx, answers, GROUP);
+        counts.push(answers.replies.len() - seen);
+        assert!(answers.replies.keys().copied().eq(1..=answers.replies.len() as u64));
+        if std::mem::take(&mut groups.left_over).is_empty() {
+            break;
+        }
+    }
+    assert_eq!(counts, [0, 0, 10, 10], "each is looked at twice");
+}

@@ -4,7 +4,6 @@ use super::*;
 use crate::budget::Pool;
 use crate::groups::batch_queue::Waiter;
 use crate::groups::waiting_reads;
-use crate::refusal::Refusal;
 
 fn by_index(config: &mut Config) {
     config.map.settings.read_mode = meta::ReadMode::ReadIndex;
@@ -346,16 +345,26 @@ fn reads_need_room_for_their_replies_unless_these_are_known_to_be_short() {
 }
 
 #[test]
-fn reads_beyond_what_raft_confirms_at_a_time_are_refused() {
+fn reads_beyond_what_raft_confirms_at_a_time_wait() {
     let (mut world, leader) = stuck(by_index);
     world.cut = vec![leader];
     let now = world.now;
     let raft = &mut world.sides[leader].replica().raft;
-    (0..raft::READS_COUNT_MAX as u64).for_each(|number| raft.read_index(1_000 + number, now).unwrap());
+    (0..raft::READS_COUNT_MAX as u64).for_each(|number| raft.read_index(1_000_000 + number, now).unwrap());
     world.execute(leader, client(1), "GET a");
     world.settle();
-    assert!(world.replies(leader)[0].1.starts_with("-TRYAGAIN"));
-    let side = &mut world.sides[leader];
-    assert_eq!(side.ctx.refusals.counts().get(Refusal::ReadIndexFull), 1);
-    assert_eq!((side.replica().waiting_bytes(), side.groups.sources.of(client(1).source()).reads), (0, 0));
+    assert!(world.replies(leader).is_empty() && world.sides[leader].replica().reads.next_check().is_some());
+    world.run(Duration::from_secs(4));
+    assert_eq!(world.sides[leader].requeued(), [1], "they leave with the leadership");
+}
+
+#[test]
+fn a_group_in_which_very_many_reads_wait_is_full() {
+    let (mut world, leader) = stuck(by_index);
+    let reads_count_max = WAITING_READS_COUNT_MAX as u64;
+    let is_full = |world: &World| world.sides[leader].groups.local(&world.sides[leader].ctx, GROUP).is_full;
+    (1..reads_count_max).for_each(|seq| world.execute(leader, client(seq), "GET a"));
+    assert!(!is_full(&world));
+    world.execute(leader, client(reads_count_max), "GET a");
+    assert!(is_full(&world));
 }
