@@ -35,8 +35,8 @@
 //!
 //! Reading order: the leaves [`config`], [`limits`], [`budget`], [`origin`], [`request`], [`replies`], [`refusal`],
 //! [`local_replica`], [`replicas`], [`topology_view`], [`conn_table`], [`load_error`], [`shares`], [`error`];
-//! [`observe`] (what others see); [`context`] (what all parts use); [`core`](mod@core) (the turn); then the parts: [`clients`], [`router`], [`groups`],
-//! [`storage`], [`peers`], [`cluster`].
+//! [`observe`] (what others see); [`context`] (what all parts use); [`core`](mod@core) (the turn); then the parts:
+//! [`clients`], [`router`], [`groups`], [`storage`], [`peers`], [`cluster`].
 
 mod budget;
 mod clients;

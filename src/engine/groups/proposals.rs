@@ -61,18 +61,25 @@ impl Proposals {
         self.list.back().filter(|last| last.term == term).map(|last| last.index)
     }
 
-    /// Takes the reads out of all batches, from the last proposed to the first: `each` gets who waits for a batch, and the
-    /// arguments of the reads among them. Writes stay.
-    pub(super) fn take_reads(&mut self, mut each: impl FnMut(&[Waiter], ArgArena)) {
-        if !std::mem::take(&mut self.has_reads) {
-            return;
+    /// Whether reads may be among those who wait; they are to leave now.
+    pub(super) fn take_has_reads(&mut self) -> bool {
+        std::mem::take(&mut self.has_reads)
+    }
+
+    /// Takes the reads out of a batch, behind which `newer_count` were proposed: `see` gets who waits for it, and the arguments of
+    /// the reads among them. Writes stay. Returns how many waited; `None` if there is no such batch.
+    pub(super) fn take_reads(&mut self, newer_count: usize, see: impl FnOnce(&[Waiter], ArgArena)) -> Option<usize> {
+        let at = self.list.len().checked_sub(newer_count + 1)?;
+        let waiters = &mut self.list[at].waiters;
+        let (count, bytes) = (waiters.list.len(), waiters.bytes());
+        if waiters.args.bytes() > 0 {
+            see(&waiters.list, std::mem::take(&mut waiters.args));
+            waiters.list.retain(|waiter| matches!(waiter, Waiter::Write { .. }));
+        } else {
+            see(&waiters.list, ArgArena::default());
         }
-        for proposed in self.list.iter_mut().rev() {
-            let Waiters { list, args } = &mut proposed.waiters;
-            each(list, std::mem::take(args));
-            list.retain(|waiter| matches!(waiter, Waiter::Write { .. }));
-        }
-        self.waiters_bytes = self.held_bytes();
+        self.waiters_bytes -= bytes - waiters.bytes();
+        Some(count)
     }
 
     /// Bytes of who waits for the batches, added up anew.

@@ -11,12 +11,16 @@
 use crate::context::Context;
 use crate::groups::batch_queue::{Unproposed, Waiter};
 use crate::groups::leaving::Leaving;
+use crate::groups::replica::Replica;
 use crate::groups::{GroupEffect, Groups};
 use crate::origin::Origin;
 use crate::refusal::Refusal;
 use crate::replies::{ReplySink, refuse};
 use crate::request::OwnedRequest;
 use crate::shares::Kind;
+
+/// To look at so many of those who wait for a batch takes about as long as to give a command back.
+const LOOKS_PER_COMMAND: usize = 4;
 
 impl Groups {
     /// Begins a turn: goes on with what earlier ones have left.
@@ -90,14 +94,23 @@ impl Groups {
         }
         replica.is_requeuing = true;
         let mut again = Vec::new();
-        while !ctx.shares.is_spent(Kind::GivenBack)
-            && let Some(taken) = self.take_last(group)
-        {
-            ctx.shares.spend(Kind::GivenBack, 1);
-            match taken {
-                Leaving::Again(request) => again.push(request),
-                Leaving::Lost(origin) => refuse(ctx, out, origin, Refusal::ReadLost, Some(self.list[group].id)),
-            }
+        while !ctx.shares.is_spent(Kind::GivenBack) {
+            let cost = match self.take_last(group) {
+                Some(Leaving::Again(request)) => {
+                    again.push(request);
+                    1
+                }
+                Some(Leaving::Lost(origin)) => {
+                    refuse(ctx, out, origin, Refusal::ReadLost, Some(self.list[group].id));
+                    1
+                }
+                None => {
+                    let Replica { leaving, proposed, .. } = &mut self.list[group];
+                    let Some(looked_count) = leaving.look_at_next(proposed) else { break };
+                    looked_count.div_ceil(LOOKS_PER_COMMAND)
+                }
+            };
+            ctx.shares.spend(Kind::GivenBack, cost);
         }
         again.reverse();
         self.reroute(ctx, out, effects, group, again);

@@ -262,3 +262,29 @@ fn commands_of_another_core_beyond_the_bound_go_back_by_slices() {
     assert!(ids.eq((0..10).chain([35]).chain(10..35)));
     assert!(side.replica().refuses(LinkId(0)) && side.groups.is_drained());
 }
+
+#[test]
+fn batches_that_were_proposed_are_looked_through_for_reads_by_slices() {
+    let mut world = World::new(|config| {
+        config.limits.commands_per_turn_max = 10;
+        config.limits.batch_commands_max = 40;
+    });
+    let leader = world.leader();
+    world.cut = vec![leader];
+    world.execute(leader, client(1), "SET a 1");
+    world.execute(leader, client(2), "GET a");
+    (3..=400).for_each(|seq| world.execute(leader, forwarded(seq), "SET a 1"));
+    world.settle();
+    let side = &mut world.sides[leader];
+    assert_eq!(side.replica().proposed.len(), 10);
+    side.ctx.now += Duration::from_secs(4);
+    side.groups.run_timers(&side.ctx);
+    let mut turns_count = 0;
+    while side.requeued.is_empty() {
+        side.turn();
+        turns_count += 1;
+        assert_eq!(side.ctx.budget.used_by(Pool::Batches), side.groups.requests_held_bytes());
+    }
+    assert_eq!((side.requeued(), turns_count), (vec![2], 11), "one batch in each turn, and then the read");
+    assert!(!side.replica().is_requeuing && side.replica().leaving.bytes() == 0);
+}
