@@ -105,6 +105,8 @@ fn applied(payload: &[u8]) {
     let mut replicas = [Keyspace::with_hash_seed(0), Keyspace::with_hash_seed(u64::MAX)];
     let mut ranges = Vec::new();
     let mut count = 0;
+    assert_eq!(batch.first_arguments().count(), batch.commands_count());
+    replicas.iter_mut().for_each(|keyspace| keyspace.advance_time(batch.time_ms()));
     let outcome = batch.for_each(|command, arguments| {
         count += 1;
         ranges.clear();
@@ -116,7 +118,7 @@ fn applied(payload: &[u8]) {
         let args = Args::new(batch.arguments(), &ranges);
         let [left, right] = replicas.each_mut().map(|keyspace| {
             let outcome = match (CommandId::from_u16(command.id), Slot::new(command.slot)) {
-                (Some(id), Some(slot)) => keyspace.apply(id, slot, args, batch.time_ms()),
+                (Some(id), Some(slot)) => keyspace.apply(id, slot, args),
                 _ => Outcome::Error(Error::Unsupported),
             };
             let mut answer = Vec::new();

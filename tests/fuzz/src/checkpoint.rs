@@ -3,10 +3,11 @@
 //! The first byte says what the rest describes: any bytes, blocks under checksums made to fit, or sound files and edits
 //! of one of them.
 
-use data::{Former, Keyspace};
+use data::Keyspace;
 use engine::snapshot::format::{BLOCK_HEADER_BYTES, BlockHeader, BlockKind, Footer};
 use engine::snapshot::{FileHeader, FileId, LoadError, Loaded, Sealer, load};
-use host::ALIGNMENT;
+use host::{ALIGNMENT, AlignedBuf};
+use lsm::rows::{PAYLOAD_HEADROOM_BYTES, RECORD_EXPIRES};
 use types::{GroupId, Slot};
 use wal::format::segment_name;
 use xxhash_rust::xxh3::xxh3_128;
@@ -96,10 +97,21 @@ fn records(count: u8, bytes: &[u8]) -> Vec<u8> {
         let (key_len, value_len) = (usize::from(lens & 15), usize::from(lens >> 4));
         let mut content = bytes.bytes(key_len + value_len).to_vec();
         content.resize(key_len + value_len, 0);
-        payload.extend_from_slice(&data::record_head(u16::from(slot) << 7, key_len, value_len));
-        payload.extend_from_slice(&content);
+        let expiry_ms = (slot & 1 == 1).then(|| u64::from(slot) + 10);
+        payload.extend_from_slice(&record(u16::from(slot) << 7, key_len, expiry_ms, &content));
     }
     payload
+}
+
+/// A record of a snapshot. `content` is the key and then the value.
+fn record(slot: u16, key_len: usize, expiry_ms: Option<u64>, content: &[u8]) -> Vec<u8> {
+    let mut bytes = slot.to_le_bytes().to_vec();
+    bytes.extend_from_slice(&[0, if expiry_ms.is_some() { RECORD_EXPIRES } else { 0 }]);
+    bytes.extend_from_slice(&(key_len as u32).to_le_bytes());
+    bytes.extend_from_slice(&((content.len() - key_len) as u32).to_le_bytes());
+    bytes.extend(expiry_ms.into_iter().flat_map(u64::to_le_bytes));
+    bytes.extend_from_slice(content);
+    bytes
 }
 
 fn push_block(file: &mut Vec<u8>, kind: BlockKind, sequence: u64, chain: u32, payload: &[u8]) -> u32 {
@@ -178,33 +190,32 @@ fn edited(input: &mut Input<'_>) {
 }
 
 fn some_file(file: FileId, blocks_count: u8, keys_count: u8, value_len: usize, salt: u8) -> Vec<Vec<u8>> {
-    let mut former = Former::default();
+    let mut payloads = Vec::new();
     for block in 0..blocks_count {
+        let mut payload = AlignedBuf::default();
+        payload.extend_from_slice(&[0; PAYLOAD_HEADROOM_BYTES]);
         for number in 0..keys_count {
             let key = format!("key:{block}:{number}");
-            let mut record = key.clone().into_bytes();
-            record.resize(key.len() + value_len, number ^ salt);
-            former.put(Slot::of_key(key.as_bytes()), key.len(), &record);
+            let mut content = key.clone().into_bytes();
+            content.resize(key.len() + value_len, number ^ salt);
+            let slot = Slot::of_key(key.as_bytes()).number();
+            payload.extend_from_slice(&record(slot, key.len(), (number & 1 == 1).then_some(99), &content));
         }
-        former.close();
+        if keys_count > 0 {
+            payloads.push(payload);
+        }
     }
-    let header = FileHeader {
-        last_term: 3,
-        time_ms: 17,
-        keys_count: former.keys_count(),
-        membership: b"members".to_vec(),
-        map: b"map".to_vec(),
-    };
-    sealed_file(file, &header, &mut former)
+    let keys_count = u64::from(blocks_count) * u64::from(keys_count);
+    let header =
+        FileHeader { last_term: 3, time_ms: 17, keys_count, membership: b"members".to_vec(), map: b"map".to_vec() };
+    sealed_file(file, &header, payloads, keys_count)
 }
 
-fn sealed_file(file: FileId, header: &FileHeader, former: &mut Former) -> Vec<Vec<u8>> {
+fn sealed_file(file: FileId, header: &FileHeader, payloads: Vec<AlignedBuf>, keys_count: u64) -> Vec<Vec<u8>> {
     let (mut sealer, first) = Sealer::begin(file, header);
     let mut blocks = vec![first.to_vec()];
-    while let Some(payload) = former.take_closed() {
-        blocks.push(sealer.seal_keys(payload).to_vec());
-    }
-    blocks.push(sealer.end(former.keys_count()).to_vec());
+    blocks.extend(payloads.into_iter().map(|payload| sealer.seal_keys(payload).to_vec()));
+    blocks.push(sealer.end(keys_count).to_vec());
     blocks
 }
 
@@ -226,7 +237,9 @@ fn written_again(mut loaded: Loaded) {
     assert!(keyspace.begin_walk());
     while !keyspace.go_on_walking(1 << 16) {}
     let former = keyspace.walked().expect("a walk that nobody gave up");
-    let blocks = sealed_file(loaded.file, &loaded.header, former);
+    let payloads = std::iter::from_fn(|| former.take_closed()).collect();
+    let keys_count = former.keys_count();
+    let blocks = sealed_file(loaded.file, &loaded.header, payloads, keys_count);
     keyspace.end_walk();
     let again = self::loaded(&blocks.concat(), None).expect("a file of ours");
     assert_eq!((again.file, &again.header), (loaded.file, &loaded.header));
