@@ -10,9 +10,11 @@
 //! - A group without a leader holds up its own commands only.
 //!
 //! Reading order: `routes` (slot → route → leader), `queue` (what waits for one group), `window` and `in_flight` (what is sent),
-//! `room` and `sharing` (who may have how many), `sweep` (what is being given up), this page ([`Router::decide`], [`Router::forward`], [`Router::drain`], answers), and `failures`
-//! (answers that will not come).
+//! `room` and `sharing` (who may have how many), `sweep` (what is being given up), this page ([`Router::decide`],
+//! [`Router::forward`]), `drains` (queues that go on), `answers`, and `failures` (answers that will not come).
 
+mod answers;
+mod drains;
 mod failures;
 mod in_flight;
 mod queue;
@@ -28,7 +30,7 @@ use std::collections::{HashMap, VecDeque};
 
 use meta::ClusterMap;
 use types::{CoreAddr, GroupId, Instant, Slot, Term};
-use wire::{LeaderNote, ReplyStatus, Requests};
+use wire::{LeaderNote, Requests};
 
 use self::in_flight::InFlight;
 use self::queue::{Queued, RouteQueue};
@@ -42,9 +44,7 @@ use crate::local_replica::LocalReplica;
 use crate::observe::QueueLen;
 use crate::origin::{LinkId, Port};
 use crate::refusal::Refusal;
-use crate::replies::{ReplySink, SHORT_REPLY_BYTES_MAX, refuse};
 use crate::request::{OwnedRequest, Request};
-use crate::shares::Kind;
 use crate::topology_view::{Leader, LeaderTable};
 
 /// More than what a command's arguments cost beside their bytes, as a rule.
@@ -310,55 +310,6 @@ impl Router {
         self.activate(route);
     }
 
-    /// Sends what waits for a group, in order, as far as its leader is known and reachable. Returns the next command if it
-    /// is to be executed by the replica here; call again behind that.
-    pub(crate) fn drain(
-        &mut self,
-        ctx: &mut Context,
-        route: usize,
-        local: Option<LocalReplica>,
-    ) -> Option<OwnedRequest> {
-        while let Some(Queued { request, deadline }) = self.queues[route].first() {
-            let (bytes, command, deadline) = (request.bytes(), request.command, *deadline);
-            if ctx.shares.is_spent(Kind::Routed) {
-                self.want_drain(route);
-                return None;
-            }
-            if deadline <= ctx.now {
-                // The next look for late ones ends it: its answer would come too late, and nobody would know whether it ran.
-                return None;
-            }
-            if let Some(local) = local
-                && local.leads
-            {
-                if self.queues[route].in_flight_count > 0 || !local.has_room_for(command) {
-                    return None;
-                }
-                self.queues[route].progressed(ctx.now);
-                return self.pop(ctx, route).map(|(_, queued)| queued.request);
-            }
-            let link = self.open_link(ctx, route, local, bytes)?;
-            let (order, queued) = self.pop(ctx, route)?;
-            self.send(ctx, route, link, order, queued.deadline, queued.request.as_request());
-        }
-        None
-    }
-
-    fn pop(&mut self, ctx: &mut Context, route: usize) -> Option<(i64, Queued)> {
-        let (order, queued) = self.queues[route].pop_front()?;
-        ctx.shares.spend(Kind::Routed, 1);
-        self.left(ctx, route, &queued);
-        Some((order, queued))
-    }
-
-    /// A command that waited does no longer.
-    fn left(&mut self, ctx: &Context, route: usize, queued: &Queued) {
-        self.room.sub(&self.queues[route]);
-        self.waiting_count -= 1;
-        self.waiting_bytes -= queued.request.bytes();
-        self.unblock(ctx, route);
-    }
-
     /// Whether [`Router::take_unblocked`] has routes to name.
     pub(crate) fn has_unblocked(&self) -> bool {
         !self.unblocked.is_empty()
@@ -424,103 +375,10 @@ impl Router {
         self.queues[route].link.filter(|link| self.in_flight.unsent_bytes(*link) > 0)
     }
 
-    fn want_drain_of_link(&mut self, link: LinkId) {
-        if self.waiting_count == 0 {
-            return;
-        }
-        for idx in 0..self.active.len() {
-            let route = self.active[idx];
-            if self.routes.get(route).link == Some(link) && self.queues[route].waiting_count() > 0 {
-                self.want_drain(route);
-            }
-        }
-    }
-
-    /// Notes that a route's queue may go on.
-    pub(crate) fn want_drain(&mut self, route: usize) {
-        let queue = &mut self.queues[route];
-        if queue.waiting_count() > 0 && !std::mem::replace(&mut queue.is_draining, true) {
-            self.to_drain.push(route);
-        }
-    }
-
-    /// A route whose queue may go on, if there is one and the turn is not too long already: for [`Router::drain`].
-    pub(crate) fn next_to_drain(&mut self, ctx: &Context) -> Option<usize> {
-        if ctx.shares.is_spent(Kind::Routed) {
-            self.is_drain_cut_short |= !self.to_drain.is_empty();
-            return None;
-        }
-        let route = self.to_drain.pop()?;
-        self.queues[route].is_draining = false;
-        Some(route)
-    }
-
     fn activate(&mut self, route: usize) {
         if !std::mem::replace(&mut self.queues[route].is_active, true) {
             self.active.push(route);
         }
-    }
-
-    /// A reply to a forwarded command.
-    pub(crate) fn on_reply(
-        &mut self,
-        ctx: &mut Context,
-        out: &mut impl ReplySink,
-        link: LinkId,
-        id: u64,
-        status: ReplyStatus,
-        bytes: &[u8],
-    ) {
-        if self.is_given_up(link, id) {
-            return;
-        }
-        match status {
-            ReplyStatus::Done => {
-                let Some(sent) = self.in_flight.take(link, id) else { return };
-                self.queues[sent.route()].progressed(ctx.now);
-                self.came_back(ctx, sent.route(), sent.bytes);
-                if bytes.len() > SHORT_REPLY_BYTES_MAX && !out.has_room(sent.origin, bytes.len()) {
-                    let refusal = if sent.command.is_write() { Refusal::ReplyWithheld } else { Refusal::RepliesFull };
-                    refuse(ctx, out, sent.origin, refusal, None);
-                } else {
-                    ctx.count_forwarded(sent.command.id, bytes);
-                    out.reply(sent.origin, |reply| reply.raw(bytes));
-                }
-                let queue = &self.queues[sent.route()];
-                if !queue.has_refused() || queue.in_flight_count == 0 {
-                    self.want_drain(sent.route());
-                }
-            }
-            ReplyStatus::NotLeader => {
-                let Some((sent, request)) = self.in_flight.take_back(link, id) else { return };
-                self.came_back(ctx, sent.route(), sent.bytes);
-                // It stands before all that came later. The old leader may have been asked in vain: wait for news of the
-                // group, or for the next tick.
-                ctx.counters.commands_requeued += 1;
-                let is_elsewhere = self.routes.get(sent.route()).link != Some(link);
-                self.requeue_refused(ctx, sent.route(), sent.order, Queued { request, deadline: sent.deadline });
-                if is_elsewhere && self.queues[sent.route()].in_flight_count == 0 {
-                    self.want_drain(sent.route());
-                }
-            }
-        }
-    }
-
-    fn came_back(&mut self, ctx: &Context, route: usize, bytes: usize) {
-        let queue = &mut self.queues[route];
-        self.room.sub(queue);
-        queue.in_flight_count -= 1;
-        queue.in_flight_bytes -= bytes;
-        queue.is_failing &= queue.in_flight_count > 0;
-        self.unblock(ctx, route);
-    }
-
-    fn requeue_refused(&mut self, ctx: &Context, route: usize, order: i64, queued: Queued) {
-        self.add_to_room(ctx, route, 1);
-        self.waiting_count += 1;
-        self.waiting_bytes += queued.request.bytes();
-        self.queues[route].requeue_refused(order, queued);
-        self.activate(route);
     }
 
     /// Makes the permit say what is held. Called once per turn.

@@ -1,6 +1,7 @@
 //! Limits of what waits and of what is in flight, and who hears that there is room again.
 
 use super::*;
+use crate::replies::SHORT_REPLY_BYTES_MAX;
 
 #[test]
 fn one_command_may_exceed_the_bytes_that_may_wait() {

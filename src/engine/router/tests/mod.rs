@@ -11,7 +11,7 @@ mod windows;
 
 use std::time::Duration;
 
-use wire::Requests;
+use wire::{ReplyStatus, Requests};
 
 use super::*;
 use crate::config::Config;
