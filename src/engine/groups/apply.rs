@@ -102,6 +102,7 @@ impl Groups {
         ctx.shares.spend(Kind::Applied, batch.commands_count().max(waiters.list.len()));
         let Groups { list, ranges, sources, .. } = self;
         let replica = &mut list[group];
+        replica.time_goes_on(ctx.now, batch.time_ms());
         let keyspace = &mut replica.keyspace;
         keyspace.advance_time(batch.time_ms());
         let mut next = waiters.list.iter().peekable();

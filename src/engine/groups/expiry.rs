@@ -43,7 +43,7 @@ impl Groups {
         if swept.removed_count > 0 {
             replica.settle_permits();
         }
-        let may_propose = replica.leads() && ctx.now.since(replica.proposed_at) >= TIME_INTERVAL_MIN;
+        let may_propose = replica.leads() && ctx.now.since(replica.time_reached_at) >= TIME_INTERVAL_MIN;
         if swept.due_count > 0 && may_propose && ctx.disk_full.is_none() {
             replica.wants_time = true;
             self.propose_later(group);

@@ -38,6 +38,7 @@ impl Groups {
         }
         replica.learn_addresses(&membership);
         replica.membership = membership;
+        replica.time_goes_on(ctx.now, keyspace.time_ms());
         let replaced = std::mem::replace(&mut replica.keyspace, keyspace);
         replica.keyspace.succeed(replaced);
         self.observe(ctx, group, Event::Restored { last: (last_index, last_term) });

@@ -63,8 +63,8 @@ pub(super) struct Replica {
     pub(super) entries_permit: Permit,
     /// Time of the latest batch proposed here, which may not be applied yet.
     pub(super) proposed_ms: u64,
-    /// When time last went on here by what was proposed.
-    pub(super) proposed_at: Instant,
+    /// When replicated time last went on, by what was proposed here, applied or taken over.
+    pub(super) time_reached_at: Instant,
     /// The term in which it led when Raft last reported its role, if it did.
     pub(super) leader_term: Option<Term>,
     /// Links over which commands came that were refused, and over which none is taken until the other side has heard so.
@@ -121,7 +121,7 @@ impl Replica {
             requests_permit: budget.permit(Pool::Batches),
             entries_permit: budget.permit(Pool::Entries),
             proposed_ms: 0,
-            proposed_at: now,
+            time_reached_at: now,
             leader_term: None,
             refused_links: Vec::new(),
             is_handed_over: false,
@@ -146,11 +146,25 @@ impl Replica {
     /// The time of a batch that is proposed now, in milliseconds since 1970: that of the leader's clock. Where the group is ahead
     /// of that, since the clock has been set back or another leader's was fast, it goes half as fast as time does until they meet.
     pub(super) fn batch_time(&self, ctx: &Context) -> u64 {
-        let reached = self.proposed_ms.max(self.keyspace.time_ms());
-        if ctx.unix_ms >= reached {
+        let reached_ms = self.time_reached_ms();
+        if ctx.unix_ms >= reached_ms {
             return ctx.unix_ms;
         }
-        reached + ctx.now.since(self.proposed_at).as_millis() as u64 / 2
+        reached_ms + ctx.now.since(self.time_reached_at).as_millis() as u64 / 2
+    }
+
+    /// Replicated time as far as it is known here.
+    fn time_reached_ms(&self) -> u64 {
+        self.proposed_ms.max(self.keyspace.time_ms())
+    }
+
+    /// Notes that time goes on to this, if it does. Called before it is proposed, applied or taken over here: who is elected goes on
+    /// from the moment at which it last heard of the time, not from when it last led.
+    #[inline]
+    pub(super) fn time_goes_on(&mut self, now: Instant, time_ms: u64) {
+        if time_ms > self.time_reached_ms() {
+            self.time_reached_at = now;
+        }
     }
 
     /// Whether a read is to wait until time has gone on: it looks for a key that is due by the clock and not by replicated time. Where

@@ -135,9 +135,7 @@ impl Groups {
                     panic!("a group that leads and has room refused a proposal: {error}")
                 }
             };
-            if time_ms > replica.proposed_ms.max(replica.keyspace.time_ms()) {
-                replica.proposed_at = ctx.now;
-            }
+            replica.time_goes_on(ctx.now, time_ms);
             replica.proposed_ms = time_ms;
             replica.proposed.push(Proposed { term, index, at: ctx.now, waiters });
             ctx.counters.batches_proposed += 1;

@@ -127,6 +127,27 @@ fn time_that_was_ahead_of_the_clock_goes_half_as_fast_until_they_meet() {
 }
 
 #[test]
+fn a_new_leader_whose_clock_is_behind_goes_on_from_where_time_was() {
+    let mut world = World::new(|_| {});
+    let leader = world.leader();
+    // Long after the others were started.
+    world.run(Duration::from_secs(20));
+    world.sides[leader].ctx.unix_ms += 60_000;
+    world.execute(leader, client(1), "SET a 1");
+    world.settle();
+    world.run(Duration::from_millis(100));
+    let reached = world.sides[leader].groups.list[GROUP].keyspace.time_ms();
+    world.cut = vec![leader];
+    world.run(Duration::from_secs(4));
+    let next = world.leader();
+    assert_eq!(world.sides[next].groups.list[GROUP].keyspace.time_ms(), reached);
+    world.execute(next, client(2), "SET a 2");
+    world.settle();
+    let time_ms = world.sides[next].groups.list[GROUP].keyspace.time_ms();
+    assert!((reached + 1_900..=reached + 2_050).contains(&time_ms), "{}", time_ms - reached);
+}
+
+#[test]
 fn a_state_that_is_taken_over_expires_too() {
     let mut keyspace = Keyspace::new();
     keyspace.restore(
