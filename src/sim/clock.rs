@@ -1,11 +1,12 @@
-//! The clocks of a node: one that only goes on, at its own pace, and one that claims to know the date.
+//! The clocks of a node: one that only goes on, at its own pace, and one that claims to know the date. Both run at one pace, as those
+//! of a machine do.
 
 use types::Instant;
 
 use crate::prng::PPM;
 
 /// What the wall clocks show when a run begins, in milliseconds since 1970.
-const UNIX_START_MS: u64 = 1_800_000_000_000;
+pub const UNIX_START_MS: u64 = 1_800_000_000_000;
 
 /// The clocks of a node.
 #[derive(Clone, Debug)]
@@ -13,6 +14,8 @@ pub struct NodeClock {
     /// At true time `base_true` the clock showed `base_local`; both in nanoseconds.
     base_true: u64,
     base_local: u64,
+    /// What the clock showed when the run began.
+    start_local: u64,
     /// How much faster than the truth it runs, in millionths; may be negative.
     drift_ppm: i64,
     unix_offset_ms: i64,
@@ -21,7 +24,7 @@ pub struct NodeClock {
 impl NodeClock {
     /// A clock that shows `start` nanoseconds when a run begins.
     pub fn new(start: u64, drift_ppm: i64) -> NodeClock {
-        NodeClock { base_true: 0, base_local: start, drift_ppm, unix_offset_ms: 0 }
+        NodeClock { base_true: 0, base_local: start, start_local: start, drift_ppm, unix_offset_ms: 0 }
     }
 
     /// What the monotonic clock shows at a true time.
@@ -49,7 +52,8 @@ impl NodeClock {
 
     /// What the wall clock shows at a true time.
     pub fn unix_time_ms(&self, at: u64) -> u64 {
-        (UNIX_START_MS + at / 1_000_000).saturating_add_signed(self.unix_offset_ms)
+        let passed = self.now(at).as_nanos() - self.start_local;
+        (UNIX_START_MS + passed / 1_000_000).saturating_add_signed(self.unix_offset_ms)
     }
 
     /// Changes the pace.
@@ -94,5 +98,13 @@ mod tests {
         let mut clock = NodeClock::new(0, 0);
         clock.jump_unix(-5_000);
         assert_eq!(clock.unix_time_ms(2_000_000_000), UNIX_START_MS - 3_000);
+    }
+
+    #[test]
+    fn the_wall_clock_drifts_as_the_other_does() {
+        let mut clock = NodeClock::new(77, 100_000);
+        assert_eq!(clock.unix_time_ms(1_000_000_000), UNIX_START_MS + 1_100);
+        clock.set_drift(-100_000, 1_000_000_000);
+        assert_eq!(clock.unix_time_ms(2_000_000_000), UNIX_START_MS + 2_000);
     }
 }
