@@ -1,10 +1,13 @@
 //! What checkers see of replicas: the events of [`engine::Observer`], owned and with the time at which they happened.
 
+use bytes::Bytes;
 use engine::Event;
 use raft::Role;
 use types::{CoreAddr, GroupId, Index, Instant, ReplicaId, Term};
 use wire::{Entry, HardState};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::clock::NodeClock;
 
 /// An entry as checkers know it: its term, and a hash over its kind and payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -98,6 +101,20 @@ pub enum ObservationKind {
         /// The entry.
         entry: EntryHash,
     },
+    /// The entry that was applied just now is a batch of commands.
+    Batch {
+        /// The entry's term.
+        term: Term,
+        /// Its index.
+        index: Index,
+        /// The batch, as [`wire::Batch`] reads it.
+        payload: Bytes,
+    },
+    /// How many batches without commands a core has proposed for keys that are due, since it was started. It concerns the core,
+    /// whatever group and replica are given.
+    TimeBatches(u64),
+    /// How the clocks of all nodes run from now on. It concerns the cluster, whatever group and replica are given.
+    Clocks(Vec<NodeClock>),
     /// A state was taken over that holds everything up to this index and term; the log goes on behind it.
     Restored {
         /// Index and term of the last entry the state holds.

@@ -6,7 +6,7 @@ use raft::Role;
 use types::Instant;
 
 use crate::broken::{self, Broken};
-use crate::checkers::{Checkers, Coverage, Violation, Voters};
+use crate::checkers::{Checkers, Coverage, GONE_WITHIN, Violation, Voters};
 use crate::client::{ClientNet, Workload};
 use crate::cluster::{Cluster, Death};
 use crate::cluster_spec::ClusterSpec;
@@ -15,12 +15,16 @@ use crate::injector::Injector;
 use crate::observation::ObservationKind;
 use crate::report::{Failure, Report};
 use crate::spec::Spec;
-use crate::workload::Sessions;
+use crate::workload::{CLEAN_AFTER, Sessions};
 
 /// How long after the last fault everything must work again.
 const RECOVERY_MAX: Duration = Duration::from_secs(15);
 /// How long reading back may take after that.
 const READ_BACK_MAX: Duration = Duration::from_secs(60);
+const _: () = assert!(
+    CLEAN_AFTER.as_millis() > RECOVERY_MAX.as_millis() + GONE_WITHIN.as_millis(),
+    "keys that must be gone are not removed before"
+);
 /// How long all replicas are given in the end to tell their digests.
 const REST: Duration = Duration::from_millis(500);
 /// How often it is looked whether a run has come to its end, in nanoseconds.

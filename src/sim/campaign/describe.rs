@@ -62,6 +62,7 @@ fn seen(text: &mut String, summary: &Summary) {
     row(text, "operations on those", judged.undecided_operations);
     row(text, "tokens seen once each", saw.tokens);
     row(text, "keys read back", saw.keys_read_back);
+    row(text, "operations on keys that expire", saw.expiring);
     let _ = writeln!(
         text,
         "  undecided: {} of the operations, of at most {}",

@@ -13,6 +13,7 @@ mod durability;
 mod election_safety;
 mod equal_digests;
 mod exactly_once;
+mod expiry;
 mod leader_completeness;
 mod linearizability;
 mod log_matching;
@@ -44,6 +45,7 @@ pub use accountant::Accountant;
 pub use bounded_queues::BoundedQueues;
 pub use election_safety::ElectionSafety;
 pub use equal_digests::EqualDigests;
+pub use expiry::{Expiry, GONE_WITHIN};
 pub use leader_completeness::LeaderCompleteness;
 pub use log_matching::LogMatching;
 pub use logs::{Log, Logs};
@@ -69,18 +71,22 @@ pub struct Coverage {
     pub tokens: u64,
     /// Keys read back at the end and judged.
     pub keys_read_back: u64,
+    /// Operations on keys that expire, judged.
+    pub expiring: u64,
 }
 
 impl Coverage {
     /// Adds what another run gave to look at.
     pub fn add(&mut self, other: &Coverage) {
-        let Coverage { leaders, committed, digests_compared, linearizability, tokens, keys_read_back } = other;
+        let Coverage { leaders, committed, digests_compared, linearizability, tokens, keys_read_back, expiring } =
+            other;
         self.leaders += leaders;
         self.committed += committed;
         self.digests_compared += digests_compared;
         self.linearizability.add(linearizability);
         self.tokens += tokens;
         self.keys_read_back += keys_read_back;
+        self.expiring += expiring;
     }
 }
 
@@ -97,6 +103,8 @@ pub struct Checkers {
     sound_disks: SoundDisks,
     promises: Promises,
     progress: Progress,
+    expiry: Expiry,
+    recovery_max: Duration,
 }
 
 impl Checkers {
@@ -115,6 +123,8 @@ impl Checkers {
             sound_disks: SoundDisks,
             promises: Promises::default(),
             progress: Progress::new(voters.keys().copied().collect(), recovery_max),
+            expiry: Expiry::default(),
+            recovery_max,
         }
     }
 
@@ -135,6 +145,7 @@ impl Checkers {
         self.state_machine_safety.observe(seen, &self.logs)?;
         self.leader_completeness.observe(seen, &self.logs)?;
         self.equal_digests.observe(seen)?;
+        self.expiry.observe(seen)?;
         self.progress.observe(seen);
         Ok(())
     }
@@ -159,6 +170,7 @@ impl Checkers {
         let tokens = exactly_once::check(history)?;
         let keys_read_back = durability::check(history)?;
         let judged = linearizability::check(history)?;
+        let expiring = self.expiry.finish(history, self.recovery_max)?;
         Ok(Coverage {
             leaders: self.election_safety.leaders_count(),
             committed: self.state_machine_safety.committed_count(),
@@ -166,6 +178,7 @@ impl Checkers {
             linearizability: judged,
             tokens,
             keys_read_back,
+            expiring,
         })
     }
 }

@@ -20,7 +20,7 @@ use std::rc::Rc;
 use engine::QueueLen;
 use meta::ClusterMap;
 use raft::Role;
-use types::{GroupId, Instant, NodeId};
+use types::{GroupId, Instant, NodeId, ReplicaId};
 
 use crate::broken::Broken;
 use crate::client::{ClientNet, Workload};
@@ -62,14 +62,26 @@ impl Cluster {
     pub fn new(seed: u64, cluster_spec: &ClusterSpec, broken: Option<Broken>, is_told: bool) -> Cluster {
         let map = config::map(seed, cluster_spec);
         let world = machines::world(seed, cluster_spec, &map, broken, is_told);
-        Cluster {
+        let cluster = Cluster {
             world: Rc::new(RefCell::new(world)),
             map,
             observations: Observations::default(),
             cluster_spec: cluster_spec.clone(),
             seed,
             views: Rc::default(),
-        }
+        };
+        cluster.observe_clocks();
+        cluster
+    }
+
+    /// Notes how the clocks run. To be called whenever one of them was changed.
+    pub fn observe_clocks(&self) {
+        let world = self.world.borrow();
+        let kind = ObservationKind::Clocks(world.nodes.iter().map(|node| node.clock.clone()).collect());
+        let (at, place) = (Instant::from_nanos(world.now()), self.map.nodes[0].places().next());
+        let place = place.expect("a node has cores");
+        let seen = Observation { at, place, group: observer::NO_GROUP, replica: ReplicaId::default(), kind };
+        self.observations.borrow_mut().push(seen);
     }
 
     /// Lets clients begin.

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use engine::{BudgetUse, Observer, QueueLen};
 use types::{CoreAddr, GroupId, Index, Instant, ReplicaId};
+use wire::{Entry, EntryKind};
 
 use super::counters;
 use crate::observation::{Observation, ObservationKind};
@@ -16,6 +17,8 @@ use crate::world::Shared;
 
 /// A replica tells the digest of its state whenever it has applied this number of entries.
 const DIGEST_EVERY: Index = 64;
+/// The counter of batches without commands.
+const TIME_BATCHES: &str = "batches_for_expiry";
 /// How soon a voter that forgets is restarted after it has voted, in nanoseconds.
 const FORGETS_AFTER_MAX: u64 = 8_000_000;
 
@@ -50,6 +53,20 @@ pub(crate) struct CoreObserver {
     pub(crate) views: Rc<Views>,
     /// The index of the last digest of each replica.
     pub(crate) digests: RefCell<BTreeMap<GroupId, Index>>,
+}
+
+impl CoreObserver {
+    /// Tells of batches without commands, if there were any since this was last told.
+    fn note_time_batches(&self, place: CoreAddr, counts: &[(&'static str, u64)]) {
+        let find = |counts: &[(&'static str, u64)]| {
+            counts.iter().find(|(name, _)| *name == TIME_BATCHES).map(|(_, count)| *count)
+        };
+        let known = self.views.counts.borrow().get(&(place, self.epoch)).and_then(|counts| find(counts));
+        let Some(count) = find(counts).filter(|count| *count > known.unwrap_or(0)) else { return };
+        let (at, kind) = (Instant::from_nanos(self.world.borrow().now()), ObservationKind::TimeBatches(count));
+        let seen = Observation { at, place, group: NO_GROUP, replica: ReplicaId::default(), kind };
+        self.observations.borrow_mut().push(seen);
+    }
 }
 
 impl Observer for CoreObserver {
@@ -89,7 +106,12 @@ impl Observer for CoreObserver {
         if let ObservationKind::Quarantined { is_provoked } = &mut seen.kind {
             *is_provoked = world.is_provoked(world.cores[self.core].node);
         }
-        self.observations.borrow_mut().push(seen);
+        let observations = &mut *self.observations.borrow_mut();
+        if let engine::Event::Applied(Entry { kind: EntryKind::Batch, term, index, payload }) = event {
+            let kind = ObservationKind::Batch { term: *term, index: *index, payload: payload.clone() };
+            observations.push(Observation { kind, ..seen.clone() });
+        }
+        observations.push(seen);
     }
 
     fn raft_counted(&self, place: CoreAddr, group: GroupId, counters: &raft::Counters) {
@@ -99,6 +121,7 @@ impl Observer for CoreObserver {
     fn core_counted(&self, place: CoreAddr, wal: &wal::Stats, counts: &[(&'static str, u64)]) {
         let mut all = counters::of_wal(wal);
         all.extend_from_slice(counts);
+        self.note_time_batches(place, counts);
         self.views.counts.borrow_mut().insert((place, self.epoch), all);
     }
 

@@ -5,9 +5,11 @@ use std::time::Duration;
 use types::Instant;
 
 mod call;
+mod expiring;
 
 pub use call::{Call, SetOptions, SetWhen, Text};
 pub(crate) use call::{TOKEN_END, halves_text};
+pub use expiring::{EXPIRING_PREFIX, ExpiringCall, ExpiringId, ExpiringOperation, ExpiringOperations, Life};
 
 /// What a command came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +68,8 @@ pub struct History {
     healed: Option<Instant>,
     latency_max: Option<Duration>,
     objection: Option<String>,
+    /// What was asked about keys that expire: it is judged apart.
+    pub expiring: ExpiringOperations,
 }
 
 impl History {

@@ -35,8 +35,12 @@ impl Injector {
             }
             Fault::ClockJump { node, by_ms } => {
                 cluster.world.borrow_mut().nodes[idx(node)?].clock.jump_unix(*by_ms);
+                cluster.observe_clocks();
             }
-            Fault::Drift { node, ppm } => cluster.world.borrow_mut().nodes[idx(node)?].clock.set_drift(*ppm, now),
+            Fault::Drift { node, ppm } => {
+                cluster.world.borrow_mut().nodes[idx(node)?].clock.set_drift(*ppm, now);
+                cluster.observe_clocks();
+            }
             Fault::CutOneWay { from, to, for_ms } => self.cut(cluster, idx(from)?, idx(to)?, until(for_ms)),
             Fault::Partition { side, for_ms } => {
                 self.part(cluster, &side.iter().filter_map(idx).collect::<Vec<_>>(), until(for_ms));

@@ -127,14 +127,21 @@ pub(super) enum Failure {
 
 /// Reads an error.
 pub(super) fn failure(call: &Call, error: &str) -> Failure {
-    let mut words = error.split(' ');
-    match words.next().unwrap_or_default() {
+    match error.split(' ').next().unwrap_or_default() {
         // Some groups may have been flushed.
         "TRYAGAIN" | "CLUSTERDOWN" | "DISKFULL" if *call == Call::FlushAll => Failure::Unknown,
+        _ => failure_of_one(call.is_write(), call.adds_data(), error),
+    }
+}
+
+/// Reads an error that a command on keys of one slot was answered with.
+pub(super) fn failure_of_one(is_write: bool, adds_data: bool, error: &str) -> Failure {
+    let mut words = error.split(' ');
+    match words.next().unwrap_or_default() {
         "TRYAGAIN" | "CLUSTERDOWN" => Failure::NotApplied,
-        "DISKFULL" if call.is_write() => Failure::NotApplied,
-        "OOM" if call.adds_data() => Failure::NotApplied,
-        "UNKNOWNOUTCOME" if call.is_write() => Failure::Unknown,
+        "DISKFULL" if is_write => Failure::NotApplied,
+        "OOM" if adds_data => Failure::NotApplied,
+        "UNKNOWNOUTCOME" if is_write => Failure::Unknown,
         "MOVED" => match (words.next().map(str::parse), words.next().map(str::parse), words.next()) {
             (Some(Ok(slot)), Some(Ok(addr)), None) => Failure::Moved(slot, addr),
             _ => Failure::Unexpected,

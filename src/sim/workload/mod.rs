@@ -9,12 +9,16 @@
 //!
 //! In half of the runs a `prober` looks besides for leaders that do not know that they were deposed.
 //!
+//! In half of the runs clients besides use keys that live for moments (`expiring`).
+//!
 //! Read `mix` (what is asked), `calls` (commands and replies as bytes), [`reader`], `routes`, `pipeline_order`,
-//! `shared_counters`, `port`, `shared`, `manner`, `link`, `session`, `prober`, `hostile`.
+//! `shared_counters`, `port`, `shared`, `manner`, `link`, `session`, `prober`, `expiring`, `hostile`.
 
+pub use expiring::CLEAN_AFTER;
 pub use port::ClientPort;
 
 mod calls;
+mod expiring;
 mod hostile;
 mod link;
 mod manner;
@@ -35,23 +39,22 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use meta::ClusterMap;
-use types::{CoreAddr, CoreId, GroupId, Instant};
+use types::{CoreAddr, CoreId, GroupId};
 
 use crate::client::{ClientConn, ClientEvent, ClientNet, Workload};
 use crate::cluster_spec::{ClusterSpec, Hostility, Load};
 use crate::history::{History, Text};
 use crate::prng::Prng;
 
+use expiring::ExpiringClients;
 use hostile::Hostiles;
 use manner::Manner;
 use mix::Mix;
 use prober::Prober;
 use session::Session;
-use shared::{Shared, Stage};
+use shared::{BEGIN, Shared, Stage, WRITES_UNTIL};
 use shared_counters::SharedCounters;
 
-/// How long after the last fault sessions stop to write.
-const WRITES_UNTIL: Duration = Duration::from_secs(12);
 /// How long after the last fault they begin to read back: later than everything must work again.
 const READ_BACK_AFTER: Duration = Duration::from_secs(16);
 /// How many operations there are in runs with large values.
@@ -62,14 +65,12 @@ const LARGE_DEPTH_MAX: u64 = 4;
 const SMALL_MEMORY_DEPTH_MAX: u64 = 1;
 /// Within which every command is answered while no fault happens, whatever hostile clients do.
 const CALM_LATENCY_MAX: Duration = Duration::from_secs(5);
-/// When the first commands are sent.
-const BEGIN: Instant = Instant::from_nanos(100_000_000);
-
 /// All sessions of a run.
 pub struct Sessions {
     sessions: Vec<Session>,
     prober: Prober,
     hostiles: Hostiles,
+    expiring: ExpiringClients,
     shared: Shared,
 }
 
@@ -98,6 +99,10 @@ impl Sessions {
             });
             sessions.hostiles =
                 Hostiles::of_seed(seed, sessions.sessions.len() as u64 + 1, addrs.collect(), all_attacks);
+        }
+        if matches!(load, Load::Usual | Load::SmallMemory) {
+            let gateways = map.nodes.iter().map(|node| node.gateway_addr()).collect();
+            sessions.expiring = ExpiringClients::of_seed(seed, sessions.sessions.len() as u64 + 2, gateways);
         }
         if hostility == Hostility::WithoutFaults {
             sessions.shared.history.expect_answers_within(CALM_LATENCY_MAX);
@@ -142,7 +147,8 @@ impl Sessions {
             owners: BTreeMap::new(),
         };
         let prober = Prober::idle(count);
-        Sessions { sessions, prober, hostiles: Hostiles::none(count + 1), shared }
+        let expiring = ExpiringClients::none(count + 2);
+        Sessions { sessions, prober, hostiles: Hostiles::none(count + 1), expiring, shared }
     }
 
     /// The run begins.
@@ -151,16 +157,22 @@ impl Sessions {
             session.sleep(port, BEGIN);
         }
         self.hostiles.begin(port);
+        self.expiring.begin(port);
     }
 
     /// Something has happened.
     pub fn happened(&mut self, port: &dyn ClientPort, event: ClientEvent) {
         self.advance_stage(port);
-        let Sessions { sessions, prober, hostiles, shared } = self;
+        let Sessions { sessions, prober, hostiles, expiring, shared } = self;
         match event {
             ClientEvent::Connected(conn) if hostiles.owns(conn) => hostiles.connected(port, conn),
             ClientEvent::Received(conn, _) if hostiles.owns(conn) => {}
             ClientEvent::Closed(conn) if hostiles.owns(conn) => hostiles.closed(conn),
+            ClientEvent::Connected(conn) if expiring.owns(conn) => expiring.connected(port, shared, conn),
+            ClientEvent::Received(conn, bytes) if expiring.owns(conn) => {
+                expiring.received(port, shared, conn, &bytes)
+            }
+            ClientEvent::Closed(conn) if expiring.owns(conn) => expiring.closed(port, shared, conn),
             ClientEvent::Connected(conn) if prober.owns(conn) => prober.connected(port, shared, conn),
             ClientEvent::Received(conn, bytes) if prober.owns(conn) => prober.received(port, shared, conn, &bytes),
             ClientEvent::Closed(conn) if prober.owns(conn) => prober.closed(port, shared, conn),
@@ -176,6 +188,9 @@ impl Sessions {
                 match session {
                     None if hostiles.is_client(token & session::TOKEN_SESSION) => {
                         hostiles.timer(port, session::token_number(token));
+                    }
+                    None if expiring.is_client(token & session::TOKEN_SESSION) => {
+                        expiring.timer(port, shared, token & session::TOKEN_SESSION, session::token_number(token));
                     }
                     Some(session) => session.timer(port, shared, token),
                     None => prober.timer(port, shared, session::token_number(token)),
@@ -219,6 +234,7 @@ impl Sessions {
     pub fn has_read_back(&self) -> bool {
         self.shared.stage == Stage::ReadBack
             && self.sessions.iter().all(|session| session.unread.is_empty() && !session.is_busy())
+            && self.expiring.is_done()
     }
 
     /// What was asked and answered.
