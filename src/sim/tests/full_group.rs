@@ -10,7 +10,7 @@ use std::rc::Rc;
 use raft::Role;
 use sim::client::{ClientConn, ClientEvent, ClientNet, Workload};
 use sim::cluster::{Cluster, Death};
-use sim::cluster_spec::ClusterSpec;
+use sim::cluster_spec::{ClusterSpec, Load};
 use sim::history::History;
 use sim::observation::ObservationKind;
 use types::{Instant, NodeId};
@@ -65,6 +65,8 @@ fn run(seed: u64) -> bool {
     (cluster_spec.nodes, cluster_spec.cores, cluster_spec.groups) = (3, 1, 1);
     (cluster_spec.segment_bytes, cluster_spec.batch_bytes_max) = (256 << 10, 16 << 10);
     cluster_spec.faulty_nodes = Vec::new();
+    // The limits of production: all of these commands may wait.
+    cluster_spec.load = Load::LargeValues;
     let cluster = Cluster::new(seed, &cluster_spec, None, std::env::var_os("TOLD").is_some());
     let replies = Rc::new(RefCell::new(BTreeMap::new()));
     let addr = cluster.map.nodes[0].gateway_addr();
@@ -95,7 +97,10 @@ fn run(seed: u64) -> bool {
     }
     let replies = replies.borrow();
     let set_count = replies.values().filter(|reply| *reply == b"+OK\r\n").count();
-    leads && set_count == CLIENTS_COUNT as usize
+    if leads {
+        assert_eq!(set_count, CLIENTS_COUNT as usize, "seed {seed}");
+    }
+    leads
 }
 
 /// Found by reading: what waits was put into one batch while nothing could be proposed, and an entry that fits no
