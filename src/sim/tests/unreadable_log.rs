@@ -84,12 +84,14 @@ fn a_replica_that_needs_unreadable_log_is_handed_a_checkpoint() {
     cluster.run_with(6 * SECOND, &mut setter);
     cluster.boot(2);
     cluster.run_with(16 * SECOND, &mut setter);
-    // Writes go on, so it is always some entries behind.
-    let (first, last) = (applied(&cluster, NodeId(1)), applied(&cluster, NodeId(3)));
+    // Writes go on, so it is always some entries behind, but not for long.
+    let first = applied(&cluster, NodeId(1));
+    cluster.run_with(18 * SECOND, &mut setter);
+    let last = applied(&cluster, NodeId(3));
     let counts = cluster.counters();
     assert!(counts["raft.log_reads_failed"] > 0 && counts["raft.snapshots_restored"] > 0, "{counts:?}");
     for (group, index) in first {
-        assert!(last[&group] + 50 >= index, "group {group}: the replica has come to {} of {index}", last[&group]);
+        assert!(last[&group] >= index, "group {group}: the replica has come to {} of {index}", last[&group]);
     }
 }
 
