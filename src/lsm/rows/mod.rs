@@ -182,7 +182,7 @@ impl Rows {
         !self.dropped.is_empty()
     }
 
-    /// Looks at about so many rows, where the last call has ended, and removes those whose time has come by `time_ms`. Those that
+    /// Looks at about so many rows, from where the last call has ended to the last row at most, and removes those whose time has come by `time_ms`. Those that
     /// are only due by `clock_ms` it counts. Both are in milliseconds since 1970 UTC.
     pub fn sweep(&mut self, rows_count: usize, time_ms: u64, clock_ms: u64) -> Swept {
         self.free_taken();

@@ -3,7 +3,7 @@
 //! A sweep goes round and round over the segments of the slots in which rows expire. It keeps no list of what expires when: that
 //! would cost as much memory as short rows do, and a row's expiry may be changed at any time.
 
-use types::{SLOTS_COUNT, Slot};
+use types::Slot;
 
 use crate::rows::row::{Handle, Hash48};
 use crate::rows::segment::ROWS_COUNT_MAX;
@@ -57,16 +57,20 @@ impl Few {
 }
 
 impl Sweep {
-    /// The rows of the next segment of a slot in which rows expire, if there is one.
+    /// The rows of the next segment of a slot in which rows expire. `None` at the end of the last one; the next round begins behind
+    /// that.
     pub(crate) fn next(&mut self, tables: &Tables) -> Option<(Slot, Few)> {
-        let slot = tables.next_expiring_slot(self.slot).or_else(|| tables.next_expiring_slot(0))?;
+        let Some(slot) = tables.next_expiring_slot(self.slot) else {
+            *self = Sweep::default();
+            return None;
+        };
         if slot.idx() != self.slot {
             *self = Sweep { slot: slot.idx(), hash: Hash48::MIN };
         }
         let (segment, behind) = tables.segment_at(slot, self.hash).expect("a slot with rows has segments");
         *self = match behind {
             Some(hash) => Sweep { slot: self.slot, hash },
-            None => Sweep { slot: (self.slot + 1) % SLOTS_COUNT, hash: Hash48::MIN },
+            None => Sweep { slot: self.slot + 1, hash: Hash48::MIN },
         };
         let mut few = Few { handles: [None; ROWS_COUNT_MAX], count: 0 };
         for handle in segment.handles() {

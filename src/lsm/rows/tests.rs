@@ -171,6 +171,15 @@ proptest! {
 }
 
 #[test]
+fn a_sweep_looks_at_nothing_twice_in_one_go() {
+    let mut rows = Rows::new(7);
+    rows.put(slot(9), b"k", &Content { expiry_ms: Some(5), ..Content::plain(b"v") });
+    let looks: Vec<_> = (0..10).map(|_| rows.sweep(500, 0, 0).looked_count).collect();
+    assert!(looks.iter().all(|count| *count <= 2), "a segment and its one row: {looks:?}");
+    assert_eq!((0..2).map(|_| rows.sweep(500, 5, 5).removed_count).sum::<usize>(), 1);
+}
+
+#[test]
 fn a_slot_with_very_many_rows_grows_and_shrinks_a_segment_at_a_time() {
     let mut rows = Rows::new(7);
     let mut longest = 0;
