@@ -34,6 +34,7 @@ const LOOKS_MAX: usize = 4_096;
 const KEYS_BYTES_MAX: usize = 1 << 20;
 /// The most keys of a group among which `KEYS` looks: about 1 ms.
 const KEYS_LOOKS_MAX: usize = 10_000;
+const _: () = assert!(KEYS_LOOKS_MAX == 10_000, "the text of TooManyKeys names the limit");
 
 /// What a `SCAN` looks for.
 struct Wanted<'a> {

@@ -63,12 +63,12 @@ impl Groups {
     fn read_in_batch(&mut self, ctx: &mut Context, group: usize, request: Request<'_>) {
         let source = request.origin.source();
         ctx.counters.reads_for_expiry += 1;
-        self.put_reads_in_batch(ctx, group, source);
         self.sources.batched_read_begun(source);
+        self.list[group].batches.push_read(request);
+        // Those that still wait came later.
+        self.put_reads_in_batch(ctx, group, source);
         self.propose_later(group);
-        let replica = &mut self.list[group];
-        replica.batches.push_read(request);
-        replica.settle_requests();
+        self.list[group].settle_requests();
     }
 
     /// Reads of a source that wait are put into the forming batch before a write from it, which would else be seen by them, or
