@@ -40,7 +40,7 @@ impl MergeOutput {
 /// After an error, a full disk for example, what was written is named by nobody and waits to be deleted.
 pub async fn execute<D: Disk, P: Pace>(
     reader: &Reader<D>,
-    output: &Output<D>,
+    output: &Rc<Output<D>>,
     version: &Version,
     task: &MergeTask,
     policy: RowPolicy,
@@ -55,7 +55,7 @@ pub async fn execute<D: Disk, P: Pace>(
         policy,
         pace,
         relocate: &task.relocate,
-        writer: RunWriter::new(output, pace, class, None),
+        writer: RunWriter::new(Rc::clone(output), pace, class, None),
         // Where nothing lies below, there is nothing to be deleted.
         ranges: if task.is_oldest {
             Vec::new()
@@ -128,7 +128,7 @@ struct Merge<'a, D: Disk, P: Pace> {
     policy: RowPolicy,
     pace: &'a P,
     relocate: &'a [FileId],
-    writer: RunWriter<'a, D, P>,
+    writer: RunWriter<D, &'a P>,
     ranges: Vec<RangeCursor>,
     expired: Vec<Vec<u8>>,
     rows: (u64, u64),

@@ -20,6 +20,12 @@ pub trait Pace {
     fn pause(&self, bytes: usize) -> impl Future<Output = ()>;
 }
 
+impl<P: Pace> Pace for &P {
+    fn pause(&self, bytes: usize) -> impl Future<Output = ()> {
+        P::pause(self, bytes)
+    }
+}
+
 /// How runs are written.
 #[derive(Clone, Copy, Debug)]
 pub struct WriteSettings {

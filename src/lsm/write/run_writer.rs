@@ -33,9 +33,9 @@ impl WrittenRun {
 }
 
 /// A run being written. Durable when the file that [`RunWriter::finish`] returns is finished, and the names are synced.
-pub struct RunWriter<'a, D: Disk, P: Pace> {
-    output: &'a Output<D>,
-    pace: &'a P,
+pub struct RunWriter<D: Disk, P: Pace> {
+    output: Rc<Output<D>>,
+    pace: P,
     class: IoClass,
     /// Bytes of tables that are still expected, for which room is reserved.
     expected_bytes: u64,
@@ -52,14 +52,9 @@ pub struct RunWriter<'a, D: Disk, P: Pace> {
     merged_ms: u64,
 }
 
-impl<'a, D: Disk, P: Pace> RunWriter<'a, D, P> {
+impl<D: Disk, P: Pace> RunWriter<D, P> {
     /// An empty run, whose first table goes to the end of a file, if there is one.
-    pub fn new(
-        output: &'a Output<D>,
-        pace: &'a P,
-        class: IoClass,
-        file: Option<TableFile<D>>,
-    ) -> RunWriter<'a, D, P> {
+    pub fn new(output: Rc<Output<D>>, pace: P, class: IoClass, file: Option<TableFile<D>>) -> RunWriter<D, P> {
         let written = WrittenRun { tables: Vec::new(), blobs: Vec::new(), named: Vec::new() };
         let blobs = BlobWriter::new(class);
         RunWriter {
@@ -95,7 +90,7 @@ impl<'a, D: Disk, P: Pace> RunWriter<'a, D, P> {
         if let Content::Put(Put { value: Value::Inline(value), value_type, expiry_ms }) = row.content
             && value.len() >= self.output.settings.blob_value_bytes_min
         {
-            let blob = self.blobs.put(self.output, self.pace, row.key, value).await?;
+            let blob = self.blobs.put(&self.output, &self.pace, row.key, value).await?;
             row.content = Content::Put(Put { value_type, expiry_ms, value: Value::Blob(blob) });
         }
         if self.is_table_full() {
@@ -119,7 +114,7 @@ impl<'a, D: Disk, P: Pace> RunWriter<'a, D, P> {
         record: &BlobRecord<'_>,
         len: u32,
     ) -> Result<Result<BlobRef, FormatError>, Error> {
-        self.blobs.copy(self.output, self.pace, key, (record, len)).await
+        self.blobs.copy(&self.output, &self.pace, key, (record, len)).await
     }
 
     /// Deletes a range of keys in older runs. Ranges come by ascending beginnings, and each before the rows behind its
@@ -156,10 +151,10 @@ impl<'a, D: Disk, P: Pace> RunWriter<'a, D, P> {
                 None => {
                     let reserved = self.expected_bytes.min(self.output.settings.table_bytes_max);
                     let reserved = reserved.next_multiple_of(ALIGNMENT as u64);
-                    TableFile::create(self.output, reserved, self.class).await?
+                    TableFile::create(&self.output, reserved, self.class).await?
                 }
             };
-            let mut builder = TableBuilder::new(file.table_id(self.output), self.output.settings.table);
+            let mut builder = TableBuilder::new(file.table_id(&self.output), self.output.settings.table);
             builder.set_merged_ms(self.merged_ms);
             self.builder = Some(builder);
             self.file = Some(file);

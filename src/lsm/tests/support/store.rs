@@ -80,7 +80,7 @@ pub struct Store {
     pub disk: TestDisk,
     pub manifest: Manifest<TestDisk>,
     pub reader: Reader<TestDisk>,
-    pub output: Output<TestDisk>,
+    pub output: Rc<Output<TestDisk>>,
     pub merges: MergeSettings,
 }
 
@@ -91,6 +91,7 @@ impl Store {
             let settings = ManifestSettings { bytes_min: 32 << 10 };
             let manifest = Manifest::open(Rc::clone(&files), settings, STORE).await?;
             let output = Output::new(Rc::clone(&files), manifest.files().clone(), manifest.store(), write_settings());
+            let output = Rc::new(output);
             // Small, so that much is read from the disk.
             let reader = Reader::new(files, 4_096);
             let merges = MergeSettings { fan_out: 2, window_bytes: 500, ..MergeSettings::default() };
@@ -188,7 +189,7 @@ impl Store {
         file: Option<TableFile<TestDisk>>,
     ) -> Result<(WrittenRun, Option<TableFile<TestDisk>>), Error> {
         block_on(async {
-            let mut writer = RunWriter::new(&self.output, &NoPace, IoClass::Flush, file);
+            let mut writer = RunWriter::new(Rc::clone(&self.output), NoPace, IoClass::Flush, file);
             let mut ranges = batch.ranges.iter().map(|(from, to)| KeyRange { from: from.clone(), to: to.clone() });
             let mut range = ranges.next();
             for (key, row) in &batch.rows {
