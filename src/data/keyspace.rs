@@ -1,6 +1,6 @@
 //! The keys of one group, and what commands do to them.
 
-use lsm::{Content, Former, Row, Swept};
+use lsm::{Content, Former, Payloads, Row, Swept};
 use resp::{Args, Command, CommandId, Reply};
 use types::Slot;
 
@@ -126,13 +126,74 @@ impl Keyspace {
         self.store.rows_in_slot(slot)
     }
 
-    /// Adds a key as a snapshot holds it; `false` if it is there already.
+    /// Adds a key as a snapshot of another replica holds it, which no table of this one does; `false` if it is there already.
     pub fn restore(&mut self, slot: Slot, key: &[u8], content: &Content<'_>) -> bool {
         let is_new = self.store.rows.get(slot, key).is_none();
         if is_new {
-            self.store.rows.insert(slot, key, content);
+            self.store.rows.put(slot, key, content);
         }
         is_new
+    }
+
+    /// Adds a key as the group's tables hold it; `false` if something newer is known of it.
+    pub fn load(&mut self, slot: Slot, key: &[u8], content: &Content<'_>) -> bool {
+        self.store.rows.load(slot, key, content)
+    }
+
+    /// Whether all keys that the tables hold are in memory.
+    pub fn is_resident(&self) -> bool {
+        self.store.rows.is_resident()
+    }
+
+    /// A number that changes when what was read from tables before does not hold any more: when all keys were removed.
+    pub fn epoch(&self) -> u64 {
+        self.store.rows.epoch()
+    }
+
+    /// Bytes of what the tables do not say yet. What has been copied by the flush under way is not among it.
+    pub fn dirty_bytes(&self) -> usize {
+        self.store.rows.dirty_bytes()
+    }
+
+    /// Begins to copy all that the tables do not say, as it is now, however it changes meanwhile. `false` if a flush is under way, or
+    /// if one that was given up is still being set back: each call does a part of that, and so does [`Keyspace::tidy_some`].
+    pub fn begin_flush(&mut self) -> bool {
+        self.store.rows.begin_flush()
+    }
+
+    /// Goes on with the flush and copies about `budget_bytes`, one row at least. Returns whether all of it is copied; then the flush ends
+    /// with [`Keyspace::end_flush`] once it is committed.
+    pub fn go_on_flushing(&mut self, budget_bytes: usize) -> bool {
+        self.store.rows.go_on_flushing(budget_bytes)
+    }
+
+    /// What the flush has copied and nobody has taken yet, to be read with [`lsm::Records`]; `None` if there is no flush: removing all
+    /// keys gives it up.
+    pub fn flushed(&mut self) -> Option<&mut Payloads> {
+        self.store.rows.flushed()
+    }
+
+    /// Bytes that the flush has copied and nobody has taken yet.
+    pub fn copied_bytes(&self) -> usize {
+        self.store.rows.copied_bytes()
+    }
+
+    /// Ends the flush, if there is one, without effect: what it has copied is to be flushed again.
+    pub fn give_up_flush(&mut self) {
+        self.store.rows.give_up_flush();
+    }
+
+    /// Ends a flush that has copied everything, when the tables hold all of that.
+    ///
+    /// # Panics
+    /// If there is none, or it has not copied everything.
+    pub fn end_flush(&mut self) {
+        self.store.rows.end_flush();
+    }
+
+    /// Does a part of what is left to do behind flushes, looking at about so many rows. Returns whether there is more.
+    pub fn tidy_some(&mut self, budget_rows: usize) -> bool {
+        self.store.rows.tidy_some(budget_rows)
     }
 
     /// Begins to walk over all keys and values as they are now, however they change meanwhile. `false` if an earlier

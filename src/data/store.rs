@@ -174,7 +174,7 @@ impl Store {
     #[inline]
     fn remove_expired(&mut self, slot: Slot, key: &[u8]) {
         if self.rows.expiring_count() > 0 && self.rows.get(slot, key).is_some_and(|row| self.has_expired(row)) {
-            self.rows.take(slot, key);
+            self.rows.expire(slot, key);
             self.expired_count += 1;
         }
     }

@@ -1,6 +1,7 @@
 //! Rows of one group, in memory and on disk.
 //!
-//! In memory a row is a key with its value. The rows of a slot lie in small *segments*, which a trie over the bits of the keys' hashes
+//! In memory a row is a key with its value, over what the group's tables on disk say: what differs from them is *dirty* until a flush has
+//! written it there. The rows of a slot lie in small *segments*, which a trie over the bits of the keys' hashes
 //! finds: when a segment is full it alone is split, so that no write moves more than 56 handles however many rows there are,
 //! and walking over a slot goes in the order of the hashes.
 //!
@@ -8,6 +9,7 @@
 //! - A row is found by its key from when it is put until it is removed, and it holds what was put last.
 //! - [`Rows::used_bytes`] is what the blocks of rows, segments and nodes take, to the byte.
 //! - Nothing that is done to one row touches more than the segments on its way.
+//! - A committed flush leaves tables that say what was so at its beginning, and rows over tables say what is so now.
 //!
 //! On disk rows lie in sorted tables that are never changed, and long values in blob files.
 //!
@@ -15,8 +17,9 @@
 //! - Nothing that is done to a table in one go grows with the table, but for reading its top unit once.
 //!
 //! Reading order: [`rows`], and in its folder `slab` (where all bytes lie), `row`, `segment`, `link`, `trie` (the rows of a slot),
-//! `tables` (those of all slots), `prefetch` and `cache`, `row_mut` (changing one), `sweep` (what has expired), `walk` (a state while it changes) and `former`
-//! (what a walk copies).
+//! `tables` (those of all slots), `prefetch` and `cache`, `flags` (how a row stands to the tables on disk), `row_mut` (changing one), `cursor` and `sweep`
+//! (what has expired), `records`, `aside`, `flush` and `flushing` (copying what is dirty while it changes), `tidy` (what a flush leaves to do), `walk` (a state
+//! while it changes) and `former` (what a walk copies).
 //! On disk: `ids`, `codec`, `error`, `pending`, [`table`], [`blob`], [`version`], [`files`],
 //! [`manifest`], [`read`], [`write`], [`merge`].
 
@@ -37,4 +40,4 @@ pub mod write;
 pub use error::{Error, FormatError};
 pub use ids::{FileId, TableId};
 pub use pending::Chunk;
-pub use rows::{Content, Former, PREFETCH_KEYS_COUNT, Row, RowMut, Rows, Swept};
+pub use rows::{Content, Former, PREFETCH_KEYS_COUNT, Payloads, Records, Row, RowMut, Rows, Swept};

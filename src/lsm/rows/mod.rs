@@ -1,9 +1,17 @@
 //! The rows of one group.
 
+mod aside;
 mod cache;
+mod cursor;
+mod flags;
+mod flush;
+#[cfg(test)]
+mod flush_tests;
+mod flushing;
 mod former;
 mod link;
 mod prefetch;
+mod records;
 mod row;
 mod row_mut;
 mod segment;
@@ -12,6 +20,7 @@ mod sweep;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod tidy;
 mod trie;
 mod walk;
 #[cfg(test)]
@@ -20,10 +29,13 @@ mod walk_tests;
 use types::Slot;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use crate::rows::cursor::{Cursor, Few};
+use crate::rows::flags::{Flags, State};
+use crate::rows::flush::Flush;
 use crate::rows::row::{Handle, Hash48};
 use crate::rows::slab::Slab;
-use crate::rows::sweep::Sweep;
 use crate::rows::tables::Tables;
+use crate::rows::tidy::Tidying;
 use crate::rows::trie::Found;
 use crate::rows::walk::Walk;
 
@@ -31,35 +43,55 @@ pub use former::{
     Former, PAYLOAD_BYTES, PAYLOAD_HEADROOM_BYTES, RECORD_EXPIRES, RECORD_EXPIRY_BYTES, RECORD_HEADER_BYTES,
 };
 pub use prefetch::PREFETCH_KEYS_COUNT;
+pub use records::{Payloads, Records};
 pub use row::{Content, Row};
 pub use row_mut::RowMut;
 pub use sweep::Swept;
 
-/// The rows of one group, in memory.
+/// The rows of one group, in memory: what of them differs from the group's tables, and what of the rest there is room for.
+///
+/// A row is *clean* if the tables say the same of its key, else *dirty*, until a flush that has copied it was committed. A
+/// key that was removed has a *tombstone* as long as the tables may say that it is there; but for counts of bytes and for flushes there
+/// is no difference between that and no row.
 pub struct Rows {
     tables: Tables,
     hash_seed: u64,
-    /// The mark of new rows. Invariant: without a walk all rows have it.
+    /// The mark of new rows. Invariant: without a walk all rows but tombstones have it.
     mark: bool,
     walk: Option<Box<Walk>>,
+    /// Whether the present round of flushes is odd. Invariant: without a flush or one to be set back all dirty rows are of it.
+    is_odd: bool,
+    /// Invariant: of this round.
+    flush: Option<Box<Flush>>,
+    /// What is to be done behind flushes.
+    tidying: Tidying,
+    /// Whether all keys that the tables hold have rows.
+    is_resident: bool,
+    /// Raised when all rows are removed.
+    epoch: u64,
     /// The row that was taken out last, of the memory of `tables`; there until rows are next changed.
     taken: Option<Handle>,
     /// Memory of rows that were removed all at once, to be given back a little at a time.
     dropped: Vec<Slab>,
-    sweep: Sweep,
+    sweep: Cursor,
 }
 
 impl Rows {
-    /// No rows yet. The seed decides in which order they come; all replicas of a group have the same.
+    /// No rows yet, and none in tables. The seed decides in which order they come; all replicas of a group have the same.
     pub fn new(hash_seed: u64) -> Rows {
         Rows {
             tables: Tables::default(),
             hash_seed,
             mark: false,
             walk: None,
+            is_odd: false,
+            flush: None,
+            tidying: Tidying::default(),
+            is_resident: true,
+            epoch: 0,
             taken: None,
             dropped: Vec::new(),
-            sweep: Sweep::default(),
+            sweep: Cursor::default(),
         }
     }
 
@@ -99,10 +131,21 @@ impl Rows {
         }
     }
 
+    /// Whether all keys that the tables hold have rows: nothing else exists.
+    pub fn is_resident(&self) -> bool {
+        self.is_resident
+    }
+
+    /// A number that changes when what tables said before does not hold any more of keys without rows: when all were removed.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
     /// The row of a key.
     #[inline]
     pub fn get(&self, slot: Slot, key: &[u8]) -> Option<Row<'_>> {
-        self.tables.find(slot, self.hash(key), key).map(|found| self.tables.row(found))
+        let found = self.tables.find(slot, self.hash(key), key)?;
+        Some(self.tables.row(found)).filter(|row| !row.is_absent())
     }
 
     /// The row of a key, to be changed.
@@ -110,8 +153,11 @@ impl Rows {
     pub fn get_mut(&mut self, slot: Slot, key: &[u8]) -> Option<RowMut<'_>> {
         self.free_taken();
         let found = self.tables.find(slot, self.hash(key), key)?;
+        if self.tables.row(found).is_absent() {
+            return None;
+        }
         self.see(slot, found);
-        Some(RowMut::new(&mut self.tables, &mut self.taken, slot, found))
+        Some(RowMut::new(self, slot, found))
     }
 
     /// Gives a key this content, whether it has a row or not.
@@ -120,38 +166,84 @@ impl Rows {
         self.free_taken();
         let hash = self.hash(key);
         match self.tables.find(slot, hash, key) {
+            Some(found) if self.tables.row(found).is_absent() => self.revive(slot, found, content),
             Some(found) => {
                 self.see(slot, found);
-                RowMut::new(&mut self.tables, &mut self.taken, slot, found).set(content);
+                RowMut::new(self, slot, found).set(content);
             }
-            None => self.tables.insert(slot, hash, key, content, self.mark),
+            None => {
+                let flags = Flags::new(State::dirty(self.is_odd)).with_fresh(self.is_resident).with_mark(self.mark);
+                self.tables.insert(slot, hash, key, content, flags);
+            }
         }
     }
 
-    /// Adds the row of a key of which there is none.
-    pub fn insert(&mut self, slot: Slot, key: &[u8], content: &Content<'_>) {
-        self.free_taken();
-        self.tables.insert(slot, self.hash(key), key, content, self.mark);
+    /// Puts a row in the place of a tombstone.
+    fn revive(&mut self, slot: Slot, found: Found, content: &Content<'_>) {
+        self.make_dirty(slot, found);
+        let flags = self.tables.row(found).flags().with_absent(false).with_mark(self.mark);
+        let old = self.tables.replace(slot, found, content, flags);
+        // SAFETY: it was just taken out of its segment, and nobody looks at it.
+        unsafe { self.tables.free(old) };
+    }
+
+    /// Adds the row of a key as tables hold it. False if there is one or a tombstone.
+    pub fn load(&mut self, slot: Slot, key: &[u8], content: &Content<'_>) -> bool {
+        let hash = self.hash(key);
+        let is_new = self.tables.find(slot, hash, key).is_none();
+        if is_new {
+            self.free_taken();
+            self.tables.insert(slot, hash, key, content, Flags::new(State::CLEAN).with_mark(self.mark));
+        }
+        is_new
     }
 
     /// Removes the row of a key and shows what it was.
     pub fn take(&mut self, slot: Slot, key: &[u8]) -> Option<Row<'_>> {
-        self.free_taken();
-        let handle = self.tables.remove(slot, self.hash(key), key)?;
+        let handle = self.remove(slot, key, false)?;
         self.taken = Some(handle);
         // SAFETY: the row is given back when rows are next changed, which are borrowed as long as the result lives.
-        let row = unsafe { handle.row() };
-        if let Some(walk) = &mut self.walk
-            && row.mark() != self.mark
-        {
-            walk.see(slot, row);
-        }
-        Some(row)
+        Some(unsafe { handle.row() })
     }
 
-    /// Removes all rows. Their memory is given back by [`Rows::release_some`].
+    /// Removes the row of a key whose time has come by replicated time: what tables say of it is gone by that, too.
+    pub fn expire(&mut self, slot: Slot, key: &[u8]) {
+        if let Some(handle) = self.remove(slot, key, true) {
+            // SAFETY: it was just taken out, and nobody looks at it.
+            unsafe { self.tables.free(handle) };
+        }
+    }
+
+    /// Takes the row of a key out, which leaves a tombstone if the tables may say otherwise.
+    fn remove(&mut self, slot: Slot, key: &[u8], has_expired: bool) -> Option<Handle> {
+        self.free_taken();
+        let hash = self.hash(key);
+        let found = self.tables.find(slot, hash, key)?;
+        if self.tables.row(found).is_absent() {
+            return None;
+        }
+        self.see(slot, found);
+        let (flags, is_due) = (self.tables.row(found).flags(), self.is_due(found));
+        if is_due && let Some(flush) = &mut self.flush {
+            flush.set_aside(slot, self.tables.row(found));
+        }
+        let is_gone =
+            flags.is_fresh() && !is_due || has_expired && (flags.is_fresh() || self.is_settled(flags.state()));
+        if is_gone {
+            return Some(self.tables.remove(slot, hash, found));
+        }
+        let tombstone = Flags::new(State::dirty(self.is_odd)).with_absent(true).with_mark(self.mark);
+        Some(self.tables.replace(slot, found, &Content::NOTHING, tombstone))
+    }
+
+    /// Removes all rows, and forgets what tables say. Their memory is given back by [`Rows::release_some`]. A flush under way is given
+    /// up.
     pub fn clear(&mut self) {
         self.free_taken();
+        self.flush = None;
+        self.tidying = Tidying::default();
+        self.is_resident = true;
+        self.epoch += 1;
         let tables = std::mem::take(&mut self.tables);
         let tables = match &mut self.walk {
             Some(walk) => walk.set_aside(tables),
@@ -188,22 +280,17 @@ impl Rows {
         self.free_taken();
         let mut swept = Swept::default();
         while swept.looked_count < rows_count && self.tables.expiring_count() > 0 {
-            let Some((slot, few)) = self.sweep.next(&self.tables) else { break };
+            let Some((slot, segment)) = self.sweep.next(&self.tables, Tables::next_expiring_slot) else { break };
             // A look at a segment costs something, too.
             swept.looked_count += 1;
-            for handle in few.iter() {
-                swept.looked_count += 1;
+            for handle in Few::of(segment.handles()).iter() {
                 // SAFETY: the row is there until it is removed below, and nobody changes it.
                 let row = unsafe { handle.row() };
+                swept.looked_count += usize::from(!row.is_absent());
                 match row.expiry_ms() {
                     None => {}
                     Some(expiry_ms) if expiry_ms <= time_ms => {
-                        if let Some(walk) = &mut self.walk
-                            && row.mark() != self.mark
-                        {
-                            walk.see(slot, row);
-                        }
-                        let removed = self.tables.remove(slot, row.hash(), row.key());
+                        let removed = self.remove(slot, row.key(), true);
                         assert!(removed == Some(handle), "a row is where it was found");
                         // SAFETY: it was just taken out, and `row` is not used any more.
                         unsafe { self.tables.free(handle) };
@@ -229,7 +316,8 @@ impl Rows {
             Some(segment)
         });
         // SAFETY: rows are there and stay as they are while `self` is borrowed.
-        segments.flat_map(|segment| segment.handles().map(|handle| unsafe { handle.row() }))
+        let rows = segments.flat_map(|segment| segment.handles().map(|handle| unsafe { handle.row() }));
+        rows.filter(|row| !row.is_absent())
     }
 
     /// Some rows of a slot, those that stand in one segment: of them those whose keys' hashes are not below `from`, a number of 48
@@ -237,11 +325,14 @@ impl Rows {
     ///
     /// A row that is there all the while is seen once by whoever goes on where it was told to, however many come and go meanwhile.
     pub fn some_in_slot(&self, slot: Slot, from: u64) -> Option<(impl Iterator<Item = Row<'_>>, Option<u64>)> {
+        if self.count_in_slot(slot) == 0 {
+            return None;
+        }
         let from = Hash48::of_number(from);
         let (segment, behind) = self.tables.segment_at(slot, from)?;
         // SAFETY: rows are there and stay as they are while `self` is borrowed.
         let rows = segment.handles().map(|handle| unsafe { handle.row() });
-        Some((rows.filter(move |row| row.hash() >= from), behind.map(Hash48::number)))
+        Some((rows.filter(move |row| row.hash() >= from && !row.is_absent()), behind.map(Hash48::number)))
     }
 
     /// The first slot from this one on that has rows.
@@ -310,8 +401,7 @@ impl Rows {
         if let Some(walk) = &mut self.walk {
             walk.see(slot, row);
         }
-        // SAFETY: `self` is borrowed mutably, and `row` is not used any more.
-        unsafe { found.handle().set_mark(self.mark) };
+        row.set_flags(row.flags().with_mark(self.mark));
     }
 
     #[inline]

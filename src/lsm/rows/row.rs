@@ -1,5 +1,6 @@
 //! One key with its value: a block of the slab, and the handle by which a segment holds it.
 
+use std::cell::Cell;
 use std::marker::PhantomData;
 use std::num::NonZeroU64;
 use std::ptr::{self, NonNull};
@@ -8,6 +9,7 @@ use types::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use crate::rows::cache::load;
+use crate::rows::flags::Flags;
 use crate::rows::slab::{Slab, block_bytes};
 
 /// Bits of a key's hash that a row keeps, and by which rows are ordered.
@@ -23,21 +25,17 @@ struct Head {
     value_len: u32,
     /// What kind of value it is; what that means is not for this crate to say.
     kind: u8,
-    /// [`EXPIRES`] and [`MARK`].
-    flags: u8,
+    /// Changed also where the row is only looked at.
+    flags: Cell<Flags>,
     /// The rest of the key's length: one of 64 KiB needs 17 bits.
     key_len_high: u16,
 }
 
 const _: () = assert!(size_of::<Head>() == HEAD_BYTES);
 
-/// Eight bytes between the head and the key say when the row expires.
-const EXPIRES: u8 = 1;
-/// The mark of the last walk that has seen the row.
-const MARK: u8 = 2;
+/// Bytes between the head and the key of a row that expires: when it does.
 const EXPIRY_BYTES: usize = 8;
 const _: () = assert!(KEY_BYTES_MAX < 1 << 32 && VALUE_BYTES_MAX <= u32::MAX as usize, "their lengths fit the head");
-const _: () = assert!(EXPIRES as usize * EXPIRY_BYTES == EXPIRY_BYTES, "the flag times eight is the length");
 
 /// What a row is to hold.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +49,9 @@ pub struct Content<'a> {
 }
 
 impl<'a> Content<'a> {
+    /// Of a tombstone: nothing.
+    pub(crate) const NOTHING: Content<'static> = Content { kind: 0, expiry_ms: None, value: [b"", b""] };
+
     /// A value of kind 0 that does not expire.
     #[inline]
     pub fn plain(value: &'a [u8]) -> Content<'a> {
@@ -149,8 +150,8 @@ const ADDR_BITS: u32 = 48;
 const ADDR_MASK: u64 = (1 << ADDR_BITS) - 1;
 
 impl Handle {
-    /// A new row with this mark.
-    pub(crate) fn new(slab: &mut Slab, hash: Hash48, key: &[u8], content: &Content<'_>, mark: bool) -> Handle {
+    /// A new row with these flags; whether it expires, the content says.
+    pub(crate) fn new(slab: &mut Slab, hash: Hash48, key: &[u8], content: &Content<'_>, flags: Flags) -> Handle {
         assert!(
             key.len() <= KEY_BYTES_MAX && content.value_len() <= VALUE_BYTES_MAX,
             "longer ones were refused before"
@@ -160,7 +161,7 @@ impl Handle {
             hash_and_key_len: hash.0 << 16 | key.len() as u64 & 0xFFFF,
             value_len: content.value_len() as u32,
             kind: content.kind,
-            flags: if content.expiry_ms.is_some() { EXPIRES } else { 0 } | if mark { MARK } else { 0 },
+            flags: Cell::new(flags.with_expiry(content.expiry_ms.is_some())),
             key_len_high: (key.len() >> 16) as u16,
         };
         // SAFETY: the block is as long as all that is written together, and nobody else has it.
@@ -268,15 +269,6 @@ impl Handle {
         true
     }
 
-    /// # Safety
-    /// Nobody looks at the row meanwhile.
-    #[inline]
-    pub(crate) unsafe fn set_mark(self, mark: bool) {
-        // SAFETY: as the caller says.
-        let head = unsafe { self.head_mut() };
-        head.flags = head.flags & !MARK | if mark { MARK } else { 0 };
-    }
-
     /// Gives the row's memory back.
     ///
     /// # Safety
@@ -305,7 +297,7 @@ impl<'a> Row<'a> {
 
     #[inline]
     fn key_at(&self) -> usize {
-        HEAD_BYTES + usize::from(self.head().flags & EXPIRES) * EXPIRY_BYTES
+        HEAD_BYTES + usize::from(self.expires()) * EXPIRY_BYTES
     }
 
     #[inline]
@@ -317,6 +309,12 @@ impl<'a> Row<'a> {
     #[inline]
     fn value_at(&self) -> usize {
         self.key_at() + self.key_len()
+    }
+
+    /// Bytes of the block that it lies in.
+    #[inline]
+    pub(crate) fn block_bytes(&self) -> usize {
+        block_bytes(self.bytes())
     }
 
     fn bytes(&self) -> usize {
@@ -335,13 +333,31 @@ impl<'a> Row<'a> {
     }
 
     #[inline]
+    pub(crate) fn flags(&self) -> Flags {
+        self.head().flags.get()
+    }
+
+    /// Whether it expires is to stay as it is: that says where the key lies.
+    #[inline]
+    pub(crate) fn set_flags(&self, flags: Flags) {
+        debug_assert_eq!(flags.expires(), self.expires());
+        self.head().flags.set(flags);
+    }
+
+    /// The row of a key that is known not to be there.
+    #[inline]
+    pub(crate) fn is_absent(&self) -> bool {
+        self.flags().is_absent()
+    }
+
+    #[inline]
     pub(crate) fn mark(&self) -> bool {
-        self.head().flags & MARK != 0
+        self.flags().mark()
     }
 
     #[inline]
     pub(crate) fn expires(&self) -> bool {
-        self.head().flags & EXPIRES != 0
+        self.flags().expires()
     }
 
     /// The key.
@@ -392,6 +408,7 @@ impl<'a> Row<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rows::flags::State;
 
     #[test]
     fn every_part_of_a_hash_is_taken_from_bits_of_its_own() {
@@ -417,7 +434,7 @@ mod tests {
     fn a_handle_tells_most_hashes_from_its_own() {
         let mut slab = Slab::default();
         let of = |number: u64| Hash48(number << 11);
-        let handle = Handle::new(&mut slab, of(77), b"key", &Content::plain(b"value"), false);
+        let handle = Handle::new(&mut slab, of(77), b"key", &Content::plain(b"value"), Flags::new(State::CLEAN));
         assert!(handle.may_be(of(77)) && handle.may_be(of(77 + 65_536)));
         assert_eq!((0..65_536).filter(|number| handle.may_be(of(*number))).count(), 1);
         // SAFETY: nobody uses the row any more, and it came out of this slab.

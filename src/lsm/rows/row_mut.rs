@@ -2,42 +2,44 @@
 
 use types::Slot;
 
-use crate::rows::row::{Content, Handle, Row};
-use crate::rows::tables::Tables;
+use crate::rows::Rows;
+use crate::rows::row::{Content, Row};
 use crate::rows::trie::Found;
 
 /// A row that may be changed where it stands. Its key stays.
 pub struct RowMut<'a> {
-    tables: &'a mut Tables,
-    /// Where what was taken out lies until rows are next changed.
-    taken: &'a mut Option<Handle>,
+    rows: &'a mut Rows,
     slot: Slot,
     found: Found,
 }
 
 impl<'a> RowMut<'a> {
-    pub(crate) fn new(tables: &'a mut Tables, taken: &'a mut Option<Handle>, slot: Slot, found: Found) -> RowMut<'a> {
-        RowMut { tables, taken, slot, found }
+    pub(crate) fn new(rows: &'a mut Rows, slot: Slot, found: Found) -> RowMut<'a> {
+        RowMut { rows, slot, found }
     }
 
     /// What it holds.
     #[inline]
     pub fn row(&self) -> Row<'_> {
-        self.tables.row(self.found)
+        self.rows.tables.row(self.found)
     }
 
     /// Gives it other content.
     #[inline]
     pub fn set(&mut self, content: &Content<'_>) {
-        let old = self.tables.set(self.slot, self.found, content);
-        self.free(old);
+        self.rows.make_dirty(self.slot, self.found);
+        if let Some(old) = self.rows.tables.set(self.slot, self.found, content) {
+            // SAFETY: it is not in its segment any more, and nobody looks at rows while they are borrowed mutably.
+            unsafe { self.rows.tables.free(old) };
+        }
     }
 
     /// Gives it other content, and shows what it was.
     pub fn replace(self, content: &Content<'_>) -> Row<'a> {
-        let RowMut { tables, taken, slot, found } = self;
-        let old = tables.replace(slot, found, content);
-        *taken = Some(old);
+        let RowMut { rows, slot, found } = self;
+        rows.make_dirty(slot, found);
+        let old = rows.tables.replace(slot, found, content, rows.tables.row(found).flags());
+        rows.taken = Some(old);
         // SAFETY: the row is given back when rows are next changed, which are borrowed as long as the result lives.
         unsafe { old.row() }
     }
@@ -61,6 +63,7 @@ impl<'a> RowMut<'a> {
 
     /// Writes a part of the value; what lies between its end and `offset` becomes zero.
     pub fn write_at(&mut self, offset: usize, bytes: &[u8]) {
+        self.rows.make_dirty(self.slot, self.found);
         // SAFETY: nobody looks at rows while they are borrowed mutably.
         if unsafe { self.found.handle().write_at(offset, bytes) } {
             return;
@@ -80,14 +83,10 @@ impl<'a> RowMut<'a> {
 
     /// Puts a new row in the place of this one. The content may lie in the old one.
     fn move_to(&mut self, content: &Content<'_>) {
-        let old = self.tables.replace(self.slot, self.found, content);
-        self.free(Some(old));
-    }
-
-    fn free(&mut self, old: Option<Handle>) {
-        if let Some(old) = old {
-            // SAFETY: it is not in its segment any more, and nobody looks at rows while they are borrowed mutably.
-            unsafe { self.tables.free(old) };
-        }
+        self.rows.make_dirty(self.slot, self.found);
+        let flags = self.row().flags();
+        let old = self.rows.tables.replace(self.slot, self.found, content, flags);
+        // SAFETY: it is not in its segment any more, and nobody looks at rows while they are borrowed mutably.
+        unsafe { self.rows.tables.free(old) };
     }
 }

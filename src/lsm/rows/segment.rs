@@ -6,8 +6,11 @@
 //! cases, and that it is not there with one, too.
 //!
 //! ```text
-//! handles [u64; 7] · tags [u8; 7] · passed u8       0: no row; passed: rows at home here that lie in the next line
+//! handles [u64; 7] · tags [u8; 7] · u8       handle 0: no row
+//! last byte: bits 0 to 2 passed: rows at home here that lie in the next line; bit 7: some row of the line may be dirty
 //! ```
+//!
+//! A line with a dirty row has its bit, so a flush needs not look at the others.
 
 use std::ptr::NonNull;
 
@@ -21,6 +24,10 @@ const LINE_ROWS_COUNT: usize = 7;
 pub(crate) const LINES_LOG_MAX: u32 = 3;
 /// The most rows of a segment.
 pub(crate) const ROWS_COUNT_MAX: usize = LINE_ROWS_COUNT << LINES_LOG_MAX;
+/// The bits of a line's last byte that count rows, and the one of a line with dirty rows.
+const PASSED_BITS: u8 = 7;
+const HAS_DIRTY: u8 = 0x80;
+const _: () = assert!(LINE_ROWS_COUNT <= PASSED_BITS as usize, "all rows of the next line may have passed this one");
 const LOW_BITS: u64 = 0x0101_0101_0101_0101;
 /// The high bits of the bytes that are tags.
 const TAG_HIGH_BITS: u64 = 0x0080_8080_8080_8080;
@@ -29,12 +36,22 @@ const TAG_HIGH_BITS: u64 = 0x0080_8080_8080_8080;
 struct Line {
     handles: [Option<Handle>; LINE_ROWS_COUNT],
     tags: [u8; LINE_ROWS_COUNT],
-    passed: u8,
+    passed_and_dirty: u8,
 }
 
 const _: () = assert!(size_of::<Line>() == 64);
 
 impl Line {
+    #[inline]
+    fn has_passed(&self) -> bool {
+        self.passed_and_dirty & PASSED_BITS != 0
+    }
+
+    #[inline]
+    fn may_have_dirty(&self) -> bool {
+        self.passed_and_dirty & HAS_DIRTY != 0
+    }
+
     /// The places whose tags are equal to `tag`: the high bit of the byte of each. Now and then it is set in one above such a
     /// byte, which the handle then tells.
     #[inline]
@@ -91,7 +108,7 @@ impl Segment {
     pub(crate) fn new(slab: &mut Slab, bits: u32, lines_log: u32) -> Segment {
         let lines = slab.alloc(size_of::<Line>() << lines_log).cast::<Line>();
         for at in 0..1 << lines_log {
-            let line = Line { handles: [None; LINE_ROWS_COUNT], tags: [0; LINE_ROWS_COUNT], passed: 0 };
+            let line = Line { handles: [None; LINE_ROWS_COUNT], tags: [0; LINE_ROWS_COUNT], passed_and_dirty: 0 };
             // SAFETY: the block has that many lines; blocks whose length is a multiple of 64 are aligned to it.
             unsafe { lines.add(at).write(line) };
         }
@@ -182,7 +199,7 @@ impl Segment {
         if let Some(at) = line.find(hash, key) {
             return Some(Position { line: home, at });
         }
-        if line.passed == 0 {
+        if !line.has_passed() {
             return None;
         }
         let next = self.behind(home);
@@ -200,6 +217,42 @@ impl Segment {
         (0..self.lines_count()).flat_map(move |at| self.line(at).handles.iter().copied().flatten())
     }
 
+    /// All rows that may be dirty.
+    pub(crate) fn dirty_handles<'a>(self) -> impl Iterator<Item = Handle> + use<'a> {
+        let lines = (0..self.lines_count()).map(move |at| self.line(at)).filter(|line| line.may_have_dirty());
+        // SAFETY: rows that a segment has are there.
+        lines
+            .flat_map(|line| line.handles.iter().copied().flatten())
+            .filter(|handle| unsafe { handle.row() }.flags().state().is_dirty())
+    }
+
+    /// The row at this place has become dirty.
+    #[inline]
+    pub(crate) fn note_dirty(self, place: Position) {
+        self.line_mut(place.line).passed_and_dirty |= HAS_DIRTY;
+    }
+
+    /// Sees which of the lines that had dirty rows have none any more.
+    pub(crate) fn note_clean_lines(self) {
+        for at in 0..self.lines_count() {
+            let line = self.line_mut(at);
+            let mut handles = line.handles.iter().flatten();
+            // SAFETY: rows that a segment has are there.
+            let is_dirty = |handle: &Handle| unsafe { handle.row() }.flags().state().is_dirty();
+            if line.may_have_dirty() && !handles.any(is_dirty) {
+                line.passed_and_dirty &= !HAS_DIRTY;
+            }
+        }
+    }
+
+    /// All rows, and where they stand.
+    pub(crate) fn positions<'a>(self) -> impl Iterator<Item = (Position, Handle)> + use<'a> {
+        (0..self.lines_count()).flat_map(move |line| {
+            let handles = self.line(line).handles.iter().enumerate();
+            handles.filter_map(move |(at, handle)| Some((Position { line, at }, (*handle)?)))
+        })
+    }
+
     /// How many rows there are, counted.
     pub(crate) fn count(self) -> usize {
         self.handles().count()
@@ -207,7 +260,7 @@ impl Segment {
 
     /// Adds a row, of whose key there is none. False if there is no room for it.
     #[inline]
-    pub(crate) fn push(self, hash: Hash48, handle: Handle) -> bool {
+    pub(crate) fn push(self, hash: Hash48, handle: Handle, is_dirty: bool) -> bool {
         let home = self.home(hash);
         let next = self.behind(home);
         let (line, at) = match (self.line(home).free_place(), self.line(next).free_place()) {
@@ -216,11 +269,12 @@ impl Segment {
             (None, None) => return false,
         };
         if line != home {
-            self.line_mut(home).passed += 1;
+            self.line_mut(home).passed_and_dirty += 1;
         }
         let line = self.line_mut(line);
         line.handles[at] = Some(handle);
         line.tags[at] = hash.tag();
+        line.passed_and_dirty |= if is_dirty { HAS_DIRTY } else { 0 };
         true
     }
 
@@ -237,7 +291,7 @@ impl Segment {
         let is_empty = line.handles.iter().all(Option::is_none);
         let home = self.home(hash);
         if place.line != home {
-            self.line_mut(home).passed -= 1;
+            self.line_mut(home).passed_and_dirty -= 1;
         }
         (handle, is_empty)
     }
@@ -251,8 +305,12 @@ impl Segment {
     ) -> Option<Segment> {
         for lines_log in lines_log..=LINES_LOG_MAX {
             let segment = Segment::new(slab, bits, lines_log);
-            // SAFETY: rows that a segment has are there.
-            if rows.clone().all(|handle| segment.push(unsafe { handle.row() }.hash(), handle)) {
+            let push = |handle: Handle| {
+                // SAFETY: rows that a segment has are there.
+                let row = unsafe { handle.row() };
+                segment.push(row.hash(), handle, row.flags().state().is_dirty())
+            };
+            if rows.clone().all(push) {
                 return Some(segment);
             }
             // SAFETY: nobody knows it.
@@ -273,7 +331,8 @@ impl Segment {
                     let line = some.line_mut(at);
                     line.handles[idx] = Some(handle);
                     line.tags[idx] = hash.tag();
-                    some.line_mut(some.home(hash)).passed += u8::from(some.home(hash) != at);
+                    line.passed_and_dirty |= self.line(at).passed_and_dirty & HAS_DIRTY;
+                    some.line_mut(some.home(hash)).passed_and_dirty += u8::from(some.home(hash) != at);
                 }
             }
         }

@@ -2,6 +2,7 @@
 
 use types::{SLOTS_COUNT, Slot};
 
+use crate::rows::flags::{Flags, State};
 use crate::rows::row::{Content, Handle, Hash48, Row};
 use crate::rows::segment::Segment;
 use crate::rows::slab::Slab;
@@ -13,18 +14,53 @@ const PAGES_COUNT: usize = SLOTS_COUNT / PAGE_SLOTS_COUNT;
 
 type Page = [SlotRows; PAGE_SLOTS_COUNT];
 
+/// Some rows in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sum {
+    pub(crate) count: usize,
+    /// Bytes of their blocks.
+    pub(crate) bytes: usize,
+}
+
+impl Sum {
+    #[inline]
+    fn change(&mut self, by: isize, bytes: usize) {
+        self.count = changed(self.count, by);
+        self.bytes = changed(self.bytes, by * bytes as isize);
+    }
+}
+
+#[inline]
+fn changed(count: usize, by: isize) -> usize {
+    count.checked_add_signed(by).expect("what goes was counted when it came")
+}
+
 /// The rows of all slots.
 pub(crate) struct Tables {
     /// Invariant: what a page leads to lies in `slab`.
     pages: Box<[Option<Box<Page>>; PAGES_COUNT]>,
     pub(crate) slab: Slab,
+    /// Keys that are there: rows without tombstones.
     count: usize,
+    absent_count: usize,
     expiring_count: usize,
+    /// Rows and tombstones that are dirty.
+    dirty: Sum,
+    /// Those that are flushing, in even and in odd rounds.
+    flushing: [Sum; 2],
 }
 
 impl Default for Tables {
     fn default() -> Tables {
-        Tables { pages: Box::new([const { None }; PAGES_COUNT]), slab: Slab::default(), count: 0, expiring_count: 0 }
+        Tables {
+            pages: Box::new([const { None }; PAGES_COUNT]),
+            slab: Slab::default(),
+            count: 0,
+            absent_count: 0,
+            expiring_count: 0,
+            dirty: Sum::default(),
+            flushing: [Sum::default(); 2],
+        }
     }
 }
 
@@ -33,8 +69,21 @@ impl Tables {
         self.count
     }
 
+    pub(crate) fn absent_count(&self) -> usize {
+        self.absent_count
+    }
+
     pub(crate) fn expiring_count(&self) -> usize {
         self.expiring_count
+    }
+
+    pub(crate) fn dirty(&self) -> Sum {
+        self.dirty
+    }
+
+    /// What is flushing of one of the rounds.
+    pub(crate) fn flushing(&self, is_odd: bool) -> Sum {
+        self.flushing[usize::from(is_odd)]
     }
 
     /// Bytes of rows and of what leads to them.
@@ -57,14 +106,35 @@ impl Tables {
         Some(&page[slot.idx() % PAGE_SLOTS_COUNT])
     }
 
-    /// The first slot from this one on that has rows.
+    #[inline]
+    fn slot_mut(&mut self, slot: Slot) -> &mut SlotRows {
+        let page = self.pages[slot.idx() / PAGE_SLOTS_COUNT].as_deref_mut().expect("the page of a row");
+        &mut page[slot.idx() % PAGE_SLOTS_COUNT]
+    }
+
+    /// The first slot from this one on that has keys.
     pub(crate) fn next_slot(&self, from: usize) -> Option<Slot> {
         self.find_slot(from, |rows| rows.count() > 0)
     }
 
     /// The first slot from this one on in which rows expire.
     pub(crate) fn next_expiring_slot(&self, from: usize) -> Option<Slot> {
-        self.find_slot(from, |rows| rows.expiring_count > 0)
+        self.find_slot(from, |rows| rows.expiring_count() > 0)
+    }
+
+    /// The first slot from this one on that has rows, be they tombstones.
+    pub(crate) fn next_filled_slot(&self, from: usize) -> Option<Slot> {
+        self.find_slot(from, |rows| rows.all_count() > 0)
+    }
+
+    /// The first slot from this one on with tombstones.
+    pub(crate) fn next_absent_slot(&self, from: usize) -> Option<Slot> {
+        self.find_slot(from, |rows| rows.absent_count() > 0)
+    }
+
+    /// The first slot from this one on with dirty rows.
+    pub(crate) fn next_dirty_slot(&self, from: usize) -> Option<Slot> {
+        self.find_slot(from, |rows| rows.dirty_count() > 0)
     }
 
     fn find_slot(&self, from: usize, is_meant: impl Fn(&SlotRows) -> bool) -> Option<Slot> {
@@ -91,15 +161,15 @@ impl Tables {
         unsafe { found.handle().row() }
     }
 
-    /// Adds a row, of whose key there is none.
-    pub(crate) fn insert(&mut self, slot: Slot, hash: Hash48, key: &[u8], content: &Content<'_>, mark: bool) {
+    /// Adds a row with these flags, of whose key there is none.
+    pub(crate) fn insert(&mut self, slot: Slot, hash: Hash48, key: &[u8], content: &Content<'_>, flags: Flags) {
         let Tables { pages, slab, .. } = self;
         let page = pages[slot.idx() / PAGE_SLOTS_COUNT].get_or_insert_with(new_page);
         let rows = &mut page[slot.idx() % PAGE_SLOTS_COUNT];
-        let handle = Handle::new(slab, hash, key, content, mark);
-        rows.insert(slab, hash, handle);
-        self.count += 1;
-        self.count_expiring(slot, false, content.expiry_ms.is_some());
+        let handle = Handle::new(slab, hash, key, content, flags);
+        rows.insert(slab, hash, handle, flags.state().is_dirty());
+        // SAFETY: the row is there, and nobody changes it meanwhile.
+        self.count_row(slot, unsafe { handle.row() }, 1);
     }
 
     /// Gives a row other content. Returns the row that it was if its content has moved; whoever called gives that back.
@@ -107,29 +177,48 @@ impl Tables {
     pub(crate) fn set(&mut self, slot: Slot, found: Found, content: &Content<'_>) -> Option<Handle> {
         let handle = found.handle();
         // SAFETY: nobody looks at rows while `self` is borrowed mutably.
-        if unsafe { handle.overwrite(content) } { None } else { Some(self.replace(slot, found, content)) }
+        if unsafe { handle.overwrite(content) } {
+            return None;
+        }
+        let flags = self.row(found).flags();
+        Some(self.replace(slot, found, content, flags))
     }
 
-    /// Puts a row with other content in the place of one, which is returned; whoever called gives it back.
-    pub(crate) fn replace(&mut self, slot: Slot, found: Found, content: &Content<'_>) -> Handle {
+    /// Puts a row with other content and flags in the place of one, which is returned; whoever called gives it back.
+    pub(crate) fn replace(&mut self, slot: Slot, found: Found, content: &Content<'_>, flags: Flags) -> Handle {
         let old = found.handle();
         // SAFETY: the row is there and nobody changes it until the end of this function.
         let row = unsafe { old.row() };
-        let new = Handle::new(&mut self.slab, row.hash(), row.key(), content, row.mark());
+        let new = Handle::new(&mut self.slab, row.hash(), row.key(), content, flags);
         // SAFETY: `self` is borrowed mutably.
         unsafe { found.replace(new) };
-        self.count_expiring(slot, row.expires(), content.expiry_ms.is_some());
+        if flags.state().is_dirty() {
+            // SAFETY: as above, and the trie has not changed since the row was found.
+            unsafe { found.note_dirty() };
+        }
+        self.count_row(slot, row, -1);
+        // SAFETY: as for the old one.
+        self.count_row(slot, unsafe { new.row() }, 1);
         old
     }
 
-    /// Takes a row out; whoever called gives it back.
-    pub(crate) fn remove(&mut self, slot: Slot, hash: Hash48, key: &[u8]) -> Option<Handle> {
-        let page = self.pages[slot.idx() / PAGE_SLOTS_COUNT].as_deref_mut()?;
-        let handle = page[slot.idx() % PAGE_SLOTS_COUNT].remove(&mut self.slab, hash, key)?;
-        self.count -= 1;
+    /// Takes a row out that was found and has this hash; whoever called gives it back.
+    pub(crate) fn remove(&mut self, slot: Slot, hash: Hash48, found: Found) -> Handle {
+        let page = self.pages[slot.idx() / PAGE_SLOTS_COUNT].as_deref_mut().expect("the page of a row");
+        let handle = page[slot.idx() % PAGE_SLOTS_COUNT].remove(&mut self.slab, hash, found);
         // SAFETY: the row is there as long as nobody gives it back.
-        self.count_expiring(slot, unsafe { handle.row() }.expires(), false);
-        Some(handle)
+        self.count_row(slot, unsafe { handle.row() }, -1);
+        handle
+    }
+
+    /// Gives a row other flags that do not say otherwise whether it expires or is a tombstone. Whoever makes one dirty notes that in
+    /// its line.
+    pub(crate) fn set_flags(&mut self, slot: Slot, row: Row<'_>, flags: Flags) {
+        debug_assert!(flags.is_absent() == row.is_absent());
+        let (before, bytes) = (row.flags().state(), row.block_bytes());
+        row.set_flags(flags);
+        self.count_state(slot, before, bytes, -1);
+        self.count_state(slot, flags.state(), bytes, 1);
     }
 
     /// Gives the memory of a row back.
@@ -147,17 +236,30 @@ impl Tables {
         self.slot(slot)?.segment_at(hash)
     }
 
+    /// Counts a row in (1) or out (-1).
     #[inline]
-    fn count_expiring(&mut self, slot: Slot, before: bool, after: bool) {
-        if before == after {
-            return;
-        }
-        let page = self.pages[slot.idx() / PAGE_SLOTS_COUNT].as_deref_mut().expect("the page of a row");
-        let rows = &mut page[slot.idx() % PAGE_SLOTS_COUNT];
-        if after {
-            (self.expiring_count, rows.expiring_count) = (self.expiring_count + 1, rows.expiring_count + 1);
+    fn count_row(&mut self, slot: Slot, row: Row<'_>, by: isize) {
+        let flags = row.flags();
+        if flags.is_absent() {
+            self.absent_count = changed(self.absent_count, by);
+            self.slot_mut(slot).change_absent(by);
         } else {
-            (self.expiring_count, rows.expiring_count) = (self.expiring_count - 1, rows.expiring_count - 1);
+            self.count = changed(self.count, by);
+            if flags.expires() {
+                self.expiring_count = changed(self.expiring_count, by);
+                self.slot_mut(slot).change_expiring(by);
+            }
+        }
+        self.count_state(slot, flags.state(), row.block_bytes(), by);
+    }
+
+    #[inline]
+    fn count_state(&mut self, slot: Slot, state: State, bytes: usize, by: isize) {
+        if state.is_dirty() {
+            self.dirty.change(by, bytes);
+            self.slot_mut(slot).change_dirty(by);
+        } else if state.is_flushing() {
+            self.flushing[usize::from(state.is_odd())].change(by, bytes);
         }
     }
 }

@@ -20,10 +20,19 @@ const LEVELS_MAX: usize = (HASH_BITS / NODE_BITS) as usize;
 #[derive(Debug, Default)]
 pub(crate) struct SlotRows {
     root: Link,
-    /// How many there are.
+    /// How many there are, tombstones among them.
     count: u32,
-    /// How many of them expire. Kept by whoever adds rows and takes them out.
-    pub(crate) expiring_count: u32,
+    /// How many of them are tombstones. Like the counts below kept by whoever adds rows and takes them out.
+    absent_count: u32,
+    /// How many expire.
+    expiring_count: u32,
+    /// How many are dirty.
+    dirty_count: u32,
+}
+
+#[inline]
+fn changed(count: u32, by: isize) -> u32 {
+    count.checked_add_signed(by as i32).expect("what goes was counted when it came")
 }
 
 /// Where a row stands.
@@ -47,6 +56,15 @@ impl Found {
     #[inline]
     pub(crate) unsafe fn replace(&self, handle: Handle) {
         self.segment.replace(self.position, handle);
+    }
+
+    /// The row has become dirty.
+    ///
+    /// # Safety
+    /// The trie is borrowed mutably, and has not changed since the row was found.
+    #[inline]
+    pub(crate) unsafe fn note_dirty(&self) {
+        self.segment.note_dirty(self.position);
     }
 }
 
@@ -73,8 +91,44 @@ impl Way {
 // Every function below relies on this: nodes and segments are reached by one trie alone, which is borrowed mutably for what
 // changes them.
 impl SlotRows {
+    /// How many keys are there.
     pub(crate) fn count(&self) -> usize {
+        (self.count - self.absent_count) as usize
+    }
+
+    /// How many rows there are, tombstones among them.
+    pub(crate) fn all_count(&self) -> usize {
         self.count as usize
+    }
+
+    /// How many of them are tombstones.
+    pub(crate) fn absent_count(&self) -> u32 {
+        self.absent_count
+    }
+
+    /// How many expire.
+    pub(crate) fn expiring_count(&self) -> u32 {
+        self.expiring_count
+    }
+
+    /// How many are dirty.
+    pub(crate) fn dirty_count(&self) -> u32 {
+        self.dirty_count
+    }
+
+    #[inline]
+    pub(crate) fn change_absent(&mut self, by: isize) {
+        self.absent_count = changed(self.absent_count, by);
+    }
+
+    #[inline]
+    pub(crate) fn change_expiring(&mut self, by: isize) {
+        self.expiring_count = changed(self.expiring_count, by);
+    }
+
+    #[inline]
+    pub(crate) fn change_dirty(&mut self, by: isize) {
+        self.dirty_count = changed(self.dirty_count, by);
     }
 
     /// What leads to all of them.
@@ -133,7 +187,7 @@ impl SlotRows {
     }
 
     /// Adds a row, of whose key there is none.
-    pub(crate) fn insert(&mut self, slab: &mut Slab, hash: Hash48, handle: Handle) {
+    pub(crate) fn insert(&mut self, slab: &mut Slab, hash: Hash48, handle: Handle, is_dirty: bool) {
         let (mut way, found) = self.way(hash);
         self.count += 1;
         let mut segment = found.unwrap_or_else(|| {
@@ -141,7 +195,7 @@ impl SlotRows {
             self.root = Link::to(Target::Segment(segment));
             segment
         });
-        while !segment.push(hash, handle) {
+        while !segment.push(hash, handle, is_dirty) {
             segment = match segment.grow(slab) {
                 Some(grown) => {
                     self.set_segment(&way, hash, grown);
@@ -173,17 +227,16 @@ impl SlotRows {
         parts[usize::from(hash.bit(bits))]
     }
 
-    /// Takes out the row of a key.
-    pub(crate) fn remove(&mut self, slab: &mut Slab, hash: Hash48, key: &[u8]) -> Option<Handle> {
-        let (way, segment) = self.way(hash);
-        let segment = segment?;
-        let place = segment.find(hash, key)?;
-        let (handle, was_last_of_line) = segment.remove(hash, place);
+    /// Takes out a row that was found and has this hash.
+    pub(crate) fn remove(&mut self, slab: &mut Slab, hash: Hash48, found: Found) -> Handle {
+        let (handle, was_last_of_line) = found.segment.remove(hash, found.position);
         self.count -= 1;
         if was_last_of_line {
-            self.tidy(slab, way, hash, segment);
+            let (way, segment) = self.way(hash);
+            debug_assert!(segment == Some(found.segment), "the trie has not changed since the row was found");
+            self.tidy(slab, way, hash, found.segment);
         }
-        Some(handle)
+        handle
     }
 
     /// Makes what leads to a segment shorter, and the segment itself, as far as it has few rows.

@@ -97,13 +97,13 @@ impl Walk {
     fn see_handle(&mut self, slot: Slot, handle: Handle, mark: bool) -> usize {
         // SAFETY: the tables that have it are borrowed mutably by `go_on`, and nobody changes it until the mark is set.
         let row = unsafe { handle.row() };
-        if row.mark() == mark {
+        // Tombstones are nothing that there was.
+        if row.mark() == mark || row.is_absent() {
             return 0;
         }
         let bytes = row.key_and_value().len();
         self.see(slot, row);
-        // SAFETY: as above, and `row` is not used any more.
-        unsafe { handle.set_mark(mark) };
+        row.set_flags(row.flags().with_mark(mark));
         bytes + ROW_COST_BYTES
     }
 

@@ -2,7 +2,7 @@
 //!
 //! A table is a slice of a file: small ones share a file. It is written once, from front to back, by a
 //! [`TableBuilder`], and never changed. A row key is opaque bytes in memcmp order, but for its first three: the slot as
-//! a big-endian `u16`, and `h` if it is a head. A table holds one row a key at most. Besides rows it holds *range
+//! a big-endian `u16`, and `h` if it is a head ([`stored_row::head_key`]). A table holds one row a key at most. Besides rows it holds *range
 //! tombstones*, which delete ranges of keys in older tables only, never in the table itself.
 //!
 //! # The table, byte by byte
