@@ -65,13 +65,16 @@ impl Rows {
     pub fn end_flush(&mut self) {
         let flush = self.flush.take().expect("a flush that is committed is under way");
         assert!(flush.is_done(), "a flush is committed with all that was dirty");
-        self.tidying.begin_to_drop();
+        if self.tables.absent_count() > 0 {
+            self.tidying.begin_to_drop();
+        }
     }
 
     /// Whether a row in this state is as a committed flush has left it, or clean from the beginning.
     pub(crate) fn is_settled(&self, state: State) -> bool {
-        let is_uncommitted = self.flush.is_some() || self.tidying.sets_back();
-        !state.is_dirty() && !(is_uncommitted && state == State::flushing(self.is_odd))
+        let is_uncommitted =
+            state == State::flushing(self.is_odd) && (self.flush.is_some() || self.tidying.sets_back());
+        !state.is_dirty() && !is_uncommitted
     }
 
     /// Whether the flush under way is to copy a row, and has not.
