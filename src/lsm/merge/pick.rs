@@ -247,7 +247,7 @@ mod tests {
             let blobs = vec![BlobUse { file: id, values: 1, bytes: live }];
             let tables = vec![table(1, 10, Properties { blobs, ..Properties::default() })];
             let info = BlobInfo { id, len: 1 << 20, values: 9, value_bytes: 1 << 20 };
-            let blobs = vec![crate::version::NewBlob { info, file: 50 }];
+            let blobs = vec![crate::version::NewBlob { info, file: 50, base: 0 }];
             let change = Change { added: vec![NewRun { age: 1, level: 0, tables }], blobs, removed: Vec::new() };
             Version::default().apply(&change, &FileSet::default()).expect("sound")
         };

@@ -9,7 +9,7 @@ use crate::blob::{BlobRecord, record_bytes};
 use crate::error::{Error, FormatError};
 use crate::files::{Files, ReadBytes};
 use crate::table::{BlobRef, Content, TableAnswer, TableLookup, Unit, Value};
-use crate::version::Version;
+use crate::version::{LiveBlob, Version};
 
 use super::cache::UnitCache;
 use super::need::Need;
@@ -134,10 +134,11 @@ impl<D: Disk> Reader<D> {
             return Err(self.damaged_blob(version, blob, source));
         };
         let len = record_bytes(key.len(), blob.len as usize);
-        if blob.offset.checked_add(len as u64).is_none_or(|end| end > live.blob.info.len) {
+        let is_inside = blob.offset.checked_add(len as u64).is_some_and(|end| end <= live.blob.info.len);
+        let Some(offset) = live.blob.base.checked_add(blob.offset).filter(|_| is_inside) else {
             return Err(self.damaged_blob(version, blob, FormatError::Truncated));
-        }
-        let read = self.files.read(live.blob.file.number(), blob.offset, len, class).await?;
+        };
+        let read = self.files.read(live.blob.file.number(), offset, len, class).await?;
         let bytes = BlobBytes { read, blob, key: key.to_vec() };
         bytes.record().map_err(|source| self.damaged_blob(version, blob, source))?;
         Ok(bytes)
@@ -146,7 +147,9 @@ impl<D: Disk> Reader<D> {
     /// That a record of a blob file is damaged.
     pub fn damaged_blob(&self, version: &Version, blob: BlobRef, source: FormatError) -> Error {
         match version.blob(blob.file) {
-            Some(live) => self.files.damaged(live.blob.file.number(), blob.offset, source),
+            Some(LiveBlob { blob: placed, .. }) => {
+                self.files.damaged(placed.file.number(), placed.base.saturating_add(blob.offset), source)
+            }
             None => Error::Damaged { path: self.files.path(&blob.file.to_string()), offset: blob.offset, source },
         }
     }

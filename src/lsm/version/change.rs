@@ -37,6 +37,8 @@ pub struct NewBlob {
     pub info: BlobInfo,
     /// Number of the file in this store.
     pub file: u64,
+    /// Offset of its first byte in that file.
+    pub base: u64,
 }
 
 /// What makes one version of another. Blob files that no row leads to any more go by themselves.
@@ -45,7 +47,7 @@ pub struct NewBlob {
 /// u32 n, n × { u64 store, u64 number, u64 offset }                     tables removed
 /// u32 n, n × { u64 age, u8 level, u32 m, m tables: }                   tables added
 ///     u64 file, u64 base, u32 length, key before which it says nothing, the table as in the manifest
-/// u32 n, n × { u64 file, the blob file as in the manifest }            blob files added
+/// u32 n, n × { u64 file, u64 base, the blob file as in the manifest }  blob files added
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Change {
@@ -77,9 +79,16 @@ impl Change {
         }
         put_count(out, self.blobs.len());
         for blob in &self.blobs {
-            out.extend_from_slice(&blob.file.to_le_bytes());
+            out.extend([blob.file, blob.base].into_iter().flat_map(u64::to_le_bytes));
             blob.info.encode(out);
         }
+    }
+
+    /// Number of the file, base in it, and length of each table and then of each blob file that is added.
+    pub(crate) fn places_mut(&mut self) -> impl Iterator<Item = (&mut u64, &mut u64, u64)> {
+        let tables = self.added.iter_mut().flat_map(|run| &mut run.tables);
+        let blobs = self.blobs.iter_mut().map(|blob| (&mut blob.file, &mut blob.base, blob.info.len));
+        tables.map(|table| (&mut table.file, &mut table.base, table.info.len)).chain(blobs)
     }
 
     /// Reads the bytes; others may follow.
@@ -98,7 +107,7 @@ impl Change {
             change.added.push(run);
         }
         for _ in 0..input.u32()? {
-            change.blobs.push(NewBlob { file: input.u64()?, info: BlobInfo::read(input)? });
+            change.blobs.push(NewBlob { file: input.u64()?, base: input.u64()?, info: BlobInfo::read(input)? });
         }
         Ok(change)
     }

@@ -16,8 +16,10 @@ use super::run::{PlacedTable, Run};
 pub struct PlacedBlob {
     /// The blob file.
     pub info: BlobInfo,
-    /// The file.
+    /// The file that it lies in, from `base` on.
     pub file: Rc<NamedFile>,
+    /// Offset of its first byte in that file.
+    pub base: u64,
 }
 
 /// A blob file, and how much of it rows lead to.
@@ -78,7 +80,8 @@ impl Version {
             level: run.level,
             tables: run.tables().iter().map(|table| table.as_new()).collect(),
         };
-        let of_blob = |live: &LiveBlob| NewBlob { info: live.blob.info, file: live.blob.file.number() };
+        let of_blob =
+            |LiveBlob { blob, .. }: &LiveBlob| NewBlob { info: blob.info, file: blob.file.number(), base: blob.base };
         Change {
             removed: Vec::new(),
             added: self.runs.iter().map(of_run).collect(),
@@ -89,8 +92,8 @@ impl Version {
     /// The version that a change makes of this one. Takes time in proportion to the tables, a few nanoseconds for each.
     pub fn apply(&self, change: &Change, files: &FileSet) -> Result<Version, FormatError> {
         let mut version = self.clone();
-        for NewBlob { info, file } in &change.blobs {
-            let blob = Rc::new(PlacedBlob { info: *info, file: files.name(*file) });
+        for NewBlob { info, file, base } in &change.blobs {
+            let blob = Rc::new(PlacedBlob { info: *info, file: files.name(*file), base: *base });
             let is_new = version.blobs.insert(info.id, LiveBlob { blob, values: 0, bytes: 0 }).is_none();
             if !is_new {
                 return Err(FormatError::Malformed("a blob file that is there is added"));
@@ -194,7 +197,7 @@ mod tests {
 
     fn blob(file: u64, values: u64) -> NewBlob {
         let info = BlobInfo { id: FileId { store: 1, number: file }, len: 4_096, values, value_bytes: values * 10 };
-        NewBlob { info, file }
+        NewBlob { info, file, base: 8_192 }
     }
 
     fn added(age: u64, tables: Vec<NewTable>) -> Change {

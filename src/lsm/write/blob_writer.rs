@@ -90,7 +90,7 @@ impl<D: Disk> BlobWriter<D> {
             writer.write(0, chunk).await?;
         }
         writer.finish(info.len).await?;
-        self.written.push(NewBlob { info, file: named.number() });
+        self.written.push(NewBlob { info, file: named.number(), base: 0 });
         self.named.push(named);
         Ok(())
     }

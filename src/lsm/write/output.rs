@@ -80,9 +80,16 @@ impl<D: Disk> Output<D> {
         reserved: u64,
         class: IoClass,
     ) -> Result<(Rc<NamedFile>, SyncedWriter<D>), Error> {
+        let (named, writer) = self.create_raw(reserved, class).await?;
+        Ok((named, SyncedWriter { writer, unsynced_bytes: 0, sync_bytes: self.settings.sync_bytes }))
+    }
+
+    /// A file that did not exist before, with so many bytes reserved, for bytes that others have made: tables and blob
+    /// files of another replica. The caller chooses when they are synced. The file is deleted once nobody names it.
+    pub async fn create_raw(&self, reserved: u64, class: IoClass) -> Result<(Rc<NamedFile>, FileWriter<D>), Error> {
         let named = self.set.give().ok_or(Error::NumbersExhausted)?;
         let writer = self.files.create(named.number(), reserved, class).await?;
-        Ok((named, SyncedWriter { writer, unsynced_bytes: 0, sync_bytes: self.settings.sync_bytes }))
+        Ok((named, writer))
     }
 
     /// Puts the names of all files that were made on stable storage: the last thing before the manifest names them.
