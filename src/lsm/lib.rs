@@ -21,7 +21,7 @@
 //! (what has expired), `records`, `aside`, `flush` and `flushing` (copying what is dirty while it changes), `tidy` (what a flush leaves to do), `walk` (a state
 //! while it changes) and `former` (what a walk copies).
 //! On disk: `ids`, `codec`, `error`, `pending`, [`table`], [`blob`], [`version`], [`files`],
-//! [`manifest`], [`read`], [`write`], [`merge`].
+//! [`manifest`], [`read`], [`write`], [`merge`], [`snapshot`].
 
 pub mod blob;
 mod codec;
@@ -33,6 +33,7 @@ pub mod merge;
 mod pending;
 pub mod read;
 pub mod rows;
+pub mod snapshot;
 pub mod table;
 pub mod version;
 pub mod write;

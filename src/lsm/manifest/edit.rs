@@ -24,13 +24,15 @@ pub struct Seal {
 }
 
 impl Seal {
-    fn encode(&self, out: &mut Vec<u8>) {
+    /// Appends the bytes.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         let numbers = [self.index, self.term, self.time_ms, self.generation, self.id_counter];
         out.extend(numbers.into_iter().flat_map(u64::to_le_bytes));
         put_string(out, &self.membership);
     }
 
-    fn read(input: &mut Input<'_>) -> Result<Seal, FormatError> {
+    /// Reads the bytes; others may follow.
+    pub(crate) fn read(input: &mut Input<'_>) -> Result<Seal, FormatError> {
         Ok(Seal {
             index: input.u64()?,
             term: input.u64()?,

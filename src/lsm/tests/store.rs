@@ -5,6 +5,8 @@
 
 mod support;
 
+use std::rc::Rc;
+
 use lsm::merge::MergeTask;
 use lsm::read::Target;
 use lsm::{Error, FormatError};
@@ -29,8 +31,10 @@ enum Op {
     /// All runs of a group, or the first window of them.
     MergeAll(GroupId),
     NewGeneration(GroupId),
-    /// What another group holds.
+    /// What another group holds, written anew.
     Install(GroupId, GroupId),
+    /// What another group holds, handed over as a snapshot.
+    Receive(GroupId, GroupId),
     Drop(GroupId),
 }
 
@@ -63,6 +67,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => group().prop_map(Op::MergeAll),
         1 => group().prop_map(Op::NewGeneration),
         1 => (group(), group()).prop_map(|(group, from)| Op::Install(group, from)),
+        2 => (group(), group()).prop_map(|(group, from)| Op::Receive(group, from)),
         1 => group().prop_map(Op::Drop),
     ]
 }
@@ -85,7 +90,7 @@ impl World {
             Op::Flush(batches) => batches.iter().for_each(|(group, batch)| batch.apply(self.group(*group))),
             Op::Merge(_) | Op::MergeUpper(_) | Op::MergeAll(_) => {}
             Op::NewGeneration(group) | Op::Drop(group) => self.group(*group).clear(),
-            Op::Install(group, from) => *self.group(*group) = self.group(*from).clone(),
+            Op::Install(group, from) | Op::Receive(group, from) => *self.group(*group) = self.group(*from).clone(),
         }
     }
 
@@ -119,6 +124,10 @@ fn step(store: &mut Store, world: &World, op: &Op) -> Result<(), Error> {
         Op::Install(group, from) => {
             let rows = store.scan(*from, Target::First)?;
             store.install(*group, &rows, time_ms)
+        }
+        Op::Receive(group, from) => {
+            let (snapshot, files) = (store.snapshot(*from, *group), Rc::clone(store.reader.files()));
+            store.receive(*group, &snapshot, &files)
         }
         Op::Drop(group) => store.drop_group(*group),
     }

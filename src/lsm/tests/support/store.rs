@@ -11,6 +11,7 @@ use lsm::files::Files;
 use lsm::manifest::{Edit, EditKind, Manifest, ManifestSettings, Seal};
 use lsm::merge::{MergeSettings, MergeTask, RowPolicy, execute, pick};
 use lsm::read::{FoundValue, Reader, Target, VersionCursor};
+use lsm::snapshot::{HEAD_BYTES_MAX, IncomingSnapshot, OutgoingSnapshot};
 use lsm::table::{BlobRef, Content, KeyRange, StoredRow, TableSettings, Value};
 use lsm::version::{Change, NewRun, Version};
 use lsm::write::{Output, Pace, RunWriter, TableFile, WriteSettings, WrittenRun};
@@ -24,6 +25,8 @@ pub const STORE: u64 = 0x5707E;
 pub const REPLICA: ReplicaId = ReplicaId(1);
 /// Type of the heads of collections; all others have no elements.
 pub const COLLECTION: u8 = 3;
+/// Bytes of a snapshot that are sent at a time.
+pub const CHUNK_BYTES: usize = 3 * 4_096;
 /// Values of so many bytes go into blob files.
 pub const BLOB_BYTES: usize = 300;
 
@@ -86,10 +89,15 @@ pub struct Store {
 
 impl Store {
     pub fn open(disk: &TestDisk) -> Result<Store, Error> {
+        Store::open_as(disk, STORE)
+    }
+
+    /// Opens a store, which is made with this id if there is none.
+    pub fn open_as(disk: &TestDisk, store: u64) -> Result<Store, Error> {
         block_on(async {
             let files = Rc::new(Files::open(disk.clone(), PathBuf::from(DIR)).await?);
             let settings = ManifestSettings { bytes_min: 32 << 10 };
-            let manifest = Manifest::open(Rc::clone(&files), settings, STORE).await?;
+            let manifest = Manifest::open(Rc::clone(&files), settings, store).await?;
             let output = Output::new(Rc::clone(&files), manifest.files().clone(), manifest.store(), write_settings());
             let output = Rc::new(output);
             // Small, so that much is read from the disk.
@@ -155,6 +163,42 @@ impl Store {
         let seal = self.seal(group, time_ms, 0);
         self.commit(vec![(group, EditKind::Install { seal, change: change_of(&written, 1) })])?;
         drop(written);
+        self.delete_unnamed()
+    }
+
+    /// What a group holds, to be sent to the replica of another one.
+    pub fn snapshot(&self, group: GroupId, to: GroupId) -> OutgoingSnapshot {
+        let seal = self.manifest.group(group).map(|state| state.seal.clone()).unwrap_or_default();
+        OutgoingSnapshot::new(to, &seal, self.version(group)).unwrap()
+    }
+
+    /// Receives a snapshot, which whoever sends it reads from its files, and installs it.
+    pub fn receive(
+        &mut self,
+        group: GroupId,
+        snapshot: &OutgoingSnapshot,
+        files: &Files<TestDisk>,
+    ) -> Result<(), Error> {
+        let total_bytes = snapshot.total_bytes();
+        let mut incoming = IncomingSnapshot::new(group, total_bytes, HEAD_BYTES_MAX);
+        let (named, head) = block_on(async {
+            let (named, writer) = self.output.create_raw(total_bytes, IoClass::Flush).await?;
+            while incoming.received_bytes() < total_bytes {
+                let offset = incoming.received_bytes();
+                let bytes = snapshot.read(files, offset, CHUNK_BYTES, IoClass::Flush).await.unwrap();
+                incoming.push(&bytes).unwrap();
+                writer.write(offset, bytes).await?;
+                if incoming.received_bytes().is_multiple_of(4 * CHUNK_BYTES as u64) {
+                    writer.sync().await?;
+                }
+            }
+            writer.finish(total_bytes).await?;
+            self.output.sync_names().await?;
+            Ok::<_, Error>((named, incoming.finish().unwrap()))
+        })?;
+        let kind = EditKind::Install { seal: head.seal().clone(), change: head.change(named.number()) };
+        self.commit(vec![(group, kind)])?;
+        drop(named);
         self.delete_unnamed()
     }
 
