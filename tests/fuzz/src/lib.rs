@@ -11,6 +11,7 @@ pub mod log_dir;
 pub mod manifest;
 pub mod resp;
 pub mod resp_differential;
+pub mod snapshot;
 pub mod table;
 
 /// The model and the disk in memory of the log's own tests.

@@ -15,6 +15,7 @@ const TARGETS: &[(&str, Check)] = &[
     ("cluster_map", coracle_fuzz::cluster_map::check),
     ("table", coracle_fuzz::table::check),
     ("manifest", coracle_fuzz::manifest::check),
+    ("snapshot", coracle_fuzz::snapshot::check),
 ];
 
 #[test]
