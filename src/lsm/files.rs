@@ -31,6 +31,11 @@ pub fn data_number(name: &str) -> Option<u64> {
     digits.parse().ok().filter(|number| data_name(*number) == name)
 }
 
+/// Whether a name is that of a file that is not complete yet, and is removed at the next start.
+pub fn is_temporary(name: &str) -> bool {
+    TEMPORARY_SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
+}
+
 /// The directory of a store.
 pub struct Files<D: Disk> {
     disk: D,
@@ -101,10 +106,16 @@ impl<D: Disk> Files<D> {
     pub async fn clean_up(&self) -> Result<Vec<u64>, Error> {
         let names = self.disk.list(&self.dir).await.map_err(failed("list", &self.dir))?;
         for name in &names {
-            if TEMPORARY_SUFFIXES.iter().any(|suffix| name.ends_with(suffix)) {
+            if is_temporary(name) {
                 self.remove_named(name).await?;
             }
         }
+        Ok(names.iter().filter_map(|name| data_number(name)).collect())
+    }
+
+    /// Lists the numbers of the files of tables and blobs, and changes nothing.
+    pub async fn numbers(&self) -> Result<Vec<u64>, Error> {
+        let names = self.disk.list(&self.dir).await.map_err(failed("list", &self.dir))?;
         Ok(names.iter().filter_map(|name| data_number(name)).collect())
     }
 
@@ -172,8 +183,8 @@ impl<D: Disk> Files<D> {
         self.disk.rename(&from, &to).await.map_err(failed("rename", &from))
     }
 
-    /// All bytes of a file; `None` if there is no such file.
-    pub(crate) async fn read_named(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+    /// All bytes of a file up to the last boundary; `None` if there is no such file.
+    pub async fn read_named(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
         let path = self.path(name);
         let file = match self.disk.open(&path).await {
             Ok(file) => file,

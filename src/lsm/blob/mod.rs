@@ -38,4 +38,4 @@ mod builder;
 mod record;
 
 pub use builder::{BlobBuilder, BlobInfo};
-pub use record::{BlobHeader, BlobRecord, PIECE_BYTES, record_bytes};
+pub use record::{BlobHeader, BlobRecord, HEADER_BYTES, PIECE_BYTES, RECORD_HEAD_BYTES, record_bytes, record_lens};

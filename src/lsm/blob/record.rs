@@ -5,13 +5,14 @@ use crate::error::FormatError;
 use crate::ids::FileId;
 use crate::table::BlobRef;
 use crate::table::footer::check_magic;
+use crate::table::stored_row::ROW_KEY_BYTES_MAX;
 
-/// Length of a file's header.
-pub(super) const HEADER_BYTES: usize = 64;
+/// Length of a file's header, behind which the first record begins.
+pub const HEADER_BYTES: usize = 64;
 /// Bytes of a value that have a checksum of their own.
 pub const PIECE_BYTES: usize = 64 << 10;
 /// Bytes of a record before its key.
-pub(super) const RECORD_HEAD_BYTES: usize = 8;
+pub const RECORD_HEAD_BYTES: usize = 8;
 
 const MAGIC: [u8; 8] = *b"CORABLB1";
 const FEATURES_KNOWN: u64 = 0;
@@ -73,6 +74,18 @@ pub(super) fn record_head(key_len: usize, value_len: usize) -> [u8; RECORD_HEAD_
     head[..4].copy_from_slice(&len_u32(key_len).to_le_bytes());
     head[4..].copy_from_slice(&len_u32(value_len).to_le_bytes());
     head
+}
+
+/// The lengths of key and value that the record says which begins with these bytes; `None` behind the last one. For whoever
+/// walks over a file without the rows that lead into it. Only [`BlobRecord::open`] tells whether they are right.
+pub fn record_lens(bytes: &[u8]) -> Result<Option<(u32, u32)>, FormatError> {
+    let mut input = Input::new(bytes);
+    let (key_len, value_len) = (input.u32()?, input.u32()?);
+    match (key_len as usize <= ROW_KEY_BYTES_MAX, value_len) {
+        (_, 0) if key_len == 0 => Ok(None),
+        (true, 1..) => Ok(Some((key_len, value_len))),
+        _ => Err(FormatError::Malformed("the lengths of a record make no sense")),
+    }
 }
 
 /// Bytes of a record.

@@ -16,7 +16,7 @@ use super::edit::{Edit, EditKind};
 use super::scan::{Copy, scan};
 use super::state::{GroupState, State};
 
-const NAMES: [&str; 2] = ["manifest.a", "manifest.b"];
+pub(super) const NAMES: [&str; 2] = ["manifest.a", "manifest.b"];
 const NEW_NAMES: [&str; 2] = ["manifest.a.new", "manifest.b.new"];
 /// The files for the next epoch are so many times longer than the state was.
 const SPARE_FACTOR: u64 = 4;
@@ -114,17 +114,13 @@ impl<D: Disk> Manifest<D> {
         }
         let chosen = choose(&copies).map_err(|source| damaged(&files, &copies, source))?;
         let set = FileSet::default();
-        let mut state = State::default();
         let Some(copy) = chosen else {
             if !numbers.is_empty() || copies.iter().any(Option::is_some) {
                 return Err(Error::ManifestMissing { path: files.path(NAMES[0]) });
             }
-            return Self::start(files, set, settings, store_new, state, 0).await;
+            return Self::start(files, set, settings, store_new, State::default(), 0).await;
         };
-        for edit in &copy.edits {
-            let staged = state.stage(std::slice::from_ref(edit), &set);
-            state.take(staged.map_err(|source| damaged(&files, &copies, source))?);
-        }
+        let state = State::of_edits(&copy.edits, &set).map_err(|source| damaged(&files, &copies, source))?;
         // What edits have named and later ones have not is deleted, most of it.
         while set.take_unnamed().is_some() {}
         numbers.into_iter().for_each(|number| set.add_unnamed(number));
@@ -302,7 +298,7 @@ fn put_edit(out: &mut Vec<u8>, edit: &Edit) {
 }
 
 /// What a copy holds; `None` if it is not there. Of one that the disk cannot read nothing is known.
-async fn read_copy<D: Disk>(files: &Files<D>, name: &str) -> Result<Option<Copy>, Error> {
+pub(super) async fn read_copy<D: Disk>(files: &Files<D>, name: &str) -> Result<Option<Copy>, Error> {
     let bytes = match files.read_named(name).await {
         Ok(Some(bytes)) => bytes,
         Ok(None) => return Ok(None),
@@ -313,7 +309,7 @@ async fn read_copy<D: Disk>(files: &Files<D>, name: &str) -> Result<Option<Copy>
 }
 
 /// The copy that counts. An error if acknowledged edits are lost.
-fn choose(copies: &[Option<Copy>]) -> Result<Option<&Copy>, FormatError> {
+pub(super) fn choose(copies: &[Option<Copy>]) -> Result<Option<&Copy>, FormatError> {
     let there = || copies.iter().flatten();
     let usable = there().filter(|copy| copy.is_complete());
     let Some(chosen) = usable.max_by_key(|copy| (copy.epoch, copy.blocks)) else {
@@ -330,7 +326,7 @@ fn choose(copies: &[Option<Copy>]) -> Result<Option<&Copy>, FormatError> {
     }
 }
 
-fn damaged<D: Disk>(files: &Files<D>, copies: &[Option<Copy>], source: FormatError) -> Error {
+pub(super) fn damaged<D: Disk>(files: &Files<D>, copies: &[Option<Copy>], source: FormatError) -> Error {
     let longest = copies.iter().flatten().map(|copy| copy.end).max().unwrap_or(0);
     Error::Damaged { path: files.path(NAMES[0]), offset: longest, source }
 }

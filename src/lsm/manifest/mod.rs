@@ -67,16 +67,18 @@
 //! one between had been durable in both, so that edits are lost that were acknowledged: an error. Else what lies behind
 //! the end was never acknowledged, and is dropped: the manifest is written anew.
 //!
-//! Reading order: `edit`, `block`, `scan`, `state`, `log`.
+//! Reading order: `edit`, `block`, `scan`, `state`, `log`, `survey`.
 
 mod block;
 mod edit;
 mod log;
 mod scan;
 mod state;
+mod survey;
 
 pub use block::{BLOCK_BYTES_MAX, BlockHeader};
 pub use edit::{Edit, EditKind, Seal};
 pub use log::{Manifest, ManifestSettings};
-pub use scan::{Copy, scan};
+pub use scan::{Copy, scan, scan_blocks};
 pub use state::{GroupState, Staged, State};
+pub use survey::{CopySurvey, Survey, Surveyed};

@@ -41,9 +41,16 @@ impl Copy {
 /// Reads a copy. Fails if it was written in a version or with features that are not known, or tells what cannot be read
 /// under checksums that are right.
 pub fn scan(bytes: &[u8]) -> Result<Copy, FormatError> {
+    scan_blocks(bytes, |_, _| {})
+}
+
+/// Reads a copy as [`scan`] does. `seen` is shown each sound block, with its edits.
+pub fn scan_blocks(bytes: &[u8], mut seen: impl FnMut(&BlockHeader, &[Edit])) -> Result<Copy, FormatError> {
     let mut copy = Copy { ends_clean: true, len: bytes.len() as u64, ..Copy::default() };
     while let Some(Block { header, crc, edits }) = next_block(&copy, bytes)? {
-        copy.edits.extend(read_edits(edits)?);
+        let edits = read_edits(edits)?;
+        seen(&header, &edits);
+        copy.edits.extend(edits);
         (copy.store, copy.epoch) = (header.store, header.epoch);
         copy.blocks += 1;
         copy.end += header.block_bytes();

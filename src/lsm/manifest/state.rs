@@ -32,6 +32,15 @@ pub struct State {
 }
 
 impl State {
+    /// What edits make of nothing, one after the other.
+    pub fn of_edits(edits: &[Edit], files: &FileSet) -> Result<State, FormatError> {
+        let mut state = State::default();
+        for edit in edits {
+            state.take(state.stage(std::slice::from_ref(edit), files)?);
+        }
+        Ok(state)
+    }
+
     /// The groups.
     pub fn groups(&self) -> impl Iterator<Item = (GroupId, &GroupState)> {
         self.groups.iter().map(|(group, state)| (*group, state))

@@ -26,6 +26,11 @@ impl Leaf {
         may_contain(&self.filter, hash)
     }
 
+    /// Bytes of the filter; 0 if there is none.
+    pub fn filter_bytes(&self) -> usize {
+        self.filter.len()
+    }
+
     /// Bytes of memory that it takes.
     pub fn bytes(&self) -> usize {
         self.filter.capacity() + self.index.bytes() + size_of::<Leaf>()
