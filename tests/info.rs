@@ -95,7 +95,7 @@ const ABSENT: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "nothing forks, and each group writes snapshots by itself: the section Coracle tells of them",
+        "nothing forks, and each group is flushed by itself: the section Coracle tells of that",
         &[
             "rdb_*",
             "current_cow_*",

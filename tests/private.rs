@@ -11,7 +11,7 @@ use coracle_tests::{Cluster, Options, alone, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(120);
 const WITHIN: Duration = Duration::from_secs(30);
-/// Enough for a group to write a snapshot, as its log is longer than its state.
+/// Enough for a group to be flushed.
 const VALUES_COUNT: usize = 64;
 const KEYS_COUNT: usize = 8;
 const VALUE_BYTES: usize = 64 << 10;
@@ -41,7 +41,7 @@ fn files_and_directories_are_for_the_user_of_the_node_alone() {
         all_below(&cluster.dir().join(node), &mut found);
         found
     };
-    let kinds = ["LOCK", "node.toml", "peers.toml", "checkpoint", ".seg"];
+    let kinds = ["LOCK", "node.toml", "peers.toml", "manifest.a", ".data", ".seg"];
     let has = |found: &[PathBuf], kind: &str| found.iter().any(|path| path.display().to_string().ends_with(kind));
     wait_until("there is a file of every kind", WITHIN, || kinds.iter().all(|kind| has(&below("node-1"), kind)));
     let mut found = [below("node-1"), below("node-2")].concat();

@@ -87,7 +87,7 @@ const GONE: &[(&str, In, &str)] = &[
     ("greet", In::Names, "send_hello"),
     ("brief", In::Names, "send_leaders"),
     ("silences", In::All, "quiescence"),
-    ("checkpoints", In::All, "snapshots; the file of one is called `checkpoint`"),
+    ("checkpoint", In::All, "flush, tables, snapshot"),
 ];
 
 /// Where a gone word still stands, by crate and word, and why it may. Nothing is to be added without a reason; what does not

@@ -1,6 +1,6 @@
 //! The keys of one group, and what commands do to them.
 
-use lsm::{Content, Former, Payloads, Row, Swept};
+use lsm::{Content, Payloads, Row, Swept};
 use resp::{Args, Command, CommandId, Reply};
 use types::Slot;
 
@@ -12,7 +12,7 @@ use crate::store::{Lookups, Store};
 ///
 /// Replicas with the same log hold equal keyspaces: equal [`Keyspace::digest`].
 pub struct Keyspace {
-    store: Store,
+    pub(crate) store: Store,
 }
 
 impl Default for Keyspace {
@@ -196,36 +196,14 @@ impl Keyspace {
         self.store.rows.tidy_some(budget_rows)
     }
 
-    /// Begins to walk over all keys and values as they are now, however they change meanwhile. `false` if an earlier
-    /// walk has not ended yet; then go on with that one.
-    pub fn begin_walk(&mut self) -> bool {
-        self.store.rows.begin_walk()
+    /// How often all keys were removed at once.
+    pub fn clears_count(&self) -> u64 {
+        self.store.rows.clears_count()
     }
 
-    /// Walks on and copies about `budget_bytes` of what there was at the beginning. Returns whether all of it is
-    /// copied.
-    pub fn go_on_walking(&mut self, budget_bytes: usize) -> bool {
-        self.store.rows.go_on_walking(budget_bytes)
-    }
-
-    /// What the walk has copied so far; `None` if there is no walk, or it was given up.
-    pub fn walked(&mut self) -> Option<&mut Former> {
-        self.store.rows.walked()
-    }
-
-    /// Bytes that the walk has copied and nobody has taken yet.
-    pub fn walked_bytes(&self) -> usize {
-        self.store.rows.walked_bytes()
-    }
-
-    /// Copies no more. The walk must still be gone on with to its end.
-    pub fn give_up_walk(&mut self) {
-        self.store.rows.give_up_walk();
-    }
-
-    /// Ends a walk that has copied everything.
-    pub fn end_walk(&mut self) {
-        self.store.rows.end_walk();
+    /// The tables are of no use any more: the next flush copies all keys.
+    pub fn write_anew(&mut self) {
+        self.store.rows.write_anew();
     }
 
     /// These keys take the place of others: time does not go back, and the memory of the others is given back a little at a time.

@@ -1,12 +1,15 @@
 //! What a core is told when it starts.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use lsm::manifest::ManifestSettings;
+use lsm::merge::MergeSettings;
+use lsm::write::WriteSettings;
 use meta::ClusterMap;
-use types::{CoreAddr, NodeId};
+use types::{CoreAddr, CoreId, NodeId};
 use wire::ConfigPrint;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -74,6 +77,35 @@ impl fmt::Debug for ProcessProbe {
     }
 }
 
+/// Where the tables of a core lie, of a node with this data directory.
+pub fn store_dir(data_dir: &Path, core: CoreId) -> PathBuf {
+    data_dir.join("store").join(format!("core-{:02}", core.0))
+}
+
+/// How the rows of a core lie on disk.
+#[derive(Clone, Copy, Debug)]
+pub struct StoreSettings {
+    /// How the manifest is kept.
+    pub manifest: ManifestSettings,
+    /// How tables are written.
+    pub write: WriteSettings,
+    /// When they are merged.
+    pub merges: MergeSettings,
+    /// Memory for parts of tables that may be read again, in bytes.
+    pub cache_bytes_max: usize,
+}
+
+impl Default for StoreSettings {
+    fn default() -> StoreSettings {
+        StoreSettings {
+            manifest: ManifestSettings::default(),
+            write: WriteSettings::default(),
+            merges: MergeSettings::default(),
+            cache_bytes_max: defaults::TABLE_CACHE_BYTES_MAX,
+        }
+    }
+}
+
 /// The default of every knob that a core has, in one place: the table of the configuration refers to it. Sizes are in bytes.
 pub mod defaults {
     use std::time::Duration;
@@ -91,6 +123,8 @@ pub mod defaults {
     pub const GROUP_LOG_BYTES_MAX: u64 = 64 << 20;
     /// Of [`Config::log_bytes_max`](super::Config::log_bytes_max).
     pub const LOG_BYTES_MAX: u64 = 1 << 30;
+    /// Of [`StoreSettings::cache_bytes_max`](super::StoreSettings::cache_bytes_max).
+    pub const TABLE_CACHE_BYTES_MAX: usize = 4 << 20;
     /// Of [`Config::log_tail_bytes_max`](super::Config::log_tail_bytes_max).
     pub const LOG_TAIL_BYTES_MAX: u64 = 16 << 20;
     /// Of [`Config::memory_bytes_max`](super::Config::memory_bytes_max), for worlds that do not say what a machine can give: a
@@ -137,14 +171,15 @@ pub struct Config {
     pub uncommitted_bytes_max: usize,
     /// Entries a group keeps in memory for slow followers, in bytes.
     pub cache_bytes_max: usize,
-    /// Log of one group behind its snapshot, in bytes, before the next snapshot is written; more if the state
-    /// itself is larger.
+    /// Log of one group behind its tables, in bytes, before what has changed since is flushed.
     pub group_log_bytes_max: u64,
-    /// Segments of the core's log, in bytes: before it is passed the groups that keep the oldest one write snapshots,
+    /// Segments of the core's log, in bytes: before it is passed the groups that keep the oldest one are flushed,
     /// whatever else they would wait for, and their writers wait for that.
     pub log_bytes_max: u64,
-    /// Log that a group keeps before its snapshot for slow followers, in bytes.
+    /// Log that a group keeps before the seal of its tables for slow followers, in bytes.
     pub log_tail_bytes_max: u64,
+    /// How the rows lie on disk.
+    pub store: StoreSettings,
     /// Memory of this core for keys, caches, buffers and clients together, in bytes.
     pub memory_bytes_max: usize,
     /// Limits of queues, beyond which clients and peers are held back.
@@ -191,6 +226,7 @@ impl Config {
             group_log_bytes_max: defaults::GROUP_LOG_BYTES_MAX,
             log_bytes_max: defaults::LOG_BYTES_MAX,
             log_tail_bytes_max: defaults::LOG_TAIL_BYTES_MAX,
+            store: StoreSettings::default(),
             memory_bytes_max: defaults::MEMORY_BYTES_MAX,
             limits: Limits::default(),
             clients_count_max: defaults::CLIENTS_COUNT_MAX,
@@ -206,6 +242,11 @@ impl Config {
     /// Where this core's log lies.
     pub fn wal_dir(&self) -> PathBuf {
         self.data_dir.join("wal").join(format!("core-{:02}", self.place.core.0))
+    }
+
+    /// Where this core's tables lie.
+    pub fn store_dir(&self) -> PathBuf {
+        store_dir(&self.data_dir, self.place.core)
     }
 
     /// A core of another node of which nothing was heard for so long is taken to be down.
@@ -240,7 +281,7 @@ impl Config {
             settings: meta::Settings::default(),
         };
         let map = ClusterMap::bootstrap(&bootstrap).expect("a sound bootstrap");
-        let place = CoreAddr { node: NodeId(1), core: types::CoreId(0) };
+        let place = CoreAddr { node: NodeId(1), core: CoreId(0) };
         Config::new(place, map, 1, PathBuf::from("/nonexistent"))
     }
 }

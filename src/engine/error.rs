@@ -52,7 +52,7 @@ pub enum Error {
         /// Why.
         source: raft::StartError,
     },
-    /// A group that has no other replica lost part of its log, or its snapshot.
+    /// A group that has no other replica lost part of its log, or its tables.
     #[error(
         "the data of group {group} is damaged ({reason}), and no other replica holds it. Nothing was changed. Restore \
          the data directory from a backup, or accept the loss by moving it away and starting this node empty"
@@ -63,13 +63,21 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
-    /// A group's snapshot cannot be read.
+    /// A group's tables cannot be read.
     #[error("group {group} cannot start: {source}")]
-    Snapshot {
+    Load {
         /// The group.
         group: GroupId,
         /// Why.
         source: LoadError,
+    },
+    /// The tables of a core cannot be opened.
+    #[error("core {place}: {source}")]
+    Store {
+        /// The core.
+        place: CoreAddr,
+        /// Why.
+        source: lsm::Error,
     },
     /// The node was started with another map than the one the cluster lives by.
     #[error(

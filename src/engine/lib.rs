@@ -27,7 +27,7 @@
 //! - Replies leave in the order of the requests of their connection.
 //! - Every queue is bounded by [`limits`], the configuration or the [`budget`]; reaching a limit holds up whom it concerns, and
 //!   nobody else.
-//! - The log of a group shrinks only behind a snapshot that is on stable storage, and a snapshot counts only once
+//! - The log of a group shrinks only behind tables that the manifest names durably, and it is told of them only once
 //!   the entries that it holds are durable here too.
 //! - A write is never carried out twice: one whose fate is not known is answered so and not sent again.
 //!
@@ -64,9 +64,9 @@ mod storage;
 mod testing;
 mod topology_view;
 
-pub use config::{Config, ProcessProbe, ProcessStats, RememberPeer, defaults};
+pub use config::{Config, ProcessProbe, ProcessStats, RememberPeer, StoreSettings, defaults, store_dir};
 pub use core::{Core, CoreHost, MeshMessage};
 pub use error::Error;
 pub use limits::peer_conns_count_max;
 pub use observe::{BudgetUse, Event, Observer, QueueLen};
-pub use storage::snapshot;
+pub use storage::{Loaded, load};

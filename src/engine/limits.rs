@@ -74,15 +74,19 @@ pub const LOG_READS_BYTES_MAX: usize = 8 << 20;
 pub const LOG_READS_TURN_BYTES: usize = 512 << 10;
 /// Log that is not durable yet; beyond it nothing is proposed, and entries of leaders are left for later.
 pub const LOG_PENDING_BYTES_MAX: usize = 64 << 20;
-/// What a turn copies of a state for a snapshot; a single value may exceed it.
-pub const SNAPSHOT_TURN_BYTES: usize = 64 << 10;
-/// Blocks of a snapshot that wait to be written before no more is copied ahead.
-pub const SNAPSHOT_PAYLOADS_MAX: usize = 4;
-/// Copies for a snapshot, those made because commands change what was not written yet included; beyond it clients
+/// What a turn copies of a group's rows for a flush; a single value may exceed it.
+pub const FLUSH_TURN_BYTES: usize = 64 << 10;
+/// Payloads of a flush that wait to be written before no more is copied ahead.
+pub const FLUSH_PAYLOADS_MAX: usize = 4;
+/// Copies for a flush, those made because commands change what was not written yet included; beyond it clients
 /// are not read.
-pub const SNAPSHOT_COPIES_BYTES_MAX: usize = 64 << 20;
-/// How fast a snapshot is written, so that the log keeps most of the disk.
-pub const SNAPSHOT_WRITE_BYTES_PER_SECOND_MAX: u64 = 256 << 20;
+pub const FLUSH_COPIES_BYTES_MAX: usize = 64 << 20;
+/// How fast a flush works, so that the log keeps most of the disk. Each row counts about twice: when it comes, and when it is written.
+pub const FLUSH_BYTES_PER_SECOND_MAX: u64 = 512 << 20;
+/// How fast a merge works. Each row counts when it is read, and about twice when it is written.
+pub const MERGE_BYTES_PER_SECOND_MAX: u64 = 256 << 20;
+/// How fast tables are read that nobody waits for, to be checked.
+pub const SCRUB_BYTES_PER_SECOND_MAX: u64 = 64 << 20;
 /// How fast a snapshot is received from another core.
 pub const SNAPSHOT_RECEIVE_BYTES_PER_SECOND_MAX: u64 = 64 << 20;
 /// What a snapshot holds beside keys and values, and more: the members and the cluster map.

@@ -1,61 +1,28 @@
-//! Why a snapshot cannot be loaded.
-
-use std::path::PathBuf;
+//! Why a state cannot be loaded.
 
 use thiserror::Error;
+use wire::MembershipError;
 
-/// The system's number for a place that the disk cannot read.
-const EIO: i32 = 5;
-
-/// Why a snapshot cannot be loaded.
+/// Why a state cannot be loaded from its tables.
 #[derive(Debug, Error)]
 pub enum LoadError {
-    /// The disk refused.
-    #[error("cannot read {}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The file is not what was written.
-    #[error("{} is damaged: {source}", path.display())]
-    Corrupt {
-        /// The file.
-        path: PathBuf,
-        /// How.
-        source: Corrupt,
-    },
+    /// The tables cannot be read, or are damaged.
+    #[error(transparent)]
+    Store(#[from] lsm::Error),
+    /// What is sealed beside them cannot be read.
+    #[error("the state names {0}")]
+    Membership(#[from] MembershipError),
+    /// The tables are sound and hold what cannot be.
+    #[error("the tables hold {0}")]
+    Row(&'static str),
 }
 
 impl LoadError {
     /// Whether it is what the disk holds that is wrong: another attempt will find the same.
     pub fn is_damage(&self) -> bool {
         match self {
-            LoadError::Io { source, .. } => source.raw_os_error() == Some(EIO),
-            LoadError::Corrupt { .. } => true,
+            LoadError::Store(error) => error.is_damage(),
+            LoadError::Membership(_) | LoadError::Row(_) => true,
         }
     }
-}
-
-/// Why bytes are not a snapshot, or not the one expected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Corrupt {
-    /// The file ends where a block should begin or go on.
-    #[error("the file ends at offset {offset}, before its footer is complete")]
-    Truncated {
-        /// Where, in bytes.
-        offset: u64,
-    },
-    /// A block is not the one that was written there.
-    #[error("the block at offset {offset}: {what}")]
-    Block {
-        /// Where it begins, in bytes.
-        offset: u64,
-        /// What is wrong with it.
-        what: &'static str,
-    },
-    /// The blocks are sound and contradict each other.
-    #[error("{0}")]
-    Content(&'static str),
 }

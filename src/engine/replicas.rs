@@ -13,14 +13,14 @@ pub(crate) trait Replicas {
     /// The keys of a replica.
     fn keyspace(&self, group: usize) -> &Keyspace;
 
-    /// The keys of a replica, for the walk of a snapshot that is being written.
+    /// The keys of a replica, for a flush.
     fn keyspace_mut(&mut self, group: usize) -> &mut Keyspace;
 
-    /// Ends a walk over the keys that has seen everything.
-    fn end_walk(&mut self, group: usize);
+    /// What was flushed is in the tables, durably.
+    fn end_flush(&mut self, group: usize);
 
-    /// What a snapshot of the state as it is now says of that state.
-    fn snapshot_header(&self, group: usize) -> SnapshotHeader;
+    /// What belongs to the state as it is now besides its keys.
+    fn sealed_state(&self, group: usize) -> SealedState;
 }
 
 /// How far a replica has come. Invariant: `base <= durable`, `base <= applied`.
@@ -40,17 +40,13 @@ pub(crate) struct ReplicaView {
     pub(crate) base: Index,
     /// The last entry of the snapshot that Raft offers to followers; 0 if it has none.
     pub(crate) offered: Index,
-    /// Bytes of the state in memory.
-    pub(crate) state_bytes: u64,
 }
 
-/// What a snapshot says of a state besides its keys.
+/// What belongs to a state besides its keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct SnapshotHeader {
+pub(crate) struct SealedState {
     /// Replicated time of the group, in milliseconds since 1970 UTC.
     pub(crate) time_ms: u64,
-    /// How many keys there are.
-    pub(crate) keys_count: u64,
     /// The members as of the last entry applied.
     pub(crate) membership: Membership,
 }

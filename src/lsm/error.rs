@@ -43,6 +43,24 @@ pub enum FormatError {
     Malformed(&'static str),
 }
 
+/// The system's number for a place that the disk cannot read.
+const EIO: i32 = 5;
+
+impl Error {
+    /// Whether it is what the disk holds that is wrong: another attempt will find the same.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Error::Io { source, attempt, .. } => {
+                *attempt == "read" && source.raw_os_error() == Some(EIO)
+                    || source.kind() == io::ErrorKind::UnexpectedEof
+                    || *attempt == "open" && source.kind() == io::ErrorKind::NotFound
+            }
+            Error::Damaged { .. } => true,
+            _ => false,
+        }
+    }
+}
+
 /// An error of the store.
 #[derive(Debug, Error)]
 #[non_exhaustive]

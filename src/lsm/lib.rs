@@ -18,7 +18,7 @@
 //!
 //! Reading order: [`rows`], and in its folder `slab` (where all bytes lie), `row`, `segment`, `link`, `trie` (the rows of a slot),
 //! `tables` (those of all slots), `prefetch` and `cache`, `flags` (how a row stands to the tables on disk), `row_mut` (changing one), `cursor` and `sweep`
-//! (what has expired), `records`, `aside`, `flush` and `flushing` (copying what is dirty while it changes), `tidy` (what a flush leaves to do), `walk` (a state
+//! (what has expired), `records`, `aside`, `flush` and `flushing` (copying what is dirty while it changes), `tidy` and `tidying` (what a flush leaves to do), `walk` (a state
 //! while it changes) and `former` (what a walk copies).
 //! On disk: `ids`, `codec`, `error`, `pending`, [`table`], [`blob`], [`version`], [`files`],
 //! [`manifest`], [`read`], [`write`], [`merge`], [`snapshot`].

@@ -78,9 +78,9 @@ pub struct ClusterSpec {
     pub cache_bytes_max: usize,
     /// Messages of one core that wait for another of the same node.
     pub mesh_count_max: usize,
-    /// A group's state is checkpointed behind so much log of its own, in bytes.
+    /// A group is flushed behind so much log of its own, in bytes.
     pub group_log_bytes_max: u64,
-    /// Length of a core's log beyond which groups that pin its beginning are checkpointed early, in bytes.
+    /// Length of a core's log beyond which groups that pin its beginning are flushed early, in bytes.
     pub log_bytes_max: u64,
     /// Log kept behind a snapshot for slow followers, in bytes.
     pub log_tail_bytes_max: u64,

@@ -71,15 +71,15 @@ pub enum ObservationKind {
         /// Whether its disk has failed it since it was started, or has lost or changed what it had called durable.
         is_provoked: bool,
     },
-    /// A snapshot has got its name, and was read back.
-    Snapshot {
+    /// Its tables have changed, and were read back.
+    Tables {
         /// The last entry that it holds.
         index: Index,
         /// Digest of the state in it, as of [`ObservationKind::Digest`].
         digest: u128,
     },
-    /// A snapshot has got its name, and cannot be read back.
-    BadSnapshot {
+    /// Its tables have changed, and cannot be read back.
+    BadTables {
         /// Why.
         error: String,
         /// Whether its disk has lost or changed what it had called durable.

@@ -7,7 +7,7 @@ use super::{Core, CoreHost};
 use crate::cluster::MAP_GROUP;
 use crate::error::Error;
 use crate::groups::{GroupEffect, InstalledState, NewReplica};
-use crate::storage::{StartedReplica, StorageEffect};
+use crate::storage::{Loaded, StartedReplica, StorageEffect};
 
 impl<H: CoreHost> Core<H> {
     /// Carries what followed from what happened to groups.
@@ -91,14 +91,13 @@ impl<H: CoreHost> Core<H> {
                 StorageEffect::LogReadFailed { group, purpose } => {
                     self.groups.log_read_failed(&self.ctx, group, purpose);
                 }
-                StorageEffect::SnapshotBegun { group } => self.groups.observe_digest(&self.ctx, group),
+                StorageEffect::FlushBegun { group } => self.groups.observe_digest(&self.ctx, group),
+                StorageEffect::TablesChanged { group, replica } => self.observe_tables(group, replica),
                 StorageEffect::OfferSnapshot { group, meta } => self.groups.offer_snapshot(group, meta),
                 StorageEffect::CompactRaft { group, index } => self.groups.compact(&self.ctx, group, index),
                 StorageEffect::AskChunk { link, request } => self.peers.chunk_request(link, request),
                 StorageEffect::SendChunk { link, reply } => self.peers.chunk(link, reply),
-                StorageEffect::Install { group, loaded, membership, took } => {
-                    self.install(group, *loaded, membership, took)?;
-                }
+                StorageEffect::Install { group, loaded, took } => self.install(group, *loaded, took)?,
                 StorageEffect::Rejoin { replica } => self.rejoin(*replica)?,
             }
         }
@@ -107,20 +106,14 @@ impl<H: CoreHost> Core<H> {
     }
 
     /// Takes a state into use that was received from another replica.
-    pub(super) fn install(
-        &mut self,
-        group: usize,
-        loaded: crate::snapshot::Loaded,
-        membership: wire::Membership,
-        took: Duration,
-    ) -> Result<(), Error> {
-        let crate::snapshot::Loaded { file, header, bytes, keyspace } = loaded;
-        let state = InstalledState { last_index: file.last_index, last_term: header.last_term, membership, keyspace };
+    pub(super) fn install(&mut self, group: usize, loaded: Loaded, took: Duration) -> Result<(), Error> {
+        let Loaded { group: id, last_index, last_term, membership, map, bytes, keyspace } = loaded;
+        let state = InstalledState { last_index, last_term, membership, keyspace };
         let is_restored = self.groups.install(&mut self.ctx, out!(self), group, state);
         if is_restored {
-            tracing::info!(group = %file.group, last_index = file.last_index, bytes, elapsed = ?took, "a snapshot was installed");
-            if file.group == MAP_GROUP {
-                self.take_map(&header.map)?;
+            tracing::info!(group = %id, last_index, bytes, elapsed = ?took, "a snapshot was installed");
+            if id == MAP_GROUP {
+                self.take_map(&map)?;
             }
         }
         self.storage.installed(&mut self.ctx, group, is_restored);

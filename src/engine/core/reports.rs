@@ -103,6 +103,13 @@ impl<H: CoreHost> Core<H> {
         observer.budgets(self.ctx.addr(), &budgets);
     }
 
+    /// The tables of a group have changed on the disk.
+    pub(super) fn observe_tables(&self, group: types::GroupId, replica: types::ReplicaId) {
+        if let Some(observer) = &self.ctx.observer {
+            observer.tables_changed(self.ctx.addr(), group, replica);
+        }
+    }
+
     /// A replica stays away: what its disk holds cannot be trusted.
     pub(crate) fn observe_quarantine(&self, group: types::GroupId, replica: types::ReplicaId) {
         if let Some(observer) = &self.ctx.observer {

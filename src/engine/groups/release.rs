@@ -1,6 +1,9 @@
-//! Giving memory back of keys that were removed all at once, a little per turn.
+//! Giving memory back of keys that were removed all at once, and of what a flush leaves behind, a little per turn.
 
 use crate::groups::Groups;
+
+/// Rows that are looked at in one go: about 50 us.
+const TIDY_ROWS_COUNT: usize = 500;
 
 impl Groups {
     /// Notes that a group may have memory to give back.
@@ -14,7 +17,8 @@ impl Groups {
     pub(crate) fn release_some(&mut self) -> bool {
         let Some(group) = self.releasing.last() else { return false };
         let replica = &mut self.list[*group];
-        if !replica.keyspace.release_some() {
+        let has_more = replica.keyspace.release_some();
+        if !(replica.keyspace.tidy_some(TIDY_ROWS_COUNT) || has_more) {
             replica.is_releasing = false;
             self.releasing.pop();
         }

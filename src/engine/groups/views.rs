@@ -7,7 +7,7 @@ use crate::context::Context;
 use crate::groups::replica::Replica;
 use crate::groups::{ENTRY_OVERHEAD_BYTES, Groups};
 use crate::observe::{CoreReport, Event, QueueLen, ReplicaReport};
-use crate::replicas::{ReplicaView, Replicas, SnapshotHeader};
+use crate::replicas::{ReplicaView, Replicas, SealedState};
 
 impl Groups {
     /// Adds what is known here to a report. `snapshot_index` tells the last entry of a group's snapshot.
@@ -118,7 +118,6 @@ impl Replicas for Groups {
             durable: raft.durable_index(),
             base: raft.base_index(),
             offered: raft.snapshot().map_or(0, |snapshot| snapshot.last_index),
-            state_bytes: replica.keyspace.bytes() as u64,
         }
     }
 
@@ -130,17 +129,13 @@ impl Replicas for Groups {
         &mut self.list[group].keyspace
     }
 
-    fn end_walk(&mut self, group: usize) {
-        self.list[group].keyspace.end_walk();
+    fn end_flush(&mut self, group: usize) {
+        self.list[group].keyspace.end_flush();
         self.release_later(group);
     }
 
-    fn snapshot_header(&self, group: usize) -> SnapshotHeader {
+    fn sealed_state(&self, group: usize) -> SealedState {
         let replica = &self.list[group];
-        SnapshotHeader {
-            time_ms: replica.keyspace.time_ms(),
-            keys_count: replica.keyspace.keys_count() as u64,
-            membership: replica.membership.clone(),
-        }
+        SealedState { time_ms: replica.keyspace.time_ms(), membership: replica.membership.clone() }
     }
 }

@@ -76,10 +76,13 @@ counters! {
         messages_misdirected: "Raft messages for a group without a replica here.",
         leader_notes_refused: "Notes about leaders that name an unknown group or core, or an impossible term.",
         peers_refused: "Connections to the peer port that were refused.",
-        snapshots_written: "Snapshots of groups written.",
-        snapshots_write_failed: "Snapshots that could not be written and are tried again.",
-        snapshots_damaged: "Written snapshots that turned out to be damaged when they were sent.",
-        snapshot_bytes_written: "Bytes of snapshots written.",
+        flushes: "Flushes: rows that had changed were written to tables.",
+        flushes_failed: "Flushes that failed and are tried again.",
+        flush_bytes_written: "Bytes of tables and blob files that flushes have written.",
+        merges: "Merges of tables.",
+        merges_failed: "Merges that failed and are tried again.",
+        merge_bytes_written: "Bytes of tables that merges have written.",
+        tables_damaged: "How often tables of a group turned out to be damaged, and its rows were written anew.",
         snapshots_sent: "Snapshots sent whole to other replicas.",
         snapshots_received: "Snapshots received and installed.",
         snapshots_failed: "Snapshots that could not be received.",
@@ -89,7 +92,7 @@ counters! {
         snapshot_bytes_received: "Bytes of snapshots received.",
     }
     maxima {
-        snapshot_last_ms: "How long the last snapshot took to be written, in milliseconds.",
+        flush_last_ms: "How long the last flush took, in milliseconds.",
     }
 }
 
@@ -113,10 +116,10 @@ mod tests {
 
     #[test]
     fn a_node_counts_what_its_cores_do() {
-        let mut node = Counters { turns: 3, snapshot_last_ms: 7, ..Counters::new(Instant::from_nanos(9)) };
-        let other = Counters { turns: 4, snapshot_last_ms: 5, ..Counters::new(Instant::from_nanos(2)) };
+        let mut node = Counters { turns: 3, flush_last_ms: 7, ..Counters::new(Instant::from_nanos(9)) };
+        let other = Counters { turns: 4, flush_last_ms: 5, ..Counters::new(Instant::from_nanos(2)) };
         node.merge(&other);
-        assert_eq!((node.turns, node.snapshot_last_ms, node.started_at), (7, 7, Instant::from_nanos(2)));
+        assert_eq!((node.turns, node.flush_last_ms, node.started_at), (7, 7, Instant::from_nanos(2)));
     }
 
     #[test]
@@ -128,7 +131,7 @@ mod tests {
 
     #[test]
     fn the_list_names_every_counter_once_and_says_what_it_counts() {
-        let counters = Counters { turns: 1, snapshot_last_ms: 2, ..Counters::default() };
+        let counters = Counters { turns: 1, flush_last_ms: 2, ..Counters::default() };
         let list = counters.list();
         assert_eq!(list.iter().map(|(name, ..)| name).collect::<HashSet<_>>().len(), Counters::COUNT);
         assert!(list.iter().all(|(_, help, _)| help.ends_with('.')));

@@ -20,10 +20,13 @@ pub trait Observer {
 
     /// Whether to tell the digest of a replica's state now that it has applied everything up to this entry. Asked behind
     /// each entry and at every tick. Told without being asked for are the digests of what a replica starts on, of what it
-    /// takes over, and of what goes into a snapshot.
+    /// takes over, and of what is flushed.
     fn wants_digest(&self, _place: CoreAddr, _group: GroupId, _applied: Index) -> bool {
         false
     }
+
+    /// What the tables of a replica hold has changed, durably: they hold the state as of some entry whose digest was told.
+    fn tables_changed(&self, _place: CoreAddr, _group: GroupId, _replica: ReplicaId) {}
 
     /// How full the queues of a core are. Told once per turn, before what the turn has produced is sent.
     fn queues(&self, _place: CoreAddr, _queues: &[QueueLen]) {}

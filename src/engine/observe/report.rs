@@ -93,7 +93,7 @@ pub(crate) struct ReplicaReport {
     pub(crate) keys_count: usize,
     /// Bytes of commands that wait to be proposed.
     pub(crate) backlog_bytes: usize,
-    /// The last entry that the snapshot on stable storage holds.
+    /// The last entry that the tables hold.
     pub(crate) snapshot: Index,
 }
 
@@ -265,7 +265,7 @@ mod tests {
             report
         };
         let names =
-            ["log_bytes_written", "log_has_room", "log_is_slow", "log_write_mean_us", "snapshot_last_ms", "disk"];
+            ["log_bytes_written", "log_has_room", "log_is_slow", "log_write_mean_us", "flush_last_ms", "disk"];
         let one = report(std::array::from_fn(|idx| (names[idx], ["10", "1", "0", "50", "7", "ok"][idx])));
         let other = report(std::array::from_fn(|idx| (names[idx], ["5", "0", "1", "70", "3", "full"][idx])));
         let values: Vec<String> =

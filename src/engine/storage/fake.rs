@@ -30,10 +30,10 @@ struct World {
     now: Instant,
     random: u64,
     unreadable: BTreeSet<usize>,
-    /// Files of no length cannot be made: those of snapshots.
+    /// Files that are synced at chosen points cannot be made: those of tables and snapshots.
     fails_creations: bool,
-    /// Renames wait.
-    holds_renames: bool,
+    /// Directories are not synced.
+    holds_syncs: bool,
     /// Operations that change the disk until it stands still for ever, as in a crash.
     changes_left: Option<usize>,
     changes: usize,
@@ -93,11 +93,6 @@ impl FakeHost {
         self.0.borrow().changes
     }
 
-    /// Whether a file has this name.
-    pub(crate) fn has(&self, path: &Path) -> bool {
-        self.0.borrow().files.contains_key(path)
-    }
-
     /// Flips a bit of a file.
     pub(crate) fn damage(&self, path: &Path, at: usize) {
         let mut world = self.0.borrow_mut();
@@ -119,23 +114,19 @@ impl FakeHost {
         }
     }
 
-    /// Lets files that begin empty, as snapshots do, fail to be made.
+    /// Lets files of tables and snapshots fail to be made.
     pub(crate) fn fail_creations(&self, fails: bool) {
         self.0.borrow_mut().fails_creations = fails;
     }
 
-    /// Lets renames wait, or go on.
-    pub(crate) fn hold_renames(&self, holds: bool) {
-        self.0.borrow_mut().holds_renames = holds;
+    /// Lets the syncs of directories, with which tables are complete, wait, or go on.
+    pub(crate) fn hold_syncs(&self, holds: bool) {
+        self.0.borrow_mut().holds_syncs = holds;
     }
 
-    /// Puts a copy of another world's file here.
-    pub(crate) fn copy_from(&self, other: &FakeHost, from: &Path, to: &Path) {
-        let other = other.0.borrow();
-        let mut world = self.0.borrow_mut();
-        world.inodes.push(other.inodes[other.files[from]].clone());
-        let inode = world.inodes.len() - 1;
-        world.files.insert(to.to_owned(), inode);
+    /// Removes the files whose path holds this text.
+    pub(crate) fn forget(&self, text: &str) {
+        self.0.borrow_mut().files.retain(|path, _| !path.to_str().unwrap().contains(text));
     }
 
     fn may_change(&self) -> bool {
@@ -224,9 +215,6 @@ impl Disk for FakeHost {
     async fn create_zeroed(&self, path: &Path, len: u64) -> Result<usize> {
         self.change().await;
         let mut world = self.0.borrow_mut();
-        if world.fails_creations && len == 0 {
-            return Err(ErrorKind::StorageFull.into());
-        }
         if world.files.contains_key(path) {
             return Err(ErrorKind::AlreadyExists.into());
         }
@@ -262,6 +250,9 @@ impl Disk for FakeHost {
     }
 
     async fn create(&self, path: &Path, reserved_len: u64) -> Result<usize> {
+        if self.0.borrow().fails_creations {
+            return Err(ErrorKind::StorageFull.into());
+        }
         self.create_zeroed(path, reserved_len).await
     }
 
@@ -277,6 +268,8 @@ impl Disk for FakeHost {
     }
 
     async fn sync_dir(&self, _: &Path) -> Result<()> {
+        let is_held = || self.0.borrow().holds_syncs;
+        std::future::poll_fn(|_| if is_held() { Poll::Pending } else { Poll::Ready(()) }).await;
         self.change().await;
         Ok(())
     }
@@ -295,8 +288,6 @@ impl Disk for FakeHost {
     }
 
     async fn rename(&self, from: &Path, to: &Path) -> Result<()> {
-        let is_held = || self.0.borrow().holds_renames && from.extension().is_some_and(|it| it != "tmp");
-        std::future::poll_fn(|_| if is_held() { Poll::Pending } else { Poll::Ready(()) }).await;
         self.change().await;
         let mut world = self.0.borrow_mut();
         let inode = world.files.remove(from).ok_or(Error::from(ErrorKind::NotFound))?;

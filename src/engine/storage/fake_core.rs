@@ -19,14 +19,13 @@ use types::{CoreAddr, CoreId, GroupId, Index, NodeId, ReplicaId, Slot};
 use wire::{ChunkReply, ChunkRequest, Entry, EntryKind, HardState, Membership};
 
 use super::fake::{FakeHost, block_on};
-use super::snapshot::Paths;
 use super::{Opened, StartedReplica, Storage, StorageEffect};
 use crate::budget::Budget;
 use crate::config::Config;
 use crate::context::Context;
 use crate::error::Error;
 use crate::origin::LinkId;
-use crate::replicas::{ReplicaView, Replicas, SnapshotHeader};
+use crate::replicas::{ReplicaView, Replicas, SealedState};
 use crate::testing::map;
 
 /// How long a turn takes in this world.
@@ -43,6 +42,10 @@ pub(crate) fn config(node: u32, groups_count: usize) -> Config {
     config.log_bytes_max = 8 * config.segment_bytes;
     config.log_tail_bytes_max = 0;
     config.limits.chunk_bytes_max = 16 << 10;
+    config.store.manifest.bytes_min = 32 << 10;
+    config.store.write.table_bytes_max = 16 << 10;
+    config.store.write.blob_value_bytes_min = 4 << 10;
+    config.store.merges.fan_out = 3;
     config
 }
 
@@ -132,7 +135,6 @@ impl Replicas for FakeReplicas {
             durable: replica.durable,
             base: replica.base,
             offered: replica.offered,
-            state_bytes: replica.keyspace.bytes() as u64,
         }
     }
 
@@ -144,14 +146,13 @@ impl Replicas for FakeReplicas {
         &mut self.list[group].keyspace
     }
 
-    fn end_walk(&mut self, group: usize) {
-        self.list[group].keyspace.end_walk();
+    fn end_flush(&mut self, group: usize) {
+        self.list[group].keyspace.end_flush();
     }
 
-    fn snapshot_header(&self, group: usize) -> SnapshotHeader {
+    fn sealed_state(&self, group: usize) -> SealedState {
         let replica = &self.list[group];
-        let keys_count = replica.keyspace.keys_count() as u64;
-        SnapshotHeader { time_ms: replica.applied, keys_count, membership: replica.membership.clone() }
+        SealedState { time_ms: replica.applied, membership: replica.membership.clone() }
     }
 }
 
@@ -175,7 +176,7 @@ pub(crate) struct FakeCore {
     pub(crate) read_bytes: usize,
     /// Entries handed over in one effect at most.
     pub(crate) installed_count: usize,
-    /// Snapshots begun.
+    /// Flushes begun.
     pub(crate) begun_count: usize,
     /// Whether blocks of the log are written.
     pub(crate) disk_writes: bool,
@@ -221,9 +222,29 @@ impl FakeCore {
         core
     }
 
-    /// Where the snapshot of a replica lies.
-    pub(crate) fn paths(&self, group: usize) -> Paths {
-        Paths::new(&self.config.data_dir, self.replicas.list[group].id)
+    /// Flips a bit in the first block of each file of tables and blobs.
+    pub(crate) fn damage_tables(&self) {
+        let files = self.data_files();
+        assert!(!files.is_empty(), "there are tables");
+        files.iter().for_each(|file| self.host.damage(file, 100));
+    }
+
+    /// How many files the versions of all groups name.
+    pub(crate) fn named_files(&self) -> usize {
+        let versions = self.replicas.list.iter().map(|replica| self.storage.store.version(replica.id));
+        let mut named = std::collections::BTreeSet::new();
+        for version in versions {
+            named.extend(version.tables().map(|table| table.file.number()));
+            named.extend(version.blobs().map(|live| live.blob.file.number()));
+        }
+        named.len()
+    }
+
+    /// The files of tables and blobs that there are.
+    pub(crate) fn data_files(&self) -> Vec<PathBuf> {
+        let names = block_on(host::Disk::list(&self.host, &self.config.store_dir())).unwrap();
+        let data = names.into_iter().filter(|name| lsm::files::data_number(name).is_some());
+        data.map(|name| self.config.store_dir().join(name)).collect()
     }
 
     /// Hands entries of a replica to the log.
@@ -270,7 +291,7 @@ impl FakeCore {
         self.effects = effects;
         (0..self.replicas.list.len()).for_each(|group| self.apply(group));
         self.storage.submit()?;
-        self.storage.work(&mut self.ctx, &mut self.replicas)?;
+        self.storage.work(&mut self.replicas);
         if self.disk_writes {
             self.host.complete_write();
         }
@@ -298,7 +319,7 @@ impl FakeCore {
         self.turn_until("all is durable and applied", |core| {
             core.replicas.list.iter().all(|replica| replica.applied == replica.last || replica.is_stuck)
                 && !core.storage.has_pending()
-                && core.storage.creation.writing_group().is_none()
+                && core.storage.flushing.group().is_none()
         });
     }
 
@@ -348,7 +369,8 @@ impl FakeCore {
                 StorageEffect::LogReadFailed { group, purpose } => {
                     self.replicas.list[group].is_reading &= purpose != Purpose::Apply;
                 }
-                StorageEffect::SnapshotBegun { .. } => self.begun_count += 1,
+                StorageEffect::FlushBegun { .. } => self.begun_count += 1,
+                StorageEffect::TablesChanged { .. } => {}
                 StorageEffect::OfferSnapshot { group, meta } => {
                     let replica = &mut self.replicas.list[group];
                     assert!(meta.last_index <= replica.applied, "a snapshot holds what is applied and no more");
@@ -363,7 +385,7 @@ impl FakeCore {
                 StorageEffect::AskChunk { link, request } => self.said.push((link, Said::Ask(request))),
                 StorageEffect::SendChunk { link, reply } => self.said.push((link, Said::Reply(reply))),
                 StorageEffect::Install { group, loaded, .. } => {
-                    let last = loaded.file.last_index;
+                    let last = loaded.last_index;
                     let replica = &mut self.replicas.list[group];
                     assert!(last > replica.applied);
                     (replica.applied, replica.offered) = (last, last);

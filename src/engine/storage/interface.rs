@@ -9,7 +9,7 @@ use types::{GroupId, Index, ReplicaId};
 use wal::LogHost;
 use wire::{ChunkReply, ChunkRequest, Entry, Membership, SnapshotMeta};
 
-use super::snapshot::Loaded;
+use super::load::Loaded;
 use crate::origin::LinkId;
 
 /// What storage needs from its core.
@@ -23,16 +23,15 @@ pub(crate) struct StartedReplica {
     pub(crate) replica: ReplicaId,
     /// What Raft starts on.
     pub(crate) recovered: raft::Recovered,
-    /// The members as of the snapshot, or those that the group began with.
+    /// The members as of the state, or those that the group began with.
     pub(crate) membership: Membership,
-    /// The state as of the snapshot; empty without one.
+    /// The state as it was sealed; empty if there are no tables.
     pub(crate) keyspace: Keyspace,
-    /// Replicated time of the group, in milliseconds since 1970 UTC.
-    /// The cluster map that the snapshot holds, encoded; empty if it holds none.
+    /// The cluster map that was sealed with it, encoded; empty if none was.
     pub(crate) map: Vec<u8>,
 }
 
-/// The snapshot of a group that has its name on disk.
+/// The state of a group on disk, as the manifest has it: what a snapshot of it would hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SnapshotInfo {
     /// The last entry that it holds.
@@ -41,7 +40,8 @@ pub(crate) struct SnapshotInfo {
     pub(crate) last_term: types::Term,
     /// The members as of that entry.
     pub(crate) membership: Membership,
-    /// Whether it turned out not to be what was written. Another one is due then, even of the same entry.
+    /// Whether its tables are of no use: they are damaged, or which rows have changed since is not known. All rows are written anew then,
+    /// even of the same entry.
     pub(crate) is_damaged: bool,
 }
 
@@ -64,9 +64,11 @@ pub(crate) enum StorageEffect {
     LogRead { group: usize, purpose: Purpose, entries: Vec<Entry> },
     /// The other answer: for [`raft::Raft::log_read_failed`], behind a [`raft::Raft::wake`].
     LogReadFailed { group: usize, purpose: Purpose },
-    /// A snapshot of the state as it is now begins to be written: the moment to tell an observer the state's digest, as
-    /// whoever starts on that snapshot must come to the same one.
-    SnapshotBegun { group: usize },
+    /// The state as it is now is sealed to be flushed: the moment to tell an observer the state's digest, as
+    /// whoever starts on what is flushed must come to the same one.
+    FlushBegun { group: usize },
+    /// The tables of a group have changed: the moment for an observer to look at them.
+    TablesChanged { group: GroupId, replica: ReplicaId },
     /// Raft may offer this snapshot: for [`raft::Raft::set_snapshot`].
     OfferSnapshot { group: usize, meta: SnapshotMeta },
     /// The log was cut here: for [`raft::Raft::compact`], and the observer.
@@ -75,9 +77,9 @@ pub(crate) enum StorageEffect {
     AskChunk { link: LinkId, request: ChunkRequest },
     /// The same.
     SendChunk { link: LinkId, reply: ChunkReply },
-    /// A snapshot was received and has its name on disk: for [`raft::Raft::restore`], and then the state into use. The
+    /// A snapshot was received, and the manifest names its tables: for [`raft::Raft::restore`], and then the state into use. The
     /// answer is [`Storage::installed`](super::Storage::installed), in the same turn.
-    Install { group: usize, loaded: Box<Loaded>, membership: Membership, took: Duration },
+    Install { group: usize, loaded: Box<Loaded>, took: Duration },
     /// A replica that had stayed away starts, with the next index.
     Rejoin { replica: Box<StartedReplica> },
 }

@@ -1,36 +1,41 @@
-//! What a core keeps on its disk: the log that its groups share, and a snapshot per group.
+//! What a core keeps on its disk: the log that its groups share, and the tables of their rows.
 //!
-//! [`Storage`] decides when a snapshot is due, writes it beside the turns, lets the log before it go, sends snapshots to
-//! replicas that were away for too long and receives them, and says at a start what each replica stands on. It knows
+//! [`Storage`] decides when a group is flushed, writes its tables beside the turns, lets the log before their seal go, merges tables,
+//! sends snapshots to replicas that were away for too long and receives them, and says at a start what each replica stands on. It knows
 //! replicas through [`Replicas`] alone, and what it wants done it returns as
 //! [`StorageEffect`]s.
 //!
 //! Invariants:
 //! - Entries are in the log before a hard state that calls them committed, and the block that a write waits for is taken
 //!   behind the last of its records.
-//! - A group's log shrinks only behind a snapshot that is on stable storage here under its name, and a snapshot gets its
-//!   name only once the entries that it holds are durable in the log here.
-//! - A crash between any two steps leaves the old snapshot or the new one, and a log that fits it ([`recovery`]).
+//! - A group's log shrinks only behind a seal that the manifest holds durably, and the manifest is told of a flush only once its
+//!   tables and the entries before its seal are durable here.
+//! - A crash between any two steps leaves the old state or the new one, and a log that fits it ([`recovery`]).
 //! - Whoever receives a snapshot finds the log behind it still there afterwards, within a bound ([`compaction`]).
 //!
-//! Deliberately absent: Raft, clients, connections. What a snapshot says of the keys is the walk's of `Keyspace`.
+//! Deliberately absent: Raft, clients, connections. What a flush says of the rows is `Keyspace`'s.
 //!
-//! Reading order: [`interface`], [`snapshot`] (the file), [`log`] and [`log_reads`], [`disk_health`], [`record`] (what is
-//! kept of each replica), this page, and then what it does, each behind what it keeps for that: [`writing`] and
-//! [`create`], [`log_length`], [`pressure`] and [`compaction`], [`rewriting`] and [`rewrite`], [`sending`] and [`send`], [`receiving`] and [`receive`],
-//! [`recovery`], [`rebuilding`] and [`rebuild`].
+//! Reading order: [`interface`], [`log`] and [`log_reads`], [`disk_health`], [`store`] (the manifest, and what is deleted), [`sealed`],
+//! [`pace`], [`record`] (what is kept of each replica), this page, and then what it does, each behind what it keeps for that: [`flushing`]
+//! and [`flush`], [`merging`] and [`merge`], [`log_length`], [`pressure`] and [`compaction`], [`rewriting`] and [`rewrite`], [`sending`] and
+//! [`send`], [`receiving`] and [`receive`], [`load`] and [`recovery`], [`rebuilding`] and [`rebuild`].
 
 mod compaction;
-mod create;
 mod disk_health;
 #[cfg(test)]
 pub(crate) mod fake;
 #[cfg(test)]
 mod fake_core;
+mod flush;
+mod flushing;
 mod interface;
+mod load;
 mod log;
 mod log_length;
 mod log_reads;
+mod merge;
+mod merging;
+mod pace;
 mod pressure;
 mod rebuild;
 mod rebuilding;
@@ -40,12 +45,12 @@ mod record;
 mod recovery;
 mod rewrite;
 mod rewriting;
+mod sealed;
 mod send;
 mod sending;
-pub mod snapshot;
+mod store;
 #[cfg(test)]
 mod tests;
-mod writing;
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -61,15 +66,18 @@ use crate::observe::QueueLen;
 use crate::origin::LinkId;
 use crate::replicas::Replicas;
 
+use flushing::Flushing;
 pub(crate) use interface::{SnapshotInfo, StartedReplica, StorageEffect, StorageHost};
+pub use load::{Loaded, load};
 use log::Log;
+use merging::Merging;
 use pressure::Pressure;
 use rebuilding::Rebuilding;
 use receiving::Receiving;
 use record::Records;
 use rewriting::Rewriting;
 use sending::Sending;
-use writing::Creation;
+use store::{Edited, Store, Ticket};
 
 /// What the disk of a core held when it started.
 pub(crate) struct Opened<H: StorageHost> {
@@ -88,9 +96,11 @@ pub(crate) struct Storage<H: StorageHost> {
     records: Records,
     pressure: Pressure,
     rewriting: Rewriting,
-    creation: Creation<H::File>,
-    sending: Sending<H::File>,
-    receiving: Receiving<H::File>,
+    store: Store<H>,
+    flushing: Flushing<H>,
+    merging: Merging,
+    sending: Sending,
+    receiving: Receiving<H>,
     rebuilding: Vec<Rebuilding>,
     links: Links,
     /// The cluster map that the group of this id has agreed on, encoded: part of that group's snapshots.
@@ -133,12 +143,16 @@ impl<H: StorageHost> Storage<H> {
     /// See [`Error`]. A damaged replica of a group that has others does not fail the start: it stays away.
     pub(crate) async fn open(host: H, config: &Rc<Config>, budget: &Budget) -> Result<Opened<H>, Error> {
         let (log, recovered) = Log::open(&host, config, budget).await?;
+        let store = Store::open(&host, config).await;
+        let store = store.map_err(|source| Error::Store { place: config.place, source })?;
         let mut storage = Storage {
             log,
             records: Records::new(config.group_log_bytes_max),
             pressure: Pressure::new(config),
             rewriting: Rewriting::new(budget),
-            creation: Creation::new(budget),
+            store,
+            flushing: Flushing::new(budget),
+            merging: Merging::default(),
             sending: Sending::new(budget),
             receiving: Receiving::new(budget),
             rebuilding: Vec::new(),
@@ -196,8 +210,29 @@ impl<H: StorageHost> Storage<H> {
         self.log.poll_writes(ctx, effects)?;
         self.records.take_offers(effects);
         self.poll_sending(ctx, effects);
-        self.poll_receiving(ctx, replicas, effects)?;
-        self.poll_creation(ctx, replicas, effects)
+        self.poll_receiving(ctx, effects);
+        self.poll_flush(ctx, replicas);
+        self.poll_store(ctx, replicas, effects)
+    }
+
+    /// Takes in which edits hold.
+    fn poll_store(
+        &mut self,
+        ctx: &mut Context,
+        replicas: &mut impl Replicas,
+        effects: &mut Vec<StorageEffect>,
+    ) -> Result<(), Error> {
+        while let Some(Edited { ticket, group, replica, result }) = self.store.poll() {
+            if result.is_ok() {
+                effects.push(StorageEffect::TablesChanged { group, replica });
+            }
+            match ticket {
+                Ticket::Flush => self.flush_committed(ctx, replicas, result, effects)?,
+                Ticket::Merge => self.merge_committed(ctx, result),
+                Ticket::Install(number) => self.install_committed(ctx, replicas, number, result, effects)?,
+            }
+        }
+        Ok(())
     }
 
     /// Begins what is due by now. Every few milliseconds.
@@ -213,19 +248,17 @@ impl<H: StorageHost> Storage<H> {
         self.log.retry_reads(effects);
         self.tick_sending(ctx);
         self.tick_compaction(ctx, replicas, effects)?;
-        self.begin_due_snapshot(ctx, replicas, effects);
+        self.begin_due_flush(ctx, replicas, effects);
+        self.tick_merge(ctx);
+        self.store.tick(ctx.now);
         self.tick_rebuilding(ctx);
         self.log.tick(ctx)
     }
 
-    /// Copies a slice of the keys of a snapshot that is being written. Once per turn, behind what clients and peers wait
-    /// for. Returns whether there is more to do at once.
-    ///
-    /// # Errors
-    /// The log's.
-    pub(crate) fn work(&mut self, ctx: &mut Context, replicas: &mut impl Replicas) -> Result<bool, Error> {
-        let is_copying = self.copy_keys(ctx, replicas);
-        Ok(is_copying || self.log.reads.has_done())
+    /// Copies a slice of the rows of the flush under way. Once per turn, behind what clients and peers wait for. Returns whether there
+    /// is more to do at once.
+    pub(crate) fn work(&mut self, replicas: &mut impl Replicas) -> bool {
+        self.go_on_flushing(replicas) || self.log.reads.has_done()
     }
 
     /// Begins the write of the log's next block, if none is under way.
@@ -296,7 +329,8 @@ impl<H: StorageHost> Storage<H> {
     pub(crate) fn report(&self, info: &mut impl FnMut(&'static str, String)) {
         self.log.report(info);
         self.pressure.report(&self.log.stats(), info);
-        info("snapshots_sending", self.sending.files_count().to_string());
+        self.store.report(info);
+        info("snapshots_sending", self.sending.open_count().to_string());
         info("snapshots_receiving", self.receiving.count().to_string());
         info("replicas_rebuilding", self.rebuilding.len().to_string());
     }
@@ -313,7 +347,7 @@ impl<H: StorageHost> Storage<H> {
         // One per link is under way, one per group waits.
         let receiving_max = self.links.known.len() + self.config.map.groups.len();
         one("snapshots being received", self.receiving.count(), receiving_max);
-        one("snapshots being sent", self.sending.files_count(), self.config.limits.snapshot_sends_count_max);
+        one("snapshots being sent", self.sending.open_count(), self.config.limits.snapshot_sends_count_max);
         let (reads, reads_max) = self.log.reads.bytes();
         one("log being read back, bytes", reads, reads_max);
     }

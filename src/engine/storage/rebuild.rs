@@ -1,4 +1,4 @@
-//! Replicas that stay away because their snapshot is lost, and come back with another replica's.
+//! Replicas that stay away because their tables are lost, and come back with another replica's.
 //!
 //! What such a replica has voted and acknowledged stands in its log, which is sound. All that it lacks is the state
 //! before the log's beginning, and a committed state is the same wherever it comes from. So it asks the others for their
@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use types::GroupId;
 
-use super::recovery::{self, Found};
-use super::snapshot::Loaded;
+use super::load::Loaded;
+use super::recovery::{self, Found, Sealed};
 use super::{Storage, StorageEffect, StorageHost};
 use crate::context::Context;
 use crate::error::Error;
@@ -41,7 +41,7 @@ impl<H: StorageHost> Storage<H> {
         one.is_some_and(|one| recovery::fits(&one.log, loaded))
     }
 
-    /// Starts a replica that stayed away on a snapshot that fits its log and has its name on disk.
+    /// Starts a replica that stayed away on a snapshot that fits its log and is installed.
     pub(super) fn rejoin(
         &mut self,
         group: GroupId,
@@ -52,8 +52,8 @@ impl<H: StorageHost> Storage<H> {
         let one = self.rebuilding.swap_remove(at);
         let config = self.config.clone();
         let spec = config.map.group(group).expect("replicas here are of the map");
-        let fitted = recovery::fit_log(&config, group, self.log.wal_mut(), Some(*one.log), Some(&loaded))?;
-        let found = fitted.map(|log| Found { log, snapshot: Some(loaded) });
+        let fitted = self.fit_log(group, Some(*one.log), Some(Sealed::installed(&loaded)))?;
+        let found = fitted.map(|log| Found { log, state: Some(loaded) });
         let started = found.and_then(|found| self.start(spec, one.replica, found));
         let replica = started.map_err(|lost| Error::LostAlone { group, reason: lost.reason })?;
         effects.push(StorageEffect::Rejoin { replica: Box::new(replica) });

@@ -1,4 +1,4 @@
-//! Replicas that stay away because their snapshot is lost.
+//! Replicas that stay away because their tables are lost.
 
 use types::{CoreAddr, GroupId, Instant, ReplicaId};
 use wal::RecoveredGroup;

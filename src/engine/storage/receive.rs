@@ -1,24 +1,28 @@
 //! Receiving a snapshot from another replica: the side that has been away for too long.
 //!
-//! The file is received chunk by chunk into `checkpoint.part`, loaded and checked as a whole, renamed, and only then
-//! taken into use, in one turn. A crash at any moment leaves the old snapshot or the new one; one that reaches beyond
-//! the log's end makes the log begin behind it at the next start.
+//! The stream is received chunk by chunk into one file of the store, in which its tables then lie. It is loaded and checked as a
+//! whole, the manifest is told, and only then it is taken into use, in one turn. A crash at any moment leaves the old state or the new
+//! one; one that reaches beyond the log's end makes the log begin behind it at the next start.
 
 use std::rc::Rc;
 use std::time::Duration;
 
 use host::{AlignedBuf, IoClass, TaskClass};
+use lsm::manifest::EditKind;
+use lsm::snapshot::{HEAD_BYTES_MAX, IncomingSnapshot};
+use lsm::version::Version;
 use types::{GroupId, Index};
-use wire::{ChunkReply, ChunkRequest, Membership};
+use wire::{ChunkReply, ChunkRequest};
 
-use super::receiving::{Done, Stage, Step, Transfer, take};
-use super::recovery::membership_of;
-use super::snapshot::{self, LoadError, Loaded, Paths};
+use super::load::{Loaded, load};
+use super::receiving::{Done, Part, Received, Stage, Step, Transfer, take};
+use super::store::Ticket;
 use super::{SnapshotInfo, Storage, StorageEffect, StorageHost};
 use crate::budget::Pool;
 use crate::context::Context;
 use crate::error::Error;
 use crate::limits::{SNAPSHOT_RECEIVE_BYTES_PER_SECOND_MAX, snapshot_bytes_max};
+use crate::load_error::LoadError;
 use crate::origin::LinkId;
 use crate::replicas::Replicas;
 
@@ -29,8 +33,8 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to wait after the disk has refused a snapshot (a full one, most likely). Raft wants it at every heartbeat.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// Whether a snapshot may get its name.
-enum MayName {
+/// Whether a snapshot may be installed.
+enum MayInstall {
     Yes,
     /// Something must be durable or written first.
     Later,
@@ -43,7 +47,7 @@ impl<H: StorageHost> Storage<H> {
     pub(crate) fn want_snapshot(&mut self, id: GroupId, from: LinkId, last_index: Index) {
         self.receiving.waiting.retain(|(group, ..)| *group != id);
         // One that is under way goes on unless somebody else is to be asked: what it brings is newer than what is here.
-        let is_same = |transfer: &Transfer<H::File>| transfer.group == id && transfer.link == from;
+        let is_same = |transfer: &Transfer<H>| transfer.group == id && transfer.link == from;
         if self.receiving.active.iter().any(is_same) {
             return;
         }
@@ -52,72 +56,56 @@ impl<H: StorageHost> Storage<H> {
     }
 
     /// Goes on with what is being received.
-    pub(super) fn poll_receiving(
-        &mut self,
-        ctx: &mut Context,
-        replicas: &mut impl Replicas,
-        effects: &mut Vec<StorageEffect>,
-    ) -> Result<(), Error> {
+    pub(super) fn poll_receiving(&mut self, ctx: &mut Context, effects: &mut Vec<StorageEffect>) {
         if self.receiving.is_idle() {
-            return Ok(());
+            return;
         }
-        for done in self.receiving.done.take() {
-            let at = self.receiving.active.iter().position(|transfer| transfer.number == done.number);
+        for Done { number, step } in self.receiving.done.take() {
+            let at = self.receiving.active.iter().position(|transfer| transfer.number == number);
             let Some(at) = at else { continue };
             let transfer = self.receiving.active.swap_remove(at);
-            if let Some(transfer) = self.transfer_step(ctx, replicas, transfer, done.step, effects)? {
-                self.receiving.active.push(transfer);
-            }
+            let transfer = self.transfer_step(ctx, transfer, step);
+            self.receiving.active.extend(transfer);
         }
         for at in (0..self.receiving.active.len()).rev() {
             let transfer = self.receiving.active.swap_remove(at);
-            let transfer = self.go_on(ctx, transfer, effects);
-            self.receiving.active.push(transfer);
+            let transfer = self.go_on_receiving(ctx, transfer, effects);
+            self.receiving.active.extend(transfer);
         }
         if ctx.now < self.receiving.not_before {
-            return Ok(());
+            return;
         }
         for _ in 0..self.receiving.waiting.len() {
             let Some((group, link, last_index)) = self.receiving.waiting.pop_front() else { break };
-            let is_busy = |transfer: &Transfer<H::File>| transfer.link == link || transfer.group == group;
+            let is_busy = |transfer: &Transfer<H>| transfer.link == link || transfer.group == group;
             if self.receiving.active.iter().any(is_busy) {
                 self.receiving.waiting.push_back((group, link, last_index));
             } else {
                 self.begin_receiving(ctx, group, link, last_index);
             }
         }
-        Ok(())
     }
 
     pub(super) fn begin_receiving(&mut self, ctx: &Context, group: GroupId, link: LinkId, last_index: Index) {
-        let paths = Paths::new(&self.config.data_dir, group);
         let number = self.receiving.next_number;
         self.receiving.next_number += 1;
         tracing::info!(%group, last_index, from = %self.links.addr(link), "receiving the snapshot of another replica");
-        let (host, task_paths) = (self.host.clone(), paths.clone());
-        self.transfer_task(number, async move {
-            let create = async {
-                host.create_dir_all(&task_paths.dir).await?;
-                snapshot::create(&host, &task_paths.part).await
-            };
-            Step::Created(create.await)
-        });
         self.receiving.active.push(Transfer {
             number,
             group,
             link,
             last_index,
-            paths,
             offset: 0,
+            incoming: None,
             total_bytes: None,
             begun_at: ctx.now,
             progress_at: ctx.now,
-            stage: Stage::Creating,
+            stage: Stage::Asking { part: None },
             permit: self.receiving.budget.permit(Pool::Snapshots),
         });
     }
 
-    fn transfer_task(&self, number: u64, task: impl Future<Output = Step<H::File>> + 'static) {
+    fn transfer_task(&self, number: u64, task: impl Future<Output = Step<H>> + 'static) {
         let (done, host) = (Rc::clone(&self.receiving.done), self.host.clone());
         self.host.spawn(TaskClass::Background, async move {
             let step = task.await;
@@ -127,198 +115,250 @@ impl<H: StorageHost> Storage<H> {
     }
 
     /// A task of a transfer has ended. `None` ends the transfer.
-    fn transfer_step(
-        &mut self,
-        ctx: &mut Context,
-        replicas: &impl Replicas,
-        mut transfer: Transfer<H::File>,
-        step: Step<H::File>,
-        effects: &mut Vec<StorageEffect>,
-    ) -> Result<Option<Transfer<H::File>>, Error> {
+    fn transfer_step(&mut self, ctx: &mut Context, mut transfer: Transfer<H>, step: Step<H>) -> Option<Transfer<H>> {
         let group = transfer.group;
         match (step, take(&mut transfer.stage)) {
-            (Step::Created(Ok(file)), Stage::Creating) => transfer.stage = Stage::Asking { file },
-            (Step::Written(Ok(())), Stage::Writing { file }) => {
+            (Step::Written(Ok(part)), Stage::Writing) => {
                 transfer.permit.set(0);
                 if transfer.total_bytes == Some(transfer.offset) {
-                    self.load(&mut transfer);
-                } else {
-                    transfer.stage = Stage::Asking { file };
+                    return self.load_received(ctx, transfer, part);
                 }
+                transfer.stage = Stage::Asking { part: Some(part) };
             }
-            (Step::Loaded(Ok(loaded)), Stage::Loading) => match self.membership_in(group, &loaded) {
-                Some(membership) => {
-                    transfer.permit.set(loaded.keyspace.bytes());
-                    transfer.stage = Stage::Checked { loaded, membership };
-                }
-                None => {
-                    tracing::error!(%group, "the snapshot that was received names members that cannot be; it is dropped");
-                    self.drop_transfer(ctx, &mut transfer);
-                }
-            },
-            (Step::Named(Ok(())), Stage::Naming { loaded, membership }) => {
-                let took = ctx.now.since(transfer.begun_at);
-                match self.records.index_of(group) {
-                    Some(idx) => self.take_into_use(replicas, idx, loaded, membership, took, effects),
-                    None => self.rejoin(group, *loaded, effects)?,
-                }
-                return Ok(None);
+            (Step::Loaded(Ok(received)), Stage::Loading) => {
+                transfer.permit.set(received.loaded.keyspace.bytes());
+                transfer.stage = Stage::Checked { received };
             }
-            (Step::Removed, _) => return Ok(None),
-            (Step::Loaded(Err(error)), _) => {
+            (Step::Loaded(Err(error)), Stage::Loading) => {
                 tracing::error!(%group, %error, "the snapshot that was received is not sound; it is dropped");
-                self.drop_transfer(ctx, &mut transfer);
+                ctx.counters.snapshots_failed += 1;
+                return None;
             }
-            (Step::Created(Err(error)) | Step::Written(Err(error)) | Step::Named(Err(error)), _) => {
+            (Step::Written(Err(error)), Stage::Writing) => {
                 tracing::warn!(%group, %error, "a snapshot cannot be received");
                 self.receiving.not_before = ctx.now + RETRY_AFTER;
-                self.drop_transfer(ctx, &mut transfer);
+                ctx.counters.snapshots_failed += 1;
+                return None;
             }
-            (Step::Created(Ok(_)) | Step::Written(Ok(())) | Step::Loaded(Ok(_)) | Step::Named(Ok(())), _) => {
+            (Step::Written(Ok(_)) | Step::Written(Err(_)) | Step::Loaded(_), _) => {
                 panic!("a transfer's task has done what was not asked of it")
             }
         }
-        Ok(Some(transfer))
+        Some(transfer)
     }
 
-    /// All chunks are there: reads the file back and checks it whole.
-    fn load(&self, transfer: &mut Transfer<H::File>) {
+    /// All chunks are there: puts them on stable storage, reads them back and checks them whole.
+    fn load_received(&self, ctx: &mut Context, mut transfer: Transfer<H>, part: Part<H>) -> Option<Transfer<H>> {
+        let (group, total_bytes) = (transfer.group, transfer.offset);
+        let head = transfer.incoming.take().map(IncomingSnapshot::finish)?;
+        let head = head.inspect_err(|error| {
+            tracing::error!(%group, %error, "what was received is no snapshot; it is dropped");
+            ctx.counters.snapshots_failed += 1;
+        });
+        let head = head.ok()?;
+        transfer.last_index = head.seal().index;
         transfer.stage = Stage::Loading;
         // The state in memory is about as large as the file.
-        transfer.permit.set(usize::try_from(transfer.offset).unwrap_or(usize::MAX));
-        let (host, path, seed) = (self.host.clone(), transfer.paths.part.clone(), self.config.row_hash_seed());
-        let group = transfer.group;
+        transfer.permit.set(usize::try_from(total_bytes).unwrap_or(usize::MAX));
+        let (reader, output, files) =
+            (Rc::clone(self.store.reader()), Rc::clone(self.store.output()), self.store.files().clone());
+        let seed = self.config.row_hash_seed();
         self.transfer_task(transfer.number, async move {
-            let loaded = snapshot::load(&host, &path, group, seed).await;
-            let missing = || LoadError::Io { path, source: std::io::ErrorKind::NotFound.into() };
-            Step::Loaded(loaded.and_then(|loaded| loaded.map(Box::new).ok_or_else(missing)))
+            let Part { named, writer } = part;
+            let load = async {
+                writer.finish(total_bytes).await?;
+                output.sync_names().await?;
+                let (change, seal) = (head.change(named.number()), head.seal().clone());
+                let version = Version::default().apply(&change, &files);
+                let version = version.map_err(|source| LoadError::Store(lsm::Error::Edit { source }))?;
+                let loaded = load(&reader, &Rc::new(version), group, &seal, seed, IoClass::Flush).await?;
+                Ok(Box::new(Received { seal, change, _named: named, loaded }))
+            };
+            Step::Loaded(load.await)
         });
+        Some(transfer)
     }
 
-    /// The members as a snapshot of this group names them, if it is one of a group that may live here.
-    fn membership_in(&self, group: GroupId, loaded: &Loaded) -> Option<Membership> {
-        let spec = self.config.map.group(group)?;
-        membership_of(Some(loaded), spec).ok()
-    }
-
-    /// Removes what was received. The transfer lasts until that is done, so that no other one uses the name meanwhile.
-    fn drop_transfer(&self, ctx: &mut Context, transfer: &mut Transfer<H::File>) {
-        ctx.counters.snapshots_failed += 1;
-        transfer.stage = Stage::Dropping;
-        transfer.permit.set(0);
-        let (host, path) = (self.host.clone(), transfer.paths.part.clone());
-        self.transfer_task(transfer.number, async move {
-            // What cannot be removed now goes with the next transfer or the next start.
-            let _ = host.remove(&path).await;
-            Step::Removed
-        });
-    }
-
-    /// Asks for the next chunk, or renames what is complete, as soon as it may.
-    fn go_on(
+    /// Asks for the next chunk, or tells the manifest of what is complete, as soon as it may. `None` ends the transfer.
+    fn go_on_receiving(
         &mut self,
         ctx: &mut Context,
-        mut transfer: Transfer<H::File>,
+        mut transfer: Transfer<H>,
         effects: &mut Vec<StorageEffect>,
-    ) -> Transfer<H::File> {
+    ) -> Option<Transfer<H>> {
         transfer.stage = match take(&mut transfer.stage) {
-            Stage::Asked { file, deadline } if deadline <= ctx.now => Stage::Asking { file },
+            Stage::Asked { part, deadline } if deadline <= ctx.now => Stage::Asking { part },
             stage => stage,
         };
         match take(&mut transfer.stage) {
             Stage::Asking { .. } | Stage::Asked { .. } if ctx.now.since(transfer.progress_at) >= STALL_TIMEOUT => {
                 tracing::warn!(group = %transfer.group, "nobody sends the snapshot");
                 ctx.counters.snapshots_given_up += 1;
-                self.drop_transfer(ctx, &mut transfer);
+                ctx.counters.snapshots_failed += 1;
+                return None;
             }
-            Stage::Asking { file } if self.links.is_up(transfer.link) => {
+            Stage::Asking { part } if self.links.is_up(transfer.link) => {
                 let (group, last_index, offset) = (transfer.group, transfer.last_index, transfer.offset);
                 let request = ChunkRequest { group, last_index, offset };
                 effects.push(StorageEffect::AskChunk { link: transfer.link, request });
-                transfer.stage = Stage::Asked { file, deadline: ctx.now + CHUNK_TIMEOUT };
+                transfer.stage = Stage::Asked { part, deadline: ctx.now + CHUNK_TIMEOUT };
             }
-            Stage::Checked { loaded, membership } => match self.may_name(transfer.group, &loaded) {
-                MayName::Yes => {
-                    let (host, paths) = (self.host.clone(), transfer.paths.clone());
-                    self.transfer_task(transfer.number, async move {
-                        Step::Named(host.rename(&paths.part, &paths.snapshot).await)
-                    });
-                    transfer.stage = Stage::Naming { loaded, membership };
+            Stage::Checked { received } => match self.may_install(transfer.group, &received) {
+                MayInstall::Yes => self.commit_install(&mut transfer, received),
+                MayInstall::Later => transfer.stage = Stage::Checked { received },
+                MayInstall::Never => {
+                    ctx.counters.snapshots_failed += 1;
+                    return None;
                 }
-                MayName::Later => transfer.stage = Stage::Checked { loaded, membership },
-                MayName::Never => self.drop_transfer(ctx, &mut transfer),
             },
             stage => transfer.stage = stage,
         }
-        transfer
+        Some(transfer)
     }
 
-    /// Whether a snapshot that was received may take the place of the one here.
-    fn may_name(&self, group: GroupId, loaded: &Loaded) -> MayName {
-        let Some(idx) = self.records.index_of(group) else {
-            return if self.can_rejoin(group, loaded) { MayName::Yes } else { MayName::Never };
-        };
-        // An own one would take the name afterwards, and the term in which the state was received must be remembered
-        // before the state is.
-        if self.creation.writing_group() == Some(idx) || self.log.is_pending(idx) {
-            MayName::Later
-        } else if loaded.file.last_index > self.records.snapshot_index(idx) {
-            MayName::Yes
-        } else {
-            MayName::Never
+    /// Whether a snapshot that was received may take the place of the state here.
+    fn may_install(&self, group: GroupId, received: &Received) -> MayInstall {
+        if self.store.is_editing(group) {
+            return MayInstall::Later;
         }
+        let Some(idx) = self.records.index_of(group) else {
+            return if self.can_rejoin(group, &received.loaded) { MayInstall::Yes } else { MayInstall::Never };
+        };
+        // A flush would be told to the manifest afterwards, and the term in which the state was received must be remembered before
+        // the state is.
+        if self.flushing.group() == Some(idx) || self.log.is_pending(idx) {
+            MayInstall::Later
+        } else if received.seal.index > self.records.snapshot_index(idx) {
+            MayInstall::Yes
+        } else {
+            MayInstall::Never
+        }
+    }
+
+    fn commit_install(&mut self, transfer: &mut Transfer<H>, received: Box<Received>) {
+        let group = transfer.group;
+        let spec = self.config.map.group(group);
+        let replica = spec.and_then(|spec| spec.replicas.iter().find(|replica| replica.place == self.config.place));
+        let replica = replica.expect("what is received is of a group of this core").id;
+        // Generations count what this replica has seen.
+        let generation = self.store.group(group).map_or(0, |state| state.seal.generation);
+        let seal = lsm::manifest::Seal { generation, ..received.seal.clone() };
+        self.merging.give_up(group);
+        let kind = EditKind::Install { seal, change: received.change.clone() };
+        self.store.commit(Ticket::Install(transfer.number), group, replica, vec![kind]);
+        transfer.stage = Stage::Committing { received };
+    }
+
+    /// The manifest was told of a snapshot, or could not be: hands the state over.
+    pub(super) fn install_committed(
+        &mut self,
+        ctx: &mut Context,
+        replicas: &impl Replicas,
+        number: u64,
+        result: Result<(), lsm::Error>,
+        effects: &mut Vec<StorageEffect>,
+    ) -> Result<(), Error> {
+        let at = self.receiving.active.iter().position(|transfer| transfer.number == number);
+        let transfer = self.receiving.active.swap_remove(at.expect("a transfer lasts until the manifest was told"));
+        let Stage::Committing { received } = transfer.stage else { panic!("the manifest was told of a snapshot") };
+        let group = transfer.group;
+        if let Err(error) = result {
+            tracing::warn!(%group, %error, "a snapshot cannot be installed");
+            self.receiving.not_before = ctx.now + RETRY_AFTER;
+            ctx.counters.snapshots_failed += 1;
+            return Ok(());
+        }
+        self.merging.look_at(group);
+        let took = ctx.now.since(transfer.begun_at);
+        match self.records.index_of(group) {
+            Some(idx) => self.take_into_use(replicas, idx, received.loaded, took, effects),
+            None => self.rejoin(group, received.loaded, effects)?,
+        }
+        Ok(())
     }
 
     /// A chunk has come, or the news that there is none.
     pub(crate) fn on_chunk(&mut self, ctx: &mut Context, link: LinkId, reply: ChunkReply) {
-        let is_meant = |transfer: &Transfer<H::File>| {
+        let is_meant = |transfer: &Transfer<H>| {
             transfer.link == link && transfer.group == reply.group && matches!(transfer.stage, Stage::Asked { .. })
         };
         let Some(at) = self.receiving.active.iter().position(is_meant) else { return };
         let mut transfer = self.receiving.active.swap_remove(at);
-        let Stage::Asked { file, deadline } = take(&mut transfer.stage) else { return };
+        let Stage::Asked { part, deadline } = take(&mut transfer.stage) else { return };
         let Some(chunk) = reply.chunk else { return self.receive_anew(ctx, &transfer, reply.last_index) };
         let is_wanted = transfer.last_index == 0 || reply.last_index == transfer.last_index;
         if !is_wanted || chunk.offset != transfer.offset {
             // An answer to an earlier question.
-            transfer.stage = Stage::Asked { file, deadline };
+            transfer.stage = Stage::Asked { part, deadline };
             self.receiving.active.push(transfer);
             return;
         }
-        if let Err(error) = transfer.check(&chunk, snapshot_bytes_max(self.config.memory_bytes_max)) {
+        if let Err(error) = self.check_chunk(&mut transfer, &chunk) {
             let (group, from) = (transfer.group, self.links.addr(link));
             tracing::error!(%group, %from, %error, "what is sent cannot be a chunk of a snapshot; the transfer is dropped");
             self.receiving.not_before = ctx.now + RETRY_AFTER;
-            self.drop_transfer(ctx, &mut transfer);
-            self.receiving.active.push(transfer);
+            ctx.counters.snapshots_failed += 1;
             return;
         }
         transfer.last_index = reply.last_index;
+        self.write_chunk(ctx, transfer, part, chunk);
+    }
+
+    /// Whether a chunk can be the next one of a snapshot. Why not, if it cannot.
+    fn check_chunk(&self, transfer: &mut Transfer<H>, chunk: &wire::Chunk) -> Result<(), String> {
+        let bytes_max = snapshot_bytes_max(self.config.memory_bytes_max);
+        transfer.check(chunk, bytes_max).map_err(|error| error.to_string())?;
+        let incoming = transfer
+            .incoming
+            .get_or_insert_with(|| IncomingSnapshot::new(transfer.group, chunk.total_bytes, HEAD_BYTES_MAX));
+        incoming.push(&chunk.bytes).map_err(|error| error.to_string())
+    }
+
+    fn write_chunk(
+        &mut self,
+        ctx: &mut Context,
+        mut transfer: Transfer<H>,
+        part: Option<Part<H>>,
+        chunk: wire::Chunk,
+    ) {
         let len = chunk.bytes.len();
         let mut buf = AlignedBuf::with_capacity(len);
         buf.extend_from_slice(&chunk.bytes);
         transfer.permit.set(len);
-        let offset = transfer.offset;
+        let (offset, total_bytes) = (transfer.offset, chunk.total_bytes);
         transfer.offset += len as u64;
-        transfer.total_bytes = Some(chunk.total_bytes);
+        transfer.total_bytes = Some(total_bytes);
         transfer.progress_at = ctx.now;
         ctx.counters.snapshot_bytes_received += len as u64;
-        let (host, task_file) = (self.host.clone(), file.clone());
+        let (host, output) = (self.host.clone(), Rc::clone(self.store.output()));
         let until = ctx.now + Duration::from_micros(len as u64 * 1_000_000 / SNAPSHOT_RECEIVE_BYTES_PER_SECOND_MAX);
         self.transfer_task(transfer.number, async move {
-            let result = host.write(&task_file, offset, buf, IoClass::Log).await.map(drop);
+            let write = async {
+                let part = match part {
+                    Some(part) => part,
+                    None => {
+                        let (named, writer) = output.create_raw(total_bytes, IoClass::Flush).await?;
+                        Part { named, writer }
+                    }
+                };
+                part.writer.write(offset, buf).await?;
+                // All that was written and not synced would be in the log's way at the end.
+                part.writer.sync().await?;
+                Ok(part)
+            };
+            let result = write.await;
             // What clients and Raft have to say goes first.
             if host.now() < until {
                 host.sleep_until(until).await;
             }
             Step::Written(result)
         });
-        transfer.stage = Stage::Writing { file };
+        transfer.stage = Stage::Writing;
         self.receiving.active.push(transfer);
     }
 
     /// What was being received is gone over there: begin again with what there is now.
-    fn receive_anew(&mut self, ctx: &mut Context, transfer: &Transfer<H::File>, newest: Index) {
+    fn receive_anew(&mut self, ctx: &mut Context, transfer: &Transfer<H>, newest: Index) {
         tracing::info!(group = %transfer.group, newest, "the snapshot that was being received is gone");
         ctx.counters.snapshots_failed += 1;
         if newest > 0 && newest != transfer.last_index {
@@ -328,24 +368,31 @@ impl<H: StorageHost> Storage<H> {
         }
     }
 
-    /// A snapshot was received and has its name on disk: hands the state over, if the one here has not come as far.
+    /// A snapshot is installed: hands the state over, if the one here has not come as far.
     fn take_into_use(
         &mut self,
         replicas: &impl Replicas,
         group: usize,
-        loaded: Box<Loaded>,
-        membership: Membership,
+        loaded: Loaded,
         took: Duration,
         effects: &mut Vec<StorageEffect>,
     ) {
-        let info = SnapshotInfo::new(loaded.file.last_index, loaded.header.last_term, membership.clone());
+        let info = SnapshotInfo::new(loaded.last_index, loaded.last_term, loaded.membership.clone());
         let applied = replicas.view(group).applied;
         let is_needed = applied < info.last_index;
-        // If the log here has brought the state as far meanwhile, the file is as good as one written here.
         self.records.set_snapshot(group, info, applied, effects);
         if is_needed {
-            effects.push(StorageEffect::Install { group, loaded, membership, took });
+            self.records.set_clears_flushed(group, loaded.keyspace.clears_count());
+            effects.push(StorageEffect::Install { group, loaded: Box::new(loaded), took });
+        } else {
+            self.write_anew(group);
         }
+    }
+
+    /// The tables are those of a state between the last flush and the one in memory. Which rows have changed is known from the
+    /// last flush on; so the next one writes all of them.
+    fn write_anew(&mut self, group: usize) {
+        self.records.set_damaged(group, self.records.snapshot_index(group));
     }
 
     /// The answer to [`StorageEffect::Install`]: whether Raft has taken the snapshot over. If it has not, as its log has
@@ -355,6 +402,8 @@ impl<H: StorageHost> Storage<H> {
             ctx.counters.snapshots_received += 1;
             self.records.is_offered(group);
             self.records.restart_log(group);
+        } else {
+            self.write_anew(group);
         }
     }
 }

@@ -5,68 +5,83 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use host::ALIGNMENT;
+use lsm::files::FileWriter;
+use lsm::manifest::Seal;
+use lsm::snapshot::IncomingSnapshot;
+use lsm::version::{Change, NamedFile};
 use thiserror::Error;
 use types::{GroupId, Index, Instant};
-use wire::{Chunk, Membership};
+use wire::Chunk;
 
-use super::snapshot::{LoadError, Loaded, Paths};
+use super::StorageHost;
+use super::load::Loaded;
 use crate::budget::{Budget, Permit};
+use crate::load_error::LoadError;
 use crate::origin::LinkId;
 
 /// The end of something a task did for a transfer, left for the next turn.
-pub(super) struct Done<F> {
+pub(super) struct Done<H: StorageHost> {
     pub(super) number: u64,
-    pub(super) step: Step<F>,
+    pub(super) step: Step<H>,
 }
 
-pub(super) enum Step<F> {
-    /// The file is there, empty.
-    Created(std::io::Result<F>),
-    /// A chunk is in it, durably.
-    Written(std::io::Result<()>),
-    /// All of it was read back.
-    Loaded(Result<Box<Loaded>, LoadError>),
-    /// It has its name.
-    Named(std::io::Result<()>),
-    /// It is removed, if it could be.
-    Removed,
+pub(super) enum Step<H: StorageHost> {
+    /// A chunk is in the file.
+    Written(Result<Part<H>, lsm::Error>),
+    /// All of it is on stable storage, and was read back.
+    Loaded(Result<Box<Received>, LoadError>),
 }
 
-pub(super) enum Stage<F> {
-    /// The file is being made.
-    Creating,
-    /// The next chunk is to be asked for.
-    Asking { file: F },
+/// The file that a snapshot is received into. It is deleted if it is dropped before a version names it.
+pub(super) struct Part<H: StorageHost> {
+    pub(super) named: Rc<NamedFile>,
+    pub(super) writer: FileWriter<H>,
+}
+
+/// A snapshot that was received and is sound.
+pub(super) struct Received {
+    pub(super) seal: Seal,
+    /// What makes its version of none.
+    pub(super) change: Change,
+    /// Keeps the file until the version does.
+    pub(super) _named: Rc<NamedFile>,
+    pub(super) loaded: Loaded,
+}
+
+pub(super) enum Stage<H: StorageHost> {
+    /// The next chunk is to be asked for. There is no file before the first has come.
+    Asking { part: Option<Part<H>> },
     /// It was asked for.
-    Asked { file: F, deadline: Instant },
+    Asked { part: Option<Part<H>>, deadline: Instant },
     /// A chunk is being written.
-    Writing { file: F },
+    Writing,
     /// All chunks are there and are being loaded.
     Loading,
-    /// It is sound, and waits until it may be renamed.
-    Checked { loaded: Box<Loaded>, membership: Membership },
-    /// It is being renamed.
-    Naming { loaded: Box<Loaded>, membership: Membership },
-    /// It is of no use and is being removed.
-    Dropping,
+    /// It is sound, and waits until the manifest may be told.
+    Checked { received: Box<Received> },
+    /// The manifest is told.
+    Committing { received: Box<Received> },
+    /// It is of no use.
+    Dropped,
 }
 
 /// A snapshot that is being received.
-pub(super) struct Transfer<F> {
+pub(super) struct Transfer<H: StorageHost> {
     pub(super) number: u64,
     pub(super) group: GroupId,
     pub(super) link: LinkId,
-    /// Last index that it holds.
+    /// Last index that it holds; 0 until that is known.
     pub(super) last_index: Index,
-    pub(super) paths: Paths,
     /// How much of it is here, in bytes.
     pub(super) offset: u64,
-    /// Length of the file in bytes, once known.
+    /// What it says of itself, from the first chunk on.
+    pub(super) incoming: Option<IncomingSnapshot>,
+    /// Length of the stream in bytes, once known.
     pub(super) total_bytes: Option<u64>,
     pub(super) begun_at: Instant,
     /// When the last chunk came.
     pub(super) progress_at: Instant,
-    pub(super) stage: Stage<F>,
+    pub(super) stage: Stage<H>,
     /// For the chunk that is being written, and for the state that was loaded.
     pub(super) permit: Permit,
 }
@@ -102,7 +117,7 @@ pub(super) enum ChunkError {
     },
 }
 
-impl<F> Transfer<F> {
+impl<H: StorageHost> Transfer<H> {
     /// Checks what a chunk says of itself and of the whole snapshot, of which at most `bytes_max` bytes may be received.
     pub(super) fn check(&self, chunk: &Chunk, bytes_max: u64) -> Result<(), ChunkError> {
         let Chunk { offset, total_bytes, ref bytes } = *chunk;
@@ -124,19 +139,19 @@ impl<F> Transfer<F> {
 }
 
 /// The snapshots that a core receives, one per link, and those that wait.
-pub(super) struct Receiving<F> {
-    pub(super) active: Vec<Transfer<F>>,
+pub(super) struct Receiving<H: StorageHost> {
+    pub(super) active: Vec<Transfer<H>>,
     /// Groups that want one, the link to whom to ask, and which: (group, link, last index).
     pub(super) waiting: VecDeque<(GroupId, LinkId, Index)>,
-    pub(super) done: Rc<RefCell<Vec<Done<F>>>>,
+    pub(super) done: Rc<RefCell<Vec<Done<H>>>>,
     pub(super) next_number: u64,
     /// Not before this is another one begun.
     pub(super) not_before: Instant,
     pub(super) budget: Budget,
 }
 
-impl<F> Receiving<F> {
-    pub(super) fn new(budget: &Budget) -> Receiving<F> {
+impl<H: StorageHost> Receiving<H> {
+    pub(super) fn new(budget: &Budget) -> Receiving<H> {
         Receiving {
             active: Vec::new(),
             waiting: VecDeque::new(),
@@ -162,6 +177,6 @@ impl<F> Receiving<F> {
     }
 }
 
-pub(super) fn take<F>(stage: &mut Stage<F>) -> Stage<F> {
-    std::mem::replace(stage, Stage::Dropping)
+pub(super) fn take<H: StorageHost>(stage: &mut Stage<H>) -> Stage<H> {
+    std::mem::replace(stage, Stage::Dropped)
 }

@@ -60,6 +60,10 @@ pub(super) struct Record {
     /// The log should be cut here once nobody receives a snapshot before it any more; 0 if it was cut.
     cut_at: Index,
     is_log_full: bool,
+    /// How often all rows had been removed at once when they were last flushed.
+    clears_flushed: u64,
+    /// Whether all rows are dirty, or on the way to be, since the tables are of no use.
+    is_written_anew: bool,
 }
 
 /// What is kept of all replicas of a core, by their index, with the sets of those for which something is due: nothing
@@ -106,6 +110,8 @@ impl Records {
             is_long: false,
             cut_at: 0,
             is_log_full: false,
+            clears_flushed: 0,
+            is_written_anew: false,
         });
     }
 
@@ -207,6 +213,7 @@ impl Records {
             record.offer_at = snapshot.last_index;
         }
         record.snapshot = Some(snapshot);
+        record.is_written_anew = false;
         self.damaged.remove(&group);
     }
 
@@ -232,6 +239,26 @@ impl Records {
         snapshot.is_damaged = true;
         self.damaged.insert(group);
         true
+    }
+
+    /// Whether the tables are of no use: all rows are to be written anew.
+    pub(super) fn is_damaged(&self, group: usize) -> bool {
+        self.damaged.contains(&group)
+    }
+
+    /// All rows are to be written anew. Whether that is to be begun.
+    pub(super) fn begin_to_write_anew(&mut self, group: usize) -> bool {
+        !std::mem::replace(&mut self.list[group].is_written_anew, true)
+    }
+
+    /// How often all rows had been removed at once when they were last flushed, since the replica was loaded.
+    pub(super) fn clears_flushed(&self, group: usize) -> u64 {
+        self.list[group].clears_flushed
+    }
+
+    /// The rows were flushed, or loaded, when all had been removed at once so often.
+    pub(super) fn set_clears_flushed(&mut self, group: usize, clears_count: u64) {
+        self.list[group].clears_flushed = clears_count;
     }
 
     /// Replicas whose log behind the snapshot is longer than it should be.

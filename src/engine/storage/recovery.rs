@@ -1,19 +1,23 @@
-//! What a replica starts on: its snapshot, and the log behind it.
+//! What a replica starts on: its tables, and the log behind their seal.
 //!
-//! A crash may fall between any two steps of writing a snapshot, of receiving one, and of cutting the log. All of
-//! them leave the log within or at the end of the snapshot, or the snapshot beyond the log's end; then a state was
-//! received, and the log begins anew behind it. Everything else is damage.
+//! A crash may fall between any two steps of a flush, of receiving a snapshot, and of cutting the log. All of
+//! them leave the log with the seal within it or at its end. But an installed state may lie beyond the log's end: then the crash came
+//! before the log had noted it, and the log begins anew behind it. A *flushed* state beyond the log's end means that the log has lost
+//! what was acknowledged. Everything else is damage, too.
+
+use std::rc::Rc;
 
 use data::Keyspace;
+use host::IoClass;
+use lsm::manifest::GroupState;
 use raft::{Recovered, TermRun};
 use types::{GroupId, Index, ReplicaId, Term};
-use wal::{Condition, LogHost, RecoveredGroup, Wal};
+use wal::{Condition, RecoveredGroup};
 use wire::{HardState, Member, Membership, MembershipError};
 
+use super::load::{Loaded, load};
 use super::rebuilding::Rebuilding;
-use super::snapshot::{self, LoadError, Loaded, Paths};
 use super::{SnapshotInfo, StartedReplica, Storage, StorageHost};
-use crate::config::Config;
 use crate::error::Error;
 
 /// What a replica starts on.
@@ -21,14 +25,14 @@ pub(super) struct Found {
     /// What the log holds; `None` if it has never heard of the group.
     pub(super) log: Option<RecoveredGroup>,
     /// The state to begin with; `None` to begin with an empty one.
-    pub(super) snapshot: Option<Loaded>,
+    pub(super) state: Option<Loaded>,
 }
 
 /// Why a replica must stay away.
 #[derive(Debug)]
 pub(super) struct Lost {
     pub(super) reason: String,
-    /// The log itself is sound: with a snapshot from another replica, one at least as new as where the log begins,
+    /// The log itself is sound: with a snapshot of another replica, one at least as new as where the log begins,
     /// this one can go on.
     pub(super) log: Option<Box<RecoveredGroup>>,
 }
@@ -52,7 +56,7 @@ impl<H: StorageHost> Storage<H> {
         let (mut replicas, mut quarantined) = (Vec::new(), Vec::new());
         for (spec, replica) in config.map.replicas_at(config.place) {
             let log = recovered.groups.remove(&spec.id);
-            let found = recover(&self.host, &config, spec.id, self.log.wal_mut(), log).await?;
+            let found = self.find(spec.id, replica.id, log).await?;
             let started = found.and_then(|found| self.start(spec, replica.id, found));
             match started {
                 Ok(started) => replicas.push(started),
@@ -71,98 +75,111 @@ impl<H: StorageHost> Storage<H> {
         Ok((replicas, quarantined))
     }
 
+    /// Loads a group's state and fits the log to it.
+    ///
+    /// # Errors
+    /// Those of the log, and tables that cannot be read for reasons that may pass. Data that cannot be trusted is [`Lost`],
+    /// and what that means is for the caller to say.
+    async fn find(
+        &mut self,
+        group: GroupId,
+        replica: ReplicaId,
+        log: Option<RecoveredGroup>,
+    ) -> Result<Result<Found, Lost>, Error> {
+        if let Some(RecoveredGroup { condition: Condition::Quarantined(fault), .. }) = &log {
+            return Ok(Err(Lost::whole(format!("the log is damaged: {fault}"))));
+        }
+        // What another replica of the group has left here is not its successor's.
+        let Some(state) = self.store.group(group).filter(|state| state.replica == replica).cloned() else {
+            let log = self.fit_log(group, log, None)?;
+            return Ok(log.map(|log| Found { log, state: None }));
+        };
+        let reader = Rc::clone(self.store.reader());
+        let seed = self.config.row_hash_seed();
+        match load(&reader, &state.version, group, &state.seal, seed, IoClass::Foreground).await {
+            Ok(loaded) => {
+                let log = self.fit_log(group, log, Some(Sealed::of_state(&state)))?;
+                Ok(log.map(|log| Found { log, state: Some(loaded) }))
+            }
+            Err(error) if error.is_damage() && log.as_ref().is_some_and(|log| log.start_index == 0) => {
+                tracing::error!(%group, %error, "the tables are lost; the log still begins at the beginning");
+                let dropped = self.store.drop_group(group).await;
+                dropped.map_err(|source| Error::Store { place: self.config.place, source })?;
+                Ok(Ok(Found { log, state: None }))
+            }
+            Err(error) if error.is_damage() => Ok(Err(Lost { reason: error.to_string(), log: log.map(Box::new) })),
+            Err(source) => Err(Error::Load { group, source }),
+        }
+    }
+
     /// Makes what was found what a replica starts on. From now on it has the next index.
     pub(super) fn start(&mut self, spec: &meta::Group, id: ReplicaId, found: Found) -> Result<StartedReplica, Lost> {
-        let Found { log, snapshot } = found;
-        let membership = membership_of(snapshot.as_ref(), spec);
-        let membership = membership.map_err(|error| Lost::whole(format!("its snapshot names {error}")))?;
-        let info = snapshot
+        let Found { log, state } = found;
+        let info = state
             .as_ref()
-            .map(|loaded| SnapshotInfo::new(loaded.file.last_index, loaded.header.last_term, membership.clone()));
+            .map(|loaded| SnapshotInfo::new(loaded.last_index, loaded.last_term, loaded.membership.clone()));
         let recovered = recovered(log.as_ref(), info.as_ref());
         let recovered = recovered.map_err(|error| Lost::whole(format!("its log names {error}")))?;
         self.records.push(spec.id, info);
-        let (keyspace, map) = match snapshot {
-            Some(Loaded { header, keyspace, .. }) => (keyspace, header.map),
-            None => (Keyspace::with_hash_seed(self.config.row_hash_seed()), Vec::new()),
+        let (membership, keyspace, map) = match state {
+            Some(loaded) => (loaded.membership, loaded.keyspace, loaded.map),
+            None => (initial_membership(spec), Keyspace::with_hash_seed(self.config.row_hash_seed()), Vec::new()),
         };
         Ok(StartedReplica { group: spec.id, replica: id, recovered, membership, keyspace, map })
     }
-}
 
-/// Loads a group's snapshot and fits the log to it.
-///
-/// # Errors
-/// Those of the log, and a snapshot that cannot be read for reasons that may pass. Data that cannot be trusted is [`Lost`],
-/// and what that means is for the caller to say.
-async fn recover<H: StorageHost>(
-    host: &H,
-    config: &Config,
-    group: GroupId,
-    wal: &mut Wal<H>,
-    log: Option<RecoveredGroup>,
-) -> Result<Result<Found, Lost>, Error> {
-    let paths = Paths::new(&config.data_dir, group);
-    if let Some(RecoveredGroup { condition: Condition::Quarantined(fault), .. }) = &log {
-        return Ok(Err(Lost::whole(format!("the log is damaged: {fault}"))));
+    /// Makes the log go on where a state ends.
+    pub(super) fn fit_log(
+        &mut self,
+        group: GroupId,
+        log: Option<RecoveredGroup>,
+        state: Option<Sealed>,
+    ) -> Result<Result<Option<RecoveredGroup>, Lost>, Error> {
+        let log = match fit(log, state) {
+            Ok(Fitted::AsIs(log)) => return Ok(Ok(log)),
+            Ok(Fitted::Behind(log)) => log,
+            Err(lost) => return Ok(Err(lost)),
+        };
+        tracing::info!(%group, last_index = log.start_index, "the log begins anew behind the state that was installed");
+        let wal = self.log.wal_mut();
+        let written = wal
+            .reset(group, log.start_index, log.start_term)
+            .and_then(|()| wal.append_hard_state(group, log.hard_state));
+        written.map_err(|source| Error::Wal { place: self.config.place, source })?;
+        Ok(Ok(Some(log)))
     }
-    let tidied = snapshot::tidy(host, &paths).await;
-    tidied.map_err(|source| Error::Snapshot { group, source: LoadError::Io { path: paths.dir.clone(), source } })?;
-    let loaded = match snapshot::load(host, &paths.snapshot, group, config.row_hash_seed()).await {
-        Ok(loaded) => loaded,
-        Err(error) if error.is_damage() && log.as_ref().is_some_and(|log| log.start_index == 0) => {
-            tracing::error!(%group, %error, "the snapshot is lost; the log still begins at the beginning");
-            None
-        }
-        Err(error) if error.is_damage() => {
-            return Ok(Err(Lost { reason: error.to_string(), log: log.map(Box::new) }));
-        }
-        Err(source) => return Err(Error::Snapshot { group, source }),
-    };
-    let log = fit_log(config, group, wal, log, loaded.as_ref())?;
-    Ok(log.map(|log| Found { log, snapshot: loaded }))
 }
 
-/// Whether a log could go on behind a snapshot.
+/// Where a state on disk was sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sealed {
+    pub(super) index: Index,
+    pub(super) term: Term,
+    /// Whether another replica has sealed it, so that a log that ends before has lost nothing.
+    pub(super) is_installed: bool,
+}
+
+impl Sealed {
+    fn of_state(state: &GroupState) -> Sealed {
+        let (index, term) = (state.seal.index, state.seal.term);
+        Sealed { index, term, is_installed: state.installed == index }
+    }
+
+    /// Of a state that is received.
+    pub(super) fn installed(loaded: &Loaded) -> Sealed {
+        Sealed { index: loaded.last_index, term: loaded.last_term, is_installed: true }
+    }
+}
+
+/// Whether a log could go on behind a state that was received.
 pub(super) fn fits(log: &RecoveredGroup, loaded: &Loaded) -> bool {
-    fit(Some(log.clone()), Some((loaded.file.last_index, loaded.header.last_term))).is_ok()
+    fit(Some(log.clone()), Some(Sealed::installed(loaded))).is_ok()
 }
 
-/// Makes the log go on where the snapshot ends.
-pub(super) fn fit_log<H: LogHost>(
-    config: &Config,
-    group: GroupId,
-    wal: &mut Wal<H>,
-    log: Option<RecoveredGroup>,
-    loaded: Option<&Loaded>,
-) -> Result<Result<Option<RecoveredGroup>, Lost>, Error> {
-    let last = loaded.map(|found| (found.file.last_index, found.header.last_term));
-    let fitted = match fit(log, last) {
-        Ok(fitted) => fitted,
-        Err(lost) => return Ok(Err(lost)),
-    };
-    Ok(Ok(match fitted {
-        Fitted::AsIs(log) => log,
-        Fitted::Behind(log) => {
-            tracing::info!(%group, last_index = log.start_index, "the log begins anew behind the snapshot");
-            let written = wal
-                .reset(group, log.start_index, log.start_term)
-                .and_then(|()| wal.append_hard_state(group, log.hard_state));
-            written.map_err(|source| Error::Wal { place: config.place, source })?;
-            Some(log)
-        }
-    }))
-}
-
-/// The members as of the snapshot, or those that the group began with.
-pub(super) fn membership_of(loaded: Option<&Loaded>, spec: &meta::Group) -> Result<Membership, MembershipError> {
-    match loaded {
-        Some(loaded) if !loaded.header.membership.is_empty() => Membership::decode(&loaded.header.membership),
-        _ => {
-            let member = |replica: &meta::Replica| Member { id: replica.id, place: replica.place };
-            Ok(Membership::of_voters(spec.replicas.iter().map(member)))
-        }
-    }
+/// Those that a group began with.
+fn initial_membership(spec: &meta::Group) -> Membership {
+    let member = |replica: &meta::Replica| Member { id: replica.id, place: replica.place };
+    Membership::of_voters(spec.replicas.iter().map(member))
 }
 
 /// What the disk holds, as Raft wants it told.
@@ -183,20 +200,20 @@ fn recovered(log: Option<&RecoveredGroup>, snapshot: Option<&SnapshotInfo>) -> R
     })
 }
 
-/// How a log stands to a snapshot.
+/// How a log stands to a state.
 #[derive(Debug, PartialEq, Eq)]
 enum Fitted {
-    /// It goes on where the snapshot ends.
+    /// It goes on where the state ends.
     AsIs(Option<RecoveredGroup>),
-    /// It must be made to begin behind the snapshot, like this.
+    /// It must be made to begin behind the state, like this.
     Behind(RecoveredGroup),
 }
 
-fn fit(log: Option<RecoveredGroup>, snapshot: Option<(Index, Term)>) -> Result<Fitted, Lost> {
-    let Some((last_index, last_term)) = snapshot else {
+fn fit(log: Option<RecoveredGroup>, state: Option<Sealed>) -> Result<Fitted, Lost> {
+    let Some(Sealed { index: last_index, term: last_term, is_installed }) = state else {
         return match log {
             Some(log) if log.start_index > 0 => {
-                let reason = format!("there is no snapshot, and the log begins behind entry {}", log.start_index);
+                let reason = format!("there are no tables, and the log begins behind entry {}", log.start_index);
                 Err(Lost { reason, log: Some(Box::new(log)) })
             }
             log => Ok(Fitted::AsIs(log)),
@@ -205,21 +222,28 @@ fn fit(log: Option<RecoveredGroup>, snapshot: Option<(Index, Term)>) -> Result<F
     let Some(log) = log else {
         // Whatever this replica has voted and acknowledged stood there.
         return Err(Lost {
-            reason: "there is a snapshot, and the log knows nothing of the group".to_owned(),
+            reason: "there are tables, and the log knows nothing of the group".to_owned(),
             log: None,
         });
     };
     if last_index < log.start_index {
-        let reason =
-            format!("the snapshot ends with entry {last_index}, and the log begins behind {}", log.start_index);
+        let reason = format!("the tables end with entry {last_index}, and the log begins behind {}", log.start_index);
         return Err(Lost { reason, log: Some(Box::new(log)) });
     }
     if term_at(&log, last_index) == Some(last_term) {
         return Ok(Fitted::AsIs(Some(log)));
     }
     if last_index <= log.hard_state.commit {
-        let reason = format!("the snapshot and the log disagree on entry {last_index}, which was committed");
-        return Err(Lost { reason, log: None });
+        return Err(Lost::whole(format!(
+            "the tables and the log disagree on entry {last_index}, which was committed"
+        )));
+    }
+    if !is_installed {
+        // What is flushed was durable in the log before.
+        return Err(Lost::whole(format!(
+            "the tables hold entry {last_index}, and the log, which ends with {}, has lost it",
+            log.last_index
+        )));
     }
     // A state was taken over and the crash came before the log had noted it. What the log holds is behind that state,
     // or was never committed.
@@ -267,21 +291,31 @@ mod tests {
         }
     }
 
+    fn flushed(index: Index, term: Term) -> Option<Sealed> {
+        Some(Sealed { index, term, is_installed: false })
+    }
+
+    fn installed(index: Index, term: Term) -> Option<Sealed> {
+        Some(Sealed { index, term, is_installed: true })
+    }
+
     #[test]
-    fn a_log_around_or_behind_its_snapshot_stays_as_it_is() {
+    fn a_log_around_or_behind_its_state_stays_as_it_is() {
         let log = log((10, 2), 20, &[(11, 2), (15, 3)], 4);
-        for snapshot in [(10, 2), (12, 2), (14, 2), (15, 3), (20, 3)] {
-            let fitted = fit(Some(log.clone()), Some(snapshot)).ok();
-            assert_eq!(fitted, Some(Fitted::AsIs(Some(log.clone()))), "{snapshot:?}");
+        for (index, term) in [(10, 2), (12, 2), (14, 2), (15, 3), (20, 3)] {
+            for state in [flushed(index, term), installed(index, term)] {
+                let fitted = fit(Some(log.clone()), state).ok();
+                assert_eq!(fitted, Some(Fitted::AsIs(Some(log.clone()))), "{state:?}");
+            }
         }
         assert_eq!(fit(None, None).ok(), Some(Fitted::AsIs(None)));
     }
 
     #[test]
-    fn a_log_that_ends_before_its_snapshot_begins_anew() {
+    fn a_log_that_ends_before_an_installed_state_begins_anew() {
         let log = log((10, 2), 20, &[(11, 2), (15, 3)], 4);
         for (last_index, last_term) in [(21, 3), (100, 9), (14, 3), (20, 4)] {
-            let Ok(Fitted::Behind(fitted)) = fit(Some(log.clone()), Some((last_index, last_term))) else {
+            let Ok(Fitted::Behind(fitted)) = fit(Some(log.clone()), installed(last_index, last_term)) else {
                 panic!("the log does not hold {last_index} in term {last_term}");
             };
             assert_eq!(
@@ -296,18 +330,26 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_between_snapshot_and_log_is_missed() {
-        let log = log((10, 2), 20, &[(11, 2)], 4);
-        assert!(fit(Some(log.clone()), Some((9, 2))).is_err_and(|lost| lost.log.is_some()));
-        assert!(fit(Some(log), None).is_err_and(|lost| lost.log.is_some()));
-        assert!(fit(None, Some((9, 2))).is_err_and(|lost| lost.log.is_none()));
+    fn a_log_that_ends_before_a_flushed_state_has_lost_entries() {
+        let log = log((10, 2), 20, &[(11, 2), (15, 3)], 4);
+        for (index, term) in [(21, 3), (100, 9), (14, 3), (20, 4)] {
+            assert!(fit(Some(log.clone()), flushed(index, term)).is_err_and(|lost| lost.log.is_none()), "{index}");
+        }
     }
 
     #[test]
-    fn a_snapshot_that_contradicts_what_was_committed_is_refused() {
+    fn what_lies_between_state_and_log_is_missed() {
+        let log = log((10, 2), 20, &[(11, 2)], 4);
+        assert!(fit(Some(log.clone()), installed(9, 2)).is_err_and(|lost| lost.log.is_some()));
+        assert!(fit(Some(log), None).is_err_and(|lost| lost.log.is_some()));
+        assert!(fit(None, installed(9, 2)).is_err_and(|lost| lost.log.is_none()));
+    }
+
+    #[test]
+    fn a_state_that_contradicts_what_was_committed_is_refused() {
         let mut log = log((10, 2), 20, &[(11, 2), (15, 3)], 4);
         log.hard_state.commit = 16;
-        assert!(fit(Some(log.clone()), Some((16, 9))).is_err_and(|lost| lost.log.is_none()));
-        assert!(fit(Some(log), Some((17, 9))).is_ok());
+        assert!(fit(Some(log.clone()), installed(16, 9)).is_err_and(|lost| lost.log.is_none()));
+        assert!(fit(Some(log), installed(17, 9)).is_ok());
     }
 }

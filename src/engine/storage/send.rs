@@ -1,29 +1,32 @@
 //! Sending snapshots to replicas that have been away for too long: the side that has one.
 //!
-//! The other side asks for chunk after chunk, one at a time per link, at a pace that it sets. A file that is being
-//! sent stays open, and so readable, when a newer snapshot takes its name; and the log behind it stays until the other
-//! side has had the time to load it, and then for as long as it reads on in it.
+//! A snapshot is the version as of the last flush, as one stream of bytes. The other side asks for chunk after chunk, one at a time per
+//! link, at a pace that it sets. A version that is being sent keeps its files when newer ones take their place; and the log behind it
+//! stays until the other side has had the time to load it, and then for as long as it reads on in it.
 //!
-//! A file that turns out to be damaged is not sent any more, and another snapshot is due. Nobody reads all of a file
-//! before it is sent; the other side checks it whole, and asks for the same one again only if it was of no use.
+//! Nobody reads all of a snapshot before it is sent; the other side checks it whole, and asks for the same one again only if it was of
+//! no use. Then it is read from beginning to end here, and if it is damaged all rows are written anew.
 
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use host::{ALIGNMENT, IoClass, TaskClass};
-use types::{GroupId, Index, Instant, ReplicaId};
+use lsm::read::verify;
+use lsm::snapshot::OutgoingSnapshot;
+use lsm::version::Version;
+use types::{GroupId, Index, ReplicaId};
 use wire::{Chunk, ChunkReply, ChunkRequest};
 
-use super::sending::{Checked, ChunkRead, OpenFile};
-use super::snapshot::{Corrupt, FileId, LoadError, Paths, file_id, verify};
+use super::pace::BackgroundPace;
+use super::sending::{Checked, ChunkRead, OpenSnapshot, SnapshotId};
 use super::{Storage, StorageEffect, StorageHost};
 use crate::budget::Pool;
 use crate::context::Context;
+use crate::limits::SCRUB_BYTES_PER_SECOND_MAX;
 use crate::origin::LinkId;
 
-/// A file that nobody has asked for in this time is closed.
+/// A snapshot that nobody has asked for in this time is given up.
 const CLOSE_AFTER: Duration = Duration::from_secs(30);
 /// For so long after a chunk was asked for the log behind its snapshot is kept: the other side asks again sooner, or has
 /// given up.
@@ -41,32 +44,47 @@ impl<H: StorageHost> Storage<H> {
         request: ChunkRequest,
         effects: &mut Vec<StorageEffect>,
     ) {
-        let group = request.group;
-        let info = self.records.index_of(group).and_then(|idx| self.records.snapshot(idx));
-        let (newest, is_damaged) = info.map_or((0, false), |info| (info.last_index, info.is_damaged));
-        let last_index = if request.last_index == 0 { newest } else { request.last_index };
+        let ChunkRequest { group, offset, .. } = request;
         if self.sending.reading.contains(&link) {
             // Whoever asks does so again if there is no answer.
             return;
         }
-        let wanted = FileId { group, last_index };
-        let open = self.sending.files.iter_mut().find(|open| open.id == wanted);
-        let open = open.map(|open| {
-            open.used_at = ctx.now;
-            let is_asked_again = request.offset == 0 && std::mem::take(&mut open.was_sent);
-            (open.file.clone(), open.bytes, is_asked_again)
-        });
-        let is_there = open.is_some() || last_index == newest && !is_damaged;
-        if last_index == 0 || !is_there || !request.offset.is_multiple_of(ALIGNMENT as u64) {
+        let newest = self.records.index_of(group).map_or(0, |idx| self.records.covered(idx));
+        let last_index = if request.last_index == 0 { newest } else { request.last_index };
+        let wanted = SnapshotId { group, last_index };
+        let is_sound = last_index > 0 && offset.is_multiple_of(ALIGNMENT as u64);
+        if !is_sound || self.sending.find(wanted).is_none() && !self.open_snapshot(ctx, wanted) {
             let reply = ChunkReply { group, last_index: newest, chunk: None };
             effects.push(StorageEffect::SendChunk { link, reply });
             return;
         }
         self.sending.receives(link, wanted, ctx.now + WANTED_FOR);
-        if let Some((file, _, true)) = &open {
-            self.check_sent(wanted, file.clone());
+        let open = self.sending.find(wanted).expect("it was just opened if it was not");
+        open.used_at = ctx.now;
+        let is_asked_again = offset == 0 && std::mem::take(&mut open.was_sent);
+        let (snapshot, version) = (Rc::clone(&open.snapshot), Rc::clone(&open.version));
+        if is_asked_again {
+            self.check_sent(wanted, version);
         }
-        self.read_chunk(ctx.now, link, wanted, request.offset, open.map(|(file, bytes, _)| (file, bytes)));
+        self.read_chunk(link, wanted, offset, snapshot);
+    }
+
+    /// Opens the newest snapshot of a group, if that is the one that is wanted.
+    fn open_snapshot(&mut self, ctx: &Context, wanted: SnapshotId) -> bool {
+        let is_damaged = self.records.index_of(wanted.group).is_none_or(|group| self.records.is_damaged(group));
+        let state = self.store.group(wanted.group).filter(|state| state.seal.index == wanted.last_index);
+        let Some(state) = state.filter(|_| !is_damaged) else { return false };
+        let version = Rc::clone(&state.version);
+        let snapshot = match OutgoingSnapshot::new(wanted.group, &state.seal, Rc::clone(&version)) {
+            Ok(snapshot) => Rc::new(snapshot),
+            Err(error) => {
+                tracing::error!(group = %wanted.group, %error, "a snapshot cannot be sent");
+                return false;
+            }
+        };
+        let open = OpenSnapshot { id: wanted, snapshot, version, used_at: ctx.now, was_sent: false };
+        self.sending.keep_open(open, self.config.limits.snapshot_sends_count_max);
+        true
     }
 
     /// Raft reads log back for a follower.
@@ -81,41 +99,39 @@ impl<H: StorageHost> Storage<H> {
         }
     }
 
-    fn read_chunk(&mut self, now: Instant, link: LinkId, wanted: FileId, offset: u64, open: Option<(H::File, u64)>) {
+    fn read_chunk(&mut self, link: LinkId, wanted: SnapshotId, offset: u64, snapshot: Rc<OutgoingSnapshot>) {
         self.sending.reading.push(link);
-        let path = Paths::new(&self.config.data_dir, wanted.group).snapshot;
         let chunk_bytes_max = self.config.limits.chunk_bytes_max;
         let mut permit = self.sending.budget.permit(Pool::Snapshots);
         permit.set(chunk_bytes_max);
-        let (done, host) = (Rc::clone(&self.sending.done), self.host.clone());
+        let (done, host, files) =
+            (Rc::clone(&self.sending.done), self.host.clone(), Rc::clone(self.store.reader().files()));
         self.host.spawn(TaskClass::Background, async move {
-            let read = read_chunk_of(&host, path, wanted, offset, chunk_bytes_max, open).await;
-            let result = read
-                .map(|(id, file, bytes, chunk)| (OpenFile { id, file, bytes, used_at: now, was_sent: false }, chunk));
-            done.borrow_mut().push(ChunkRead { link, wanted, result, permit });
+            let result = snapshot.read(&files, offset, chunk_bytes_max, IoClass::Flush).await;
+            done.borrow_mut().push(ChunkRead { link, wanted, offset, result, permit });
             host.notify();
         });
     }
 
     /// Reads a snapshot from beginning to end that was of no use to somebody, or was lost there.
-    fn check_sent(&self, wanted: FileId, file: H::File) {
-        let path = Paths::new(&self.config.data_dir, wanted.group).snapshot;
-        let (checked, host) = (Rc::clone(&self.sending.checked), self.host.clone());
+    fn check_sent(&self, id: SnapshotId, version: Rc<Version>) {
+        let (checked, host, reader) =
+            (Rc::clone(&self.sending.checked), self.host.clone(), Rc::clone(self.store.reader()));
+        let pace = BackgroundPace::new(self.host.clone(), SCRUB_BYTES_PER_SECOND_MAX);
         self.host.spawn(TaskClass::Background, async move {
-            let result = verify(&host, &path, &file, wanted).await;
-            checked.borrow_mut().push(Checked { file: wanted, result });
+            let result = verify(&reader, &version, IoClass::Scrub, &pace).await;
+            checked.borrow_mut().push(Checked { id, result: result.map(drop) });
             host.notify();
         });
     }
 
     /// Sends the chunks that were read.
     pub(super) fn poll_sending(&mut self, ctx: &mut Context, effects: &mut Vec<StorageEffect>) {
-        for done in self.sending.done.take() {
-            let ChunkRead { link, wanted, result, permit } = done;
+        for ChunkRead { link, wanted, offset, result, permit } in self.sending.done.take() {
             let group = wanted.group;
             self.sending.reading.retain(|reading| *reading != link);
-            let (mut file, chunk) = match result {
-                Ok(read) => read,
+            let bytes = match result {
+                Ok(bytes) => Bytes::from_owner(bytes),
                 Err(error) => {
                     tracing::warn!(%group, %error, "a snapshot cannot be read to be sent");
                     let reply = ChunkReply { group, last_index: 0, chunk: None };
@@ -124,88 +140,45 @@ impl<H: StorageHost> Storage<H> {
                     continue;
                 }
             };
-            if let Some(chunk) = &chunk {
-                ctx.counters.snapshot_bytes_sent += chunk.bytes.len() as u64;
-                file.was_sent = chunk.offset + chunk.bytes.len() as u64 == chunk.total_bytes;
-                ctx.counters.snapshots_sent += u64::from(file.was_sent);
-            }
-            if file.was_sent {
+            // It may have been distrusted, or had to make room, while this chunk of it was read.
+            let Some(open) = self.sending.find(wanted) else { continue };
+            let total_bytes = open.snapshot.total_bytes();
+            ctx.counters.snapshot_bytes_sent += bytes.len() as u64;
+            let is_last = offset + bytes.len() as u64 == total_bytes;
+            open.was_sent |= is_last;
+            if is_last {
+                ctx.counters.snapshots_sent += 1;
                 // The last that is heard of the other side before it has loaded all of it.
-                let loads_for = Duration::from_secs(file.bytes / LOAD_BYTES_PER_SECOND_MIN);
-                self.sending.receives(link, file.id, ctx.now + WANTED_FOR + loads_for);
+                let loads_for = Duration::from_secs(total_bytes / LOAD_BYTES_PER_SECOND_MIN);
+                self.sending.receives(link, wanted, ctx.now + WANTED_FOR + loads_for);
             }
-            let reply = ChunkReply { group, last_index: file.id.last_index, chunk };
+            let chunk = (!bytes.is_empty()).then_some(Chunk { offset, total_bytes, bytes });
+            let reply = ChunkReply { group, last_index: wanted.last_index, chunk };
             effects.push(StorageEffect::SendChunk { link, reply });
             drop(permit);
-            let idx = self.records.index_of(group);
-            if idx.and_then(|idx| self.records.snapshot(idx)).is_some_and(|info| info.is_damaged) {
-                // It may be the one that was distrusted while this chunk of it was read.
-                continue;
-            }
-            self.sending.keep_open(file, self.config.limits.snapshot_sends_count_max);
         }
-        for Checked { file, result } in self.sending.checked.take() {
+        for Checked { id, result } in self.sending.checked.take() {
             if let Err(error) = result {
-                self.distrust(ctx, file, &error);
+                self.distrust(ctx, id, &error);
             }
         }
     }
 
     /// If a snapshot is damaged, it is sent no more, and another one is due in its place.
-    fn distrust(&mut self, ctx: &mut Context, file: FileId, error: &LoadError) {
+    fn distrust(&mut self, ctx: &mut Context, id: SnapshotId, error: &lsm::Error) {
         if !error.is_damage() {
             return;
         }
-        self.sending.files.retain(|open| open.id != file);
-        self.sending.receivers.retain(|one| (one.group, one.last_index) != (file.group, file.last_index));
-        let Some(group) = self.records.index_of(file.group) else { return };
-        if self.records.set_damaged(group, file.last_index) {
-            ctx.counters.snapshots_damaged += 1;
-            tracing::error!(group = %file.group, %error, "a snapshot is damaged; another one is written");
-        }
+        self.sending.open.retain(|open| open.id != id);
+        self.sending.receivers.retain(|one| (one.group, one.last_index) != (id.group, id.last_index));
+        // Newer versions may consist of the same tables.
+        self.tables_are_damaged(ctx, id.group, error);
     }
 
-    /// Closes files that nobody wants any more, and forgets who received them.
+    /// Gives snapshots up that nobody wants any more, and forgets who received them.
     pub(super) fn tick_sending(&mut self, ctx: &Context) {
         let now = ctx.now;
-        self.sending.files.retain(|open| now.since(open.used_at) < CLOSE_AFTER);
+        self.sending.open.retain(|open| now.since(open.used_at) < CLOSE_AFTER);
         self.sending.receivers.retain(|one| now < one.until);
     }
-}
-
-/// Reads a chunk of the snapshot `wanted`, if the file is that one: of a file that is open, with its length, or of what
-/// has the name now. Returns which snapshot it is, the file, its length and the chunk.
-async fn read_chunk_of<H: StorageHost>(
-    host: &H,
-    path: PathBuf,
-    wanted: FileId,
-    offset: u64,
-    chunk_bytes_max: usize,
-    open: Option<(H::File, u64)>,
-) -> Result<(FileId, H::File, u64, Option<Chunk>), LoadError> {
-    let failed = |source| LoadError::Io { path: path.clone(), source };
-    let damaged = |what| LoadError::Corrupt { path: path.clone(), source: Corrupt::Content(what) };
-    let (id, file, bytes) = match open {
-        Some((file, bytes)) => (wanted, file, bytes),
-        None => {
-            let file = host.open(&path).await.map_err(failed)?;
-            let bytes = host.len(&file).await.map_err(failed)?;
-            let id = file_id(&host.read(&file, 0, ALIGNMENT, IoClass::Log).await.map_err(failed)?);
-            let id = id.filter(|id| id.group == wanted.group);
-            let id = id.ok_or_else(|| damaged("it does not begin as it should"))?;
-            // By now a newer one may have taken the name.
-            if id.last_index < wanted.last_index {
-                return Err(damaged("it is an older snapshot"));
-            }
-            (id, file, bytes)
-        }
-    };
-    let len = bytes.saturating_sub(offset).min(chunk_bytes_max as u64) as usize;
-    let chunk = if id == wanted && len > 0 {
-        let read = host.read(&file, offset, len, IoClass::Log).await.map_err(failed)?;
-        Some(Chunk { offset, total_bytes: bytes, bytes: Bytes::from_owner(read.into_aligned()) })
-    } else {
-        None
-    };
-    Ok((id, file, bytes, chunk))
 }

@@ -3,18 +3,27 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use host::AlignedBuf;
+use lsm::snapshot::OutgoingSnapshot;
+use lsm::version::Version;
 use types::{GroupId, Index, Instant};
-use wire::Chunk;
 
-use super::snapshot::{FileId, LoadError};
 use crate::budget::{Budget, Permit};
 use crate::origin::LinkId;
 
-/// A snapshot file that is being sent.
-pub(super) struct OpenFile<F> {
-    pub(super) id: FileId,
-    pub(super) file: F,
-    pub(super) bytes: u64,
+/// Which snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SnapshotId {
+    pub(super) group: GroupId,
+    /// The last entry that it holds.
+    pub(super) last_index: Index,
+}
+
+/// A snapshot that is being sent. Its files stay as long as it is here.
+pub(super) struct OpenSnapshot {
+    pub(super) id: SnapshotId,
+    pub(super) snapshot: Rc<OutgoingSnapshot>,
+    pub(super) version: Rc<Version>,
     pub(super) used_at: Instant,
     /// Whether somebody has been sent its end since it was last checked.
     pub(super) was_sent: bool,
@@ -31,36 +40,37 @@ pub(super) struct Receiver {
 }
 
 /// What a task has read.
-pub(super) struct ChunkRead<F> {
+pub(super) struct ChunkRead {
     pub(super) link: LinkId,
     /// The snapshot that was asked for.
-    pub(super) wanted: FileId,
-    pub(super) result: Result<(OpenFile<F>, Option<Chunk>), LoadError>,
+    pub(super) wanted: SnapshotId,
+    pub(super) offset: u64,
+    pub(super) result: Result<AlignedBuf, lsm::Error>,
     /// For the chunk.
     pub(super) permit: Permit,
 }
 
 /// How a snapshot was found that was read from beginning to end.
 pub(super) struct Checked {
-    pub(super) file: FileId,
-    pub(super) result: Result<(), LoadError>,
+    pub(super) id: SnapshotId,
+    pub(super) result: Result<(), lsm::Error>,
 }
 
 /// The snapshots that a core sends.
-pub(super) struct Sending<F> {
-    pub(super) files: Vec<OpenFile<F>>,
+pub(super) struct Sending {
+    pub(super) open: Vec<OpenSnapshot>,
     pub(super) receivers: Vec<Receiver>,
     /// Links for which a chunk is being read.
     pub(super) reading: Vec<LinkId>,
-    pub(super) done: Rc<RefCell<Vec<ChunkRead<F>>>>,
+    pub(super) done: Rc<RefCell<Vec<ChunkRead>>>,
     pub(super) checked: Rc<RefCell<Vec<Checked>>>,
     pub(super) budget: Budget,
 }
 
-impl<F> Sending<F> {
-    pub(super) fn new(budget: &Budget) -> Sending<F> {
+impl Sending {
+    pub(super) fn new(budget: &Budget) -> Sending {
         Sending {
-            files: Vec::new(),
+            open: Vec::new(),
             receivers: Vec::new(),
             reading: Vec::new(),
             done: Rc::default(),
@@ -69,9 +79,14 @@ impl<F> Sending<F> {
         }
     }
 
-    /// How many files are open.
-    pub(super) fn files_count(&self) -> usize {
-        self.files.len()
+    /// How many are open.
+    pub(super) fn open_count(&self) -> usize {
+        self.open.len()
+    }
+
+    /// A snapshot that is open.
+    pub(super) fn find(&mut self, id: SnapshotId) -> Option<&mut OpenSnapshot> {
+        self.open.iter_mut().find(|open| open.id == id)
     }
 
     /// The oldest snapshot of a group that somebody receives: the log behind it is wanted.
@@ -82,7 +97,7 @@ impl<F> Sending<F> {
 
     /// Somebody receives this snapshot: keeps the log behind it until then, and longer if it was so already. Who asks for
     /// another snapshot of the group has no use for the former one.
-    pub(super) fn receives(&mut self, link: LinkId, id: FileId, until: Instant) {
+    pub(super) fn receives(&mut self, link: LinkId, id: SnapshotId, until: Instant) {
         let known = self.receivers.iter_mut().find(|one| one.group == id.group && one.link == link);
         match known {
             Some(one) if one.last_index == id.last_index => one.until = one.until.max(until),
@@ -100,17 +115,13 @@ impl<F> Sending<F> {
         }
     }
 
-    pub(super) fn keep_open(&mut self, file: OpenFile<F>, files_max: usize) {
-        let files = &mut self.files;
-        if let Some(open) = files.iter_mut().find(|open| open.id == file.id) {
-            open.was_sent |= file.was_sent;
-            return;
-        }
-        if files.len() >= files_max
-            && let Some(oldest) = (0..files.len()).min_by_key(|idx| files[*idx].used_at)
+    /// Keeps a snapshot open, in place of the one that was used longest ago if there are so many.
+    pub(super) fn keep_open(&mut self, snapshot: OpenSnapshot, open_max: usize) {
+        if self.open.len() >= open_max
+            && let Some(oldest) = (0..self.open.len()).min_by_key(|idx| self.open[*idx].used_at)
         {
-            files.swap_remove(oldest);
+            self.open.swap_remove(oldest);
         }
-        files.push(file);
+        self.open.push(snapshot);
     }
 }

@@ -53,12 +53,12 @@ impl Survey {
             };
             copies.push(CopySurvey { name, copy });
         }
-        let state = judge(files, &copies).await;
+        let state = decide(files, &copies).await;
         Survey { copies, state }
     }
 }
 
-async fn judge<D: Disk>(files: &Files<D>, surveyed: &[CopySurvey]) -> Result<Option<Surveyed>, Error> {
+async fn decide<D: Disk>(files: &Files<D>, surveyed: &[CopySurvey]) -> Result<Option<Surveyed>, Error> {
     let mut copies = Vec::new();
     for CopySurvey { name, copy } in surveyed {
         copies.push(match copy {

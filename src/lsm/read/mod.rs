@@ -4,13 +4,14 @@
 //! the cache or from a disk. So whoever reads in a turn can do all that needs no disk there, and hand the rest to a
 //! task.
 //!
-//! Reading order: `need`, `run_cursor`, `range_cursor`, `version_cursor`, `cache`, `reader`.
+//! Reading order: `need`, `run_cursor`, `range_cursor`, `version_cursor`, `cache`, `reader`, `verify`.
 
 mod cache;
 mod need;
 mod range_cursor;
 mod reader;
 mod run_cursor;
+mod verify;
 mod version_cursor;
 
 pub use cache::UnitCache;
@@ -18,4 +19,5 @@ pub use need::{Need, Source, Target};
 pub use range_cursor::RangeCursor;
 pub use reader::{BlobBytes, Found, FoundValue, Reader};
 pub use run_cursor::RunCursor;
+pub use verify::verify;
 pub use version_cursor::{Progress, VersionCursor};

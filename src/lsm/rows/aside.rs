@@ -10,16 +10,16 @@ use crate::rows::row::{HASH_BITS, Hash48, Row};
 
 /// Where a key stands among all: its slot above the 48 bits of its hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place(u64);
+pub(crate) struct RowPosition(u64);
 
-impl Place {
-    pub(crate) fn of(slot: Slot, hash: Hash48) -> Place {
-        Place(u64::from(slot.number()) << HASH_BITS | hash.number())
+impl RowPosition {
+    pub(crate) fn of(slot: Slot, hash: Hash48) -> RowPosition {
+        RowPosition(u64::from(slot.number()) << HASH_BITS | hash.number())
     }
 
     /// The end of what shares a segment of a slot, of which the next one begins at `behind`.
-    pub(crate) fn end(slot: Slot, behind: Option<Hash48>) -> Place {
-        behind.map_or(Place((u64::from(slot.number()) + 1) << HASH_BITS), |hash| Place::of(slot, hash))
+    pub(crate) fn end(slot: Slot, behind: Option<Hash48>) -> RowPosition {
+        behind.map_or(RowPosition((u64::from(slot.number()) + 1) << HASH_BITS), |hash| RowPosition::of(slot, hash))
     }
 
     pub(crate) fn slot(self) -> Slot {
@@ -30,12 +30,12 @@ impl Place {
 /// The record of a row, ordered by its row key.
 #[derive(Debug)]
 struct Copied {
-    place: Place,
+    place: RowPosition,
     record: Box<[u8]>,
 }
 
 impl Copied {
-    fn order(&self) -> (Place, &[u8]) {
+    fn order(&self) -> (RowPosition, &[u8]) {
         (self.place, key_of_record(&self.record))
     }
 }
@@ -72,7 +72,7 @@ impl Aside {
     pub(crate) fn put(&mut self, slot: Slot, row: Row<'_>) {
         let mut record = Vec::with_capacity(record_bytes(row));
         put_record(slot, row, &mut record);
-        let copied = Copied { place: Place::of(slot, row.hash()), record: record.into_boxed_slice() };
+        let copied = Copied { place: RowPosition::of(slot, row.hash()), record: record.into_boxed_slice() };
         self.bytes += size_of::<Copied>() + copied.record.len();
         assert!(self.copies.insert(copied), "a row is changed once before a flush comes to it");
     }
@@ -87,7 +87,7 @@ impl Aside {
     }
 
     /// Where the first one stands, and its key.
-    pub(crate) fn first(&self) -> Option<(Place, &[u8])> {
+    pub(crate) fn first(&self) -> Option<(RowPosition, &[u8])> {
         self.copies.first().map(Copied::order)
     }
 

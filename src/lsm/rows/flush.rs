@@ -9,7 +9,7 @@
 
 use types::Slot;
 
-use crate::rows::aside::{Aside, Place};
+use crate::rows::aside::{Aside, RowPosition};
 use crate::rows::cursor::Few;
 use crate::rows::flags::State;
 use crate::rows::records::Payloads;
@@ -99,7 +99,7 @@ impl Flush {
     fn go_on_in(&mut self, tables: &mut Tables, slot: Slot, budget_bytes: usize) -> usize {
         let mut left = budget_bytes.saturating_sub(LOOK_COST_BYTES);
         let (segment, behind) = tables.segment_at(slot, self.hash).unzip();
-        let (behind, end) = (behind.flatten(), Place::end(slot, behind.flatten()));
+        let (behind, end) = (behind.flatten(), RowPosition::end(slot, behind.flatten()));
         let due = segment.map_or_else(Few::none, |segment| self.due_of(segment));
         left = left.saturating_sub(LOOK_COST_BYTES * due.count());
         let mut due = due.iter().peekable();
@@ -158,8 +158,8 @@ impl Flush {
 }
 
 /// Where a row stands among all.
-fn order<'a>(slot: Slot, handle: Handle) -> (Place, &'a [u8]) {
+fn order<'a>(slot: Slot, handle: Handle) -> (RowPosition, &'a [u8]) {
     // SAFETY: callers have a row of tables that nobody changes meanwhile.
     let row = unsafe { handle.row() };
-    (Place::of(slot, row.hash()), row.key())
+    (RowPosition::of(slot, row.hash()), row.key())
 }

@@ -21,6 +21,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 mod tidy;
+mod tidying;
 mod trie;
 mod walk;
 #[cfg(test)]
@@ -38,6 +39,7 @@ use crate::rows::tables::Tables;
 use crate::rows::tidy::Tidying;
 use crate::rows::trie::Found;
 use crate::rows::walk::Walk;
+use crate::table::stored_row::head_key;
 
 pub use former::{
     Former, PAYLOAD_BYTES, PAYLOAD_HEADROOM_BYTES, RECORD_EXPIRES, RECORD_EXPIRY_BYTES, RECORD_HEADER_BYTES,
@@ -69,6 +71,8 @@ pub struct Rows {
     is_resident: bool,
     /// Raised when all rows are removed.
     epoch: u64,
+    /// How often that was.
+    clears_count: u64,
     /// The row that was taken out last, of the memory of `tables`; there until rows are next changed.
     taken: Option<Handle>,
     /// Memory of rows that were removed all at once, to be given back a little at a time.
@@ -89,6 +93,7 @@ impl Rows {
             tidying: Tidying::default(),
             is_resident: true,
             epoch: 0,
+            clears_count: 0,
             taken: None,
             dropped: Vec::new(),
             sweep: Cursor::default(),
@@ -139,6 +144,23 @@ impl Rows {
     /// A number that changes when what tables said before does not hold any more of keys without rows: when all were removed.
     pub fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    /// How often all rows were removed at once.
+    pub fn clears_count(&self) -> u64 {
+        self.clears_count
+    }
+
+    /// Seeds the hashes of keys.
+    pub fn hash_seed(&self) -> u64 {
+        self.hash_seed
+    }
+
+    /// Where the row of a key stands in tables.
+    pub fn row_key(&self, slot: Slot, key: &[u8]) -> Vec<u8> {
+        let mut row_key = Vec::new();
+        head_key(slot, self.hash(key).number(), key, &mut row_key);
+        row_key
     }
 
     /// The row of a key.
@@ -244,6 +266,7 @@ impl Rows {
         self.tidying = Tidying::default();
         self.is_resident = true;
         self.epoch += 1;
+        self.clears_count += 1;
         let tables = std::mem::take(&mut self.tables);
         let tables = match &mut self.walk {
             Some(walk) => walk.set_aside(tables),

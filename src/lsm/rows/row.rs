@@ -391,6 +391,11 @@ impl<'a> Row<'a> {
         block_bytes(self.bytes())
     }
 
+    /// All that it holds besides its key.
+    pub fn content(&self) -> Content<'a> {
+        Content { kind: self.kind(), expiry_ms: self.expiry_ms(), value: [self.value(), b""] }
+    }
+
     /// What kind of value it is.
     #[inline]
     pub fn kind(&self) -> u8 {

@@ -183,13 +183,13 @@ keys! {
     /// Bytes of recent entries that a group keeps in memory for slow followers
     CACHE_BYTES_MAX: "cache_bytes_max", LIMITS, Kind::Int { min: 0, max: GROUP_BYTES.1 },
         Fallback::Int(defaults::CACHE_BYTES_MAX as i64);
-    /// Bytes of log that a group collects before it writes a snapshot; more if its state is larger
+    /// Bytes of log that a group collects before what has changed is flushed to tables
     GROUP_LOG_BYTES_MAX: "group_log_bytes_max", LIMITS, Kind::Int { min: LOG_BYTES.0, max: LOG_BYTES.1 },
         Fallback::Int(defaults::GROUP_LOG_BYTES_MAX as i64);
-    /// Bytes of a core's log; beyond it the groups that keep its oldest part write snapshots
+    /// Bytes of a core's log; beyond it the groups that keep its oldest part are flushed
     LOG_BYTES_MAX: "log_bytes_max", LIMITS, Kind::Int { min: LOG_BYTES.0, max: LOG_BYTES.1 },
         Fallback::Int(defaults::LOG_BYTES_MAX as i64);
-    /// Bytes of log that a group keeps before its snapshot, for followers that are a little behind
+    /// Bytes of flushed log that a group keeps for followers that are a little behind
     LOG_TAIL_BYTES_MAX: "log_tail_bytes_max", LIMITS, Kind::Int { min: 0, max: LOG_BYTES.1 },
         Fallback::Int(defaults::LOG_TAIL_BYTES_MAX as i64);
     /// A batch of commands is closed at this many bytes

@@ -61,7 +61,7 @@ pub struct Config {
     pub uncommitted_bytes_max: usize,
     /// Bytes of recent entries that a group keeps in memory.
     pub cache_bytes_max: usize,
-    /// Bytes of log that a group collects before it writes a snapshot.
+    /// Bytes of log that a group collects before it is flushed.
     pub group_log_bytes_max: u64,
     /// Bytes of a core's log before the groups that keep its oldest part write snapshots.
     pub log_bytes_max: u64,

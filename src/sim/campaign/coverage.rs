@@ -28,7 +28,7 @@ pub const REQUIRED: &[(&str, &str)] = &[
     ("world: a crash met a chosen moment", "what was just begun is half done"),
     ("world: a connection was reset behind a FLUSHALL", "part of it may have run, and nobody may send it again"),
     ("world: a turn was stopped behind its clock", "what the clock showed is old when it is used"),
-    ("world: a snapshot was read back", "its digest is compared with that of the state"),
+    ("world: tables were read back", "its digest is compared with that of the state"),
     ("world: a mesh was full", "a message to another core of the node is handed back"),
     ("world: a stream was given up", "a cut lasted longer than a connection"),
     ("raft.appends_refused", "a log did not match"),
@@ -67,8 +67,11 @@ pub const REQUIRED: &[(&str, &str)] = &[
     ("raft.compactions", "the beginning of a log goes"),
     ("raft.snapshots_offered", "a follower needs what has gone"),
     ("raft.snapshots_restored", "a state is taken over"),
-    ("snapshots_written", "a state is written beside the turns"),
-    ("snapshots_write_failed", "a snapshot that could not be written"),
+    ("flushes", "rows are flushed beside the turns"),
+    ("flushes_failed", "a flush that failed"),
+    ("merges", "tables are merged"),
+    ("merges_failed", "a merge that failed"),
+    ("tables_damaged", "damaged tables are written anew"),
 ];
 
 /// Counts that are always 0 here, and why: nobody would learn anything from them.

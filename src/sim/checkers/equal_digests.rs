@@ -37,7 +37,7 @@ impl EqualDigests {
                 self.reached.insert(replica, (index, seen.place));
                 self.compare(seen, index, digest)
             }
-            ObservationKind::Snapshot { index, digest } => self.compare(seen, index, digest),
+            ObservationKind::Tables { index, digest } => self.compare(seen, index, digest),
             ObservationKind::Stopped | ObservationKind::Quarantined { .. } => {
                 self.reached.remove(&replica);
                 Ok(())

@@ -27,7 +27,7 @@ impl SoundDisks {
             ObservationKind::Quarantined { is_provoked: false } => {
                 Err(Violation::of_replica(NAME, seen, "stays away although its disk had done nothing wrong"))
             }
-            ObservationKind::BadSnapshot { error, is_provoked: false } => Err(Violation::of_replica(
+            ObservationKind::BadTables { error, is_provoked: false } => Err(Violation::of_replica(
                 NAME,
                 seen,
                 format_args!(

@@ -9,6 +9,7 @@ use types::{CoreAddr, NodeId};
 
 use super::limits;
 use crate::cluster_spec::ClusterSpec;
+use crate::prng::Prng;
 
 /// Where a node keeps its data on its disk.
 pub(super) const DATA_DIR: &str = "/data";
@@ -65,8 +66,26 @@ pub(super) fn core_config(
         cache_bytes_max: cluster_spec.cache_bytes_max,
         memory_bytes_max: cluster_spec.memory_bytes_max,
         leader_wait: Duration::from_millis(u64::from(cluster_spec.timing_ms.2) * 4),
+        store: store_settings(seed),
         ..engine::Config::new(place, map.clone(), incarnation, PathBuf::from(DATA_DIR))
     };
     limits::limit(seed, cluster_spec, &mut config);
     config
+}
+
+/// Small tables in most runs, so that there are many of them, and merges of few rows.
+fn store_settings(seed: u64) -> engine::StoreSettings {
+    let mut prng = Prng::stream(seed, "store");
+    let mut settings = engine::StoreSettings::default();
+    settings.manifest.bytes_min = prng.pick(&[16 << 10, 64 << 10]);
+    settings.write.table.block_bytes = prng.pick(&[200, 1 << 10, settings.write.table.block_bytes]);
+    settings.write.table.chunk_bytes = prng.pick(&[4 << 10, 64 << 10]);
+    settings.write.table_bytes_max = prng.pick(&[1 << 10, 16 << 10, settings.write.table_bytes_max]);
+    settings.write.blob_value_bytes_min = prng.pick(&[100, 2 << 10, settings.write.blob_value_bytes_min]);
+    settings.write.blob_file_bytes_max = prng.pick(&[16 << 10, settings.write.blob_file_bytes_max]);
+    settings.write.sync_bytes = prng.pick(&[8 << 10, settings.write.sync_bytes]);
+    settings.merges.fan_out = prng.pick(&[2, 3, settings.merges.fan_out]);
+    settings.merges.window_bytes = prng.pick(&[4 << 10, settings.merges.window_bytes]);
+    settings.cache_bytes_max = prng.pick(&[0, 16 << 10, settings.cache_bytes_max]);
+    settings
 }

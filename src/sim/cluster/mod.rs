@@ -11,7 +11,7 @@ mod limits;
 mod machines;
 mod observer;
 mod processes;
-mod snapshots;
+mod tables;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -118,6 +118,10 @@ impl Observer for CoreObserver {
         self.views.replicas.borrow_mut().insert((place, self.epoch, group), *counters);
     }
 
+    fn tables_changed(&self, _: CoreAddr, group: GroupId, _: ReplicaId) {
+        self.world.borrow_mut().tables_changed.push((self.core, group));
+    }
+
     fn core_counted(&self, place: CoreAddr, wal: &wal::Stats, counts: &[(&'static str, u64)]) {
         let mut all = counters::of_wal(wal);
         all.extend_from_slice(counts);

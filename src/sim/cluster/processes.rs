@@ -7,7 +7,7 @@ use engine::{Core, MeshMessage, Observer};
 use types::{Instant, ReplicaId};
 
 use super::observer::{CoreObserver, NO_GROUP};
-use super::{Cluster, config, snapshots};
+use super::{Cluster, config, tables};
 use crate::host::SimHost;
 use crate::observation::{Observation, ObservationKind};
 use crate::queue::Event;
@@ -100,11 +100,11 @@ impl Cluster {
         {
             let world = self.world.borrow();
             let has_nothing = world.ended.is_empty() && world.boots_due.is_empty() && world.kills_due.is_empty();
-            if has_nothing && world.renamed.is_empty() {
+            if has_nothing && world.tables_changed.is_empty() {
                 return;
             }
         }
-        self.read_snapshots_back();
+        self.read_tables_back();
         let kills = std::mem::take(&mut self.world.borrow_mut().kills_due);
         for (node, epoch) in kills {
             if self.world.borrow().nodes[node].epoch == epoch {
@@ -130,26 +130,25 @@ impl Cluster {
         }
     }
 
-    /// Tells the checkers what is in snapshots that have just got their names.
-    fn read_snapshots_back(&self) {
-        let renamed = std::mem::take(&mut self.world.borrow_mut().renamed);
-        for (core, path) in renamed {
-            let Some(group) = snapshots::group_of(&path) else { continue };
+    /// Tells the checkers what is in tables that have just changed.
+    fn read_tables_back(&self) {
+        let changed = std::mem::take(&mut self.world.borrow_mut().tables_changed);
+        for (core, group) in changed {
             let (node, place) = {
                 let world = self.world.borrow();
                 (world.cores[core].node, world.cores[core].place)
             };
-            let kind = match snapshots::read_back(&self.world, node, group) {
-                Ok((index, digest)) => ObservationKind::Snapshot { index, digest },
+            let kind = match tables::read_back(&self.world, node, place.core, group) {
+                Ok((index, digest)) => ObservationKind::Tables { index, digest },
                 Err(error) => {
                     let is_provoked = self.world.borrow().is_provoked(node);
-                    ObservationKind::BadSnapshot { error, is_provoked }
+                    ObservationKind::BadTables { error, is_provoked }
                 }
             };
             let at = Instant::from_nanos(self.world.borrow().now());
             let replica = self.map.replicas_at(place).find(|(other, _)| other.id == group);
             let replica = replica.map_or(ReplicaId::default(), |(_, replica)| replica.id);
-            self.world.borrow_mut().count("a snapshot was read back");
+            self.world.borrow_mut().count("tables were read back");
             self.observations.borrow_mut().push(Observation { at, place, group, replica, kind });
         }
     }

@@ -1,5 +1,5 @@
-//! The only replica that can hand its snapshot over has a damaged one, and nothing is written any more that would make
-//! another one due. It writes another one all the same.
+//! The only replica that can hand a snapshot over has damaged tables, and nothing is written any more that would make it flush. It
+//! writes its rows anew all the same.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "a test")]
 
@@ -10,7 +10,7 @@ use sim::cluster::{Cluster, Death};
 use sim::cluster_spec::ClusterSpec;
 use sim::history::History;
 use sim::observation::ObservationKind;
-use types::{GroupId, Index, Instant, NodeId};
+use types::{CoreId, GroupId, Index, Instant, NodeId};
 
 const SECOND: u64 = 1_000_000_000;
 const COMMANDS_COUNT: u64 = 1_000;
@@ -59,8 +59,20 @@ fn applied(cluster: &Cluster, node: usize) -> Index {
     applied.unwrap_or(0)
 }
 
-/// A replica misses most of what is written; then a bit of this page of the leader's snapshot flips.
-fn run(page: u64) {
+/// Flips a bit of the first or the last page of each file of tables.
+fn rot_tables(disk: &mut sim::disk::NodeDisk, is_first: bool) {
+    let dir = engine::store_dir(Path::new("/data"), CoreId(0));
+    let names = disk.list(&dir).unwrap();
+    let tables = names.iter().filter(|name| name.ends_with(".data"));
+    for path in tables.map(|name| dir.join(name)) {
+        let file = disk.open(&path).unwrap();
+        let last = disk.len(file).unwrap() / 4_096 - 1;
+        assert!(disk.rot_at(&path, if is_first { 0 } else { last }, 1_000), "{} is empty", path.display());
+    }
+}
+
+/// A replica misses most of what is written; then a bit flips in the first or the last page of each of the leader's tables.
+fn run(is_first: bool) {
     let mut cluster_spec = ClusterSpec::of_seed(1);
     (cluster_spec.nodes, cluster_spec.cores, cluster_spec.groups) = (3, 1, 1);
     (cluster_spec.group_log_bytes_max, cluster_spec.log_tail_bytes_max) = (16 << 10, 0);
@@ -77,22 +89,21 @@ fn run(page: u64) {
     cluster.kill(away, Death::Process);
     cluster.run_with(15 * SECOND, &mut setter);
     assert_eq!((setter.count, cluster.elected(GROUP).unwrap().0), (COMMANDS_COUNT, leader));
-    let path = Path::new("/data/groups/0001/checkpoint");
-    assert!(cluster.world.borrow_mut().nodes[leader].disk.rot_at(path, page, 1_000), "there is no page {page}");
+    rot_tables(&mut cluster.world.borrow_mut().nodes[leader].disk, is_first);
     cluster.boot(away);
     cluster.run_with(30 * SECOND, &mut setter);
     let counts = cluster.counters();
-    assert!(counts["raft.snapshots_offered"] > 0 && counts["snapshots_damaged"] > 0, "{counts:?}");
-    assert_eq!(applied(&cluster, away), applied(&cluster, leader), "page {page}: the replica stays behind");
+    assert!(counts["raft.snapshots_offered"] > 0 && counts["tables_damaged"] > 0, "{counts:?}");
+    assert_eq!(applied(&cluster, away), applied(&cluster, leader), "the replica stays behind");
 }
 
 /// Found by a campaign (seed 10016368), where the write of the first block had been lost.
 #[test]
-fn a_checkpoint_that_does_not_begin_as_it_should_is_written_again() {
-    run(0);
+fn tables_that_do_not_begin_as_they_should_are_written_anew() {
+    run(true);
 }
 
 #[test]
-fn a_checkpoint_that_is_found_damaged_behind_its_beginning_is_written_again() {
-    run(2);
+fn tables_that_are_found_damaged_at_their_end_are_written_anew() {
+    run(false);
 }

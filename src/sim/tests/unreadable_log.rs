@@ -62,7 +62,7 @@ fn applied(cluster: &Cluster, node: NodeId) -> BTreeMap<GroupId, Index> {
 
 /// Found by a campaign (seeds 2001528 and 2001727): the replica stayed behind for good.
 #[test]
-fn a_replica_that_needs_unreadable_log_is_handed_a_checkpoint() {
+fn a_replica_that_needs_unreadable_log_is_handed_a_snapshot() {
     let mut cluster_spec = ClusterSpec::of_seed(1);
     (cluster_spec.nodes, cluster_spec.cores, cluster_spec.groups) = (3, 1, 2);
     (cluster_spec.cache_bytes_max, cluster_spec.group_log_bytes_max, cluster_spec.log_bytes_max) =

@@ -28,10 +28,9 @@ mod turns;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::rc::Rc;
 
-use types::Instant;
+use types::{GroupId, Instant};
 
 use crate::net::Net;
 use crate::observation::Observation;
@@ -91,8 +90,8 @@ pub struct World {
     pub(crate) boots_due: Vec<(usize, u32)>,
     /// Processes that a broken world ends.
     pub(crate) kills_due: Vec<(usize, u32)>,
-    /// Files that have got another name: the core that has renamed them, and the name.
-    pub(crate) renamed: Vec<(usize, PathBuf)>,
+    /// Replicas whose tables have changed: their core, and the group.
+    pub(crate) tables_changed: Vec<(usize, GroupId)>,
     /// Whether connections are reset behind a `FLUSHALL`.
     pub(crate) flush_resets: Option<FlushResets>,
     /// What replicas have told others of their disks since it was last taken.
@@ -122,7 +121,7 @@ impl World {
             faults_due: Vec::new(),
             boots_due: Vec::new(),
             kills_due: Vec::new(),
-            renamed: Vec::new(),
+            tables_changed: Vec::new(),
             flush_resets: None,
             promises: Vec::new(),
             is_broken: false,

@@ -170,11 +170,7 @@ impl World {
             }
             Request::Open(path) => disk.open(&path).map(Answer::File),
             Request::Exists(path) => Ok(Answer::Is(disk.exists(&path))),
-            Request::Rename { from, to } => {
-                let result = disk.rename(&from, &to);
-                self.renamed.extend(result.is_ok().then_some((core, to)));
-                result.map(|()| Answer::Done)
-            }
+            Request::Rename { from, to } => disk.rename(&from, &to).map(|()| Answer::Done),
             Request::Remove(path) => disk.remove(&path).map(|()| Answer::Done),
             Request::SyncDir(path) => {
                 disk.sync_dir(&path);

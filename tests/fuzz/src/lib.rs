@@ -2,7 +2,6 @@
 //! `kept` with every input that is kept.
 
 pub mod batch;
-pub mod checkpoint;
 pub mod cluster_map;
 pub mod frame;
 mod input;

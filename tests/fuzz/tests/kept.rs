@@ -10,7 +10,6 @@ const TARGETS: &[(&str, Check)] = &[
     ("frame", coracle_fuzz::frame::check),
     ("log_block", coracle_fuzz::log_block::check),
     ("log_dir", coracle_fuzz::log_dir::check),
-    ("checkpoint", coracle_fuzz::checkpoint::check),
     ("batch", coracle_fuzz::batch::check),
     ("cluster_map", coracle_fuzz::cluster_map::check),
     ("table", coracle_fuzz::table::check),

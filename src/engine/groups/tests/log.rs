@@ -64,10 +64,10 @@ fn a_follower_whose_entries_are_gone_is_to_fetch_the_snapshot() {
     let (mut world, leader, laggard) = with_laggard();
     let side = &mut world.sides[leader];
     let applied = side.groups.view(GROUP).applied;
-    let header = side.groups.snapshot_header(GROUP);
-    assert_eq!((header.keys_count, side.groups.view(GROUP).offered), (5, 0));
+    let sealed = side.groups.sealed_state(GROUP);
+    assert_eq!((side.keys_count(), side.groups.view(GROUP).offered), (5, 0));
     let last_term = side.groups.view(GROUP).applied_term.unwrap();
-    let meta = wire::SnapshotMeta { last_index: applied, last_term, membership: header.membership };
+    let meta = wire::SnapshotMeta { last_index: applied, last_term, membership: sealed.membership };
     side.groups.offer_snapshot(GROUP, meta);
     side.groups.compact(&side.ctx, GROUP, applied);
     assert!(side.groups.list[GROUP].has_work);

@@ -138,9 +138,9 @@ fn read_that_waits_finds_its_entries_though_the_log_was_cut() {
 
 /// `log_bytes_max` was a wish: a group could keep the oldest segment while others went on writing.
 #[test]
-fn log_stays_within_its_limit_by_snapshots_of_the_groups_that_keep_it() {
+fn log_stays_within_its_limit_by_flushes_of_the_groups_that_keep_it() {
     let mut tuned = config(1, 2);
-    // Nobody would write a snapshot for the length of its own log.
+    // Nobody would be flushed for the length of its own log.
     tuned.group_log_bytes_max = 1 << 30;
     let segments_max = tuned.log_bytes_max / tuned.segment_bytes;
     let mut core = FakeCore::start(FakeHost::default(), tuned);
@@ -152,7 +152,7 @@ fn log_stays_within_its_limit_by_snapshots_of_the_groups_that_keep_it() {
         core.turn();
         assert!(core.storage.log_stats().segments_used <= segments_max);
     }
-    assert!(core.ctx.counters.snapshots_written > 2 && core.replicas.list[2].base == 5);
+    assert!(core.ctx.counters.flushes > 2 && core.replicas.list[2].base == 5);
     assert!(core.replicas.list[1].applied > 5_000, "writers do not wait for long");
 }
 

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-mod creation;
+mod flush;
 mod log;
 mod random;
 mod restart;

@@ -7,11 +7,11 @@ use super::super::fake_core::{FakeCore, config, exchange};
 use crate::error::Error;
 use crate::origin::LinkId;
 
-/// A core with a snapshot in group 1 and log behind it.
-fn with_snapshot() -> FakeCore {
+/// A core with tables in group 1 and log behind them.
+fn with_tables() -> FakeCore {
     let mut core = FakeCore::start(FakeHost::default(), config(1, 1));
     core.append(1, 120);
-    core.turn_until("a snapshot is there", |core| core.storage.snapshot_index(1) > 0);
+    core.turn_until("it is flushed", |core| core.storage.snapshot_index(1) > 0);
     core.append(1, 10);
     core.settle();
     core
@@ -26,10 +26,10 @@ fn empty_disk_starts_every_replica_of_the_map_empty() {
 }
 
 #[test]
-fn replica_whose_snapshot_is_damaged_stays_away_until_another_one_reaches_into_its_log() {
-    let mut leader = with_snapshot();
-    let core = with_snapshot();
-    core.host.damage(&core.paths(1).snapshot, 5_000);
+fn replica_whose_tables_are_damaged_stays_away_until_another_one_reaches_into_its_log() {
+    let mut leader = with_tables();
+    let core = with_tables();
+    core.damage_tables();
     let mut again = core.restart();
     assert_eq!((again.replicas.list.len(), again.quarantined.len()), (1, 1));
     // The other nodes, of which the second one answers.
@@ -59,16 +59,16 @@ fn replica_whose_snapshot_is_damaged_stays_away_until_another_one_reaches_into_i
 
 #[test]
 fn replica_that_stays_away_takes_no_snapshot_that_ends_before_its_log_begins() {
-    let mut core = with_snapshot();
+    let mut core = with_tables();
     core.append(1, 120);
-    core.turn_until("another snapshot is there", |core| core.storage.snapshot_index(1) > 130);
+    core.turn_until("it is flushed again", |core| core.storage.snapshot_index(1) > 130);
     core.settle();
     assert!(core.replicas.list[1].base > 80);
-    core.host.damage(&core.paths(1).snapshot, 5_000);
+    core.damage_tables();
     let mut again = core.restart();
     let mut older = FakeCore::start(FakeHost::default(), config(3, 1));
     older.append(1, 80);
-    older.turn_until("a snapshot is there", |core| core.storage.snapshot_index(1) == 80);
+    older.turn_until("it is flushed", |core| core.storage.snapshot_index(1) == 80);
     again.storage.link_state(LinkId(1), CoreAddr { node: types::NodeId(3), ..again.config.place }, true);
     for _ in 0..1_000 {
         again.turn();
@@ -76,7 +76,7 @@ fn replica_that_stays_away_takes_no_snapshot_that_ends_before_its_log_begins() {
         exchange(&mut again, &mut older);
     }
     assert_eq!(again.replicas.list.len(), 1, "entries 81 and on are not in its log");
-    assert!(again.ctx.counters.snapshots_failed > 1 && !again.host.has(&core.paths(1).part));
+    assert!(again.ctx.counters.snapshots_failed > 1);
     older.append(1, 220);
     older.turn_until("a newer one is there", |core| core.storage.snapshot_index(1) == 300);
     for _ in 0..1_000 {
@@ -117,11 +117,10 @@ fn damage_of_the_log_concerns_the_groups_that_may_have_lost_something() {
 }
 
 #[test]
-fn replica_without_its_log_never_starts_on_a_snapshot_alone() {
-    let core = with_snapshot();
-    let (from, to) = (core.paths(1).snapshot, core.paths(1));
-    let other = FakeHost::default();
-    other.copy_from(&core.host, &from, &to.snapshot);
+fn replica_without_its_log_never_starts_on_tables_alone() {
+    let core = with_tables();
+    let other = core.host.crash();
+    other.forget("/wal/");
     let again = FakeCore::start(other, config(1, 1));
     assert_eq!(again.quarantined.len(), 1, "what it has voted stood in the log");
 }
@@ -134,17 +133,17 @@ fn group_with_no_other_replica_does_not_start_without_its_data() {
     alone.place = place;
     let mut core = FakeCore::start(FakeHost::default(), alone.clone());
     core.append(1, 120);
-    core.turn_until("a snapshot is there", |core| core.storage.snapshot_index(1) > 0);
+    core.turn_until("it is flushed", |core| core.storage.snapshot_index(1) > 0);
     core.settle();
-    core.host.damage(&core.paths(1).snapshot, 5_000);
+    core.damage_tables();
     let refused = FakeCore::try_start(core.host.crash(), alone).err();
     assert!(matches!(refused, Some(Error::LostAlone { .. })));
 }
 
 #[test]
-fn snapshot_that_cannot_be_read_is_lost_like_one_that_is_damaged() {
-    let core = with_snapshot();
-    core.host.set_unreadable("checkpoint", true);
+fn tables_that_cannot_be_read_are_lost_like_damaged_ones() {
+    let core = with_tables();
+    core.host.set_unreadable(".data", true);
     assert_eq!(core.restart().quarantined.len(), 1, "errno {EIO}");
 }
 
@@ -154,7 +153,7 @@ fn replica_that_raft_refuses_leaves_its_index_to_the_next_one() {
     core.storage.quarantine(1);
     core.replicas.list.remove(1);
     core.append(1, 120);
-    core.turn_until("a snapshot is there", |core| core.storage.snapshot_index(1) > 0);
-    assert_eq!(core.paths(1).dir, std::path::Path::new("/data/groups/0002"));
-    assert!(core.host.has(&core.paths(1).snapshot));
+    core.turn_until("it is flushed", |core| core.storage.snapshot_index(1) > 0);
+    assert_eq!(core.replicas.list[1].id, types::GroupId(2));
+    assert!(core.storage.store.group(types::GroupId(2)).is_some_and(|state| state.seal.index == 120));
 }

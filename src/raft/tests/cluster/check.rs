@@ -85,7 +85,7 @@ impl Checker {
         let term = raft.term_at(self.commit_max);
         let durable = |node: &&Node| {
             let logged = node.disk.entries.get(self.commit_max as usize - 1).map(|entry| entry.term);
-            logged == term || node.disk.checkpoint() >= self.commit_max
+            logged == term || node.disk.snapshot_index() >= self.commit_max
         };
         if self.members_change {
             return;

@@ -39,13 +39,13 @@ impl Disk {
     }
 
     /// Index of the last entry the snapshot holds.
-    pub(crate) fn checkpoint(&self) -> Index {
+    pub(crate) fn snapshot_index(&self) -> Index {
         self.snapshot.as_ref().map_or(0, |snapshot| snapshot.last_index)
     }
 
     /// Index of the last entry that a restart finds, in the log or in the snapshot.
     pub(crate) fn reach(&self) -> Index {
-        self.checkpoint().max(self.entries.len() as u64)
+        self.snapshot_index().max(self.entries.len() as u64)
     }
 
     /// The log goes on behind a snapshot. Entries it holds are known to those who check, so they stay in sight.
@@ -82,7 +82,7 @@ impl Disk {
             base_term: base.checked_sub(1).map_or(0, |last| self.entries[last].term),
             last_index: self.entries.len() as u64,
             runs,
-            applied: self.checkpoint(),
+            applied: self.snapshot_index(),
             snapshot: self.snapshot.clone(),
             memberships,
         }
@@ -142,7 +142,7 @@ impl Node {
         assert!(self.raft.is_none());
         let clock = self.clock(now);
         let recovered = self.disk.recover();
-        self.applied = self.disk.checkpoint();
+        self.applied = self.disk.snapshot_index();
         let bootstrap = self.config.voters.iter().map(|id| Member { id: *id, place: CoreAddr::default() });
         self.membership = match &recovered.snapshot {
             Some(snapshot) => snapshot.membership.clone(),
@@ -163,10 +163,10 @@ impl Node {
     }
 
     /// The store makes its state durable, if the log holds durably what is in it.
-    pub(crate) fn checkpoint(&mut self) {
+    pub(crate) fn write_snapshot(&mut self) {
         let Some(raft) = &mut self.raft else { return };
         let last = self.applied;
-        if last <= self.disk.checkpoint() || last > raft.durable_index() {
+        if last <= self.disk.snapshot_index() || last > raft.durable_index() {
             return;
         }
         let last_term = raft.term_at(last).expect("what was just applied is in the log");
@@ -178,7 +178,7 @@ impl Node {
     /// Drops the log's beginning, all that the snapshot covers but `kept` entries.
     pub(crate) fn compact(&mut self, kept: u64) {
         let Some(raft) = &mut self.raft else { return };
-        let index = self.disk.checkpoint().saturating_sub(kept);
+        let index = self.disk.snapshot_index().saturating_sub(kept);
         if index > self.disk.base && raft.snapshot().is_some() {
             raft.compact(index);
             self.disk.base = index;

@@ -116,7 +116,7 @@ pub(crate) fn clients(sim: &mut Sim) {
             let _ = sim.raft(idx).transfer_leader(None, clock);
         }
         if sim.dice.chance(5) {
-            sim.nodes[idx].checkpoint();
+            sim.nodes[idx].write_snapshot();
         }
         if sim.dice.chance(5) {
             let kept = sim.dice.below(40);

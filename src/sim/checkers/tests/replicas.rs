@@ -347,7 +347,7 @@ fn sound_disks_sees_a_replica_that_stays_away_for_no_reason() {
 
 #[test]
 fn snapshots_that_are_not_what_they_should_be_are_seen() {
-    let bad = |is_provoked| ObservationKind::BadSnapshot { error: "torn".to_owned(), is_provoked };
+    let bad = |is_provoked| ObservationKind::BadTables { error: "torn".to_owned(), is_provoked };
     let mut story = Story::new();
     story.see(1, bad(true));
     story.assert_sound();
@@ -356,9 +356,9 @@ fn snapshots_that_are_not_what_they_should_be_are_seen() {
 
     let mut story = Story::new();
     story.see(1, ObservationKind::Digest { index: 1, digest: 5 });
-    story.see(1, ObservationKind::Snapshot { index: 1, digest: 5 });
+    story.see(1, ObservationKind::Tables { index: 1, digest: 5 });
     story.assert_sound();
-    story.see(2, ObservationKind::Snapshot { index: 1, digest: 6 });
+    story.see(2, ObservationKind::Tables { index: 1, digest: 6 });
     story.assert_objects("equal-digests", "behind entry 1");
 }
 

@@ -1,51 +1,59 @@
-//! Snapshots read back: every file that gets the name of a group's snapshot is loaded at once, by the engine's own code, as a
-//! start would, and the digest of what it holds is told to the checkers.
+//! Tables read back: whenever those of a group have changed, they are loaded at once, by the engine's own code, as a
+//! start would, and the digest of what they hold is told to the checkers.
 
 use std::future::Future;
 use std::io::{Error, ErrorKind, Result};
 use std::path::Path;
 use std::pin::pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use engine::snapshot::{self, Loaded, Paths};
+use engine::{Loaded, load};
 use host::{AlignedBuf, Disk, IoClass, ReadBuf, WriteDone, WriteToken};
-use types::{GroupId, Index};
+use lsm::files::Files;
+use lsm::manifest::Survey;
+use lsm::read::Reader;
+use types::{CoreId, GroupId, Index};
 
 use super::config::DATA_DIR;
 use crate::disk::File;
 use crate::world::Shared;
 
-/// Whose snapshot a file of this name is, if it is one that is in use.
-pub(crate) fn group_of(path: &Path) -> Option<GroupId> {
-    let number = path.parent()?.file_name()?.to_str()?.parse().ok()?;
-    let group = GroupId(number);
-    (Paths::new(Path::new(DATA_DIR), group).snapshot == path).then_some(group)
-}
-
-/// The last entry that the snapshot of a group on a node holds, and the digest of the state.
+/// The last entry that the tables of a group on a core hold, and the digest of the state.
 ///
 /// # Errors
-/// Says why it cannot be loaded.
-pub(crate) fn read_back(world: &Shared, node: usize, group: GroupId) -> std::result::Result<(Index, u128), String> {
+/// Says why they cannot be loaded.
+pub(crate) fn read_back(
+    world: &Shared,
+    node: usize,
+    core: CoreId,
+    group: GroupId,
+) -> std::result::Result<(Index, u128), String> {
     let disk = DiskView { world: world.clone(), node };
-    let path = Paths::new(Path::new(DATA_DIR), group).snapshot;
-    let loaded = pin!(snapshot::load(&disk, &path, group, 0));
+    let loaded = pin!(load_group(disk, core, group));
     let Poll::Ready(loaded) = loaded.poll(&mut Context::from_waker(Waker::noop())) else {
         unreachable!("what is read here is there at once")
     };
-    match loaded {
-        Ok(Some(loaded)) => Ok((loaded.file.last_index, digest(&loaded))),
-        Ok(None) => Err("it is gone".to_owned()),
-        Err(error) => Err(error.to_string()),
-    }
+    loaded.map(|loaded| (loaded.last_index, digest(&loaded)))
+}
+
+async fn load_group(disk: DiskView, core: CoreId, group: GroupId) -> std::result::Result<Loaded, String> {
+    let dir = engine::store_dir(Path::new(DATA_DIR), core);
+    let files = Rc::new(Files::open(disk, dir).await.map_err(|error| error.to_string())?);
+    let surveyed = Survey::take(&files).await.state.map_err(|error| error.to_string())?;
+    let surveyed = surveyed.ok_or("there is no manifest")?;
+    let state = surveyed.state.group(group).ok_or("the manifest does not name the group")?;
+    let reader = Reader::new(files, 0);
+    let loaded = load(&reader, &state.version, group, &state.seal, 0, IoClass::Foreground).await;
+    loaded.map_err(|error| error.to_string())
 }
 
 /// The digest that a replica tells of the same state, see [`engine::Event::Digest`].
 fn digest(loaded: &Loaded) -> u128 {
-    let mut state = loaded.header.membership.clone();
+    let mut state = loaded.membership.encode().to_vec();
     state.extend_from_slice(&loaded.keyspace.digest().to_le_bytes());
-    state.extend_from_slice(&loaded.header.time_ms.to_le_bytes());
-    state.extend_from_slice(&loaded.file.last_index.to_le_bytes());
+    state.extend_from_slice(&loaded.keyspace.time_ms().to_le_bytes());
+    state.extend_from_slice(&loaded.last_index.to_le_bytes());
     xxhash_rust::xxh3::xxh3_128(&state)
 }
 
@@ -64,7 +72,7 @@ impl Disk for DiskView {
     type File = File;
 
     fn write_begin(&self, _: &File, _: u64, _: AlignedBuf, _: WriteToken) {
-        unreachable!("loading a snapshot writes nothing")
+        unreachable!("loading writes nothing")
     }
 
     fn write_end(&self) -> Option<WriteDone> {
@@ -108,7 +116,7 @@ impl Disk for DiskView {
     }
 
     async fn create_dir_all(&self, _: &Path) -> Result<()> {
-        read_only()
+        Ok(())
     }
 
     async fn list(&self, path: &Path) -> Result<Vec<String>> {

@@ -1,21 +1,21 @@
-//! Snapshots: when one is begun, what it holds, and crashes at every step of it.
+//! Flushes: when one is begun, what it leaves, and crashes at every step of it.
 
 use super::super::fake::FakeHost;
 use super::super::fake_core::{FakeCore, config};
 use crate::budget::Pool;
 
 #[test]
-fn snapshot_is_written_once_the_log_is_long_and_the_log_before_it_goes() {
+fn rows_are_flushed_once_the_log_is_long_and_the_log_before_goes() {
     let mut core = FakeCore::start(FakeHost::default(), config(1, 1));
     core.append(1, 20);
     core.settle();
     assert_eq!(core.begun_count, 0, "its log is short");
     core.append(1, 100);
-    core.turn_until("a snapshot is there", |core| core.storage.snapshot_index(1) > 0);
+    core.turn_until("it is flushed", |core| core.storage.snapshot_index(1) > 0);
     core.settle();
     let replica = &core.replicas.list[1];
     assert_eq!((replica.offered, core.storage.snapshot_index(1)), (120, 120));
-    assert!(replica.base > 60 && core.host.has(&core.paths(1).snapshot));
+    assert!(replica.base > 60 && !core.data_files().is_empty());
     assert_eq!(core.begun_count, 1);
     assert_eq!(core.ctx.budget.used_by(Pool::Snapshots), 0);
     let mut again = core.restart();
@@ -27,10 +27,10 @@ fn snapshot_is_written_once_the_log_is_long_and_the_log_before_it_goes() {
 }
 
 #[test]
-fn snapshot_is_of_the_state_at_its_beginning_and_the_rest_comes_from_the_log() {
+fn what_is_flushed_is_the_state_at_its_seal_and_the_rest_comes_from_the_log() {
     let mut core = FakeCore::start(FakeHost::default(), config(1, 1));
     core.append(1, 120);
-    core.turn_until("a snapshot is being written", |core| core.begun_count == 1);
+    core.turn_until("a flush is under way", |core| core.begun_count == 1);
     for _ in 0..30 {
         core.append(1, 1);
         core.turn();
@@ -46,11 +46,11 @@ fn snapshot_is_of_the_state_at_its_beginning_and_the_rest_comes_from_the_log() {
 }
 
 #[test]
-fn snapshot_gets_its_name_only_once_the_log_holds_its_entries_durably() {
+fn manifest_is_told_only_once_the_log_holds_the_entries_durably() {
     let mut core = FakeCore::start(FakeHost::default(), config(1, 1));
     core.append(1, 120);
     core.settle();
-    core.turn_until("a snapshot is there", |core| core.storage.snapshot_index(1) > 0);
+    core.turn_until("it is flushed", |core| core.storage.snapshot_index(1) > 0);
     // A follower may apply entries that are durable elsewhere.
     core.disk_writes = false;
     core.append(1, 120);
@@ -62,14 +62,14 @@ fn snapshot_gets_its_name_only_once_the_log_holds_its_entries_durably() {
     core.replicas.list[1].durable = durable;
     core.turns(50);
     assert_eq!(core.begun_count, 2);
-    assert!(core.host.has(&core.paths(1).new), "it is complete and waits");
+    assert!(core.storage.flushing.group() == Some(1), "it is complete and waits");
     assert_eq!(core.storage.snapshot_index(1), 120);
     core.disk_writes = true;
-    core.turn_until("it has its name", |core| core.storage.snapshot_index(1) == 240);
+    core.turn_until("the manifest is told", |core| core.storage.snapshot_index(1) == 240);
 }
 
 #[test]
-fn crash_at_any_step_of_a_snapshot_leaves_the_old_one_or_the_new_one() {
+fn crash_at_any_step_of_a_flush_leaves_the_old_state_or_the_new_one() {
     let run = |core: &mut FakeCore| {
         for _ in 0..12 {
             core.append(1, 25);
@@ -80,7 +80,7 @@ fn crash_at_any_step_of_a_snapshot_leaves_the_old_one_or_the_new_one() {
     let mut whole = FakeCore::start(FakeHost::default(), config(1, 1));
     let before = whole.host.changes();
     run(&mut whole);
-    assert!(whole.ctx.counters.snapshots_written >= 2 && whole.replicas.list[1].base > 0);
+    assert!(whole.ctx.counters.flushes >= 2 && whole.replicas.list[1].base > 0);
     let changes = whole.host.changes() - before;
     assert!(changes > 20, "{changes} steps");
     let (mut with_new, mut without) = (0, 0);
@@ -94,32 +94,34 @@ fn crash_at_any_step_of_a_snapshot_leaves_the_old_one_or_the_new_one() {
         assert!(again.quarantined.is_empty(), "stopped behind {stop}");
         assert!(again.replicas.list[1].last >= durable, "stopped behind {stop}");
         again.check_state(1);
+        let has_tables = again.storage.snapshot_index(1) > 0;
         again.settle();
         again.check_state(1);
         assert!(again.replicas.list[1].applied >= acknowledged);
-        assert!(!again.host.has(&again.paths(1).new) || again.begun_count > 0, "nothing unfinished is left");
-        *(if again.storage.snapshot_index(1) > 0 { &mut with_new } else { &mut without }) += 1;
+        *(if has_tables { &mut with_new } else { &mut without }) += 1;
+        again.turns(40);
+        assert_eq!(again.data_files().len(), again.named_files(), "what nobody names is deleted");
     }
     assert!(with_new > 5 && without > 5);
 }
 
 #[test]
-fn snapshot_that_cannot_be_written_is_tried_again() {
+fn flush_that_fails_is_tried_again() {
     let mut core = FakeCore::start(FakeHost::default(), config(1, 1));
     core.append(1, 120);
     core.host.fail_creations(true);
-    core.turn_until("writing has failed", |core| core.ctx.counters.snapshots_write_failed == 1);
+    core.turn_until("writing has failed", |core| core.ctx.counters.flushes_failed == 1);
     core.append(1, 10);
     core.turns(50);
     assert_eq!((core.begun_count, core.replicas.list[1].base), (1, 0), "not at once");
     core.host.fail_creations(false);
-    core.turn_until("a snapshot is there", |core| core.storage.snapshot_index(1) == 130);
+    core.turn_until("it is flushed", |core| core.storage.snapshot_index(1) == 130);
     core.restart().check_state(1);
 }
 
 /// They used to wait for a tick each, and clients for all of them.
 #[test]
-fn groups_that_keep_a_full_log_write_their_snapshots_one_behind_the_other() {
+fn groups_that_keep_a_full_log_are_flushed_one_behind_the_other() {
     let mut config = config(1, 40);
     config.log_bytes_max = 2 * config.segment_bytes;
     let mut core = FakeCore::start(FakeHost::default(), config);
@@ -127,10 +129,10 @@ fn groups_that_keep_a_full_log_write_their_snapshots_one_behind_the_other() {
     core.turn_until("the log is full and the first one is begun", |core| {
         core.storage.log_is_full_for(1) && core.begun_count > 0
     });
-    let before = core.ctx.counters.snapshots_written;
+    let before = core.ctx.counters.flushes;
     core.ticks = false;
     core.turns(400);
-    let written = core.ctx.counters.snapshots_written - before;
+    let written = core.ctx.counters.flushes - before;
     assert!(written > 20, "{written} between two ticks");
     core.ticks = true;
     core.turns(2);

@@ -1,0 +1,226 @@
+//! The tables of a core, and the manifest that says which group consists of which.
+//!
+//! What changes what a group consists of is an edit of the manifest. They are made durable one behind another, in the order in which
+//! they were handed over; each is answered for with the ticket that it came with. Files that nothing names any more are deleted one
+//! at a time.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
+use std::rc::Rc;
+use std::time::Duration;
+
+use host::TaskClass;
+use lsm::files::Files;
+use lsm::manifest::{Edit, EditKind, GroupState, Manifest};
+use lsm::read::Reader;
+use lsm::version::{FileSet, Version};
+use lsm::write::Output;
+use types::{GroupId, Instant, ReplicaId};
+
+use super::StorageHost;
+use crate::config::Config;
+
+/// How long to wait after a file could not be deleted.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// What an edit was handed over for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ticket {
+    /// The flush under way.
+    Flush,
+    /// The merge under way.
+    Merge,
+    /// The snapshot with this number that was received.
+    Install(u64),
+}
+
+/// An edit on its way to the manifest.
+struct Waiting {
+    ticket: Ticket,
+    group: GroupId,
+    replica: ReplicaId,
+    edits: Vec<Edit>,
+}
+
+/// An edit that has ended.
+pub(super) struct Edited {
+    pub(super) ticket: Ticket,
+    pub(super) group: GroupId,
+    pub(super) replica: ReplicaId,
+    /// Whether it holds, durably.
+    pub(super) result: Result<(), lsm::Error>,
+}
+
+/// An edit that was made durable, or not.
+struct Done<H: StorageHost> {
+    manifest: Box<Manifest<H>>,
+    result: Result<(), lsm::Error>,
+}
+
+/// The tables of a core.
+pub(super) struct Store<H: StorageHost> {
+    host: H,
+    reader: Rc<Reader<H>>,
+    output: Rc<Output<H>>,
+    files: FileSet,
+    /// Away while an edit is made durable.
+    manifest: Option<Box<Manifest<H>>>,
+    /// What the manifest says of each group.
+    groups: BTreeMap<GroupId, GroupState>,
+    /// Invariant: the first one is the one under way, if the manifest is away.
+    waiting: VecDeque<Waiting>,
+    done: Rc<RefCell<Option<Done<H>>>>,
+    /// The number of the file that is being deleted, and with its end why it could not be.
+    deleting: Rc<RefCell<Deleting>>,
+    delete_not_before: Instant,
+    deleted_count: u64,
+}
+
+#[derive(Default)]
+enum Deleting {
+    #[default]
+    Nothing,
+    UnderWay,
+    Done(u64, Result<(), lsm::Error>),
+}
+
+impl<H: StorageHost> Store<H> {
+    /// Opens the store of a core, and makes it if there is none.
+    pub(super) async fn open(host: &H, config: &Config) -> Result<Store<H>, lsm::Error> {
+        let settings = &config.store;
+        let files = Rc::new(Files::open(host.clone(), config.store_dir()).await?);
+        let manifest = Manifest::open(Rc::clone(&files), settings.manifest, host.random_u64()).await?;
+        let set = manifest.files().clone();
+        let output = Output::new(Rc::clone(&files), set.clone(), manifest.store(), settings.write);
+        let groups = manifest.state().groups().map(|(group, state)| (group, state.clone())).collect();
+        Ok(Store {
+            host: host.clone(),
+            reader: Rc::new(Reader::new(files, settings.cache_bytes_max)),
+            output: Rc::new(output),
+            files: set,
+            manifest: Some(Box::new(manifest)),
+            groups,
+            waiting: VecDeque::new(),
+            done: Rc::default(),
+            deleting: Rc::default(),
+            delete_not_before: Instant::ZERO,
+            deleted_count: 0,
+        })
+    }
+
+    /// Reads tables.
+    pub(super) fn reader(&self) -> &Rc<Reader<H>> {
+        &self.reader
+    }
+
+    /// Writes tables.
+    pub(super) fn output(&self) -> &Rc<Output<H>> {
+        &self.output
+    }
+
+    /// The files of the tables.
+    pub(super) fn files(&self) -> &FileSet {
+        &self.files
+    }
+
+    /// What the manifest says of a group.
+    pub(super) fn group(&self, group: GroupId) -> Option<&GroupState> {
+        self.groups.get(&group)
+    }
+
+    /// The tables of a group.
+    pub(super) fn version(&self, group: GroupId) -> Rc<Version> {
+        self.groups.get(&group).map_or_else(Rc::default, |state| Rc::clone(&state.version))
+    }
+
+    /// The first group behind a bound that has something here.
+    pub(super) fn next_group(&self, from: Bound<GroupId>) -> Option<GroupId> {
+        self.groups.range((from, Bound::Unbounded)).next().map(|(group, _)| *group)
+    }
+
+    /// Forgets all that there is of a group. For a start, before anything else is done.
+    pub(super) async fn drop_group(&mut self, group: GroupId) -> Result<(), lsm::Error> {
+        let Some(state) = self.groups.remove(&group) else { return Ok(()) };
+        let manifest = self.manifest.as_mut().expect("at a start no edit is under way");
+        manifest.commit(vec![Edit::Group { group, replica: state.replica, kind: EditKind::Drop }]).await
+    }
+
+    /// Hands edits of a group over, to be made durable together, behind those before.
+    pub(super) fn commit(&mut self, ticket: Ticket, group: GroupId, replica: ReplicaId, kinds: Vec<EditKind>) {
+        let before = self.groups.get(&group).filter(|state| state.replica != replica);
+        // A replica that was here before has left what it had.
+        let dropped = before.map(|state| Edit::Group { group, replica: state.replica, kind: EditKind::Drop });
+        let edits = kinds.into_iter().map(|kind| Edit::Group { group, replica, kind });
+        let edits = dropped.into_iter().chain(edits).collect();
+        self.waiting.push_back(Waiting { ticket, group, replica, edits });
+        self.begin();
+    }
+
+    /// Whether edits of a group are on their way.
+    pub(super) fn is_editing(&self, group: GroupId) -> bool {
+        self.waiting.iter().any(|waiting| waiting.group == group)
+    }
+
+    fn begin(&mut self) {
+        let Some(waiting) = self.waiting.front_mut() else { return };
+        let Some(mut manifest) = self.manifest.take() else { return };
+        let edits = std::mem::take(&mut waiting.edits);
+        let (done, host) = (Rc::clone(&self.done), self.host.clone());
+        self.host.spawn(TaskClass::Background, async move {
+            let result = manifest.commit(edits).await;
+            *done.borrow_mut() = Some(Done { manifest, result });
+            host.notify();
+        });
+    }
+
+    /// Takes in an edit that has ended, and begins the next one.
+    pub(super) fn poll(&mut self) -> Option<Edited> {
+        let Done { manifest, result } = self.done.take()?;
+        let Waiting { ticket, group, replica, .. } = self.waiting.pop_front().expect("it was handed over");
+        match manifest.group(group) {
+            Some(state) => drop(self.groups.insert(group, state.clone())),
+            None => drop(self.groups.remove(&group)),
+        }
+        self.manifest = Some(manifest);
+        self.begin();
+        Some(Edited { ticket, group, replica, result })
+    }
+
+    /// Deletes a file that nothing names, if there is one and none is being deleted.
+    pub(super) fn tick(&mut self, now: Instant) {
+        match self.deleting.take() {
+            Deleting::UnderWay => {
+                *self.deleting.borrow_mut() = Deleting::UnderWay;
+                return;
+            }
+            Deleting::Done(number, Err(error)) => {
+                tracing::warn!(%error, "a file that is not needed any more cannot be deleted; it is tried again");
+                self.files.add_unnamed(number);
+                self.delete_not_before = now + RETRY_AFTER;
+            }
+            Deleting::Done(_, Ok(())) => self.deleted_count += 1,
+            Deleting::Nothing => {}
+        }
+        if now < self.delete_not_before {
+            return;
+        }
+        let Some(number) = self.manifest.as_ref().and_then(|manifest| manifest.take_unnamed()) else { return };
+        *self.deleting.borrow_mut() = Deleting::UnderWay;
+        let (deleting, files) = (Rc::clone(&self.deleting), Rc::clone(self.reader.files()));
+        self.host.spawn(TaskClass::Background, async move {
+            let result = files.remove(number).await;
+            *deleting.borrow_mut() = Deleting::Done(number, result);
+        });
+    }
+
+    /// The figures for INFO.
+    pub(super) fn report(&self, info: &mut impl FnMut(&'static str, String)) {
+        let versions = || self.groups.values().map(|state| &state.version);
+        info("tables", versions().map(|version| version.tables().count()).sum::<usize>().to_string());
+        info("table_bytes", versions().map(|version| version.table_bytes()).sum::<u64>().to_string());
+        info("table_runs_max", versions().map(|version| version.runs().len()).max().unwrap_or(0).to_string());
+        info("files_deleted", self.deleted_count.to_string());
+        info("files_to_delete", self.files.unnamed_count().to_string());
+    }
+}
