@@ -15,6 +15,9 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::limits::Limits;
 
+/// How often a core ticks at least, also while nothing happens on it: whatever waits for ticks unnoticed is not late by more.
+const IDLE_TICK_INTERVAL_MAX: Duration = Duration::from_millis(100);
+
 /// Remembers, durably, with which data directory another node was first seen.
 #[derive(Clone)]
 pub struct RememberPeer(Arc<dyn Fn(NodeId, u64) + Send + Sync>);
@@ -254,9 +257,24 @@ impl Config {
         Duration::from_millis(u64::from(self.map.settings.election_timeout_min_ms))
     }
 
-    /// How often the core ticks: twice per heartbeat, so that none is late by more than half an interval.
+    /// How often the core ticks while something waits for that: twice per heartbeat.
     pub(crate) fn tick_interval(&self) -> Duration {
-        Duration::from_millis(u64::from(self.map.settings.heartbeat_interval_ms)) / 2
+        self.heartbeat_interval() / 2
+    }
+
+    /// How often a link carries something, if need be an empty frame. Five fit into [`Config::silence_max`], unless
+    /// heartbeats are further apart: so a core may pause for most of it without being taken to be down.
+    pub(crate) fn keep_alive_interval(&self) -> Duration {
+        self.heartbeat_interval().max(self.silence_max() / 5)
+    }
+
+    /// How often a core ticks on which nothing happens.
+    pub(crate) fn idle_tick_interval(&self) -> Duration {
+        self.keep_alive_interval().min(IDLE_TICK_INTERVAL_MAX).max(self.tick_interval())
+    }
+
+    fn heartbeat_interval(&self) -> Duration {
+        Duration::from_millis(u64::from(self.map.settings.heartbeat_interval_ms))
     }
 }
 

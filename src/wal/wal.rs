@@ -213,6 +213,11 @@ impl<D: LogHost> Wal<D> {
         Ok(true)
     }
 
+    /// Whether a mark stands behind the last block, and nothing is on its way: [`Wal::idle`] has nothing to do.
+    pub fn is_marked(&self) -> bool {
+        !self.is_writing() && self.writer.pending_bytes() == 0 && self.writer.last_is_mark()
+    }
+
     /// Names all groups in the forming block every now and then, so that damage before it concerns only those of which
     /// something is lost.
     fn call_roll_if_due(&mut self) {

@@ -88,6 +88,12 @@ impl Clients {
         self.touch(conn);
     }
 
+    /// Whether clients wait for ticks, since they wait for room. Those that take nothing are given so much time that any
+    /// tick does.
+    pub(crate) fn wants_ticks(&self) -> bool {
+        self.blocked_count > 0 || self.budget.requests_are_full()
+    }
+
     /// Closes clients that take nothing for too long, and the one that holds most if requests fill the memory for long. Looks
     /// at some clients in each tick, and at all of them again and again.
     pub(crate) fn tick<N: Net>(&mut self, ctx: &mut Context, net: &N) {

@@ -60,6 +60,11 @@ impl Cluster {
         self.agreement.proposed(term);
     }
 
+    /// Whether the cluster has agreed on its map.
+    pub(crate) fn is_agreed(&self) -> bool {
+        self.agreement.is_agreed()
+    }
+
     /// The agreed map as it stands in snapshots of group 0; `None` until there is one.
     pub(crate) fn agreed_map(&self) -> Option<Vec<u8>> {
         self.agreement.is_agreed().then(|| self.config.map.to_bytes())

@@ -3,8 +3,8 @@
 //! This folder is the only one that knows all parts. They return what is to follow from what they did, and it is carried
 //! here to the part concerned; no rule of any of them stands here. `impl Core` stands here and nowhere else.
 //!
-//! Reading order: this page (the turn), `commands` (of clients), `frames` (from and to other cores), `effects`, `sink` (the way
-//! of replies), `share` (how much a turn does), `reports` (INFO, and what checkers see), `start`.
+//! Reading order: this page (the turn), `tick`, `commands` (of clients), `frames` (from and to other cores), `effects`, `sink` (the
+//! way of replies), `share` (how much a turn does), `reports` (INFO, and what checkers see), `start`.
 
 mod commands;
 mod effects;
@@ -15,6 +15,7 @@ mod sink;
 mod start;
 #[cfg(test)]
 mod tests;
+mod tick;
 
 use std::time::Duration;
 
@@ -96,7 +97,8 @@ pub struct Core<H: CoreHost> {
     peers: Peers,
     cluster: Cluster,
     listeners: Vec<(ListenerId, ListenerKind)>,
-    next_tick: Instant,
+    /// When the core last ticked; when it does next follows from what waits for that.
+    ticked_at: Instant,
     stopping: Stopping,
     /// What the other cores of the node have last told of themselves, and when this one next does.
     reports: Vec<CoreReport>,
@@ -131,7 +133,7 @@ impl<H: CoreHost> Core<H> {
             if is_busy {
                 host.yield_now().await;
             } else {
-                host.park(self.next_tick.min(self.groups.next_timer()).min(self.clients.next_timer())).await;
+                host.park(self.wakes_at()).await;
             }
         }
     }
@@ -159,7 +161,7 @@ impl<H: CoreHost> Core<H> {
         self.ctx.disk_full = self.storage.disk_full();
         self.ctx.is_log_backlogged = self.storage.is_backlogged();
         self.ctx.must_clients_wait = self.ctx.is_log_backlogged || self.storage.is_copying_behind(&self.groups);
-        if self.ctx.now >= self.next_tick {
+        if self.is_tick_due() {
             self.tick()?;
         }
         self.groups.run_timers(&self.ctx);
@@ -296,33 +298,6 @@ impl<H: CoreHost> Core<H> {
         self.drain_routes()
     }
 
-    fn tick(&mut self) -> Result<(), Error> {
-        let interval = self.ctx.config.tick_interval();
-        self.next_tick = self.ctx.now + interval;
-        let silent = self.peers.tick(&self.ctx, &self.host, 2 * interval);
-        if !silent.is_empty() {
-            self.groups.peers_silent(&self.ctx, &silent);
-        }
-        self.carry_peer_events();
-        self.propose_map();
-        self.storage.tick(&mut self.ctx, &mut self.groups, &mut self.storage_effects)?;
-        self.carry_storage_effects()?;
-        self.groups.sweep_expired(&mut self.ctx);
-        self.groups.tick(&mut self.ctx, out!(self), &mut self.group_effects);
-        self.carry_group_effects()?;
-        let priority = if self.storage.fitness() { raft::PRIORITY_MAX } else { 0 };
-        self.groups.set_priority(&self.ctx, priority);
-        let (ctx, peers) = (&self.ctx, &self.peers);
-        self.router.tick(ctx, |link| peers.is_silent(ctx, link));
-        self.clients.tick(&mut self.ctx, &self.host);
-        self.ctx.tick_observed();
-        self.send_reports();
-        self.observe_counters();
-        self.tick_stop();
-        self.ctx.turns.mark(Phase::Tick, self.host.now());
-        Ok(())
-    }
-
     /// Begins an orderly stop.
     fn begin_stop(&mut self) {
         if self.stopping != Stopping::No {
@@ -335,16 +310,5 @@ impl<H: CoreHost> Core<H> {
         }
         tracing::info!(core = %self.ctx.addr(), "stopping: handing leaderships over");
         self.groups.hand_over(&self.ctx);
-    }
-
-    /// The part of a tick that concerns a stop under way.
-    fn tick_stop(&mut self) {
-        let Stopping::Draining { deadline } = self.stopping else { return };
-        self.groups.hand_over(&self.ctx);
-        let is_drained = self.groups.is_drained() && !self.storage.has_pending() && self.clients.are_served();
-        if is_drained || self.ctx.now >= deadline {
-            tracing::info!(core = %self.ctx.addr(), drained = is_drained, "stopped");
-            self.stopping = Stopping::Done;
-        }
     }
 }

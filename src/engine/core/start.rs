@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use types::Instant;
+
 use super::share::Share;
 use super::{Core, CoreHost, ListenerKind, REPORT_EVERY, Stopping};
 use crate::budget::Pool;
@@ -127,7 +129,8 @@ impl<H: CoreHost> Core<H> {
             peers,
             cluster,
             listeners: Vec::new(),
-            next_tick: now,
+            // Long ago: the first turn ticks.
+            ticked_at: Instant::ZERO,
             stopping: Stopping::No,
             reports: Vec::new(),
             next_report: now + REPORT_EVERY,

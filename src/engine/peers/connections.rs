@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use host::{ConnId, Net, SendBuf};
-use types::CoreAddr;
+use types::{CoreAddr, Instant};
 use wire::{Frame, Hello};
 
 use crate::budget::Pool;
@@ -68,6 +68,7 @@ impl Peers {
             Ok(frame) => {
                 let frame = frame?;
                 ctx.counters.frames_received += 1;
+                self.has_keep_alives |= frame.is_empty();
                 self.heard(ctx, link);
                 Some((link, frame))
             }
@@ -87,6 +88,8 @@ impl Peers {
             Received::Up => {
                 link.up_since_ms = ctx.unix_ms;
                 tracing::debug!(to = %link.to, "link up");
+                // The core there takes nothing to be certain before it has heard of this one.
+                self.next_due = ctx.now;
                 self.events.push(PeerEvent::Up(id));
                 self.events.push(PeerEvent::Changed(id));
             }
@@ -149,6 +152,7 @@ impl Peers {
                 if link.closed(ctx.now, &reason) && !ctx.is_stopping {
                     tracing::info!(to = %link.to, reason, "no link to a peer");
                 }
+                self.next_due = self.next_due.min(link.due(&ctx.config));
                 self.events.push(PeerEvent::Down { link: id, was_up });
             }
             Some(PeerConn::Incoming(incoming)) => {
@@ -166,17 +170,18 @@ impl Peers {
     }
 
     /// Connects what is due, gives up on what takes too long, and lets the cores of other nodes know that this one is there,
-    /// where nothing else has told them for `keep_alive_every`: quiescent groups rely on it. Returns the cores that have
+    /// where nothing else has told them for `keep_alive_after`: quiescent groups rely on it. Returns the cores that have
     /// fallen silent since the last call.
-    pub(crate) fn tick<N: Net>(&mut self, ctx: &Context, net: &N, keep_alive_every: Duration) -> Vec<CoreAddr> {
+    pub(crate) fn tick<N: Net>(&mut self, ctx: &Context, net: &N, keep_alive_after: Duration) -> Vec<CoreAddr> {
         let mut silent = Vec::new();
+        self.next_due = Instant::NEVER;
         for id in self.ids() {
             let link = &mut self.links[id.idx()];
             match link.state {
                 LinkState::Mesh => continue,
                 LinkState::Down { retry_at } if retry_at <= ctx.now => self.connect(ctx, net, id),
                 LinkState::Connecting { conn, deadline } if deadline <= ctx.now => net.close(conn),
-                LinkState::Up { .. } if !link.is_sending && ctx.now.since(link.sent_at) >= keep_alive_every => {
+                LinkState::Up { .. } if !link.is_sending && ctx.now.since(link.sent_at) >= keep_alive_after => {
                     // An empty frame says it.
                     link.is_keep_alive_due = true;
                     self.mark(id);
@@ -189,6 +194,7 @@ impl Peers {
             {
                 silent.push(link.to);
             }
+            self.next_due = self.next_due.min(link.due(&ctx.config));
         }
         self.close_late(ctx, net);
         silent

@@ -11,6 +11,7 @@ use wire::{
 };
 
 use crate::budget::Permit;
+use crate::config::Config;
 use crate::limits::FRAME_PAYLOAD_BYTES_MAX;
 use crate::peers::inbox::Inbox;
 
@@ -180,6 +181,19 @@ impl Link {
     /// tell each other that they are there.
     pub(super) fn is_silent(&self, now: Instant, silence_max: Duration) -> bool {
         self.state != LinkState::Mesh && now.since(self.heard_at) >= silence_max
+    }
+
+    /// When the link next wants a tick.
+    pub(super) fn due(&self, config: &Config) -> Instant {
+        let due = match self.state {
+            LinkState::Mesh => return Instant::NEVER,
+            LinkState::Down { retry_at } => retry_at,
+            LinkState::Connecting { deadline, .. } => deadline,
+            // What is on its way tells that this core is there; the next tick looks again.
+            LinkState::Up { .. } if self.is_sending || self.is_keep_alive_due => Instant::NEVER,
+            LinkState::Up { .. } => self.sent_at + config.keep_alive_interval(),
+        };
+        if self.is_noted_silent { due } else { due.min(self.heard_at + config.silence_max()) }
     }
 
     /// Whether commands can be sent and their replies can come.

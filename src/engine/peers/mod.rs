@@ -93,6 +93,11 @@ pub(crate) struct Peers {
     /// Links over which something came that was not taken in, each once. The first one has waited for longest.
     with_input: VecDeque<LinkId>,
     events: Vec<PeerEvent>,
+    /// When a link next wants a tick. Invariant: no later than any of [`Link::due`], but for links of which something was sent
+    /// or heard since the last tick.
+    next_due: Instant,
+    /// Whether a keep-alive has come since the last [`Peers::take_keep_alives`].
+    has_keep_alives: bool,
 }
 
 impl Peers {
@@ -122,6 +127,8 @@ impl Peers {
             dirty: Vec::new(),
             with_input: VecDeque::new(),
             events: Vec::new(),
+            next_due: Instant::ZERO,
+            has_keep_alives: false,
         }
     }
 
@@ -159,6 +166,16 @@ impl Peers {
     /// Whether nothing has been heard of a core for as long as makes it count as silent.
     pub(crate) fn is_silent(&self, ctx: &Context, link: LinkId) -> bool {
         self.links[link.idx()].is_silent(ctx.now, ctx.config.silence_max())
+    }
+
+    /// When the links next want a tick: one is to be told that this core is there, or to be connected, or its core falls silent.
+    pub(crate) fn next_due(&self) -> Instant {
+        self.next_due
+    }
+
+    /// Whether another core has said that it is there, and nothing else, since the last call.
+    pub(crate) fn take_keep_alives(&mut self) -> bool {
+        std::mem::take(&mut self.has_keep_alives)
     }
 
     /// Whether something has happened to the links since the last [`Peers::take_events`].

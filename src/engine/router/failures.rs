@@ -180,6 +180,11 @@ impl Router {
         self.want_drain(sent.route());
     }
 
+    /// Whether commands wait for ticks, since they wait for a leader or an answer.
+    pub(crate) fn wants_ticks(&self) -> bool {
+        !self.active.is_empty()
+    }
+
     /// Looks again for leaders, and for commands that have waited too long, which are given up in this turn and those behind
     /// it. `is_silent` tells whether nothing was heard of a core for long.
     pub(crate) fn tick(&mut self, ctx: &Context, is_silent: impl Fn(LinkId) -> bool) {

@@ -133,6 +133,11 @@ impl<H: StorageHost> Log<H> {
         Ok(())
     }
 
+    /// Whether something waits for ticks: the end of the log for its mark, or a read that is to be tried again.
+    pub(super) fn wants_ticks(&self) -> bool {
+        !self.pending.is_empty() || !self.wal.is_marked() || self.reads.has_failed()
+    }
+
     pub(super) fn read(&mut self, host: &H, group: usize, id: GroupId, read: raft::LogRead) {
         // What is read is settled now: the segments concerned stay as they are until it is done, whatever is cut meanwhile.
         let bytes_max = self.reads.bytes_max(read.bytes_max);

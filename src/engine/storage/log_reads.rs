@@ -136,6 +136,11 @@ impl LogReads {
         !self.done.borrow().is_empty()
     }
 
+    /// Whether reads of a group have failed and not succeeded since.
+    pub(super) fn has_failed(&self) -> bool {
+        !self.failed.is_empty() || !self.failures.is_empty()
+    }
+
     /// Bytes under way and not handed over, and the most there should be.
     pub(super) fn bytes(&self) -> (usize, usize) {
         (self.bytes, LOG_READS_BYTES_MAX)

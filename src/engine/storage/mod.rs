@@ -70,6 +70,7 @@ use flushing::Flushing;
 pub(crate) use interface::{SnapshotInfo, StartedReplica, StorageEffect, StorageHost};
 pub use load::{Loaded, load};
 use log::Log;
+use log_length::LogLevel;
 use merging::Merging;
 use pressure::Pressure;
 use rebuilding::Rebuilding;
@@ -235,7 +236,20 @@ impl<H: StorageHost> Storage<H> {
         Ok(())
     }
 
-    /// Begins what is due by now. Every few milliseconds.
+    /// Whether something waits for ticks. What has time until the core ticks anyway does not: looks at groups in which rows may have
+    /// expired, files to be deleted, snapshots that nobody asks for any more, questions for what lost replicas lack. A flush
+    /// becomes due by a write or behind another one, and either brings ticks.
+    pub(crate) fn wants_ticks(&self) -> bool {
+        self.log.wants_ticks()
+            || self.pressure.level > LogLevel::Fine
+            || self.flushing.running.is_some()
+            || self.merging.running.is_some()
+            || !self.merging.candidates.is_empty()
+            || self.rewriting.is_reading
+            || !self.receiving.is_idle()
+    }
+
+    /// Begins what is due by now. At every tick.
     ///
     /// # Errors
     /// The log's.

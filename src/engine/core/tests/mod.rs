@@ -6,6 +6,7 @@ mod frames;
 mod host;
 mod listening;
 mod slices;
+mod ticks;
 
 use std::time::Duration;
 

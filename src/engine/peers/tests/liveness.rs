@@ -36,6 +36,48 @@ fn an_idle_link_carries_an_empty_frame_now_and_then() {
 }
 
 #[test]
+fn links_want_no_tick_before_one_of_them_is_due() {
+    let mut world = World::new(|_| {});
+    let at = |ms| Instant::ZERO + Duration::from_millis(ms);
+    let link = world.link(OTHER);
+    wait(&mut world, 10);
+    let conn = world.up(link);
+    assert_eq!(world.peers.next_due(), at(10), "that core is to hear of this one");
+    world.peers.message(&mut world.ctx, link, message(1));
+    world.frame(conn);
+    world.tick();
+    assert_eq!(world.peers.next_due(), at(110), "the others are being connected");
+    wait(&mut world, 100);
+    world.tick();
+    assert!(world.frame(conn).is_some());
+    wait(&mut world, 60);
+    world.tick();
+    assert_eq!(world.peers.next_due(), at(210));
+    world.introduce(incoming(0), &world.hello(OTHER).encode());
+    world.receive(incoming(0), &frame(1));
+    wait(&mut world, 499);
+    world.tick();
+    world.frame(conn);
+    assert_eq!(world.tick(), []);
+    assert_eq!(world.peers.next_due(), at(670), "it falls silent then");
+    world.peers.closed(&world.ctx, conn, None);
+    wait(&mut world, 1);
+    assert_eq!(world.tick(), [OTHER]);
+    assert_eq!(world.peers.next_due(), at(689), "it is connected again then");
+}
+
+#[test]
+fn an_empty_frame_is_a_keep_alive_and_others_are_not() {
+    let mut world = World::new(|_| {});
+    world.introduce(incoming(0), &world.hello(OTHER).encode());
+    world.receive(incoming(0), &frame(1));
+    assert!(!world.peers.take_keep_alives());
+    world.receive(incoming(0), &encode(Frame::default()));
+    assert!(world.peers.take_keep_alives());
+    assert!(!world.peers.take_keep_alives(), "they are taken once");
+}
+
+#[test]
 fn a_core_that_falls_silent_is_told_once_and_again_after_it_was_heard() {
     let mut world = World::new(|_| {});
     let silence_ms = world.ctx.config.silence_max().as_millis() as u64;
