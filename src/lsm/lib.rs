@@ -20,7 +20,7 @@
 //! `tables` (those of all slots), `prefetch` and `cache`, `flags` (how a row stands to the tables on disk), `row_mut` (changing one), `cursor` and `sweep`
 //! (what has expired), `records`, `aside`, `flush` and `flushing` (copying what is dirty while it changes), `tidy` and `tidying` (what a flush leaves to do), `walk` (a state
 //! while it changes) and `former` (what a walk copies).
-//! On disk: `ids`, `codec`, `error`, `pending`, [`table`], [`blob`], [`version`], [`files`],
+//! On disk: `ids`, `codec`, `error`, `pace`, `pending`, [`table`], [`blob`], [`version`], [`files`],
 //! [`manifest`], [`read`], [`write`], [`merge`], [`snapshot`].
 
 pub mod blob;
@@ -30,6 +30,7 @@ pub mod files;
 mod ids;
 pub mod manifest;
 pub mod merge;
+mod pace;
 mod pending;
 pub mod read;
 pub mod rows;
@@ -40,5 +41,6 @@ pub mod write;
 
 pub use error::{Error, FormatError};
 pub use ids::{FileId, TableId};
+pub use pace::Pace;
 pub use pending::Chunk;
 pub use rows::{Content, Former, PREFETCH_KEYS_COUNT, Payloads, Records, Row, RowMut, Rows, Swept};

@@ -32,10 +32,12 @@
 //! Values are not compressed. The checksums stand behind the value so that it can be written, and checked, a piece at a
 //! time.
 //!
-//! Reading order: `record`, `builder`.
+//! Reading order: `record`, `builder`, `checker`.
 
 mod builder;
+mod checker;
 mod record;
 
 pub use builder::{BlobBuilder, BlobInfo};
+pub use checker::BlobChecker;
 pub use record::{BlobHeader, BlobRecord, HEADER_BYTES, PIECE_BYTES, RECORD_HEAD_BYTES, record_bytes, record_lens};

@@ -1,6 +1,5 @@
 //! What becomes of a row in a merge.
 
-use crate::table::stored_row::is_head;
 use crate::table::{Content, StoredRow};
 
 /// What becomes of a row.
@@ -36,8 +35,7 @@ impl RowPolicy {
             Content::Tombstone => return Fate::Keep,
             Content::Put(put) => put,
         };
-        let is_due = is_head(row.key) && put.expiry_ms.is_some_and(|expiry| expiry <= self.time_ms);
-        match (is_due, (self.is_single_row)(put.value_type)) {
+        match (row.is_due(self.time_ms), (self.is_single_row)(put.value_type)) {
             (false, _) => Fate::Keep,
             (true, false) => Fate::KeepExpired,
             (true, true) if self.is_oldest => Fate::Drop,

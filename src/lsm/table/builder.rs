@@ -12,7 +12,6 @@ use super::index::{Index, bound_between};
 use super::info::TableInfo;
 use super::leaf::Leaf;
 use super::properties::{BLOB_USES_COUNT_MAX, Properties};
-use super::ranges::KeyRange;
 use super::stored_row::{BlobRef, Content, ROW_KEY_BYTES_MAX, StoredRow, Value};
 use super::top::Top;
 use super::unit::{UnitKind, UnitRef, encode_unit};
@@ -21,6 +20,8 @@ use super::unit::{UnitKind, UnitRef, encode_unit};
 const BLOCK_BYTES_MAX: usize = 64 << 10;
 /// Rows behind which a leaf ends with its data block: to build their filter takes some tens of microseconds.
 const LEAF_ROWS_COUNT_MAX: usize = 16_384;
+/// Most rows of a leaf: on top of those behind which it ends, a block of the shortest ones.
+pub(super) const LEAF_ROWS_COUNT_LIMIT: usize = LEAF_ROWS_COUNT_MAX + BLOCK_BYTES_MAX / 4;
 /// Most bits of filter for each row.
 const FILTER_BITS_PER_ROW_MAX: usize = 16;
 /// Bytes of an index behind which its leaf ends.
@@ -123,9 +124,6 @@ impl TableBuilder {
         self.block.push(row);
         self.leaf_hashes.push(filter::hash(row.key));
         self.properties.add(&row);
-        if is_first {
-            row.key.clone_into(&mut self.properties.smallest);
-        }
         row.key.clone_into(&mut self.last_key);
     }
 
@@ -174,7 +172,7 @@ impl TableBuilder {
         if self.leaf_index.count() > 0 {
             self.finish_leaf();
         }
-        self.complete_properties();
+        self.properties.complete(std::mem::take(&mut self.last_key), &self.top.ranges);
         let top = self.put_unit(UnitKind::Top, |builder, body| builder.top.encode(body));
         self.properties.stored_bytes = self.pending.end();
         let properties = self.put_unit(UnitKind::Properties, |builder, body| builder.properties.encode(body));
@@ -185,19 +183,6 @@ impl TableBuilder {
         self.pending.bytes.extend_from_slice(&footer.encode());
         let chunks = self.pending.finish(self.settings.chunk_bytes);
         (chunks, TableInfo::of(&footer, self.properties))
-    }
-
-    fn complete_properties(&mut self) {
-        self.properties.range_tombstones = self.top.ranges.count() as u64;
-        self.properties.largest = std::mem::take(&mut self.last_key);
-        let Some(KeyRange { from: first, .. }) = self.top.ranges.iter().next() else { return };
-        let Some(KeyRange { to: last, .. }) = self.top.ranges.iter().next_back() else { return };
-        if self.properties.rows == 0 || *first < self.properties.smallest {
-            first.clone_into(&mut self.properties.smallest);
-        }
-        if *last > self.properties.largest {
-            last.clone_into(&mut self.properties.largest);
-        }
     }
 
     fn is_leaf_full(&self) -> bool {
@@ -247,8 +232,6 @@ fn row_bytes(row: &StoredRow<'_>) -> usize {
 
 const _: () = {
     assert!(BLOCK_BYTES_MAX <= UnitKind::Data.body_bytes_max() / 3);
-    // A block of the shortest rows, on top of the rows that a leaf may have, and the index.
-    let rows_count_max = LEAF_ROWS_COUNT_MAX + BLOCK_BYTES_MAX / 4;
     let index_bytes_max = 2 * LEAF_INDEX_BYTES_MAX + ROW_KEY_BYTES_MAX;
-    assert!(rows_count_max * FILTER_BITS_PER_ROW_MAX / 8 + index_bytes_max <= UnitKind::Leaf.body_bytes_max());
+    assert!(LEAF_ROWS_COUNT_LIMIT * FILTER_BITS_PER_ROW_MAX / 8 + index_bytes_max <= UnitKind::Leaf.body_bytes_max());
 };

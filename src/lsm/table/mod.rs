@@ -124,10 +124,11 @@
 //! ```
 //!
 //! Reading order: [`stored_row`], `unit`, [`block`], [`filter`], `index`, [`leaf`], `ranges`, [`top`], `slot_counts`,
-//! [`properties`], [`footer`], [`info`]; then [`builder`], and for reading `decoded`, `cursor`, `lookup`.
+//! [`properties`], [`footer`], [`info`]; then [`builder`], and for reading `decoded`, `cursor`, `lookup`, `checker`.
 
 pub mod block;
 pub mod builder;
+mod checker;
 mod cursor;
 mod decoded;
 pub mod filter;
@@ -144,6 +145,7 @@ pub mod top;
 mod unit;
 
 pub use builder::{TableBuilder, TableSettings};
+pub use checker::TableChecker;
 pub use cursor::TableCursor;
 pub use decoded::Unit;
 pub use index::Index;

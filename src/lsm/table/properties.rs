@@ -4,6 +4,7 @@ use crate::codec::{Input, len_u32, put_string};
 use crate::error::FormatError;
 use crate::ids::FileId;
 
+use super::ranges::RangeTombstones;
 use super::slot_counts::SlotCounts;
 use super::stored_row::{BlobRef, Content, ROW_KEY_BYTES_MAX, StoredRow, Value, is_head, slot_of};
 
@@ -96,8 +97,11 @@ impl Properties {
         (u128::from(self.expiring) * passed / all) as u64
     }
 
-    /// Counts a row, but for its key as the smallest or largest. Rows come by ascending keys.
+    /// Counts a row. Rows come by ascending keys.
     pub(super) fn add(&mut self, row: &StoredRow<'_>) {
+        if self.rows == 0 {
+            row.key.clone_into(&mut self.smallest);
+        }
         self.rows += 1;
         self.raw_bytes += row.key.len() as u64;
         let is_tombstone = row.content == Content::Tombstone;
@@ -118,6 +122,19 @@ impl Properties {
         match put.value {
             Value::Inline(value) => self.raw_bytes += value.len() as u64,
             Value::Blob(blob) => self.add_blob(blob),
+        }
+    }
+
+    /// Counts what there is besides rows, behind the last row, which has this key.
+    pub(super) fn complete(&mut self, last_key: Vec<u8>, ranges: &RangeTombstones) {
+        self.range_tombstones = ranges.count() as u64;
+        self.largest = last_key;
+        let (Some(first), Some(last)) = (ranges.iter().next(), ranges.iter().next_back()) else { return };
+        if self.rows == 0 || first.from < self.smallest {
+            first.from.clone_into(&mut self.smallest);
+        }
+        if last.to > self.largest {
+            last.to.clone_into(&mut self.largest);
         }
     }
 
@@ -213,7 +230,7 @@ mod tests {
     use crate::table::stored_row::Put;
 
     fn properties() -> Properties {
-        let mut properties = Properties { smallest: b"a".to_vec(), largest: b"b".to_vec(), ..Properties::default() };
+        let mut properties = Properties::default();
         let put = |value| Content::Put(Put { value_type: 0, expiry_ms: None, value });
         let expiring = Put { value_type: 0, expiry_ms: Some(9), value: Value::Inline(b"xyz") };
         let file = |number| FileId { store: 1, number };
@@ -223,6 +240,7 @@ mod tests {
             let blob = BlobRef { file: file(number), offset: 0, len: 20_000 };
             properties.add(&StoredRow { key, content: put(Value::Blob(blob)) });
         }
+        properties.complete(b"\0\x07e5".to_vec(), &RangeTombstones::default());
         properties
     }
 
@@ -232,6 +250,7 @@ mod tests {
         assert_eq!((properties.rows, properties.heads, properties.tombstones, properties.expiring), (5, 3, 1, 1));
         assert_eq!((properties.expiry_ms_min, properties.expiry_ms_max), (9, 9));
         assert_eq!((properties.raw_bytes, properties.head_tombstones), (5 * 4 + 3, 1));
+        assert_eq!((&properties.smallest[..], &properties.largest[..]), (&b"\0\x05h1"[..], &b"\0\x07e5"[..]));
         let blobs: Vec<_> = properties.blobs.iter().map(|of| (of.file.number, of.values, of.bytes)).collect();
         assert_eq!(blobs, [(3, 1, 20_000), (8, 2, 40_000)]);
         let slots: Vec<_> =

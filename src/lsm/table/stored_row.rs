@@ -24,6 +24,14 @@ pub struct StoredRow<'a> {
     pub content: Content<'a>,
 }
 
+impl StoredRow<'_> {
+    /// Whether it is the head of a key whose time has come.
+    pub fn is_due(&self, time_ms: u64) -> bool {
+        let Content::Put(put) = self.content else { return false };
+        is_head(self.key) && put.expiry_ms.is_some_and(|expiry| expiry <= time_ms)
+    }
+}
+
 /// What a table says of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content<'a> {

@@ -6,10 +6,11 @@ use host::{Disk, IoClass};
 
 use crate::blob::{BlobBuilder, BlobRecord, PIECE_BYTES};
 use crate::error::{Error, FormatError};
+use crate::pace::Pace;
 use crate::table::BlobRef;
 use crate::version::{NamedFile, NewBlob};
 
-use super::output::{Output, Pace, SyncedWriter};
+use super::output::{Output, SyncedWriter};
 
 /// A blob file being written.
 struct Open<D: Disk> {

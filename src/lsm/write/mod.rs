@@ -7,6 +7,7 @@ mod output;
 mod run_writer;
 mod table_file;
 
-pub use output::{Output, Pace, WriteSettings};
+pub use crate::pace::Pace;
+pub use output::{Output, WriteSettings};
 pub use run_writer::{RunWriter, WrittenRun};
 pub use table_file::TableFile;

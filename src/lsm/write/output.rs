@@ -1,6 +1,5 @@
 //! Where tables are written to, and how fast.
 
-use std::future::Future;
 use std::rc::Rc;
 
 use host::{Disk, IoClass};
@@ -12,19 +11,6 @@ use crate::pending::Chunk;
 use crate::table::TableSettings;
 use crate::table::stored_row::INLINE_VALUE_BYTES_MAX;
 use crate::version::{FileSet, NamedFile};
-
-/// Lets others go first. Whoever writes calls it between slices of its work.
-pub trait Pace {
-    /// Returns when it may go on, having worked on so many bytes since it last asked: at most a block or a piece of a
-    /// value, or a chunk that was written.
-    fn pause(&self, bytes: usize) -> impl Future<Output = ()>;
-}
-
-impl<P: Pace> Pace for &P {
-    fn pause(&self, bytes: usize) -> impl Future<Output = ()> {
-        P::pause(self, bytes)
-    }
-}
 
 /// How runs are written.
 #[derive(Clone, Copy, Debug)]

@@ -6,11 +6,12 @@ use host::{ALIGNMENT, Disk, IoClass};
 
 use crate::blob::BlobRecord;
 use crate::error::{Error, FormatError};
+use crate::pace::Pace;
 use crate::table::{BlobRef, Content, KeyRange, Put, StoredRow, TableBuilder, Value};
 use crate::version::{NamedFile, NewBlob, NewTable};
 
 use super::blob_writer::BlobWriter;
-use super::output::{Output, Pace};
+use super::output::Output;
 use super::table_file::TableFile;
 
 /// Bytes of rows between two pauses.
