@@ -4,13 +4,17 @@
 //! the cache or from a disk. So whoever reads in a turn can do all that needs no disk there, and hand the rest to a
 //! task.
 //!
-//! Reading order: `need`, `run_cursor`, `range_cursor`, `version_cursor`, `cache`, `reader`, `verify`.
+//! Reading order: `need`, `run_cursor`, `range_cursor`, `version_cursor`, `cache`, `reader`;
+//! then what reads versions whole: `read_ahead`, `table_ahead`, `scan`, `verify`.
 
 mod cache;
 mod need;
 mod range_cursor;
+mod read_ahead;
 mod reader;
 mod run_cursor;
+mod scan;
+mod table_ahead;
 mod verify;
 mod version_cursor;
 
@@ -19,5 +23,6 @@ pub use need::{Need, Source, Target};
 pub use range_cursor::RangeCursor;
 pub use reader::{BlobBytes, Found, FoundValue, Reader};
 pub use run_cursor::RunCursor;
-pub use verify::verify;
+pub use scan::{Scan, ScanSettings, ScannedRow};
+pub use verify::{Verified, verify};
 pub use version_cursor::{Progress, VersionCursor};

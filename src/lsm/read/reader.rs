@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use host::{Disk, IoClass};
 
-use crate::blob::{BlobRecord, record_bytes};
+use crate::blob::{BlobRecord, RECORD_HEAD_BYTES, record_bytes};
 use crate::error::{Error, FormatError};
 use crate::files::{Files, ReadBytes};
 use crate::table::{BlobRef, Content, TableAnswer, TableLookup, Unit, Value};
@@ -166,6 +166,12 @@ impl BlobBytes {
     /// The record, whose value is checked piece by piece.
     pub fn record(&self) -> Result<BlobRecord<'_>, FormatError> {
         BlobRecord::open(self.read.bytes(), self.blob, &self.key)
+    }
+
+    /// The value, all pieces of which the caller has checked.
+    pub(super) fn checked_value(&self) -> &[u8] {
+        let begin = RECORD_HEAD_BYTES + self.key.len();
+        self.read.bytes().get(begin..begin + self.blob.len as usize).unwrap_or_default()
     }
 }
 

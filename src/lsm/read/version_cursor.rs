@@ -162,6 +162,15 @@ impl VersionCursor {
         }
     }
 
+    /// The source, by its number, that cannot go on without what [`VersionCursor::poll`] asked for. `None` if it was asked
+    /// for to know what a source deletes.
+    pub(super) fn asked_for_row(&self) -> Option<usize> {
+        match self.asked {
+            Asked::Row(idx) => Some(idx),
+            Asked::Covering(_) | Asked::Nothing => None,
+        }
+    }
+
     /// Hands over what [`VersionCursor::poll`] asked for.
     ///
     /// # Panics

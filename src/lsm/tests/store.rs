@@ -97,14 +97,15 @@ impl World {
     /// Whether rows are those of a group, some of them gone whose time has come.
     fn holds(&self, group: u32, rows: &Rows) -> bool {
         let expected = &self.groups[group as usize - 1];
-        let may_be_gone = |key: &Vec<u8>, put: &ModelPut| {
-            key[2] == b'h'
-                && is_single_row(put.value_type)
-                && put.expiry_ms.is_some_and(|expiry| expiry <= self.time_ms)
-        };
+        let may_be_gone = |key: &Vec<u8>, put: &ModelPut| is_gone(key, put, self.time_ms);
         rows.iter().all(|(key, put)| expected.get(key) == Some(put))
             && expected.iter().all(|(key, put)| rows.contains_key(key) || may_be_gone(key, put))
     }
+}
+
+/// Whether a row is gone by a time, be it there or not.
+fn is_gone(key: &[u8], put: &ModelPut, time_ms: u64) -> bool {
+    key[2] == b'h' && is_single_row(put.value_type) && put.expiry_ms.is_some_and(|expiry| expiry <= time_ms)
 }
 
 /// Does a step, at the time of the world behind it.
@@ -139,7 +140,14 @@ fn check(store: &Store, worlds: &[World]) -> Result<(), TestCaseError> {
     let holds = |world: &World| found.iter().zip(1..).all(|(rows, group)| world.holds(group, rows));
     prop_assert!(worlds.iter().any(holds), "{:?} is none of {:?}", found, worlds);
     for (rows, group) in found.iter().zip(1..) {
-        prop_assert_eq!(&store.scan(GroupId(group), Target::Last).unwrap(), rows);
+        let group_id = GroupId(group);
+        prop_assert_eq!(&store.scan(group_id, Target::Last).unwrap(), rows);
+        let time_ms = worlds[0].time_ms;
+        let mut live = rows.clone();
+        live.retain(|key, put| !is_gone(key, put, time_ms));
+        prop_assert_eq!(store.scan_live(group_id, time_ms).unwrap(), live);
+        let verified = store.verify(group_id).unwrap();
+        prop_assert_eq!(verified.tables, store.version(group_id).tables().count() as u64);
         for key in worlds.iter().flat_map(|world| world.groups[group as usize - 1].keys()) {
             prop_assert_eq!(&store.get(GroupId(group), key).unwrap(), &rows.get(key).cloned());
         }

@@ -42,6 +42,8 @@ struct World {
     dice: u64,
     capacity: Option<usize>,
     unreadable: BTreeSet<PathBuf>,
+    /// Whether reads take a while, each another one.
+    is_slow: bool,
     reads: u64,
 }
 
@@ -199,6 +201,11 @@ impl TestDisk {
         self.0.borrow_mut().unreadable.insert(path.to_owned());
     }
 
+    /// Whether reads take a while, each another one, so that they end in any order.
+    pub fn set_slow(&self, is_slow: bool) {
+        self.0.borrow_mut().is_slow = is_slow;
+    }
+
     pub fn names(&self) -> Vec<String> {
         let world = self.0.borrow();
         world.files.keys().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
@@ -260,9 +267,17 @@ impl Disk for TestDisk {
     }
 
     async fn read(&self, file: &TestFile, offset: u64, len: usize, _: IoClass) -> Result<ReadBuf> {
-        let mut world = self.0.borrow_mut();
         assert!(offset.is_multiple_of(ALIGNMENT as u64) && len.is_multiple_of(ALIGNMENT) && len > 0);
-        world.reads += 1;
+        let turns = {
+            let mut world = self.0.borrow_mut();
+            world.reads += 1;
+            world.dice |= 1;
+            if world.is_slow { world.roll() % 7 } else { 0 }
+        };
+        for _ in 0..turns {
+            futures_lite::future::yield_now().await;
+        }
+        let world = self.0.borrow();
         if world.files.iter().any(|(path, inode)| *inode == file.inode && world.unreadable.contains(path)) {
             return Err(Error::from_raw_os_error(EIO));
         }

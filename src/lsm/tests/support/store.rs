@@ -10,7 +10,7 @@ use lsm::Error;
 use lsm::files::Files;
 use lsm::manifest::{Edit, EditKind, Manifest, ManifestSettings, Seal};
 use lsm::merge::{MergeSettings, MergeTask, RowPolicy, execute, pick};
-use lsm::read::{FoundValue, Reader, Target, VersionCursor};
+use lsm::read::{FoundValue, Reader, Scan, ScanSettings, Target, Verified, VersionCursor, verify};
 use lsm::snapshot::{HEAD_BYTES_MAX, IncomingSnapshot, OutgoingSnapshot};
 use lsm::table::{BlobRef, Content, KeyRange, StoredRow, TableSettings, Value};
 use lsm::version::{Change, NewRun, Version};
@@ -107,6 +107,12 @@ impl Store {
         })
     }
 
+    /// Writes otherwise from now on.
+    pub fn set_output(&mut self, settings: WriteSettings) {
+        let (files, set) = (Rc::clone(self.reader.files()), self.manifest.files().clone());
+        self.output = Rc::new(Output::new(files, set, self.manifest.store(), settings));
+    }
+
     pub fn version(&self, group: GroupId) -> Rc<Version> {
         self.manifest.group(group).map(|state| Rc::clone(&state.version)).unwrap_or_default()
     }
@@ -194,7 +200,10 @@ impl Store {
             }
             writer.finish(total_bytes).await?;
             self.output.sync_names().await?;
-            Ok::<_, Error>((named, incoming.finish().unwrap()))
+            let head = incoming.finish().unwrap();
+            let received = Version::default().apply(&head.change(named.number()), self.manifest.files());
+            verify(&self.reader, &received.unwrap(), IoClass::Flush, &NoPace).await?;
+            Ok::<_, Error>((named, head))
         })?;
         let kind = EditKind::Install { seal: head.seal().clone(), change: head.change(named.number()) };
         self.commit(vec![(group, kind)])?;
@@ -324,6 +333,27 @@ impl Store {
             last = Some(row.key.to_vec());
             if target.is_back() { cursor.prev() } else { cursor.next() }
         }
+    }
+
+    /// All live rows of a group at a time, as a start loads them.
+    pub fn scan_live(&self, group: GroupId, time_ms: u64) -> Result<Rows, Error> {
+        let settings = ScanSettings { class: IoClass::Flush, time_ms, is_single_row };
+        let mut scan = Scan::new(&self.reader, self.version(group), settings);
+        let mut rows = Rows::new();
+        block_on(async {
+            while let Some(row) = scan.next(&NoPace).await? {
+                assert!(rows.last_key_value().is_none_or(|(last, _)| last.as_slice() < row.key), "rows ascend");
+                let (value_type, expiry_ms) = (row.value_type, row.expiry_ms);
+                let value = ModelValue::Inline(row.value.to_vec());
+                rows.insert(row.key.to_vec(), ModelPut { value_type, expiry_ms, value });
+            }
+            Ok(rows)
+        })
+    }
+
+    /// Checks all bytes of a group.
+    pub fn verify(&self, group: GroupId) -> Result<Verified, Error> {
+        block_on(verify(&self.reader, &self.version(group), IoClass::Scrub, &NoPace))
     }
 
     /// Files that are named are there and durable, others are gone or handed out.

@@ -1,0 +1,151 @@
+//! All live rows of a version, from the first to the last, at the speed of the disk.
+
+use std::rc::Rc;
+
+use host::{Disk, IoClass};
+
+use crate::error::Error;
+use crate::pace::Pace;
+use crate::table::{Content, Unit, UnitKind, Value};
+use crate::version::Version;
+
+use super::need::{Need, Target};
+use super::reader::{BlobBytes, Reader};
+use super::table_ahead::TableAhead;
+use super::version_cursor::{Progress, VersionCursor};
+
+/// How a version is scanned.
+#[derive(Clone, Copy, Debug)]
+pub struct ScanSettings {
+    /// What the reads are for.
+    pub class: IoClass,
+    /// Replicated time, Unix time in ms: single rows whose time has come by it are passed over.
+    pub time_ms: u64,
+    /// Whether a head of this type has no elements. Others are shown also if their time has come, since their elements
+    /// are there.
+    pub is_single_row: fn(u8) -> bool,
+}
+
+/// A row with its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScannedRow<'a> {
+    /// The row key.
+    pub key: &'a [u8],
+    /// The type of the value.
+    pub value_type: u8,
+    /// Unix time in milliseconds as of which the row is gone.
+    pub expiry_ms: Option<u64>,
+    /// The value, wherever it lay.
+    pub value: &'a [u8],
+}
+
+/// A walk over all live rows of a version by ascending keys.
+///
+/// It reads each run ahead, and takes about 1.5 MiB of memory for each, and the longest value. The caller takes row after row
+/// and pauses when it likes: nothing of what it has not taken is decoded, but for a block.
+pub struct Scan<'a, D: Disk> {
+    reader: &'a Reader<D>,
+    version: Rc<Version>,
+    settings: ScanSettings,
+    cursor: VersionCursor,
+    /// The table that each run is being read of.
+    ahead: Vec<Option<TableAhead<D>>>,
+    /// The value of the row, if it lies in a blob file. All of it was checked.
+    blob: Option<BlobBytes>,
+    has_begun: bool,
+}
+
+impl<'a, D: Disk> Scan<'a, D> {
+    /// Before the first row.
+    pub fn new(reader: &'a Reader<D>, version: Rc<Version>, settings: ScanSettings) -> Scan<'a, D> {
+        let cursor = VersionCursor::of_version(&version);
+        let ahead = version.runs().iter().map(|_| None).collect();
+        Scan { reader, version, settings, cursor, ahead, blob: None, has_begun: false }
+    }
+
+    /// The next row; `None` behind the last.
+    pub async fn next<P: Pace>(&mut self, pace: &P) -> Result<Option<ScannedRow<'_>>, Error> {
+        if !self.has_begun {
+            self.cursor.seek(Target::First);
+            self.has_begun = true;
+        } else {
+            self.cursor.next();
+        }
+        loop {
+            self.settle(pace).await?;
+            match self.cursor.row() {
+                None => return Ok(None),
+                Some(row) if self.is_live(&row.content, row.is_due(self.settings.time_ms)) => break,
+                Some(_) => self.cursor.next(),
+            }
+        }
+        self.read_blob(pace).await?;
+        Ok(self.row())
+    }
+
+    fn is_live(&self, content: &Content<'_>, is_due: bool) -> bool {
+        match content {
+            Content::Tombstone => false,
+            Content::Put(put) => !is_due || !(self.settings.is_single_row)(put.value_type),
+        }
+    }
+
+    fn row(&self) -> Option<ScannedRow<'_>> {
+        let row = self.cursor.row()?;
+        let Content::Put(put) = row.content else { return None };
+        let value = match (put.value, &self.blob) {
+            (Value::Inline(value), _) => value,
+            (Value::Blob(_), blob) => blob.as_ref()?.checked_value(),
+        };
+        Some(ScannedRow { key: row.key, value_type: put.value_type, expiry_ms: put.expiry_ms, value })
+    }
+
+    /// Reads the value of the row the cursor is on, if it lies in a blob file.
+    async fn read_blob<P: Pace>(&mut self, pace: &P) -> Result<(), Error> {
+        self.blob = None;
+        let Some(row) = self.cursor.row() else { return Ok(()) };
+        let Content::Put(put) = row.content else { return Ok(()) };
+        let Value::Blob(blob) = put.value else { return Ok(()) };
+        let bytes = self.reader.blob(&self.version, blob, row.key, self.settings.class).await?;
+        let damaged = |source| self.reader.damaged_blob(&self.version, blob, source);
+        let record = bytes.record().map_err(damaged)?;
+        for idx in 0..record.pieces_count() {
+            let piece = record.piece(idx).map_err(damaged)?;
+            pace.pause(piece.len()).await;
+        }
+        self.blob = Some(bytes);
+        Ok(())
+    }
+
+    async fn settle<P: Pace>(&mut self, pace: &P) -> Result<(), Error> {
+        loop {
+            match self.cursor.poll() {
+                Progress::Arrived => return Ok(()),
+                Progress::Busy => pace.pause(0).await,
+                Progress::Need(need) => {
+                    let unit = self.unit(&need).await?;
+                    self.cursor.supply(unit);
+                    pace.pause(need.unit.len as usize).await;
+                }
+            }
+        }
+    }
+
+    /// A unit. What is asked for to go on in a table is read ahead.
+    async fn unit(&mut self, need: &Need) -> Result<Unit, Error> {
+        let ahead = self.cursor.asked_for_row().and_then(|idx| self.ahead.get_mut(idx));
+        let is_new = need.unit.kind == UnitKind::Top;
+        if let Some(Some(ahead)) = ahead.filter(|_| !is_new)
+            && ahead.id() == need.table.info.id
+            && let Some(unit) = ahead.unit(self.reader.files(), need.unit).await?
+        {
+            return Ok(unit);
+        }
+        let unit = self.reader.unit_once(need, self.settings.class).await?;
+        let ahead = self.cursor.asked_for_row().and_then(|idx| self.ahead.get_mut(idx));
+        if let (Some(ahead), Unit::Top(top)) = (ahead, &unit) {
+            *ahead = TableAhead::new(self.reader.files(), &need.table, top, self.settings.class);
+        }
+        Ok(unit)
+    }
+}
