@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use lsm::blob::{BlobHeader, BlobInfo, BlobRecord};
+use lsm::blob::{BlobChecker, BlobHeader, BlobInfo, BlobRecord};
 use lsm::table::block::Block;
 use lsm::table::footer::{FOOTER_BYTES, Footer};
 use lsm::table::leaf::Leaf;
 use lsm::table::properties::Properties;
 use lsm::table::{
-    BlobRef, Content, Put, StoredRow, TableAnswer, TableBuilder, TableCursor, TableInfo, TableLookup, TableSettings,
-    Top, Unit, UnitKind, UnitRef, Value, decode_unit,
+    BlobRef, Content, Put, StoredRow, TableAnswer, TableBuilder, TableChecker, TableCursor, TableInfo, TableLookup,
+    TableSettings, Top, Unit, UnitKind, UnitRef, Value, decode_unit, encode_unit,
 };
 use lsm::{FileId, FormatError, TableId};
 
@@ -78,6 +78,14 @@ fn blob(data: &[u8]) {
             assert!(record.value().is_err() || record.value().is_ok_and(|value| value.len() == len as usize));
         }
     }
+    let file = [&BlobHeader { file: TABLE.file }.encode()[..], data].concat();
+    let info = BlobInfo { id: TABLE.file, len: file.len() as u64, values: 0, value_bytes: 0 };
+    let checked = |piece_bytes| {
+        let mut checker = BlobChecker::new(info);
+        file.chunks(piece_bytes).try_for_each(|piece| checker.push(piece))?;
+        checker.finish()
+    };
+    assert_eq!(checked(file.len()), checked(5), "it is the same however it comes");
 }
 
 fn unit(data: &[u8]) {
@@ -101,8 +109,11 @@ fn unit(data: &[u8]) {
     }
 }
 
-/// The bodies of a sound table of some leaves and blocks, by their offsets, and where its top is.
-fn bodies(rows_count: u16) -> (TableInfo, BTreeMap<u64, Vec<u8>>) {
+/// The kinds and bodies of units, by their offsets.
+type Bodies = BTreeMap<u64, (UnitKind, Vec<u8>)>;
+
+/// The units of a sound table of some leaves and blocks, but for its properties, and where its top is.
+fn bodies(rows_count: u16) -> (TableInfo, Bodies) {
     let settings =
         TableSettings { block_bytes: 120, leaf_blocks_count_max: 2, filter_bits_per_row: 10, chunk_bytes: 4_096 };
     let mut builder = TableBuilder::new(TABLE, settings);
@@ -122,7 +133,7 @@ fn bodies(rows_count: u16) -> (TableInfo, BTreeMap<u64, Vec<u8>>) {
     let mut read = |unit: UnitRef| {
         let begin = unit.offset as usize;
         let body = decode_unit(&bytes[begin..begin + unit.len as usize], TABLE, unit).expect("it was just written");
-        bodies.insert(unit.offset, body.clone());
+        bodies.insert(unit.offset, (unit.kind, body.clone()));
         body
     };
     let top = Top::decode(&read(info.top)).expect("it was just written");
@@ -140,9 +151,10 @@ fn bodies(rows_count: u16) -> (TableInfo, BTreeMap<u64, Vec<u8>>) {
 fn edited(mut input: Input<'_>) {
     let (info, mut bodies) = bodies(u16::from(input.byte() % 100) + 1);
     let offsets: Vec<u64> = bodies.keys().copied().collect();
-    for _ in 0..usize::from(input.byte()) % EDITS_COUNT_MAX {
+    let edits_count = usize::from(input.byte()) % EDITS_COUNT_MAX;
+    for _ in 0..edits_count {
         let offset = offsets[place(input.byte(), offsets.len())];
-        let body = bodies.get_mut(&offset).expect("it is one of them");
+        let (_, body) = bodies.get_mut(&offset).expect("it is one of them");
         if body.is_empty() {
             continue;
         }
@@ -158,11 +170,40 @@ fn edited(mut input: Input<'_>) {
             }
         }
     }
-    walk(&Rc::new(info), &bodies, input.rest());
+    let info = Rc::new(info);
+    walk(&info, &bodies, input.rest());
+    let sound = check_whole(&info, &bodies);
+    assert!(edits_count > 0 || sound.is_ok(), "nothing was edited");
+    if let Ok(placed) = sound {
+        assert!(walk_rows(&info, &placed, false, &[]).is_ok(), "what was checked can be read");
+    }
 }
 
-fn read(bodies: &BTreeMap<u64, Vec<u8>>, unit: UnitRef) -> Result<Unit, FormatError> {
-    let body = bodies.get(&unit.offset).ok_or(FormatError::Truncated)?;
+/// Checks a table of these units, one behind another. Where they stand then, if it is sound.
+fn check_whole(info: &Rc<TableInfo>, bodies: &Bodies) -> Result<Bodies, FormatError> {
+    let (mut bytes, mut placed) = (Vec::new(), Bodies::new());
+    let mut put = |bytes: &mut Vec<u8>, kind, body: &[u8]| {
+        let offset = bytes.len() as u64;
+        placed.insert(offset, (kind, body.to_vec()));
+        encode_unit(bytes, TABLE, kind, offset, body)
+    };
+    for (kind, body) in bodies.values() {
+        put(&mut bytes, *kind, body);
+    }
+    let mut body = Vec::new();
+    info.properties.encode(&mut body);
+    let properties = put(&mut bytes, UnitKind::Properties, &body);
+    let footer = Footer { table: TABLE, len: info.len, top: info.top, properties };
+    bytes.resize((bytes.len() + FOOTER_BYTES).next_multiple_of(4_096) - FOOTER_BYTES, 0);
+    bytes.extend_from_slice(&footer.encode());
+    let mut checker = TableChecker::new(Rc::clone(info));
+    bytes.chunks(100).try_for_each(|piece| checker.push(piece))?;
+    checker.finish()?;
+    Ok(placed)
+}
+
+fn read(bodies: &Bodies, unit: UnitRef) -> Result<Unit, FormatError> {
+    let (_, body) = bodies.get(&unit.offset).ok_or(FormatError::Truncated)?;
     Ok(match unit.kind {
         UnitKind::Data => Unit::Data(Rc::new(Block::decode(body.clone())?)),
         UnitKind::Leaf => Unit::Leaf(Rc::new(Leaf::decode(body)?)),
@@ -172,23 +213,9 @@ fn read(bodies: &BTreeMap<u64, Vec<u8>>, unit: UnitRef) -> Result<Unit, FormatEr
 }
 
 /// Walks over all rows both ways, and looks a key up: that ends, with rows or with an error.
-fn walk(info: &Rc<TableInfo>, bodies: &BTreeMap<u64, Vec<u8>>, key: &[u8]) {
-    let rows_count_max = bodies.len() * bodies.len() * bodies.values().map(Vec::len).max().unwrap_or(0);
+fn walk(info: &Rc<TableInfo>, bodies: &Bodies, key: &[u8]) {
     for back in [false, true] {
-        let mut cursor = TableCursor::new(Rc::clone(info));
-        match (back, key.is_empty()) {
-            (false, true) => cursor.first(),
-            (true, true) => cursor.last(),
-            (false, false) => cursor.seek(key),
-            (true, false) => cursor.seek_before(key),
-        }
-        for rows_count in 0.. {
-            assert!(rows_count <= rows_count_max, "it goes round in a circle");
-            if settle(&mut cursor, bodies).is_err() || cursor.row().is_none() {
-                break;
-            }
-            if back { cursor.prev() } else { cursor.next() }
-        }
+        let _ = walk_rows(info, bodies, back, key);
     }
     let mut lookup = TableLookup::new(Rc::clone(info), key);
     for _ in 0..4 {
@@ -208,7 +235,28 @@ fn walk(info: &Rc<TableInfo>, bodies: &BTreeMap<u64, Vec<u8>>, key: &[u8]) {
     panic!("a lookup reads more than a top, a leaf and data");
 }
 
-fn settle(cursor: &mut TableCursor, bodies: &BTreeMap<u64, Vec<u8>>) -> Result<(), FormatError> {
+/// Walks over all rows from a key on, or back from it; from the end without a key.
+fn walk_rows(info: &Rc<TableInfo>, bodies: &Bodies, back: bool, key: &[u8]) -> Result<(), FormatError> {
+    let rows_count_max = bodies.len() * bodies.len() * bodies.values().map(|(_, body)| body.len()).max().unwrap_or(0);
+    let mut cursor = TableCursor::new(Rc::clone(info));
+    match (back, key.is_empty()) {
+        (false, true) => cursor.first(),
+        (true, true) => cursor.last(),
+        (false, false) => cursor.seek(key),
+        (true, false) => cursor.seek_before(key),
+    }
+    settle(&mut cursor, bodies)?;
+    let mut rows_count = 0;
+    while cursor.row().is_some() {
+        rows_count += 1;
+        assert!(rows_count <= rows_count_max, "it goes round in a circle");
+        if back { cursor.prev() } else { cursor.next() }
+        settle(&mut cursor, bodies)?;
+    }
+    Ok(())
+}
+
+fn settle(cursor: &mut TableCursor, bodies: &Bodies) -> Result<(), FormatError> {
     while let Some(unit) = cursor.poll() {
         cursor.supply(read(bodies, unit)?);
     }
