@@ -145,7 +145,29 @@ impl Keyspace {
         self.store.rows.is_resident()
     }
 
-    /// A number that changes when what was read from tables before does not hold any more: when all keys were removed.
+    /// Tables may hold keys from now on that are not in memory.
+    pub fn end_residency(&mut self) {
+        self.store.rows.end_residency();
+    }
+
+    /// Removes keys of about `want_bytes` from memory of which the tables say the same, and looks at about `looks_max` of all for that,
+    /// those first that nobody has looked for lately. Returns the bytes of what was removed.
+    pub fn evict_some(&mut self, want_bytes: usize, looks_max: usize) -> usize {
+        self.store.rows.evict_some(want_bytes, looks_max)
+    }
+
+    /// Keeps what was read of a key in memory, or will be, until [`Keyspace::unpin_all`].
+    pub fn pin(&mut self, slot: Slot, key: &[u8]) {
+        self.store.rows.pin(slot, key);
+    }
+
+    /// No key is pinned any more.
+    pub fn unpin_all(&mut self) {
+        self.store.rows.unpin_all();
+    }
+
+    /// A number that changes when what was read from tables before may not hold any more: when a flush was committed, or all keys
+    /// were removed or replaced.
     pub fn epoch(&self) -> u64 {
         self.store.rows.epoch()
     }
@@ -183,7 +205,7 @@ impl Keyspace {
         self.store.rows.give_up_flush();
     }
 
-    /// Ends a flush that has copied everything, when the tables hold all of that.
+    /// Ends a flush that has copied everything, when the tables hold all of that. Whoever asks tables from now on must ask those.
     ///
     /// # Panics
     /// If there is none, or it has not copied everything.

@@ -10,6 +10,7 @@
 //! - [`Rows::used_bytes`] is what the blocks of rows, segments and nodes take, to the byte.
 //! - Nothing that is done to one row touches more than the segments on its way.
 //! - A committed flush leaves tables that say what was so at its beginning, and rows over tables say what is so now.
+//! - What the tables do not say stays in memory, and no answer of theirs is taken in that may be older than it.
 //!
 //! On disk rows lie in sorted tables that are never changed, and long values in blob files.
 //!
@@ -18,8 +19,8 @@
 //!
 //! Reading order: [`rows`], and in its folder `slab` (where all bytes lie), `row`, `segment`, `link`, `trie` (the rows of a slot),
 //! `tables` (those of all slots), `prefetch` and `cache`, `flags` (how a row stands to the tables on disk), `row_mut` (changing one), `cursor` and `sweep`
-//! (what has expired), `records`, `aside`, `flush` and `flushing` (copying what is dirty while it changes), `tidy` and `tidying` (what a flush leaves to do), `walk` (a state
-//! while it changes) and `former` (what a walk copies).
+//! (what has expired), `records`, `aside`, `flush` and `flushing` (copying what is dirty while it changes), `tidy` and `tidying` (what a flush leaves to do),
+//! `look`, `row_position` and `evict` (rows that are not in memory).
 //! On disk: `ids`, `codec`, `error`, `pace`, `pending`, [`table`], [`blob`], [`version`], [`files`],
 //! [`manifest`], [`read`], [`write`], [`merge`], [`snapshot`].
 
@@ -43,4 +44,4 @@ pub use error::{Error, FormatError};
 pub use ids::{FileId, TableId};
 pub use pace::Pace;
 pub use pending::Chunk;
-pub use rows::{Content, Former, PREFETCH_KEYS_COUNT, Payloads, Records, Row, RowMut, Rows, Swept};
+pub use rows::{Content, Known, PREFETCH_KEYS_COUNT, Payloads, Records, Row, RowMut, Rows, Swept};

@@ -6,26 +6,8 @@ use std::collections::BTreeSet;
 use types::Slot;
 
 use crate::rows::records::{key_of_record, put_record, record_bytes};
-use crate::rows::row::{HASH_BITS, Hash48, Row};
-
-/// Where a key stands among all: its slot above the 48 bits of its hash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct RowPosition(u64);
-
-impl RowPosition {
-    pub(crate) fn of(slot: Slot, hash: Hash48) -> RowPosition {
-        RowPosition(u64::from(slot.number()) << HASH_BITS | hash.number())
-    }
-
-    /// The end of what shares a segment of a slot, of which the next one begins at `behind`.
-    pub(crate) fn end(slot: Slot, behind: Option<Hash48>) -> RowPosition {
-        behind.map_or(RowPosition((u64::from(slot.number()) + 1) << HASH_BITS), |hash| RowPosition::of(slot, hash))
-    }
-
-    pub(crate) fn slot(self) -> Slot {
-        Slot::new((self.0 >> HASH_BITS) as u16).expect("it was made of one")
-    }
-}
+use crate::rows::row::Row;
+use crate::rows::row_position::RowPosition;
 
 /// The record of a row, ordered by its row key.
 #[derive(Debug)]

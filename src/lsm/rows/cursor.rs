@@ -21,12 +21,13 @@ impl Default for Cursor {
 }
 
 impl Cursor {
-    /// The next segment of a slot that `next_slot` finds. `None` at the end of the last one; the next round begins behind that.
+    /// The next segment of a slot that `next_slot` finds, and the hash from which on its rows were not come across: segments may have been
+    /// joined. `None` at the end of the last one; the next round begins behind that.
     pub(crate) fn next(
         &mut self,
         tables: &Tables,
         next_slot: impl Fn(&Tables, usize) -> Option<Slot>,
-    ) -> Option<(Slot, Segment)> {
+    ) -> Option<(Slot, Segment, Hash48)> {
         let Some(slot) = next_slot(tables, self.slot) else {
             *self = Cursor::default();
             return None;
@@ -34,12 +35,13 @@ impl Cursor {
         if slot.idx() != self.slot {
             *self = Cursor { slot: slot.idx(), hash: Hash48::MIN };
         }
-        let (segment, behind) = tables.segment_at(slot, self.hash).expect("a slot with rows has segments");
+        let from = self.hash;
+        let (segment, behind) = tables.segment_at(slot, from).expect("a slot with rows has segments");
         *self = match behind {
             Some(hash) => Cursor { slot: self.slot, hash },
             None => Cursor { slot: self.slot + 1, hash: Hash48::MIN },
         };
-        Some((slot, segment))
+        Some((slot, segment, from))
     }
 }
 

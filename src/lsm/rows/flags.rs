@@ -2,16 +2,16 @@
 
 /// Eight bytes between the head and the key say when the row expires.
 const EXPIRES: u8 = 1;
-/// The mark of the last walk that has seen the row.
-const MARK: u8 = 2;
 /// The key is known not to be there: the row is a tombstone.
-const ABSENT: u8 = 4;
+const ABSENT: u8 = 2;
 /// The tables are known to say nothing of the key, nor has a flush copied the row.
-const FRESH: u8 = 8;
-const DIRTY: u8 = 16;
-const FLUSHING: u8 = 32;
+const FRESH: u8 = 4;
+const DIRTY: u8 = 8;
+const FLUSHING: u8 = 16;
 /// Of which round a dirty or flushing row is: rounds of flushes are even and odd in turn.
-const ODD: u8 = 64;
+const ODD: u8 = 32;
+/// Somebody has looked for the key since eviction last came by.
+const REFERENCED: u8 = 64;
 const STATE: u8 = DIRTY | FLUSHING | ODD;
 
 /// How a row stands to the tables.
@@ -88,16 +88,6 @@ impl Flags {
     }
 
     #[inline]
-    pub(crate) fn mark(self) -> bool {
-        self.0 & MARK != 0
-    }
-
-    #[inline]
-    pub(crate) fn with_mark(self, mark: bool) -> Flags {
-        self.with(MARK, mark)
-    }
-
-    #[inline]
     pub(crate) fn is_absent(self) -> bool {
         self.0 & ABSENT != 0
     }
@@ -116,6 +106,16 @@ impl Flags {
     pub(crate) fn with_fresh(self, is_fresh: bool) -> Flags {
         self.with(FRESH, is_fresh)
     }
+
+    #[inline]
+    pub(crate) fn is_referenced(self) -> bool {
+        self.0 & REFERENCED != 0
+    }
+
+    #[inline]
+    pub(crate) fn with_referenced(self, is_referenced: bool) -> Flags {
+        self.with(REFERENCED, is_referenced)
+    }
 }
 
 #[cfg(test)]
@@ -129,12 +129,13 @@ mod tests {
         for (state, bits) in states.iter().flat_map(|state| (0..16u8).map(move |bits| (*state, bits))) {
             let bit = |at: u8| bits >> at & 1 == 1;
             let set = |flags: Flags| {
-                flags.with_expiry(bit(0)).with_mark(bit(1)).with_absent(bit(2)).with_fresh(bit(3)).with_state(state)
+                let flags = flags.with_expiry(bit(0)).with_absent(bit(1)).with_fresh(bit(2));
+                flags.with_referenced(bit(3)).with_state(state)
             };
             let inverted = Flags(!0).with_state(State::flushing(!state.is_odd()));
             for flags in [set(Flags::new(State::CLEAN)), set(inverted)] {
-                let told = (flags.expires(), flags.mark(), flags.is_absent(), flags.is_fresh());
-                assert_eq!(told, (bit(0), bit(1), bit(2), bit(3)));
+                let told = [flags.expires(), flags.is_absent(), flags.is_fresh(), flags.is_referenced()];
+                assert_eq!(told, [bit(0), bit(1), bit(2), bit(3)]);
                 assert_eq!(flags.state(), state);
             }
         }

@@ -9,11 +9,12 @@
 
 use types::Slot;
 
-use crate::rows::aside::{Aside, RowPosition};
+use crate::rows::aside::Aside;
 use crate::rows::cursor::Few;
 use crate::rows::flags::State;
 use crate::rows::records::Payloads;
 use crate::rows::row::{Handle, Hash48, Row};
+use crate::rows::row_position::RowPosition;
 use crate::rows::segment::Segment;
 use crate::rows::tables::Tables;
 

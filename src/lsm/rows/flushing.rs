@@ -58,13 +58,15 @@ impl Rows {
         }
     }
 
-    /// Ends a flush that has copied everything, all of which the tables now hold: what was not changed since is clean.
+    /// Ends a flush that has copied everything, all of which the tables now hold: what was not changed since is clean. Whoever asks tables
+    /// from now on must ask those.
     ///
     /// # Panics
     /// If there is none, or it has not copied everything.
     pub fn end_flush(&mut self) {
         let flush = self.flush.take().expect("a flush that is committed is under way");
         assert!(flush.is_done(), "a flush is committed with all that was dirty");
+        self.epoch += 1;
         if self.tables.absent_count() > 0 {
             self.tidying.begin_to_drop();
         }

@@ -3,17 +3,21 @@
 mod aside;
 mod cache;
 mod cursor;
+mod evict;
+#[cfg(test)]
+mod evict_tests;
 mod flags;
 mod flush;
 #[cfg(test)]
 mod flush_tests;
 mod flushing;
-mod former;
 mod link;
+mod look;
 mod prefetch;
 mod records;
 mod row;
 mod row_mut;
+mod row_position;
 mod segment;
 mod slab;
 mod sweep;
@@ -23,9 +27,10 @@ mod tests;
 mod tidy;
 mod tidying;
 mod trie;
-mod walk;
 #[cfg(test)]
-mod walk_tests;
+mod world;
+
+use std::collections::BTreeSet;
 
 use types::Slot;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -34,16 +39,14 @@ use crate::rows::cursor::{Cursor, Few};
 use crate::rows::flags::{Flags, State};
 use crate::rows::flush::Flush;
 use crate::rows::row::{Handle, Hash48};
+use crate::rows::row_position::RowPosition;
 use crate::rows::slab::Slab;
 use crate::rows::tables::Tables;
 use crate::rows::tidy::Tidying;
 use crate::rows::trie::Found;
-use crate::rows::walk::Walk;
 use crate::table::stored_row::head_key;
 
-pub use former::{
-    Former, PAYLOAD_BYTES, PAYLOAD_HEADROOM_BYTES, RECORD_EXPIRES, RECORD_EXPIRY_BYTES, RECORD_HEADER_BYTES,
-};
+pub use look::Known;
 pub use prefetch::PREFETCH_KEYS_COUNT;
 pub use records::{Payloads, Records};
 pub use row::{Content, Row};
@@ -58,9 +61,6 @@ pub use sweep::Swept;
 pub struct Rows {
     tables: Tables,
     hash_seed: u64,
-    /// The mark of new rows. Invariant: without a walk all rows but tombstones have it.
-    mark: bool,
-    walk: Option<Box<Walk>>,
     /// Whether the present round of flushes is odd. Invariant: without a flush or one to be set back all dirty rows are of it.
     is_odd: bool,
     /// Invariant: of this round.
@@ -69,10 +69,14 @@ pub struct Rows {
     tidying: Tidying,
     /// Whether all keys that the tables hold have rows.
     is_resident: bool,
-    /// Raised when all rows are removed.
+    /// Raised when a flush is committed, and when rows are removed or replaced all at once.
     epoch: u64,
-    /// How often that was.
+    /// How often all rows were removed at once.
     clears_count: u64,
+    /// Where eviction goes on.
+    clock: Cursor,
+    /// What is not to be evicted. Few, and each for a moment.
+    pins: BTreeSet<RowPosition>,
     /// The row that was taken out last, of the memory of `tables`; there until rows are next changed.
     taken: Option<Handle>,
     /// Memory of rows that were removed all at once, to be given back a little at a time.
@@ -86,14 +90,14 @@ impl Rows {
         Rows {
             tables: Tables::default(),
             hash_seed,
-            mark: false,
-            walk: None,
             is_odd: false,
             flush: None,
             tidying: Tidying::default(),
             is_resident: true,
             epoch: 0,
             clears_count: 0,
+            clock: Cursor::default(),
+            pins: BTreeSet::new(),
             taken: None,
             dropped: Vec::new(),
             sweep: Cursor::default(),
@@ -124,7 +128,7 @@ impl Rows {
     /// given back.
     pub fn held_bytes(&self) -> usize {
         let dropped: usize = self.dropped.iter().map(Slab::held_bytes).sum();
-        self.tables.held_bytes() + dropped + self.walk.as_ref().map_or(0, |walk| walk.aside_bytes())
+        self.tables.held_bytes() + dropped
     }
 
     /// Has the rows of these keys, at most [`PREFETCH_KEYS_COUNT`], loaded into the CPU's caches, where they are not likely to be there
@@ -141,7 +145,8 @@ impl Rows {
         self.is_resident
     }
 
-    /// A number that changes when what tables said before does not hold any more of keys without rows: when all were removed.
+    /// A number that changes when what tables said before may not hold any more of keys without rows: when a flush was committed, or
+    /// rows were removed or replaced all at once.
     pub fn epoch(&self) -> u64 {
         self.epoch
     }
@@ -163,11 +168,13 @@ impl Rows {
         row_key
     }
 
-    /// The row of a key.
+    /// The row of a key, if it is in memory.
     #[inline]
     pub fn get(&self, slot: Slot, key: &[u8]) -> Option<Row<'_>> {
         let found = self.tables.find(slot, self.hash(key), key)?;
-        Some(self.tables.row(found)).filter(|row| !row.is_absent())
+        let row = self.tables.row(found);
+        row.note_reference();
+        (!row.is_absent()).then_some(row)
     }
 
     /// The row of a key, to be changed.
@@ -175,10 +182,11 @@ impl Rows {
     pub fn get_mut(&mut self, slot: Slot, key: &[u8]) -> Option<RowMut<'_>> {
         self.free_taken();
         let found = self.tables.find(slot, self.hash(key), key)?;
-        if self.tables.row(found).is_absent() {
+        let row = self.tables.row(found);
+        row.note_reference();
+        if row.is_absent() {
             return None;
         }
-        self.see(slot, found);
         Some(RowMut::new(self, slot, found))
     }
 
@@ -190,11 +198,11 @@ impl Rows {
         match self.tables.find(slot, hash, key) {
             Some(found) if self.tables.row(found).is_absent() => self.revive(slot, found, content),
             Some(found) => {
-                self.see(slot, found);
+                self.tables.row(found).note_reference();
                 RowMut::new(self, slot, found).set(content);
             }
             None => {
-                let flags = Flags::new(State::dirty(self.is_odd)).with_fresh(self.is_resident).with_mark(self.mark);
+                let flags = Flags::new(State::dirty(self.is_odd)).with_fresh(self.is_resident).with_referenced(true);
                 self.tables.insert(slot, hash, key, content, flags);
             }
         }
@@ -203,7 +211,7 @@ impl Rows {
     /// Puts a row in the place of a tombstone.
     fn revive(&mut self, slot: Slot, found: Found, content: &Content<'_>) {
         self.make_dirty(slot, found);
-        let flags = self.tables.row(found).flags().with_absent(false).with_mark(self.mark);
+        let flags = self.tables.row(found).flags().with_absent(false).with_referenced(true);
         let old = self.tables.replace(slot, found, content, flags);
         // SAFETY: it was just taken out of its segment, and nobody looks at it.
         unsafe { self.tables.free(old) };
@@ -215,7 +223,7 @@ impl Rows {
         let is_new = self.tables.find(slot, hash, key).is_none();
         if is_new {
             self.free_taken();
-            self.tables.insert(slot, hash, key, content, Flags::new(State::CLEAN).with_mark(self.mark));
+            self.tables.insert(slot, hash, key, content, Flags::new(State::CLEAN));
         }
         is_new
     }
@@ -244,7 +252,6 @@ impl Rows {
         if self.tables.row(found).is_absent() {
             return None;
         }
-        self.see(slot, found);
         let (flags, is_due) = (self.tables.row(found).flags(), self.is_due(found));
         if is_due && let Some(flush) = &mut self.flush {
             flush.set_aside(slot, self.tables.row(found));
@@ -254,7 +261,7 @@ impl Rows {
         if is_gone {
             return Some(self.tables.remove(slot, hash, found));
         }
-        let tombstone = Flags::new(State::dirty(self.is_odd)).with_absent(true).with_mark(self.mark);
+        let tombstone = Flags::new(State::dirty(self.is_odd)).with_absent(true);
         Some(self.tables.replace(slot, found, &Content::NOTHING, tombstone))
     }
 
@@ -267,19 +274,14 @@ impl Rows {
         self.is_resident = true;
         self.epoch += 1;
         self.clears_count += 1;
-        let tables = std::mem::take(&mut self.tables);
-        let tables = match &mut self.walk {
-            Some(walk) => walk.set_aside(tables),
-            None => Some(tables),
-        };
-        self.dropped.extend(tables.map(|tables| tables.slab));
+        self.dropped.push(std::mem::take(&mut self.tables).slab);
     }
 
     /// Takes over the memory of rows that these take the place of, to give it back a little at a time.
     pub fn succeed(&mut self, mut others: Rows) {
         others.free_taken();
+        self.epoch = self.epoch.max(others.epoch) + 1;
         self.dropped.append(&mut others.dropped);
-        self.dropped.extend(others.walk.and_then(|walk| walk.into_slab()));
         self.dropped.push(others.tables.slab);
     }
 
@@ -303,7 +305,7 @@ impl Rows {
         self.free_taken();
         let mut swept = Swept::default();
         while swept.looked_count < rows_count && self.tables.expiring_count() > 0 {
-            let Some((slot, segment)) = self.sweep.next(&self.tables, Tables::next_expiring_slot) else { break };
+            let Some((slot, segment, _)) = self.sweep.next(&self.tables, Tables::next_expiring_slot) else { break };
             // A look at a segment costs something, too.
             swept.looked_count += 1;
             for handle in Few::of(segment.handles()).iter() {
@@ -372,59 +374,6 @@ impl Rows {
             Some(slot)
         });
         slots.flat_map(|slot| self.in_slot(slot).map(move |row| (slot, row)))
-    }
-
-    /// Begins a walk over what there is now; `false` if another one has not ended.
-    pub fn begin_walk(&mut self) -> bool {
-        if self.walk.is_some() {
-            return false;
-        }
-        self.free_taken();
-        self.mark = !self.mark;
-        self.walk = Some(Box::new(Walk::new(self.tables.count())));
-        true
-    }
-
-    /// Goes on with the walk and copies about `budget_bytes`. Returns whether it has seen everything; then it ends with
-    /// [`Rows::end_walk`].
-    pub fn go_on_walking(&mut self, budget_bytes: usize) -> bool {
-        let Rows { tables, walk, mark, .. } = self;
-        walk.as_mut().is_none_or(|walk| walk.go_on(tables, *mark, budget_bytes))
-    }
-
-    /// What the walk has copied so far; `None` if there is no walk, or it was given up.
-    pub fn walked(&mut self) -> Option<&mut Former> {
-        self.walk.as_mut()?.former()
-    }
-
-    /// Bytes that the walk has copied and nobody has taken yet.
-    pub fn walked_bytes(&self) -> usize {
-        self.walk.as_ref().map_or(0, |walk| walk.copied_bytes())
-    }
-
-    /// Copies no more. The walk must still be gone on with to its end.
-    pub fn give_up_walk(&mut self) {
-        if let Some(walk) = &mut self.walk {
-            walk.give_up();
-        }
-    }
-
-    /// Ends a walk that has seen everything.
-    pub fn end_walk(&mut self) {
-        self.dropped.extend(self.walk.take().and_then(|walk| walk.into_slab()));
-    }
-
-    /// A row is about to be changed: a walk that has not seen it sees it first.
-    #[inline]
-    fn see(&mut self, slot: Slot, found: Found) {
-        let row = self.tables.row(found);
-        if row.mark() == self.mark {
-            return;
-        }
-        if let Some(walk) = &mut self.walk {
-            walk.see(slot, row);
-        }
-        row.set_flags(row.flags().with_mark(self.mark));
     }
 
     #[inline]

@@ -344,15 +344,19 @@ impl<'a> Row<'a> {
         self.head().flags.set(flags);
     }
 
+    /// Somebody has looked for the key. It costs a store only where nobody has yet.
+    #[inline]
+    pub(crate) fn note_reference(&self) {
+        let flags = self.flags();
+        if !flags.is_referenced() {
+            self.set_flags(flags.with_referenced(true));
+        }
+    }
+
     /// The row of a key that is known not to be there.
     #[inline]
     pub(crate) fn is_absent(&self) -> bool {
         self.flags().is_absent()
-    }
-
-    #[inline]
-    pub(crate) fn mark(&self) -> bool {
-        self.flags().mark()
     }
 
     #[inline]

@@ -137,6 +137,11 @@ impl Tables {
         self.find_slot(from, |rows| rows.dirty_count() > 0)
     }
 
+    /// The first slot from this one on with rows that are not dirty.
+    pub(crate) fn next_not_dirty_slot(&self, from: usize) -> Option<Slot> {
+        self.find_slot(from, |rows| rows.all_count() > rows.dirty_count() as usize)
+    }
+
     fn find_slot(&self, from: usize, is_meant: impl Fn(&SlotRows) -> bool) -> Option<Slot> {
         let mut slot = from;
         while slot < SLOTS_COUNT {

@@ -119,13 +119,13 @@ proptest! {
     #[test]
     fn what_is_removed_all_at_once_is_given_back_a_little_at_a_time(
         steps in proptest::collection::vec((0u8..8, 0usize..5, 0u32..300, 0usize..400), 1..300),
-        walks in any::<bool>(),
+        flushes in any::<bool>(),
     ) {
         let (mut rows, mut model) = (Rows::new(7), BTreeMap::new());
         let empty_bytes = rows.held_bytes();
         steps.iter().for_each(|step| take_step(&mut rows, &mut model, *step));
-        if walks {
-            rows.begin_walk();
+        if flushes {
+            rows.begin_flush();
         }
         rows.clear();
         check(&rows, &BTreeMap::new());

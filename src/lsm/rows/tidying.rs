@@ -28,7 +28,7 @@ impl Rows {
         let Some(mut cursor) = self.tidying.setting_back else { return false };
         let mut looked_count = 0;
         while looked_count < budget_rows {
-            let Some((slot, segment)) = cursor.next(&self.tables, Tables::next_filled_slot) else {
+            let Some((slot, segment, _)) = cursor.next(&self.tables, Tables::next_filled_slot) else {
                 (self.tidying.setting_back, self.tidying.is_of_all) = (None, false);
                 return false;
             };
@@ -55,7 +55,7 @@ impl Rows {
         let Some(mut cursor) = self.tidying.dropping.filter(|_| self.is_resident) else { return false };
         let mut looked_count = 0;
         while looked_count < budget_rows {
-            let Some((slot, segment)) = cursor.next(&self.tables, Tables::next_absent_slot) else {
+            let Some((slot, segment, _)) = cursor.next(&self.tables, Tables::next_absent_slot) else {
                 self.tidying.dropping = None;
                 return false;
             };
