@@ -19,8 +19,8 @@
 //!
 //! Reading order: [`mod@format`] (bytes on disk), [`record`], `config` and `error`, `group` (what is known of one group),
 //! `writer` (forming blocks), `segments` (files and their preparation); then from bytes to what can be trusted:
-//! `recovered` (the report), `scan` (one segment), `walk` (along the blocks), `replay` (their records), `recover`; then
-//! `reader` (reading back), `stats`, and `wal`, which joins them.
+//! `recovered` (the report), `scan` (one segment), `walk` (along the blocks), `replay` (their records), `recover`, `survey`
+//! (the same for whoever only looks); then `reader` (reading back), `stats`, and `wal`, which joins them.
 
 mod config;
 mod error;
@@ -34,6 +34,7 @@ mod replay;
 mod scan;
 mod segments;
 mod stats;
+mod survey;
 mod wal;
 mod walk;
 mod writer;
@@ -42,6 +43,7 @@ pub use config::Config;
 pub use error::Error;
 pub use recovered::{Condition, Damage, DamageKind, Fault, Recovered, RecoveredGroup, SetAside};
 pub use stats::Stats;
+pub use survey::{GroupSurvey, Piece, SegmentSurvey, Survey};
 pub use wal::Wal;
 pub use wal::append::{Append, BlockSeq};
 

@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 
-use host::{AlignedBuf, IoClass};
+use host::{AlignedBuf, Disk, IoClass};
 use types::GroupId;
 
 use crate::LogHost;
 use crate::config::Config;
 use crate::error::Error;
-use crate::format::{MAGIC, SEGMENT_FIRST, SEQ_LEAP, foreign_version, segment_id, segment_name};
+use crate::format::{BlockHeader, MAGIC, SEGMENT_FIRST, SEQ_LEAP, foreign_version, segment_id, segment_name};
 use crate::group::GroupLog;
 use crate::record::LogPosition;
 use crate::recovered::{Recovered, SetAside};
@@ -47,34 +47,38 @@ pub(crate) async fn recover<D: LogHost>(host: &D, config: &Config) -> Result<(Lo
     }
     tell_set_aside(&config.dir, &set_aside);
     let mut recovered = Recovered { segments_count: segments.len() as u64, set_aside, ..Recovered::default() };
-    let mut walk = walk(host, config, &mut segments).await?;
+    let mut walk = walk(host, (&config.dir, config.log_id), &mut segments, |_, _| {}).await?;
     let is_recorded = walk.replay.finish(&config.groups, &mut segments);
     recovered.torn_tail = walk.is_torn();
     recovered.blocks_count = walk.blocks_count;
     recovered.records_count = walk.replay.records_count;
     recovered.groups = walk.replay.groups.iter().map(|(group, log)| (*group, log.report())).collect();
-    recovered.damage = walk.damage;
-    if let Some(damage) = &walk.damage {
+    recovered.damage = walk.damages.first().copied();
+    if let Some(damage) = &recovered.damage {
         tracing::error!(dir = %config.dir.display(), %damage, "the log is damaged");
     }
     let log = go_on(host, config, walk, segments, !is_recorded).await?;
     Ok((log, recovered))
 }
 
-/// Walks through all segments.
-async fn walk<D: LogHost>(host: &D, config: &Config, segments: &mut SegmentTable<D::File>) -> Result<Walk, Error> {
-    let mut walk = Walk::new(config.log_id, segments.oldest().expect("there is at least one segment"));
+/// Walks through all segments, and shows each block that counts.
+pub(crate) async fn walk<D: Disk>(
+    host: &D,
+    (dir, log_id): (&Path, u64),
+    segments: &mut SegmentTable<D::File>,
+    mut seen: impl FnMut(&BlockHeader, &[u8]),
+) -> Result<Walk, Error> {
+    let mut walk = Walk::new(log_id, segments.oldest().expect("there is at least one segment"));
     for id in segments.ids() {
-        let image = load(host, &config.dir, segments, id).await?;
+        let image = load(host, dir, segments, id).await?;
         if let Some(found) = foreign_version(&image.bytes) {
             let expected = char::from(MAGIC.to_le_bytes()[7]);
-            return Err(Error::Version { path: config.dir.join(segment_name(id)), found, expected });
+            return Err(Error::Version { path: dir.join(segment_name(id)), found, expected });
         }
-        walk.take(&image, segments);
+        walk.take(&image, segments, &mut seen);
     }
     if let Some((segment, found)) = walk.foreign.filter(|_| walk.blocks_count == 0) {
-        let path = config.dir.join(segment_name(segment));
-        return Err(Error::Foreign { path, found, expected: config.log_id });
+        return Err(Error::Foreign { path: dir.join(segment_name(segment)), found, expected: log_id });
     }
     walk.finish(segments);
     Ok(walk)
@@ -97,13 +101,30 @@ fn tell_set_aside(dir: &Path, files: &[SetAside]) {
     );
 }
 
+/// The files of a log.
+pub(crate) struct Listing<F> {
+    pub(crate) segments: SegmentTable<F>,
+    pub(crate) set_aside: Vec<SetAside>,
+    /// Names of what a crash left unfinished.
+    pub(crate) unfinished: Vec<String>,
+}
+
 /// Opens all segments and removes what a crash left unfinished. Returns the segments, and what was set aside.
-async fn open_segments<D: LogHost>(host: &D, dir: &Path) -> Result<(SegmentTable<D::File>, Vec<SetAside>), Error> {
-    let (mut ids, mut set_aside) = (Vec::new(), Vec::new());
+async fn open_segments<D: Disk>(host: &D, dir: &Path) -> Result<(SegmentTable<D::File>, Vec<SetAside>), Error> {
+    let listing = list_files(host, dir).await?;
+    for name in listing.unfinished {
+        let path = dir.join(name);
+        host.remove(&path).await.map_err(at("remove", &path))?;
+    }
+    Ok((listing.segments, listing.set_aside))
+}
+
+/// Opens all segments, and changes nothing.
+pub(crate) async fn list_files<D: Disk>(host: &D, dir: &Path) -> Result<Listing<D::File>, Error> {
+    let (mut ids, mut set_aside, mut unfinished) = (Vec::new(), Vec::new(), Vec::new());
     for name in host.list(dir).await.map_err(at("list", dir))? {
         if name.ends_with(".seg.tmp") || name == SCRATCH_NAME {
-            let path = dir.join(name);
-            host.remove(&path).await.map_err(at("remove", &path))?;
+            unfinished.push(name);
         } else if let Some(id) = segment_id(&name) {
             ids.push(id);
         } else if segments::is_set_aside(&name) {
@@ -125,7 +146,7 @@ async fn open_segments<D: LogHost>(host: &D, dir: &Path) -> Result<(SegmentTable
         let len = len / host::ALIGNMENT as u64 * host::ALIGNMENT as u64;
         segments.push(id, len, Some(Rc::new(SegmentFile { id, file })));
     }
-    Ok((segments, set_aside))
+    Ok(Listing { segments, set_aside, unfinished })
 }
 
 /// Makes the end of the log fit to be written behind: what was found there becomes durable and is confirmed.
@@ -241,12 +262,7 @@ async fn adopt_prepared<D: LogHost>(
     Ok(())
 }
 
-async fn load<D: LogHost>(
-    host: &D,
-    dir: &Path,
-    segments: &mut SegmentTable<D::File>,
-    id: u64,
-) -> Result<Image, Error> {
+async fn load<D: Disk>(host: &D, dir: &Path, segments: &mut SegmentTable<D::File>, id: u64) -> Result<Image, Error> {
     let segment = segments.get_mut(id).expect("walked from the oldest to the newest");
     let file = segment.file.as_ref().expect("opened at the start");
     let image = Image::load(host, dir, id, &file.file, segment.bytes).await?;

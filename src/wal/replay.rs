@@ -55,6 +55,12 @@ impl Replay {
         self.named_seq
     }
 
+    /// Whether groups may have lived here that no record tells of any more: behind the blocks that were lost nothing names
+    /// all there were.
+    pub(crate) fn may_lack_groups(&self) -> bool {
+        self.lost.is_some_and(|lost| lost.through >= self.named_seq)
+    }
+
     /// Takes the records of a block in. Returns whether it told nothing new.
     ///
     /// # Errors
@@ -192,7 +198,7 @@ impl Replay {
                 self.groups.entry(group).or_insert_with(GroupLog::new).broken_at = Some(place);
             }
         }
-        let mut is_recorded = lost.is_none_or(|lost| lost.through < self.named_seq);
+        let mut is_recorded = !self.may_lack_groups();
         for log in self.groups.values_mut() {
             let unproven = lost.filter(|lost| lost.through >= log.vouched_seq).map(|lost| lost.place);
             if let Some(LogPosition { segment, offset }) = log.broken_at.or(unproven)

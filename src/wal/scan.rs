@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use host::{ALIGNMENT, IoClass, ReadBuf};
+use host::{ALIGNMENT, Disk, IoClass, ReadBuf};
 
-use crate::LogHost;
 use crate::error::Error;
 use crate::format::{BlockHeader, HEADER_BYTES, segment_name};
 
@@ -40,7 +39,7 @@ pub(crate) enum Look {
 
 impl Image {
     /// Reads a whole segment. A place that cannot be read is noted, not an error.
-    pub(crate) async fn load<D: LogHost>(
+    pub(crate) async fn load<D: Disk>(
         host: &D,
         dir: &Path,
         segment: u64,
@@ -65,7 +64,7 @@ impl Image {
         Ok(image)
     }
 
-    async fn load_piecewise<D: LogHost>(&mut self, host: &D, file: &D::File, chunk: usize) {
+    async fn load_piecewise<D: Disk>(&mut self, host: &D, file: &D::File, chunk: usize) {
         for _ in 0..chunk / ALIGNMENT {
             let offset = self.bytes.len() as u64;
             match self.read_patiently(host, file, offset).await {
@@ -80,7 +79,7 @@ impl Image {
     }
 
     /// Reads one unit, if need be several times: what cannot be read counts as lost for good, and some errors pass.
-    async fn read_patiently<D: LogHost>(&self, host: &D, file: &D::File, offset: u64) -> std::io::Result<ReadBuf> {
+    async fn read_patiently<D: Disk>(&self, host: &D, file: &D::File, offset: u64) -> std::io::Result<ReadBuf> {
         let is_hopeless = self.unreadable.len() >= HOPELESS_UNITS_COUNT;
         let tries_max = if is_hopeless { 1 } else { READ_TRIES_MAX };
         let mut result = host.read(file, offset, ALIGNMENT, IoClass::Log).await;

@@ -91,6 +91,11 @@ impl<F> SegmentTable<F> {
         self.segments.binary_search_by_key(&id, |segment| segment.id).ok()
     }
 
+    /// All of them, the oldest first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Segment<F>> {
+        self.segments.iter()
+    }
+
     pub(crate) fn ids(&self) -> Vec<u64> {
         self.segments.iter().map(|segment| segment.id).collect()
     }

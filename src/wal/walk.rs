@@ -34,8 +34,8 @@ pub(crate) struct Walk {
     /// Where the next block belongs.
     pub(crate) end: LogPosition,
     pub(crate) blocks_count: u64,
-    /// The first damage found.
-    pub(crate) damage: Option<Damage>,
+    /// All damage found, in the order in which it was.
+    pub(crate) damages: Vec<Damage>,
     /// Blocks were lost behind the end: how many is not known.
     pub(crate) is_end_lost: bool,
     /// A header that is the next of the chain, without its records: its sequence, where it stands, where it ends.
@@ -60,7 +60,7 @@ impl Walk {
             last_block: None,
             end: LogPosition { segment: oldest, offset: 0 },
             blocks_count: 0,
-            damage: None,
+            damages: Vec::new(),
             is_end_lost: false,
             torn: None,
             rumour: None,
@@ -74,13 +74,23 @@ impl Walk {
         self.torn.is_some_and(|(seq, ..)| seq == self.last_seq + 1)
     }
 
+    /// Where that block stands, if there is one.
+    pub(crate) fn torn_at(&self) -> Option<LogPosition> {
+        self.torn.filter(|_| self.is_torn()).map(|(_, place, _)| place)
+    }
+
     /// The highest sequence that is known to have been used.
     pub(crate) fn seq_max(&self) -> u64 {
         self.rumour.map_or(self.last_seq, |(seq, _)| seq.max(self.last_seq))
     }
 
-    /// Takes in a segment. They come from the oldest to the newest.
-    pub(crate) fn take<F>(&mut self, image: &Image, segments: &mut SegmentTable<F>) {
+    /// Takes in a segment. They come from the oldest to the newest. `seen` is shown each block that counts, with its records.
+    pub(crate) fn take<F>(
+        &mut self,
+        image: &Image,
+        segments: &mut SegmentTable<F>,
+        mut seen: impl FnMut(&BlockHeader, &[u8]),
+    ) {
         let place_of = |offset| LogPosition { segment: image.segment, offset };
         self.unreadable.extend(image.unreadable.iter().map(|offset| place_of(*offset)));
         let mut last = None;
@@ -101,6 +111,7 @@ impl Walk {
                 }
                 Look::Whole(header, crc) => {
                     if self.accept(image, place, &header, crc, segments) {
+                        seen(&header, image.records(place.offset, &header).unwrap_or_default());
                         offset = self.end.offset;
                         last = Some((place, header));
                     }
@@ -174,8 +185,7 @@ impl Walk {
     fn lose<F>(&mut self, through: u64, place: LogPosition, kind: DamageKind, segments: &mut SegmentTable<F>) {
         self.replay.lose(through, place);
         segments.keep_as_evidence(place.segment);
-        let damage = Damage { segment: place.segment, offset: place.offset, kind };
-        self.damage.get_or_insert(damage);
+        self.damages.push(Damage { segment: place.segment, offset: place.offset, kind });
     }
 
     /// Judges the end of the log, once all segments are taken in.
