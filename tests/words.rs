@@ -143,7 +143,9 @@ fn gone_words_stay_gone() {
     let mut excepted = BTreeSet::new();
     let crates = std::fs::read_dir(root().join("src")).expect("a folder of the repository").flatten();
     let mut places: Vec<PathBuf> = crates.map(|entry| entry.path()).collect();
-    places.extend(["bench", "tests", "ARCHITECTURE.md", "README.md", "tuning.md"].map(|name| root().join(name)));
+    places.extend(
+        ["bench", "tools", "tests", "ARCHITECTURE.md", "README.md", "tuning.md"].map(|name| root().join(name)),
+    );
     for place in places {
         let name = place.file_name().expect("it has a name").to_string_lossy().into_owned();
         // This file has to name them.
