@@ -20,6 +20,7 @@ mod row_mut;
 mod row_position;
 mod segment;
 mod slab;
+mod slot_set;
 mod sweep;
 mod tables;
 #[cfg(test)]

@@ -6,6 +6,7 @@ use crate::rows::flags::{Flags, State};
 use crate::rows::row::{Content, Handle, Hash48, Row};
 use crate::rows::segment::Segment;
 use crate::rows::slab::Slab;
+use crate::rows::slot_set::SlotSet;
 use crate::rows::trie::{Found, SlotRows};
 
 /// Slots of one page: those of slots that a group does not own cost nothing.
@@ -39,6 +40,8 @@ fn changed(count: usize, by: isize) -> usize {
 pub(crate) struct Tables {
     /// Invariant: what a page leads to lies in `slab`.
     pages: Box<[Option<Box<Page>>; PAGES_COUNT]>,
+    /// How many of them there are.
+    pages_count: usize,
     pub(crate) slab: Slab,
     /// Keys that are there: rows without tombstones.
     count: usize,
@@ -48,18 +51,29 @@ pub(crate) struct Tables {
     dirty: Sum,
     /// Those that are flushing, in even and in odd rounds.
     flushing: [Sum; 2],
+    // Invariant: a slot is in the set if and only if its count of such rows is not 0. Whoever goes through them looks at no
+    // others, of which there may be thousands.
+    filled_slots: SlotSet,
+    absent_slots: SlotSet,
+    expiring_slots: SlotSet,
+    dirty_slots: SlotSet,
 }
 
 impl Default for Tables {
     fn default() -> Tables {
         Tables {
             pages: Box::new([const { None }; PAGES_COUNT]),
+            pages_count: 0,
             slab: Slab::default(),
             count: 0,
             absent_count: 0,
             expiring_count: 0,
             dirty: Sum::default(),
             flushing: [Sum::default(); 2],
+            filled_slots: SlotSet::default(),
+            absent_slots: SlotSet::default(),
+            expiring_slots: SlotSet::default(),
+            dirty_slots: SlotSet::default(),
         }
     }
 }
@@ -97,7 +111,9 @@ impl Tables {
     }
 
     fn pages_bytes(&self) -> usize {
-        size_of_val(&*self.pages) + self.pages.iter().flatten().count() * size_of::<Page>()
+        let sets = [&self.filled_slots, &self.absent_slots, &self.expiring_slots, &self.dirty_slots];
+        let sets_bytes: usize = sets.into_iter().map(SlotSet::held_bytes).sum();
+        size_of_val(&*self.pages) + self.pages_count * size_of::<Page>() + sets_bytes
     }
 
     #[inline]
@@ -119,22 +135,22 @@ impl Tables {
 
     /// The first slot from this one on in which rows expire.
     pub(crate) fn next_expiring_slot(&self, from: usize) -> Option<Slot> {
-        self.find_slot(from, |rows| rows.expiring_count() > 0)
+        self.expiring_slots.next(from)
     }
 
     /// The first slot from this one on that has rows, be they tombstones.
     pub(crate) fn next_filled_slot(&self, from: usize) -> Option<Slot> {
-        self.find_slot(from, |rows| rows.all_count() > 0)
+        self.filled_slots.next(from)
     }
 
     /// The first slot from this one on with tombstones.
     pub(crate) fn next_absent_slot(&self, from: usize) -> Option<Slot> {
-        self.find_slot(from, |rows| rows.absent_count() > 0)
+        self.absent_slots.next(from)
     }
 
     /// The first slot from this one on with dirty rows.
     pub(crate) fn next_dirty_slot(&self, from: usize) -> Option<Slot> {
-        self.find_slot(from, |rows| rows.dirty_count() > 0)
+        self.dirty_slots.next(from)
     }
 
     /// The first slot from this one on with rows that are not dirty.
@@ -142,16 +158,15 @@ impl Tables {
         self.find_slot(from, |rows| rows.all_count() > rows.dirty_count() as usize)
     }
 
+    /// The first slot from this one on whose rows are so, of those that have any.
     fn find_slot(&self, from: usize, is_meant: impl Fn(&SlotRows) -> bool) -> Option<Slot> {
-        let mut slot = from;
-        while slot < SLOTS_COUNT {
-            match &self.pages[slot / PAGE_SLOTS_COUNT] {
-                None => slot = (slot / PAGE_SLOTS_COUNT + 1) * PAGE_SLOTS_COUNT,
-                Some(page) if is_meant(&page[slot % PAGE_SLOTS_COUNT]) => return Slot::new(slot as u16),
-                Some(_) => slot += 1,
-            }
+        let mut next = self.filled_slots.next(from);
+        while let Some(slot) = next
+            && !self.slot(slot).is_some_and(&is_meant)
+        {
+            next = self.filled_slots.next(slot.idx() + 1);
         }
-        None
+        next
     }
 
     #[inline]
@@ -168,11 +183,15 @@ impl Tables {
 
     /// Adds a row with these flags, of whose key there is none.
     pub(crate) fn insert(&mut self, slot: Slot, hash: Hash48, key: &[u8], content: &Content<'_>, flags: Flags) {
-        let Tables { pages, slab, .. } = self;
-        let page = pages[slot.idx() / PAGE_SLOTS_COUNT].get_or_insert_with(new_page);
+        let Tables { pages, pages_count, slab, filled_slots, .. } = self;
+        let page = pages[slot.idx() / PAGE_SLOTS_COUNT].get_or_insert_with(|| {
+            *pages_count += 1;
+            new_page()
+        });
         let rows = &mut page[slot.idx() % PAGE_SLOTS_COUNT];
         let handle = Handle::new(slab, hash, key, content, flags);
         rows.insert(slab, hash, handle, flags.state().is_dirty());
+        filled_slots.note_count(slot, rows.all_count() as u32);
         // SAFETY: the row is there, and nobody changes it meanwhile.
         self.count_row(slot, unsafe { handle.row() }, 1);
     }
@@ -209,8 +228,11 @@ impl Tables {
 
     /// Takes a row out that was found and has this hash; whoever called gives it back.
     pub(crate) fn remove(&mut self, slot: Slot, hash: Hash48, found: Found) -> Handle {
-        let page = self.pages[slot.idx() / PAGE_SLOTS_COUNT].as_deref_mut().expect("the page of a row");
-        let handle = page[slot.idx() % PAGE_SLOTS_COUNT].remove(&mut self.slab, hash, found);
+        let Tables { pages, slab, filled_slots, .. } = self;
+        let page = pages[slot.idx() / PAGE_SLOTS_COUNT].as_deref_mut().expect("the page of a row");
+        let rows = &mut page[slot.idx() % PAGE_SLOTS_COUNT];
+        let handle = rows.remove(slab, hash, found);
+        filled_slots.note_count(slot, rows.all_count() as u32);
         // SAFETY: the row is there as long as nobody gives it back.
         self.count_row(slot, unsafe { handle.row() }, -1);
         handle
@@ -241,18 +263,44 @@ impl Tables {
         self.slot(slot)?.segment_at(hash)
     }
 
+    /// Checks that the sets of slots are what the counts of the slots say.
+    #[cfg(test)]
+    pub(crate) fn check_sets(&self) {
+        type Count = fn(&SlotRows) -> usize;
+        let sets: [(&SlotSet, Count); 4] = [
+            (&self.filled_slots, |rows| rows.all_count()),
+            (&self.absent_slots, |rows| rows.absent_count() as usize),
+            (&self.expiring_slots, |rows| rows.expiring_count() as usize),
+            (&self.dirty_slots, |rows| rows.dirty_count() as usize),
+        ];
+        for (set, count) in sets {
+            let slots = std::iter::successors(set.next(0), |slot| set.next(slot.idx() + 1));
+            let pages = self.pages.iter().enumerate().filter_map(|(number, page)| Some((number, page.as_deref()?)));
+            let all = pages.flat_map(|(number, page)| (number * PAGE_SLOTS_COUNT..).zip(page));
+            let expected = all.filter(|(_, rows)| count(rows) > 0).map(|(slot, _)| slot);
+            assert!(slots.map(|slot| slot.idx()).eq(expected), "a slot is in a set if it has such rows");
+        }
+        assert_eq!(self.pages_count, self.pages.iter().flatten().count());
+    }
+
     /// Counts a row in (1) or out (-1).
     #[inline]
     fn count_row(&mut self, slot: Slot, row: Row<'_>, by: isize) {
         let flags = row.flags();
         if flags.is_absent() {
             self.absent_count = changed(self.absent_count, by);
-            self.slot_mut(slot).change_absent(by);
+            let rows = self.slot_mut(slot);
+            rows.change_absent(by);
+            let count = rows.absent_count();
+            self.absent_slots.note_count(slot, count);
         } else {
             self.count = changed(self.count, by);
             if flags.expires() {
                 self.expiring_count = changed(self.expiring_count, by);
-                self.slot_mut(slot).change_expiring(by);
+                let rows = self.slot_mut(slot);
+                rows.change_expiring(by);
+                let count = rows.expiring_count();
+                self.expiring_slots.note_count(slot, count);
             }
         }
         self.count_state(slot, flags.state(), row.block_bytes(), by);
@@ -262,7 +310,10 @@ impl Tables {
     fn count_state(&mut self, slot: Slot, state: State, bytes: usize, by: isize) {
         if state.is_dirty() {
             self.dirty.change(by, bytes);
-            self.slot_mut(slot).change_dirty(by);
+            let rows = self.slot_mut(slot);
+            rows.change_dirty(by);
+            let count = rows.dirty_count();
+            self.dirty_slots.note_count(slot, count);
         } else if state.is_flushing() {
             self.flushing[usize::from(state.is_odd())].change(by, bytes);
         }

@@ -25,6 +25,7 @@ fn held(row: Row<'_>) -> Held {
 fn check(rows: &Rows, model: &Model) {
     assert_eq!(rows.count(), model.len());
     assert_eq!(rows.expiring_count(), model.values().filter(|(_, expiry_ms, _)| expiry_ms.is_some()).count());
+    rows.tables.check_sets();
     for number in SLOTS {
         let mut last = None;
         let mut next = Some(Hash48::MIN);

@@ -368,6 +368,7 @@ impl World {
 
     /// Rows over tables hold the truth, and all figures are right.
     pub(crate) fn check(&self) {
+        self.rows.tables.check_sets();
         let (mut seen, mut count, mut expiring_count) = (self.tables.clone(), 0, 0);
         let (mut dirty, mut per_slot) = ((0, 0), BTreeMap::<u16, (u32, u32)>::new());
         for (slot, row) in self.all_rows() {
