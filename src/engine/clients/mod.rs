@@ -43,7 +43,7 @@ use self::wait_queue::WaitQueue;
 use crate::budget::{Budget, Pool};
 use crate::conn_table::ConnTable;
 use crate::context::Context;
-use crate::observe::QueueLen;
+use crate::observe::{QueueLen, fullest};
 use crate::origin::{Origin, Port};
 use crate::replies::SHORT_REPLY_BYTES_MAX;
 
@@ -446,8 +446,6 @@ impl Clients {
     /// How full the queues of clients are, the fullest of each kind, for an observer.
     pub(crate) fn queues(&self, command_bytes_max: usize, queue: &mut impl FnMut(QueueLen)) {
         let limits = &self.limits;
-        let most =
-            |of: &dyn Fn(&Client) -> usize| self.table.iter().map(|(_, client)| of(client)).max().unwrap_or_default();
         // A command in the middle of which a client is, and what it sends before it is paused.
         let input_max = limits.input_bytes_max + RECV_WINDOW_BYTES_MAX + command_bytes_max;
         // One request may exceed the limit.
@@ -456,10 +454,14 @@ impl Clients {
         let replies_max =
             limits.replies_bytes_max + REPLY_BYTES_MAX + limits.requests_count_max * SHORT_REPLY_BYTES_MAX;
         let mut one = |name, len: usize, max: usize| queue(QueueLen { name, len: len as u64, max: max as u64 });
-        one("requests of a client", most(&|client| client.replies.open_count()), limits.requests_count_max);
-        one("requests of a client, bytes", most(&|client| client.replies.open_bytes()), requests_max);
-        one("input of a client, bytes", most(&|client| client.input_bytes()), input_max);
-        one("replies for a client, bytes", most(&|client| client.output_bytes()), replies_max);
+        let [requests, requests_bytes, input_bytes, replies_bytes] = fullest(self.table.iter(), |(_, client)| {
+            let replies = &client.replies;
+            [replies.open_count(), replies.open_bytes(), client.input_bytes(), client.output_bytes()]
+        });
+        one("requests of a client", requests, limits.requests_count_max);
+        one("requests of a client, bytes", requests_bytes, requests_max);
+        one("input of a client, bytes", input_bytes, input_max);
+        one("replies for a client, bytes", replies_bytes, replies_max);
     }
 
     /// Bytes of memory for input that was not executed, of all clients.

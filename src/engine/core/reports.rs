@@ -75,7 +75,8 @@ impl<H: CoreHost> Core<H> {
     /// Tells the observer, if there is one, how full the queues are.
     pub(super) fn observe_queues(&self) {
         let Some(observer) = &self.ctx.observer else { return };
-        let mut queues = Vec::new();
+        // Told in every turn, about twenty of them.
+        let mut queues = Vec::with_capacity(32);
         let mut queue = |len| queues.push(len);
         self.clients.queues(self.ctx.config.limits.commands.command_bytes_max, &mut queue);
         self.router.queues(&self.ctx, &mut queue);

@@ -6,7 +6,7 @@ use types::Index;
 use crate::context::Context;
 use crate::groups::replica::Replica;
 use crate::groups::{ENTRY_OVERHEAD_BYTES, Groups};
-use crate::observe::{CoreReport, Event, QueueLen, ReplicaReport};
+use crate::observe::{CoreReport, Event, QueueLen, ReplicaReport, fullest};
 use crate::replicas::{ReplicaView, Replicas, SealedState};
 
 impl Groups {
@@ -58,21 +58,20 @@ impl Groups {
     /// How full the queues of the groups are, the fullest of each kind, for an observer.
     pub(crate) fn queues(&self, ctx: &Context, queue: &mut impl FnMut(QueueLen)) {
         let limits = &ctx.config.limits;
-        let most = |of: &dyn Fn(&Replica) -> usize| self.list.iter().map(of).max().unwrap_or_default();
         let entry_max = ctx.config.batch_bytes_max + limits.commands.command_bytes_max + ENTRY_OVERHEAD_BYTES;
         // A group that is full takes no more; one command, or what forwarded it, may have made it so.
         let waiting_max = limits.batches_bytes_max + limits.commands.command_bytes_max + ENTRY_OVERHEAD_BYTES;
         let held_max = limits.forwarded_bytes_max + limits.commands.command_bytes_max + ENTRY_OVERHEAD_BYTES;
         let uncommitted_max = ctx.config.uncommitted_bytes_max.max(entry_max) + ENTRY_OVERHEAD_BYTES;
         let mut one = |name, len: usize, max: usize| queue(QueueLen { name, len: len as u64, max: max as u64 });
-        one("commands that wait in a group, bytes", most(&|replica| replica.waiting_bytes()), waiting_max);
-        one("commands of a batch, bytes", most(&|replica| replica.batches.oldest_bytes()), entry_max);
-        one("commands of other cores held by a group, bytes", most(&|replica| replica.forwarded.bytes()), held_max);
-        one(
-            "what a group has not committed, bytes",
-            most(&|replica| replica.raft.uncommitted_bytes()),
-            uncommitted_max,
-        );
+        let [waiting, batch, held, uncommitted] = fullest(self.list.iter(), |replica| {
+            let (batch, held) = (replica.batches.oldest_bytes(), replica.forwarded.bytes());
+            [replica.waiting_bytes(), batch, held, replica.raft.uncommitted_bytes()]
+        });
+        one("commands that wait in a group, bytes", waiting, waiting_max);
+        one("commands of a batch, bytes", batch, entry_max);
+        one("commands of other cores held by a group, bytes", held, held_max);
+        one("what a group has not committed, bytes", uncommitted, uncommitted_max);
     }
 
     pub(super) fn observe(&self, ctx: &Context, group: usize, observation: Event<'_>) {

@@ -22,6 +22,7 @@ pub(crate) use command_stats::CommandStats;
 pub(crate) use counters::Counters;
 pub(crate) use error_stats::ErrorStats;
 pub(crate) use log_limit::RefusalLog;
+pub(crate) use observer::fullest;
 pub use observer::{BudgetUse, Event, Observer, QueueLen};
 pub(crate) use rates::Rates;
 pub use report::CoreReport;

@@ -59,6 +59,14 @@ pub struct QueueLen {
     pub max: u64,
 }
 
+/// The greatest of each of the lengths that many have.
+pub(crate) fn fullest<T, const N: usize>(all: impl Iterator<Item = T>, lens: impl Fn(T) -> [usize; N]) -> [usize; N] {
+    all.fold([0; N], |fullest, one| {
+        let lens = lens(one);
+        std::array::from_fn(|at| fullest[at].max(lens[at]))
+    })
+}
+
 impl fmt::Display for QueueLen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {} of at most {}", self.name, self.len, self.max)

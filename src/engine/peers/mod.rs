@@ -36,7 +36,7 @@ use crate::budget::{Permit, Pool};
 use crate::conn_table::ConnTable;
 use crate::context::Context;
 use crate::limits::{CHUNKS_COUNT_MAX, Limits};
-use crate::observe::QueueLen;
+use crate::observe::{QueueLen, fullest};
 use crate::origin::{LinkId, Origin};
 use crate::replies::SHORT_REPLY_BYTES_MAX;
 use crate::topology_view::{LinkTable, LinkView};
@@ -414,7 +414,6 @@ impl Peers {
     /// How full the queues of this part are, the fullest of each kind, for an observer.
     pub(crate) fn queues(&self, ctx: &Context, queue: &mut impl FnMut(QueueLen)) {
         let limits = &self.limits;
-        let most = |of: &dyn Fn(&Link) -> usize| self.links.iter().map(of).max().unwrap_or_default();
         let entry_max = ctx.config.batch_bytes_max + limits.commands.command_bytes_max + ENTRY_OVERHEAD_BYTES;
         // A message that is the only one may be of any length that Raft makes.
         let messages_max = limits.outbox_messages_bytes_max.max(ctx.config.inflight_bytes_max + entry_max);
@@ -422,11 +421,15 @@ impl Peers {
         let short_bytes = limits.forwarded_count_max * SHORT_REPLY_BYTES_MAX;
         let replies_max = 2 * limits.outbox_bytes_max + REPLY_BYTES_MAX + short_bytes;
         let mut one = |name, len: usize, max: usize| queue(QueueLen { name, len: len as u64, max: max as u64 });
-        one("Raft messages for a core, bytes", most(&|link| link.outbox.messages_bytes), messages_max);
-        one("replies for a core, bytes", most(&|link| link.outbox.replies.bytes_len()), replies_max);
+        let [messages, replies, chunks] = fullest(self.links.iter(), |link| {
+            let outbox = &link.outbox;
+            [outbox.messages_bytes, outbox.replies.bytes_len(), outbox.chunks.len()]
+        });
+        one("Raft messages for a core, bytes", messages, messages_max);
+        one("replies for a core, bytes", replies, replies_max);
         let inbox_bytes = self.links.iter().map(|link| link.inbox.bytes()).sum();
         one("commands and replies of other cores, bytes", inbox_bytes, limits.inbox_bytes_max);
-        one("chunks of snapshots for a core", most(&|link| link.outbox.chunks.len()), CHUNKS_COUNT_MAX);
+        one("chunks of snapshots for a core", chunks, CHUNKS_COUNT_MAX);
     }
 }
 

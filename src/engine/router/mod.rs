@@ -41,7 +41,7 @@ use self::sweep::{LateLook, Sweep, SweepScope};
 use crate::budget::{Permit, Pool};
 use crate::context::Context;
 use crate::local_replica::LocalReplica;
-use crate::observe::QueueLen;
+use crate::observe::{QueueLen, fullest};
 use crate::origin::{LinkId, Port};
 use crate::refusal::Refusal;
 use crate::request::{OwnedRequest, Request};
@@ -395,7 +395,6 @@ impl Router {
     pub(crate) fn queues(&self, ctx: &Context, queue: &mut impl FnMut(QueueLen)) {
         assert_eq!(self.room, Room::of(&self.queues), "every command on its way is counted once");
         let limits = &ctx.config.limits;
-        let most = |of: &dyn Fn(&RouteQueue) -> usize| self.queues.iter().map(of).max().unwrap_or_default();
         let one_max = limits.commands.command_bytes_max + COMMAND_OVERHEAD_BYTES;
         // What was taken in here and is requeued when a leadership is lost stands in the queue of its route.
         let requeued_max = limits.batches_bytes_max + 2 * one_max;
@@ -404,8 +403,10 @@ impl Router {
         let waiting_max = limits.queued_bytes_max + one_max + requeued_max + refused_max;
         let mut one = |name, len: usize, max: usize| queue(QueueLen { name, len: len as u64, max: max as u64 });
         let in_flight_max = limits.route_in_flight_bytes_max.max(one_max);
-        one("commands of a group in flight, bytes", most(&|queue| queue.in_flight_bytes), in_flight_max);
-        one("commands that wait for a leader, bytes", most(&|queue| queue.waiting_bytes()), waiting_max);
+        let [in_flight, waiting] =
+            fullest(self.queues.iter(), |queue| [queue.in_flight_bytes, queue.waiting_bytes()]);
+        one("commands of a group in flight, bytes", in_flight, in_flight_max);
+        one("commands that wait for a leader, bytes", waiting, waiting_max);
         one("commands in flight", self.in_flight.count(), limits.forwarded_count_max);
     }
 }
