@@ -14,6 +14,7 @@ mod election_safety;
 mod equal_digests;
 mod exactly_once;
 mod expiry;
+mod hashing;
 mod leader_completeness;
 mod linearizability;
 mod log_matching;

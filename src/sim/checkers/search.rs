@@ -17,8 +17,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use types::Instant;
-use xxhash_rust::xxh3::Xxh3DefaultBuilder;
 
+use super::hashing::FixedHashes;
 use super::objects::{Object, Op};
 use super::unknowns::{Readers, readers};
 use super::value::{Answer, KeyIdx, State, Step, Value, hash_behind};
@@ -38,43 +38,56 @@ pub(super) enum Verdict {
     Undecided,
 }
 
-/// Which slots of pending operations have taken effect. Invariant: the last word is not zero.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-struct Slots(Vec<u64>);
+/// Which slots of pending operations have taken effect. Invariant: the last word of `more` is not zero.
+#[derive(Clone, Debug, Default)]
+struct Slots {
+    first: u64,
+    /// Those from the 64th on, of which there rarely are any.
+    more: Vec<u64>,
+}
 
 impl Slots {
-    fn has(&self, slot: usize) -> bool {
-        self.0.get(slot / 64).is_some_and(|word| word >> (slot % 64) & 1 == 1)
+    fn word(&self, idx: usize) -> u64 {
+        if idx == 0 { self.first } else { self.more.get(idx - 1).copied().unwrap_or(0) }
     }
 
-    fn with(&self, slot: usize) -> Slots {
-        let mut words = self.0.clone();
-        words.resize(words.len().max(slot / 64 + 1), 0);
-        words[slot / 64] |= 1 << (slot % 64);
-        Slots(words)
+    fn has(&self, slot: usize) -> bool {
+        self.word(slot / 64) >> (slot % 64) & 1 == 1
+    }
+
+    fn add(&mut self, slot: usize) {
+        let (idx, bit) = (slot / 64, 1 << (slot % 64));
+        if idx == 0 {
+            self.first |= bit;
+            return;
+        }
+        self.more.resize(self.more.len().max(idx), 0);
+        self.more[idx - 1] |= bit;
     }
 
     fn remove(&mut self, slot: usize) {
-        if let Some(word) = self.0.get_mut(slot / 64) {
-            *word &= !(1 << (slot % 64));
+        let (idx, bit) = (slot / 64, 1 << (slot % 64));
+        if idx == 0 {
+            self.first &= !bit;
+        } else if let Some(word) = self.more.get_mut(idx - 1) {
+            *word &= !bit;
         }
-        while self.0.last() == Some(&0) {
-            self.0.pop();
+        while self.more.last() == Some(&0) {
+            self.more.pop();
         }
     }
 
     /// Whether `other` has all of these, and beyond them only some of `unknown`.
     fn leads_to(&self, other: &Slots, unknown: &Slots) -> bool {
-        let word = |slots: &Slots, idx: usize| slots.0.get(idx).copied().unwrap_or(0);
-        (0..self.0.len().max(other.0.len())).all(|idx| {
-            let (ours, theirs) = (word(self, idx), word(other, idx));
-            ours & !theirs == 0 && theirs & !ours & !word(unknown, idx) == 0
+        (0..=self.more.len().max(other.more.len())).all(|idx| {
+            let (ours, theirs) = (self.word(idx), other.word(idx));
+            ours & !theirs == 0 && theirs & !ours & !unknown.word(idx) == 0
         })
     }
 }
 
-/// Hashed alike in every process, so that a search goes the same way.
-type Found = HashMap<State, Vec<Slots>, Xxh3DefaultBuilder>;
+/// Which slots may have been taken in each state.
+type Found = HashMap<State, Vec<Slots>, FixedHashes>;
 
 /// How far an operation has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,8 +138,7 @@ pub(super) fn search(object: &Object) -> Verdict {
             slots[idx] = search.begin(idx);
             continue;
         }
-        let before = search.configurations.clone();
-        search.end(slots[idx]);
+        let before = search.end(slots[idx]);
         if search.steps_count > STEPS_COUNT_MAX {
             return Verdict::Undecided;
         }
@@ -177,7 +189,7 @@ impl<'a> Search<'a> {
         self.progress[idx] = Progress::Pending { slot };
         let op = &self.object.ops[idx];
         if op.end == Instant::NEVER {
-            self.unknown = self.unknown.with(slot);
+            self.unknown.add(slot);
             self.unending.entry(op.class).or_default().push(slot);
         } else if op.only_looked() {
             self.reads.push(slot);
@@ -194,36 +206,44 @@ impl<'a> Search<'a> {
         if op.only_looked() {
             for (state, taken) in &mut self.configurations {
                 if op.fits(state) {
-                    *taken = taken.with(slot);
+                    taken.add(slot);
                 }
             }
         }
         slot
     }
 
-    fn end(&mut self, slot: usize) {
+    /// The operation of a slot ends. Returns the configurations before.
+    fn end(&mut self, slot: usize) -> Vec<(State, Slots)> {
         self.most =
             self.pending[slot].filter(|_| self.object.only_counts).and_then(|idx| most(&self.object.ops[idx]));
         let mut done = Found::default();
         let mut visited = Found::default();
-        let mut queue = std::mem::take(&mut self.configurations);
-        while let Some((state, taken)) = queue.pop() {
+        let before = std::mem::take(&mut self.configurations);
+        let (mut first, mut queue) = (before.iter().rev(), Vec::new());
+        // Reused, since there may be millions of steps.
+        let (mut candidates, mut after) = (Vec::new(), State::new());
+        loop {
+            let popped = queue.pop();
+            let Some((state, taken)) = popped.as_ref().or_else(|| first.next()) else { break };
             self.steps_count += 1;
             if self.steps_count > STEPS_COUNT_MAX {
-                return;
+                return before;
             }
             if taken.has(slot) {
-                let mut rest = taken;
+                let mut rest = taken.clone();
                 rest.remove(slot);
                 add(&mut done, state, rest, &self.unknown);
                 continue;
             }
-            for next in self.candidates(&taken) {
+            self.find_candidates(taken, &mut candidates);
+            for next in &candidates {
                 self.steps_count += 1;
-                let Some((state, taken)) = self.try_next(&state, &taken, next) else { continue };
-                self.steps_count += visited.get(&state).map_or(0, Vec::len);
-                if add(&mut visited, state.clone(), taken.clone(), &self.unknown) {
-                    queue.push((state, taken));
+                let Some(taken) = self.try_next(state, taken, *next, &mut after) else { continue };
+                let (is_new, known_count) = add(&mut visited, &after, taken.clone(), &self.unknown);
+                self.steps_count += known_count;
+                if is_new {
+                    queue.push((after.clone(), taken));
                 }
             }
         }
@@ -232,45 +252,50 @@ impl<'a> Search<'a> {
             self.longest_is_over = true;
         }
         self.forget(slot);
-        let mut configurations: Vec<_> = Vec::new();
         for (state, takens) in done {
-            configurations.extend(takens.into_iter().map(|taken| (state.clone(), taken)));
+            self.configurations.extend(std::iter::repeat_n(state, takens.len()).zip(takens));
         }
-        self.configurations = configurations;
         self.forget_used_up();
+        before
     }
 
-    /// Pending writes that may take effect next. Reads take effect wherever they can.
-    fn candidates(&self, taken: &Slots) -> Vec<usize> {
+    /// Finds the pending writes that may take effect next. Reads take effect wherever they can.
+    fn find_candidates(&self, taken: &Slots, candidates: &mut Vec<usize>) {
         let first = |slots: &Vec<usize>| slots.iter().copied().find(|slot| !taken.has(*slot));
-        self.ending.values().chain(self.unending.values()).filter_map(first).collect()
+        candidates.clear();
+        candidates.extend(self.ending.values().chain(self.unending.values()).filter_map(first));
     }
 
-    /// Lets the operation of a slot take effect, if that explains its answer.
-    fn try_next(&self, state: &State, taken: &Slots, slot: usize) -> Option<(State, Slots)> {
+    /// Lets the operation of a slot take effect, if that explains its answer. `after` becomes the state that it leaves.
+    fn try_next(&self, before: &State, taken: &Slots, slot: usize, after: &mut State) -> Option<Slots> {
         let op = &self.object.ops[self.pending[slot]?];
-        let before = state;
-        let mut state = state.clone();
-        let answer = op.step.run(&mut state);
+        after.clone_from(before);
+        let answer = op.step.run(after);
         if op.answer.as_ref().is_some_and(|expected| *expected != answer) {
             return None;
         }
-        if !self.may_overwrite(before, &state, taken, slot) {
+        if !self.may_overwrite(before, after, taken, slot) {
             return None;
         }
-        let mut taken = if op.repeats { taken.clone() } else { taken.with(slot) };
-        if let ([value], Some(most)) = (state.as_slice(), self.most)
+        if let ([value], Some(most)) = (after.as_slice(), self.most)
             && value.integer().is_some_and(|number| number > most)
         {
             return None;
         }
-        for slot in self.reads.iter().copied().filter(|slot| !taken.has(*slot)).collect::<Vec<_>>() {
-            let read = self.pending[slot].map(|idx| &self.object.ops[idx])?;
-            if read.fits(&mut state) {
-                taken = taken.with(slot);
+        let mut taken = taken.clone();
+        if !op.repeats {
+            taken.add(slot);
+        }
+        for slot in &self.reads {
+            if taken.has(*slot) {
+                continue;
+            }
+            let read = self.pending[*slot].map(|idx| &self.object.ops[idx])?;
+            if read.fits(after) {
+                taken.add(*slot);
             }
         }
-        self.can_grow_on(&state, &taken).then_some((state, taken))
+        self.can_grow_on(after, &taken).then_some(taken)
     }
 
     /// Whether nobody reads the values later that the operation of a slot overwrites.
@@ -332,13 +357,18 @@ fn most(op: &Op) -> Option<i64> {
     }
 }
 
-/// Adds a configuration unless a better one is there; drops those that are worse. Says whether it was added.
-fn add(found: &mut Found, state: State, taken: Slots, unknown: &Slots) -> bool {
-    let takens = found.entry(state).or_default();
+/// Adds a configuration unless a better one is there; drops those that are worse. Tells whether it was added, and how many there
+/// were with its state.
+fn add(found: &mut Found, state: &State, taken: Slots, unknown: &Slots) -> (bool, usize) {
+    let Some(takens) = found.get_mut(state) else {
+        found.insert(state.clone(), vec![taken]);
+        return (true, 0);
+    };
+    let known_count = takens.len();
     if takens.iter().any(|better| better.leads_to(&taken, unknown)) {
-        return false;
+        return (false, known_count);
     }
     takens.retain(|worse| !taken.leads_to(worse, unknown));
     takens.push(taken);
-    true
+    (true, known_count)
 }

@@ -15,8 +15,8 @@
 use std::collections::{HashMap, HashSet};
 
 use types::Instant;
-use xxhash_rust::xxh3::Xxh3DefaultBuilder;
 
+use super::hashing::FixedHashes;
 use super::objects::{Object, Op};
 use super::value::{Answer, KeyIdx, Step, Value};
 use crate::history::SetOptions;
@@ -99,7 +99,7 @@ pub(super) fn forget_unseen(object: &mut Object) {
 }
 
 /// Operations by the value that they have read.
-pub(super) type Readers = HashMap<(KeyIdx, Value), Vec<usize>, Xxh3DefaultBuilder>;
+pub(super) type Readers = HashMap<(KeyIdx, Value), Vec<usize>, FixedHashes>;
 
 /// The operations that have read each value that only one operation can have written: once it is overwritten, nobody
 /// reads it any more.
