@@ -33,6 +33,9 @@ const RECENT_COUNT: usize = 2;
 /// Writes remembered by a disk that forgets.
 const FORGETTABLE_COUNT_MAX: usize = 64;
 
+/// What is read of a page that nobody has written to.
+static ZEROS: [u8; ALIGNMENT] = [0; ALIGNMENT];
+
 /// An open file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct File {
@@ -283,11 +286,10 @@ impl NodeDisk {
         if inode.unreadable.range(pages.clone()).next().is_some() {
             return Err(Error::from_raw_os_error(EIO));
         }
-        let mut buf = AlignedBuf::zeroed(len);
-        for (page, chunk) in pages.zip(buf.chunks_mut(ALIGNMENT)) {
-            if let Some(bytes) = &inode.pages[page as usize] {
-                chunk.copy_from_slice(&bytes[..chunk.len()]);
-            }
+        let mut buf = AlignedBuf::with_capacity(len);
+        for page in &inode.pages[pages.start as usize..pages.end as usize] {
+            let bytes = page.as_deref().unwrap_or(&ZEROS);
+            buf.extend_from_slice(&bytes[..ALIGNMENT.min(len - buf.len())]);
         }
         Ok(buf)
     }

@@ -51,10 +51,16 @@ impl World {
     /// A core sends. The end of that is in its inbox, at once or later.
     pub(crate) fn send(&mut self, core: usize, conn: ConnId, buf: SendBuf) {
         let Some((stream, side)) = self.cores[core].conns.stream(conn) else { return };
-        let bytes = match &buf {
-            SendBuf::Plain(bytes) => Bytes::copy_from_slice(bytes),
-            SendBuf::Gather(parts) if parts.len() == 1 => parts[0].clone(),
-            SendBuf::Gather(parts) => parts.concat().into(),
+        let (bytes, buf) = match buf {
+            SendBuf::Plain(bytes) => {
+                // The sender gets an empty buffer as long as its own back: replies of megabytes are not copied.
+                let spare = Vec::with_capacity(bytes.capacity());
+                (Bytes::from(bytes), SendBuf::Plain(spare))
+            }
+            SendBuf::Gather(parts) => {
+                let bytes = if let [part] = &parts[..] { part.clone() } else { parts.concat().into() };
+                (bytes, SendBuf::Gather(parts))
+            }
         };
         let ended = match &buf {
             SendBuf::Gather(_) if side == 0 => self.send_frame(stream, bytes, buf),
