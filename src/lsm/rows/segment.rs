@@ -106,9 +106,13 @@ pub(crate) struct Position {
 impl Segment {
     /// An empty segment.
     pub(crate) fn new(slab: &mut Slab, bits: u32, lines_log: u32) -> Segment {
+        Segment::with_lines(slab, bits, lines_log, 0)
+    }
+
+    fn with_lines(slab: &mut Slab, bits: u32, lines_log: u32, passed_and_dirty: u8) -> Segment {
         let lines = slab.alloc(size_of::<Line>() << lines_log).cast::<Line>();
         for at in 0..1 << lines_log {
-            let line = Line { handles: [None; LINE_ROWS_COUNT], tags: [0; LINE_ROWS_COUNT], passed_and_dirty: 0 };
+            let line = Line { handles: [None; LINE_ROWS_COUNT], tags: [0; LINE_ROWS_COUNT], passed_and_dirty };
             // SAFETY: the block has that many lines; blocks whose length is a multiple of 64 are aligned to it.
             unsafe { lines.add(at).write(line) };
         }
@@ -296,21 +300,24 @@ impl Segment {
         (handle, is_empty)
     }
 
-    /// A segment with these rows and so many lines, or more if that is not enough. `None` if the longest is not.
+    /// [`HAS_DIRTY`] if some line has it, else 0.
+    fn dirty_bit(self) -> u8 {
+        (0..self.lines_count()).fold(0, |bits, at| bits | self.line(at).passed_and_dirty) & HAS_DIRTY
+    }
+
+    /// A segment with these rows and so many lines, or more if that is not enough. `None` if the longest is not. All lines have
+    /// the bit `dirty`: asking each row slows writes down, and the next flush sees which lines have dirty rows.
     fn of_rows(
         slab: &mut Slab,
         bits: u32,
         lines_log: u32,
+        dirty: u8,
         rows: impl Iterator<Item = Handle> + Clone,
     ) -> Option<Segment> {
         for lines_log in lines_log..=LINES_LOG_MAX {
-            let segment = Segment::new(slab, bits, lines_log);
-            let push = |handle: Handle| {
-                // SAFETY: rows that a segment has are there.
-                let row = unsafe { handle.row() };
-                segment.push(row.hash(), handle, row.flags().state().is_dirty())
-            };
-            if rows.clone().all(push) {
+            let segment = Segment::with_lines(slab, bits, lines_log, dirty);
+            // SAFETY: rows that a segment has are there.
+            if rows.clone().all(|handle| segment.push(unsafe { handle.row() }.hash(), handle, false)) {
                 return Some(segment);
             }
             // SAFETY: nobody knows it.
@@ -341,7 +348,8 @@ impl Segment {
 
     /// The same rows in a segment of twice as many lines, if that can be. This one is gone then.
     pub(crate) fn grow(self, slab: &mut Slab) -> Option<Segment> {
-        let grown = Segment::of_rows(slab, self.bits(), u32::from(self.lines_log) + 1, self.handles())?;
+        let grown =
+            Segment::of_rows(slab, self.bits(), u32::from(self.lines_log) + 1, self.dirty_bit(), self.handles())?;
         // SAFETY: nobody uses it any more.
         unsafe { self.free(slab) };
         Some(grown)
@@ -358,7 +366,9 @@ impl Segment {
         if lines_log == u32::from(self.lines_log) {
             return self;
         }
-        let Some(shrunk) = Segment::of_rows(slab, self.bits(), lines_log, self.handles()) else { return self };
+        let Some(shrunk) = Segment::of_rows(slab, self.bits(), lines_log, self.dirty_bit(), self.handles()) else {
+            return self;
+        };
         // SAFETY: nobody uses it any more.
         unsafe { self.free(slab) };
         shrunk
@@ -372,7 +382,7 @@ impl Segment {
             let rows = self.handles().filter(move |handle| unsafe { handle.row() }.hash().bit(bits) == bit);
             let fewest = lines_log_for(rows.clone().count());
             // In another order they may not all find room at home or beside it; where they stand they have it.
-            Segment::of_rows(slab, bits + 1, fewest, rows)
+            Segment::of_rows(slab, bits + 1, fewest, self.dirty_bit(), rows)
                 .unwrap_or_else(|| self.some_of(slab, bits + 1, |hash| hash.bit(bits) == bit))
         });
         // SAFETY: nobody uses it any more.
@@ -384,7 +394,8 @@ impl Segment {
     pub(crate) fn join(slab: &mut Slab, parts: [Segment; 2]) -> Option<Segment> {
         let rows = parts[0].handles().chain(parts[1].handles());
         let fewest = lines_log_for(rows.clone().count());
-        let joined = Segment::of_rows(slab, parts[0].bits() - 1, fewest, rows)?;
+        let joined =
+            Segment::of_rows(slab, parts[0].bits() - 1, fewest, parts[0].dirty_bit() | parts[1].dirty_bit(), rows)?;
         for part in parts {
             // SAFETY: nobody uses it any more.
             unsafe { part.free(slab) };
