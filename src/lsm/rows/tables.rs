@@ -3,6 +3,7 @@
 use types::{SLOTS_COUNT, Slot};
 
 use crate::rows::flags::{Flags, State};
+use crate::rows::link::Link;
 use crate::rows::row::{Content, Handle, Hash48, Row};
 use crate::rows::segment::Segment;
 use crate::rows::slab::Slab;
@@ -13,7 +14,73 @@ use crate::rows::trie::{Found, SlotRows};
 pub(crate) const PAGE_SLOTS_COUNT: usize = 128;
 const PAGES_COUNT: usize = SLOTS_COUNT / PAGE_SLOTS_COUNT;
 
-type Page = [SlotRows; PAGE_SLOTS_COUNT];
+/// What there is of some slots. What nearly every write changes of one lies together, and the rest apart.
+struct Page {
+    rows: [SlotRows; PAGE_SLOTS_COUNT],
+    counts: [SlotCounts; PAGE_SLOTS_COUNT],
+}
+
+impl Page {
+    fn new() -> Page {
+        Page { rows: std::array::from_fn(|_| SlotRows::default()), counts: [SlotCounts::default(); PAGE_SLOTS_COUNT] }
+    }
+}
+
+/// What changes less often of a slot.
+#[derive(Clone, Copy, Debug, Default)]
+struct SlotCounts {
+    /// Rows that are tombstones.
+    absent: u32,
+    /// Rows that expire.
+    expiring: u32,
+}
+
+/// A slot of a page.
+#[derive(Clone, Copy)]
+pub(crate) struct SlotRef<'a> {
+    page: &'a Page,
+    at: usize,
+}
+
+impl<'a> SlotRef<'a> {
+    /// What leads to its rows.
+    #[inline]
+    pub(crate) fn rows(self) -> &'a SlotRows {
+        &self.page.rows[self.at]
+    }
+
+    /// What leads to all of them.
+    #[inline]
+    pub(crate) fn root(self) -> Link {
+        self.rows().root()
+    }
+
+    /// How many keys are there: rows without tombstones.
+    pub(crate) fn count(self) -> usize {
+        (self.all_count() - self.absent_count()) as usize
+    }
+
+    /// How many rows there are, tombstones among them.
+    fn all_count(self) -> u32 {
+        self.rows().count()
+    }
+
+    /// How many of them are dirty.
+    pub(crate) fn dirty_count(self) -> u32 {
+        self.rows().dirty_count()
+    }
+
+    /// How many are tombstones.
+    pub(crate) fn absent_count(self) -> u32 {
+        self.page.counts[self.at].absent
+    }
+
+    /// How many expire.
+    #[cfg(test)]
+    fn expiring_count(self) -> u32 {
+        self.page.counts[self.at].expiring
+    }
+}
 
 /// Some rows in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -117,15 +184,9 @@ impl Tables {
     }
 
     #[inline]
-    pub(crate) fn slot(&self, slot: Slot) -> Option<&SlotRows> {
+    pub(crate) fn slot(&self, slot: Slot) -> Option<SlotRef<'_>> {
         let page = self.pages[slot.idx() / PAGE_SLOTS_COUNT].as_deref()?;
-        Some(&page[slot.idx() % PAGE_SLOTS_COUNT])
-    }
-
-    #[inline]
-    fn slot_mut(&mut self, slot: Slot) -> &mut SlotRows {
-        let page = self.pages[slot.idx() / PAGE_SLOTS_COUNT].as_deref_mut().expect("the page of a row");
-        &mut page[slot.idx() % PAGE_SLOTS_COUNT]
+        Some(SlotRef { page, at: slot.idx() % PAGE_SLOTS_COUNT })
     }
 
     /// The first slot from this one on that has keys.
@@ -155,11 +216,11 @@ impl Tables {
 
     /// The first slot from this one on with rows that are not dirty.
     pub(crate) fn next_not_dirty_slot(&self, from: usize) -> Option<Slot> {
-        self.find_slot(from, |rows| rows.all_count() > rows.dirty_count() as usize)
+        self.find_slot(from, |rows| rows.all_count() > rows.dirty_count())
     }
 
     /// The first slot from this one on whose rows are so, of those that have any.
-    fn find_slot(&self, from: usize, is_meant: impl Fn(&SlotRows) -> bool) -> Option<Slot> {
+    fn find_slot(&self, from: usize, is_meant: impl Fn(SlotRef<'_>) -> bool) -> Option<Slot> {
         let mut next = self.filled_slots.next(from);
         while let Some(slot) = next
             && !self.slot(slot).is_some_and(&is_meant)
@@ -171,7 +232,7 @@ impl Tables {
 
     #[inline]
     pub(crate) fn find(&self, slot: Slot, hash: Hash48, key: &[u8]) -> Option<Found> {
-        self.slot(slot)?.find(hash, key)
+        self.slot(slot)?.rows().find(hash, key)
     }
 
     /// What a row that was found holds.
@@ -183,17 +244,23 @@ impl Tables {
 
     /// Adds a row with these flags, of whose key there is none.
     pub(crate) fn insert(&mut self, slot: Slot, hash: Hash48, key: &[u8], content: &Content<'_>, flags: Flags) {
-        let Tables { pages, pages_count, slab, filled_slots, .. } = self;
+        let Tables { pages, pages_count, slab, filled_slots, dirty_slots, .. } = self;
         let page = pages[slot.idx() / PAGE_SLOTS_COUNT].get_or_insert_with(|| {
             *pages_count += 1;
-            new_page()
+            Box::new(Page::new())
         });
-        let rows = &mut page[slot.idx() % PAGE_SLOTS_COUNT];
+        let rows = &mut page.rows[slot.idx() % PAGE_SLOTS_COUNT];
+        let used_bytes = slab.used_bytes();
         let handle = Handle::new(slab, hash, key, content, flags);
-        rows.insert(slab, hash, handle, flags.state().is_dirty());
-        filled_slots.note_count(slot, rows.all_count() as u32);
-        // SAFETY: the row is there, and nobody changes it meanwhile.
-        self.count_row(slot, unsafe { handle.row() }, 1);
+        let bytes = slab.used_bytes() - used_bytes;
+        let state = flags.state();
+        rows.insert(slab, hash, handle, state.is_dirty());
+        filled_slots.note_count(slot, rows.count());
+        if state.is_dirty() {
+            dirty_slots.note_count(slot, rows.dirty_count());
+        }
+        self.count_state(state, bytes, 1);
+        self.count_key(slot, flags.with_expiry(content.expiry_ms.is_some()), 1);
     }
 
     /// Gives a row other content. Returns the row that it was if its content has moved; whoever called gives that back.
@@ -220,21 +287,29 @@ impl Tables {
             // SAFETY: as above, and the trie has not changed since the row was found.
             unsafe { found.note_dirty() };
         }
-        self.count_row(slot, row, -1);
         // SAFETY: as for the old one.
-        self.count_row(slot, unsafe { new.row() }, 1);
+        let new = unsafe { new.row() };
+        self.count_key(slot, row.flags(), -1);
+        self.count_key(slot, new.flags(), 1);
+        self.change_state(slot, (row.flags().state(), row.block_bytes()), (flags.state(), new.block_bytes()));
         old
     }
 
     /// Takes a row out that was found and has this hash; whoever called gives it back.
     pub(crate) fn remove(&mut self, slot: Slot, hash: Hash48, found: Found) -> Handle {
-        let Tables { pages, slab, filled_slots, .. } = self;
-        let page = pages[slot.idx() / PAGE_SLOTS_COUNT].as_deref_mut().expect("the page of a row");
-        let rows = &mut page[slot.idx() % PAGE_SLOTS_COUNT];
-        let handle = rows.remove(slab, hash, found);
-        filled_slots.note_count(slot, rows.all_count() as u32);
         // SAFETY: the row is there as long as nobody gives it back.
-        self.count_row(slot, unsafe { handle.row() }, -1);
+        let row = unsafe { found.handle().row() };
+        let (flags, state, bytes) = (row.flags(), row.flags().state(), row.block_bytes());
+        let Tables { pages, slab, filled_slots, dirty_slots, .. } = self;
+        let page = pages[slot.idx() / PAGE_SLOTS_COUNT].as_deref_mut().expect("the page of a row");
+        let rows = &mut page.rows[slot.idx() % PAGE_SLOTS_COUNT];
+        let handle = rows.remove(slab, hash, found, state.is_dirty());
+        filled_slots.note_count(slot, rows.count());
+        if state.is_dirty() {
+            dirty_slots.note_count(slot, rows.dirty_count());
+        }
+        self.count_state(state, bytes, -1);
+        self.count_key(slot, flags, -1);
         handle
     }
 
@@ -244,8 +319,7 @@ impl Tables {
         debug_assert!(flags.is_absent() == row.is_absent());
         let (before, bytes) = (row.flags().state(), row.block_bytes());
         row.set_flags(flags);
-        self.count_state(slot, before, bytes, -1);
-        self.count_state(slot, flags.state(), bytes, 1);
+        self.change_state(slot, (before, bytes), (flags.state(), bytes));
     }
 
     /// Gives the memory of a row back.
@@ -260,66 +334,76 @@ impl Tables {
     /// The rows of a slot whose hashes begin as this one does, as far as they stand in one segment, and where the next one
     /// begins.
     pub(crate) fn segment_at(&self, slot: Slot, hash: Hash48) -> Option<(Segment, Option<Hash48>)> {
-        self.slot(slot)?.segment_at(hash)
+        self.slot(slot)?.rows().segment_at(hash)
     }
 
     /// Checks that the sets of slots are what the counts of the slots say.
     #[cfg(test)]
     pub(crate) fn check_sets(&self) {
-        type Count = fn(&SlotRows) -> usize;
-        let sets: [(&SlotSet, Count); 4] = [
+        type Count = fn(SlotRef<'_>) -> u32;
+        let counts: [(&SlotSet, Count); 4] = [
             (&self.filled_slots, |rows| rows.all_count()),
-            (&self.absent_slots, |rows| rows.absent_count() as usize),
-            (&self.expiring_slots, |rows| rows.expiring_count() as usize),
-            (&self.dirty_slots, |rows| rows.dirty_count() as usize),
+            (&self.absent_slots, |rows| rows.absent_count()),
+            (&self.expiring_slots, |rows| rows.expiring_count()),
+            (&self.dirty_slots, |rows| rows.dirty_count()),
         ];
-        for (set, count) in sets {
+        for (set, count) in counts {
             let slots = std::iter::successors(set.next(0), |slot| set.next(slot.idx() + 1));
-            let pages = self.pages.iter().enumerate().filter_map(|(number, page)| Some((number, page.as_deref()?)));
-            let all = pages.flat_map(|(number, page)| (number * PAGE_SLOTS_COUNT..).zip(page));
-            let expected = all.filter(|(_, rows)| count(rows) > 0).map(|(slot, _)| slot);
-            assert!(slots.map(|slot| slot.idx()).eq(expected), "a slot is in a set if it has such rows");
+            let all = (0..SLOTS_COUNT as u16).filter_map(Slot::new);
+            let expected = all.filter(|slot| self.slot(*slot).is_some_and(|rows| count(rows) > 0));
+            assert!(slots.eq(expected), "a slot is in a set if it has such rows");
         }
         assert_eq!(self.pages_count, self.pages.iter().flatten().count());
     }
 
-    /// Counts a row in (1) or out (-1).
+    /// Counts a key or tombstone in (1) or out (-1), whatever its state is.
     #[inline]
-    fn count_row(&mut self, slot: Slot, row: Row<'_>, by: isize) {
-        let flags = row.flags();
-        if flags.is_absent() {
-            self.absent_count = changed(self.absent_count, by);
-            let rows = self.slot_mut(slot);
-            rows.change_absent(by);
-            let count = rows.absent_count();
-            self.absent_slots.note_count(slot, count);
-        } else {
-            self.count = changed(self.count, by);
-            if flags.expires() {
-                self.expiring_count = changed(self.expiring_count, by);
-                let rows = self.slot_mut(slot);
-                rows.change_expiring(by);
-                let count = rows.expiring_count();
-                self.expiring_slots.note_count(slot, count);
-            }
+    fn count_key(&mut self, slot: Slot, flags: Flags, by: isize) {
+        if flags.is_absent() || flags.expires() {
+            self.count_in_its_slot(slot, flags, by);
         }
-        self.count_state(slot, flags.state(), row.block_bytes(), by);
+        if !flags.is_absent() {
+            self.count = changed(self.count, by);
+        }
     }
 
+    fn count_in_its_slot(&mut self, slot: Slot, flags: Flags, by: isize) {
+        let page = self.pages[slot.idx() / PAGE_SLOTS_COUNT].as_deref_mut().expect("the page of a row");
+        let counts = &mut page.counts[slot.idx() % PAGE_SLOTS_COUNT];
+        let (of_slot, of_all, slots) = if flags.is_absent() {
+            (&mut counts.absent, &mut self.absent_count, &mut self.absent_slots)
+        } else {
+            (&mut counts.expiring, &mut self.expiring_count, &mut self.expiring_slots)
+        };
+        *of_slot = of_slot.checked_add_signed(by as i32).expect("what goes was counted when it came");
+        *of_all = changed(*of_all, by);
+        slots.note_count(slot, *of_slot);
+    }
+
+    /// Counts a row in (1) or out (-1) by its state, but for its slot.
     #[inline]
-    fn count_state(&mut self, slot: Slot, state: State, bytes: usize, by: isize) {
+    fn count_state(&mut self, state: State, bytes: usize, by: isize) {
         if state.is_dirty() {
             self.dirty.change(by, bytes);
-            let rows = self.slot_mut(slot);
-            rows.change_dirty(by);
-            let count = rows.dirty_count();
-            self.dirty_slots.note_count(slot, count);
         } else if state.is_flushing() {
             self.flushing[usize::from(state.is_odd())].change(by, bytes);
         }
     }
-}
 
-fn new_page() -> Box<Page> {
-    Box::new(std::array::from_fn(|_| SlotRows::default()))
+    /// Counts a row whose state or length has changed.
+    fn change_state(
+        &mut self,
+        slot: Slot,
+        (before, before_bytes): (State, usize),
+        (after, after_bytes): (State, usize),
+    ) {
+        self.count_state(before, before_bytes, -1);
+        self.count_state(after, after_bytes, 1);
+        if before.is_dirty() != after.is_dirty() {
+            let page = self.pages[slot.idx() / PAGE_SLOTS_COUNT].as_deref_mut().expect("the page of a row");
+            let rows = &mut page.rows[slot.idx() % PAGE_SLOTS_COUNT];
+            rows.change_dirty(if after.is_dirty() { 1 } else { -1 });
+            self.dirty_slots.note_count(slot, rows.dirty_count());
+        }
+    }
 }

@@ -16,17 +16,14 @@ use crate::rows::slab::Slab;
 const JOINED_COUNT_MAX: usize = ROWS_COUNT_MAX / 2;
 const LEVELS_MAX: usize = (HASH_BITS / NODE_BITS) as usize;
 
-/// The rows of one slot, in the memory of a slab.
+/// The rows of one slot, in the memory of a slab. It stands in one line of the CPU's cache.
 #[derive(Debug, Default)]
+#[repr(align(16))]
 pub(crate) struct SlotRows {
     root: Link,
     /// How many there are, tombstones among them.
     count: u32,
-    /// How many of them are tombstones. Like the counts below kept by whoever adds rows and takes them out.
-    absent_count: u32,
-    /// How many expire.
-    expiring_count: u32,
-    /// How many are dirty.
+    /// How many of them are dirty. Whoever makes one dirty or clean tells of it.
     dirty_count: u32,
 }
 
@@ -91,39 +88,14 @@ impl Way {
 // Every function below relies on this: nodes and segments are reached by one trie alone, which is borrowed mutably for what
 // changes them.
 impl SlotRows {
-    /// How many keys are there.
-    pub(crate) fn count(&self) -> usize {
-        (self.count - self.absent_count) as usize
-    }
-
     /// How many rows there are, tombstones among them.
-    pub(crate) fn all_count(&self) -> usize {
-        self.count as usize
-    }
-
-    /// How many of them are tombstones.
-    pub(crate) fn absent_count(&self) -> u32 {
-        self.absent_count
-    }
-
-    /// How many expire.
-    pub(crate) fn expiring_count(&self) -> u32 {
-        self.expiring_count
+    pub(crate) fn count(&self) -> u32 {
+        self.count
     }
 
     /// How many are dirty.
     pub(crate) fn dirty_count(&self) -> u32 {
         self.dirty_count
-    }
-
-    #[inline]
-    pub(crate) fn change_absent(&mut self, by: isize) {
-        self.absent_count = changed(self.absent_count, by);
-    }
-
-    #[inline]
-    pub(crate) fn change_expiring(&mut self, by: isize) {
-        self.expiring_count = changed(self.expiring_count, by);
     }
 
     #[inline]
@@ -190,6 +162,7 @@ impl SlotRows {
     pub(crate) fn insert(&mut self, slab: &mut Slab, hash: Hash48, handle: Handle, is_dirty: bool) {
         let (mut way, found) = self.way(hash);
         self.count += 1;
+        self.dirty_count += u32::from(is_dirty);
         let mut segment = found.unwrap_or_else(|| {
             let segment = Segment::new(slab, 0, 0);
             self.root = Link::to(Target::Segment(segment));
@@ -228,9 +201,10 @@ impl SlotRows {
     }
 
     /// Takes out a row that was found and has this hash.
-    pub(crate) fn remove(&mut self, slab: &mut Slab, hash: Hash48, found: Found) -> Handle {
+    pub(crate) fn remove(&mut self, slab: &mut Slab, hash: Hash48, found: Found, is_dirty: bool) -> Handle {
         let (handle, was_last_of_line) = found.segment.remove(hash, found.position);
         self.count -= 1;
+        self.dirty_count -= u32::from(is_dirty);
         if was_last_of_line {
             let (way, segment) = self.way(hash);
             debug_assert!(segment == Some(found.segment), "the trie has not changed since the row was found");
