@@ -9,7 +9,9 @@ use std::rc::Rc;
 
 use futures_lite::future::block_on;
 use lsm::files::Files;
-use lsm::manifest::{BlockHeader, Edit, EditKind, Manifest, ManifestSettings, Seal, scan};
+use lsm::manifest::{
+    BlockHeader, Edit, EditKind, GroupState, Manifest, ManifestSettings, Seal, State, Survey, scan, scan_blocks,
+};
 use lsm::table::{TableInfo, TableSettings};
 use lsm::version::{Change, NewRun, NewTable};
 use lsm::{Error, FileId, FormatError, TableId};
@@ -40,10 +42,21 @@ fn open(disk: &TestDisk) -> Result<Manifest<TestDisk>, Error> {
 
 /// What a manifest holds, so that it can be compared.
 fn content(manifest: &Manifest<TestDisk>) -> Vec<GroupContent> {
-    let of = |(group, state): (GroupId, &lsm::manifest::GroupState)| {
+    content_of(manifest.state())
+}
+
+fn content_of(state: &State) -> Vec<GroupContent> {
+    let of = |(group, state): (GroupId, &GroupState)| {
         (group, state.replica, state.seal.clone(), state.installed, state.version.as_change())
     };
-    manifest.state().groups().map(of).collect()
+    state.groups().map(of).collect()
+}
+
+/// What whoever only looks at a manifest finds.
+fn surveyed(disk: &TestDisk) -> Result<Option<Vec<GroupContent>>, Error> {
+    let files = block_on(Files::open(disk.clone(), PathBuf::from(DIR)))?;
+    let survey = block_on(Survey::take(&files));
+    survey.state.map(|surveyed| surveyed.map(|surveyed| content_of(&surveyed.state)))
 }
 
 fn edit(group: u32, kind: EditKind) -> Edit {
@@ -350,4 +363,39 @@ fn an_edit_that_finds_no_room_changes_nothing() {
     disk.set_capacity(None);
     block_on(manifest.commit(vec![edit(1, EditKind::Drop)])).unwrap();
     assert!(content(&open(&disk.restart()).unwrap()).is_empty());
+}
+
+#[test]
+fn a_survey_finds_what_a_start_finds_and_changes_nothing() {
+    let disk = TestDisk::new();
+    assert!(surveyed(&disk).unwrap().is_none());
+    let mut manifest = open(&disk).unwrap();
+    block_on(manifest.commit(vec![flush(1, 5, 1, 0)])).unwrap();
+    block_on(manifest.commit(vec![flush(2, 7, 1, 1), flush(1, 9, 2, 2)])).unwrap();
+    let changes = disk.changes();
+    assert_eq!(surveyed(&disk).unwrap(), Some(content(&manifest)));
+    assert_eq!(disk.changes(), changes);
+    let whole = disk.content(&path("manifest.a")).unwrap();
+    let mut edits_counts = Vec::new();
+    let copy = scan_blocks(&whole, |header, edits| edits_counts.push((header.seq, edits.len()))).unwrap();
+    assert_eq!((edits_counts.len() as u64, edits_counts.last()), (copy.blocks, Some(&(copy.blocks, 2))));
+    for name in ["manifest.a", "manifest.b"] {
+        for at in (0..whole.len()).step_by(127) {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            let damaged = disk.restart();
+            damaged.put(&path(name), bytes);
+            let found = surveyed(&damaged);
+            assert_eq!(damaged.changes(), 0);
+            match open(&damaged) {
+                Ok(manifest) => assert_eq!(found.unwrap(), Some(content(&manifest)), "{name}, {at}"),
+                Err(error) => assert_eq!(found.unwrap_err().to_string(), error.to_string(), "{name}, {at}"),
+            }
+        }
+    }
+    disk.delete(&path("manifest.a"));
+    disk.delete(&path("manifest.b"));
+    assert!(surveyed(&disk).unwrap().is_none(), "there is nothing that it would name");
+    disk.put(&path("000000000005.data"), Vec::new());
+    assert!(matches!(surveyed(&disk), Err(Error::ManifestMissing { .. })));
 }
