@@ -148,6 +148,11 @@ impl Budget {
         self.accounts.bytes_max
     }
 
+    /// The limit of all that requests hold.
+    pub(crate) fn requests_bytes_max(&self) -> usize {
+        self.accounts.requests_bytes_max
+    }
+
     /// Whether requests hold all they may: then nothing more is read from clients.
     pub(crate) fn requests_are_full(&self) -> bool {
         self.accounts.requests_used() >= self.accounts.requests_bytes_max

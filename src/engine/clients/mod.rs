@@ -50,7 +50,8 @@ use crate::replies::SHORT_REPLY_BYTES_MAX;
 /// What is read and dropped of a client that is about to be closed before it is read no more, in bytes. Reading it lets the
 /// last reply arrive: closing a socket with unread bytes resets the connection.
 const DISCARD_BYTES_MAX: usize = 1 << 20;
-/// A command that is not complete is read on up to this length, in bytes, although requests hold all the memory they may.
+/// A command that is not complete is read on up to this length, in bytes, although requests hold all the memory they may; less
+/// far if there are so many clients that all together would hold more than that memory once again.
 const PARTIAL_BYTES_MAX: usize = 64 << 10;
 /// Clients that wait for memory and are looked at in one turn although there is none.
 const MEMORY_LOOKS_MAX: usize = 256;
@@ -76,6 +77,8 @@ pub(crate) struct Clients {
     /// Clients that wait for memory.
     blocked_on_memory: WaitQueue,
     blocked_count: usize,
+    /// The most that has come of a client at once, in bytes.
+    received_at_once_max: usize,
     /// Bytes of all replies that were written.
     written_bytes: u64,
     /// Since when requests hold all the memory that they may.
@@ -109,6 +112,7 @@ impl Clients {
             blocked_on_route: HashMap::new(),
             blocked_on_memory: WaitQueue::default(),
             blocked_count: 0,
+            received_at_once_max: 0,
             written_bytes: 0,
             memory_full_since: None,
             stall_cursor: 0,
@@ -142,6 +146,7 @@ impl Clients {
         conn: ConnId,
         more: &[u8],
     ) -> Option<Box<Input>> {
+        self.received_at_once_max = self.received_at_once_max.max(more.len());
         let client = self.table.get_mut(conn)?;
         client.input_bytes_total += more.len() as u64;
         ctx.counters.client_bytes_received += more.len() as u64;
@@ -178,7 +183,7 @@ impl Clients {
         }
         let len = input.len();
         let is_tight = self.budget.requests_are_full();
-        if is_tight && !client.is_waiting() && len > PARTIAL_BYTES_MAX {
+        if is_tight && !client.is_waiting() && len > self.partial_bytes_max() {
             self.block(ctx, conn, Blocker::Incomplete);
         }
         let Some(client) = self.table.get_mut(conn) else { return };
@@ -193,6 +198,11 @@ impl Clients {
             net.recv_resume(conn);
         }
         client.input = Some(input);
+    }
+
+    /// How much is read of a command that is not complete while requests hold all the memory they may, in bytes.
+    fn partial_bytes_max(&self) -> usize {
+        PARTIAL_BYTES_MAX.min(self.budget.requests_bytes_max() / self.table.count().max(1))
     }
 
     /// How much memory is kept for the input of a client that has sent none.
@@ -467,6 +477,11 @@ impl Clients {
     /// Bytes of memory for input that was not executed, of all clients.
     pub(crate) fn input_held_bytes(&self) -> usize {
         self.table.iter().filter_map(|(_, client)| client.input.as_ref()).map(|input| input.held_bytes()).sum()
+    }
+
+    /// What all clients together may send before they can be told to wait, in bytes: one buffer each.
+    pub(crate) fn unasked_bytes_max(&self) -> usize {
+        self.table.count() * self.received_at_once_max
     }
 
     /// Bytes of memory for replies, of all clients.

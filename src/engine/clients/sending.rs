@@ -5,8 +5,8 @@ use std::time::Duration;
 use host::{ConnId, Net, SendBuf};
 use types::Instant;
 
+use crate::clients::Clients;
 use crate::clients::client::Client;
-use crate::clients::{Clients, PARTIAL_BYTES_MAX};
 use crate::context::Context;
 
 /// Emptied output buffers up to this length are kept, in bytes.
@@ -141,7 +141,7 @@ impl Clients {
         let Some((conn, client)) = self.table.iter().max_by_key(|(_, client)| client.held_bytes()) else { return };
         let held_bytes = client.held_bytes();
         // More than that is read of no command that is not complete while memory is full.
-        if held_bytes <= self.limits.input_bytes_max.min(PARTIAL_BYTES_MAX) {
+        if held_bytes < self.limits.input_bytes_max.min(self.partial_bytes_max()) {
             return;
         }
         tracing::warn!(

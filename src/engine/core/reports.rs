@@ -92,7 +92,8 @@ impl<H: CoreHost> Core<H> {
         let budget = &self.ctx.budget;
         let mut budgets = Vec::new();
         let mut look = |pool: Pool, held: usize| {
-            let (counted, max) = (budget.used_by(pool) as u64, budget.bytes_max() as u64);
+            let unasked = if pool == Pool::ClientInput { self.clients.unasked_bytes_max() } else { 0 };
+            let (counted, max) = (budget.used_by(pool) as u64, (budget.bytes_max() + unasked) as u64);
             budgets.push(BudgetUse { name: pool.name(), counted, held: held as u64, max });
         };
         look(Pool::ClientInput, self.clients.input_held_bytes());

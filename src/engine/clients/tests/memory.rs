@@ -99,6 +99,34 @@ fn clients_in_the_middle_of_long_commands_do_not_fill_the_memory_for_ever() {
     assert!(world.ctx.counters.clients_evicted > 0 && !world.resume().is_empty(), "others go on");
 }
 
+/// As many clients as hold more than the memory of requests together, although each of them little.
+#[test]
+fn many_clients_in_the_middle_of_short_commands_do_not_fill_more_than_the_memory() {
+    const COUNT: u32 = 200;
+    let mut world = World::new(COUNT, |_| {});
+    for round in 0..60 {
+        for idx in 0..COUNT {
+            let head = if round == 0 { "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$70000\r\n" } else { "" };
+            if !world.clients.is_waiting(conn(idx)) {
+                world.receive(conn(idx), &format!("{head}{}", long(1_000)));
+            }
+        }
+        let used = world.used(Pool::ClientInput);
+        assert!(used <= 2 * REQUESTS_BYTES_MAX + 200 * 1_000, "{used} bytes after {round} rounds");
+    }
+    assert!(world.ctx.budget.requests_are_full());
+    world.net.take_calls();
+    let mut seconds_count = 0;
+    while world.ctx.budget.requests_are_full() {
+        seconds_count += 1;
+        assert!(seconds_count < COUNT, "one is closed in each second");
+        world.ctx.now += Duration::from_secs(1);
+        world.clients.tick(&mut world.ctx, &world.net);
+        world.net.take_closed().into_iter().for_each(|conn| world.clients.closed(conn));
+    }
+    assert!(!world.resume().is_empty(), "others go on");
+}
+
 #[test]
 fn while_the_log_is_behind_all_clients_wait_but_what_they_send_is_read() {
     let mut world = World::new(1, |_| {});
