@@ -328,7 +328,7 @@ impl<H: CoreHost> Core<H> {
 
     /// Lets clients go on that had to wait and need not any more, in turn, until the turn has done its share.
     pub(super) fn resume_clients(&mut self) {
-        for route in self.router.take_unblocked() {
+        for route in self.router.take_unblocked(&self.ctx) {
             self.clients.unblock_route(route);
         }
         self.clients.unblock_memory(&self.ctx);

@@ -198,7 +198,7 @@ impl Router {
             }
             self.want_drain(route);
             self.unblock(ctx, route);
-            if !self.queues[route].is_idle() || self.queues[route].is_blocking {
+            if !self.queues[route].is_idle() || self.queues[route].blocked_at.is_some() {
                 self.activate(route);
             }
         }

@@ -26,7 +26,7 @@ mod sweep;
 mod tests;
 mod window;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use meta::ClusterMap;
 use types::{CoreAddr, GroupId, Instant, Slot, Term};
@@ -103,8 +103,11 @@ pub(crate) struct Router {
     active: Vec<usize>,
     /// Routes whose queue may go on.
     to_drain: Vec<usize>,
-    /// Routes that clients were kept waiting for and that have room again.
-    unblocked: Vec<usize>,
+    /// Routes that clients are kept waiting for, by where they stand among each other.
+    blocked: BTreeMap<u64, usize>,
+    next_blocked: u64,
+    /// Routes that clients were kept waiting for and that have room again, and where they stood.
+    unblocked: Vec<(u64, usize)>,
     /// Commands in flight that are being given up, at most one sweep per link.
     sweeps: VecDeque<Sweep>,
     /// Links whose oldest commands were not answered in time.
@@ -140,6 +143,8 @@ impl Router {
             permit: ctx.budget.permit(Pool::Forwarded),
             active: Vec::new(),
             to_drain: Vec::new(),
+            blocked: BTreeMap::new(),
+            next_blocked: 0,
             unblocked: Vec::new(),
             sweeps: VecDeque::new(),
             late_links: VecDeque::new(),
@@ -315,9 +320,16 @@ impl Router {
         !self.unblocked.is_empty()
     }
 
-    /// Routes that clients were kept waiting for and that have room again.
-    pub(crate) fn take_unblocked(&mut self) -> Vec<usize> {
-        std::mem::take(&mut self.unblocked)
+    /// Routes that clients were kept waiting for and that have room again. Those come first for which they have waited for longest,
+    /// whichever of them has made room: else its own clients would take that again and again before the others hear of it.
+    pub(crate) fn take_unblocked(&mut self, ctx: &Context) -> Vec<usize> {
+        if self.unblocked.is_empty() {
+            return Vec::new();
+        }
+        self.look_at_blocked(ctx);
+        let mut unblocked = std::mem::take(&mut self.unblocked);
+        unblocked.sort_unstable();
+        unblocked.into_iter().map(|(_, route)| route).collect()
     }
 
     /// Commands of this core's own replica that did not run: they go before all that wait.

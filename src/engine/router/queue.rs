@@ -46,8 +46,8 @@ pub(super) struct RouteQueue {
     /// Whether a command was refused by a core that does not lead any more, or lost with its link, since the queue was
     /// last free of such: what comes behind it is refused as well, so all go again together, in order.
     has_refused: bool,
-    /// Whether a client waits until the queue has room.
-    pub(super) is_blocking: bool,
+    /// Since when clients wait until there is room for its commands, as a place among all routes of which that is true.
+    pub(super) blocked_at: Option<u64>,
     /// Whether it stands in a list of the router: of those with commands, of those to be drained.
     pub(super) is_active: bool,
     pub(super) is_draining: bool,

@@ -9,6 +9,8 @@ use crate::router::{Forwarded, Router};
 /// A route of which nothing was answered or executed for this long is stalled. A sync of a slow disk takes less, as a rule; a
 /// route that is called stalled too early lacks room only while there are many others.
 const STALLED_AFTER: Duration = Duration::from_millis(250);
+/// Routes that clients wait for and that are looked at when another one has room again.
+const BLOCKED_LOOKS_MAX: usize = 64;
 
 impl Router {
     /// Looks whether something of a route goes on.
@@ -37,23 +39,45 @@ impl Router {
         if !self.routes.get(route).is_known {
             return Forwarded::Refused(Refusal::QueueFull);
         }
-        self.queues[route].is_blocking = true;
+        if self.queues[route].blocked_at.is_none() {
+            self.stand_last(route);
+        }
         self.activate(route);
         Forwarded::Blocked
     }
 
-    /// Lets clients go on that wait for room, once there is plenty: each may have many commands to add.
-    pub(super) fn unblock(&mut self, ctx: &Context, route: usize) {
+    /// A route that clients wait for stands behind all others of that kind.
+    fn stand_last(&mut self, route: usize) {
+        self.queues[route].blocked_at = Some(self.next_blocked);
+        self.blocked.insert(self.next_blocked, route);
+        self.next_blocked += 1;
+    }
+
+    /// One route has room again. That may be true of others for which clients have waited for longer.
+    pub(super) fn look_at_blocked(&mut self, ctx: &Context) {
+        for _ in 0..self.blocked.len().min(BLOCKED_LOOKS_MAX) {
+            let Some((&place, &route)) = self.blocked.first_key_value() else { break };
+            if !self.unblock(ctx, route) {
+                self.blocked.remove(&place);
+                self.stand_last(route);
+            }
+        }
+    }
+
+    /// Lets clients go on that wait for room, once there is plenty: each may have many commands to add. Returns whether it does.
+    pub(super) fn unblock(&mut self, ctx: &Context, route: usize) -> bool {
         let limits = &ctx.config.limits;
         let queue = &mut self.queues[route];
-        let has_plenty = queue.is_blocking
-            && self.room.has_plenty(queue, limits.forwarded_count_max)
+        let Some(place) = queue.blocked_at else { return false };
+        let has_plenty = self.room.has_plenty(queue, limits.forwarded_count_max)
             && queue.waiting_count() <= limits.queued_count_max / 2
             && queue.waiting_bytes() <= limits.queued_bytes_max / 2
             && queue.in_flight_bytes <= limits.route_in_flight_bytes_max / 2;
         if has_plenty {
-            queue.is_blocking = false;
-            self.unblocked.push(route);
+            queue.blocked_at = None;
+            self.blocked.remove(&place);
+            self.unblocked.push((place, route));
         }
+        has_plenty
     }
 }

@@ -65,9 +65,9 @@ fn clients_hear_of_room_only_when_there_is_plenty() {
     world.answer(0, first.heads[0].id, ReplyStatus::Done, b"+OK\r\n");
     let second = world.sent(0);
     assert_eq!(second.heads.len(), 1);
-    assert_eq!(world.router.take_unblocked(), [], "as much is in flight as before");
+    assert_eq!(world.router.take_unblocked(&world.ctx), [], "as much is in flight as before");
     first.heads[1..].iter().for_each(|head| world.answer(0, head.id, ReplyStatus::Done, b"+OK\r\n"));
-    assert_eq!(world.router.take_unblocked(), [world.route()]);
+    assert_eq!(world.router.take_unblocked(&world.ctx), [world.route()]);
 }
 
 /// Three commands wait, one more finds no room, and they leave one by one: the client hears of room when half are gone.
@@ -85,11 +85,11 @@ fn clients_hear_of_room_only_when_half_of_what_may_wait_is_gone() {
         }
         assert_eq!(world.forward("SET d 1"), Forwarded::Blocked);
         world.tick(world.ctx.config.leader_wait - Duration::from_secs(3), false);
-        assert_eq!((world.answers.replies.len(), world.router.take_unblocked()), (1, vec![]));
+        assert_eq!((world.answers.replies.len(), world.router.take_unblocked(&world.ctx)), (1, vec![]));
         assert!(!world.router.has_unblocked());
         world.tick(Duration::from_secs(1), false);
         assert!(world.router.has_unblocked());
-        assert_eq!((world.answers.replies.len(), world.router.take_unblocked()), (2, vec![world.route()]));
+        assert_eq!((world.answers.replies.len(), world.router.take_unblocked(&world.ctx)), (2, vec![world.route()]));
         assert!(!world.router.has_unblocked(), "it is named once");
     }
 }
@@ -107,10 +107,10 @@ fn a_route_that_was_blocked_by_the_commands_of_others_is_named_at_a_tick() {
     let blocked = with_request(client(9), "GET z", |request| router.forward(ctx, other, None, request));
     assert_eq!(blocked, Forwarded::Blocked);
     world.tick(Duration::from_millis(25), false);
-    assert_eq!(world.router.take_unblocked(), []);
+    assert_eq!(world.router.take_unblocked(&world.ctx), []);
     sent.heads.iter().for_each(|head| world.answer(0, head.id, ReplyStatus::Done, b"+OK\r\n"));
     world.tick(Duration::from_millis(25), false);
-    assert_eq!(world.router.take_unblocked(), [other]);
+    assert_eq!(world.router.take_unblocked(&world.ctx), [other]);
 }
 
 #[test]

@@ -289,7 +289,7 @@ fn a_busy_route_blocks_its_clients_and_names_them_once_there_is_room() {
         taken += 1;
         assert!(taken < 10, "nothing bounds what is taken in");
     }
-    assert!(world.router.take_unblocked().is_empty());
+    assert!(world.router.take_unblocked(&world.ctx).is_empty());
     let rest = world.sent(0);
     for head in sent.heads.iter().chain(&rest.heads) {
         world.answer(0, head.id, ReplyStatus::Done, b"+OK\r\n");
@@ -298,7 +298,7 @@ fn a_busy_route_blocks_its_clients_and_names_them_once_there_is_room() {
     for head in &last.heads {
         world.answer(0, head.id, ReplyStatus::Done, b"+OK\r\n");
     }
-    assert_eq!(world.router.take_unblocked(), [world.route()]);
+    assert_eq!(world.router.take_unblocked(&world.ctx), [world.route()]);
     assert_eq!(world.answers.replies.len(), taken);
 }
 

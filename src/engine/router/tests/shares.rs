@@ -61,7 +61,7 @@ fn many_groups_without_a_leader_leave_half_of_the_room_to_the_others() {
         world.answer(0, head.id, ReplyStatus::Done, b"+OK\r\n");
     }
     let route = world.router.of_group(GroupId(1)).unwrap();
-    assert_eq!(world.router.take_unblocked(), [route]);
+    assert_eq!(world.router.take_unblocked(&world.ctx), [route]);
     assert_eq!(fill(&mut world, 1), (COUNT_MAX / 4, Forwarded::Blocked));
     // Those without a leader are given up in the end.
     world.tick(world.ctx.config.leader_wait, false);
@@ -141,13 +141,13 @@ fn clients_of_a_stalled_group_hear_of_room_once_there_is_plenty_of_its_share() {
     let sent = world.sent(1);
     world.tick(world.ctx.config.leader_wait - Duration::from_millis(1_125), false);
     world.answer(1, sent.heads[0].id, ReplyStatus::Done, b"+OK\r\n");
-    assert_eq!((world.answers.replies.len(), world.router.take_unblocked()), (1, vec![]));
+    assert_eq!((world.answers.replies.len(), world.router.take_unblocked(&world.ctx)), (1, vec![]));
     world.tick(Duration::from_millis(100), false);
     assert_eq!(world.answers.replies.len(), 1 + 8, "as many are late");
     let [first, second] = [1, 2].map(|group| world.router.of_group(GroupId(group)).unwrap());
-    assert_eq!(world.router.take_unblocked(), [second]);
+    assert_eq!(world.router.take_unblocked(&world.ctx), [second]);
     sent.heads[1..].iter().for_each(|head| world.answer(1, head.id, ReplyStatus::Done, b"+OK\r\n"));
-    assert_eq!(world.router.take_unblocked(), [first]);
+    assert_eq!(world.router.take_unblocked(&world.ctx), [first]);
 }
 
 #[test]
@@ -167,4 +167,27 @@ fn a_group_led_here_whose_commands_are_executed_is_not_stalled() {
     assert!(world.router.drain(&mut world.ctx, route, local(true)).is_some());
     world.tick(Duration::from_millis(25), false);
     assert!(!is_stalled(&world));
+}
+
+/// A group whose clients always have more to send leaves room to those that have waited for longer.
+#[test]
+fn clients_of_a_group_without_room_hear_of_it_whichever_group_has_made_it() {
+    let mut world = world(|_| {});
+    let [busy, other] = [1, 2].map(|group| world.router.of_group(GroupId(group)).unwrap());
+    (0..COUNT_MAX).for_each(|_| assert_eq!(forward_to(&mut world, 1, "SET a 1"), Forwarded::Taken));
+    assert_eq!(forward_to(&mut world, 2, "SET a 1"), Forwarded::Blocked);
+    assert_eq!(forward_to(&mut world, 1, "SET a 1"), Forwarded::Blocked);
+    let sent = world.sent(0);
+    let answer = |world: &mut World, idx: usize| world.answer(0, sent.heads[idx].id, ReplyStatus::Done, b"+OK\r\n");
+    (0..COUNT_MAX / 2 - 1).for_each(|idx| answer(&mut world, idx));
+    assert!(!world.router.has_unblocked(), "there is no plenty yet");
+    answer(&mut world, COUNT_MAX / 2 - 1);
+    assert_eq!(world.router.take_unblocked(&world.ctx), [other, busy]);
+    assert_eq!(
+        (fill(&mut world, 1), forward_to(&mut world, 2, "GET a")),
+        ((32, Forwarded::Blocked), Forwarded::Blocked)
+    );
+    let sent = world.sent(0);
+    sent.heads.iter().for_each(|head| world.answer(0, head.id, ReplyStatus::Done, b"+OK\r\n"));
+    assert_eq!(world.router.take_unblocked(&world.ctx), [busy, other], "in the order in which they began to wait");
 }
