@@ -1,12 +1,16 @@
-//! What a command costs where the keys lie, without network, log and replicas: nanoseconds per command and bytes per key.
+//! What a command costs where the keys lie, without network, log and replicas: nanoseconds per command and bytes per key; and
+//! how fast rows are read from their tables on disk.
 //!
 //! Several tables are measured in one run, and every round measures all of them, so that noise meets all alike. The medians
 //! over the rounds are reported with the lowest and the highest. A command is executed as the engine does it: from the
 //! arguments of a batch, with its reply written or dropped.
 //!
-//! Reading order: [`script`] (commands as a batch holds them), [`tables`] (what is measured), [`report`] (what is printed).
+//! Reading order: [`script`] (commands as a batch holds them), [`tables`] (what is measured), [`memory_disk`] and [`scan`] (rows
+//! on disk), [`report`] (what is printed).
 
+pub mod memory_disk;
 pub mod report;
+pub mod scan;
 pub mod script;
 pub mod tables;
 
@@ -78,15 +82,16 @@ impl Load {
     }
 }
 
-/// Measures all tables and prints what came out, as a table or as JSON.
+/// Measures all tables and the scans, and prints what came out, as a table or as JSON.
 pub fn run(options: &Options, as_json: bool, stop: &AtomicBool) -> Result<(), Error> {
     let bar = if as_json { ProgressBar::hidden() } else { ProgressBar::new(0) };
-    bar.set_length((options.rounds * tables::NAMES.len()) as u64);
+    let names: Vec<&str> = tables::NAMES.into_iter().chain([scan::NAME]).collect();
+    bar.set_length((options.rounds * names.len()) as u64);
     let mut figures = Vec::new();
     for round in 0..options.rounds {
-        for at in 0..tables::NAMES.len() {
+        for at in 0..names.len() {
             // Nobody is always the first.
-            let name = tables::NAMES[(at + round) % tables::NAMES.len()];
+            let name = names[(at + round) % names.len()];
             figures.extend(measure_apart(options, name, stop)?);
             bar.inc(1);
         }
@@ -101,7 +106,7 @@ pub fn run(options: &Options, as_json: bool, stop: &AtomicBool) -> Result<(), Er
     Ok(())
 }
 
-/// One round of one table in a process of its own, whose memory nobody has used before.
+/// One round of one table, or of the scans, in a process of its own, whose memory nobody has used before.
 fn measure_apart(options: &Options, name: &str, stop: &AtomicBool) -> Result<Vec<Figure>, Error> {
     let doing = "measuring in a process of its own";
     let output = Command::new(env::current_exe().map_err(Error::os("finding this program"))?)
@@ -122,9 +127,9 @@ fn measure_apart(options: &Options, name: &str, stop: &AtomicBool) -> Result<Vec
     })
 }
 
-/// Measures one round of one table and prints the figures as JSON.
+/// Measures one round of one table, or of the scans, and prints the figures as JSON.
 pub fn run_round(options: &Options, name: &str, stop: &AtomicBool) -> Result<(), Error> {
-    let figures = measure(options, name, stop)?;
+    let figures = if name == scan::NAME { scan::measure(options, stop)? } else { measure(options, name, stop)? };
     println!("{}", serde_json::to_string(&figures).expect("numbers and texts are JSON"));
     Ok(())
 }
@@ -253,6 +258,13 @@ mod tests {
     fn keys_are_sixteen_bytes_and_differ() {
         assert_eq!(&key_of("key:", 0), b"key:000000000000");
         assert_eq!(&key_of("key:", 4_000_000_007), b"key:004000000007");
+    }
+
+    #[test]
+    fn a_round_of_scans_reads_every_key() {
+        let options = Options { keys_count: 3_000, value_bytes: 64, commands_count: 1, rounds: 1 };
+        let figures = scan::measure(&options, &AtomicBool::new(false)).expect("a round");
+        assert!(figures.len() == 3 && figures.iter().all(|figure| figure.value > 0.0), "{figures:?}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 
+use crate::micro::scan::Scanned;
 use crate::micro::{Load, Options};
 
 /// What a figure tells.
@@ -16,6 +17,8 @@ pub enum Quantity {
     ResidentPerKey,
     /// Bytes that the table counts, per key.
     CountedPerKey,
+    /// Megabytes of tables per second that are scanned.
+    Scan(Scanned),
 }
 
 /// What one round has measured of one table.
@@ -82,9 +85,12 @@ pub fn render(options: &Options, rows: &[Row]) -> String {
             Quantity::Load(Load::Delete) => ("DEL", "ns"),
             Quantity::ResidentPerKey => ("memory per key, resident", "B"),
             Quantity::CountedPerKey => ("memory per key, counted", "B"),
+            Quantity::Scan(Scanned::OneRun) => ("one run", "MB/s"),
+            Quantity::Scan(Scanned::OneRunCompressed) => ("one run, compressed", "MB/s"),
+            Quantity::Scan(Scanned::SeveralRuns) => ("several runs", "MB/s"),
         };
         let range = format!("{:.0} .. {:.0}", row.lowest, row.highest);
-        writeln!(text, "{:<12} {what:<28} {:>6.0} {unit:<2}   {range:>17}", row.table, row.median)
+        writeln!(text, "{:<12} {what:<28} {:>6.0} {unit:<4} {range:>17}", row.table, row.median)
             .expect("a String takes all");
     }
     text
