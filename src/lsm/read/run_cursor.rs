@@ -61,7 +61,7 @@ impl Source for RunCursor {
         self.at = same.or_else(|| self.enter(Some(idx), self.back));
         match (target, &mut self.at) {
             (Target::From(key), Some((at, cursor))) if *at == idx => {
-                cursor.seek(key.max(&table_at(&self.run, idx).from))
+                cursor.seek(table_at(&self.run, idx).at_least(key))
             }
             (Target::Before(key), Some((at, cursor))) if *at == idx => cursor.seek_before(key),
             // In the table beside, all rows lie on the side that is looked for.
@@ -81,8 +81,8 @@ impl Source for RunCursor {
             if let Some(unit) = cursor.poll() {
                 return Some(Need { table: Rc::clone(self.run.tables().get(*idx)?), unit });
             }
-            let from = &table_at(&self.run, *idx).from;
-            if cursor.row().is_some_and(|row| row.key >= from.as_slice()) {
+            let table = table_at(&self.run, *idx);
+            if cursor.row().is_some_and(|row| !table.has_merged(row.key)) {
                 return None;
             }
             let beside = if self.back { idx.checked_sub(1) } else { Some(*idx + 1) };
