@@ -53,6 +53,11 @@ impl<'a> Input<'a> {
 
     /// A varint of at most 32 bits, in as few bytes as it needs.
     pub(crate) fn varint(&mut self) -> Result<u32, FormatError> {
+        // Most numbers are small.
+        if let Some((byte, rest)) = self.rest.split_first().filter(|(byte, _)| **byte < 0x80) {
+            self.rest = rest;
+            return Ok(u32::from(*byte));
+        }
         let mut number = 0_u64;
         for shift in (0..35).step_by(7) {
             let byte = self.u8()?;

@@ -1,6 +1,5 @@
 //! The body of a data unit: some tens of rows, by ascending keys.
 
-use std::ops::Range;
 use std::rc::Rc;
 
 use crate::codec::{Input, common_prefix, len_u32, put_varint};
@@ -16,6 +15,8 @@ const KIND_INLINE: u8 = 0;
 const KIND_TOMBSTONE: u8 = 1;
 const KIND_BLOB: u8 = 2;
 const HAS_EXPIRY: u8 = 4;
+/// Bytes of where a value in a blob file lies.
+const BLOB_REF_BYTES: usize = 28;
 
 /// Rows on their way into a block.
 #[derive(Debug, Default)]
@@ -105,36 +106,69 @@ fn put_entry(out: &mut Vec<u8>, shared: usize, row: StoredRow<'_>) {
 struct Entry<'a> {
     shared: usize,
     tail: &'a [u8],
-    content: Content<'a>,
+    head: Head,
+    /// The value, or where it lies; empty of a tombstone.
+    value: &'a [u8],
+}
+
+/// What an entry says besides key and value, as plain numbers: entries are decoded much more often than what they say is asked for.
+#[derive(Clone, Copy)]
+struct Head {
+    /// Invariant: those of a kind that is known.
+    flags: u8,
+    value_type: u8,
+    /// 0 if there is none: the flags tell.
+    expiry_ms: u64,
 }
 
 impl<'a> Entry<'a> {
+    // Always, since what is returned by way of memory waits there: it is written in pieces and read in others.
+    #[inline(always)]
     fn decode(input: &mut Input<'a>) -> Result<Entry<'a>, FormatError> {
         let flags = input.u8()?;
         let (shared, tail_len) = (input.varint()? as usize, input.varint()? as usize);
         if shared > ROW_KEY_BYTES_MAX || tail_len > ROW_KEY_BYTES_MAX - shared {
             return Err(FormatError::Malformed("a row key is too long"));
         }
-        let value_len = if flags & !HAS_EXPIRY == KIND_INLINE { input.varint()? as usize } else { 0 };
+        let value_len = match flags & !HAS_EXPIRY {
+            KIND_INLINE => input.varint()? as usize,
+            KIND_BLOB => BLOB_REF_BYTES,
+            _ => 0,
+        };
         if value_len > INLINE_VALUE_BYTES_MAX {
             return Err(FormatError::Malformed("a value in a table is too long"));
         }
         let tail = input.bytes(tail_len)?;
         if flags == KIND_TOMBSTONE {
-            return Ok(Entry { shared, tail, content: Content::Tombstone });
+            return Ok(Entry { shared, tail, head: Head { flags, value_type: 0, expiry_ms: 0 }, value: &[] });
         }
         let value_type = input.u8()?;
-        let expiry_ms = if flags & HAS_EXPIRY != 0 { Some(input.u64()?) } else { None };
-        let value = match flags & !HAS_EXPIRY {
-            KIND_INLINE => Value::Inline(input.bytes(value_len)?),
-            KIND_BLOB => {
-                let file = FileId { store: input.u64()?, number: input.u64()? };
-                Value::Blob(BlobRef { file, offset: input.u64()?, len: input.u32()? })
-            }
-            _ => return Err(FormatError::Malformed("the flags of a row are not known")),
-        };
-        Ok(Entry { shared, tail, content: Content::Put(Put { value_type, expiry_ms, value }) })
+        let expiry_ms = if flags & HAS_EXPIRY != 0 { input.u64()? } else { 0 };
+        if !matches!(flags & !HAS_EXPIRY, KIND_INLINE | KIND_BLOB) {
+            return Err(FormatError::Malformed("the flags of a row are not known"));
+        }
+        Ok(Entry { shared, tail, head: Head { flags, value_type, expiry_ms }, value: input.bytes(value_len)? })
     }
+}
+
+impl Head {
+    /// What the entry says, whose value, or where it lies, these bytes are.
+    #[inline]
+    fn content(self, value: &[u8]) -> Content<'_> {
+        if self.flags == KIND_TOMBSTONE {
+            return Content::Tombstone;
+        }
+        let expiry_ms = (self.flags & HAS_EXPIRY != 0).then_some(self.expiry_ms);
+        let value = if self.flags & !HAS_EXPIRY == KIND_BLOB { blob_ref(value) } else { Value::Inline(value) };
+        Content::Put(Put { value_type: self.value_type, expiry_ms, value })
+    }
+}
+
+fn blob_ref(bytes: &[u8]) -> Value<'_> {
+    let mut input = Input::new(bytes);
+    let mut number = || input.u64().expect("an entry has all bytes of it");
+    let (file, offset) = (FileId { store: number(), number: number() }, number());
+    Value::Blob(BlobRef { file, offset, len: input.u32().expect("an entry has all bytes of it") })
 }
 
 /// The decoded body of a data unit.
@@ -206,13 +240,22 @@ fn check_entries(entries: &[u8], restarts: &[u32]) -> Result<(), FormatError> {
     Ok(())
 }
 
-/// A place in a block: on a row, or beside the rows.
+/// A place in a block: on a row, or beside the rows. A row is decoded once, when the cursor comes to it.
 pub struct BlockCursor {
     block: Rc<Block>,
-    /// Where the entry of the row begins and ends; `None` beside the rows.
-    at: Option<Range<usize>>,
+    /// The entry of the row; `None` beside the rows.
+    at: Option<At>,
     /// Invariant: the key of the row, if there is one.
     key: Vec<u8>,
+}
+
+/// An entry, and where it lies in the body.
+struct At {
+    begin: usize,
+    /// Where it ends, and its value.
+    end: usize,
+    value_len: usize,
+    head: Head,
 }
 
 impl BlockCursor {
@@ -222,9 +265,16 @@ impl BlockCursor {
     }
 
     /// The row it is on.
+    #[inline]
     pub fn row(&self) -> Option<StoredRow<'_>> {
         let at = self.at.as_ref()?;
-        Some(StoredRow { key: &self.key, content: self.block.entry(at.start).0.content })
+        let value = &self.block.body[at.end - at.value_len..at.end];
+        Some(StoredRow { key: &self.key, content: at.head.content(value) })
+    }
+
+    /// The key of the row it is on.
+    pub fn key(&self) -> Option<&[u8]> {
+        self.at.as_ref().map(|_| self.key.as_slice())
     }
 
     /// Goes to the first row.
@@ -264,10 +314,10 @@ impl BlockCursor {
     /// Goes to the row before. From beside the rows it stays there.
     pub fn prev(&mut self) {
         let Some(at) = self.at.take() else { return };
-        let idx = self.block.restarts.partition_point(|restart| (*restart as usize) < at.start);
+        let idx = self.block.restarts.partition_point(|restart| (*restart as usize) < at.begin);
         let Some(idx) = idx.checked_sub(1) else { return };
         self.restart(idx);
-        self.forward_before(at.start);
+        self.forward_before(at.begin);
     }
 
     /// Goes to the last entry that begins before `end`.
@@ -292,7 +342,7 @@ impl BlockCursor {
         let (entry, end) = self.block.entry(offset);
         self.key.truncate(entry.shared);
         self.key.extend_from_slice(entry.tail);
-        self.at = Some(offset..end);
+        self.at = Some(At { begin: offset, end, value_len: entry.value.len(), head: entry.head });
     }
 }
 

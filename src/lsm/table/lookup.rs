@@ -66,7 +66,7 @@ impl TableLookup {
             let unit = idx.and_then(|idx| leaf.index.unit(idx, UnitKind::Data));
             return unit.map_or(Ok(without), Err);
         }
-        let found = self.data.take().filter(|data| data.row().is_some_and(|row| row.key == self.key));
+        let found = self.data.take().filter(|data| data.key() == Some(self.key.as_slice()));
         Ok(found.map_or(without, TableAnswer::Row))
     }
 
