@@ -6,9 +6,9 @@ use host::{Disk, IoClass};
 
 use crate::error::Error;
 use crate::ids::FileId;
-use crate::read::{Need, Progress, RangeCursor, Reader, RunCursor, Source, Target, VersionCursor};
+use crate::read::{Need, Progress, RangeCursor, Reader, Target, VersionCursor};
 use crate::table::{Content, Put, StoredRow, Unit, Value};
-use crate::version::{Change, NewRun, NewTable, PlacedTable, Run, Version};
+use crate::version::{Change, NewRun, NewTable, PlacedTable, Version};
 use crate::write::{Output, Pace, RunWriter, WrittenRun};
 
 use super::pick::MergeTask;
@@ -67,8 +67,7 @@ pub async fn execute<D: Disk, P: Pace>(
     };
     merge.writer.expect(task.bytes());
     merge.writer.set_merged_ms(policy.time_ms);
-    let source = |run: &Rc<Run>| -> Box<dyn Source> { Box::new(RunCursor::new(Rc::clone(run))) };
-    let mut cursor = VersionCursor::new(task.inputs.iter().map(source).collect());
+    let mut cursor = VersionCursor::new(&task.inputs);
     cursor.seek(Target::From(&task.from));
     let mut end = task.until.clone();
     loop {

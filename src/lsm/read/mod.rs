@@ -19,7 +19,7 @@ mod verify;
 mod version_cursor;
 
 pub use cache::UnitCache;
-pub use need::{Need, Source, Target};
+pub use need::{Need, Target};
 pub use range_cursor::RangeCursor;
 pub use reader::{BlobBytes, Found, FoundValue, Reader};
 pub use run_cursor::RunCursor;

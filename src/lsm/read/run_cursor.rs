@@ -1,11 +1,11 @@
-//! Walking over the rows of a run, both ways.
+//! Walking over the rows of a run, both ways, and the ranges that it deletes in older ones.
 
 use std::rc::Rc;
 
 use crate::table::{KeyRange, StoredRow, TableCursor, Top, Unit};
 use crate::version::{PlacedTable, Run};
 
-use super::need::{Need, Source, Target};
+use super::need::{Need, Target};
 
 /// A place in a run.
 pub struct RunCursor {
@@ -47,10 +47,9 @@ impl RunCursor {
         };
         Some((idx, TableCursor::new(Rc::clone(&tables.get(idx)?.info))))
     }
-}
 
-impl Source for RunCursor {
-    fn seek(&mut self, target: Target<'_>) {
+    /// Sets out.
+    pub fn seek(&mut self, target: Target<'_>) {
         self.back = target.is_back();
         let idx = match target {
             Target::First => 0,
@@ -69,20 +68,22 @@ impl Source for RunCursor {
         }
     }
 
-    fn step(&mut self, back: bool) {
+    /// Sets out for the row beside.
+    pub fn step(&mut self, back: bool) {
         self.back = back;
         let Some((_, cursor)) = &mut self.at else { return };
         if back { cursor.prev() } else { cursor.next() }
     }
 
-    fn poll(&mut self) -> Option<Need> {
+    /// Goes on. What it needs to do so; `None` once it has arrived.
+    pub fn poll(&mut self) -> Option<Need> {
         loop {
             let (idx, cursor) = self.at.as_mut()?;
             if let Some(unit) = cursor.poll() {
                 return Some(Need { table: Rc::clone(self.run.tables().get(*idx)?), unit });
             }
             let table = table_at(&self.run, *idx);
-            if cursor.row().is_some_and(|row| !table.has_merged(row.key)) {
+            if cursor.key().is_some_and(|key| !table.has_merged(key)) {
                 return None;
             }
             let beside = if self.back { idx.checked_sub(1) } else { Some(*idx + 1) };
@@ -91,16 +92,25 @@ impl Source for RunCursor {
         }
     }
 
-    fn supply(&mut self, unit: Unit) {
+    /// Hands over what was needed to go on.
+    pub fn supply(&mut self, unit: Unit) {
         let (_, cursor) = self.at.as_mut().expect("it was asked for by a cursor");
         cursor.supply(unit);
     }
 
-    fn row(&self) -> Option<StoredRow<'_>> {
+    /// The row it is on; `None` beside the rows and on the way.
+    #[inline]
+    pub fn row(&self) -> Option<StoredRow<'_>> {
         self.at.as_ref()?.1.row()
     }
 
-    fn covering(&mut self, key: &[u8]) -> Result<Option<KeyRange>, Need> {
+    /// The key of the row it is on.
+    pub fn key(&self) -> Option<&[u8]> {
+        self.at.as_ref()?.1.key()
+    }
+
+    /// The range deleted in older runs that a key is in, or what is needed to know.
+    pub fn covering(&mut self, key: &[u8]) -> Result<Option<KeyRange>, Need> {
         let found = if self.has_range_tombstones { self.run.find(key) } else { None };
         let has_ranges = |idx: &usize| table_at(&self.run, *idx).info.properties.range_tombstones > 0;
         let Some(idx) = found.filter(has_ranges) else { return Ok(None) };
@@ -116,7 +126,8 @@ impl Source for RunCursor {
         }
     }
 
-    fn supply_covering(&mut self, unit: Unit) {
+    /// Hands over what was needed to know a range.
+    pub fn supply_covering(&mut self, unit: Unit) {
         if let Unit::Top(top) = unit {
             self.top = Some((self.top_wanted, top));
         }

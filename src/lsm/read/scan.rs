@@ -6,7 +6,7 @@ use host::{Disk, IoClass};
 
 use crate::error::Error;
 use crate::pace::Pace;
-use crate::table::{Content, Unit, UnitKind, Value};
+use crate::table::{BlobRef, Content, Put, StoredRow, Unit, UnitKind, Value};
 use crate::version::Version;
 
 use super::need::{Need, Target};
@@ -71,22 +71,25 @@ impl<'a, D: Disk> Scan<'a, D> {
         } else {
             self.cursor.next();
         }
+        self.blob = None;
         loop {
             self.settle(pace).await?;
-            match self.cursor.row() {
-                None => return Ok(None),
-                Some(row) if self.is_live(&row.content, row.is_due(self.settings.time_ms)) => break,
-                Some(_) => self.cursor.next(),
+            let Some(row) = self.cursor.row() else { return Ok(None) };
+            if !self.is_live(&row) {
+                self.cursor.next();
+                continue;
             }
+            if let Content::Put(Put { value: Value::Blob(blob), .. }) = row.content {
+                self.read_blob(blob, pace).await?;
+            }
+            return Ok(self.row());
         }
-        self.read_blob(pace).await?;
-        Ok(self.row())
     }
 
-    fn is_live(&self, content: &Content<'_>, is_due: bool) -> bool {
-        match content {
+    fn is_live(&self, row: &StoredRow<'_>) -> bool {
+        match row.content {
             Content::Tombstone => false,
-            Content::Put(put) => !is_due || !(self.settings.is_single_row)(put.value_type),
+            Content::Put(put) => !row.is_due(self.settings.time_ms) || !(self.settings.is_single_row)(put.value_type),
         }
     }
 
@@ -100,12 +103,9 @@ impl<'a, D: Disk> Scan<'a, D> {
         Some(ScannedRow { key: row.key, value_type: put.value_type, expiry_ms: put.expiry_ms, value })
     }
 
-    /// Reads the value of the row the cursor is on, if it lies in a blob file.
-    async fn read_blob<P: Pace>(&mut self, pace: &P) -> Result<(), Error> {
-        self.blob = None;
+    /// Reads the value of the row the cursor is on, which lies in a blob file.
+    async fn read_blob<P: Pace>(&mut self, blob: BlobRef, pace: &P) -> Result<(), Error> {
         let Some(row) = self.cursor.row() else { return Ok(()) };
-        let Content::Put(put) = row.content else { return Ok(()) };
-        let Value::Blob(blob) = put.value else { return Ok(()) };
         let bytes = self.reader.blob(&self.version, blob, row.key, self.settings.class).await?;
         let damaged = |source| self.reader.damaged_blob(&self.version, blob, source);
         let record = bytes.record().map_err(damaged)?;

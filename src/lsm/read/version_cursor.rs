@@ -1,9 +1,11 @@
-//! Walking over the rows of sources of different ages as if they were one, both ways.
+//! Walking over the rows of runs of different ages as if they were one, both ways.
+
+use std::rc::Rc;
 
 use crate::table::{KeyRange, StoredRow, Unit};
-use crate::version::Version;
+use crate::version::{Run, Version};
 
-use super::need::{Need, Source, Target};
+use super::need::{Need, Target};
 use super::run_cursor::RunCursor;
 
 /// Rows that are passed over in one go without a unit being needed.
@@ -30,36 +32,43 @@ enum Asked {
 
 /// A place among rows of different ages.
 ///
-/// For each key it shows what the newest source says of it, tombstones too, unless a newer one deletes the range that
+/// For each key it shows what the newest run says of it, tombstones too, unless a newer one deletes the range that
 /// the key is in. Whoever moves it calls [`VersionCursor::poll`] until it has arrived.
 pub struct VersionCursor {
     /// Invariant: the newest first.
-    sources: Vec<Box<dyn Source>>,
+    runs: Vec<RunCursor>,
+    /// Runs, by their numbers, that are on a row: by their keys in the direction, of one key the newest first. So it is the
+    /// first of them that this cursor is on, unless it is on its way.
+    order: Vec<usize>,
+    /// Runs that are on their way. Those that are neither here nor in `order` are beside their rows.
+    moving: Vec<usize>,
     back: bool,
-    /// The source whose row it is on.
-    at: Option<usize>,
     /// Whether it is on its way.
     moves: bool,
     asked: Asked,
 }
 
 impl VersionCursor {
-    /// Beside the rows of some sources, the newest of them first.
-    pub fn new(sources: Vec<Box<dyn Source>>) -> VersionCursor {
-        VersionCursor { sources, back: false, at: None, moves: false, asked: Asked::Nothing }
+    /// Beside the rows of some runs, the newest of them first.
+    pub fn new(runs: &[Rc<Run>]) -> VersionCursor {
+        let runs: Vec<RunCursor> = runs.iter().map(|run| RunCursor::new(Rc::clone(run))).collect();
+        let (order, moving) = (Vec::with_capacity(runs.len()), Vec::with_capacity(runs.len()));
+        VersionCursor { runs, order, moving, back: false, moves: false, asked: Asked::Nothing }
     }
 
     /// Beside the rows of a version.
     pub fn of_version(version: &Version) -> VersionCursor {
-        let source = |run| -> Box<dyn Source> { Box::new(RunCursor::new(std::rc::Rc::clone(run))) };
-        VersionCursor::new(version.runs().iter().map(source).collect())
+        VersionCursor::new(version.runs())
     }
 
     /// Sets out.
     pub fn seek(&mut self, target: Target<'_>) {
         self.back = target.is_back();
-        self.sources.iter_mut().for_each(|source| source.seek(target));
-        (self.at, self.moves) = (None, true);
+        self.runs.iter_mut().for_each(|run| run.seek(target));
+        self.order.clear();
+        self.moving.clear();
+        self.moving.extend((0..self.runs.len()).rev());
+        self.moves = true;
     }
 
     /// Sets out for the next row. Beside the rows it stays there.
@@ -73,29 +82,38 @@ impl VersionCursor {
     }
 
     fn step(&mut self, back: bool) {
-        let Some(row) = self.row() else { return };
-        let key = row.key.to_vec();
-        if back == self.back {
-            self.step_from(&key);
-        } else if back {
-            self.seek(Target::Before(&key));
-        } else {
-            // No key is less than this one and greater than `key`.
-            self.seek(Target::From(&[key.as_slice(), &[0]].concat()));
+        let Some(key) = self.key() else { return };
+        if back != self.back {
+            let key = key.to_vec();
+            return if back {
+                self.seek(Target::Before(&key));
+            } else {
+                // No key is less than this one and greater than `key`.
+                self.seek(Target::From(&[key.as_slice(), &[0]].concat()));
+            };
         }
-        (self.at, self.moves) = (None, true);
+        let beside = self.order.iter().skip(1).take_while(|idx| self.runs[**idx].key() == Some(key));
+        let count = 1 + beside.count();
+        for idx in self.order.drain(..count) {
+            self.runs[idx].step(back);
+            self.moving.push(idx);
+        }
+        self.moves = true;
     }
 
-    /// Moves all sources that are at a key.
-    fn step_from(&mut self, key: &[u8]) {
-        for source in self.sources.iter_mut().filter(|source| source.row().is_some_and(|row| row.key == key)) {
-            source.step(self.back);
-        }
+    fn key(&self) -> Option<&[u8]> {
+        self.at().and_then(|idx| self.runs[idx].key())
+    }
+
+    /// The run whose row it is on.
+    fn at(&self) -> Option<usize> {
+        self.order.first().copied().filter(|_| !self.moves)
     }
 
     /// The row it is on; `None` beside the rows and on the way.
+    #[inline]
     pub fn row(&self) -> Option<StoredRow<'_>> {
-        self.sources[self.at?].row()
+        self.runs[self.at()?].row()
     }
 
     /// Goes on.
@@ -104,44 +122,49 @@ impl VersionCursor {
             if !self.moves {
                 return Progress::Arrived;
             }
-            for (idx, source) in self.sources.iter_mut().enumerate() {
-                if let Some(need) = source.poll() {
+            while let Some(idx) = self.moving.last().copied() {
+                if let Some(need) = self.runs[idx].poll() {
                     self.asked = Asked::Row(idx);
                     return Progress::Need(need);
                 }
+                self.moving.pop();
+                self.line_up(idx);
             }
-            let Some(idx) = self.foremost() else {
+            let Some(idx) = self.order.first().copied() else {
                 self.moves = false;
                 return Progress::Arrived;
             };
             match self.covering(idx) {
                 Err(need) => return Progress::Need(need),
-                Ok(None) => (self.at, self.moves) = (Some(idx), false),
+                Ok(None) => self.moves = false,
                 Ok(Some((by, range))) => self.pass_over(by, &range),
             }
         }
         Progress::Busy
     }
 
-    /// The newest of the sources that are at the first key in the direction.
-    fn foremost(&self) -> Option<usize> {
-        let mut first: Option<(usize, &[u8])> = None;
-        for (idx, source) in self.sources.iter().enumerate() {
-            let Some(row) = source.row() else { continue };
-            let is_before = first.is_none_or(|(_, key)| if self.back { row.key > key } else { row.key < key });
-            if is_before {
-                first = Some((idx, row.key));
-            }
+    /// Puts a run that has arrived where it belongs among the others.
+    fn line_up(&mut self, idx: usize) {
+        let key = self.runs[idx].key();
+        if key.is_none() {
+            return;
         }
-        first.map(|(idx, _)| idx)
+        let is_before = |other: &usize| {
+            let ordering = key.cmp(&self.runs[*other].key());
+            let ordering = if self.back { ordering.reverse() } else { ordering };
+            ordering.then(idx.cmp(other)).is_lt()
+        };
+        // Most rows are the oldest run's, so that its next one mostly is the next of all: few are asked.
+        let at = self.order.iter().position(is_before).unwrap_or(self.order.len());
+        self.order.insert(at, idx);
     }
 
-    /// The range that hides the row of a source, and which source it is of.
+    /// The range that hides the row of a run, and which run it is of.
     fn covering(&mut self, idx: usize) -> Result<Option<(usize, KeyRange)>, Need> {
-        let (newer, older) = self.sources.split_at_mut(idx);
-        let Some(row) = older.first().and_then(|source| source.row()) else { return Ok(None) };
-        for (by, source) in newer.iter_mut().enumerate() {
-            match source.covering(row.key) {
+        let (newer, older) = self.runs.split_at_mut(idx);
+        let Some(key) = older.first().and_then(RunCursor::key) else { return Ok(None) };
+        for (by, run) in newer.iter_mut().enumerate() {
+            match run.covering(key) {
                 Ok(None) => {}
                 Ok(Some(range)) => return Ok(Some((by, range))),
                 Err(need) => {
@@ -153,17 +176,22 @@ impl VersionCursor {
         Ok(None)
     }
 
-    /// Sends all sources that are older than one beyond a range that it deletes.
+    /// Sends all runs that are older than one beyond a range that it deletes.
     fn pass_over(&mut self, by: usize, range: &KeyRange) {
-        for source in &mut self.sources[by + 1..] {
-            if source.row().is_some_and(|row| range.contains(row.key)) {
-                source.seek(if self.back { Target::Before(&range.from) } else { Target::From(&range.to) });
+        let target = if self.back { Target::Before(&range.from) } else { Target::From(&range.to) };
+        self.order.retain(|idx| {
+            let run = &mut self.runs[*idx];
+            let is_hidden = *idx > by && run.key().is_some_and(|key| range.contains(key));
+            if is_hidden {
+                run.seek(target);
+                self.moving.push(*idx);
             }
-        }
+            !is_hidden
+        });
     }
 
-    /// The source, by its number, that cannot go on without what [`VersionCursor::poll`] asked for. `None` if it was asked
-    /// for to know what a source deletes.
+    /// The run, by its number, that cannot go on without what [`VersionCursor::poll`] asked for. `None` if it was asked
+    /// for to know what a run deletes.
     pub(super) fn asked_for_row(&self) -> Option<usize> {
         match self.asked {
             Asked::Row(idx) => Some(idx),
@@ -178,8 +206,8 @@ impl VersionCursor {
     pub fn supply(&mut self, unit: Unit) {
         match std::mem::replace(&mut self.asked, Asked::Nothing) {
             Asked::Nothing => panic!("nothing was asked for"),
-            Asked::Row(idx) => self.sources[idx].supply(unit),
-            Asked::Covering(idx) => self.sources[idx].supply_covering(unit),
+            Asked::Row(idx) => self.runs[idx].supply(unit),
+            Asked::Covering(idx) => self.runs[idx].supply_covering(unit),
         }
     }
 }

@@ -52,9 +52,18 @@ impl TableCursor {
     }
 
     /// The row it is on. `None` beside the rows and on the way.
+    #[inline]
     pub fn row(&self) -> Option<StoredRow<'_>> {
         match (&self.goal, &self.data) {
             (Goal::Reached, Some((_, data))) => data.row(),
+            _ => None,
+        }
+    }
+
+    /// The key of the row it is on.
+    pub fn key(&self) -> Option<&[u8]> {
+        match (&self.goal, &self.data) {
+            (Goal::Reached, Some((_, data))) => data.key(),
             _ => None,
         }
     }
@@ -92,7 +101,7 @@ impl TableCursor {
     fn step(&mut self, back: bool) {
         assert!(matches!(self.goal, Goal::Reached), "a cursor on its way is not moved by a step");
         let Some(((leaf, idx), data)) = &mut self.data else { return };
-        if data.row().is_none() {
+        if data.key().is_none() {
             return;
         }
         if back {
@@ -100,7 +109,7 @@ impl TableCursor {
         } else {
             data.next()
         }
-        if data.row().is_none() {
+        if data.key().is_none() {
             self.goal = beside(*leaf, *idx, back);
         }
     }
@@ -174,7 +183,7 @@ impl TableCursor {
             }
             Goal::Reached => return None,
         };
-        self.goal = if data.row().is_some() { Goal::Reached } else { beside(leaf_idx, idx, back) };
+        self.goal = if data.key().is_some() { Goal::Reached } else { beside(leaf_idx, idx, back) };
         None
     }
 

@@ -5,6 +5,7 @@
 
 mod support;
 
+use std::ops::Bound;
 use std::rc::Rc;
 
 use lsm::merge::MergeTask;
@@ -171,7 +172,11 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_store_holds_what_a_map_does(ops in vec(op(), 1..30), sought in vec((key(), any::<bool>()), 0..8)) {
+    fn a_store_holds_what_a_map_does(
+        ops in vec(op(), 1..30),
+        sought in vec((key(), any::<bool>()), 0..8),
+        steps in vec(any::<bool>(), 0..12),
+    ) {
         let disk = TestDisk::new();
         let mut store = Store::open(&disk).unwrap();
         let worlds = worlds(&ops);
@@ -184,6 +189,17 @@ proptest! {
             let target = if back { Target::Before(&key) } else { Target::From(&key) };
             let mut expected = rows.clone();
             expected.retain(|other, _| if back { *other < key } else { *other >= key });
+            let mut at = if back { expected.keys().next_back() } else { expected.keys().next() };
+            let mut keys = vec![at.cloned()];
+            for back in &steps {
+                // Beside the rows it stays there.
+                at = at.and_then(|at| match back {
+                    true => rows.range(..at.clone()).next_back().map(|(key, _)| key),
+                    false => rows.range((Bound::Excluded(at.clone()), Bound::Unbounded)).next().map(|(key, _)| key),
+                });
+                keys.push(at.cloned());
+            }
+            prop_assert_eq!(store.walk(GroupId(1), target, steps.iter().copied()).unwrap(), keys);
             prop_assert_eq!(store.scan(GroupId(1), target).unwrap(), expected);
         }
         store.delete_unnamed().unwrap();

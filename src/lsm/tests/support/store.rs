@@ -335,6 +335,34 @@ impl Store {
         }
     }
 
+    /// Keys with a value, or none beside the rows: the one that a cursor finds, and those behind each of some steps, back or
+    /// not.
+    pub fn walk(
+        &self,
+        group: GroupId,
+        target: Target<'_>,
+        steps: impl Iterator<Item = bool>,
+    ) -> Result<Vec<Option<Vec<u8>>>, Error> {
+        let mut cursor = VersionCursor::of_version(&self.version(group));
+        let mut keys = Vec::new();
+        cursor.seek(target);
+        for back in std::iter::once(target.is_back()).chain(steps) {
+            if !keys.is_empty() {
+                if back { cursor.prev() } else { cursor.next() }
+            }
+            loop {
+                block_on(self.reader.settle(&mut cursor))?;
+                match cursor.row() {
+                    Some(row) if row.content == Content::Tombstone && back => cursor.prev(),
+                    Some(row) if row.content == Content::Tombstone => cursor.next(),
+                    _ => break,
+                }
+            }
+            keys.push(cursor.row().map(|row| row.key.to_vec()));
+        }
+        Ok(keys)
+    }
+
     /// All live rows of a group at a time, as a start loads them.
     pub fn scan_live(&self, group: GroupId, time_ms: u64) -> Result<Rows, Error> {
         let settings = ScanSettings { class: IoClass::Flush, time_ms, is_single_row };
