@@ -6,7 +6,7 @@ use crate::codec::{Input, len_u32};
 use crate::error::FormatError;
 use crate::table::footer::check_magic;
 
-const MAGIC: [u8; 8] = *b"CORAMAN1";
+const MAGIC: [u8; 8] = *b"CORAMAN2";
 const FEATURES_KNOWN: u64 = 0;
 /// Length of a block's header.
 pub(super) const HEADER_BYTES: usize = 64;
@@ -122,7 +122,7 @@ mod tests {
             bytes[60..].copy_from_slice(&crc.to_le_bytes());
             BlockHeader::decode(&bytes).map(|_| ())
         };
-        assert_eq!(forged(7, b'2'), Err(FormatError::Version { found: '2' }));
+        assert_eq!(forged(7, b'1'), Err(FormatError::Version { found: '1' }));
         assert_eq!(forged(40, 4), Err(FormatError::Features { unknown: 4 }));
         assert!(matches!(forged(51, 0xFF), Err(FormatError::Malformed(_))), "longer than a block may be");
     }

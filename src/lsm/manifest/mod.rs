@@ -7,7 +7,7 @@
 //!
 //! # The files, byte by byte
 //!
-//! Version 1. Little-endian throughout. `manifest.a` and `manifest.b`; what is being written anew is called `….new`
+//! Version 2. Little-endian throughout. `manifest.a` and `manifest.b`; what is being written anew is called `….new`
 //! until it is whole, and gets its name then: first that of `a`, then that of `b`. Files of zeros of that name are
 //! allocated beforehand.
 //!
@@ -15,7 +15,7 @@
 //! Zeros follow the last.
 //!
 //! ```text
-//!  0 u64 magic, "CORAMAN1": the last byte is the version
+//!  0 u64 magic, "CORAMAN2": the last byte is the version
 //!  8 u64 id of the store
 //! 16 u64 epoch: 1 for the first, +1 each time the manifest is written anew
 //! 24 u64 sequence: 1 for the first block of an epoch, +1 for each one

@@ -8,8 +8,9 @@
 //! runs is cut off from them ([`crate::version::NewTable::from`]). So it takes room for a window and not for the run,
 //! and a crash loses no more.
 //!
-//! Reading order: `policy` (what becomes of a row), `pick` (what to merge), `execute`.
+//! Reading order: `policy` (what becomes of a row), `deleted` (what newer runs delete), `pick` (what to merge), `execute`.
 
+mod deleted;
 mod execute;
 mod pick;
 mod policy;

@@ -5,6 +5,8 @@ use std::rc::Rc;
 use crate::ids::FileId;
 use crate::version::{Run, Version};
 
+use super::deleted::deleted_rows_about;
+
 /// When runs are merged.
 #[derive(Clone, Copy, Debug)]
 pub struct MergeSettings {
@@ -143,6 +145,7 @@ fn has_garbage(version: &Version, settings: &MergeSettings, time_ms: u64) -> boo
         // A tombstone and the row that it hides, which is likely to be there.
         garbage = garbage.saturating_add(2 * properties.tombstones).saturating_add(properties.expired_about(time_ms));
     }
+    let garbage = garbage.saturating_add(deleted_rows_about(version));
     garbage > 0 && garbage.saturating_mul(100) >= rows.saturating_mul(settings.garbage_percent_max)
 }
 
@@ -167,7 +170,8 @@ mod tests {
     use super::*;
     use crate::ids::TableId;
     use crate::table::properties::Properties;
-    use crate::table::{TableInfo, UnitKind, UnitRef};
+    use crate::table::widest_ranges::WidestRanges;
+    use crate::table::{RangeTombstones, TableInfo, UnitKind, UnitRef};
     use crate::version::{Change, FileSet, NewRun, NewTable};
 
     const ROW_BYTES: u64 = 4_096;
@@ -236,6 +240,64 @@ mod tests {
             of(Properties { expiring: 100, expiry_ms_min: 1_000, expiry_ms_max: 2_000, ..Properties::default() });
         assert!(pick(&expiring, &settings, 1_400).is_none());
         assert!(pick(&expiring, &settings, 1_600).is_some());
+    }
+
+    /// A table of rows spread from one key to another, with range tombstones.
+    fn spread(number: u64, rows: u64, (smallest, largest): (&str, &str), ranges: &[(&str, &str)]) -> NewTable {
+        let mut tombstones = RangeTombstones::default();
+        ranges.iter().for_each(|(from, to)| tombstones.push(from.as_bytes(), to.as_bytes()));
+        let properties = Properties {
+            smallest: smallest.into(),
+            largest: largest.into(),
+            range_tombstones: ranges.len() as u64,
+            widest_ranges: WidestRanges::of(&tombstones),
+            ..Properties::default()
+        };
+        table(number, rows, properties)
+    }
+
+    /// A version of runs of one table each, the newest first.
+    fn layered(tables: Vec<NewTable>) -> Version {
+        let ages = (1..=tables.len() as u64).rev();
+        let added = tables.into_iter().zip(ages).map(|(table, age)| NewRun { age, level: 0, tables: vec![table] });
+        let change = Change { added: added.collect(), ..Change::default() };
+        Version::default().apply(&change, &FileSet::default()).expect("sound")
+    }
+
+    #[test]
+    fn ranges_that_are_deleted_in_much_of_what_is_older_make_all_runs_be_merged() {
+        let is_due = |tables| {
+            let task = pick(&layered(tables), &MergeSettings::default(), 0);
+            task.inspect(|task| assert!(task.is_oldest)).is_some()
+        };
+        let of = |ranges: &[(&str, &str)]| vec![spread(1, 0, ("a", "z"), ranges), spread(2, 1_000, ("a", "k"), &[])];
+        assert!(is_due(of(&[("a", "l")])));
+        assert!(is_due(of(&[("a", "g")])), "six of ten parts");
+        assert!(!is_due(of(&[("a", "e")])), "four of ten parts");
+        assert!(is_due(of(&[("a", "c"), ("e", "h")])), "five of ten parts in two ranges");
+        assert!(!is_due(of(&[("l", "z")])), "nothing lies there");
+        // What two newer runs delete is counted once, and rows between them that only one deletes count too.
+        let twice = |between: u64| {
+            let newest = spread(1, 0, ("a", "z"), &[("a", "e")]);
+            let newer = spread(2, between, ("a", "e"), &[("b", "e")]);
+            vec![newest, newer, spread(3, 1_000, ("a", "k"), &[])]
+        };
+        assert!(!is_due(twice(0)));
+        assert!(is_due(twice(1_000)));
+        // Ranges delete in older runs alone.
+        assert!(!is_due(vec![spread(1, 1_000, ("a", "k"), &[("a", "z")])]));
+        assert!(!is_due(vec![spread(1, 1_000, ("a", "k"), &[]), spread(2, 0, ("a", "z"), &[("a", "z")])]));
+    }
+
+    #[test]
+    fn a_range_deletes_nothing_any_more_where_it_was_merged() {
+        let is_due = |from: &str| {
+            let cut = NewTable { from: from.into(), ..spread(1, 0, ("a", "z"), &[("a", "z")]) };
+            let oldest = spread(2, 1_000, ("a", "k"), &[]);
+            pick(&layered(vec![cut, oldest]), &MergeSettings::default(), 0).is_some()
+        };
+        assert!(is_due("c"));
+        assert!(!is_due("h"));
     }
 
     #[test]

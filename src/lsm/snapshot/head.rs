@@ -9,7 +9,7 @@ use crate::manifest::{BLOCK_BYTES_MAX, Seal};
 use crate::table::footer::check_magic;
 use crate::version::{Change, FileSet, Version};
 
-const MAGIC: [u8; 8] = *b"CORASNP1";
+const MAGIC: [u8; 8] = *b"CORASNP2";
 const FEATURES_KNOWN: u64 = 0;
 /// Bytes of a head before its body.
 pub(super) const FIXED_BYTES: usize = 40;
@@ -201,7 +201,7 @@ mod tests {
     fn the_fixed_part_stands_as_documented_and_no_flipped_bit_passes() {
         let bytes = FIXED.encode();
         let fields = [&[0; 8][..], &4_096_u64.to_le_bytes(), &[7, 0, 0, 0, 60, 0, 0, 0, 5, 0, 0, 0]].concat();
-        assert_eq!(bytes[..36], [&b"CORASNP1"[..], &fields].concat());
+        assert_eq!(bytes[..36], [&b"CORASNP2"[..], &fields].concat());
         assert_eq!(FixedHead::decode(&bytes), Ok(FIXED));
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes;
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn other_versions_and_features_are_named() {
-        assert_eq!(forged(7, b'2'), Err(FormatError::Version { found: '2' }));
+        assert_eq!(forged(7, b'1'), Err(FormatError::Version { found: '1' }));
         assert_eq!(forged(0, b'X'), Err(FormatError::Magic));
         assert_eq!(forged(9, 1), Err(FormatError::Features { unknown: 256 }));
     }

@@ -7,11 +7,11 @@
 //!
 //! # The stream, byte by byte
 //!
-//! Version 1. Little-endian throughout.
+//! Version 2. Little-endian throughout.
 //!
 //! ```text
 //! the head
-//!  0 u64 magic, "CORASNP1": the last byte is the version
+//!  0 u64 magic, "CORASNP2": the last byte is the version
 //!  8 u64 features without which it cannot be read: none yet
 //! 16 u64 length of the stream
 //! 24 u32 group

@@ -9,7 +9,7 @@ use super::unit::{UNIT_HEADER_BYTES, UnitKind, UnitRef, checksum};
 /// Length of the footer.
 pub const FOOTER_BYTES: usize = 96;
 /// The last bytes of a table; the very last is the version.
-pub const MAGIC: [u8; 8] = *b"CORATAB1";
+pub const MAGIC: [u8; 8] = *b"CORATAB2";
 /// Features that this version of the code knows, of those that it must know.
 const FEATURES_KNOWN: u64 = 0;
 
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn unknown_versions_and_features_are_named() {
-        assert_eq!(Footer::decode(&forged(95, b'2')), Err(FormatError::Version { found: '2' }));
+        assert_eq!(Footer::decode(&forged(95, b'1')), Err(FormatError::Version { found: '1' }));
         assert_eq!(Footer::decode(&forged(88, b'X')), Err(FormatError::Magic));
         assert_eq!(Footer::decode(&forged(41, 1)), Err(FormatError::Features { unknown: 256 }));
         assert_eq!(Footer::decode(&forged(48, 1)), Ok(FOOTER), "that feature may be ignored");

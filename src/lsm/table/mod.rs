@@ -7,7 +7,7 @@
 //!
 //! # The table, byte by byte
 //!
-//! Version 1. Little-endian throughout. Offsets count from the table's first byte, which stands at a 4,096-byte
+//! Version 2. Little-endian throughout. Offsets count from the table's first byte, which stands at a 4,096-byte
 //! boundary of its file.
 //!
 //! ```text
@@ -104,6 +104,7 @@
 //!    u16 slots that are counted together
 //!    u32 n, n × { u16 first slot, u16 last slot, u64 heads, u64 tombstones of heads }    ascending
 //!    u32 n, n × { u64 store, u64 number of a blob file, u64 values in it, u64 their bytes }    ascending
+//!    u32 n, n × { 16 bytes of the first key, 16 bytes of the first key behind }    the widest range tombstones, ascending
 //! ```
 //!
 //! ## Footer
@@ -120,11 +121,11 @@
 //! 48 u64 features that may be ignored: none yet
 //! 56 u64 store, 64 u64 number, 72 u64 offset: the table's id
 //! 80 u64 zero
-//! 88     "CORATAB1": the last byte is the version
+//! 88     "CORATAB2": the last byte is the version
 //! ```
 //!
 //! Reading order: [`stored_row`], `unit`, [`block`], [`filter`], `index`, [`leaf`], `ranges`, [`top`], `slot_counts`,
-//! [`properties`], [`footer`], [`info`]; then [`builder`], and for reading `decoded`, `cursor`, `lookup`, `checker`.
+//! [`widest_ranges`], [`properties`], [`footer`], [`info`]; then [`builder`], and for reading `decoded`, `cursor`, `lookup`, `checker`.
 
 pub mod block;
 pub mod builder;
@@ -143,6 +144,7 @@ mod slot_counts;
 pub mod stored_row;
 pub mod top;
 mod unit;
+pub mod widest_ranges;
 
 pub use builder::{TableBuilder, TableSettings};
 pub use checker::TableChecker;

@@ -7,6 +7,7 @@ use crate::ids::FileId;
 use super::ranges::RangeTombstones;
 use super::slot_counts::SlotCounts;
 use super::stored_row::{BlobRef, Content, ROW_KEY_BYTES_MAX, StoredRow, Value, is_head, slot_of};
+use super::widest_ranges::WidestRanges;
 
 /// Most blob files that the rows of one table lead to.
 pub const BLOB_USES_COUNT_MAX: usize = 4_096;
@@ -56,6 +57,8 @@ pub struct Properties {
     pub slots: SlotCounts,
     /// Blob files that its rows lead to, ascending.
     pub blobs: Vec<BlobUse>,
+    /// Where its range tombstones lie, about.
+    pub widest_ranges: WidestRanges,
 }
 
 impl Default for Properties {
@@ -76,6 +79,7 @@ impl Default for Properties {
             largest: Vec::new(),
             slots: SlotCounts::default(),
             blobs: Vec::new(),
+            widest_ranges: WidestRanges::default(),
         }
     }
 }
@@ -128,6 +132,7 @@ impl Properties {
     /// Counts what there is besides rows, behind the last row, which has this key.
     pub(super) fn complete(&mut self, last_key: Vec<u8>, ranges: &RangeTombstones) {
         self.range_tombstones = ranges.count() as u64;
+        self.widest_ranges = WidestRanges::of(ranges);
         self.largest = last_key;
         let (Some(first), Some(last)) = (ranges.iter().next(), ranges.iter().next_back()) else { return };
         if self.rows == 0 || first.from < self.smallest {
@@ -173,6 +178,7 @@ impl Properties {
             let numbers = [of.file.store, of.file.number, of.values, of.bytes];
             out.extend(numbers.into_iter().flat_map(u64::to_le_bytes));
         }
+        self.widest_ranges.encode(out);
     }
 
     /// Reads a body, and nothing but that.
@@ -201,6 +207,7 @@ impl Properties {
             largest: input.string()?.to_vec(),
             slots: SlotCounts::decode(input)?,
             blobs: read_blobs(input)?,
+            widest_ranges: WidestRanges::decode(input)?,
         };
         let keys_are_sound =
             properties.smallest <= properties.largest && properties.largest.len() <= ROW_KEY_BYTES_MAX;
@@ -240,7 +247,9 @@ mod tests {
             let blob = BlobRef { file: file(number), offset: 0, len: 20_000 };
             properties.add(&StoredRow { key, content: put(Value::Blob(blob)) });
         }
-        properties.complete(b"\0\x07e5".to_vec(), &RangeTombstones::default());
+        let mut ranges = RangeTombstones::default();
+        ranges.push(b"\0\x05", b"\0\x06");
+        properties.complete(b"\0\x07e5".to_vec(), &ranges);
         properties
     }
 
@@ -250,12 +259,14 @@ mod tests {
         assert_eq!((properties.rows, properties.heads, properties.tombstones, properties.expiring), (5, 3, 1, 1));
         assert_eq!((properties.expiry_ms_min, properties.expiry_ms_max), (9, 9));
         assert_eq!((properties.raw_bytes, properties.head_tombstones), (5 * 4 + 3, 1));
-        assert_eq!((&properties.smallest[..], &properties.largest[..]), (&b"\0\x05h1"[..], &b"\0\x07e5"[..]));
+        assert_eq!((&properties.smallest[..], &properties.largest[..]), (&b"\0\x05"[..], &b"\0\x07e5"[..]));
         let blobs: Vec<_> = properties.blobs.iter().map(|of| (of.file.number, of.values, of.bytes)).collect();
         assert_eq!(blobs, [(3, 1, 20_000), (8, 2, 40_000)]);
         let slots: Vec<_> =
             properties.slots.iter().map(|range| (range.first.number(), range.heads, range.tombstones)).collect();
         assert_eq!(slots, [(5, 1, 1), (6, 2, 0)]);
+        let ranges: Vec<_> = properties.widest_ranges.iter().map(|range| range.to - range.from).collect();
+        assert_eq!(ranges, [1 << (128 - 16)]);
     }
 
     #[test]

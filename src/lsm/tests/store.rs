@@ -411,3 +411,24 @@ fn a_range_deletes_without_reading_what_is_in_it() {
     }
     assert_eq!(store.version(GroupId(1)).tables().map(|table| table.info.properties.rows).sum::<u64>(), 20);
 }
+
+#[test]
+fn the_room_of_what_a_range_deletes_comes_back_by_itself() {
+    let deleted_up_to = |end: u32| {
+        let disk = TestDisk::new();
+        let mut store = Store::open(&disk).unwrap();
+        flushed(&mut store, 0..1_000, |i| put(&i.to_le_bytes()));
+        let full = store.version(GroupId(1)).table_bytes();
+        let range = (row_key(0), row_key(end));
+        store.flush(&[(GroupId(1), Batch { rows: Model::new(), ranges: vec![range] })], 10).unwrap();
+        while let Some(task) = store.task(GroupId(1), false) {
+            store.merge(GroupId(1), &task).unwrap();
+        }
+        assert_eq!(store.scan(GroupId(1), Target::First).unwrap().len(), 1_000 - end as usize);
+        let version = store.version(GroupId(1));
+        let rows = version.tables().map(|table| table.info.properties.rows).sum::<u64>();
+        (rows, version.table_bytes() < full / 2)
+    };
+    assert_eq!(deleted_up_to(200), (1_000, false), "a fifth is not worth a merge");
+    assert_eq!(deleted_up_to(800), (200, true));
+}

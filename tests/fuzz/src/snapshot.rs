@@ -42,7 +42,7 @@ fn receive(begun: &[u8], total_bytes: u64) -> Result<Option<SnapshotHead>, Forma
 fn body(body: Vec<u8>, total_bytes: Option<u64>) {
     let head_bytes = (FIXED_BYTES + body.len()).next_multiple_of(BOUNDARY);
     let total_bytes = total_bytes.unwrap_or(head_bytes as u64);
-    let mut bytes = [b"CORASNP1".as_slice(), &[0; 8], &total_bytes.to_le_bytes(), &GROUP.0.to_le_bytes()].concat();
+    let mut bytes = [b"CORASNP2".as_slice(), &[0; 8], &total_bytes.to_le_bytes(), &GROUP.0.to_le_bytes()].concat();
     bytes.extend_from_slice(&(body.len() as u32).to_le_bytes());
     bytes.extend_from_slice(&crc32fast::hash(&body).to_le_bytes());
     bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());

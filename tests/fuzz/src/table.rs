@@ -56,7 +56,7 @@ fn footer(data: &[u8]) {
     let _ = Footer::decode(bytes);
     // The same with magic and checksum made to fit.
     let mut bytes = *bytes;
-    bytes[88..].copy_from_slice(b"CORATAB1");
+    bytes[88..].copy_from_slice(b"CORATAB2");
     let number = |at: usize| u64::from_le_bytes(*bytes[at..].first_chunk().expect("it is long enough"));
     let at = number(72).wrapping_add(number(32).wrapping_sub(FOOTER_BYTES as u64));
     let parts = [number(56), number(64), at].map(u64::to_le_bytes).concat();
