@@ -1,5 +1,9 @@
 //! `coracle-inspect space`: what takes room, and why it is not free.
 
+use std::rc::Rc;
+
+use lsm::table::properties::Properties;
+use lsm::version::{PlacedTable, Run};
 use serde::Serialize;
 
 use super::blob::{BlobLine, lines, show_lines};
@@ -77,7 +81,7 @@ struct RunSpace {
     range_tombstones_count: u64,
     /// By the time at which the group is sealed.
     expired_about_count: u64,
-    /// Rows that newer runs may hide: at most as many as these have.
+    /// Rows that newer runs may hide, at most.
     hidden_count_max: u64,
 }
 
@@ -175,9 +179,8 @@ fn store_space(data: &DataDir, store: &Store) -> StoreSpace {
 fn runs(store: &Store) -> Vec<RunSpace> {
     let mut runs = Vec::new();
     for (group, state) in store.groups() {
-        let mut newer_rows_count = 0_u64;
-        for run in state.version.runs() {
-            let sum = |of: &dyn Fn(&lsm::table::properties::Properties) -> u64| {
+        for (idx, run) in state.version.runs().iter().enumerate() {
+            let sum = |of: &dyn Fn(&Properties) -> u64| {
                 run.tables().iter().fold(0_u64, |sum, table| sum.saturating_add(of(&table.info.properties)))
             };
             let rows_count = sum(&|properties| properties.rows);
@@ -191,12 +194,24 @@ fn runs(store: &Store) -> Vec<RunSpace> {
                 tombstones_count: sum(&|properties| properties.tombstones),
                 range_tombstones_count: sum(&|properties| properties.range_tombstones),
                 expired_about_count: sum(&|properties| properties.expired_about(state.seal.time_ms)),
-                hidden_count_max: newer_rows_count.min(rows_count),
+                hidden_count_max: hidden_count_max(run, &state.version.runs()[..idx]),
             });
-            newer_rows_count = newer_rows_count.saturating_add(rows_count);
         }
     }
     runs
+}
+
+/// How many rows of a run newer ones hide, at most. A table hides no more rows of an older one than it has itself, and none if its
+/// keys are others; but if it deletes ranges it may hide all.
+fn hidden_count_max(run: &Run, newer: &[Rc<Run>]) -> u64 {
+    let of_table = |table: &Rc<PlacedTable>| {
+        let over =
+            |other: &&Rc<PlacedTable>| other.smallest() <= table.largest() && table.smallest() <= other.largest();
+        let hiding = newer.iter().flat_map(|run| run.tables()).filter(over).map(|other| &other.info.properties);
+        let rows = |of: &Properties| if of.range_tombstones > 0 { u64::MAX } else { of.rows };
+        hiding.fold(0, |sum: u64, of| sum.saturating_add(rows(of))).min(table.info.properties.rows)
+    };
+    run.tables().iter().map(of_table).fold(0, u64::saturating_add)
 }
 
 impl Report for SpaceReport {
