@@ -1,4 +1,4 @@
-//! What a cursor is made of, and what it asks for.
+//! Where a cursor is sent, and what it asks for.
 
 use std::rc::Rc;
 

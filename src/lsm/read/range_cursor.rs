@@ -57,3 +57,43 @@ impl RangeCursor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::ids::{FileId, TableId};
+    use crate::table::properties::Properties;
+    use crate::table::{TableInfo, UnitKind, UnitRef};
+    use crate::version::{Change, FileSet, NewRun, NewTable, Version};
+
+    use super::*;
+
+    #[test]
+    fn of_a_table_that_was_cut_ranges_begin_at_the_cut() {
+        let mut top = Top::default();
+        for (from, to) in [("b", "d"), ("f", "m"), ("p", "s")] {
+            top.ranges.push(from.as_bytes(), to.as_bytes());
+        }
+        let properties = Properties {
+            range_tombstones: top.ranges.count() as u64,
+            smallest: b"b".to_vec(),
+            largest: b"s".to_vec(),
+            ..Properties::default()
+        };
+        let id = TableId { file: FileId { store: 1, number: 1 }, offset: 0 };
+        let unit = UnitRef { kind: UnitKind::Top, offset: 0, len: 16 };
+        let info = TableInfo { id, len: 4_096, top: unit, properties };
+        let tables = vec![NewTable { info, file: 1, base: 0, from: b"h".to_vec() }];
+        let change = Change { added: vec![NewRun { age: 1, level: 0, tables }], ..Change::default() };
+        let version = Version::default().apply(&change, &FileSet::default()).expect("sound");
+
+        let mut cursor = RangeCursor::new(Rc::clone(&version.runs()[0]));
+        assert!(cursor.range().is_err_and(|need| need.unit == unit));
+        cursor.supply(Unit::Top(Rc::new(top)));
+        let mut found = Vec::new();
+        while let Ok(Some(range)) = cursor.range() {
+            found.extend((range.from < range.to).then_some((range.from, range.to)));
+            cursor.next();
+        }
+        assert_eq!(found, [(b"h".to_vec(), b"m".to_vec()), (b"p".to_vec(), b"s".to_vec())]);
+    }
+}

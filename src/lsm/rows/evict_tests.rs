@@ -138,3 +138,25 @@ fn key_that_tables_do_not_have_is_known_not_to_be_there() {
     assert_eq!((world.rows.count(), world.rows.dirty_count()), (0, 1));
     world.check();
 }
+
+#[test]
+fn answer_of_before_all_rows_were_removed_or_replaced_is_refused() {
+    let old = Content::plain(b"old");
+    let fills = |rows: &mut Rows, epoch| {
+        // Tables may hold keys without rows again, as after a load or an eviction.
+        rows.end_residency();
+        rows.fill(slot_of(4), &key(3), Some(&old), epoch)
+    };
+    let mut world = flushed_world(10);
+    go_round(&mut world);
+    let mut rows = world.rows;
+    let asked = rows.epoch();
+    rows.clear();
+    assert!(!fills(&mut rows, asked), "cleared");
+    let asked = rows.epoch();
+    let mut successor = Rows::new(8);
+    successor.succeed(rows);
+    assert!(!fills(&mut successor, asked), "replaced");
+    let now = successor.epoch();
+    assert!(fills(&mut successor, now), "what is asked now counts");
+}

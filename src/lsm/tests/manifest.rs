@@ -399,3 +399,21 @@ fn a_survey_finds_what_a_start_finds_and_changes_nothing() {
     disk.put(&path("000000000005.data"), Vec::new());
     assert!(matches!(surveyed(&disk), Err(Error::ManifestMissing { .. })));
 }
+
+#[test]
+fn a_start_removes_files_that_are_not_complete_and_no_others() {
+    let (disk, before) = some(3);
+    let mut expected = disk.names();
+    let unfinished = ["000000000099.data.tmp", "manifest.a.tmp", "manifest.b.new.tmp"];
+    for name in unfinished.into_iter().chain(["notes.txt"]) {
+        disk.put(&path(name), vec![1; 4_096]);
+    }
+    assert_eq!(content(&open(&disk).unwrap()), before);
+    expected.push("notes.txt".to_owned());
+    // Files that were reserved for the next epoch are not complete either, and reserved again when they are needed.
+    let complete = |mut names: Vec<String>| {
+        names.retain(|name| !name.ends_with(".new"));
+        names
+    };
+    assert_eq!(complete(disk.names()), complete(expected));
+}

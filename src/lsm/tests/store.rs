@@ -432,3 +432,40 @@ fn the_room_of_what_a_range_deletes_comes_back_by_itself() {
     assert_eq!(deleted_up_to(200), (1_000, false), "a fifth is not worth a merge");
     assert_eq!(deleted_up_to(800), (200, true));
 }
+
+#[test]
+fn a_row_at_the_beginning_of_a_range_is_found_wherever_tables_end() {
+    let disk = TestDisk::new();
+    let mut store = Store::open(&disk).unwrap();
+    flushed(&mut store, 0..2_000, |_| put(b"oldest"));
+    for value in [&b"older"[..], b"newest"] {
+        let rows = (0..2_000).map(|i| (row_key(i), put(value))).collect();
+        let ranges = (0..2_000).map(|i| (row_key(i), [&row_key(i)[..], b"x"].concat())).collect();
+        store.flush(&[(GroupId(1), Batch { rows, ranges })], 10).unwrap();
+    }
+    let task = store.upper_task(GroupId(1)).unwrap();
+    assert!(!task.is_oldest, "the ranges stay");
+    store.merge(GroupId(1), &task).unwrap();
+    assert!(store.version(GroupId(1)).runs()[0].tables().len() > 10);
+    for i in 0..2_000 {
+        assert_eq!(store.get(GroupId(1), &row_key(i)).unwrap(), put(b"newest"), "row {i}");
+    }
+}
+
+#[test]
+fn a_merge_reaches_the_table_that_begins_where_the_newer_runs_end() {
+    let disk = TestDisk::new();
+    let mut store = Store::open(&disk).unwrap();
+    flushed(&mut store, 0..200, |_| put(b"old"));
+    let begin = store.version(GroupId(1)).tables().last().unwrap().smallest().to_vec();
+    let rows = [(begin.clone(), put(b"new"))].into();
+    store.flush(&[(GroupId(1), Batch { rows, ranges: Vec::new() })], 10).unwrap();
+    let mut merges_count = 0;
+    while store.version(GroupId(1)).runs().len() > 1 {
+        let task = store.task(GroupId(1), true).unwrap();
+        store.merge(GroupId(1), &task).unwrap();
+        merges_count += 1;
+        assert!(merges_count < 20, "merges get nowhere");
+    }
+    assert_eq!(store.get(GroupId(1), &begin).unwrap(), put(b"new"));
+}
