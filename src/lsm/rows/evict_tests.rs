@@ -160,3 +160,20 @@ fn answer_of_before_all_rows_were_removed_or_replaced_is_refused() {
     let now = successor.epoch();
     assert!(fills(&mut successor, now), "what is asked now counts");
 }
+
+#[test]
+fn pinned_tombstone_stays_behind_a_flush() {
+    let mut world = flushed_world(10);
+    go_round(&mut world);
+    world.take(slot_of(4), &key(3));
+    world.rows.pin(slot_of(4), &key(3));
+    world.begin();
+    world.commit();
+    while world.rows.tidy_some(50) {}
+    go_round(&mut world);
+    assert!(matches!(world.rows.look(slot_of(4), &key(3)), Known::NoKey));
+    world.rows.unpin_all();
+    go_round(&mut world);
+    assert!(!world.rows.is_known(slot_of(4), &key(3)), "the tables know");
+    world.check();
+}

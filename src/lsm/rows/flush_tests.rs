@@ -132,3 +132,48 @@ fn rows_that_were_loaded_are_clean_and_hide_nothing() {
     assert!(!rows.load(slot_of(0), b"key", &Content::plain(b"stored")), "its tombstone is newer");
     assert_eq!((rows.count(), rows.dirty_count()), (0, 1));
 }
+
+#[test]
+fn what_a_row_that_expires_had_replaced_does_not_return() {
+    for expire in [Step::Touch(3), Step::Sweep(100)] {
+        for begins_a_flush in [false, true] {
+            let mut world = World::new();
+            world.take_step(&Step::Put(3, 20, None));
+            world.begin();
+            world.commit();
+            world.take_step(&Step::Put(3, 20, Some(5)));
+            if begins_a_flush {
+                world.begin();
+            }
+            world.take_step(&Step::Advance(10));
+            world.take_step(&expire);
+            world.check();
+            assert_eq!(world.rows.count(), 0);
+            world.commit();
+            world.check();
+        }
+    }
+}
+
+#[test]
+fn keys_of_one_hash_are_kept_apart_and_flushed_in_their_order() {
+    let keys = [b"key1602986".as_slice(), b"key49940969"];
+    for (changed, other) in [(keys[0], keys[1]), (keys[1], keys[0])] {
+        let mut world = World::new();
+        let slot = slot_of(4);
+        keys.iter().for_each(|key| world.put(slot, key, 20, None));
+        let hashes = [changed, other].map(|key| world.rows.hash(key));
+        assert_eq!(hashes[0], hashes[1], "they were searched for");
+        world.begin();
+        // One is copied aside, the other one is still to come.
+        world.put(slot, changed, 30, None);
+        world.commit();
+        world.check();
+        world.take(slot, other);
+        world.check();
+        world.begin();
+        world.commit();
+        assert!(world.rows.get(slot, changed).is_some() && world.rows.get(slot, other).is_none());
+        world.check();
+    }
+}
