@@ -301,6 +301,17 @@ mod tests {
     }
 
     #[test]
+    fn a_merge_with_the_oldest_run_that_was_begun_goes_on() {
+        let reaches_oldest = |from: &str| {
+            let upper = |number| NewTable { from: from.into(), ..spread(number, 10, ("a", "k"), &[]) };
+            let tables = (1..=4).map(upper).chain([spread(5, 10_000, ("a", "z"), &[])]).collect();
+            pick(&layered(tables), &MergeSettings::default(), 0).map(|task| (task.is_oldest, task.from))
+        };
+        assert_eq!(reaches_oldest(""), Some((false, Vec::new())), "too little to write the oldest run for");
+        assert_eq!(reaches_oldest("h"), Some((true, b"a".to_vec())), "a window of it was written");
+    }
+
+    #[test]
     fn a_blob_file_that_few_rows_lead_to_is_given_up() {
         use crate::blob::BlobInfo;
         use crate::table::properties::BlobUse;
