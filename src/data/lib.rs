@@ -21,12 +21,13 @@
 //!
 //! Reading order: [`outcome`], [`keyspace`], `commands` (the registry; in its folder `registration`, then
 //! `arguments`, `bounds` and `expiry`, which the commands share, then the families `strings` with `set`, `ranges`, `numbers`, `keys`,
-//! `expire`, `keyspace` and `scan`), `scan_cursor`, `float`, and `store` (the rows as commands see them; where they lie says `lsm`).
+//! `expire`, `keyspace`, `scan` and `dump`), `scan_cursor`, `float`, `rdb` (values as Redis serializes them), and `store` (the rows as commands see them; where they lie says `lsm`).
 
 mod commands;
 mod float;
 pub mod keyspace;
 pub mod outcome;
+mod rdb;
 mod scan_cursor;
 mod store;
 

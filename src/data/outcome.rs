@@ -40,6 +40,24 @@ pub enum Error {
     GtWithLt,
     /// `RENAME` of a key that does not exist.
     NoSuchKey,
+    /// `RESTORE` of a key that exists, without `REPLACE`.
+    BusyKey,
+    /// `RESTORE` with a negative time to live.
+    TtlNegative,
+    /// `RESTORE` with a negative idle time.
+    IdleTimeNegative,
+    /// `RESTORE` with a frequency that is none.
+    FreqOutOfRange,
+    /// A payload of another version, or whose checksum is another.
+    PayloadChecksum,
+    /// A payload whose checksum is right and whose content is none.
+    PayloadFormat,
+    /// A payload that holds another type than a string.
+    PayloadType,
+    /// `OBJECT FREQ` of a key that exists.
+    FreqNotTracked,
+    /// `OBJECT IDLETIME` of a key that exists.
+    IdleTimeNotTracked,
     /// `COPY` of a key to itself.
     SameObject,
     /// `COPY` to another database than the one that there is.
@@ -77,6 +95,18 @@ impl Error {
             Error::NxWithOthers => "ERR NX and XX, GT or LT options at the same time are not compatible",
             Error::GtWithLt => "ERR GT and LT options at the same time are not compatible",
             Error::NoSuchKey => "ERR no such key",
+            Error::BusyKey => "BUSYKEY Target key name already exists.",
+            Error::TtlNegative => "ERR Invalid TTL value, must be >= 0",
+            Error::IdleTimeNegative => "ERR Invalid IDLETIME value, must be >= 0",
+            Error::FreqOutOfRange => "ERR Invalid FREQ value, must be >= 0 and <= 255",
+            Error::PayloadChecksum => "ERR DUMP payload version or checksum are wrong",
+            Error::PayloadFormat => "ERR Bad data format",
+            Error::PayloadType => {
+                "ERR DUMP payload holds another type than a string: strings are the only values here"
+            }
+            // Redis goes on about changing the policy, which cannot be changed here.
+            Error::FreqNotTracked => "ERR An LFU maxmemory policy is not selected, access frequency not tracked.",
+            Error::IdleTimeNotTracked => "ERR idle time not tracked: nothing here tells when a key was last used",
             Error::SameObject => "ERR source and destination objects are the same",
             Error::DbIndexOutOfRange => "ERR DB index is out of range",
             Error::InvalidCursor => "ERR invalid cursor",
@@ -101,6 +131,7 @@ pub enum ExpiryCommand {
     PExpire,
     ExpireAt,
     PExpireAt,
+    Restore,
 }
 
 impl ExpiryCommand {
@@ -114,6 +145,7 @@ impl ExpiryCommand {
             ExpiryCommand::PExpire => "ERR invalid expire time in 'pexpire' command",
             ExpiryCommand::ExpireAt => "ERR invalid expire time in 'expireat' command",
             ExpiryCommand::PExpireAt => "ERR invalid expire time in 'pexpireat' command",
+            ExpiryCommand::Restore => "ERR invalid expire time in 'restore' command",
         }
     }
 }

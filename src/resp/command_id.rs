@@ -121,6 +121,10 @@ command_ids! {
     Copy = 83,
     /// `OBJECT`, which takes a subcommand.
     Object = 84,
+    /// `DUMP key`.
+    Dump = 85,
+    /// `RESTORE key ttl payload [REPLACE] [ABSTTL] [IDLETIME seconds | FREQ frequency]`.
+    Restore = 86,
 
     /// `DBSIZE`.
     DbSize = 128,
@@ -234,6 +238,10 @@ command_ids! {
     ObjectRefCount = 513,
     /// `OBJECT HELP`.
     ObjectHelp = 514,
+    /// `OBJECT FREQ key`.
+    ObjectFreq = 515,
+    /// `OBJECT IDLETIME key`.
+    ObjectIdleTime = 516,
 
     /// `MEMORY USAGE key [SAMPLES count]`.
     MemoryUsage = 576,

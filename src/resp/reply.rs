@@ -115,6 +115,15 @@ impl<'a> Reply<'a> {
         self.out.extend_from_slice(b"\r\n");
     }
 
+    /// As [`Reply::bulk`], of parts that lie apart, one behind the other.
+    pub fn bulk_of_parts(&mut self, parts: &[&[u8]]) {
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        self.out.reserve(bulk_bytes(len));
+        self.header(b'$', len as i64);
+        parts.iter().for_each(|part| self.out.extend_from_slice(part));
+        self.out.extend_from_slice(b"\r\n");
+    }
+
     /// No value: `_` in RESP3, the null bulk `$-1` in RESP2.
     #[inline]
     pub fn null(&mut self) {
@@ -193,6 +202,7 @@ mod tests {
             (both(|reply| reply.integer(1)), ":1\r\n"),
             (both(|reply| reply.bulk(b"")), "$0\r\n\r\n"),
             (both(|reply| reply.bulk(b"hello\r\n")), "$7\r\nhello\r\n\r\n"),
+            (both(|reply| reply.bulk_of_parts(&[b"hel", b"", b"lo"])), "$5\r\nhello\r\n"),
             (both(|reply| reply.array(12)), "*12\r\n"),
             (both(|reply| reply.raw(b"+A\r\n+B\r\n")), "+A\r\n+B\r\n"),
         ] {

@@ -21,6 +21,8 @@ pub(super) const COMMANDS: &[Registration] = &[
     Registration::new(CommandId::Copy, two_keys_and_options, Action::Apply(copy)).options(check_copy),
     Registration::new(CommandId::ObjectEncoding, subcommand_key, Action::Query(encoding)),
     Registration::new(CommandId::ObjectRefCount, subcommand_key, Action::Query(ref_count)),
+    Registration::new(CommandId::ObjectFreq, subcommand_key, Action::Query(freq)),
+    Registration::new(CommandId::ObjectIdleTime, subcommand_key, Action::Query(idle_time)),
     Registration::new(CommandId::MemoryUsage, subcommand_key_and_options, Action::Query(memory_usage))
         .options(check_memory_usage),
     Registration::new(CommandId::Del, keys, Action::Apply(remove)),
@@ -139,6 +141,24 @@ fn ref_count(store: &Store, slot: Slot, args: Args<'_>, reply: &mut Reply<'_>) -
         None => reply.null(),
         Some(_) => reply.integer(1),
     }
+    Ok(())
+}
+
+/// `OBJECT FREQ key`: as in Redis unless its policy is to evict the least frequently used, nobody counts how often a key is used.
+fn freq(store: &Store, slot: Slot, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), Error> {
+    not_tracked(store, slot, args, reply, Error::FreqNotTracked)
+}
+
+/// `OBJECT IDLETIME key`: as in Redis if that is its policy, nobody remembers when a key was used last.
+fn idle_time(store: &Store, slot: Slot, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), Error> {
+    not_tracked(store, slot, args, reply, Error::IdleTimeNotTracked)
+}
+
+fn not_tracked(store: &Store, slot: Slot, args: Args<'_>, reply: &mut Reply<'_>, error: Error) -> Result<(), Error> {
+    if store.look_up(slot, arg(args, 2)).is_some() {
+        return Err(error);
+    }
+    reply.null();
     Ok(())
 }
 

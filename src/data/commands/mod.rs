@@ -5,6 +5,9 @@
 
 mod arguments;
 mod bounds;
+mod dump;
+#[cfg(test)]
+mod dump_tests;
 mod expire;
 mod expiry;
 #[cfg(test)]
@@ -32,7 +35,7 @@ pub use bounds::SHORT_REPLY_BYTES_MAX;
 pub use registration::Rows;
 pub(crate) use registration::{Action, Registration};
 
-const FAMILIES: [&[Registration]; 7] = [
+const FAMILIES: [&[Registration]; 8] = [
     strings::COMMANDS,
     ranges::COMMANDS,
     numbers::COMMANDS,
@@ -40,6 +43,7 @@ const FAMILIES: [&[Registration]; 7] = [
     expire::COMMANDS,
     keyspace::COMMANDS,
     scan::COMMANDS,
+    dump::COMMANDS,
 ];
 
 /// One more than the largest number of a command.

@@ -8,6 +8,7 @@ use types::Slot;
 
 use super::tests::{Request, run, slot};
 use super::{Action, SHORT_REPLY_BYTES_MAX, find, rows};
+use crate::rdb::Payload;
 use crate::{Error, Keyspace, Rows, check};
 
 /// Arguments that mean something to some command, and others.
@@ -75,6 +76,8 @@ fn well_formed() -> impl Strategy<Value = (CommandId, Vec<Vec<u8>>)> {
             CommandId::GetRange | CommandId::SubStr => vec![name, key, first, second],
             CommandId::SetRange => vec![name, key, first, value],
             CommandId::ClusterGetKeysInSlot => vec![name, b"GETKEYSINSLOT".to_vec(), b"1".to_vec(), first],
+            CommandId::Restore => vec![name, key, first, Payload::new(&value).parts().concat(), b"REPLACE".to_vec()],
+            CommandId::Dump => vec![name, key],
             CommandId::Get | CommandId::GetDel | CommandId::StrLen | CommandId::Type => vec![name, key],
             CommandId::Incr | CommandId::Decr => vec![name, key],
             CommandId::SetNx | CommandId::GetSet | CommandId::Append => vec![name, key, value],

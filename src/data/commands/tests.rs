@@ -34,7 +34,7 @@ pub(super) fn slot() -> Slot {
 }
 
 /// Carries a command out the way a leader does and renders the RESP2 reply.
-fn run_args<A: AsRef<[u8]>>(keyspace: &mut Keyspace, args: &[A]) -> Vec<u8> {
+pub(super) fn run_args<A: AsRef<[u8]>>(keyspace: &mut Keyspace, args: &[A]) -> Vec<u8> {
     let request = Request::new(args);
     let args = request.args();
     let command = resp::resolve(args).expect("a command of the table");

@@ -127,6 +127,21 @@ pub(super) const COMMANDS: &[Command] = &[
             "6.2.0",
         )
         .complexity("O(N) with N bytes of value"),
+    generic(CommandId::Dump, "dump", 2)
+        .reads(ONE, KeyFlags::ACCESS)
+        .tips(VARYING)
+        .docs("key", "Returns a value as Redis serializes it.", "2.6.0")
+        .complexity("O(N) with N bytes of value"),
+    generic(CommandId::Restore, "restore", -4)
+        .writes(ONE, KeyFlags::OW.union(KeyFlags::UPDATE))
+        .flags(Flags::DENYOOM)
+        .categories(Categories::DANGEROUS)
+        .docs(
+            "key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds | FREQ frequency]",
+            "Creates a key from what DUMP has returned, here or in Redis.",
+            "2.6.0",
+        )
+        .complexity("O(N) with N bytes of value"),
     Command::new(CommandId::Object, "object", -2, "generic")
         .docs("", "Contains what tells how a key is kept.", "2.2.3")
         .complexity("That of the subcommand")
@@ -154,6 +169,16 @@ const fn object(id: CommandId, name: &'static str) -> Command {
 
 const OBJECT: &[Command] = &[
     object(CommandId::ObjectEncoding, "object|encoding").docs("key", "Names how Redis would keep a value.", "2.2.3"),
+    object(CommandId::ObjectFreq, "object|freq").docs(
+        "key",
+        "Fails: nobody counts how often a key is used.",
+        "4.0.0",
+    ),
+    object(CommandId::ObjectIdleTime, "object|idletime").docs(
+        "key",
+        "Fails: nobody remembers when a key was used last.",
+        "2.2.3",
+    ),
     object(CommandId::ObjectRefCount, "object|refcount").docs("key", "Counts who shares a value: one.", "2.2.3"),
     generic(CommandId::ObjectHelp, "object|help", 2).flags(ANY_TIME).docs("", "Returns this text.", "6.2.0"),
 ];

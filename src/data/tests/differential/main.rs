@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "clippy takes the helpers of a test for ordinary code")]
 
+mod payloads;
 mod random;
 mod redis;
 
@@ -15,6 +16,7 @@ use std::time::SystemTime;
 use data::{Keyspace, check};
 use resp::{Limits, Parsed, Parser, Protocol, Reply};
 use types::Slot;
+use types::limits::VALUE_BYTES_MAX;
 
 use random::Random;
 use redis::Redis;
@@ -32,30 +34,81 @@ type Args = Vec<Vec<u8>>;
 
 /// A reply on which we differ on purpose. The random commands stay clear of these.
 struct Difference {
+    /// What both have done before.
+    before: &'static [&'static [u8]],
     args: &'static [&'static [u8]],
     redis: &'static str,
     ours: &'static str,
     reason: &'static str,
 }
 
+const NOTHING: &[&[u8]] = &[b"FLUSHALL"];
+const SET_K: &[&[u8]] = &[b"SET", b"k", b"v"];
+
 const DIFFERENCES: &[Difference] = &[
     Difference {
+        before: NOTHING,
         args: &[b"EXPIRE", b"k", b"100", b"LATER"],
         redis: "-ERR Unsupported option LATER\r\n",
         ours: "-ERR Unsupported option\r\n",
         reason: "what fails says so by a fixed text, which costs nothing where nobody reads it",
     },
     Difference {
+        before: NOTHING,
         args: &[b"SET", b"k", b"v", b"NX\0rest"],
         redis: "+OK\r\n",
         ours: "-ERR syntax error\r\n",
         reason: "Redis reads an option up to its first NUL; an option is all of its bytes here",
     },
     Difference {
+        before: NOTHING,
         args: &[b"STRLEN", &[b'k'; 65_537]],
         redis: ":0\r\n",
         ours: "-ERR key exceeds maximum allowed size (65536 bytes)\r\n",
         reason: "keys have a limit of their own",
+    },
+    Difference {
+        before: SET_K,
+        args: &[b"RESTORE", b"k", b"0", b"no payload"],
+        redis: "-BUSYKEY Target key name already exists.\r\n",
+        ours: "-ERR DUMP payload version or checksum are wrong\r\n",
+        reason: "what is wrong with the arguments comes first, before anything gets into a log",
+    },
+    Difference {
+        before: SET_K,
+        args: &[b"RESTORE", b"k", b"9223372036854775807", payloads::OF_A, b"REPLACE"],
+        redis: "+OK\r\n",
+        ours: "-ERR invalid expire time in 'restore' command\r\n",
+        reason: "in Redis the time overflows, and the key is lost",
+    },
+    Difference {
+        before: NOTHING,
+        args: &[b"RESTORE", b"k", b"0", payloads::OF_A_BY_REDIS_8],
+        redis: "-ERR DUMP payload version or checksum are wrong\r\n",
+        ours: "+OK\r\n",
+        reason: "newer versions write strings as before",
+    },
+    Difference {
+        before: NOTHING,
+        args: &[b"RESTORE", b"k", b"0", payloads::OF_A_SET],
+        redis: "+OK\r\n",
+        ours: "-ERR DUMP payload holds another type than a string: strings are the only values here\r\n",
+        reason: "there are no other types",
+    },
+    Difference {
+        before: SET_K,
+        args: &[b"OBJECT", b"FREQ", b"k"],
+        redis: "-ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when \
+                switching between policies at runtime LRU and LFU data will take some time to adjust.\r\n",
+        ours: "-ERR An LFU maxmemory policy is not selected, access frequency not tracked.\r\n",
+        reason: "there is no policy to be changed",
+    },
+    Difference {
+        before: SET_K,
+        args: &[b"OBJECT", b"IDLETIME", b"k"],
+        redis: ":0\r\n",
+        ours: "-ERR idle time not tracked: nothing here tells when a key was last used\r\n",
+        reason: "a read changes nothing here",
     },
 ];
 
@@ -248,16 +301,61 @@ fn the_limits_of_values_are_met_as_in_redis() {
     compare(&redis, Protocol::Resp2, "limits", &commands);
 }
 
+/// What a bulk string holds.
+fn content(reply: &[u8]) -> Vec<u8> {
+    let begin = reply.windows(2).position(|pair| pair == b"\r\n").expect("a bulk string") + 2;
+    reply[begin..reply.len() - 2].to_vec()
+}
+
+#[test]
+fn values_move_from_redis_and_to_it() {
+    let redis = Redis::start();
+    let mut theirs = redis.connect(Protocol::Resp2);
+    let mut ours = Ours::new(Protocol::Resp2);
+    let mut random = Random(7);
+    let lens = [20, 21, 63, 64, 1_000, 16_383, 16_384, 100_000, VALUE_BYTES_MAX - 16];
+    let mut values: Vec<Vec<u8>> = (0..1_000).map(|_| random.value()).collect();
+    for len in lens {
+        values.push(vec![b'x'; len]);
+        values.push(b"The quick brown fox. ".iter().copied().cycle().take(len).collect());
+        values.push((0..len).map(|_| random.next() as u8).collect());
+    }
+    let mut compressed_count = 0;
+    for compression in ["yes", "no"] {
+        theirs.run(&[args(&["CONFIG", "SET", "rdbcompression", compression])]);
+        for value in &values {
+            let set = vec![b"SET".to_vec(), b"k".to_vec(), value.clone()];
+            let dump = args(&["DUMP", "k"]);
+            let payload = content(&theirs.run(&[set.clone(), dump.clone()])[1]);
+            let restore = |payload: &[u8]| {
+                [&args(&["RESTORE", "k", "0"])[..], &[payload.to_vec(), b"REPLACE".to_vec()]].concat()
+            };
+            assert_eq!(ours.run(&restore(&payload)), b"+OK\r\n");
+            assert!(content(&ours.run(&args(&["GET", "k"]))) == *value, "{} bytes from Redis", value.len());
+            compressed_count += usize::from(payload.len() < value.len());
+            ours.run(&set);
+            let payload = content(&ours.run(&dump));
+            let replies = theirs.run(&[args(&["DEL", "k"]), restore(&payload), args(&["GET", "k"])]);
+            assert_eq!(replies[1], b"+OK\r\n");
+            assert!(content(&replies[2]) == *value, "{} bytes to Redis", value.len());
+        }
+    }
+    assert!(compressed_count > 2 * lens.len() - 2, "Redis has compressed {compressed_count} of them");
+}
+
 #[test]
 fn we_differ_where_we_mean_to() {
     let redis = Redis::start();
     let mut theirs = redis.connect(Protocol::Resp2);
     for difference in DIFFERENCES {
         theirs.run(&[args(&["FLUSHALL"])]);
-        let command: Args = difference.args.iter().map(|arg| arg.to_vec()).collect();
-        let expected = theirs.run(std::slice::from_ref(&command)).remove(0);
+        let [before, command] = [difference.before, difference.args]
+            .map(|command| command.iter().map(|arg| arg.to_vec()).collect::<Args>());
+        let mut ours = Ours::new(Protocol::Resp2);
+        let expected = theirs.run(&[before.clone(), command.clone()]).remove(1);
         assert_eq!(String::from_utf8_lossy(&expected), difference.redis, "Redis; {}", difference.reason);
-        let got = Ours::new(Protocol::Resp2).run(&command);
+        ours.run(&before);
+        let got = ours.run(&command);
         assert_eq!(String::from_utf8_lossy(&got), difference.ours, "ours; {}", difference.reason);
     }
 }

@@ -46,6 +46,9 @@ const NAMES: &[&str] = &[
     "PTTL",
     "EXPIRETIME",
     "PEXPIRETIME",
+    "DUMP",
+    "RESTORE",
+    "RESTORE",
 ];
 
 impl Random {
@@ -192,7 +195,7 @@ impl Random {
         let mut args = vec![name.as_bytes().to_vec()];
         match name {
             "GET" | "GETDEL" | "TYPE" | "STRLEN" | "INCR" | "DECR" | "PERSIST" | "TTL" | "PTTL" | "EXPIRETIME"
-            | "PEXPIRETIME" => args.push(self.key()),
+            | "PEXPIRETIME" | "DUMP" => args.push(self.key()),
             "SETEX" | "PSETEX" => args.extend([self.key(), self.time(false).into_bytes(), self.value()]),
             "GETEX" => {
                 args.push(self.key());
@@ -208,6 +211,7 @@ impl Random {
                 args.extend([self.key(), self.value()]);
                 self.set_options(&mut args);
             }
+            "RESTORE" => self.restore(&mut args),
             "SETNX" | "GETSET" | "APPEND" => args.extend([self.key(), self.value()]),
             "MGET" | "DEL" | "UNLINK" | "EXISTS" | "TOUCH" => {
                 args.extend((0..self.below(4) + 1).map(|_| self.key()));
@@ -242,7 +246,7 @@ impl Random {
         if self.one_in(25) {
             // A number might be a time that comes while the test runs; an option that there is not: see `DIFFERENCES`.
             args.push(match name {
-                "SET" | "GETEX" => b"extra".to_vec(),
+                "SET" | "GETEX" | "RESTORE" => b"extra".to_vec(),
                 "EXPIRE" | "PEXPIRE" | "EXPIREAT" | "PEXPIREAT" => b"XX".to_vec(),
                 _ => self.value(),
             });
@@ -264,6 +268,32 @@ impl Random {
             (true, false) => (4_000_000_000_000 + later).to_string(),
             (false, true) => format!("-{later}"),
             (false, false) => later.to_string(),
+        }
+    }
+
+    /// Unless key, time and payload are sound, whether the key exists does not matter; see `DIFFERENCES`.
+    fn restore(&mut self, args: &mut Args) {
+        let is_absolute = self.one_in(3);
+        let mut ttl = if self.one_in(3) { "0".to_string() } else { self.time(is_absolute) };
+        if ttl == i64::MAX.to_string() && !is_absolute {
+            ttl = "1e3".to_string();
+        }
+        let (payload, is_sound) = self.payload();
+        let replaces = !is_sound || ttl.parse::<i64>().is_ok_and(|ttl| ttl < 0) || ttl.parse::<i64>().is_err();
+        args.extend([self.key(), ttl.into_bytes(), payload]);
+        if is_absolute {
+            args.push(b"absttl".to_vec());
+        }
+        while self.one_in(3) {
+            let option = self.pick(&["REPLACE", "IDLETIME", "FREQ", "idletime", "freq", "FOO"]);
+            args.push(option.as_bytes().to_vec());
+            if option.len() != 7 && !self.one_in(8) {
+                args.push(self.pick(&["0", "1", "255", "256", "-1", "x", "1000000"]).as_bytes().to_vec());
+            }
+        }
+        if replaces {
+            // Twice, as one may be taken away.
+            args.extend([b"REPLACE".to_vec(), b"replace".to_vec()]);
         }
     }
 

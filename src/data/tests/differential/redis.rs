@@ -23,6 +23,8 @@ impl Redis {
         let dir = tempfile::tempdir().unwrap();
         let child = Command::new(&program)
             .args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket", "redis.sock"])
+            // Values are dumped here as they are.
+            .args(["--rdbcompression", "no"])
             .args(["--proto-max-bulk-len", &VALUE_BYTES_MAX.to_string(), "--dir"])
             .arg(dir.path())
             .current_dir(dir.path())
