@@ -7,14 +7,12 @@
 #![allow(clippy::unwrap_used, reason = "the helpers here are parts of tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use coracle_tests::client::{bulk, ok};
-use coracle_tests::{Client, Cluster, Options, Reply, alone, ports, process, wait_until};
+use coracle_tests::{Client, Cluster, Options, RedisServer, Reply, alone};
 
 const LIMIT: Duration = Duration::from_secs(60);
-const WITHIN: Duration = Duration::from_secs(20);
 const SECTIONS: [&str; 13] = [
     "server",
     "clients",
@@ -145,42 +143,6 @@ fn is_absent(name: &str) -> bool {
     ABSENT.iter().any(|(_, patterns)| patterns.iter().any(|pattern| matches(pattern, name)))
 }
 
-/// A redis-server of our own, ended when dropped.
-struct Redis {
-    child: Child,
-    port: u16,
-    _dir: tempfile::TempDir,
-}
-
-impl Redis {
-    fn start() -> Redis {
-        let (dir, port) = (tempfile::tempdir().unwrap(), ports::free(1, 1));
-        let child = process::bound("redis-server")
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--dir"])
-            .arg(dir.path())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let redis = Redis { child, port, _dir: dir };
-        wait_until("redis-server answers (`apt-get install redis-server` installs it)", WITHIN, || {
-            Client::connect("127.0.0.1", port).is_ok()
-        });
-        redis
-    }
-
-    fn client(&self) -> Client {
-        Client::connect("127.0.0.1", self.port).unwrap()
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        // Errors mean that it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// What both are asked before, so that there is something to tell.
 fn use_it(client: &mut Client) {
     assert_eq!(client.command("SET k text"), ok());
@@ -225,7 +187,7 @@ fn section(client: &mut Client, name: &str) -> (String, BTreeMap<String, String>
 #[test]
 fn info_has_the_fields_of_redis_in_their_shape() {
     let _alone = alone(LIMIT);
-    let redis = Redis::start();
+    let redis = RedisServer::start();
     let cluster = Cluster::start(Options { nodes: 1, groups: 2, ..Options::default() });
     let (mut theirs, mut ours) = (redis.client(), cluster.gateway(1));
     use_it(&mut theirs);
@@ -270,7 +232,7 @@ fn pairs(line: &str) -> Vec<(&str, &str)> {
 #[test]
 fn clients_are_described_as_in_redis() {
     let _alone = alone(LIMIT);
-    let redis = Redis::start();
+    let redis = RedisServer::start();
     let cluster = Cluster::start(Options { nodes: 1, groups: 2, ..Options::default() });
     for command in ["CLIENT LIST", "CLIENT INFO"] {
         let (theirs, ours) = (redis.client().command(command).text(), cluster.gateway(1).command(command).text());
@@ -290,7 +252,7 @@ fn clients_are_described_as_in_redis() {
 #[test]
 fn settings_bear_the_names_and_the_shape_of_redis() {
     let _alone = alone(LIMIT);
-    let redis = Redis::start();
+    let redis = RedisServer::start();
     let cluster = Cluster::start(Options { nodes: 1, groups: 2, ..Options::default() });
     let settings = |client: &mut Client| -> BTreeMap<String, String> {
         let Reply::Array(all) = client.command("CONFIG GET *") else { panic!("CONFIG GET * is a list") };

@@ -1,4 +1,4 @@
-//! Keys that expire and scans over the keys of a whole cluster, with real processes.
+//! Keys that expire, scans over the keys of a whole cluster, and values that move from and to a real Redis, with real processes.
 
 #![allow(clippy::unwrap_used, reason = "the helpers here are parts of tests")]
 
@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use coracle_tests::client::{bulk, encode, ok};
-use coracle_tests::{Client, Cluster, Options, Reply, alone, wait_until};
+use coracle_tests::{Client, Cluster, Options, RedisServer, Reply, alone, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(120);
 const KEYS_COUNT: usize = 5_000;
@@ -107,5 +107,63 @@ fn keys_expire_on_time_and_nowhere_else_though_nodes_die() {
     for number in 0..200 {
         assert_eq!(client.command(&format!("GET short:{number}")), Reply::Nil);
         assert_eq!(client.command(&format!("GET long:{number}")), bulk("v"));
+    }
+}
+
+/// What a client has dumped.
+fn dump(client: &mut Client, key: &str) -> Vec<u8> {
+    match client.command(&format!("DUMP {key}")) {
+        Reply::Bulk(payload) => payload,
+        other => panic!("no payload of {key}: {other:?}"),
+    }
+}
+
+fn restore(client: &mut Client, key: &str, ttl: &str, payload: &[u8]) -> Reply {
+    client.ask(&[b"RESTORE", key.as_bytes(), ttl.as_bytes(), payload]).unwrap()
+}
+
+#[test]
+fn values_move_from_a_redis_server_to_a_cluster_and_back() {
+    let _alone = alone(LIMIT);
+    let redis = RedisServer::start();
+    let cluster = Cluster::start(Options { restart: true, ..Options::default() });
+    let (mut theirs, mut ours) = (redis.client(), cluster.gateway(1));
+    let long: Vec<u8> = b"what Redis compresses, ".iter().copied().cycle().take(8 << 20).collect();
+    let scattered: Vec<u8> = (0u32..100_000).map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let values: [&[u8]; 9] = [b"", b"v", b"-5", b"300", b"70000", b"9999999999", b"007", &scattered, &long];
+    for (idx, value) in values.iter().enumerate() {
+        let (key, back) = (format!("k{idx}"), format!("back{idx}"));
+        assert_eq!(theirs.ask(&[b"SET", key.as_bytes(), value]).unwrap(), ok());
+        let payload = dump(&mut theirs, &key);
+        assert_eq!(restore(&mut cluster.gateway(idx % 3 + 1), &key, "0", &payload), ok());
+        assert!(ours.command(&format!("GET {key}")) == bulk(value), "value {idx} from Redis");
+        // Nothing compresses here, and a payload longer than the longest argument could not be sent back.
+        let payload = if value.len() == long.len() { payload } else { dump(&mut ours, &key) };
+        assert_eq!(restore(&mut theirs, &back, "0", &payload), ok());
+        assert!(theirs.command(&format!("GET {back}")) == bulk(value), "value {idx} to Redis");
+    }
+    let payload = dump(&mut ours, "k1");
+    assert_eq!(restore(&mut ours, "k1", "0", &payload).error(), Some("BUSYKEY Target key name already exists."));
+    assert_eq!(restore(&mut ours, "mayfly", "60000", &payload), ok());
+    let Reply::Int(ttl) = ours.command("PTTL mayfly") else { panic!("no number") };
+    assert!((30_000..=60_000).contains(&ttl), "{ttl}");
+    let mut damaged = payload.clone();
+    damaged[2] ^= 1;
+    let error = "ERR DUMP payload version or checksum are wrong";
+    for client in [&mut theirs, &mut ours] {
+        assert_eq!(restore(client, "damaged", "0", &damaged).error(), Some(error));
+        assert_eq!(client.command("EXISTS damaged"), Reply::Int(0));
+    }
+    theirs.command("RPUSH list a b c");
+    let error = restore(&mut ours, "list", "0", &dump(&mut theirs, "list"));
+    assert!(error.error().is_some_and(|error| error.contains("another type than a string")), "{error:?}");
+    // What was restored is logged as what was set.
+    let died = cluster.node(2).pid;
+    cluster.kill(2);
+    cluster.wait_restarted(2, died);
+    cluster.wait_healthy(2, Duration::from_secs(20));
+    let mut other = cluster.gateway(2);
+    for (idx, value) in values.iter().enumerate() {
+        assert!(other.command(&format!("GET k{idx}")) == bulk(value), "value {idx} after a crash");
     }
 }

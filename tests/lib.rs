@@ -8,7 +8,7 @@
 //!
 //! Deliberately absent: retries. A helper that retries says so in its name.
 //!
-//! Reading order: [`watchdog`], [`process`], [`cluster`] and [`ports`], [`server`], [`client`], [`replicas`], [`load`], [`memory`]; then what breaks
+//! Reading order: [`watchdog`], [`process`], [`cluster`] and [`ports`], [`server`], [`redis_server`], [`client`], [`replicas`], [`load`], [`memory`]; then what breaks
 //! things: [`firewall`], [`mounts`], [`throttle`]. [`source`] and [`modules`] read the source for the tests of the architecture.
 
 #[path = "support/client.rs"]
@@ -29,6 +29,8 @@ pub mod mounts;
 pub mod ports;
 #[path = "support/process.rs"]
 pub mod process;
+#[path = "support/redis_server.rs"]
+pub mod redis_server;
 #[path = "support/replicas.rs"]
 pub mod replicas;
 #[path = "support/server.rs"]
@@ -45,6 +47,7 @@ use std::time::{Duration, Instant};
 
 pub use client::{Client, Reply};
 pub use cluster::{Cluster, Node, Options};
+pub use redis_server::RedisServer;
 pub use server::Server;
 pub use watchdog::{Alone, alone};
 
