@@ -3,6 +3,7 @@
 
 pub mod batch;
 pub mod cluster_map;
+pub mod dump;
 pub mod frame;
 mod input;
 pub mod log_block;

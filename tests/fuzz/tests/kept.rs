@@ -15,6 +15,7 @@ const TARGETS: &[(&str, Check)] = &[
     ("table", coracle_fuzz::table::check),
     ("manifest", coracle_fuzz::manifest::check),
     ("snapshot", coracle_fuzz::snapshot::check),
+    ("dump", coracle_fuzz::dump::check),
 ];
 
 #[test]
