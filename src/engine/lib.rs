@@ -68,5 +68,7 @@ pub use config::{Config, ProcessProbe, ProcessStats, RememberPeer, StoreSettings
 pub use core::{Core, CoreHost, MeshMessage};
 pub use error::Error;
 pub use limits::peer_conns_count_max;
-pub use observe::{BudgetUse, Event, Observer, QueueLen};
+pub use observe::{
+    BudgetUse, CoreReport, Event, Figure, Observer, QueueLen, ReportReceiver, TURN_BOUNDS_US, TurnFigures, node_info,
+};
 pub use storage::{Loaded, load};

@@ -34,7 +34,7 @@ use crate::error::Error;
 use crate::groups::{GroupEffect, Groups};
 use crate::limits::EVENTS_PER_TURN_MAX;
 use crate::observe::server_commands::CommandTable;
-use crate::observe::{CoreReport, Phase};
+use crate::observe::{CoreReport, Phase, ReportReceiver};
 use crate::origin::Port;
 use crate::peers::Peers;
 use crate::router::Router;
@@ -51,6 +51,8 @@ pub enum MeshMessage {
     Frame(Box<Frame>),
     /// What a core tells of itself, for INFO on the gateway.
     Report(Box<CoreReport>),
+    /// Tell somebody outside what a core tells of itself. Sent by the node, not by a core.
+    ReportWanted(ReportReceiver),
     /// Forget what was counted: CONFIG RESETSTAT on the gateway means the node.
     ResetStats,
     /// Another node and the incarnation that is remembered of it from now on. Sent by the node, not by a core.
@@ -224,6 +226,7 @@ impl<H: CoreHost> Core<H> {
                     }
                 }
                 MeshMessage::Report(report) => self.on_report(*report),
+                MeshMessage::ReportWanted(receiver) => receiver.tell(self.report()),
                 MeshMessage::ResetStats => self.reset_stats(),
                 MeshMessage::PeerAdmitted(node, incarnation) => {
                     self.peers.admit(&mut self.ctx, &self.host, node, incarnation);

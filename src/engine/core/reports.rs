@@ -31,7 +31,7 @@ impl<H: CoreHost> Core<H> {
         report.groups_quarantined_count =
             self.ctx.config.map.replicas_at(self.ctx.addr()).count().saturating_sub(self.groups.count());
         self.groups.report(&mut report, |group| self.storage.snapshot_index(group));
-        self.storage.report(&mut |name, value| report.add_field(name, value));
+        self.storage.report(&mut |field| report.fields.push(field));
         report
     }
 

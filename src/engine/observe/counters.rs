@@ -16,6 +16,9 @@ macro_rules! counters {
         }
 
         impl Counters {
+            /// The names of those that are no sums, and so may fall.
+            pub(crate) const MAXIMA: &[&str] = &[$(stringify!($max),)*];
+
             /// How many counters there are.
             pub(crate) const COUNT: usize = [$($sum_help,)* $($max_help,)*].len();
 

@@ -63,10 +63,19 @@ impl Section {
 }
 
 impl Info<'_> {
+    /// All sections.
+    pub(crate) fn whole_text(&self) -> String {
+        self.text_of(|_| true)
+    }
+
     /// The reply to `INFO [section ...]`. Names that are no section's show nothing, as in Redis.
     pub(crate) fn text(&self, args: Args<'_>) -> String {
+        self.text_of(|section| section.is_asked_for(args))
+    }
+
+    fn text_of(&self, is_shown: impl Fn(&Section) -> bool) -> String {
         let mut text = InfoText::default();
-        for section in SECTIONS.iter().filter(|section| section.is_asked_for(args)) {
+        for section in SECTIONS.iter().filter(|section| is_shown(section)) {
             text.title(section.title);
             (section.write)(self, &mut text);
         }

@@ -10,6 +10,7 @@ use types::{GroupId, Instant};
 use super::SECTIONS;
 use crate::budget::Pool;
 use crate::config::{Config, ProcessStats};
+use crate::observe::field::Field;
 use crate::observe::report::{CoreReport, ReplicaReport};
 use crate::observe::sections::{Info, InfoScope};
 use crate::refusal::Refusal;
@@ -46,8 +47,7 @@ fn report() -> CoreReport {
         report.commands.end_sample(sample, Duration::from_micros(10));
     }
     report.errors.count(b"-ERR syntax error\r\n");
-    report.add_field("log_has_room", "1".to_owned());
-    report.add_field("log_bytes", "4096".to_owned());
+    report.fields = vec![Field::least("log_has_room", "", 1), Field::sum("log_bytes", "", 4_096)];
     report
 }
 

@@ -3,12 +3,14 @@
 //! Every part may use this folder; it uses none of them. Adding a counter is one line in [`counters`], a reason for
 //! refusing commands one line in [`refusal`](crate::refusal).
 //!
-//! Read [`counters`], [`log_limit`], [`command_stats`], [`error_stats`], [`turns`], [`rates`], then [`report`], which puts
-//! them together, [`sections`] and [`info`], which show it, [`server_commands`] (CONFIG GET, TIME, COMMAND), and [`observer`].
+//! Read [`counters`], [`log_limit`], [`command_stats`], [`error_stats`], [`turns`], [`rates`], [`field`], then [`report`], which puts
+//! them together, [`sections`] and [`info`], which show it, [`figures`] (the same for others than clients), [`server_commands`] (CONFIG GET, TIME, COMMAND), and [`observer`].
 
 pub(crate) mod command_stats;
 pub(crate) mod counters;
 pub(crate) mod error_stats;
+mod field;
+mod figures;
 mod info;
 pub(crate) mod log_limit;
 mod observer;
@@ -21,6 +23,8 @@ pub(crate) mod turns;
 pub(crate) use command_stats::CommandStats;
 pub(crate) use counters::Counters;
 pub(crate) use error_stats::ErrorStats;
+pub(crate) use field::Field;
+pub use figures::{Figure, ReportReceiver, TURN_BOUNDS_US, TurnFigures, node_info};
 pub(crate) use log_limit::RefusalLog;
 pub(crate) use observer::fullest;
 pub use observer::{BudgetUse, Event, Observer, QueueLen};

@@ -12,6 +12,7 @@ use crate::budget::{Budget, Pool};
 use crate::observe::command_stats::CommandStats;
 use crate::observe::counters::Counters;
 use crate::observe::error_stats::ErrorStats;
+use crate::observe::field::Field;
 use crate::observe::log_limit::RefusalCounts;
 use crate::observe::rates::Rate;
 use crate::observe::turns::TurnStats;
@@ -63,8 +64,8 @@ pub struct CoreReport {
     pub(crate) links_up_count: usize,
     /// What Raft has counted, all groups together.
     pub(crate) raft: raft::Counters,
-    /// What else parts tell; see [`CoreReport::add_field`].
-    pub(crate) fields: Vec<(&'static str, String)>,
+    /// What else parts tell.
+    pub(crate) fields: Vec<Field>,
     /// The replicas here, by group; at most [`REPORTED_GROUPS_COUNT_MAX`] in what is sent to other cores.
     pub(crate) replicas: Vec<ReplicaReport>,
 }
@@ -98,13 +99,6 @@ pub(crate) struct ReplicaReport {
 }
 
 impl CoreReport {
-    /// Adds a field of a part, its name and its value. The value for a node follows from the name: what begins with
-    /// `log_has` holds if it holds for all cores; of means, maxima, what was last and yes or no the greatest counts;
-    /// all else is added up.
-    pub(crate) fn add_field(&mut self, name: &'static str, value: String) {
-        self.fields.push((name, value));
-    }
-
     /// Adds up what the cores of a node tell; the first one is the core that answers.
     pub(crate) fn merged<'a>(reports: impl IntoIterator<Item = &'a CoreReport>) -> CoreReport {
         let mut reports = reports.into_iter();
@@ -148,29 +142,14 @@ impl CoreReport {
         self.links_count += other.links_count;
         self.links_up_count += other.links_up_count;
         self.raft.merge(&other.raft);
-        for (name, value) in &other.fields {
-            match self.fields.iter_mut().find(|(known, _)| known == name) {
-                Some((_, mine)) => merge_field(name, mine, value),
-                None => self.fields.push((name, value.clone())),
+        for field in &other.fields {
+            match self.fields.iter_mut().find(|known| known.name == field.name) {
+                Some(mine) => mine.merge(field),
+                None => self.fields.push(*field),
             }
         }
         self.replicas.extend_from_slice(&other.replicas);
     }
-}
-
-/// See [`CoreReport::add_field`]. A value that is no number stays the one of the core that answers.
-fn merge_field(name: &str, mine: &mut String, theirs: &str) {
-    let (Ok(left), Ok(right)) = (mine.parse::<u64>(), theirs.parse::<u64>()) else { return };
-    let is_greatest =
-        ["_mean_us", "_max", "_last_ms"].iter().any(|ending| name.ends_with(ending)) || name.contains("_is_");
-    *mine = if name.contains("_has_") {
-        left.min(right)
-    } else if is_greatest {
-        left.max(right)
-    } else {
-        left + right
-    }
-    .to_string();
 }
 
 impl MemoryReport {
@@ -258,18 +237,17 @@ mod tests {
     }
 
     #[test]
-    fn a_field_of_a_node_follows_from_its_name() {
-        let report = |fields: [(&'static str, &str); 6]| {
-            let mut report = CoreReport::default();
-            fields.into_iter().for_each(|(name, value)| report.add_field(name, value.to_owned()));
-            report
+    fn a_field_of_a_node_follows_from_those_of_its_cores() {
+        let report = |values: [u64; 4]| CoreReport {
+            fields: vec![
+                Field::counter("log_bytes_written", "", values[0]),
+                Field::sum("log_bytes", "", values[1]),
+                Field::greatest("log_write_mean_us", "", values[2]),
+                Field::least("log_has_room", "", values[3]),
+            ],
+            ..CoreReport::default()
         };
-        let names =
-            ["log_bytes_written", "log_has_room", "log_is_slow", "log_write_mean_us", "flush_last_ms", "disk"];
-        let one = report(std::array::from_fn(|idx| (names[idx], ["10", "1", "0", "50", "7", "ok"][idx])));
-        let other = report(std::array::from_fn(|idx| (names[idx], ["5", "0", "1", "70", "3", "full"][idx])));
-        let values: Vec<String> =
-            CoreReport::merged([&one, &other]).fields.into_iter().map(|(_, value)| value).collect();
-        assert_eq!(values, ["15", "0", "1", "70", "7", "ok"]);
+        let node = CoreReport::merged([&CoreReport::default(), &report([10, 1, 50, 1]), &report([5, 6, 70, 0])]);
+        assert_eq!(node.fields.iter().map(|field| field.value).collect::<Vec<_>>(), [15, 7, 70, 0]);
     }
 }

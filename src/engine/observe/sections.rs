@@ -135,8 +135,8 @@ pub(crate) fn persistence(info: &Info<'_>, text: &mut InfoText) {
     text.field("aof_enabled", 1);
     text.field("aof_last_write_status", "ok");
     for (name, of_redis) in [("log_bytes", "aof_current_size"), ("log_pending_bytes", "aof_buffer_length")] {
-        let found = info.report.fields.iter().find(|(field, _)| *field == name);
-        text.field(of_redis, found.map_or("0", |(_, value)| value));
+        let found = info.report.fields.iter().find(|field| field.name == name);
+        text.field(of_redis, found.map_or(0, |field| field.value));
     }
 }
 
@@ -233,8 +233,8 @@ pub(crate) fn coracle(info: &Info<'_>, text: &mut InfoText) {
     for (name, _, value) in counters {
         text.field(name, value);
     }
-    for (name, value) in &report.fields {
-        text.field(name, value);
+    for field in &report.fields {
+        text.field(field.name, field.value);
     }
     text.field("outcomes_unknown", report.refusals.outcomes_unknown());
     for (name, _, value) in report.refusals.list() {

@@ -111,6 +111,17 @@ impl TurnStats {
         if self.histogram.is_empty() { 0 } else { self.histogram.value_at_quantile(percent / 100.0) }
     }
 
+    /// How many turns there were, and how long they took together, within 1 %.
+    pub(crate) fn total(&self) -> (u64, Duration) {
+        let us = self.histogram.mean() * self.histogram.len() as f64;
+        (self.histogram.len(), Duration::from_micros(us as u64))
+    }
+
+    /// How many of them took at most so many microseconds.
+    pub(crate) fn count_up_to(&self, us: u64) -> u64 {
+        if self.histogram.is_empty() { 0 } else { self.histogram.count_between(0, us) }
+    }
+
     /// The longest.
     pub(crate) fn longest(&self) -> LongestTurn {
         self.longest
@@ -224,6 +235,9 @@ mod tests {
         assert_eq!(turns.stats().us_percentile(50.0), 20);
         let p999 = turns.stats().us_percentile(99.9);
         assert!((9_900..=10_100).contains(&p999), "{p999}");
+        assert_eq!([0, 10, 50, 50_000].map(|us| turns.stats().count_up_to(us)), [0, 0, 99, 100]);
+        let (count, took) = turns.stats().total();
+        assert!(count == 100 && took.as_micros().abs_diff(11_980) < 120, "{took:?}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Duration;
 
 use types::{CoreAddr, GroupId, Index, Instant};
 use wal::{Recovered, Wal};
@@ -16,6 +17,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::error::Error;
 use crate::limits::LOG_PENDING_BYTES_MAX;
+use crate::observe::Field;
 
 /// A write to the log that Raft waits for.
 struct PendingWrite {
@@ -215,17 +217,37 @@ impl<H: StorageHost> Log<H> {
         self.room_fault.clone()
     }
 
-    pub(super) fn report(&self, info: &mut impl FnMut(&'static str, String)) {
+    pub(super) fn report(&self, tell: &mut impl FnMut(Field)) {
         let log = self.wal.stats();
-        info("log_blocks_written", log.blocks.to_string());
-        info("log_bytes_written", log.bytes.to_string());
-        info("log_records_written", log.records.to_string());
-        info("log_entries_written", log.entries.to_string());
-        info("log_segments_used", log.segments_used.to_string());
-        info("log_pending_bytes", log.pending_bytes.to_string());
-        info("log_has_room", u8::from(self.wal.has_room()).to_string());
-        info("log_is_slow", u8::from(self.health.is_slow()).to_string());
-        info("log_write_mean_us", self.health.write_mean().as_micros().to_string());
-        info("commit_mean_us", self.health.commit_mean().as_micros().to_string());
+        tell(Field::counter("log_blocks_written", "Blocks of the log that became durable.", log.blocks));
+        tell(Field::counter("log_bytes_written", "Bytes of durable blocks of the log.", log.bytes));
+        tell(Field::counter("log_records_written", "Records written to the log.", log.records));
+        tell(Field::counter("log_entries_written", "Entries written to the log.", log.entries));
+        tell(Field::sum("log_segments_used", "Segments of the log that hold something.", log.segments_used));
+        tell(Field::sum("log_pending_bytes", "Bytes that wait to be written to the log.", log.pending_bytes));
+        tell(Field::least(
+            "log_has_room",
+            "Whether the log takes entries: 0 if its disk is full.",
+            self.wal.has_room().into(),
+        ));
+        tell(Field::greatest(
+            "log_is_slow",
+            "Whether the log's disk is so slow that others are to lead.",
+            self.health.is_slow().into(),
+        ));
+        tell(Field::greatest(
+            "log_write_mean_us",
+            "How long writes of the log take, in microseconds.",
+            micros(self.health.write_mean()),
+        ));
+        tell(Field::greatest(
+            "commit_mean_us",
+            "How long commits of the groups take, in microseconds.",
+            micros(self.health.commit_mean()),
+        ));
     }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

@@ -62,7 +62,7 @@ use crate::budget::Budget;
 use crate::config::Config;
 use crate::context::Context;
 use crate::error::Error;
-use crate::observe::QueueLen;
+use crate::observe::{Field, QueueLen};
 use crate::origin::LinkId;
 use crate::replicas::Replicas;
 
@@ -340,13 +340,17 @@ impl<H: StorageHost> Storage<H> {
     }
 
     /// The figures of this part for INFO.
-    pub(crate) fn report(&self, info: &mut impl FnMut(&'static str, String)) {
-        self.log.report(info);
-        self.pressure.report(&self.log.stats(), info);
-        self.store.report(info);
-        info("snapshots_sending", self.sending.open_count().to_string());
-        info("snapshots_receiving", self.receiving.count().to_string());
-        info("replicas_rebuilding", self.rebuilding.len().to_string());
+    pub(crate) fn report(&self, tell: &mut impl FnMut(Field)) {
+        self.log.report(tell);
+        self.pressure.report(&self.log.stats(), tell);
+        self.store.report(tell);
+        tell(Field::sum("snapshots_sending", "Snapshots being sent.", self.sending.open_count() as u64));
+        tell(Field::sum("snapshots_receiving", "Snapshots being received.", self.receiving.count() as u64));
+        tell(Field::sum(
+            "replicas_rebuilding",
+            "Replicas that wait for a snapshot, as what their disk holds is damaged.",
+            self.rebuilding.len() as u64,
+        ));
     }
 
     /// What the log has done, for an observer.

@@ -2,6 +2,7 @@
 
 use super::log_length::{LogLength, LogLevel};
 use crate::config::Config;
+use crate::observe::Field;
 
 /// How long the log is, and who keeps it so long.
 pub(super) struct Pressure {
@@ -25,10 +26,11 @@ impl Pressure {
         }
     }
 
-    pub(super) fn report(&self, stats: &wal::Stats, info: &mut impl FnMut(&'static str, String)) {
-        info("log_bytes", self.length.bytes(stats).to_string());
-        info("log_bytes_max", self.length.bytes_max().to_string());
-        info("log_is_full", u8::from(self.level == LogLevel::Full).to_string());
+    pub(super) fn report(&self, stats: &wal::Stats, tell: &mut impl FnMut(Field)) {
+        tell(Field::sum("log_bytes", "Bytes of the log.", self.length.bytes(stats)));
+        tell(Field::greatest("log_bytes_max", "Bytes that the log of a core may have.", self.length.bytes_max()));
+        let is_full = self.level == LogLevel::Full;
+        tell(Field::greatest("log_is_full", "Whether the log has all the bytes that it may.", is_full.into()));
     }
 
     /// Replicas that keep the oldest segment of a log that is long, and need a snapshot to let it go.

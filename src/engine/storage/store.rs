@@ -20,6 +20,7 @@ use types::{GroupId, Instant, ReplicaId};
 
 use super::StorageHost;
 use crate::config::Config;
+use crate::observe::Field;
 
 /// How long to wait after a file could not be deleted.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -215,12 +216,15 @@ impl<H: StorageHost> Store<H> {
     }
 
     /// The figures for INFO.
-    pub(super) fn report(&self, info: &mut impl FnMut(&'static str, String)) {
+    pub(super) fn report(&self, tell: &mut impl FnMut(Field)) {
         let versions = || self.groups.values().map(|state| &state.version);
-        info("tables", versions().map(|version| version.tables().count()).sum::<usize>().to_string());
-        info("table_bytes", versions().map(|version| version.table_bytes()).sum::<u64>().to_string());
-        info("table_runs_max", versions().map(|version| version.runs().len()).max().unwrap_or(0).to_string());
-        info("files_deleted", self.deleted_count.to_string());
-        info("files_to_delete", self.files.unnamed_count().to_string());
+        let tables_count: usize = versions().map(|version| version.tables().count()).sum();
+        let table_bytes = versions().map(|version| version.table_bytes()).sum();
+        let runs_count_max = versions().map(|version| version.runs().len()).max().unwrap_or(0);
+        tell(Field::sum("tables", "Tables of all groups.", tables_count as u64));
+        tell(Field::sum("table_bytes", "Bytes of these tables.", table_bytes));
+        tell(Field::greatest("table_runs_max", "Most runs of tables of one group.", runs_count_max as u64));
+        tell(Field::counter("files_deleted", "Tables and blob files deleted.", self.deleted_count));
+        tell(Field::sum("files_to_delete", "Files that nothing names any more.", self.files.unnamed_count() as u64));
     }
 }
