@@ -61,7 +61,7 @@ pub struct Node {
     pub core_port: u16,
     /// Core `c` listens for cores of other nodes on `peer_port + c`.
     pub peer_port: u16,
-    /// Reserved for metrics and health over HTTP: nothing listens there yet.
+    /// Where metrics and health are served over HTTP; 0 if they are not.
     pub admin_port: u16,
     /// How many cores it has.
     pub cores: u16,

@@ -16,11 +16,12 @@
 //! Exit codes: 0 after a clean end, 1 after an error, 2 if the arguments or the configuration are wrong.
 //!
 //! Reading order: [`cli`], [`config`], [`server`] and what it calls in its order ([`identity`], [`formation`], [`known_peers`],
-//! [`shown`]), then [`dev`]; [`atomic_file`], [`conns`], [`memory`], `port_wait`, [`process_stats`], [`signals`] and [`logging`] are small and stand by
+//! [`shown`], [`admin`]), then [`dev`]; [`atomic_file`], [`conns`], [`memory`], `port_wait`, [`process_stats`], [`signals`] and [`logging`] are small and stand by
 //! themselves.
 
 #![forbid(unsafe_code)]
 
+pub mod admin;
 pub mod atomic_file;
 pub mod cli;
 pub mod config;

@@ -1,7 +1,7 @@
 //! One node: `coracle server`.
 //!
 //! In order: the first cluster map is planned, the host is checked, the data directory is made, locked and found to be this
-//! node's, the cluster is formed if it is not yet, and then the cores start. The main thread only waits: for a request to
+//! node's, metrics and health are served, the cluster is formed if it is not yet, and then the cores start. The main thread only waits: for a request to
 //! stop, or for a core to end.
 
 use std::io;
@@ -12,6 +12,7 @@ use engine::{CoreHost, MeshMessage};
 use meta::ClusterMap;
 use types::{CoreId, NodeId};
 
+use crate::admin::Admin;
 use crate::atomic_file;
 use crate::config::Config;
 use crate::conns;
@@ -61,6 +62,9 @@ pub enum Error {
         /// The parent.
         found: i32,
     },
+    /// Metrics and health cannot be served.
+    #[error(transparent)]
+    Admin(#[from] ::admin::Error),
     /// The operating system refused.
     #[error("{what}: {source}")]
     Os {
@@ -106,6 +110,10 @@ pub fn run(config: &Config) -> Result<(), Error> {
     let listening = StopRequests::listen();
     let stop = listening.map_err(|source| Error::Os { what: "listening for signals".into(), source })?;
     let mut prepared = prepare(config)?;
+    let admin = Admin::new(stop.clone());
+    if let Some(addr) = config.admin_addr() {
+        admin.serve(addr)?;
+    }
     let config_print = formation::config_print(&prepared.map);
     let formed = formation::run(&config.data_dir, &prepared.map, prepared.identity, &stop)?;
     let Some((identity, cluster_id)) = formed else { return Ok(()) };
@@ -133,6 +141,7 @@ pub fn run(config: &Config) -> Result<(), Error> {
         .collect();
     drop(remember);
     prepared.known_peers.check_logs(configs.iter().map(engine::Config::wal_dir))?;
+    let of_any_core = configs.first().expect("a node has cores").clone();
     let (begun, beginnings) = sync_channel(configs.len());
     let running = rt::start(runtime, move |core: CoreId, host| {
         let config = configs[usize::from(core.0)].clone();
@@ -146,6 +155,7 @@ pub fn run(config: &Config) -> Result<(), Error> {
             core.run().await
         }
     })?;
+    admin.attach(running.remote(), running.cores_count(), of_any_core);
     remember_nodes(prepared.known_peers, told, beginnings, &running)?;
     supervise(running, stop)
 }

@@ -137,8 +137,10 @@ keys! {
     CORE_PORT: "core_port", ADDRESSES, PORT, Optional("gateway_port + 1");
     /// Port of core 0 for other nodes; core c listens on this plus c
     PEER_PORT: "peer_port", ADDRESSES, PORT, Optional("gateway_port + 1000");
-    /// Port for metrics and health (HTTP), reserved: nothing listens there yet
-    ADMIN_PORT: "admin_port", ADDRESSES, PORT, Optional("gateway_port + 2000");
+    /// Port for metrics and health (HTTP); 0 for none
+    ADMIN_PORT: "admin_port", ADDRESSES, Kind::Int { min: 0, max: 65_535 }, Optional("gateway_port + 2000");
+    /// IP address that metrics and health are served on
+    ADMIN_HOST: "admin_host", ADDRESSES, Kind::Address, Optional("host");
     /// Executor threads of this node
     CORES: "cores", RUNTIME, Kind::Int { min: 1, max: CORES_COUNT_MAX as i64 }, Fallback::Int(1);
     /// What this node shares a fate with; replicas of a group are spread over racks first
@@ -231,6 +233,7 @@ pub static KEYS: &[&Key] = &[
     &CORE_PORT,
     &PEER_PORT,
     &ADMIN_PORT,
+    &ADMIN_HOST,
     &RACK,
     &CORES,
     &PIN,

@@ -14,6 +14,7 @@ pub mod problem;
 mod table;
 mod value;
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -41,6 +42,8 @@ pub struct Config {
     pub bootstrap: Bootstrap,
     /// This node. Invariant: one of `bootstrap.nodes`.
     pub node_id: NodeId,
+    /// Where metrics and health are served, beside the node's `admin_port`.
+    pub admin_host: IpAddr,
     /// Where this node's data lies.
     pub data_dir: PathBuf,
     /// Whether core `c` is pinned to the `c`-th cpu this process may use.
@@ -123,6 +126,12 @@ impl Config {
         nodes.find(|node| node.id == self.node_id).expect("a checked configuration holds its own node")
     }
 
+    /// Where metrics and health are served, if they are.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        let port = self.node().admin_port;
+        (port != 0).then_some(SocketAddr::new(self.admin_host, port))
+    }
+
     fn from_tables(tables: &FileTables, problems: &mut Vec<Problem>) -> Option<Config> {
         let top = &tables.top;
         for key in KEYS.iter().filter(|key| matches!(key.default, Fallback::Required) && top.get(key).is_none()) {
@@ -144,6 +153,8 @@ impl Config {
         if let Err(error) = ClusterMap::bootstrap(&bootstrap) {
             problems.push(rule_problem(top, &error.to_string()));
         }
+        let own_host = bootstrap.nodes.iter().find(|node| node.id == node_id).map(|node| node.host)?;
+        let admin_host = top.text(&keys::ADMIN_HOST).and_then(|host| host.parse().ok()).unwrap_or(own_host);
         let segment_bytes: i64 = number(top, &keys::SEGMENT_BYTES_KEY);
         if segment_bytes % BLOCK_BYTES != 0 {
             let message = format!("`segment_bytes` must be a multiple of {BLOCK_BYTES}, not {segment_bytes}");
@@ -152,6 +163,7 @@ impl Config {
         let mut config = Config {
             bootstrap,
             node_id,
+            admin_host,
             data_dir: top.text(&keys::DATA_DIR)?.into(),
             pin: top.bool(&keys::PIN)?,
             spin_us: number(top, &keys::SPIN_US),

@@ -79,6 +79,7 @@ fn derived(key: &Key, node: &Node, memory_bytes_max: usize) -> Option<Value> {
         "core_port" => port(node.core_port),
         "peer_port" => port(node.peer_port),
         "admin_port" => port(node.admin_port),
+        "admin_host" => Some(Value::Text(node.host.to_string())),
         "memory_bytes_max" => i64::try_from(memory_bytes_max).ok().map(Value::Int),
         _ => None,
     }

@@ -57,6 +57,16 @@ fn a_cluster_of_one_needs_three_keys() {
 }
 
 #[test]
+fn metrics_are_served_beside_the_node_elsewhere_or_not_at_all() {
+    let addr = |flags: &[(&str, &str)]| load(THREE, flags).expect("sound").admin_addr().map(|addr| addr.to_string());
+    assert_eq!(addr(&[]).as_deref(), Some("127.0.0.2:9100"));
+    assert_eq!(addr(&[("admin_host", "127.0.0.9")]).as_deref(), Some("127.0.0.9:9100"));
+    let none = load(&THREE.replace("cores = 4", "admin_port = 0"), &[]).expect("sound");
+    assert_eq!((none.admin_addr(), none.node().admin_port), (None, 0));
+    assert!(refusal("gateway_port = 0").contains("must be a whole number from 1 to 65535"));
+}
+
+#[test]
 fn a_core_that_nobody_configures_is_what_the_table_says() {
     let config = Config::load(None, &Flags::of(&[("cluster_id", "c"), ("node_id", "1"), ("data_dir", "/d")]));
     let config = config.expect("enough");

@@ -1,0 +1,32 @@
+//! Metrics and health of a node over HTTP, for Prometheus, for orchestrators and for people.
+//!
+//! A thread accepts connections, and each request has a short-lived one: a client that is slow holds up nobody. None of them
+//! is a core's, none is pinned, and none touches what a core owns: a [`Source`] tells what there is.
+//!
+//! Invariants:
+//! - There are at most [`CLIENTS_COUNT_MAX`] connections; another one is told 503, or closed.
+//! - A request has at most [`REQUEST_BYTES_MAX`] bytes and [`REQUEST_TIME_MAX`], its response [`RESPONSE_TIME_MAX`] to be taken.
+//! - All is read and nothing is changed: `GET` and `HEAD` are the only methods.
+//! - Bytes of a client give a response or a close, never a panic.
+//! - What Redis has, too, bears the name that redis_exporter gives it.
+//!
+//! Deliberately absent: TLS and authentication (bind to trusted networks), connections that stay open, bodies of requests,
+//! and anything about how a node comes by its figures.
+//!
+//! Reading order: [`source`], [`request`], [`response`], [`routes`], [`server`]; then what metrics are written with:
+//! [`exposition`], [`units`], [`redis_names`].
+
+#![forbid(unsafe_code)]
+
+pub mod exposition;
+pub mod redis_names;
+pub mod request;
+pub mod response;
+pub mod routes;
+pub mod server;
+pub mod source;
+pub mod units;
+
+pub use exposition::{Exposition, Labels};
+pub use server::{CLIENTS_COUNT_MAX, Error, REQUEST_BYTES_MAX, REQUEST_TIME_MAX, RESPONSE_TIME_MAX, bind, serve};
+pub use source::{Source, Unavailable};

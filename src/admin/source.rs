@@ -1,0 +1,40 @@
+//! Where the figures come from.
+
+/// What a node tells of itself. It is asked on threads of requests, and may let them wait for about a second.
+pub trait Source: Send + Sync + 'static {
+    /// All figures in Prometheus's text format, also those of each group if they are asked for.
+    ///
+    /// # Errors
+    /// Why there are none.
+    fn metrics(&self, per_group: bool) -> Result<String, Unavailable>;
+
+    /// The same for people and scripts, as JSON, and how each group stands.
+    ///
+    /// # Errors
+    /// Why there is nothing to tell.
+    fn state(&self) -> Result<String, Unavailable>;
+
+    /// Whether the process does its work, in words. A node that waits for others lives.
+    ///
+    /// # Errors
+    /// Why it should be started again.
+    fn live(&self) -> Result<String, Unavailable>;
+
+    /// Whether the node serves clients, in words.
+    ///
+    /// # Errors
+    /// Why it should be sent none.
+    fn ready(&self) -> Result<String, Unavailable>;
+}
+
+/// Why a question has no good answer: all reasons, one a line.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct Unavailable(pub Vec<String>);
+
+impl Unavailable {
+    /// For one reason.
+    pub fn new(reason: impl Into<String>) -> Unavailable {
+        Unavailable(vec![reason.into()])
+    }
+}

@@ -1,0 +1,135 @@
+//! The server as clients meet it, hostile ones too.
+
+#![allow(clippy::unwrap_used, reason = "a failed test may panic")]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use admin::{CLIENTS_COUNT_MAX, Source, Unavailable};
+
+struct Fixed;
+
+impl Source for Fixed {
+    fn metrics(&self, per_group: bool) -> Result<String, Unavailable> {
+        Ok(format!("per_group {}\n", u8::from(per_group)))
+    }
+
+    fn state(&self) -> Result<String, Unavailable> {
+        Ok("{}".into())
+    }
+
+    fn live(&self) -> Result<String, Unavailable> {
+        Ok("alive".into())
+    }
+
+    fn ready(&self) -> Result<String, Unavailable> {
+        Err(Unavailable(vec!["it forms".into(), "core 1 is silent".into()]))
+    }
+}
+
+fn start() -> SocketAddr {
+    let listener = admin::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let addr = listener.local_addr().unwrap();
+    admin::serve(listener, Arc::new(Fixed)).unwrap();
+    addr
+}
+
+fn connect(addr: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(addr).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream
+}
+
+/// Sends bytes and returns the status and what stands behind the head; `None` if the connection was closed without.
+fn try_ask(addr: SocketAddr, request: &str) -> Option<(u16, String)> {
+    let mut stream = connect(addr);
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+    Some((status, body.to_owned()))
+}
+
+fn ask(addr: SocketAddr, request: &str) -> (u16, String) {
+    try_ask(addr, request).expect("a response")
+}
+
+/// Asks until the answer has this status.
+fn wait_for(addr: SocketAddr, status: u16) -> String {
+    let begin = Instant::now();
+    loop {
+        match try_ask(addr, "GET /livez HTTP/1.1\r\n\r\n") {
+            Some((found, body)) if found == status => return body,
+            other => assert!(begin.elapsed() < Duration::from_secs(10), "{other:?}"),
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn get(addr: SocketAddr, path: &str) -> (u16, String) {
+    ask(addr, &format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"))
+}
+
+#[test]
+fn each_path_answers_and_says_why_not() {
+    let addr = start();
+    assert_eq!(get(addr, "/metrics"), (200, "per_group 0\n".into()));
+    assert_eq!(get(addr, "/metrics?per_group=1"), (200, "per_group 1\n".into()));
+    assert_eq!(get(addr, "/livez"), (200, "alive\n".into()));
+    assert_eq!(get(addr, "/readyz"), (503, "it forms\ncore 1 is silent\n".into()));
+    assert_eq!(get(addr, "/debug/state"), (200, "{}".into()));
+    assert!(get(addr, "/").1.contains("/metrics"));
+    let (status, body) = get(addr, "/nothing");
+    assert!(status == 404 && body.contains("/readyz"), "{status} {body}");
+    assert_eq!(ask(addr, "HEAD /livez HTTP/1.1\r\n\r\n"), (200, String::new()));
+}
+
+#[test]
+fn what_is_no_request_is_answered_and_others_are_served() {
+    let addr = start();
+    assert_eq!(ask(addr, "POST /metrics HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello").0, 405);
+    assert_eq!(ask(addr, "*1\r\n$4\r\nPING\r\n").0, 400);
+    assert_eq!(ask(addr, &format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(20_000))).0, 431);
+    drop(connect(addr));
+    assert_eq!(get(addr, "/livez").0, 200);
+}
+
+#[test]
+fn clients_that_send_nothing_are_few_and_do_not_stay() {
+    let addr = start();
+    let begin = Instant::now();
+    let mut silent: Vec<TcpStream> = (0..CLIENTS_COUNT_MAX).map(|_| connect(addr)).collect();
+    assert!(wait_for(addr, 503).contains("are being served already"));
+    for stream in &mut silent {
+        assert_eq!(stream.read(&mut [0; 16]).unwrap(), 0, "closed without an answer");
+    }
+    let took = begin.elapsed();
+    assert!(took >= admin::REQUEST_TIME_MAX && took < 3 * admin::REQUEST_TIME_MAX, "{took:?}");
+    // Their threads end a moment behind their connections.
+    wait_for(addr, 200);
+}
+
+#[test]
+fn a_client_that_sends_a_byte_now_and_then_has_no_more_time_than_others() {
+    let addr = start();
+    let begin = Instant::now();
+    let mut stream = connect(addr);
+    let mut sent = 0;
+    while stream.write_all(b"G").is_ok() {
+        sent += 1;
+        assert!(begin.elapsed() < 3 * admin::REQUEST_TIME_MAX, "{sent} bytes are taken");
+        thread::sleep(Duration::from_millis(100));
+    }
+    assert!(begin.elapsed() >= admin::REQUEST_TIME_MAX, "{:?}", begin.elapsed());
+}
+
+#[test]
+fn an_address_that_is_taken_is_named() {
+    let addr = start();
+    let error = admin::bind(addr).expect_err("it is taken").to_string();
+    assert!(error.contains(&addr.to_string()) && error.contains("`admin_port`"), "{error}");
+}
