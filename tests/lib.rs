@@ -8,7 +8,7 @@
 //!
 //! Deliberately absent: retries. A helper that retries says so in its name.
 //!
-//! Reading order: [`watchdog`], [`process`], [`cluster`] and [`ports`], [`server`], [`redis_server`], [`client`], [`replicas`], [`load`], [`memory`]; then what breaks
+//! Reading order: [`watchdog`], [`process`], [`cluster`] and [`ports`], [`server`], [`redis_server`], [`client`], [`http`], [`replicas`], [`load`], [`memory`]; then what breaks
 //! things: [`firewall`], [`mounts`], [`throttle`]. [`source`] and [`modules`] read the source for the tests of the architecture.
 
 #[path = "support/client.rs"]
@@ -17,6 +17,8 @@ pub mod client;
 pub mod cluster;
 #[path = "support/firewall.rs"]
 pub mod firewall;
+#[path = "support/http.rs"]
+pub mod http;
 #[path = "support/load.rs"]
 pub mod load;
 #[path = "support/memory.rs"]

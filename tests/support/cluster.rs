@@ -67,6 +67,8 @@ pub struct Node {
     pub cores: Vec<u16>,
     /// Port for other nodes.
     pub peer: u16,
+    /// Port for metrics and health.
+    pub admin: u16,
 }
 
 /// A running cluster. Dropping it ends every process of it, and shows its logs if the test fails.
@@ -173,6 +175,7 @@ impl Cluster {
             gateway: port(&node["gateway"]),
             cores: node["cores"].as_array().expect("cores").iter().map(port).collect(),
             peer: port(&node["peer"]),
+            admin: port(&node["admin"]),
         };
         nodes.iter().map(node).collect()
     }

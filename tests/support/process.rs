@@ -133,10 +133,7 @@ pub fn run(program: &str, args: &[&str], input: &[u8], within: Duration) -> Outp
     let (stdout, stderr) = (stdout.join().expect("no panic"), stderr.join().expect("no panic"));
     let told = format!("{}\n{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
     let Some(status) = status else { panic!("{program} {args:?} did not end within {within:?}:\n{told}") };
-    assert!(
-        status.code() != Some(127),
-        "{program} cannot be started; `apt-get install redis-tools redis-server` and tools/verify install it:\n{told}"
-    );
+    assert!(status.code() != Some(127), "{program} cannot be started; `tools/verify tools` installs it:\n{told}");
     Output { status, stdout, stderr }
 }
 
