@@ -153,7 +153,12 @@ impl CoreReport {
         ];
         let own = own.into_iter().map(|(name, help, value)| Figure::gauge(name, help, value as u64));
         let rejected = "Client connections closed at once because there were as many as allowed.";
-        own.chain([Figure::counter("connections_rejected", rejected, self.connections_rejected_count)]).collect()
+        let unknown = "Writes of which clients were told that nobody knows whether they were applied.";
+        let counted = [
+            Figure::counter("connections_rejected", rejected, self.connections_rejected_count),
+            Figure::counter("outcomes_unknown", unknown, self.refusals.outcomes_unknown()),
+        ];
+        own.chain(counted).collect()
     }
 }
 
