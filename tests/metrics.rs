@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use coracle_tests::client::ok;
-use coracle_tests::{Cluster, Node, Options, Reply, Server, alone, http, ports, process, wait_until};
+use coracle_tests::{Cluster, Node, Options, Reply, Server, alone, http, ports, process, root, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(120);
 const WITHIN: Duration = Duration::from_secs(30);
@@ -75,7 +75,7 @@ fn metrics_tell_what_info_tells_and_pass_promtool() {
     let names: BTreeSet<&str> = samples.keys().map(|name| name.split('{').next().unwrap()).collect();
     let missing: Vec<String> = info(&cluster, "coracle")
         .into_keys()
-        .filter(|field| !field.starts_with("turn_") && field != "outcomes_unknown")
+        .filter(|field| !field.starts_with("turn_"))
         .map(|field| match field.strip_suffix("_us").or(field.strip_suffix("_ms")) {
             Some(stem) => format!("{stem}_seconds"),
             None => field,
@@ -176,4 +176,39 @@ fn a_prometheus_scrapes_a_cluster() {
     wait_until("leaders add up", WITHIN, || query("sum(coracle_groups_led)") == query("max(coracle_groups)"));
     prometheus.kill().unwrap();
     prometheus.wait().unwrap();
+}
+
+/// The metrics that a text names: words that begin as ours do.
+fn metrics_in(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+    words.filter(|word| word.starts_with("coracle_") || word.starts_with("redis_")).collect()
+}
+
+#[test]
+fn alerts_and_the_board_name_what_nodes_tell() {
+    let _alone = alone(LIMIT);
+    let folder = root().join("tools/prometheus");
+    for (check, file) in [("check", "alerts.yml"), ("test", "alerts_test.yml")] {
+        let path = folder.join(file);
+        let output = process::run("promtool", &[check, "rules", path.to_str().unwrap()], b"", WITHIN);
+        let told = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "promtool {check} rules {}: {told}", path.display());
+    }
+    let alerts = std::fs::read_to_string(folder.join("alerts.yml")).unwrap();
+    let board = std::fs::read_to_string(root().join("tools/grafana/coracle.json")).unwrap();
+    let board: serde_json::Value = serde_json::from_str(&board).expect("a board is JSON");
+    let panels = board["panels"].as_array().expect("a board has panels");
+    let targets = panels.iter().filter_map(|panel| panel["targets"].as_array()).flatten();
+    let queries: Vec<&str> = targets.map(|target| target["expr"].as_str().expect("a query")).collect();
+    assert!(queries.len() > 20, "{queries:?}");
+    let rules: Vec<&str> = alerts.lines().filter(|line| line.trim_start().starts_with("expr:")).collect();
+    let cluster = Cluster::start(Options { nodes: 1, groups: 2, ..Options::default() });
+    assert!(cluster.gateway(1).command("NOSUCH").error().is_some());
+    let samples = scrape(&cluster.node(1), "/metrics");
+    let told: BTreeSet<&str> = samples.keys().map(|name| name.split('{').next().unwrap()).collect();
+    for query in queries.iter().chain(&rules) {
+        let named = metrics_in(query);
+        let unknown: Vec<_> = named.difference(&told).collect();
+        assert!(unknown.is_empty(), "no node tells {unknown:?}: {query}");
+    }
 }
