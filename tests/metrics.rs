@@ -14,7 +14,7 @@ const WITHIN: Duration = Duration::from_secs(30);
 
 /// What promtool dislikes about names that are redis_exporter's.
 const AS_THE_EXPORTER_HAS_IT: [&str; 3] =
-    ["redis_total_error_replies ", "redis_aof_", "redis_latency_percentiles_usec "];
+    ["redis_total_error_replies ", "redis_cluster_messages_sent_total ", "redis_cluster_messages_received_total "];
 
 fn get(node: &Node, path: &str) -> (u16, String) {
     http::get(&node.host, node.admin, path).unwrap_or_else(|error| panic!("{path} of node {}: {error}", node.id))
@@ -71,6 +71,8 @@ fn metrics_tell_what_info_tells_and_pass_promtool() {
     assert_eq!(samples["redis_up"], 1.0);
     assert!(samples["redis_commands_processed_total"] >= 101.0 && samples["redis_errors_total{err=\"ERR\"}"] >= 1.0);
     assert!(samples["redis_commands_total{cmd=\"set\"}"] >= 100.0);
+    assert_eq!((samples["redis_cluster_state"], samples["redis_cluster_slots_ok"]), (1.0, 16_384.0));
+    assert_eq!(samples["redis_config_maxmemory"], samples["redis_memory_max_bytes"]);
     // Each figure of INFO is there, under its own name.
     let names: BTreeSet<&str> = samples.keys().map(|name| name.split('{').next().unwrap()).collect();
     let missing: Vec<String> = info(&cluster, "coracle")

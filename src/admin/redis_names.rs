@@ -1,4 +1,4 @@
-//! What INFO tells, under the names that redis_exporter (1.x) gives it, so that boards and alerts made for that work as they are.
+//! What INFO, CLUSTER INFO and CONFIG GET tell, under the names that redis_exporter (1.x) gives it, so that boards and alerts made for that work as they are.
 //!
 //! Names, types, labels and units are the exporter's to the letter, also where Prometheus would have them otherwise.
 
@@ -14,7 +14,7 @@ enum Type {
     Gauge,
 }
 
-/// Fields of INFO, the exporter's names for them behind `redis_`, and what they tell.
+/// Fields of INFO and CLUSTER INFO, the exporter's names for them behind `redis_`, and what they tell.
 const FIELDS: &[(&str, &str, Type, &str)] = &[
     ("uptime_in_seconds", "uptime_in_seconds", Gauge, "Seconds since the node has started."),
     ("process_id", "process_id", Gauge, "Id of the process."),
@@ -62,6 +62,29 @@ const FIELDS: &[(&str, &str, Type, &str)] = &[
     ("connected_slaves", "connected_slaves", Gauge, "Replicas in the sense of Redis: none."),
     ("master_repl_offset", "master_repl_offset", Gauge, "Commit indexes of all groups, added up."),
     ("cluster_enabled", "cluster_enabled", Gauge, "Whether the node is one of a cluster: always."),
+    ("cluster_state", "cluster_state", Gauge, "Whether a leader of every slot is known."),
+    ("cluster_slots_assigned", "cluster_slots_assigned", Gauge, "Slots that belong to a group: all."),
+    ("cluster_slots_ok", "cluster_slots_ok", Gauge, "Slots whose leader is known."),
+    ("cluster_slots_pfail", "cluster_slots_pfail", Gauge, "Slots whose leader is not known."),
+    ("cluster_slots_fail", "cluster_slots_fail", Gauge, "Slots given up: none ever is."),
+    ("cluster_known_nodes", "cluster_known_nodes", Gauge, "Cores of the cluster."),
+    ("cluster_size", "cluster_size", Gauge, "Cores that lead slots."),
+    ("cluster_current_epoch", "cluster_current_epoch", Gauge, "Epoch of the cluster map."),
+    ("cluster_my_epoch", "cluster_my_epoch", Gauge, "The same."),
+    ("cluster_stats_messages_sent", "cluster_messages_sent_total", Gauge, "Frames sent by the node's first core."),
+    (
+        "cluster_stats_messages_received",
+        "cluster_messages_received_total",
+        Gauge,
+        "Frames received by the node's first core.",
+    ),
+];
+
+/// Settings of CONFIG GET, and the exporter's names for them.
+const SETTINGS: [(&str, &str, &str); 3] = [
+    ("maxclients", "redis_config_maxclients", "Most clients of one port of a core, as CONFIG GET tells it."),
+    ("maxmemory", "redis_config_maxmemory", "Bytes of memory that cores may hold, as CONFIG GET tells it."),
+    ("io-threads", "redis_config_io_threads", "Cores, as CONFIG GET tells them."),
 ];
 
 /// The fields that are labels of `redis_instance_info`.
@@ -80,9 +103,22 @@ const INSTANCE: [&str; 9] = [
 /// The quantiles that INFO tells.
 const QUANTILES: [(&str, &str); 3] = [("p50", "50"), ("p99", "99"), ("p99.9", "99.9")];
 
-/// Adds what INFO tells of a node, in all its sections. `unix_s` is the wall clock, in seconds since 1970.
-pub fn write(info: &str, unix_s: f64, out: &mut Exposition) {
-    let fields: BTreeMap<&str, &str> = info.lines().filter_map(|line| line.split_once(':')).collect();
+/// Adds what INFO tells of a node, in all its sections, and CLUSTER INFO; `settings` are names and values of CONFIG GET, and `unix_s` is
+/// the wall clock, in seconds since 1970.
+pub fn write<'a>(
+    (info, cluster_info): (&str, &str),
+    settings: impl IntoIterator<Item = (&'a str, &'a str)>,
+    unix_s: f64,
+    out: &mut Exposition,
+) {
+    let lines = info.lines().chain(cluster_info.lines());
+    let fields: BTreeMap<&str, &str> = lines.filter_map(|line| line.split_once(':')).collect();
+    for (setting, value) in settings {
+        let known = SETTINGS.iter().find(|(name, ..)| *name == setting);
+        if let (Some((_, name, help)), Some(value)) = (known, number(value)) {
+            out.gauge(name, help, &[], value);
+        }
+    }
     out.gauge("redis_up", "Whether the node answers.", &[], 1.0);
     for (field, name, kind, help) in FIELDS {
         let Some(value) = fields.get(field).and_then(|value| number(value)) else { continue };
@@ -150,7 +186,7 @@ fn commandstat(command: &str, stat: &str, percentiles: Option<&str>, out: &mut E
 fn number(value: &str) -> Option<f64> {
     match value {
         "ok" => Some(1.0),
-        "err" => Some(0.0),
+        "err" | "fail" => Some(0.0),
         _ => value.parse().ok(),
     }
 }
@@ -174,7 +210,8 @@ mod tests {
 
     fn text(info: &str) -> String {
         let mut out = Exposition::default();
-        write(info, 1_000.0, &mut out);
+        let settings = [("maxclients", "10"), ("save", ""), ("io-threads", "2")];
+        write((info, "cluster_state:fail\r\ncluster_slots_ok:5\r\n"), settings, 1_000.0, &mut out);
         out.into_text()
     }
 
@@ -193,6 +230,10 @@ mod tests {
             "redis_latency_percentiles_usec{cmd=\"client|list\",quantile=\"50\"} 15.5",
             "redis_latency_percentiles_usec_count{cmd=\"client|list\"} 2",
             "redis_db_keys{db=\"db0\"} 3",
+            "redis_cluster_state 0",
+            "redis_cluster_slots_ok 5",
+            "redis_config_maxclients 10",
+            "redis_config_io_threads 2",
             "redis_db_avg_ttl_seconds{db=\"db0\"} 2.5",
         ] {
             assert!(text.lines().any(|known| known == line), "{line} is missing:\n{text}");

@@ -173,7 +173,9 @@ impl Source for Shared {
         let unix = unix_time();
         let info = engine::node_info(&cores.config, &reports, unix.as_millis() as u64);
         let mut out = Exposition::default();
-        redis_names::write(&info, unix.as_secs_f64(), &mut out);
+        let cluster_info = reports.first().map_or("", CoreReport::cluster_info);
+        let settings = cores.config.shown_settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        redis_names::write((&info, cluster_info), settings, unix.as_secs_f64(), &mut out);
         for (report, age) in reports.iter().zip(ages) {
             write_core(report, age, per_group, &mut out);
         }

@@ -78,6 +78,18 @@ impl Cluster {
         out.fail(origin, &message);
     }
 
+    /// What CLUSTER INFO tells.
+    pub(crate) fn info(&mut self, leaders: &impl LeaderTable, counters: &Counters) -> String {
+        self.update_topology(leaders);
+        replies::info(&self.config.map, &self.topology, counters)
+    }
+
+    fn update_topology(&mut self, leaders: &impl LeaderTable) {
+        if self.topology.update(&self.config.map, leaders) {
+            self.cache.clear();
+        }
+    }
+
     /// Answers a subcommand of CLUSTER that needs no keys.
     pub(crate) fn answer(
         &mut self,
@@ -88,11 +100,8 @@ impl Cluster {
         counters: &Counters,
         reply: &mut Reply<'_>,
     ) {
-        let map = &self.config.map;
-        if self.topology.update(map, leaders) {
-            self.cache.clear();
-        }
-        let me = self.config.place;
+        self.update_topology(leaders);
+        let (map, me) = (&self.config.map, self.config.place);
         match command.id {
             CommandId::ClusterSlots => self.cache.write(command.id, reply, |reply| {
                 replies::slots(map, &self.topology, reply);

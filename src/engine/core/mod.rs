@@ -226,7 +226,7 @@ impl<H: CoreHost> Core<H> {
                     }
                 }
                 MeshMessage::Report(report) => self.on_report(*report),
-                MeshMessage::ReportWanted(receiver) => receiver.tell(self.report()),
+                MeshMessage::ReportWanted(receiver) => self.tell_outside(&receiver),
                 MeshMessage::ResetStats => self.reset_stats(),
                 MeshMessage::PeerAdmitted(node, incarnation) => {
                     self.peers.admit(&mut self.ctx, &self.host, node, incarnation);

@@ -4,7 +4,7 @@ use resp::Args;
 
 use super::{Core, CoreHost, ListenerKind, MeshMessage, REPORT_EVERY};
 use crate::budget::Pool;
-use crate::observe::{BudgetUse, CoreReport, Event, Info, InfoScope, REPORTED_GROUPS_COUNT_MAX};
+use crate::observe::{BudgetUse, CoreReport, Event, Info, InfoScope, REPORTED_GROUPS_COUNT_MAX, ReportReceiver};
 use crate::origin::Port;
 
 impl<H: CoreHost> Core<H> {
@@ -33,6 +33,13 @@ impl<H: CoreHost> Core<H> {
         self.groups.report(&mut report, |group| self.storage.snapshot_index(group));
         self.storage.report(&mut |field| report.fields.push(field));
         report
+    }
+
+    /// Tells whoever has asked from outside.
+    pub(super) fn tell_outside(&mut self, receiver: &ReportReceiver) {
+        let mut report = self.report();
+        report.cluster_info = self.cluster.info(&self.router, &self.ctx.counters);
+        receiver.tell(report);
     }
 
     /// Tells the other cores of the node what INFO on the gateway shows.

@@ -96,6 +96,11 @@ impl CoreReport {
         self.addr
     }
 
+    /// What CLUSTER INFO tells.
+    pub fn cluster_info(&self) -> &str {
+        &self.cluster_info
+    }
+
     /// Groups of the cluster whose leader is not known to the core.
     pub fn groups_without_leader(&self) -> usize {
         self.groups_leaderless_count

@@ -66,6 +66,8 @@ pub struct CoreReport {
     pub(crate) raft: raft::Counters,
     /// What else parts tell.
     pub(crate) fields: Vec<Field>,
+    /// What CLUSTER INFO tells. Empty but in what is told to others than cores.
+    pub(crate) cluster_info: String,
     /// The replicas here, by group; at most [`REPORTED_GROUPS_COUNT_MAX`] in what is sent to other cores.
     pub(crate) replicas: Vec<ReplicaReport>,
 }
