@@ -11,7 +11,7 @@ use crate::compare::Context;
 use crate::compare::measure::{Sample, Subject, Test, fill, measure as measure_one};
 use crate::compare::process::{Server, free_ports};
 use crate::error::Error;
-use crate::load::workload::Kind;
+use crate::load::mix::Kind;
 
 /// Ports of one node, counted from the gateway: the gateway itself, one core, peers, admin.
 const PORT_OFFSETS: [u16; 4] = [0, 1, 1_000, 2_000];

@@ -19,9 +19,10 @@ use crate::compare::etcd_client::{EtcdClient, put_frame};
 use crate::compare::measure::{Sample, Spent, delta};
 use crate::compare::process::{Cpu, Server, device_flushes, free_ports};
 use crate::error::Error;
+use crate::load::keys::key_name;
+use crate::load::mix::Kind;
 use crate::load::rng::Rng;
 use crate::load::stats::{Report, Stats};
-use crate::load::workload::{Kind, key_name};
 
 /// Its name in the results.
 pub const SYSTEM: &str = "etcd x3";

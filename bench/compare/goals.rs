@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::compare::measure::{Sample, Test};
 use crate::compare::{coracle, etcd, redis, table};
-use crate::load::workload::Kind;
+use crate::load::mix::Kind;
 
 /// One comparison.
 #[derive(Clone, Debug, PartialEq, Serialize)]

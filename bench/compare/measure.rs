@@ -9,8 +9,10 @@ use crate::compare::Context;
 use crate::compare::process::{Cpu, device_flushes};
 use crate::error::Error;
 use crate::load::keys::KeyOrder;
+use crate::load::mix::{Kind, Mix};
+use crate::load::sizes::ValueSizes;
 use crate::load::stats::Report;
-use crate::load::workload::{Kind, Mix, Workload};
+use crate::load::workload::Workload;
 use crate::load::{self, Shared, Spec};
 
 /// How long a reply may take before the comparison gives up.
@@ -180,10 +182,9 @@ fn spec(context: &Context<'_>, subject: &Subject<'_>, test: &Test) -> Spec {
         requests: None,
         duration: Some(options.measure_for),
         rate: test.rate,
-        workload: Workload::new(Mix::only(test.kind), options.value_bytes, true),
+        workload: Workload::new(Mix::only(test.kind), ValueSizes::Fixed(options.value_bytes), true),
         keys_count: options.keys_count,
         key_order: KeyOrder::Uniform,
-        zipf_theta: 0.99,
         threads: 1,
         timeout: REPLY_TIMEOUT,
         seed: 1,

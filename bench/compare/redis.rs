@@ -8,7 +8,7 @@ use crate::compare::Context;
 use crate::compare::measure::{Sample, Subject, Test, fill, measure as measure_one};
 use crate::compare::process::{Server, free_ports};
 use crate::error::Error;
-use crate::load::workload::Kind;
+use crate::load::mix::Kind;
 
 /// Its name in the results.
 pub const SYSTEM: &str = "redis";

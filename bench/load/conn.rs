@@ -7,7 +7,8 @@ use std::net::SocketAddr;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
-use crate::load::workload::Kind;
+use crate::load::mix::Kind;
+use crate::load::workload::Verb;
 use crate::reply::{Reply, decode};
 
 /// A command whose answer is still to come.
@@ -19,8 +20,10 @@ pub struct Pending {
     pub sent_ns: u64,
     /// The number of its key.
     pub key: u32,
-    /// What it does.
+    /// What it is counted as.
     pub kind: Kind,
+    /// What was sent.
+    pub verb: Verb,
 }
 
 /// How a connection stands.

@@ -1,4 +1,5 @@
-//! The load generator. Read in this order: [`workload`], [`keys`], [`schedule`], [`conn`], [`worker`], [`stats`].
+//! The load generator. Read in this order: [`mix`] (which commands), [`keys`] and [`zipf`] (which keys), [`sizes`] and
+//! [`values`] (which values), [`workload`] (their bytes), [`schedule`], [`conn`], [`worker`], [`stats`].
 //!
 //! A thread drives all its connections with one epoll loop and prepared bytes, since on a small machine the
 //! generator takes its share from the server it measures. Invariants: at most `pipeline` commands are on their
@@ -12,13 +13,18 @@
 
 pub mod conn;
 pub mod keys;
+pub mod mix;
 pub mod rng;
 pub mod schedule;
+pub mod sizes;
 pub mod stats;
+pub mod values;
 pub mod worker;
 pub mod workload;
+pub mod zipf;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::time::Duration;
 
@@ -52,12 +58,10 @@ pub struct Spec {
     pub rate: Option<f64>,
     /// The commands.
     pub workload: Workload,
-    /// How many keys there are.
+    /// How many keys there are at the start.
     pub keys_count: u32,
     /// In which order they are chosen.
     pub key_order: KeyOrder,
-    /// The skew of [`KeyOrder::Zipf`].
-    pub zipf_theta: f64,
     /// How many threads share the connections.
     pub threads: usize,
     /// How long to wait for an answer or a connection.
@@ -150,7 +154,7 @@ pub(crate) fn find_targets(spec: &Spec, seeds: &[SocketAddr]) -> Result<Vec<Targ
             break;
         }
     }
-    let topology: Topology = result?;
+    let topology: Arc<Topology> = Arc::new(result?);
     let shares = apportion(spec.connections, &topology.slots_counts());
     let keys = OwnedKeys::by_owner(&topology, spec.keys_count);
     let owners = topology.owners().iter().zip(keys).zip(shares);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::load::workload::Kind;
+use crate::load::mix::Kind;
 
 /// Latencies above are counted as this one, in ns: ten minutes.
 const LATENCY_NS_MAX: u64 = 600_000_000_000;
@@ -25,7 +25,8 @@ pub struct Stats {
     // In ns: how far behind its due time a command was handed to the socket.
     lateness: Histogram<u64>,
     errors: BTreeMap<String, u64>,
-    missing: u64,
+    /// Reads that found nothing; they are sound.
+    pub missing: u64,
     /// Commands that fell due in time but found no room on any connection before the end.
     pub unsent: u64,
     /// When the last answer came, in ns since the start.
@@ -63,11 +64,6 @@ impl Stats {
     /// Counts how late a command of an open loop was sent.
     pub fn record_lateness(&mut self, late_ns: u64) {
         self.lateness.saturating_record(late_ns.max(1));
-    }
-
-    /// Counts a `GET` that found nothing; it is a sound answer too.
-    pub fn record_missing(&mut self) {
-        self.missing += 1;
     }
 
     /// Counts `count` commands that failed with this text. Redirections are told apart by their first word only,

@@ -13,10 +13,11 @@ use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, 
 use crate::error::Error;
 use crate::load::conn::{Conn, Lost, Pending, State};
 use crate::load::keys::KeyChooser;
+use crate::load::mix::Kind;
 use crate::load::rng::Rng;
 use crate::load::schedule::Schedule;
 use crate::load::stats::Stats;
-use crate::load::workload::{Kind, Verdict};
+use crate::load::workload::{Verb, Verdict};
 use crate::load::{Shared, Spec, Target, find_targets};
 
 const EVENTS_MAX: usize = 1_024;
@@ -53,6 +54,8 @@ pub(crate) struct Worker<'a> {
     // No command is issued from here on, in ns since the start.
     end_ns: u64,
     in_flight: usize,
+    // Commands that an answer calls for, each with its key and the time from which it counts.
+    follow_ups: Vec<(u32, u64)>,
     // The connection that the open loop looks at next.
     next_conn: usize,
     issuing: bool,
@@ -94,6 +97,7 @@ impl<'a> Worker<'a> {
             quota: spec.requests.map_or(u64::MAX, per_thread),
             end_ns: spec.duration.map_or(u64::MAX, |duration| duration.as_nanos() as u64),
             in_flight: 0,
+            follow_ups: Vec::new(),
             next_conn: 0,
             issuing: false,
             stale_since_ns: None,
@@ -190,8 +194,10 @@ impl<'a> Worker<'a> {
     }
 
     fn on_event(&mut self, idx: usize, readable: bool, writable: bool) {
-        let Worker { conns, stats, scratch, spec, in_flight, started, stale_since_ns, shared, .. } = self;
-        let Some((conn, _)) = conns.get_mut(idx) else { return };
+        let Worker { conns, owners, stats, scratch, spec, in_flight, follow_ups, .. } = self;
+        let Worker { started, stale_since_ns, shared, .. } = self;
+        let Some((conn, owner_idx)) = conns.get_mut(idx) else { return };
+        let mut owner = owners.get_mut(*owner_idx);
         let mut lost = if writable { conn.on_writable().err() } else { None };
         let mut now_ns = 0;
         if readable && lost.is_none() && conn.state == State::Open {
@@ -199,8 +205,18 @@ impl<'a> Worker<'a> {
             let mut replies = 0;
             let result = conn.read(scratch, |pending, reply| {
                 replies += 1;
-                let verdict = spec.workload.judge(pending.kind, pending.key, reply);
-                count(stats, &pending, verdict, now_ns, stale_since_ns);
+                let verdict = spec.workload.judge(pending.verb, pending.key, reply);
+                let is_done = matches!(verdict, Verdict::Sound | Verdict::Missing);
+                match pending.verb.next_of(pending.kind) {
+                    Some(_) if is_done => {
+                        stats.missing += u64::from(verdict == Verdict::Missing);
+                        follow_ups.push((pending.key, pending.due_ns));
+                    }
+                    _ => count(stats, &pending, verdict, now_ns, stale_since_ns),
+                }
+                if let (Kind::Insert, true, Some(owner)) = (pending.kind, is_done, owner.as_mut()) {
+                    owner.keys.acknowledge_insert(pending.key);
+                }
             });
             *in_flight -= replies;
             if replies > 0 {
@@ -212,9 +228,23 @@ impl<'a> Worker<'a> {
         if let Some(lost) = lost {
             return self.lose(idx, &lost);
         }
+        if !self.follow_ups.is_empty() {
+            self.follow_up(idx, now_ns);
+        }
         if self.schedule.is_none() && now_ns > 0 {
             self.refill(idx, now_ns);
         }
+    }
+
+    /// Sends the writes that belong to what was read.
+    fn follow_up(&mut self, idx: usize, now_ns: u64) {
+        let Some((conn, _)) = self.conns.get_mut(idx) else { return };
+        for (key, due_ns) in self.follow_ups.drain(..) {
+            self.spec.workload.encode(Verb::Set, key, &mut self.rng, &mut conn.out);
+            conn.in_flight.push_back(Pending { due_ns, sent_ns: now_ns, key, kind: Kind::Rmw, verb: Verb::Set });
+            self.in_flight += 1;
+        }
+        self.flush(idx);
     }
 
     /// Closed loop: once all answers are there, sends the next `pipeline` commands.
@@ -239,10 +269,12 @@ impl<'a> Worker<'a> {
         if self.quota == 0 || conn.addr != owner.addr {
             return false;
         }
-        let kind: Kind = self.spec.workload.choose(&mut self.rng);
-        let Some(key) = owner.keys.next(&mut self.rng) else { return false };
-        self.spec.workload.encode(kind, key, &mut conn.out);
-        conn.in_flight.push_back(Pending { due_ns, sent_ns: now_ns, key, kind });
+        let kind = self.spec.workload.mix().choose(&mut self.rng);
+        let key = if kind == Kind::Insert { owner.keys.next_insert() } else { owner.keys.next(&mut self.rng) };
+        let Some(key) = key else { return false };
+        let verb = Verb::first_of(kind);
+        self.spec.workload.encode(verb, key, &mut self.rng, &mut conn.out);
+        conn.in_flight.push_back(Pending { due_ns, sent_ns: now_ns, key, kind, verb });
         self.in_flight += 1;
         self.quota -= 1;
         true
@@ -413,10 +445,13 @@ impl<'a> Worker<'a> {
 
     /// Takes the owners of `targets` over; connections keep the address they lead to.
     fn set_owners(&mut self, targets: &[Target]) {
-        let Spec { key_order, zipf_theta, threads, .. } = *self.spec;
-        let owner = |target: &Target| Owner {
-            addr: target.addr,
-            keys: KeyChooser::new(target.keys.clone(), key_order, zipf_theta, self.thread_idx as u32, threads as u32),
+        let Spec { key_order, threads, .. } = *self.spec;
+        let old: Vec<KeyChooser> = self.owners.drain(..).map(|owner| owner.keys).collect();
+        let owner = |target: &Target| {
+            let keys = target.keys.clone();
+            let mut keys = KeyChooser::new(keys, key_order, self.thread_idx as u32, threads as u32);
+            keys.inherit(&old);
+            Owner { addr: target.addr, keys }
         };
         self.owners = targets.iter().map(owner).collect();
     }
@@ -478,7 +513,7 @@ fn count(stats: &mut Stats, pending: &Pending, verdict: Verdict<'_>, now_ns: u64
     match verdict {
         Verdict::Sound => stats.record(pending.kind, now_ns.saturating_sub(pending.due_ns)),
         Verdict::Missing => {
-            stats.record_missing();
+            stats.missing += 1;
             stats.record(pending.kind, now_ns.saturating_sub(pending.due_ns));
         }
         Verdict::Wrong(text) => stats.record_errors(text, 1),

@@ -20,7 +20,7 @@ fn what_is_set_is_read_back_without_errors() {
     assert!(filled.status.success());
     assert_eq!(report(&filled)["replies_ok"], 5_000, "each key once");
     assert_eq!(keys_count(redis.addr), 5_000);
-    let read = load(&addrs, "--workload mixed:0.9 --keys 5000 --check -n 20000 -c 20 -P 16 --threads 2 --json");
+    let read = load(&addrs, "--workload mixed:0.9 --keys 5000 -n 20000 -c 20 -P 16 --threads 2 --json");
     let read_report = report(&read);
     assert!(read.status.success(), "{read_report}");
     assert_eq!((&read_report["replies_ok"], &read_report["replies_missing"]), (&20_000.into(), &0.into()));
@@ -30,12 +30,51 @@ fn what_is_set_is_read_back_without_errors() {
 #[test]
 fn values_that_nobody_wrote_are_errors() {
     let redis = Redis::start(&[]);
-    assert!(load(&[redis.addr], "--key-order sequential --keys 50 --value-bytes 100").status.success());
-    let read = load(&[redis.addr], "--workload get --keys 50 --value-bytes 101 --check -n 100 --json");
+    assert!(load(&[redis.addr], "--key-order sequential --keys 50 --value-bytes 40..100").status.success());
+    let others = load(&[redis.addr], "--workload get --keys 50 --value-bytes 7 -n 100 --json");
+    assert!(others.status.success(), "values of another run and of other lengths are sound");
+    for key in 0..50 {
+        ask_ok(redis.addr, &["SETRANGE", &format!("key:{key:012}"), "39", "?"]);
+    }
+    let read = load(&[redis.addr], "--workload get --keys 50 -n 100 --json");
     assert_eq!(read.status.code(), Some(1));
     assert_eq!(report(&read)["errors_count"], 100);
-    let unread = load(&[redis.addr], "--workload get --keys 50 --value-bytes 101 -n 100");
-    assert!(unread.status.success(), "only --check looks at values");
+    assert!(report(&read)["errors"].to_string().contains("torn"), "{}", report(&read));
+    let unread = load(&[redis.addr], "--workload get --keys 50 -n 100 --no-check");
+    assert!(unread.status.success(), "values are not looked at");
+}
+
+#[test]
+fn the_workloads_of_ycsb_find_every_key_that_they_read() {
+    let redis = Redis::start(&[]);
+    for letter in ["a", "b", "c", "d", "f"] {
+        ask_ok(redis.addr, &["FLUSHALL"]);
+        let args = format!("--workload ycsb-{letter} --fill --keys 2000 -n 10000 -c 8 -P 4 --threads 2 --json");
+        let output = load(&[redis.addr], &format!("{args} --value-bytes 16=1,300=1"));
+        let counted = report(&output);
+        assert!(output.status.success(), "{letter}: {counted}");
+        assert_eq!((&counted["replies_ok"], &counted["replies_missing"]), (&10_000.into(), &0.into()), "{letter}");
+        let inserted = counted["by_command"]["insert"]["count"].as_u64().unwrap_or(0);
+        assert_eq!(keys_count(redis.addr), 2_000 + inserted, "{letter}");
+        assert_eq!(inserted > 0, letter == "d");
+        let is_there = |name: &str| !counted["by_command"][name].is_null();
+        assert_eq!((is_there("rmw"), is_there("set")), (letter == "f", ["a", "b"].contains(&letter)));
+    }
+    let ranges = load(&[redis.addr], "--workload ycsb-e");
+    assert!(String::from_utf8_lossy(&ranges.stderr).contains("no ycsb-e"));
+}
+
+#[test]
+fn a_read_modify_write_is_counted_once_and_from_its_read_on() {
+    let addr = serve("127.0.0.1", |stream| {
+        answer_commands(stream, |args| {
+            std::thread::sleep(Duration::from_millis(20));
+            if args[0] == b"GET" { b"$-1\r\n".to_vec() } else { b"+OK\r\n".to_vec() }
+        });
+    });
+    let counted = report(&load(&[addr], "--workload rmw -n 10 -c 1 --json"));
+    assert_eq!((&counted["replies_ok"], &counted["replies_missing"]), (&10.into(), &10.into()), "{counted}");
+    assert!(counted["by_command"]["rmw"]["p50_us"].as_f64().unwrap() > 40_000.0, "{counted}");
 }
 
 #[test]
@@ -194,6 +233,14 @@ fn a_topology_that_changes_is_followed() {
     assert!(counted["errors"]["MOVED"].as_u64().unwrap() > 0, "{counted}");
     assert!(pair.swapped.load(Ordering::SeqCst));
     assert!(counted["replies_ok"].as_u64().unwrap() > 5_000, "it went on behind the change: {counted}");
+}
+
+fn ask_ok(addr: SocketAddr, args: &[&str]) {
+    coracle_bench::client::ask(addr, args, |reply| match reply {
+        coracle_bench::reply::Reply::Error(text) => panic!("{}", text.escape_ascii()),
+        _ => Ok(()),
+    })
+    .unwrap();
 }
 
 fn keys_count(addr: SocketAddr) -> u64 {

@@ -1,29 +1,23 @@
-//! The command line.
+//! The command line. Of its commands, `load` has a file of its own.
 
-use std::io::IsTerminal;
-use std::net::{SocketAddr, ToSocketAddrs};
+mod load;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use indicatif::{ProgressBar, ProgressStyle};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::compare::{self, Options, Part};
 use crate::error::Error;
-use crate::load::keys::KeyOrder;
-use crate::load::stats::Report;
-use crate::load::workload::{KEYS_COUNT_MAX, Mix, VALUE_BYTES_MAX, Workload};
-use crate::load::{self, CONNECTIONS_MAX, Shared, Spec};
+use crate::load::CONNECTIONS_MAX;
+use crate::load::keys::KEYS_COUNT_MAX;
+use crate::load::sizes::VALUE_BYTES_MAX;
 use crate::micro;
-
-const PIPELINE_MAX: usize = 4_096;
-const THREADS_MAX: usize = 64;
-const SECONDS_MAX: f64 = 86_400.0;
-const RATE_MAX: f64 = 1e8;
+use load::LoadArgs;
 
 /// Load for servers that speak the Redis protocol, and comparisons side by side.
 #[derive(Debug, Parser)]
@@ -52,61 +46,6 @@ enum Command {
     /// In this process and on one core. Every round measures everything; the medians are reported.
     /// Exit status: 0 if all was measured, 2 if it failed.
     Micro(MicroArgs),
-}
-
-#[derive(Args, Debug)]
-struct LoadArgs {
-    /// A server, as HOST:PORT; may be given several times
-    #[arg(long, required = true, value_name = "HOST:PORT")]
-    addr: Vec<String>,
-    /// Ask the servers who owns which slot, and send each command to the owner
-    #[arg(long)]
-    cluster: bool,
-    /// How many connections, in all
-    #[arg(long, short = 'c', default_value_t = 50)]
-    connections: usize,
-    /// The most commands on their way on one connection
-    #[arg(long, short = 'P', default_value_t = 1)]
-    pipeline: usize,
-    /// End after that many commands
-    #[arg(long, short = 'n', value_name = "N")]
-    requests: Option<u64>,
-    /// End after that many seconds (10 if --requests is absent too)
-    #[arg(long, short = 'd', value_name = "S")]
-    duration: Option<f64>,
-    /// The length of the values written, in bytes
-    #[arg(long, default_value_t = 256)]
-    value_bytes: usize,
-    /// How many different keys
-    #[arg(long, default_value_t = 100_000)]
-    keys: u32,
-    /// The order in which keys are chosen; sequential writes each key once and then ends
-    #[arg(long, value_enum, default_value_t)]
-    key_order: KeyOrder,
-    /// The skew of the zipf order, above 0 and below 1
-    #[arg(long, default_value_t = 0.99)]
-    zipf_theta: f64,
-    /// The commands: set, get, del, ping, mixed:RATIO (the share of reads), or weights such as set=1,get=9
-    #[arg(long, visible_alias = "mix", default_value = "set")]
-    workload: Mix,
-    /// Commands a second, at fixed times (open loop)
-    #[arg(long, value_name = "R")]
-    rate: Option<f64>,
-    /// How many threads share the connections
-    #[arg(long, default_value_t = 1)]
-    threads: usize,
-    /// Compare every value read with what was written under its key
-    #[arg(long)]
-    check: bool,
-    /// Give up when a reply or a connection takes longer than that many seconds
-    #[arg(long, default_value_t = 10.0, value_name = "S")]
-    timeout: f64,
-    /// Where chance starts
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// Print the report as JSON
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Args, Debug)]
@@ -191,54 +130,6 @@ impl Cli {
     }
 }
 
-impl LoadArgs {
-    /// How many errors there were.
-    fn run(self, stop: &AtomicBool) -> Result<u64, Error> {
-        let spec = self.spec()?;
-        let report = with_progress(&spec, self.json, stop)?;
-        if self.json {
-            println!("{}", serde_json::to_string_pretty(&report).expect("numbers and texts are JSON"));
-        } else {
-            println!("{report}");
-        }
-        Ok(report.errors_count)
-    }
-
-    fn spec(&self) -> Result<Spec, Error> {
-        let LoadArgs { connections, pipeline, requests, keys, zipf_theta, threads, .. } = *self;
-        within("--connections", connections as f64, 1.0, CONNECTIONS_MAX as f64)?;
-        within("--pipeline", pipeline as f64, 1.0, PIPELINE_MAX as f64)?;
-        within("--threads", threads as f64, 1.0, THREADS_MAX.min(connections) as f64)?;
-        within("--keys", f64::from(keys), 1.0, f64::from(KEYS_COUNT_MAX))?;
-        within("--value-bytes", self.value_bytes as f64, 1.0, VALUE_BYTES_MAX as f64)?;
-        within("--zipf-theta", zipf_theta, 0.01, 0.9999)?;
-        within("--timeout", self.timeout, 0.001, SECONDS_MAX)?;
-        within("--duration", self.duration.unwrap_or(1.0), 0.001, SECONDS_MAX)?;
-        within("--rate", self.rate.unwrap_or(1.0), 0.001, RATE_MAX)?;
-        if self.rate.is_some() && self.key_order == KeyOrder::Sequential {
-            return Err(Error::Usage("--rate and --key-order sequential contradict each other".to_owned()));
-        }
-        let ends = requests.is_some() || self.key_order == KeyOrder::Sequential;
-        let duration = self.duration.or((!ends).then_some(10.0));
-        Ok(Spec {
-            addrs: self.addr.iter().map(|text| resolve(text)).collect::<Result<_, _>>()?,
-            cluster: self.cluster,
-            connections,
-            pipeline,
-            requests,
-            duration: duration.map(Duration::from_secs_f64),
-            rate: self.rate,
-            workload: Workload::new(self.workload.clone(), self.value_bytes, self.check),
-            keys_count: keys,
-            key_order: self.key_order,
-            zipf_theta,
-            threads,
-            timeout: Duration::from_secs_f64(self.timeout),
-            seed: self.seed,
-        })
-    }
-}
-
 impl CompareArgs {
     fn run(self, stop: &AtomicBool) -> Result<u64, Error> {
         within("--rounds", self.rounds as f64, 1.0, 100.0)?;
@@ -277,43 +168,6 @@ impl MicroArgs {
         }
         Ok(0)
     }
-}
-
-/// Runs a load and shows on a terminal how far it is.
-fn with_progress(spec: &Spec, quiet: bool, stop: &AtomicBool) -> Result<Report, Error> {
-    let shared = Shared::default();
-    if quiet || !std::io::stderr().is_terminal() {
-        return load::run(spec, &shared, stop);
-    }
-    let bar = ProgressBar::new_spinner();
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed} {msg}") {
-        bar.set_style(style);
-    }
-    let done = AtomicBool::new(false);
-    let result = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let (mut last, mut last_at) = (0, Instant::now());
-            while !done.load(Ordering::Relaxed) {
-                std::thread::sleep(Duration::from_millis(100));
-                let (replies, elapsed) = (shared.replies.load(Ordering::Relaxed), last_at.elapsed());
-                if elapsed > Duration::from_millis(500) {
-                    bar.set_message(format!("{:.0} replies/s", (replies - last) as f64 / elapsed.as_secs_f64()));
-                    (last, last_at) = (replies, Instant::now());
-                }
-                bar.tick();
-            }
-        });
-        let result = load::run(spec, &shared, stop);
-        done.store(true, Ordering::Relaxed);
-        result
-    });
-    bar.finish_and_clear();
-    result
-}
-
-fn resolve(text: &str) -> Result<SocketAddr, Error> {
-    let mut addrs = text.to_socket_addrs().map_err(Error::os(format!("resolving {text}")))?;
-    addrs.next().ok_or_else(|| Error::Usage(format!("{text} has no address")))
 }
 
 fn within(name: &str, value: f64, min: f64, max: f64) -> Result<(), Error> {
