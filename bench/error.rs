@@ -17,13 +17,23 @@ pub enum Error {
         /// The error of the system.
         source: io::Error,
     },
-    /// A server sent bytes that are not RESP2.
+    /// A server sent bytes that are not RESP.
     #[error("{addr} sent a malformed reply: {what}")]
     MalformedReply {
         /// Who sent them.
         addr: String,
         /// What is wrong with them.
         what: String,
+    },
+    /// A server does not want to talk to this client.
+    #[error("{addr} refused {what}: {reply}")]
+    Refused {
+        /// Who refused.
+        addr: String,
+        /// What it was asked for.
+        what: &'static str,
+        /// The text of its reply, and what to do.
+        reply: String,
     },
     /// A server did not answer in time.
     #[error("{addr} is stalled: {what} for {:.1} s", waited.as_secs_f64())]

@@ -5,7 +5,7 @@
 //! spoken to; a process started here is stopped here, by its id, whatever happens. A reply that is not what its
 //! command should give is an error and is counted, so that a rate is never made of failures.
 //!
-//! Deliberately absent: retries of commands, RESP3, TLS.
+//! Deliberately absent: retries of commands, TLS.
 //!
 //! Reading order: [`reply`] (the bytes), [`client`] (questions outside a run), [`topology`] (who owns what), [`load`] (the
 //! generator), [`compare`] (servers side by side), [`micro`] (tables of keys side by side), [`cli`] (the arguments), [`error`].

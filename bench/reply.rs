@@ -1,4 +1,4 @@
-//! Reads RESP2 replies from a buffer that may end anywhere.
+//! Reads RESP2 and RESP3 replies from a buffer that may end anywhere.
 
 /// How deep arrays may nest. `CLUSTER SLOTS` needs four levels.
 const DEPTH_MAX: usize = 8;
@@ -18,12 +18,20 @@ pub enum Reply<'a> {
     Error(&'a [u8]),
     /// `:1`
     Integer(i64),
-    /// `$3 foo`
+    /// `$3 foo`, or `=7 txt:foo` without the format
     Bulk(&'a [u8]),
-    /// `$-1` or `*-1`
+    /// `$-1`, `*-1` or `_`
     Nil,
-    /// `*2 ...`
+    /// `*2 ...`, or `~2 ...`, a set
     Array(Vec<Reply<'a>>),
+    /// `%1 ...`: keys and values in turn
+    Map(Vec<Reply<'a>>),
+    /// `#t`
+    Bool(bool),
+    /// `,1.5` or `(123`: a number as text
+    Number(&'a [u8]),
+    /// `>2 ...`: nobody asked for it
+    Push(Vec<Reply<'a>>),
 }
 
 /// A reply and how many bytes it took.
@@ -52,12 +60,49 @@ fn decode_nested(buf: &[u8], depth: usize) -> Result<Option<Decoded<'_>>, String
             None => scalar(Reply::Nil),
             Some(len) => decode_bulk(buf, head_len, len),
         },
-        b'*' => match length(line, ARRAY_LEN_MAX)? {
-            None => scalar(Reply::Nil),
-            Some(_) if depth >= DEPTH_MAX => Err(format!("arrays nest deeper than {DEPTH_MAX}")),
-            Some(len) => decode_array(buf, head_len, len, depth),
+        b'_' => scalar(Reply::Nil),
+        b',' | b'(' => scalar(Reply::Number(line)),
+        b'#' => match line {
+            b"t" | b"f" => scalar(Reply::Bool(line == b"t")),
+            _ => Err(format!("`{}` is neither true nor false", line.escape_ascii())),
         },
+        b'!' | b'=' => {
+            let len = length(line, BULK_BYTES_MAX)?.ok_or("a length of -1")?;
+            Ok(decode_bulk(buf, head_len, len)?.map(|(reply, used)| (typed_bulk(kind, reply), used)))
+        }
+        b'*' | b'~' | b'%' | b'>' | b'|' => decode_aggregate(kind, buf, line, depth),
         other => Err(format!("a reply starts with the byte {other:#04x}")),
+    }
+}
+
+/// What a bulk string is that came with the type byte `!` or `=`.
+fn typed_bulk(kind: u8, bulk: Reply<'_>) -> Reply<'_> {
+    match (kind, bulk) {
+        (b'!', Reply::Bulk(text)) => Reply::Error(text),
+        // Three letters of its format and a colon stand first.
+        (_, Reply::Bulk(text)) => Reply::Bulk(text.get(4..).unwrap_or_default()),
+        (_, other) => other,
+    }
+}
+
+/// Everything that has elements; `line` says how many.
+fn decode_aggregate<'a>(kind: u8, buf: &'a [u8], line: &[u8], depth: usize) -> Result<Option<Decoded<'a>>, String> {
+    let head_len = line.len() + 3;
+    let Some(len) = length(line, ARRAY_LEN_MAX)? else { return Ok(Some((Reply::Nil, head_len))) };
+    if depth >= DEPTH_MAX {
+        return Err(format!("arrays nest deeper than {DEPTH_MAX}"));
+    }
+    let items_count = if matches!(kind, b'%' | b'|') { 2 * len } else { len };
+    let Some((items, used)) = decode_items(buf, head_len, items_count, depth)? else { return Ok(None) };
+    match kind {
+        // Attributes stand before the reply that they describe, and mean nothing here.
+        b'|' => {
+            let reply = decode_nested(buf.get(used..).unwrap_or_default(), depth + 1)?;
+            Ok(reply.map(|(reply, reply_len)| (reply, used + reply_len)))
+        }
+        b'%' => Ok(Some((Reply::Map(items), used))),
+        b'>' => Ok(Some((Reply::Push(items), used))),
+        _ => Ok(Some((Reply::Array(items), used))),
     }
 }
 
@@ -70,7 +115,10 @@ fn decode_bulk(buf: &[u8], head_len: usize, len: usize) -> Result<Option<Decoded
     Ok(Some((Reply::Bulk(body), head_len + len + 2)))
 }
 
-fn decode_array(buf: &[u8], head_len: usize, len: usize, depth: usize) -> Result<Option<Decoded<'_>>, String> {
+/// Elements and where they end.
+type Items<'a> = (Vec<Reply<'a>>, usize);
+
+fn decode_items(buf: &[u8], head_len: usize, len: usize, depth: usize) -> Result<Option<Items<'_>>, String> {
     // The announced length is not trusted with memory: each element takes three bytes at least.
     let mut items = Vec::with_capacity(len.min(buf.len() / 3));
     let mut used = head_len;
@@ -81,7 +129,7 @@ fn decode_array(buf: &[u8], head_len: usize, len: usize, depth: usize) -> Result
         items.push(item);
         used += item_len;
     }
-    Ok(Some((Reply::Array(items), used)))
+    Ok(Some((items, used)))
 }
 
 /// The bytes before the first CRLF, if it is there.
@@ -138,6 +186,16 @@ mod tests {
                     Reply::Simple(b"x"),
                 ]),
             ),
+            (b"_\r\n", Reply::Nil),
+            (b"#t\r\n", Reply::Bool(true)),
+            (b",-1.5\r\n", Reply::Number(b"-1.5")),
+            (b"(12345678901234567890\r\n", Reply::Number(b"12345678901234567890")),
+            (b"=7\r\ntxt:a\r\n\r\n", Reply::Bulk(b"a\r\n")),
+            (b"!6\r\nERR no\r\n", Reply::Error(b"ERR no")),
+            (b"~1\r\n:1\r\n", Reply::Array(vec![Reply::Integer(1)])),
+            (b"%1\r\n$5\r\nproto\r\n:3\r\n", Reply::Map(vec![Reply::Bulk(b"proto"), Reply::Integer(3)])),
+            (b">1\r\n+hi\r\n", Reply::Push(vec![Reply::Simple(b"hi")])),
+            (b"|1\r\n+ttl\r\n:9\r\n$1\r\nx\r\n", Reply::Bulk(b"x")),
         ]
     }
 
@@ -172,7 +230,7 @@ mod tests {
     fn what_is_not_resp_is_refused() {
         let nested = b"*1\r\n".repeat(DEPTH_MAX + 1);
         let long = [b"+".as_slice(), &vec![b'x'; LINE_BYTES_MAX + 1]].concat();
-        let cases: [&[u8]; 9] = [
+        let cases: [&[u8]; 11] = [
             b"hello\r\n",
             b":12a\r\n",
             b"$-2\r\n",
@@ -180,6 +238,8 @@ mod tests {
             b"*9999999999\r\n",
             b"$2\r\nabc\r\n",
             b"+a\rb\r\n",
+            b"#x\r\n",
+            b"=-1\r\n",
             &nested,
             &long,
         ];

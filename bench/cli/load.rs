@@ -2,20 +2,20 @@
 
 use std::io::IsTerminal;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
 use crate::cli::within;
 use crate::error::Error;
+use crate::load::conn::Protocol;
 use crate::load::keys::{KEYS_COUNT_MAX, KeyOrder};
 use crate::load::mix::{Kind, Mix};
 use crate::load::sizes::ValueSizes;
-use crate::load::stats::Report;
 use crate::load::workload::Workload;
-use crate::load::{self, CONNECTIONS_MAX, Shared, Spec};
+use crate::load::{self, CONNECTIONS_MAX, Outcome, Spec};
 
 const PIPELINE_MAX: usize = 4_096;
 const THREADS_MAX: usize = 64;
@@ -23,6 +23,10 @@ const SECONDS_MAX: f64 = 86_400.0;
 const RATE_MAX: f64 = 1e8;
 /// The least number of commands on their way on a connection while the keys are written.
 const FILL_PIPELINE_MIN: usize = 16;
+/// Runs shorter than this are watched in short windows, longer ones in long ones.
+const LONG_RUN: Duration = Duration::from_secs(30);
+const WINDOW_SHORT: Duration = Duration::from_millis(250);
+const WINDOW_LONG: Duration = Duration::from_secs(1);
 
 #[derive(Args, Debug)]
 pub(super) struct LoadArgs {
@@ -44,6 +48,9 @@ pub(super) struct LoadArgs {
     /// End after that many seconds (10 if --requests is absent too)
     #[arg(long, short = 'd', value_name = "S")]
     duration: Option<f64>,
+    /// Send commands for that many seconds before measuring begins
+    #[arg(long, default_value_t = 0.0, value_name = "S")]
+    warmup: f64,
     /// The commands: set, get, del, ping, insert, rmw (a read and then a write of the same key), weights of them
     /// such as set=1,get=9, mixed:RATIO (the share of reads), or ycsb-a, -b, -c, -d, -f
     #[arg(long, visible_alias = "mix", default_value = "set")]
@@ -70,6 +77,9 @@ pub(super) struct LoadArgs {
     /// How many threads share the connections
     #[arg(long, default_value_t = 1)]
     threads: usize,
+    /// The version of the protocol: 3 says HELLO 3 on every connection
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(2..=3))]
+    resp: u8,
     /// Give up when a reply or a connection takes longer than that many seconds
     #[arg(long, default_value_t = 10.0, value_name = "S")]
     timeout: f64,
@@ -87,13 +97,13 @@ impl LoadArgs {
         let spec = self.spec()?;
         let mut errors_count = 0;
         if self.fill {
-            let filled = with_progress(&fill_spec(&spec, self.value_bytes.clone()), self.json, stop)?;
+            let filled = with_progress(&fill_spec(&spec, self.value_bytes.clone()), self.json, stop)?.report();
             if filled.errors_count > 0 {
                 eprintln!("writing the keys: {filled}");
             }
             errors_count += filled.errors_count;
         }
-        let report = with_progress(&spec, self.json, stop)?;
+        let report = with_progress(&spec, self.json, stop)?.report();
         if self.json {
             println!("{}", serde_json::to_string_pretty(&report).expect("numbers and texts are JSON"));
         } else {
@@ -110,6 +120,7 @@ impl LoadArgs {
         within("--keys", f64::from(keys), 1.0, f64::from(KEYS_COUNT_MAX))?;
         within("--timeout", self.timeout, 0.001, SECONDS_MAX)?;
         within("--duration", self.duration.unwrap_or(1.0), 0.001, SECONDS_MAX)?;
+        within("--warmup", self.warmup, 0.0, SECONDS_MAX)?;
         within("--rate", self.rate.unwrap_or(1.0), 0.001, RATE_MAX)?;
         let key_order = self.key_order.unwrap_or_else(|| self.workload.key_order());
         let is_sequential = key_order == KeyOrder::Sequential;
@@ -118,13 +129,17 @@ impl LoadArgs {
             return Err(Error::Usage(what.to_owned()));
         }
         let duration = self.duration.or((requests.is_none() && !is_sequential).then_some(10.0));
+        let duration = duration.map(Duration::from_secs_f64);
         Ok(Spec {
             addrs: self.addr.iter().map(|text| resolve(text)).collect::<Result<_, _>>()?,
             cluster: self.cluster,
+            protocol: if self.resp == 3 { Protocol::Resp3 } else { Protocol::Resp2 },
             connections,
             pipeline,
             requests,
-            duration: duration.map(Duration::from_secs_f64),
+            warmup: Duration::from_secs_f64(self.warmup),
+            duration,
+            window: if duration.is_some_and(|duration| duration < LONG_RUN) { WINDOW_SHORT } else { WINDOW_LONG },
             rate: self.rate,
             workload: Workload::new(self.workload.clone(), self.value_bytes.clone(), !self.no_check),
             keys_count: keys,
@@ -140,6 +155,7 @@ impl LoadArgs {
 fn fill_spec(spec: &Spec, sizes: ValueSizes) -> Spec {
     Spec {
         pipeline: spec.pipeline.max(FILL_PIPELINE_MIN),
+        warmup: Duration::ZERO,
         requests: None,
         duration: None,
         rate: None,
@@ -150,33 +166,12 @@ fn fill_spec(spec: &Spec, sizes: ValueSizes) -> Spec {
 }
 
 /// Runs a load and shows on a terminal how far it is.
-fn with_progress(spec: &Spec, quiet: bool, stop: &AtomicBool) -> Result<Report, Error> {
-    let shared = Shared::default();
+fn with_progress(spec: &Spec, quiet: bool, stop: &AtomicBool) -> Result<Outcome, Error> {
     if quiet || !std::io::stderr().is_terminal() {
-        return load::run(spec, &shared, stop);
+        return load::run(spec, &mut |_, _| {}, stop);
     }
     let bar = ProgressBar::new_spinner();
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed} {msg}") {
-        bar.set_style(style);
-    }
-    let done = AtomicBool::new(false);
-    let result = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let (mut last, mut last_at) = (0, Instant::now());
-            while !done.load(Ordering::Relaxed) {
-                std::thread::sleep(Duration::from_millis(100));
-                let (replies, elapsed) = (shared.replies.load(Ordering::Relaxed), last_at.elapsed());
-                if elapsed > Duration::from_millis(500) {
-                    bar.set_message(format!("{:.0} replies/s", (replies - last) as f64 / elapsed.as_secs_f64()));
-                    (last, last_at) = (replies, Instant::now());
-                }
-                bar.tick();
-            }
-        });
-        let result = load::run(spec, &shared, stop);
-        done.store(true, Ordering::Relaxed);
-        result
-    });
+    let result = load::run(spec, &mut |point, _| bar.set_message(format!("{:.0} replies/s", point.ops_per_s)), stop);
     bar.finish_and_clear();
     result
 }

@@ -11,7 +11,7 @@ use rustix::fs::OFlags;
 use crate::compare::Context;
 use crate::compare::measure::Sample;
 use crate::error::Error;
-use crate::load::stats::Latency;
+use crate::load::report::Latency;
 
 /// What the file is made of.
 const FILE_BYTES: usize = 16 * 1024 * 1024;

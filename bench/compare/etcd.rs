@@ -21,8 +21,9 @@ use crate::compare::process::{Cpu, Server, device_flushes, free_ports};
 use crate::error::Error;
 use crate::load::keys::key_name;
 use crate::load::mix::Kind;
+use crate::load::report::Report;
 use crate::load::rng::Rng;
-use crate::load::stats::{Report, Stats};
+use crate::load::stats::Stats;
 
 /// Its name in the results.
 pub const SYSTEM: &str = "etcd x3";
@@ -148,7 +149,7 @@ fn run_load(
                 // A task neither panics nor is cancelled; it counts its errors.
                 drop(task.await);
             }
-            let report = stats.borrow().report();
+            let report = Report::of(&stats.borrow());
             Ok(report)
         };
         let stop = async {

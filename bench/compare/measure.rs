@@ -8,12 +8,12 @@ use serde::Serialize;
 use crate::compare::Context;
 use crate::compare::process::{Cpu, device_flushes};
 use crate::error::Error;
+use crate::load::conn::Protocol;
 use crate::load::keys::KeyOrder;
 use crate::load::mix::{Kind, Mix};
 use crate::load::sizes::ValueSizes;
-use crate::load::stats::Report;
 use crate::load::workload::Workload;
-use crate::load::{self, Shared, Spec};
+use crate::load::{self, Spec};
 
 /// How long a reply may take before the comparison gives up.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(20);
@@ -105,7 +105,7 @@ pub fn fill(context: &Context<'_>, subject: &Subject<'_>) -> Result<(), Error> {
     context.say(&format!("{}: writing {} keys", subject.system, context.options.keys_count));
     let test = Test::closed(Kind::Set, 16, 16);
     let spec = Spec { key_order: KeyOrder::Sequential, duration: None, ..spec(context, subject, &test) };
-    load::run(&spec, &Shared::default(), context.stop).map(|_| ())
+    load::run(&spec, &mut |_, _| {}, context.stop).map(|_| ())
 }
 
 /// Measures one load.
@@ -116,7 +116,7 @@ pub fn measure(context: &Context<'_>, subject: &Subject<'_>, test: &Test) -> Res
     context.say(&format!("{}: {}", subject.system, test.name()));
     let spec = spec(context, subject, test);
     let (cpu, syncs, flushes) = (Cpu::of(subject.pids), (subject.syncs)(), device_flushes(context.dir));
-    let report: Report = load::run(&spec, &Shared::default(), context.stop)?;
+    let report = load::run(&spec, &mut |_, _| {}, context.stop)?.report();
     let flushes = delta(flushes, device_flushes(context.dir));
     let spent = Spent { before: cpu, after: Cpu::of(subject.pids), syncs: delta(syncs, (subject.syncs)()), flushes };
     let mut sample = Sample {
@@ -177,10 +177,13 @@ fn spec(context: &Context<'_>, subject: &Subject<'_>, test: &Test) -> Spec {
     Spec {
         addrs: subject.addrs.to_vec(),
         cluster: subject.cluster,
+        protocol: Protocol::Resp2,
         connections: test.connections,
         pipeline: test.pipeline,
+        warmup: Duration::ZERO,
         requests: None,
         duration: Some(options.measure_for),
+        window: options.measure_for,
         rate: test.rate,
         workload: Workload::new(Mix::only(test.kind), ValueSizes::Fixed(options.value_bytes), true),
         keys_count: options.keys_count,

@@ -26,11 +26,25 @@ pub struct Pending {
     pub verb: Verb,
 }
 
+/// The protocol that replies come in. Commands look the same in both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// What every server speaks.
+    #[default]
+    Resp2,
+    /// Asked for with `HELLO 3` on every connection.
+    Resp3,
+}
+
+const HELLO_3: &[u8] = b"*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n";
+
 /// How a connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// Waits for the handshake of TCP since this time, in ns after the start.
     Connecting(u64),
+    /// Waits for the answer to `HELLO` since this time, in ns after the start.
+    Greeting(u64),
     /// Carries commands.
     Open,
     /// Lost since this time, in ns after the start.
@@ -44,12 +58,15 @@ pub enum Lost {
     Closed(io::Error),
     /// The server sent what is not RESP, or an answer to no question.
     Malformed(String),
+    /// The server does not speak the protocol: the text of its answer to `HELLO`.
+    Refused(String),
 }
 
 /// One connection to one owner of slots.
 pub struct Conn {
     stream: TcpStream,
     token: Token,
+    protocol: Protocol,
     /// Where it leads.
     pub addr: SocketAddr,
     /// How it stands.
@@ -68,10 +85,17 @@ impl Conn {
     ///
     /// # Errors
     /// Those of the system.
-    pub fn connect(addr: SocketAddr, token: Token, registry: &Registry, now_ns: u64) -> io::Result<Conn> {
+    pub fn connect(
+        addr: SocketAddr,
+        protocol: Protocol,
+        token: Token,
+        registry: &Registry,
+        now_ns: u64,
+    ) -> io::Result<Conn> {
         let mut conn = Conn {
             stream: TcpStream::connect(addr)?,
             token,
+            protocol,
             addr,
             state: State::Connecting(now_ns),
             in_flight: VecDeque::new(),
@@ -89,27 +113,57 @@ impl Conn {
     /// Those of the system.
     pub fn reconnect(&mut self, addr: SocketAddr, registry: &Registry, now_ns: u64) -> io::Result<()> {
         // A dropped socket leaves the selector by itself.
-        *self = Conn::connect(addr, self.token, registry, now_ns)?;
+        *self = Conn::connect(addr, self.protocol, self.token, registry, now_ns)?;
         Ok(())
     }
 
-    /// Takes notice that the socket became writable: finishes connecting or goes on sending.
+    /// Goes on with connecting and greeting, as far as the socket lets it.
     ///
     /// # Errors
-    /// If the connection failed.
-    pub fn on_writable(&mut self) -> Result<(), Lost> {
-        if let State::Connecting(_) = self.state {
+    /// If the connection failed or the server does not speak the protocol.
+    pub fn establish(&mut self, scratch: &mut [u8]) -> Result<(), Lost> {
+        if let State::Connecting(since_ns) = self.state {
             if let Some(error) = self.stream.take_error().map_err(Lost::Closed)? {
                 return Err(Lost::Closed(error));
             }
             match self.stream.peer_addr() {
-                Ok(_) => self.state = State::Open,
+                Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotConnected => return Ok(()),
                 Err(error) => return Err(Lost::Closed(error)),
             }
             self.stream.set_nodelay(true).map_err(Lost::Closed)?;
+            self.state = match self.protocol {
+                Protocol::Resp2 => State::Open,
+                Protocol::Resp3 => {
+                    self.out.extend_from_slice(HELLO_3);
+                    State::Greeting(since_ns)
+                }
+            };
         }
-        self.flush()
+        self.flush()?;
+        if let State::Greeting(_) = self.state { self.read_greeting(scratch) } else { Ok(()) }
+    }
+
+    fn read_greeting(&mut self, scratch: &mut [u8]) -> Result<(), Lost> {
+        loop {
+            match self.stream.read(scratch) {
+                Ok(0) => return Err(Lost::Closed(io::ErrorKind::UnexpectedEof.into())),
+                Ok(len) => self.partial.extend_from_slice(scratch.get(..len).unwrap_or_default()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Lost::Closed(error)),
+            }
+            let Some((reply, used)) = decode(&self.partial).map_err(Lost::Malformed)? else { continue };
+            match &reply {
+                // Whoever answers in a map speaks RESP3.
+                Reply::Map(_) => {}
+                Reply::Error(text) => return Err(Lost::Refused(String::from_utf8_lossy(text).into_owned())),
+                other => return Err(Lost::Malformed(format!("HELLO 3 was answered with {other:?}"))),
+            }
+            self.partial.drain(..used);
+            self.state = State::Open;
+            return Ok(());
+        }
     }
 
     /// Sends as much as the socket takes.
@@ -168,9 +222,12 @@ fn take_replies(
 ) -> Result<usize, Lost> {
     let mut used = 0;
     while let Some((reply, len)) = decode(bytes.get(used..).unwrap_or_default()).map_err(Lost::Malformed)? {
+        used += len;
+        if matches!(reply, Reply::Push(_)) {
+            continue;
+        }
         let unasked = || Lost::Malformed("a reply to no command".to_owned());
         on_reply(in_flight.pop_front().ok_or_else(unasked)?, &reply);
-        used += len;
     }
     Ok(used)
 }

@@ -1,5 +1,6 @@
 //! The load generator. Read in this order: [`mix`] (which commands), [`keys`] and [`zipf`] (which keys), [`sizes`] and
-//! [`values`] (which values), [`workload`] (their bytes), [`schedule`], [`conn`], [`worker`], [`stats`].
+//! [`values`] (which values), [`workload`] (their bytes), [`schedule`], [`conn`], [`worker`], [`stats`], [`timeline`] (how
+//! the counters of the threads come together), [`report`].
 //!
 //! A thread drives all its connections with one epoll loop and prepared bytes, since on a small machine the
 //! generator takes its share from the server it measures. Invariants: at most `pipeline` commands are on their
@@ -14,30 +15,39 @@
 pub mod conn;
 pub mod keys;
 pub mod mix;
+pub mod report;
 pub mod rng;
 pub mod schedule;
 pub mod sizes;
 pub mod stats;
+pub mod timeline;
 pub mod values;
 pub mod worker;
 pub mod workload;
 pub mod zipf;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
 
 use crate::client;
 use crate::error::Error;
 use crate::topology::Topology;
+use conn::Protocol;
 use keys::{KeyOrder, OwnedKeys};
-use stats::{Report, Stats};
+use report::Report;
+use stats::Stats;
+use timeline::{Mailbox, Merger, Point};
 use worker::Worker;
 use workload::Workload;
 
 /// The most connections of a run.
 pub const CONNECTIONS_MAX: usize = 20_000;
+/// How often whoever watches a run looks for windows that are complete.
+const WATCH_INTERVAL: Duration = Duration::from_millis(10);
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -46,14 +56,20 @@ pub struct Spec {
     pub addrs: Vec<SocketAddr>,
     /// Whether to send each command to the owner of its slot.
     pub cluster: bool,
+    /// The protocol of the replies.
+    pub protocol: Protocol,
     /// How many connections, in all.
     pub connections: usize,
     /// The most commands on their way on one connection.
     pub pipeline: usize,
-    /// End after that many commands.
+    /// How long commands are sent before measuring begins.
+    pub warmup: Duration,
+    /// End after that many commands behind the warm-up.
     pub requests: Option<u64>,
-    /// End after that time.
+    /// End after that time behind the warm-up.
     pub duration: Option<Duration>,
+    /// How long the windows are in which a run is watched.
+    pub window: Duration,
     /// Commands a second of an open loop; `None` is a closed loop.
     pub rate: Option<f64>,
     /// The commands.
@@ -70,16 +86,35 @@ pub struct Spec {
     pub seed: u64,
 }
 
-/// What the threads of a run share with the one that watches.
+/// What the threads of a run share.
 #[derive(Debug, Default)]
-pub struct Shared {
+pub(crate) struct Shared {
     /// How many threads have all their connections.
-    pub threads_ready: AtomicU32,
+    threads_ready: AtomicU32,
     /// Set when one thread has failed, so that the others do not go on.
-    pub failed: AtomicBool,
-    /// Answers so far, for a progress display.
-    pub replies: AtomicU64,
+    failed: AtomicBool,
+    /// When commands began to be sent.
+    started: OnceLock<Instant>,
 }
+
+/// What a run has shown.
+#[derive(Debug)]
+pub struct Outcome {
+    /// All counters.
+    pub stats: Stats,
+    /// Window by window, without the warm-up.
+    pub timeline: Vec<Point>,
+}
+
+impl Outcome {
+    /// The report of the run.
+    pub fn report(&self) -> Report {
+        Report::of(&self.stats)
+    }
+}
+
+/// Sees each window of a run once it is complete, with its latencies in ns.
+pub type Observer<'a> = dyn FnMut(&Point, &Histogram<u64>) + 'a;
 
 /// Who owns which keys at the start, and how many connections lead there.
 pub(crate) struct Target {
@@ -92,9 +127,70 @@ pub(crate) struct Target {
 ///
 /// # Errors
 /// If servers cannot be reached, stall or send what is not RESP. Error replies are counted instead.
-pub fn run(spec: &Spec, shared: &Shared, stop: &AtomicBool) -> Result<Report, Error> {
+pub fn run(spec: &Spec, observer: &mut Observer<'_>, stop: &AtomicBool) -> Result<Outcome, Error> {
     let targets = find_targets(spec, &spec.addrs)?;
-    // Connection i goes to thread i mod threads; neighbours lead to different owners.
+    let plan = plan_connections(spec, &targets)?;
+    let (shared, mut timeline) = (Shared::default(), Vec::new());
+    let mailboxes: Vec<Mailbox> = (0..spec.threads).map(|_| Mailbox::default()).collect();
+    let mut on_point = |point: Point, latencies: &Histogram<u64>| {
+        observer(&point, latencies);
+        if !point.is_warmup {
+            timeline.push(point);
+        }
+    };
+    let mut merger = Merger::new(spec.threads, spec.window, spec.warmup);
+    std::thread::scope(|scope| {
+        let handles: Vec<_> = mailboxes
+            .iter()
+            .enumerate()
+            .map(|(thread_idx, mailbox)| {
+                let mine: Vec<usize> = plan.iter().copied().skip(thread_idx).step_by(spec.threads).collect();
+                let (targets, shared) = (&targets, &shared);
+                scope.spawn(move || {
+                    let worker = Worker::new(spec, targets, &mine, thread_idx, shared, mailbox);
+                    let result = worker.and_then(|worker| worker.run(stop));
+                    if result.is_err() {
+                        shared.failed.store(true, Ordering::Relaxed);
+                    }
+                    result
+                })
+            })
+            .collect();
+        loop {
+            let is_over = handles.iter().all(|handle| handle.is_finished());
+            for (thread_idx, mailbox) in mailboxes.iter().enumerate() {
+                mailbox.take().into_iter().for_each(|window| merger.take(thread_idx, window, &mut on_point));
+            }
+            if is_over {
+                break;
+            }
+            std::thread::sleep(WATCH_INTERVAL);
+        }
+        let results = handles.into_iter().map(|handle| match handle.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        first_fault(results)
+    })?;
+    let stats = merger.finish(&mut on_point);
+    Ok(Outcome { stats, timeline })
+}
+
+/// Why a run failed: threads that stopped because another one failed have nothing to say.
+fn first_fault(results: impl Iterator<Item = Result<(), Error>>) -> Result<(), Error> {
+    let mut interrupted = Ok(());
+    for result in results {
+        match result {
+            Err(Error::Interrupted) => interrupted = Err(Error::Interrupted),
+            Err(error) => return Err(error),
+            Ok(()) => {}
+        }
+    }
+    interrupted
+}
+
+/// The target of each connection. Connection i goes to thread i mod threads; neighbours lead to different owners.
+fn plan_connections(spec: &Spec, targets: &[Target]) -> Result<Vec<usize>, Error> {
     let mut plan: Vec<usize> = Vec::with_capacity(spec.connections);
     let most = targets.iter().map(|target| target.connections).max().unwrap_or(0);
     for round in 0..most {
@@ -105,34 +201,7 @@ pub fn run(spec: &Spec, shared: &Shared, stop: &AtomicBool) -> Result<Report, Er
     if plan.is_empty() {
         return Err(Error::Usage("nobody owns a slot, so there is nowhere to connect to".to_owned()));
     }
-    let mut stats = Stats::new();
-    std::thread::scope(|scope| {
-        let handles: Vec<_> = (0..spec.threads)
-            .map(|thread_idx| {
-                let mine: Vec<usize> = plan.iter().copied().skip(thread_idx).step_by(spec.threads).collect();
-                let targets = &targets;
-                scope.spawn(move || {
-                    let result = Worker::new(spec, targets, &mine, thread_idx, shared).and_then(|w| w.run(stop));
-                    if result.is_err() {
-                        shared.failed.store(true, std::sync::atomic::Ordering::Relaxed);
-                    }
-                    result
-                })
-            })
-            .collect();
-        let mut fault = None;
-        for handle in handles {
-            match handle.join() {
-                Ok(Ok(counted)) => stats.merge(&counted),
-                // A thread that stopped because another one failed has nothing to say.
-                Ok(Err(error)) if fault.is_none() || matches!(fault, Some(Error::Interrupted)) => fault = Some(error),
-                Ok(Err(_)) => {}
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        fault.map_or(Ok(()), Err)
-    })?;
-    Ok(stats.report())
+    Ok(plan)
 }
 
 /// Asks for the owners, at the first of `seeds` that answers, and deals keys and connections to them.

@@ -1,11 +1,8 @@
-//! What a run has counted, and its report.
+//! What a run counts.
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Write};
-use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
 
 use crate::load::mix::Kind;
 
@@ -18,52 +15,76 @@ const OTHER_ERRORS: &str = "(other errors)";
 /// The longest error text that is kept.
 const ERROR_TEXT_BYTES_MAX: usize = 200;
 
-/// The counters of one thread, or of all.
+/// A histogram of ns, which keeps three digits.
+pub fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3).expect("constant bounds that the histogram accepts")
+}
+
+/// A histogram that takes memory only once something was recorded.
+#[derive(Clone, Debug, Default)]
+struct Lazy(Option<Histogram<u64>>);
+
+impl Lazy {
+    fn record(&mut self, ns: u64) {
+        self.0.get_or_insert_with(histogram).saturating_record(ns.max(1));
+    }
+
+    fn merge(&mut self, other: &Lazy) {
+        if let Some(theirs) = &other.0 {
+            self.0.get_or_insert_with(histogram).add(theirs).expect("all have the same bounds");
+        }
+    }
+}
+
+/// The counters of one thread during one window, or of many.
+#[derive(Clone, Debug, Default)]
 pub struct Stats {
     // In ns; one per kind of command, in the order of `Kind::ALL`.
-    latencies: Vec<Histogram<u64>>,
-    // In ns: how far behind its due time a command was handed to the socket.
-    lateness: Histogram<u64>,
+    latencies: [Lazy; Kind::ALL.len()],
+    // Of an open loop, in ns: from the moment a command was handed to the socket to its answer.
+    since_sent: Lazy,
+    // Of an open loop, in ns: how long after it was due and had room a command was handed to the socket.
+    sent_late: Lazy,
     errors: BTreeMap<String, u64>,
     /// Reads that found nothing; they are sound.
     pub missing: u64,
     /// Commands that fell due in time but found no room on any connection before the end.
     pub unsent: u64,
+    /// Commands of an open loop that had to wait for room on a connection.
+    pub waited_for_room: u64,
+    /// Sound answers to commands of the warm-up, which stand in no histogram.
+    pub warmup_replies: u64,
+    /// When measuring began, in ns since the start.
+    pub measured_from_ns: u64,
     /// When the last answer came, in ns since the start.
     pub last_reply_ns: u64,
-}
-
-impl Default for Stats {
-    fn default() -> Self {
-        Stats::new()
-    }
+    /// CPU time of the threads that sent, in ns, since measuring began.
+    pub cpu_ns: u64,
+    /// The time that those threads had, in ns.
+    pub thread_ns: u64,
 }
 
 impl Stats {
     /// Nothing counted yet.
     pub fn new() -> Stats {
-        let histogram =
-            || Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3).expect("constant bounds that the histogram accepts");
-        Stats {
-            latencies: Kind::ALL.iter().map(|_| histogram()).collect(),
-            lateness: histogram(),
-            errors: BTreeMap::new(),
-            missing: 0,
-            unsent: 0,
-            last_reply_ns: 0,
-        }
+        Stats::default()
     }
 
     /// Counts a sound answer.
     pub fn record(&mut self, kind: Kind, latency_ns: u64) {
         if let Some(histogram) = self.latencies.get_mut(kind as usize) {
-            histogram.saturating_record(latency_ns.max(1));
+            histogram.record(latency_ns);
         }
     }
 
-    /// Counts how late a command of an open loop was sent.
-    pub fn record_lateness(&mut self, late_ns: u64) {
-        self.lateness.saturating_record(late_ns.max(1));
+    /// Counts how long a sound answer of an open loop took since its command was sent.
+    pub fn record_since_sent(&mut self, ns: u64) {
+        self.since_sent.record(ns);
+    }
+
+    /// Counts how late the generator sent a command of an open loop.
+    pub fn record_sent_late(&mut self, late_ns: u64) {
+        self.sent_late.record(late_ns);
     }
 
     /// Counts `count` commands that failed with this text. Redirections are told apart by their first word only,
@@ -80,143 +101,58 @@ impl Stats {
         }
     }
 
-    /// Adds what another thread has counted.
+    /// Adds what another thread, or another window, has counted.
     pub fn merge(&mut self, other: &Stats) {
         for (ours, theirs) in self.latencies.iter_mut().zip(&other.latencies) {
-            ours.add(theirs).expect("both have the same bounds");
+            ours.merge(theirs);
         }
-        self.lateness.add(&other.lateness).expect("both have the same bounds");
+        self.since_sent.merge(&other.since_sent);
+        self.sent_late.merge(&other.sent_late);
         for (text, count) in &other.errors {
             self.record_errors(text, *count);
         }
         self.missing += other.missing;
         self.unsent += other.unsent;
+        self.waited_for_room += other.waited_for_room;
+        self.warmup_replies += other.warmup_replies;
+        self.measured_from_ns = self.measured_from_ns.max(other.measured_from_ns);
         self.last_reply_ns = self.last_reply_ns.max(other.last_reply_ns);
+        self.cpu_ns += other.cpu_ns;
+        self.thread_ns += other.thread_ns;
     }
 
-    /// The report of a run.
-    pub fn report(&self) -> Report {
-        let mut all = self.lateness.clone();
-        all.reset();
-        for histogram in &self.latencies {
-            all.add(histogram).expect("both have the same bounds");
+    /// The latencies of all sound answers, in ns.
+    pub fn all_latencies(&self) -> Histogram<u64> {
+        let mut all = histogram();
+        for latencies in self.latencies.iter().filter_map(|lazy| lazy.0.as_ref()) {
+            all.add(latencies).expect("all have the same bounds");
         }
-        let elapsed_s = Duration::from_nanos(self.last_reply_ns).as_secs_f64();
-        let used = Kind::ALL.iter().zip(&self.latencies).filter(|(_, histogram)| !histogram.is_empty());
-        Report {
-            replies_ok: all.len(),
-            replies_missing: self.missing,
-            errors_count: self.errors.values().sum(),
-            errors: self.errors.clone(),
-            unsent: self.unsent,
-            elapsed_s,
-            ops_per_s: if elapsed_s > 0.0 { all.len() as f64 / elapsed_s } else { 0.0 },
-            latency: Latency::of(&all),
-            by_command: used.map(|(kind, histogram)| (kind.name().to_owned(), Latency::of(histogram))).collect(),
-            sent_late: (!self.lateness.is_empty()).then(|| Latency::of(&self.lateness)),
-        }
+        all
     }
-}
 
-/// A distribution of times, in µs.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Latency {
-    /// How many were measured.
-    pub count: u64,
-    /// Their mean.
-    pub mean_us: f64,
-    /// Half are no longer.
-    pub p50_us: f64,
-    /// 90 % are no longer.
-    pub p90_us: f64,
-    /// 99 % are no longer.
-    pub p99_us: f64,
-    /// 99.9 % are no longer.
-    pub p999_us: f64,
-    /// None is longer.
-    pub max_us: f64,
-}
-
-impl Latency {
-    /// Reads a histogram of ns.
-    pub fn of(histogram: &Histogram<u64>) -> Latency {
-        let us = |ns: u64| ns as f64 / 1_000.0;
-        let at = |quantile| us(histogram.value_at_quantile(quantile));
-        Latency {
-            count: histogram.len(),
-            mean_us: histogram.mean() / 1_000.0,
-            p50_us: at(0.5),
-            p90_us: at(0.9),
-            p99_us: at(0.99),
-            p999_us: at(0.999),
-            max_us: us(histogram.max()),
-        }
+    /// The latencies of the kinds that came, in ns.
+    pub fn latencies(&self) -> impl Iterator<Item = (Kind, &Histogram<u64>)> {
+        Kind::ALL.into_iter().zip(&self.latencies).filter_map(|(kind, lazy)| Some((kind, lazy.0.as_ref()?)))
     }
-}
 
-/// The results of a run.
-#[derive(Clone, Debug, Serialize)]
-pub struct Report {
-    /// Sound answers, with those that found nothing.
-    pub replies_ok: u64,
-    /// Answers to `GET` that found nothing.
-    pub replies_missing: u64,
-    /// Commands that failed.
-    pub errors_count: u64,
-    /// How many failed with which text.
-    pub errors: BTreeMap<String, u64>,
-    /// Commands of an open loop that fell due but were not sent before the end: the rate was beyond the server.
-    pub unsent: u64,
-    /// From the start to the last answer, in seconds.
-    pub elapsed_s: f64,
-    /// Sound answers a second.
-    pub ops_per_s: f64,
-    /// Of the sound answers.
-    pub latency: Latency,
-    /// The same by the name of the command.
-    pub by_command: BTreeMap<String, Latency>,
-    /// Of an open loop: how far behind schedule commands were sent, which their latency includes.
-    pub sent_late: Option<Latency>,
-}
+    /// From sending to the answer, in ns, of an open loop.
+    pub fn since_sent(&self) -> Option<&Histogram<u64>> {
+        self.since_sent.0.as_ref()
+    }
 
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Report { ops_per_s, replies_ok, elapsed_s, .. } = self;
-        writeln!(f, "{ops_per_s:.0} ops/s  ({replies_ok} sound replies in {elapsed_s:.2} s)")?;
-        let mut text = String::new();
-        writeln!(
-            text,
-            "{:<10} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}  us",
-            "latency", "mean", "p50", "p90", "p99", "p99.9", "max"
-        )?;
-        let mut row = |name: &str, latency: &Latency| {
-            let Latency { mean_us, p50_us, p90_us, p99_us, p999_us, max_us, .. } = latency;
-            writeln!(
-                text,
-                "{name:<10} {mean_us:>10.1} {p50_us:>10.1} {p90_us:>10.1} {p99_us:>10.1} {p999_us:>10.1} {max_us:>10.1}"
-            )
-        };
-        row("all", &self.latency)?;
-        if self.by_command.len() > 1 {
-            for (name, latency) in &self.by_command {
-                row(name, latency)?;
-            }
-        }
-        if let Some(late) = &self.sent_late {
-            row("sent late", late)?;
-        }
-        f.write_str(&text)?;
-        if self.replies_missing > 0 {
-            writeln!(f, "{} reads found nothing", self.replies_missing)?;
-        }
-        if self.unsent > 0 {
-            writeln!(f, "{} commands fell due but found no room: the rate is beyond the server", self.unsent)?;
-        }
-        write!(f, "{} errors", self.errors_count)?;
-        for (text, count) in &self.errors {
-            write!(f, "\n{count:>10}  {text}")?;
-        }
-        Ok(())
+    /// How late the generator was, in ns, of an open loop.
+    pub fn sent_late(&self) -> Option<&Histogram<u64>> {
+        self.sent_late.0.as_ref()
+    }
+
+    /// How many commands failed, by the text of the error.
+    pub fn errors(&self) -> &BTreeMap<String, u64> {
+        &self.errors
+    }
+
+    /// How many commands failed.
+    pub fn errors_count(&self) -> u64 {
+        self.errors.values().sum()
     }
 }
 
@@ -232,22 +168,24 @@ mod tests {
         for idx in 0..1_000 {
             stats.record_errors(&format!("ERR {idx}"), 1);
         }
-        let report = stats.report();
-        assert_eq!((report.errors["MOVED"], report.errors_count), (3, 1_003));
-        assert!(report.errors.len() <= ERROR_TEXTS_MAX + 1);
-        assert_eq!(report.errors[OTHER_ERRORS], 1_000 - (ERROR_TEXTS_MAX as u64 - 1));
+        assert_eq!((stats.errors()["MOVED"], stats.errors_count()), (3, 1_003));
+        assert!(stats.errors().len() <= ERROR_TEXTS_MAX + 1);
+        assert_eq!(stats.errors()[OTHER_ERRORS], 1_000 - (ERROR_TEXTS_MAX as u64 - 1));
     }
 
     #[test]
-    fn threads_merge_into_one_report() {
+    fn what_threads_count_adds_up() {
         let (mut all, mut other) = (Stats::new(), Stats::new());
         all.record(Kind::Set, 1_000);
         other.record(Kind::Get, 3_000);
+        other.record(Kind::Get, 3_000);
+        other.record_sent_late(7);
         other.last_reply_ns = 2_000_000_000;
         all.merge(&other);
-        let report = all.report();
-        assert_eq!((report.replies_ok, report.ops_per_s), (2, 1.0));
-        assert_eq!(report.by_command.keys().collect::<Vec<_>>(), ["get", "set"]);
-        assert!((report.latency.max_us - 3.0).abs() < 0.01);
+        assert_eq!((all.all_latencies().len(), all.last_reply_ns), (3, 2_000_000_000));
+        let counts: Vec<_> = all.latencies().map(|(kind, histogram)| (kind, histogram.len())).collect();
+        assert_eq!(counts, [(Kind::Set, 1), (Kind::Get, 2)]);
+        assert_eq!(all.sent_late().map(Histogram::len), Some(1));
+        assert!(all.since_sent().is_none());
     }
 }

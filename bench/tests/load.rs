@@ -171,6 +171,109 @@ fn connections_that_are_lost_are_counted_and_made_anew() {
     assert!(counted["replies_ok"].as_u64().unwrap() > 20, "it went on after the loss: {counted}");
 }
 
+#[test]
+fn a_connection_made_anew_carries_commands_while_others_do() {
+    let first = Arc::new(AtomicBool::new(true));
+    let by_later = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&by_later);
+    let accepted = Arc::new(AtomicU64::new(0));
+    let addr = serve("127.0.0.1", move |stream| {
+        let closer = stream.try_clone().unwrap();
+        let is_later = accepted.fetch_add(1, Ordering::SeqCst) >= 2;
+        let (first, counter) = (Arc::clone(&first), Arc::clone(&counter));
+        answer_commands(stream, move |_| {
+            counter.fetch_add(u64::from(is_later), Ordering::SeqCst);
+            if first.swap(false, Ordering::SeqCst) {
+                closer.shutdown(std::net::Shutdown::Both).unwrap();
+            }
+            b"+OK\r\n".to_vec()
+        });
+    });
+    let counted = report(&load(&[addr], "-c 2 -d 1 --json"));
+    assert_eq!(counted["errors"]["connection lost"], 1, "{counted}");
+    let by_later = by_later.load(Ordering::SeqCst);
+    assert!(by_later > 1_000, "the third connection, in place of the lost one, carried {by_later} commands");
+}
+
+#[test]
+fn resp3_is_asked_for_and_understood() {
+    let redis = Redis::start(&[]);
+    let args = "--resp 3 --fill --keys 100 --workload mixed:0.5 -n 5000 -c 5 -P 4 --threads 2 --json";
+    let output = load(&[redis.addr], args);
+    let counted = report(&output);
+    assert!(output.status.success(), "{counted}");
+    assert_eq!((&counted["replies_ok"], &counted["replies_missing"]), (&5_000.into(), &0.into()));
+    let addr = redis.addr;
+    let watcher = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(300));
+        let list = coracle_bench::client::ask(addr, &["CLIENT", "LIST"], |reply| match reply {
+            coracle_bench::reply::Reply::Bulk(text) => Ok(String::from_utf8_lossy(text).into_owned()),
+            other => panic!("{other:?}"),
+        });
+        list.unwrap()
+    });
+    // A nil has another type byte in RESP3.
+    ask_ok(addr, &["FLUSHALL"]);
+    let missing = report(&load(&[addr], "--resp 3 --workload get -d 1 -c 3 --json"));
+    let clients = watcher.join().unwrap();
+    assert_eq!(missing["replies_missing"], missing["replies_ok"], "{missing}");
+    assert_eq!(clients.matches(" resp=3").count(), 3, "{clients}");
+}
+
+#[test]
+fn a_server_without_resp3_is_an_error_that_says_what_to_do() {
+    let addr = serve("127.0.0.1", |stream| {
+        answer_commands(stream, |args| {
+            let is_hello = args[0] == b"HELLO";
+            if is_hello { b"-ERR unknown command 'HELLO'\r\n".to_vec() } else { b"+OK\r\n".to_vec() }
+        });
+    });
+    let output = load(&[addr], "--resp 3 -n 1");
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("unknown command 'HELLO'") && said.contains("leave out --resp 3"), "{said}");
+    assert!(load(&[addr], "-n 1").status.success());
+}
+
+#[test]
+fn a_warm_up_is_not_measured() {
+    let addr = serve("127.0.0.1", |stream| {
+        let started = Instant::now();
+        answer_commands(stream, |_| {
+            // Slow at first.
+            if started.elapsed() < Duration::from_millis(400) {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            b"+OK\r\n".to_vec()
+        });
+    });
+    let cold = report(&load(&[addr], "-c 1 -d 1 --json"));
+    let warm = report(&load(&[addr], "-c 1 --warmup 0.6 -d 1 --json"));
+    let max = |report: &serde_json::Value| report["latency"]["max_us"].as_f64().unwrap();
+    assert!(max(&cold) >= 20_000.0, "{cold}");
+    assert!(max(&warm) < 20_000.0, "{warm}");
+    assert!((0.9..1.2).contains(&warm["elapsed_s"].as_f64().unwrap()), "{warm}");
+    let counted = report(&load(&[addr], "-c 1 --warmup 0.6 -n 500 --json"));
+    assert_eq!(counted["replies_ok"], 500, "the warm-up does not count: {counted}");
+}
+
+#[test]
+fn what_the_server_takes_is_told_apart_from_being_sent_late() {
+    let addr = serve("127.0.0.1", |stream| {
+        answer_commands(stream, |_| {
+            std::thread::sleep(Duration::from_millis(10));
+            b"+OK\r\n".to_vec()
+        });
+    });
+    // One connection that takes one command at a time, and twice as many commands as the server can answer.
+    let counted = report(&load(&[addr], "-c 1 --rate 180 -n 180 --json"));
+    let us = |name: &str, figure: &str| counted[name][figure].as_f64().unwrap();
+    assert!(us("latency", "p90_us") > 300_000.0, "the queue in front of the server counts: {counted}");
+    assert!((10_000.0..100_000.0).contains(&us("since_sent", "p90_us")), "{counted}");
+    assert!(us("sent_late", "p50_us") < 10_000.0, "the generator is not to blame: {counted}");
+    assert!(counted["waited_for_room"].as_u64().unwrap() > 100, "{counted}");
+}
+
 /// Two servers that own half of the slots each and swap them when told to.
 struct Pair {
     addrs: Arc<Mutex<Vec<SocketAddr>>>,

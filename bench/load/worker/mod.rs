@@ -1,14 +1,17 @@
 //! One thread of a run: an epoll loop over its connections.
+//!
+//! Read [`open_loop`] (what is sent when) and [`routes`] (who owns what) behind this page.
+
+mod open_loop;
+mod routes;
 
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
-use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
+use mio::{Events, Poll, Token};
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::error::Error;
 use crate::load::conn::{Conn, Lost, Pending, State};
@@ -17,8 +20,9 @@ use crate::load::mix::Kind;
 use crate::load::rng::Rng;
 use crate::load::schedule::Schedule;
 use crate::load::stats::Stats;
+use crate::load::timeline::{Mailbox, Window, Windows};
 use crate::load::workload::{Verb, Verdict};
-use crate::load::{Shared, Spec, Target, find_targets};
+use crate::load::{Shared, Spec, Target};
 
 const EVENTS_MAX: usize = 1_024;
 const SCRATCH_BYTES: usize = 64 * 1024;
@@ -38,6 +42,7 @@ struct Owner {
 pub(crate) struct Worker<'a> {
     spec: &'a Spec,
     shared: &'a Shared,
+    mailbox: &'a Mailbox,
     thread_idx: usize,
     poll: Poll,
     timer: Option<OwnedFd>,
@@ -45,11 +50,18 @@ pub(crate) struct Worker<'a> {
     // Each with the index of its owner.
     conns: Vec<(Conn, usize)>,
     schedule: Option<Schedule>,
+    windows: Windows,
+    // When the window began that `stats` counts, in ns since the start.
+    window_start_ns: u64,
     stats: Stats,
     rng: Rng,
     scratch: Vec<u8>,
     started: Instant,
-    // How many commands are still to be issued, if that is limited.
+    // When measuring begins, in ns since the start.
+    warmup_ns: u64,
+    // CPU time of this thread when measuring began; `None` before.
+    cpu_from_ns: Option<u64>,
+    // How many commands are still to be measured, if that is limited.
     quota: u64,
     // No command is issued from here on, in ns since the start.
     end_ns: u64,
@@ -58,6 +70,9 @@ pub(crate) struct Worker<'a> {
     follow_ups: Vec<(u32, u64)>,
     // The connection that the open loop looks at next.
     next_conn: usize,
+    // Whether the open loop has found no room, and since when it has some again, in ns since the start.
+    is_full: bool,
+    room_since_ns: u64,
     issuing: bool,
     // Set when a reply or a loss says that the topology has changed.
     stale_since_ns: Option<u64>,
@@ -72,12 +87,13 @@ impl<'a> Worker<'a> {
         plan: &[usize],
         thread_idx: usize,
         shared: &'a Shared,
+        mailbox: &'a Mailbox,
     ) -> Result<Worker<'a>, Error> {
         let poll = Poll::new().map_err(Error::os("epoll"))?;
         let mut conns = Vec::with_capacity(plan.len());
         for (idx, owner_idx) in plan.iter().enumerate() {
             let Some(target) = targets.get(*owner_idx) else { continue };
-            let conn = Conn::connect(target.addr, Token(idx), poll.registry(), 0);
+            let conn = Conn::connect(target.addr, spec.protocol, Token(idx), poll.registry(), 0);
             conns.push((conn.map_err(Error::os(format!("connecting to {}", target.addr)))?, *owner_idx));
         }
         let threads = spec.threads as u64;
@@ -85,20 +101,27 @@ impl<'a> Worker<'a> {
         let mut worker = Worker {
             spec,
             shared,
+            mailbox,
             thread_idx,
             timer: None,
             owners: Vec::new(),
             conns,
             schedule: spec.rate.map(|rate| Schedule::new(rate, thread_idx as u32, spec.threads as u32)),
+            windows: Windows::new(spec.window, spec.warmup),
+            window_start_ns: 0,
             stats: Stats::new(),
             rng: Rng::new(spec.seed.wrapping_add(thread_idx as u64 * 0x5851_F42D)),
             scratch: vec![0; SCRATCH_BYTES],
             started: Instant::now(),
+            warmup_ns: spec.warmup.as_nanos() as u64,
+            cpu_from_ns: None,
             quota: spec.requests.map_or(u64::MAX, per_thread),
-            end_ns: spec.duration.map_or(u64::MAX, |duration| duration.as_nanos() as u64),
+            end_ns: spec.duration.map_or(u64::MAX, |duration| (spec.warmup + duration).as_nanos() as u64),
             in_flight: 0,
             follow_ups: Vec::new(),
             next_conn: 0,
+            is_full: false,
+            room_since_ns: 0,
             issuing: false,
             stale_since_ns: None,
             refreshed_ns: 0,
@@ -111,11 +134,12 @@ impl<'a> Worker<'a> {
         Ok(worker)
     }
 
-    /// Runs to the end.
-    pub(crate) fn run(mut self, stop: &AtomicBool) -> Result<Stats, Error> {
+    /// Runs to the end. What was counted goes to the mailbox, window by window.
+    pub(crate) fn run(mut self, stop: &AtomicBool) -> Result<(), Error> {
         let mut events = Events::with_capacity(EVENTS_MAX);
         self.await_connections(&mut events, stop)?;
-        self.started = Instant::now();
+        // Whichever thread comes first starts the clock for all.
+        self.started = *self.shared.started.get_or_init(Instant::now);
         self.issuing = true;
         if self.schedule.is_none() {
             for idx in 0..self.conns.len() {
@@ -125,12 +149,14 @@ impl<'a> Worker<'a> {
         let mut checked_ns = 0;
         loop {
             let mut now_ns = self.now_ns();
+            self.turn_windows(now_ns);
             if self.issuing && (now_ns >= self.end_ns || self.quota == 0) {
                 self.stop_issuing();
             }
             self.issue_due(now_ns)?;
             if !self.issuing && self.in_flight == 0 {
-                return Ok(self.stats);
+                self.finish(now_ns);
+                return Ok(());
             }
             self.poll(&mut events, CHECK_INTERVAL)?;
             for event in &events {
@@ -146,6 +172,37 @@ impl<'a> Worker<'a> {
                 self.check(now_ns, stop)?;
             }
         }
+    }
+
+    /// Hands over the windows that have ended.
+    fn turn_windows(&mut self, now_ns: u64) {
+        if self.cpu_from_ns.is_none() && now_ns >= self.warmup_ns {
+            self.cpu_from_ns = Some(cpu_ns());
+        }
+        loop {
+            let end_ns = self.windows.end_ns(self.window_start_ns);
+            if now_ns < end_ns {
+                return;
+            }
+            self.hand_over(end_ns);
+        }
+    }
+
+    fn hand_over(&mut self, end_ns: u64) {
+        let start_ns = self.window_start_ns;
+        let stats = std::mem::take(&mut self.stats);
+        self.mailbox.put(Window { start_ns, end_ns, is_warmup: self.windows.is_warmup(start_ns), stats });
+        self.window_start_ns = end_ns;
+    }
+
+    /// Hands over the last window, and what is known at the end only.
+    fn finish(&mut self, now_ns: u64) {
+        self.stats.measured_from_ns = self.warmup_ns;
+        if let Some(from_ns) = self.cpu_from_ns {
+            self.stats.cpu_ns = cpu_ns().saturating_sub(from_ns);
+            self.stats.thread_ns = now_ns.saturating_sub(self.warmup_ns);
+        }
+        self.hand_over(now_ns);
     }
 
     fn now_ns(&self) -> u64 {
@@ -186,54 +243,84 @@ impl<'a> Worker<'a> {
             self.poll(events, Duration::from_millis(1))?;
             for event in events.iter() {
                 let Some((conn, _)) = self.conns.get_mut(event.token().0) else { continue };
-                if let Err(Lost::Closed(error)) = conn.on_writable() {
-                    return Err(Error::os(format!("connecting to {}", conn.addr))(error));
-                }
+                conn.establish(&mut self.scratch).map_err(|lost| no_connection(conn.addr, lost))?;
             }
         }
     }
 
     fn on_event(&mut self, idx: usize, readable: bool, writable: bool) {
-        let Worker { conns, owners, stats, scratch, spec, in_flight, follow_ups, .. } = self;
-        let Worker { started, stale_since_ns, shared, .. } = self;
-        let Some((conn, owner_idx)) = conns.get_mut(idx) else { return };
-        let mut owner = owners.get_mut(*owner_idx);
-        let mut lost = if writable { conn.on_writable().err() } else { None };
-        let mut now_ns = 0;
-        if readable && lost.is_none() && conn.state == State::Open {
-            now_ns = started.elapsed().as_nanos() as u64;
-            let mut replies = 0;
-            let result = conn.read(scratch, |pending, reply| {
-                replies += 1;
-                let verdict = spec.workload.judge(pending.verb, pending.key, reply);
-                let is_done = matches!(verdict, Verdict::Sound | Verdict::Missing);
-                match pending.verb.next_of(pending.kind) {
-                    Some(_) if is_done => {
-                        stats.missing += u64::from(verdict == Verdict::Missing);
-                        follow_ups.push((pending.key, pending.due_ns));
-                    }
-                    _ => count(stats, &pending, verdict, now_ns, stale_since_ns),
-                }
-                if let (Kind::Insert, true, Some(owner)) = (pending.kind, is_done, owner.as_mut()) {
-                    owner.keys.acknowledge_insert(pending.key);
-                }
-            });
-            *in_flight -= replies;
-            if replies > 0 {
-                stats.last_reply_ns = now_ns;
-                shared.replies.fetch_add(replies as u64, Ordering::Relaxed);
-            }
-            lost = result.err();
+        let Some((conn, _)) = self.conns.get_mut(idx) else { return };
+        let mut result = match conn.state {
+            State::Open if writable => conn.flush(),
+            State::Open => Ok(()),
+            State::Connecting(_) | State::Greeting(_) => conn.establish(&mut self.scratch),
+            State::Down(_) => return,
+        };
+        let now_ns = self.now_ns();
+        if readable && result.is_ok() {
+            result = self.take_replies(idx, now_ns);
         }
-        if let Some(lost) = lost {
+        if let Err(lost) = result {
             return self.lose(idx, &lost);
         }
         if !self.follow_ups.is_empty() {
             self.follow_up(idx, now_ns);
         }
-        if self.schedule.is_none() && now_ns > 0 {
+        if self.schedule.is_none() {
             self.refill(idx, now_ns);
         }
+    }
+
+    /// Reads what has arrived on a connection and counts it.
+    fn take_replies(&mut self, idx: usize, now_ns: u64) -> Result<(), Lost> {
+        let Worker { conns, owners, stats, scratch, spec, in_flight, follow_ups, .. } = self;
+        let Worker { stale_since_ns, warmup_ns, .. } = self;
+        let Some((conn, owner_idx)) = conns.get_mut(idx).filter(|(conn, _)| conn.state == State::Open) else {
+            return Ok(());
+        };
+        let mut owner = owners.get_mut(*owner_idx);
+        let (mut replies, is_open_loop) = (0, spec.rate.is_some());
+        let result = conn.read(scratch, |pending, reply| {
+            replies += 1;
+            let verdict = spec.workload.judge(pending.verb, pending.key, reply);
+            let is_sound = matches!(verdict, Verdict::Sound | Verdict::Missing);
+            let is_measured = pending.due_ns >= *warmup_ns;
+            match verdict {
+                Verdict::Sound => {}
+                Verdict::Missing => stats.missing += u64::from(is_measured),
+                Verdict::Wrong(text) => stats.record_errors(text, 1),
+                Verdict::Error(text) => {
+                    if text.starts_with(b"MOVED ") {
+                        stale_since_ns.get_or_insert(now_ns);
+                    }
+                    stats.record_errors(&String::from_utf8_lossy(text), 1);
+                }
+            }
+            if !is_sound {
+                return;
+            }
+            if pending.verb.next_of(pending.kind).is_some() {
+                follow_ups.push((pending.key, pending.due_ns));
+            } else if is_measured {
+                stats.record(pending.kind, now_ns.saturating_sub(pending.due_ns));
+                if is_open_loop {
+                    stats.record_since_sent(now_ns.saturating_sub(pending.sent_ns));
+                }
+            } else {
+                stats.warmup_replies += 1;
+            }
+            if let (Kind::Insert, Some(owner)) = (pending.kind, owner.as_mut()) {
+                owner.keys.acknowledge_insert(pending.key);
+            }
+        });
+        *in_flight -= replies;
+        if replies > 0 {
+            stats.last_reply_ns = now_ns;
+            if self.is_full {
+                (self.is_full, self.room_since_ns) = (false, now_ns);
+            }
+        }
+        result
     }
 
     /// Sends the writes that belong to what was read.
@@ -276,7 +363,7 @@ impl<'a> Worker<'a> {
         self.spec.workload.encode(verb, key, &mut self.rng, &mut conn.out);
         conn.in_flight.push_back(Pending { due_ns, sent_ns: now_ns, key, kind, verb });
         self.in_flight += 1;
-        self.quota -= 1;
+        self.quota -= u64::from(due_ns >= self.warmup_ns);
         true
     }
 
@@ -285,59 +372,6 @@ impl<'a> Worker<'a> {
         if let Err(lost) = conn.flush() {
             self.lose(idx, &lost);
         }
-    }
-
-    /// Open loop: sends what is due to connections that have room, and sets the timer for what comes next.
-    fn issue_due(&mut self, now_ns: u64) -> Result<(), Error> {
-        let Some(mut schedule) = self.schedule.take() else { return Ok(()) };
-        if self.issuing {
-            let mut touched = Vec::new();
-            while schedule.next_due_ns() <= now_ns && self.quota > 0 {
-                let Some(idx) = self.find_room() else { break };
-                let Some(due_ns) = schedule.take_due(now_ns) else { break };
-                self.stats.record_lateness(now_ns - due_ns);
-                if self.issue(idx, due_ns, now_ns) {
-                    touched.push(idx);
-                } else {
-                    self.stats.unsent += 1;
-                    self.quota -= 1;
-                }
-            }
-            for idx in touched {
-                self.flush(idx);
-            }
-            let wait_ns = schedule.next_due_ns().saturating_sub(self.now_ns());
-            // What is overdue found no room: a reply makes some, and is an event itself.
-            if wait_ns > 0 {
-                self.set_timer(wait_ns)?;
-            } else if self.find_room().is_some() {
-                self.set_timer(1)?;
-            }
-        }
-        self.schedule = Some(schedule);
-        Ok(())
-    }
-
-    /// The next connection in turn that takes another command.
-    fn find_room(&mut self) -> Option<usize> {
-        if self.in_flight >= self.conns.len() * self.spec.pipeline {
-            return None;
-        }
-        for _ in 0..self.conns.len() {
-            let idx = self.next_conn;
-            self.next_conn = (self.next_conn + 1) % self.conns.len();
-            let leads_there = |(conn, owner_idx): &(Conn, usize)| {
-                self.owners.get(*owner_idx).is_some_and(|owner| owner.addr == conn.addr)
-            };
-            let has_room = |entry: &(Conn, usize)| {
-                let conn = &entry.0;
-                conn.state == State::Open && conn.in_flight.len() < self.spec.pipeline && leads_there(entry)
-            };
-            if self.conns.get(idx).is_some_and(has_room) {
-                return Some(idx);
-            }
-        }
-        None
     }
 
     fn stop_issuing(&mut self) {
@@ -354,6 +388,7 @@ impl<'a> Worker<'a> {
         let text = match lost {
             Lost::Closed(_) => "connection lost".to_owned(),
             Lost::Malformed(what) => format!("malformed reply: {what}"),
+            Lost::Refused(reply) => format!("HELLO 3 was refused: {reply}"),
         };
         let count = conn.in_flight.len();
         self.in_flight -= count;
@@ -363,7 +398,7 @@ impl<'a> Worker<'a> {
         // A connection that does not come back is down since it was lost, not since the last attempt.
         conn.state = match conn.state {
             State::Open => State::Down(now_ns),
-            State::Connecting(since_ns) | State::Down(since_ns) => State::Down(since_ns),
+            State::Connecting(since_ns) | State::Greeting(since_ns) | State::Down(since_ns) => State::Down(since_ns),
         };
         self.stale_since_ns.get_or_insert(now_ns);
     }
@@ -377,10 +412,13 @@ impl<'a> Worker<'a> {
         for (conn, _) in &self.conns {
             let (since_ns, what) = match (conn.state, conn.in_flight.front()) {
                 (State::Open, Some(oldest)) => (oldest.sent_ns, "no reply"),
-                (State::Connecting(since_ns) | State::Down(since_ns), _) if self.issuing => {
+                (State::Open, None) => continue,
+                (State::Connecting(since_ns) | State::Greeting(since_ns) | State::Down(since_ns), _) => {
+                    if !self.issuing {
+                        continue;
+                    }
                     (since_ns, "no connection")
                 }
-                _ => continue,
             };
             let waited = Duration::from_nanos(now_ns.saturating_sub(since_ns));
             if waited.as_nanos() as u64 > timeout_ns {
@@ -405,123 +443,22 @@ impl<'a> Worker<'a> {
         }
         Ok(())
     }
-
-    /// Learns who owns what now, and connects what is down or leads to where nothing is owned.
-    fn refresh(&mut self, now_ns: u64) {
-        if self.spec.cluster {
-            let seeds: Vec<SocketAddr> =
-                self.owners.iter().map(|owner| owner.addr).chain(self.spec.addrs.iter().copied()).collect();
-            match find_targets(self.spec, &seeds) {
-                Ok(targets) => {
-                    self.set_owners(&targets);
-                    self.redirect(&targets);
-                }
-                // Nobody knows: the old owners are tried on, until the timeout.
-                Err(_) => self.stale_since_ns = Some(now_ns),
-            }
-        }
-        for idx in 0..self.conns.len() {
-            let Some((conn, owner_idx)) = self.conns.get_mut(idx) else { continue };
-            let Some(owner) = self.owners.get(*owner_idx) else { continue };
-            let moved = conn.addr != owner.addr && conn.in_flight.is_empty();
-            let State::Down(since_ns) = conn.state else {
-                if moved && conn.reconnect(owner.addr, self.poll.registry(), now_ns).is_err() {
-                    conn.state = State::Down(now_ns);
-                }
-                if conn.addr != owner.addr {
-                    // It still waits for answers; come back for it.
-                    self.stale_since_ns = Some(now_ns);
-                }
-                continue;
-            };
-            // Whether this attempt succeeds shows at the next event; a failed one is down since `since_ns`.
-            match conn.reconnect(owner.addr, self.poll.registry(), since_ns) {
-                Ok(()) => {}
-                Err(_) => conn.state = State::Down(since_ns),
-            }
-            self.stale_since_ns = Some(now_ns);
-        }
-    }
-
-    /// Takes the owners of `targets` over; connections keep the address they lead to.
-    fn set_owners(&mut self, targets: &[Target]) {
-        let Spec { key_order, threads, .. } = *self.spec;
-        let old: Vec<KeyChooser> = self.owners.drain(..).map(|owner| owner.keys).collect();
-        let owner = |target: &Target| {
-            let keys = target.keys.clone();
-            let mut keys = KeyChooser::new(keys, key_order, self.thread_idx as u32, threads as u32);
-            keys.inherit(&old);
-            Owner { addr: target.addr, keys }
-        };
-        self.owners = targets.iter().map(owner).collect();
-    }
-
-    /// Spreads the connections of this thread over the owners anew, moving as few as possible.
-    fn redirect(&mut self, targets: &[Target]) {
-        let weights: Vec<usize> = targets.iter().map(|target| target.connections).collect();
-        let mut wanted = super::apportion(self.conns.len(), &weights);
-        let mut homeless = Vec::new();
-        for (idx, (conn, owner_idx)) in self.conns.iter_mut().enumerate() {
-            let current = targets.iter().position(|target| target.addr == conn.addr);
-            match current
-                .and_then(|current| wanted.get_mut(current).filter(|left| **left > 0).map(|left| (current, left)))
-            {
-                Some((current, left)) => {
-                    *left -= 1;
-                    *owner_idx = current;
-                }
-                None => homeless.push(idx),
-            }
-        }
-        for idx in homeless {
-            let Some((owner_idx, left)) = wanted.iter_mut().enumerate().find(|(_, left)| **left > 0) else { return };
-            *left -= 1;
-            if let Some((_, conn_owner)) = self.conns.get_mut(idx) {
-                *conn_owner = owner_idx;
-            }
-        }
-    }
-
-    fn arm_timer_source(&mut self) -> Result<(), Error> {
-        let timer =
-            rustix::time::timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC);
-        let timer = timer.map_err(|errno| Error::os("creating a timer")(errno.into()))?;
-        let registered = self.poll.registry().register(&mut SourceFd(&timer.as_raw_fd()), TIMER, Interest::READABLE);
-        registered.map_err(Error::os("registering a timer"))?;
-        self.timer = Some(timer);
-        Ok(())
-    }
-
-    /// epoll counts in ms, which is too coarse for thousands of commands a second; a timer counts in ns.
-    fn set_timer(&self, wait_ns: u64) -> Result<(), Error> {
-        let Some(timer) = &self.timer else { return Ok(()) };
-        let value = Timespec { tv_sec: (wait_ns / 1_000_000_000) as i64, tv_nsec: (wait_ns % 1_000_000_000) as _ };
-        let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
-        let set = rustix::time::timerfd_settime(timer, TimerfdTimerFlags::empty(), &once);
-        set.map(|_| ()).map_err(|errno| Error::os("setting a timer")(errno.into()))
-    }
-
-    fn drain_timer(&self) {
-        if let Some(timer) = &self.timer {
-            // How often it fired says nothing; EAGAIN means that it was set again since.
-            let _ = rustix::io::read(timer, &mut [0u8; 8]);
-        }
-    }
 }
 
-fn count(stats: &mut Stats, pending: &Pending, verdict: Verdict<'_>, now_ns: u64, stale_since_ns: &mut Option<u64>) {
-    match verdict {
-        Verdict::Sound => stats.record(pending.kind, now_ns.saturating_sub(pending.due_ns)),
-        Verdict::Missing => {
-            stats.missing += 1;
-            stats.record(pending.kind, now_ns.saturating_sub(pending.due_ns));
-        }
-        Verdict::Wrong(text) => stats.record_errors(text, 1),
-        Verdict::Error(text) => {
-            if text.starts_with(b"MOVED ") {
-                stale_since_ns.get_or_insert(now_ns);
-            }
-            stats.record_errors(&String::from_utf8_lossy(text), 1);
+/// CPU time of this thread, in ns.
+fn cpu_ns() -> u64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// Why a run cannot begin.
+fn no_connection(addr: SocketAddr, lost: Lost) -> Error {
+    match lost {
+        Lost::Closed(error) => Error::os(format!("connecting to {addr}"))(error),
+        Lost::Malformed(what) => Error::MalformedReply { addr: addr.to_string(), what },
+        Lost::Refused(reply) => {
+            let reply = format!("{reply} (leave out --resp 3)");
+            Error::Refused { addr: addr.to_string(), what: "HELLO 3", reply }
         }
     }
 }
