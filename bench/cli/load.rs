@@ -1,21 +1,21 @@
 //! `coracle-bench load`: its arguments, and what it prints.
 
-use std::io::IsTerminal;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::Args;
-use indicatif::ProgressBar;
 
 use crate::cli::within;
 use crate::error::Error;
 use crate::load::conn::Protocol;
+use crate::load::cpus::Cpus;
 use crate::load::keys::{KEYS_COUNT_MAX, KeyOrder};
 use crate::load::mix::{Kind, Mix};
+use crate::load::progress::Progress;
 use crate::load::sizes::ValueSizes;
 use crate::load::workload::Workload;
-use crate::load::{self, CONNECTIONS_MAX, Outcome, Spec};
+use crate::load::{self, CONNECTIONS_MAX, Spec};
 
 const PIPELINE_MAX: usize = 4_096;
 const THREADS_MAX: usize = 64;
@@ -74,9 +74,12 @@ pub(super) struct LoadArgs {
     /// Commands a second, at fixed times (open loop)
     #[arg(long, value_name = "R")]
     rate: Option<f64>,
-    /// How many threads share the connections
-    #[arg(long, default_value_t = 1)]
-    threads: usize,
+    /// How many threads share the connections [default: one for each of --cpus, or 1]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Keep the threads on these CPUs, in turn: 0,2-3
+    #[arg(long, value_name = "LIST")]
+    cpus: Option<Cpus>,
     /// The version of the protocol: 3 says HELLO 3 on every connection
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(2..=3))]
     resp: u8,
@@ -97,13 +100,19 @@ impl LoadArgs {
         let spec = self.spec()?;
         let mut errors_count = 0;
         if self.fill {
-            let filled = with_progress(&fill_spec(&spec, self.value_bytes.clone()), self.json, stop)?.report();
+            let mut progress = Progress::new("fill", None, self.json);
+            let fill_spec = fill_spec(&spec, self.value_bytes.clone());
+            let filled = load::run(&fill_spec, &mut |point, latencies| progress.observe(point, latencies), stop)?;
+            let filled = filled.report();
             if filled.errors_count > 0 {
                 eprintln!("writing the keys: {filled}");
             }
             errors_count += filled.errors_count;
         }
-        let report = with_progress(&spec, self.json, stop)?.report();
+        let mut progress = Progress::new(&self.workload.to_string(), spec.duration, self.json);
+        let outcome = load::run(&spec, &mut |point, latencies| progress.observe(point, latencies), stop)?;
+        drop(progress);
+        let report = outcome.report();
         if self.json {
             println!("{}", serde_json::to_string_pretty(&report).expect("numbers and texts are JSON"));
         } else {
@@ -113,7 +122,10 @@ impl LoadArgs {
     }
 
     fn spec(&self) -> Result<Spec, Error> {
-        let LoadArgs { connections, pipeline, requests, keys, threads, .. } = *self;
+        let LoadArgs { connections, pipeline, requests, keys, .. } = *self;
+        let cpus = self.cpus.clone().unwrap_or_default();
+        cpus.check()?;
+        let threads = self.threads.unwrap_or(cpus.count().clamp(1, connections.max(1)));
         within("--connections", connections as f64, 1.0, CONNECTIONS_MAX as f64)?;
         within("--pipeline", pipeline as f64, 1.0, PIPELINE_MAX as f64)?;
         within("--threads", threads as f64, 1.0, THREADS_MAX.min(connections) as f64)?;
@@ -145,6 +157,7 @@ impl LoadArgs {
             keys_count: keys,
             key_order,
             threads,
+            cpus,
             timeout: Duration::from_secs_f64(self.timeout),
             seed: self.seed,
         })
@@ -163,17 +176,6 @@ fn fill_spec(spec: &Spec, sizes: ValueSizes) -> Spec {
         key_order: KeyOrder::Sequential,
         ..spec.clone()
     }
-}
-
-/// Runs a load and shows on a terminal how far it is.
-fn with_progress(spec: &Spec, quiet: bool, stop: &AtomicBool) -> Result<Outcome, Error> {
-    if quiet || !std::io::stderr().is_terminal() {
-        return load::run(spec, &mut |_, _| {}, stop);
-    }
-    let bar = ProgressBar::new_spinner();
-    let result = load::run(spec, &mut |point, _| bar.set_message(format!("{:.0} replies/s", point.ops_per_s)), stop);
-    bar.finish_and_clear();
-    result
 }
 
 fn resolve(text: &str) -> Result<SocketAddr, Error> {

@@ -9,6 +9,7 @@ use crate::compare::Context;
 use crate::compare::process::{Cpu, device_flushes};
 use crate::error::Error;
 use crate::load::conn::Protocol;
+use crate::load::cpus::Cpus;
 use crate::load::keys::KeyOrder;
 use crate::load::mix::{Kind, Mix};
 use crate::load::sizes::ValueSizes;
@@ -189,6 +190,7 @@ fn spec(context: &Context<'_>, subject: &Subject<'_>, test: &Test) -> Spec {
         keys_count: options.keys_count,
         key_order: KeyOrder::Uniform,
         threads: 1,
+        cpus: Cpus::default(),
         timeout: REPLY_TIMEOUT,
         seed: 1,
     }

@@ -1,6 +1,6 @@
 //! The load generator. Read in this order: [`mix`] (which commands), [`keys`] and [`zipf`] (which keys), [`sizes`] and
 //! [`values`] (which values), [`workload`] (their bytes), [`schedule`], [`conn`], [`worker`], [`stats`], [`timeline`] (how
-//! the counters of the threads come together), [`report`].
+//! the counters of the threads come together), [`progress`], [`report`]; [`cpus`].
 //!
 //! A thread drives all its connections with one epoll loop and prepared bytes, since on a small machine the
 //! generator takes its share from the server it measures. Invariants: at most `pipeline` commands are on their
@@ -13,8 +13,10 @@
 //! Deliberately absent: retries. A command that was redirected or failed is counted as an error.
 
 pub mod conn;
+pub mod cpus;
 pub mod keys;
 pub mod mix;
+pub mod progress;
 pub mod report;
 pub mod rng;
 pub mod schedule;
@@ -37,6 +39,7 @@ use crate::client;
 use crate::error::Error;
 use crate::topology::Topology;
 use conn::Protocol;
+use cpus::Cpus;
 use keys::{KeyOrder, OwnedKeys};
 use report::Report;
 use stats::Stats;
@@ -80,6 +83,8 @@ pub struct Spec {
     pub key_order: KeyOrder,
     /// How many threads share the connections.
     pub threads: usize,
+    /// Where they run.
+    pub cpus: Cpus,
     /// How long to wait for an answer or a connection.
     pub timeout: Duration,
     /// Where chance starts.

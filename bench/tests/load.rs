@@ -274,6 +274,27 @@ fn what_the_server_takes_is_told_apart_from_being_sent_late() {
     assert!(counted["waited_for_room"].as_u64().unwrap() > 100, "{counted}");
 }
 
+#[test]
+fn threads_stay_on_the_cpus_that_are_named() {
+    let redis = Redis::start(&[]);
+    let output = load(&[redis.addr], "--cpus 0 --threads 2 -c 4 -n 1000 --json");
+    assert_eq!((output.status.code(), &report(&output)["replies_ok"]), (Some(0), &1_000.into()));
+    let output = load(&[redis.addr], "--cpus 0,4095 -n 10");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("CPU 4095; this process may run on 0"));
+}
+
+#[test]
+fn without_a_terminal_there_is_a_line_every_second_and_none_beside_json() {
+    let redis = Redis::start(&[]);
+    let output = load(&[redis.addr], "-d 2.2 -c 2 --warmup 1");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.len(), 3, "{said}");
+    assert!(lines[0].contains("warm-up") && lines[1].contains("p99") && lines[2].contains("0 errors"), "{said}");
+    assert!(load(&[redis.addr], "-d 1.5 -c 2 --json").stderr.is_empty());
+}
+
 /// Two servers that own half of the slots each and swap them when told to.
 struct Pair {
     addrs: Arc<Mutex<Vec<SocketAddr>>>,

@@ -15,6 +15,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::error::Error;
 use crate::load::conn::{Conn, Lost, Pending, State};
+use crate::load::cpus::pin_thread;
 use crate::load::keys::KeyChooser;
 use crate::load::mix::Kind;
 use crate::load::rng::Rng;
@@ -80,7 +81,7 @@ pub(crate) struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
-    /// Starts to connect: connection i leads to the target `plan[i]`.
+    /// Starts to connect, on the thread that is going to run: connection i leads to the target `plan[i]`.
     pub(crate) fn new(
         spec: &'a Spec,
         targets: &[Target],
@@ -89,6 +90,9 @@ impl<'a> Worker<'a> {
         shared: &'a Shared,
         mailbox: &'a Mailbox,
     ) -> Result<Worker<'a>, Error> {
+        if let Some(cpu) = spec.cpus.of_thread(thread_idx) {
+            pin_thread(cpu)?;
+        }
         let poll = Poll::new().map_err(Error::os("epoll"))?;
         let mut conns = Vec::with_capacity(plan.len());
         for (idx, owner_idx) in plan.iter().enumerate() {
