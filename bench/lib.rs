@@ -8,7 +8,7 @@
 //! Deliberately absent: retries of commands, TLS.
 //!
 //! Reading order: [`reply`] (the bytes), [`client`] (questions outside a run), [`topology`] (who owns what), [`load`] (the
-//! generator), [`compare`] (servers side by side), [`micro`] (tables of keys side by side), [`cli`] (the arguments), [`text`] (how figures are written), [`error`].
+//! generator), [`slo`] (the highest rate that keeps a promise), [`compare`] (servers side by side), [`micro`] (tables of keys side by side), [`cli`] (the arguments), [`text`] (how figures are written), [`error`].
 
 pub mod cli;
 pub mod client;
@@ -17,6 +17,7 @@ pub mod error;
 pub mod load;
 pub mod micro;
 pub mod reply;
+pub mod slo;
 pub mod text;
 pub mod topology;
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use crate::cli::document::{Document, print_json};
 use crate::cli::within;
 use crate::error::Error;
 use crate::load::conn::Protocol;
@@ -14,8 +15,11 @@ use crate::load::keys::{KEYS_COUNT_MAX, KeyOrder};
 use crate::load::mix::{Kind, Mix};
 use crate::load::progress::Progress;
 use crate::load::sizes::ValueSizes;
+use crate::load::timeline::Point;
 use crate::load::workload::Workload;
-use crate::load::{self, CONNECTIONS_MAX, Spec};
+use crate::load::{self, CONNECTIONS_MAX, Outcome, Spec};
+use crate::slo;
+use crate::slo::objective::Slo;
 
 const PIPELINE_MAX: usize = 4_096;
 const THREADS_MAX: usize = 64;
@@ -27,12 +31,16 @@ const FILL_PIPELINE_MIN: usize = 16;
 const LONG_RUN: Duration = Duration::from_secs(30);
 const WINDOW_SHORT: Duration = Duration::from_millis(250);
 const WINDOW_LONG: Duration = Duration::from_secs(1);
+/// How long a window of a search is, and the warm-up of each rate, unless the user says otherwise.
+const SLO_WINDOW: Duration = Duration::from_secs(2);
+const SLO_WARMUP_S: f64 = 1.0;
+const SLO_WINDOWS_MAX: usize = 100;
 
 #[derive(Args, Debug)]
 pub(super) struct LoadArgs {
     /// A server, as HOST:PORT; may be given several times
     #[arg(long, required = true, value_name = "HOST:PORT")]
-    addr: Vec<String>,
+    pub(super) addr: Vec<String>,
     /// Ask the servers who owns which slot, and send each command to the owner
     #[arg(long)]
     cluster: bool,
@@ -48,13 +56,13 @@ pub(super) struct LoadArgs {
     /// End after that many seconds (10 if --requests is absent too)
     #[arg(long, short = 'd', value_name = "S")]
     duration: Option<f64>,
-    /// Send commands for that many seconds before measuring begins
-    #[arg(long, default_value_t = 0.0, value_name = "S")]
-    warmup: f64,
+    /// Send commands for that many seconds before measuring begins [default: 0; with --slo 1, for each rate]
+    #[arg(long, value_name = "S")]
+    warmup: Option<f64>,
     /// The commands: set, get, del, ping, insert, rmw (a read and then a write of the same key), weights of them
     /// such as set=1,get=9, mixed:RATIO (the share of reads), or ycsb-a, -b, -c, -d, -f
     #[arg(long, visible_alias = "mix", default_value = "set")]
-    workload: Mix,
+    pub(super) workload: Mix,
     /// How many keys there are at the start
     #[arg(long, default_value_t = 100_000)]
     keys: u32,
@@ -67,13 +75,20 @@ pub(super) struct LoadArgs {
     key_order: Option<KeyOrder>,
     /// How long the values written are, in bytes: 256, 4k, 16..4096, zipf:16..4096, or weights such as 64=9,1k=1
     #[arg(long, default_value = "256", value_name = "BYTES")]
-    value_bytes: ValueSizes,
+    pub(super) value_bytes: ValueSizes,
     /// Do not look at the values read
     #[arg(long)]
     no_check: bool,
     /// Commands a second, at fixed times (open loop)
     #[arg(long, value_name = "R")]
     rate: Option<f64>,
+    /// Search for the highest rate that keeps these bounds: p99=2ms, or p50=300us,p99.9=10ms,max=1s. Each rate is an
+    /// open loop of several windows of --duration seconds each [default: 2], and keeps them if most windows do
+    #[arg(long, value_name = "BOUNDS", conflicts_with_all = ["rate", "requests"])]
+    slo: Option<Slo>,
+    /// How many windows each rate of --slo gets
+    #[arg(long, value_name = "N", default_value_t = 3, requires = "slo")]
+    slo_windows: usize,
     /// How many threads share the connections [default: one for each of --cpus, or 1]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -95,30 +110,57 @@ pub(super) struct LoadArgs {
 }
 
 impl LoadArgs {
-    /// How many errors there were.
-    pub(super) fn run(self, stop: &AtomicBool) -> Result<u64, Error> {
+    /// How many errors there were, a promise that is never kept among them.
+    pub(super) fn run(&self, stop: &AtomicBool) -> Result<u64, Error> {
         let spec = self.spec()?;
         let mut errors_count = 0;
         if self.fill {
-            let mut progress = Progress::new("fill", None, self.json);
-            let fill_spec = fill_spec(&spec, self.value_bytes.clone());
-            let filled = load::run(&fill_spec, &mut |point, latencies| progress.observe(point, latencies), stop)?;
-            let filled = filled.report();
-            if filled.errors_count > 0 {
-                eprintln!("writing the keys: {filled}");
-            }
-            errors_count += filled.errors_count;
+            errors_count += self.fill_keys(&spec, stop)?;
         }
+        errors_count += match &self.slo {
+            None => self.run_once(&spec, stop)?,
+            Some(slo) => self.run_search(&spec, slo, stop)?,
+        };
+        Ok(errors_count)
+    }
+
+    fn fill_keys(&self, spec: &Spec, stop: &AtomicBool) -> Result<u64, Error> {
+        let mut progress = Progress::new("fill", None, self.json);
+        let spec = fill_spec(spec, self.value_bytes.clone());
+        let filled = load::run(&spec, &mut |point, latencies| progress.observe(point, latencies), stop)?.report();
+        drop(progress);
+        if filled.errors_count > 0 {
+            eprintln!("writing the keys: {filled}");
+        }
+        Ok(filled.errors_count)
+    }
+
+    fn run_once(&self, spec: &Spec, stop: &AtomicBool) -> Result<u64, Error> {
         let mut progress = Progress::new(&self.workload.to_string(), spec.duration, self.json);
-        let outcome = load::run(&spec, &mut |point, latencies| progress.observe(point, latencies), stop)?;
+        let outcome = load::run(spec, &mut |point, latencies| progress.observe(point, latencies), stop)?;
         drop(progress);
         let report = outcome.report();
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&report).expect("numbers and texts are JSON"));
+            print_json(&Document::new(self, spec, Some(&report), &outcome.timeline, None));
         } else {
             println!("{report}");
         }
-        Ok(errors_count + report.errors_count)
+        Ok(report.errors_count)
+    }
+
+    fn run_search(&self, spec: &Spec, slo: &Slo, stop: &AtomicBool) -> Result<u64, Error> {
+        let window = spec.duration.unwrap_or(SLO_WINDOW);
+        let plan = slo::Plan { slo: slo.clone(), windows_count: self.slo_windows, window };
+        let answer = slo::run(spec, plan, self.json, stop)?;
+        let report = answer.outcome.as_ref().map(Outcome::report);
+        if self.json {
+            let timeline = answer.outcome.as_ref().map_or(&[] as &[Point], |outcome| &outcome.timeline);
+            print_json(&Document::new(self, spec, report.as_ref(), timeline, Some((&answer).into())));
+        } else {
+            println!("{answer}");
+        }
+        // A promise that holds at no rate is one failure.
+        Ok(report.map_or(1, |report| report.errors_count))
     }
 
     fn spec(&self) -> Result<Spec, Error> {
@@ -132,15 +174,19 @@ impl LoadArgs {
         within("--keys", f64::from(keys), 1.0, f64::from(KEYS_COUNT_MAX))?;
         within("--timeout", self.timeout, 0.001, SECONDS_MAX)?;
         within("--duration", self.duration.unwrap_or(1.0), 0.001, SECONDS_MAX)?;
-        within("--warmup", self.warmup, 0.0, SECONDS_MAX)?;
+        let warmup = self.warmup.unwrap_or(if self.slo.is_some() { SLO_WARMUP_S } else { 0.0 });
+        within("--warmup", warmup, 0.0, SECONDS_MAX)?;
+        within("--slo-windows", self.slo_windows as f64, 1.0, SLO_WINDOWS_MAX as f64)?;
         within("--rate", self.rate.unwrap_or(1.0), 0.001, RATE_MAX)?;
         let key_order = self.key_order.unwrap_or_else(|| self.workload.key_order());
         let is_sequential = key_order == KeyOrder::Sequential;
-        if is_sequential && (self.rate.is_some() || self.workload.has(Kind::Insert)) {
-            let what = "--key-order sequential ends behind the last key, so it goes with neither --rate nor inserts";
+        if is_sequential && (self.rate.is_some() || self.slo.is_some() || self.workload.has(Kind::Insert)) {
+            let what =
+                "--key-order sequential ends behind the last key, so it goes with none of --rate, --slo and inserts";
             return Err(Error::Usage(what.to_owned()));
         }
-        let duration = self.duration.or((requests.is_none() && !is_sequential).then_some(10.0));
+        let is_endless = requests.is_none() && !is_sequential && self.slo.is_none();
+        let duration = self.duration.or(is_endless.then_some(10.0));
         let duration = duration.map(Duration::from_secs_f64);
         Ok(Spec {
             addrs: self.addr.iter().map(|text| resolve(text)).collect::<Result<_, _>>()?,
@@ -149,7 +195,7 @@ impl LoadArgs {
             connections,
             pipeline,
             requests,
-            warmup: Duration::from_secs_f64(self.warmup),
+            warmup: Duration::from_secs_f64(warmup),
             duration,
             window: if duration.is_some_and(|duration| duration < LONG_RUN) { WINDOW_SHORT } else { WINDOW_LONG },
             rate: self.rate,

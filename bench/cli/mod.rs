@@ -1,5 +1,6 @@
-//! The command line. Of its commands, `load` has a file of its own.
+//! The command line. Of its commands, `load` has files of its own.
 
+mod document;
 mod load;
 
 use std::path::PathBuf;
@@ -34,7 +35,7 @@ enum Command {
     /// Without --rate, every connection sends --pipeline commands, waits for all answers and goes on (closed
     /// loop). With --rate, commands are due at fixed times and latencies count from then (open loop).
     /// Exit status: 0 if every reply was sound, 1 if there were errors, 2 if the run could not be finished.
-    Load(LoadArgs),
+    Load(Box<LoadArgs>),
     /// Measures the disk, Redis, etcd and Coracle in turn, and prints them side by side.
     ///
     /// Starts every server itself, on ports of its own and with its data under --dir, and stops it. Rounds

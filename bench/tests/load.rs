@@ -295,6 +295,51 @@ fn without_a_terminal_there_is_a_line_every_second_and_none_beside_json() {
     assert!(load(&[redis.addr], "-d 1.5 -c 2 --json").stderr.is_empty());
 }
 
+#[test]
+fn a_search_finds_the_rate_that_a_server_can_keep() {
+    // Each of four connections takes a millisecond a command, so that 4,000 commands a second are too many.
+    let addr = serve("127.0.0.1", |stream| {
+        answer_commands(stream, |_| {
+            std::thread::sleep(Duration::from_millis(1));
+            b"+OK\r\n".to_vec()
+        });
+    });
+    let args = "--slo p50=100ms -c 4 -P 64 -d 0.3 --warmup 0.1 --slo-windows 3 --json";
+    let counted = report(&load(&[addr], args));
+    let slo = &counted["slo"];
+    let rate = slo["rate"].as_f64().unwrap();
+    assert!((800.0..4_000.0).contains(&rate), "{counted}");
+    assert_eq!(counted["errors_count"], 0);
+    let trials = slo["trials"].as_array().unwrap();
+    assert!(trials.iter().all(|trial| trial["windows"].as_array().unwrap().len().is_multiple_of(3)), "{slo}");
+    assert!((0.9..1.1).contains(&(counted["ops_per_s"].as_f64().unwrap() / rate)), "{counted}");
+    let never = load(&[addr], "--slo p50=10us -c 4 -d 0.2 --warmup 0 --slo-windows 1");
+    assert_eq!(never.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&never.stdout).into_owned();
+    assert!(text.contains("p50 <= 10.0 µs holds at no rate that was tried"), "{text}");
+}
+
+#[test]
+fn json_says_how_it_was_measured_and_has_a_timeline() {
+    let redis = Redis::start(&[]);
+    let args = "--workload mixed:0.5 --rate 2000 -d 1 --key-order zipf:0.8 --value-bytes 10..20 --warmup 0.25 --json";
+    let counted = report(&load(&[redis.addr], args));
+    assert_eq!((&counted["format"], &counted["settings"]["workload"]), (&1.into(), &"mixed:0.5".into()));
+    assert_eq!(counted["settings"]["key_order"], "zipf:0.8");
+    assert_eq!(counted["settings"]["value_bytes"], "10..20");
+    let timeline = counted["timeline"].as_array().unwrap();
+    assert_eq!(timeline.len(), 4, "{counted}");
+    for (idx, point) in timeline.iter().enumerate() {
+        assert!((point["start_s"].as_f64().unwrap() - 0.25 * idx as f64).abs() < 1e-9);
+        assert!((400..600).contains(&point["replies_ok"].as_u64().unwrap()), "{counted}");
+        assert!(point["p99_us"].as_f64().unwrap() >= point["p50_us"].as_f64().unwrap());
+    }
+    for figure in ["since_sent", "sent_late", "latency"] {
+        assert!(counted[figure]["p9999_us"].is_f64(), "{figure}: {counted}");
+    }
+    assert!(counted.get("slo").is_none());
+}
+
 /// Two servers that own half of the slots each and swap them when told to.
 struct Pair {
     addrs: Arc<Mutex<Vec<SocketAddr>>>,
