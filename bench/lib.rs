@@ -8,14 +8,17 @@
 //! Deliberately absent: retries of commands, TLS.
 //!
 //! Reading order: [`reply`] (the bytes), [`client`] (questions outside a run), [`topology`] (who owns what), [`load`] (the
-//! generator), [`slo`] (the highest rate that keeps a promise), [`compare`] (servers side by side), [`micro`] (tables of keys side by side), [`cli`] (the arguments), [`text`] (how figures are written), [`error`].
+//! generator), [`slo`] (the highest rate that keeps a promise), [`compare`] (servers side by side), [`micro`] (tables of keys side by side), [`hgrm`] and [`plot`]
+//! (files of results), [`cli`] (the arguments), [`text`] (how figures are written), [`error`].
 
 pub mod cli;
 pub mod client;
 pub mod compare;
 pub mod error;
+pub mod hgrm;
 pub mod load;
 pub mod micro;
+pub mod plot;
 pub mod reply;
 pub mod slo;
 pub mod text;

@@ -9,6 +9,16 @@ pub fn time(us: f64) -> String {
     }
 }
 
+/// A time on an axis: `0`, `100 µs`, `2.5 ms`, `1 s`.
+pub fn tick_time(us: f64) -> String {
+    match us {
+        0.0 => "0".to_owned(),
+        us if us < 999.5 => format!("{} µs", trimmed(us)),
+        us if us < 999_500.0 => format!("{} ms", trimmed(us / 1e3)),
+        us => format!("{} s", trimmed(us / 1e6)),
+    }
+}
+
 /// A whole number with its digits in groups of three: `83,120`.
 pub fn whole(number: f64) -> String {
     let digits = format!("{number:.0}");
@@ -22,11 +32,11 @@ pub fn whole(number: f64) -> String {
     text
 }
 
-/// A number in as many digits as an axis needs: `0`, `250`, `20k`, `1.5M`.
+/// A number in as many digits as an axis needs: `0`, `250`, `2.5k`, `1.5M`.
 pub fn short(number: f64) -> String {
     let (scaled, unit) = match number.abs() {
         size if size >= 1e6 => (number / 1e6, "M"),
-        size if size >= 1e4 => (number / 1e3, "k"),
+        size if size >= 1e3 => (number / 1e3, "k"),
         _ => return trimmed(number),
     };
     format!("{}{unit}", trimmed(scaled))
@@ -68,8 +78,12 @@ mod tests {
             [0.0, 9.99, 412.4, 999.7, 1_924.0, 25_000.0, 2_050_000.0].map(time).join(", "),
             "0.00 µs, 9.99 µs, 412 µs, 1.00 ms, 1.92 ms, 25.0 ms, 2.05 s"
         );
+        assert_eq!(
+            [0.0, 0.5, 200.0, 1e3, 2.5e3, 1e6].map(tick_time).join(", "),
+            "0, 0.5 µs, 200 µs, 1 ms, 2.5 ms, 1 s"
+        );
         assert_eq!([0.0, 999.0, 1_000.0, 83_120.4, 1_234_567.0].map(whole).join(" "), "0 999 1,000 83,120 1,234,567");
-        assert_eq!([0.0, 0.5, 250.0, 20_000.0, 1_500_000.0].map(short).join(" "), "0 0.5 250 20k 1.5M");
+        assert_eq!([0.0, 0.5, 250.0, 2_500.0, 1_500_000.0].map(short).join(" "), "0 0.5 250 2.5k 1.5M");
     }
 
     #[test]

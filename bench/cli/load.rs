@@ -1,6 +1,9 @@
 //! `coracle-bench load`: its arguments, and what it prints.
 
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -9,6 +12,7 @@ use clap::Args;
 use crate::cli::document::{Document, print_json};
 use crate::cli::within;
 use crate::error::Error;
+use crate::hgrm;
 use crate::load::conn::Protocol;
 use crate::load::cpus::Cpus;
 use crate::load::keys::{KEYS_COUNT_MAX, KeyOrder};
@@ -18,8 +22,10 @@ use crate::load::sizes::ValueSizes;
 use crate::load::timeline::Point;
 use crate::load::workload::Workload;
 use crate::load::{self, CONNECTIONS_MAX, Outcome, Spec};
-use crate::slo;
+use crate::plot::{self, Target};
 use crate::slo::objective::Slo;
+use crate::slo::{self, Answer};
+use crate::text;
 
 const PIPELINE_MAX: usize = 4_096;
 const THREADS_MAX: usize = 64;
@@ -107,12 +113,19 @@ pub(super) struct LoadArgs {
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
+    /// Write the latencies there, in the percentile format that HdrHistogram's plotter reads
+    #[arg(long, value_name = "FILE")]
+    hgrm: Option<PathBuf>,
+    /// Draw latency by percentile, and throughput and p99 over time, as FILE.svg or FILE.png
+    #[arg(long, value_name = "FILE")]
+    plot: Vec<Target>,
 }
 
 impl LoadArgs {
     /// How many errors there were, a promise that is never kept among them.
     pub(super) fn run(&self, stop: &AtomicBool) -> Result<u64, Error> {
         let spec = self.spec()?;
+        self.check_files()?;
         let mut errors_count = 0;
         if self.fill {
             errors_count += self.fill_keys(&spec, stop)?;
@@ -145,6 +158,7 @@ impl LoadArgs {
         } else {
             println!("{report}");
         }
+        self.write_files(spec, Some(&outcome), None)?;
         Ok(report.errors_count)
     }
 
@@ -159,8 +173,65 @@ impl LoadArgs {
         } else {
             println!("{answer}");
         }
+        self.write_files(spec, answer.outcome.as_ref(), Some(&answer))?;
         // A promise that holds at no rate is one failure.
         Ok(report.map_or(1, |report| report.errors_count))
+    }
+
+    fn write_files(&self, spec: &Spec, outcome: Option<&Outcome>, answer: Option<&Answer>) -> Result<(), Error> {
+        if let (Some(path), Some(outcome)) = (&self.hgrm, outcome) {
+            write_hgrm(path, outcome).map_err(Error::os(format!("writing {}", path.display())))?;
+        }
+        if !self.plot.is_empty() {
+            let svg = plot::draw(&self.plot_title(outcome, answer), &self.plot_subtitle(spec), outcome, answer);
+            self.plot.iter().try_for_each(|target| target.write(&svg))?;
+        }
+        Ok(())
+    }
+
+    fn plot_title(&self, outcome: Option<&Outcome>, answer: Option<&Answer>) -> String {
+        match (answer, outcome) {
+            (Some(answer), _) => match answer.found.rate {
+                Some(rate) => {
+                    format!("{}: {} up to {} commands/s", self.workload, answer.plan.slo, text::whole(rate))
+                }
+                None => format!("{}: {} at no rate", self.workload, answer.plan.slo),
+            },
+            (None, Some(outcome)) => {
+                format!("{} at {} commands/s", self.workload, text::whole(outcome.report().ops_per_s))
+            }
+            (None, None) => self.workload.to_string(),
+        }
+    }
+
+    fn plot_subtitle(&self, spec: &Spec) -> String {
+        let Spec { connections, pipeline, keys_count, key_order, .. } = spec;
+        let mut text = format!(
+            "{}{} · {connections} connections, P={pipeline} · {} keys, {key_order} · values of {} bytes",
+            self.addr.join(", "),
+            if spec.cluster { " (cluster)" } else { "" },
+            text::whole(f64::from(*keys_count)),
+            self.value_bytes
+        );
+        match (&self.slo, spec.rate) {
+            (Some(_), _) => {}
+            (None, Some(rate)) => text.push_str(&format!(" · open loop, {}/s", text::whole(rate))),
+            (None, None) => text.push_str(" · closed loop"),
+        }
+        text
+    }
+
+    /// Makes sure that files of results can be written, before a long run.
+    fn check_files(&self) -> Result<(), Error> {
+        let paths = self.plot.iter().map(Target::path).chain(self.hgrm.as_deref());
+        for path in paths {
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            if let Some(parent) = parent.filter(|parent| !parent.is_dir()) {
+                let (file, parent) = (path.display(), parent.display());
+                return Err(Error::Usage(format!("{file} cannot be written: there is no directory {parent}")));
+            }
+        }
+        Ok(())
     }
 
     fn spec(&self) -> Result<Spec, Error> {
@@ -222,6 +293,12 @@ fn fill_spec(spec: &Spec, sizes: ValueSizes) -> Spec {
         key_order: KeyOrder::Sequential,
         ..spec.clone()
     }
+}
+
+fn write_hgrm(path: &Path, outcome: &Outcome) -> std::io::Result<()> {
+    let mut out = BufWriter::new(File::create(path)?);
+    hgrm::write(&outcome.stats.all_latencies(), &mut out)?;
+    out.flush()
 }
 
 fn resolve(text: &str) -> Result<SocketAddr, Error> {

@@ -29,6 +29,7 @@ enum Sink {
 pub struct Progress {
     sink: Sink,
     label: String,
+    has_lines: bool,
     // How long measuring takes, if that is known.
     span: Option<Duration>,
     rates: Vec<f64>,
@@ -66,7 +67,7 @@ impl Progress {
             (false, false) => Sink::Lines,
         };
         let label = label.to_owned();
-        Progress { sink, label, span, rates: Vec::new(), errors_count: 0, second: Second::new() }
+        Progress { sink, label, has_lines: true, span, rates: Vec::new(), errors_count: 0, second: Second::new() }
     }
 
     /// Shows the next window.
@@ -75,6 +76,7 @@ impl Progress {
         self.rates.push(point.ops_per_s);
         match &self.sink {
             Sink::Nowhere => {}
+            Sink::Lines if !self.has_lines => {}
             Sink::Terminal(bar) => {
                 let line = self.line(point, point.ops_per_s, latencies);
                 bar.set_message(format!("{line}  {}", text::sparkline(&self.rates, SPARKLINE_WIDTH)));
@@ -91,6 +93,12 @@ impl Progress {
                 }
             }
         }
+    }
+
+    /// Shows no lines where there is no terminal, but only what is said.
+    pub fn without_lines(mut self) -> Progress {
+        self.has_lines = false;
+        self
     }
 
     /// Says something that stays.

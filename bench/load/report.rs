@@ -8,9 +8,12 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::load::stats::Stats;
+use crate::text;
 
 /// From this share of its CPU time on, a thread of the generator may be what limits the rate.
 const BUSY_SHARE: f64 = 0.9;
+/// From this share of the latency on, the lateness of the generator is worth a word.
+const LATE_SHARE: f64 = 0.25;
 
 /// A distribution of times, in µs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -151,6 +154,13 @@ impl Report {
         if self.unsent > 0 {
             writeln!(f, "{} commands fell due but found no room: the rate is beyond the server", self.unsent)?;
         }
+        if let Some(late) = self.sent_late.as_ref().filter(|late| late.p99_us >= self.latency.p99_us * LATE_SHARE) {
+            let p99 = text::time(late.p99_us);
+            writeln!(
+                f,
+                "the generator itself sent 1 % of the commands {p99} late or more: `since sent` is the server's"
+            )?;
+        }
         match self.generator_cpu {
             Some(share) if share >= BUSY_SHARE => writeln!(
                 f,
@@ -166,7 +176,8 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Report { ops_per_s, replies_ok, elapsed_s, .. } = self;
-        writeln!(f, "{ops_per_s:.0} ops/s  ({replies_ok} sound replies in {elapsed_s:.2} s)")?;
+        let (rate, count) = (text::whole(*ops_per_s), text::whole(*replies_ok as f64));
+        writeln!(f, "{rate} ops/s  ({count} sound replies in {elapsed_s:.2} s)")?;
         f.write_str(&self.table()?)?;
         self.write_remarks(f)?;
         write!(f, "{} errors", self.errors_count)?;

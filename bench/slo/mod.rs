@@ -60,7 +60,7 @@ pub struct Answer {
 pub fn run(spec: &Spec, plan: Plan, is_quiet: bool, stop: &AtomicBool) -> Result<Answer, Error> {
     let parts_count = (plan.window.as_secs_f64() / PART.as_secs_f64()).ceil().max(1.0) as u32;
     let base = Spec { requests: None, window: plan.window / parts_count, ..spec.clone() };
-    let mut progress = Progress::new("closed loop", Some(plan.window), is_quiet);
+    let mut progress = Progress::new("closed loop", Some(plan.window), is_quiet).without_lines();
     let closed = Spec { rate: None, duration: Some(plan.window), ..base.clone() };
     let closed_loop = load::run(&closed, &mut |point, latencies| progress.observe(point, latencies), stop)?.report();
     progress.say(&format!("closed loop: {}/s; below that:", text::whole(closed_loop.ops_per_s)));
@@ -95,7 +95,7 @@ fn measure(
     // One part more, so that late answers to commands of the last window still fall into a window.
     let spec = Spec { rate: Some(rate), duration: Some(span + base.window), ..base.clone() };
     let label = format!("{}/s", text::whole(rate));
-    let mut progress = Progress::new(&format!("{label:>11}"), Some(span), is_quiet);
+    let mut progress = Progress::new(&format!("{label:>11}"), Some(span), is_quiet).without_lines();
     let mut collector = Collector::new(plan, parts_count as usize, rate);
     let outcome = load::run(
         &spec,
@@ -189,15 +189,17 @@ impl Answer {
                 let name = &objective.name;
                 remarks.push(format!("a window holds too few answers for {name}: give -d {:.0}", needed.ceil()));
             }
-            let bound_us = plan.slo.objectives().iter().map(|one| one.bound_us).fold(f64::INFINITY, f64::min);
-            let windows = found.trials.iter().filter(|trial| trial.rate >= rate).flat_map(|trial| &trial.windows);
-            let late_count = windows.filter(|window| window.sent_late_p99_us > bound_us / 2.0).count();
-            if late_count > 0 {
-                remarks.push(format!(
-                    "in {late_count} windows the generator itself sent commands late by more than half the bound: \
-                     the server may do better (see --cpus and --threads)"
-                ));
-            }
+        }
+        let bound_us = plan.slo.objectives().iter().map(|one| one.bound_us).fold(f64::INFINITY, f64::min);
+        let missed = found.trials.iter().flat_map(|trial| &trial.windows).filter(|window| window.missed.is_some());
+        let (missed_count, late_count) = missed.fold((0, 0), |(missed, late), window| {
+            (missed + 1, late + u32::from(window.sent_late_p99_us > bound_us / 2.0))
+        });
+        if late_count > 0 {
+            remarks.push(format!(
+                "in {late_count} of {missed_count} windows that missed, the generator itself sent 1 % of the commands \
+                 late by\nhalf the bound or more: the server may do better (see --cpus and --threads)"
+            ));
         }
         if outcome.as_ref().is_some_and(|outcome| outcome.stats.missing > 0) {
             remarks.push("reads found nothing: write the keys first with --fill".to_owned());
@@ -210,8 +212,8 @@ impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Answer { plan, closed_loop, found, outcome } = self;
         match found.rate {
-            Some(rate) => writeln!(f, "{} holds up to {} commands/s", plan.slo, text::whole(rate))?,
-            None => writeln!(f, "{} holds at no rate that was tried", plan.slo)?,
+            Some(rate) => writeln!(f, "{}: met up to {} commands/s", plan.slo, text::whole(rate))?,
+            None => writeln!(f, "{}: met at no rate that was tried", plan.slo)?,
         }
         match (found.every_window_met_up_to, found.no_window_met_from) {
             (Some(sure), Some(hopeless)) => writeln!(

@@ -316,7 +316,7 @@ fn a_search_finds_the_rate_that_a_server_can_keep() {
     let never = load(&[addr], "--slo p50=10us -c 4 -d 0.2 --warmup 0 --slo-windows 1");
     assert_eq!(never.status.code(), Some(1));
     let text = String::from_utf8_lossy(&never.stdout).into_owned();
-    assert!(text.contains("p50 <= 10.0 µs holds at no rate that was tried"), "{text}");
+    assert!(text.contains("p50 <= 10.0 µs: met at no rate that was tried"), "{text}");
 }
 
 #[test]
@@ -338,6 +338,26 @@ fn json_says_how_it_was_measured_and_has_a_timeline() {
         assert!(counted[figure]["p9999_us"].is_f64(), "{figure}: {counted}");
     }
     assert!(counted.get("slo").is_none());
+}
+
+#[test]
+fn files_of_results_are_written_beside_the_report() {
+    let redis = Redis::start(&[]);
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (hgrm, svg, png) = (file("a.hgrm"), file("a.svg"), file("a.png"));
+    let args = format!("--workload set -n 2000 -c 4 --hgrm {hgrm} --plot {svg} --plot {png} --json");
+    let counted = report(&load(&[redis.addr], &args));
+    let hgrm = std::fs::read_to_string(hgrm).unwrap();
+    let last: Vec<&str> = hgrm.lines().rfind(|line| !line.starts_with('#')).unwrap().split_whitespace().collect();
+    assert_eq!(last[2], "2000", "{hgrm}");
+    let longest_us = last[0].parse::<f64>().unwrap() * 1e3;
+    assert!((longest_us - counted["latency"]["max_us"].as_f64().unwrap()).abs() < 1.0, "{hgrm}");
+    assert!(std::fs::read_to_string(svg).unwrap().contains("Latency by percentile"));
+    assert!(std::fs::read(png).unwrap().starts_with(b"\x89PNG"));
+    let output = load(&[redis.addr], "-n 10 --plot /nowhere/a.svg");
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "it is said before the run");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("there is no directory /nowhere"));
 }
 
 /// Two servers that own half of the slots each and swap them when told to.
