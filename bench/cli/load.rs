@@ -42,82 +42,125 @@ const SLO_WINDOW: Duration = Duration::from_secs(2);
 const SLO_WARMUP_S: f64 = 1.0;
 const SLO_WINDOWS_MAX: usize = 100;
 
+/// Behind the options of `load --help`.
+const MORE_HELP: &str = "\
+Workloads of YCSB (values instead of records; E is left out, since SCAN has no order):
+  ycsb-a  50 % get, 50 % set, zipf        ycsb-d  95 % get, 5 % insert, latest
+  ycsb-b  95 % get, 5 % set, zipf         ycsb-f  50 % get, 50 % rmw, zipf
+  ycsb-c  100 % get, zipf
+
+What the report says:
+  sound replies  answers of the right form; a value read must be one that was written for its key
+  latency        closed loop: since the command was sent; open loop: since it was due
+  since sent     open loop: since it was sent, so without the time it waited for us or for room
+  sent late      open loop: how late this generator sent what was due and had room: our fault
+
+Examples:
+  Closed loop, 16 commands at a time on each of 50 connections, after writing the keys
+    coracle-bench load --addr 127.0.0.1:6379 --fill --workload mixed:0.9 -P 16
+  YCSB B, each command to the core that owns its key, 2 s of warm-up
+    coracle-bench load --addr 127.0.0.1:7001 --cluster --fill --workload ycsb-b --warmup 2
+  Latencies at a fixed rate, drawn
+    coracle-bench load --addr 127.0.0.1:6379 --rate 20000 -P 16 -d 60 --plot run.png
+  The highest rate with a p99 of at most 2 ms, the generator kept on CPU 3
+    coracle-bench load --addr 127.0.0.1:6379 --slo p99=2ms -P 16 --cpus 3 --plot slo.svg";
+
+/// Below the options of `load -h`.
+const LITTLE_HELP: &str = "\
+Example: coracle-bench load --addr 127.0.0.1:6379 --fill --workload ycsb-b --plot run.png
+More with --help.";
+
 #[derive(Args, Debug)]
+#[command(after_help = LITTLE_HELP, after_long_help = MORE_HELP)]
 pub(super) struct LoadArgs {
     /// A server, as HOST:PORT; may be given several times
-    #[arg(long, required = true, value_name = "HOST:PORT")]
+    #[arg(long, required = true, value_name = "HOST:PORT", help_heading = "Servers")]
     pub(super) addr: Vec<String>,
     /// Ask the servers who owns which slot, and send each command to the owner
-    #[arg(long)]
+    ///
+    /// Each connection leads to one owner and chooses among the owner's keys in the order that --key-order names, so
+    /// popular keys make no owner busier than the others. A topology that changes is followed.
+    #[arg(long, help_heading = "Servers")]
     cluster: bool,
-    /// How many connections, in all
-    #[arg(long, short = 'c', default_value_t = 50)]
-    connections: usize,
-    /// The most commands on their way on one connection
-    #[arg(long, short = 'P', default_value_t = 1)]
-    pipeline: usize,
-    /// End after that many commands
-    #[arg(long, short = 'n', value_name = "N")]
-    requests: Option<u64>,
-    /// End after that many seconds (10 if --requests is absent too)
-    #[arg(long, short = 'd', value_name = "S")]
-    duration: Option<f64>,
-    /// Send commands for that many seconds before measuring begins [default: 0; with --slo 1, for each rate]
-    #[arg(long, value_name = "S")]
-    warmup: Option<f64>,
-    /// The commands: set, get, del, ping, insert, rmw (a read and then a write of the same key), weights of them
-    /// such as set=1,get=9, mixed:RATIO (the share of reads), or ycsb-a, -b, -c, -d, -f
-    #[arg(long, visible_alias = "mix", default_value = "set")]
-    pub(super) workload: Mix,
-    /// How many keys there are at the start
-    #[arg(long, default_value_t = 100_000)]
-    keys: u32,
-    /// Write every key once before the run
-    #[arg(long)]
-    fill: bool,
-    /// Which key comes next: uniform, zipf[:THETA], latest[:THETA], hotspot[:KEYS:COMMANDS], or sequential, which
-    /// writes each key once and then ends [default: that of the workload, or uniform]
-    #[arg(long, value_name = "ORDER")]
-    key_order: Option<KeyOrder>,
-    /// How long the values written are, in bytes: 256, 4k, 16..4096, zipf:16..4096, or weights such as 64=9,1k=1
-    #[arg(long, default_value = "256", value_name = "BYTES")]
-    pub(super) value_bytes: ValueSizes,
-    /// Do not look at the values read
-    #[arg(long)]
-    no_check: bool,
-    /// Commands a second, at fixed times (open loop)
-    #[arg(long, value_name = "R")]
-    rate: Option<f64>,
-    /// Search for the highest rate that keeps these bounds: p99=2ms, or p50=300us,p99.9=10ms,max=1s. Each rate is an
-    /// open loop of several windows of --duration seconds each [default: 2], and keeps them if most windows do
-    #[arg(long, value_name = "BOUNDS", conflicts_with_all = ["rate", "requests"])]
-    slo: Option<Slo>,
-    /// How many windows each rate of --slo gets
-    #[arg(long, value_name = "N", default_value_t = 3, requires = "slo")]
-    slo_windows: usize,
-    /// How many threads share the connections [default: one for each of --cpus, or 1]
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
-    /// Keep the threads on these CPUs, in turn: 0,2-3
-    #[arg(long, value_name = "LIST")]
-    cpus: Option<Cpus>,
     /// The version of the protocol: 3 says HELLO 3 on every connection
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(2..=3))]
+    #[arg(long, value_name = "2|3", default_value_t = 2, value_parser = clap::value_parser!(u8).range(2..=3))]
+    #[arg(help_heading = "Servers")]
     resp: u8,
     /// Give up when a reply or a connection takes longer than that many seconds
-    #[arg(long, default_value_t = 10.0, value_name = "S")]
+    #[arg(long, default_value_t = 10.0, value_name = "S", help_heading = "Servers")]
     timeout: f64,
+    /// How many connections, in all
+    #[arg(long, short = 'c', value_name = "N", default_value_t = 50, help_heading = "Load")]
+    connections: usize,
+    /// The most commands on their way on one connection
+    #[arg(long, short = 'P', value_name = "N", default_value_t = 1, help_heading = "Load")]
+    pipeline: usize,
+    /// Commands a second, at fixed times (open loop)
+    #[arg(long, value_name = "R", help_heading = "Load")]
+    rate: Option<f64>,
+    /// Find the highest rate that keeps bounds such as p99=2ms
+    ///
+    /// Bounds are p50=300us,p99.9=10ms,max=1s and the like, and hold together. A closed loop tells where to search; each
+    /// rate below is an open loop of several windows of --duration seconds [default: 2], and keeps the bounds if most
+    /// windows do. Rates whose windows disagree, and the two that bound the answer, are tried twice. Exit status 1 if
+    /// no rate keeps them.
+    #[arg(long, value_name = "BOUNDS", conflicts_with_all = ["rate", "requests"], help_heading = "Load")]
+    slo: Option<Slo>,
+    /// How many windows each rate of --slo gets
+    #[arg(long, value_name = "N", default_value_t = 3, requires = "slo", help_heading = "Load")]
+    slo_windows: usize,
+    /// End after that many seconds [default: 10, unless --requests is there]
+    #[arg(long, short = 'd', value_name = "S", help_heading = "Load")]
+    duration: Option<f64>,
+    /// End after that many commands
+    #[arg(long, short = 'n', value_name = "N", help_heading = "Load")]
+    requests: Option<u64>,
+    /// Send commands for that many seconds before measuring [default: 0; for each rate of --slo 1]
+    #[arg(long, value_name = "S", help_heading = "Load")]
+    warmup: Option<f64>,
+    /// What is sent: set, get, del, ping, insert, rmw, weights, mixed:RATIO or ycsb-a, -b, -c, -d, -f
+    ///
+    /// An insert writes a key that is not there yet; rmw reads a key and then writes it, counted as one. Weights are
+    /// written set=1,get=9; the RATIO is the share of reads.
+    #[arg(long, visible_alias = "mix", default_value = "set", help_heading = "Commands, keys and values")]
+    pub(super) workload: Mix,
+    /// How many keys there are at the start
+    #[arg(long, value_name = "N", default_value_t = 100_000, help_heading = "Commands, keys and values")]
+    keys: u32,
+    /// Write every key once before the run
+    #[arg(long, help_heading = "Commands, keys and values")]
+    fill: bool,
+    /// Which key comes next: uniform, zipf, latest, hotspot or sequential [default: as the workload has it]
+    ///
+    /// uniform: each as likely as any other. zipf[:THETA]: few often, many seldom, with a skew of 0.99 unless THETA is
+    /// there; popular keys are no neighbours. latest[:THETA]: the same, the keys inserted last most often.
+    /// hotspot[:KEYS:COMMANDS]: a share of the keys gets a share of the commands, 0.2 and 0.8 unless they are there.
+    /// sequential: each key once, and then the run ends.
+    #[arg(long, value_name = "ORDER", help_heading = "Commands, keys and values")]
+    key_order: Option<KeyOrder>,
+    /// How long values are: 256, 4k, 16..4096, zipf:16..4096, or weights such as 64=9,1k=1
+    #[arg(long, default_value = "256", value_name = "BYTES", help_heading = "Commands, keys and values")]
+    pub(super) value_bytes: ValueSizes,
+    /// Do not check that a value read is one that was written for its key
+    #[arg(long, help_heading = "Commands, keys and values")]
+    no_check: bool,
     /// Where chance starts
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Commands, keys and values")]
     seed: u64,
-    /// Print the report as JSON
-    #[arg(long)]
+    /// How many threads share the connections [default: one for each of --cpus, or 1]
+    #[arg(long, value_name = "N", help_heading = "Generator")]
+    threads: Option<usize>,
+    /// Keep the threads on these CPUs, in turn: 0,2-3
+    #[arg(long, value_name = "LIST", help_heading = "Generator")]
+    cpus: Option<Cpus>,
+    /// Print the report as JSON, and nothing else
+    #[arg(long, help_heading = "Results")]
     json: bool,
-    /// Write the latencies there, in the percentile format that HdrHistogram's plotter reads
-    #[arg(long, value_name = "FILE")]
+    /// Write the latencies as a percentile file, which HdrHistogram's plotter reads
+    #[arg(long, value_name = "FILE", help_heading = "Results")]
     hgrm: Option<PathBuf>,
-    /// Draw latency by percentile, and throughput and p99 over time, as FILE.svg or FILE.png
-    #[arg(long, value_name = "FILE")]
+    /// Draw latency by percentile, and throughput and p99 over time: FILE.svg or FILE.png
+    #[arg(long, value_name = "FILE", help_heading = "Results")]
     plot: Vec<Target>,
 }
 

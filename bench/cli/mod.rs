@@ -33,7 +33,9 @@ enum Command {
     /// Sends commands and reports throughput, latencies and errors.
     ///
     /// Without --rate, every connection sends --pipeline commands, waits for all answers and goes on (closed
-    /// loop). With --rate, commands are due at fixed times and latencies count from then (open loop).
+    /// loop). With --rate, commands are due at fixed times and latencies count from then (open loop), so that a server
+    /// that pauses pays for all that fell due meanwhile. With --slo, the highest rate is found that keeps a bound.
+    ///
     /// Exit status: 0 if every reply was sound, 1 if there were errors, 2 if the run could not be finished.
     Load(Box<LoadArgs>),
     /// Measures the disk, Redis, etcd and Coracle in turn, and prints them side by side.
@@ -180,10 +182,22 @@ fn within(name: &str, value: f64, min: f64, max: f64) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::{CommandFactory, Parser};
 
     #[test]
     fn the_command_line_is_consistent() {
         super::Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn examples_of_the_help_are_commands_that_are_understood() {
+        let help = super::Cli::command().find_subcommand_mut("load").unwrap().render_long_help().to_string();
+        let examples = help.lines().filter_map(|line| line.trim().strip_prefix("coracle-bench "));
+        let examples: Vec<&str> = examples.collect();
+        assert!(examples.len() >= 4, "{help}");
+        for example in examples {
+            let words = std::iter::once("coracle-bench").chain(example.split_ascii_whitespace());
+            super::Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{example}: {error}"));
+        }
     }
 }
