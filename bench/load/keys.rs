@@ -192,10 +192,14 @@ impl KeyChooser {
         KeyChooser { keys, law, inserted: Vec::new(), insert_next, step: threads_count }
     }
 
+    /// How many keys there are to choose from.
+    pub fn count(&self) -> u32 {
+        self.keys.len() + self.inserted.len() as u32
+    }
+
     /// The next key, or `None` if there is none (any more).
     pub fn next(&mut self, rng: &mut Rng) -> Option<u32> {
-        let len = self.keys.len();
-        let count = len + self.inserted.len() as u32;
+        let (len, count) = (self.keys.len(), self.count());
         if count == 0 {
             return None;
         }

@@ -413,6 +413,41 @@ fn every_command_goes_to_the_owner_of_its_slot() {
 }
 
 #[test]
+fn an_owner_that_pauses_is_sent_its_share_all_the_same() {
+    let addrs: Arc<Mutex<Vec<SocketAddr>>> = Arc::default();
+    let (served, gate) = (Arc::new(AtomicU64::new(0)), Arc::new(Mutex::new(())));
+    for host in ["127.0.0.1", "127.0.0.2"] {
+        let (owners, served, gate) = (Arc::clone(&addrs), Arc::clone(&served), Arc::clone(&gate));
+        let addr = serve(host, move |stream| {
+            answer_commands(stream, |args| {
+                if args[0] == b"CLUSTER" {
+                    return slots(&owners.lock().unwrap(), false);
+                }
+                if Slot::of_key(&args[1]).number() >= 8_192 {
+                    // All connections of the second owner pause together.
+                    let _gate = gate.lock().unwrap();
+                    if served.fetch_add(1, Ordering::SeqCst) == 100 {
+                        std::thread::sleep(Duration::from_millis(500));
+                    }
+                }
+                b"+OK\r\n".to_vec()
+            });
+        });
+        addrs.lock().unwrap().push(addr);
+    }
+    let seed = [addrs.lock().unwrap()[0]];
+    let counted = report(&load(&seed, "--cluster --rate 1000 -n 1500 -c 4 -P 1 --keys 1000 --json"));
+    assert_eq!((&counted["replies_ok"], &counted["errors_count"]), (&1_500.into(), &0.into()), "{counted}");
+    // Of 1,500 commands, about 250 fell due to the second owner while it paused.
+    assert!((150..400).contains(&counted["waited_for_room"].as_u64().unwrap()), "{counted}");
+    assert!(counted["latency"]["p90_us"].as_f64().unwrap() > 100_000.0, "{counted}");
+    assert!(
+        counted["latency"]["p50_us"].as_f64().unwrap() < 50_000.0,
+        "the other owner is as fast as ever: {counted}"
+    );
+}
+
+#[test]
 fn a_topology_that_changes_is_followed() {
     let pair = Pair::start(Some(1_000));
     let seed = [pair.addrs.lock().unwrap()[0]];

@@ -5,6 +5,7 @@
 mod open_loop;
 mod routes;
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,6 +38,22 @@ const TIMER: Token = Token(usize::MAX - 1);
 struct Owner {
     addr: SocketAddr,
     keys: KeyChooser,
+    // The connections that lead there, or are about to.
+    conns: Vec<usize>,
+    // Open loop: when commands were due that wait for room on these connections, the oldest first.
+    waiting: VecDeque<u64>,
+    // Open loop: the place in `conns` that was looked at last.
+    conn_next: usize,
+    // Open loop: whether no room was found, and since when there is some again, in ns since the start.
+    is_full: bool,
+    room_since_ns: u64,
+}
+
+impl Owner {
+    /// The share of the commands of an open loop that are this owner's.
+    fn weight(&self) -> u32 {
+        if self.conns.is_empty() { 0 } else { self.keys.count() }
+    }
 }
 
 /// One thread of a run.
@@ -69,11 +86,10 @@ pub(crate) struct Worker<'a> {
     in_flight: usize,
     // Commands that an answer calls for, each with its key and the time from which it counts.
     follow_ups: Vec<(u32, u64)>,
-    // The connection that the open loop looks at next.
-    next_conn: usize,
-    // Whether the open loop has found no room, and since when it has some again, in ns since the start.
-    is_full: bool,
-    room_since_ns: u64,
+    // How many commands wait for room, in all.
+    waiting_count: u64,
+    // Connections to flush; empty between calls.
+    touched: Vec<usize>,
     issuing: bool,
     // Set when a reply or a loss says that the topology has changed.
     stale_since_ns: Option<u64>,
@@ -123,15 +139,15 @@ impl<'a> Worker<'a> {
             end_ns: spec.duration.map_or(u64::MAX, |duration| (spec.warmup + duration).as_nanos() as u64),
             in_flight: 0,
             follow_ups: Vec::new(),
-            next_conn: 0,
-            is_full: false,
-            room_since_ns: 0,
+            waiting_count: 0,
+            touched: Vec::new(),
             issuing: false,
             stale_since_ns: None,
             refreshed_ns: 0,
             poll,
         };
         worker.set_owners(targets);
+        worker.list_conns();
         if worker.schedule.is_some() {
             worker.arm_timer_source()?;
         }
@@ -254,13 +270,18 @@ impl<'a> Worker<'a> {
 
     fn on_event(&mut self, idx: usize, readable: bool, writable: bool) {
         let Some((conn, _)) = self.conns.get_mut(idx) else { return };
+        let was_open = conn.state == State::Open;
         let mut result = match conn.state {
             State::Open if writable => conn.flush(),
             State::Open => Ok(()),
             State::Connecting(_) | State::Greeting(_) => conn.establish(&mut self.scratch),
             State::Down(_) => return,
         };
+        let has_opened = !was_open && conn.state == State::Open;
         let now_ns = self.now_ns();
+        if has_opened {
+            self.make_room(idx, now_ns);
+        }
         if readable && result.is_ok() {
             result = self.take_replies(idx, now_ns);
         }
@@ -320,9 +341,7 @@ impl<'a> Worker<'a> {
         *in_flight -= replies;
         if replies > 0 {
             stats.last_reply_ns = now_ns;
-            if self.is_full {
-                (self.is_full, self.room_since_ns) = (false, now_ns);
-            }
+            self.make_room(idx, now_ns);
         }
         result
     }
@@ -381,8 +400,10 @@ impl<'a> Worker<'a> {
     fn stop_issuing(&mut self) {
         self.issuing = false;
         if let Some(schedule) = self.schedule.as_ref().filter(|_| self.end_ns < u64::MAX) {
-            self.stats.unsent += schedule.untaken_before(self.end_ns).min(self.quota);
+            let left = self.quota.saturating_sub(self.waiting_count);
+            self.stats.unsent += schedule.untaken_before(self.end_ns).min(left);
         }
+        self.drop_waiting();
     }
 
     /// Counts what was on its way as failed, and lets the connection rest.

@@ -6,70 +6,105 @@ use mio::Interest;
 use mio::unix::SourceFd;
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
 
-use super::{TIMER, Worker};
+use super::{Owner, TIMER, Worker};
 use crate::error::Error;
 use crate::load::conn::{Conn, State};
 
 impl Worker<'_> {
-    /// Open loop: sends what is due to connections that have room, and sets the timer for what comes next.
+    /// Open loop: deals what is due to the owners, sends what they have room for, and sets the timer for what comes next.
     pub(super) fn issue_due(&mut self, now_ns: u64) -> Result<(), Error> {
         let Some(mut schedule) = self.schedule.take() else { return Ok(()) };
         if self.issuing {
-            let mut touched = Vec::new();
-            while schedule.next_due_ns() <= now_ns && self.quota > 0 {
-                let Some(idx) = self.find_room() else {
-                    self.is_full = true;
-                    break;
-                };
+            while self.quota > self.waiting_count {
                 let Some(due_ns) = schedule.take_due(now_ns) else { break };
-                let is_measured = due_ns >= self.warmup_ns;
-                if is_measured {
-                    // Waiting for room is the server's time, or that of too few connections; the rest is ours.
-                    self.stats.waited_for_room += u64::from(due_ns < self.room_since_ns);
-                    self.stats.record_sent_late(now_ns.saturating_sub(due_ns.max(self.room_since_ns)));
-                }
-                if self.issue(idx, due_ns, now_ns) {
-                    touched.push(idx);
-                } else if is_measured {
-                    self.stats.unsent += 1;
-                    self.quota -= 1;
-                }
+                self.enqueue(due_ns);
             }
-            for idx in touched {
-                self.flush(idx);
+            for owner_idx in 0..self.owners.len() {
+                self.send_waiting(owner_idx, now_ns);
             }
-            let wait_ns = schedule.next_due_ns().saturating_sub(self.now_ns());
-            // What is overdue found no room: a reply makes some, and is an event itself.
-            if wait_ns > 0 {
-                self.set_timer(wait_ns)?;
-            } else if self.find_room().is_some() {
-                self.set_timer(1)?;
-            }
+            self.set_timer(schedule.next_due_ns().saturating_sub(self.now_ns()).max(1))?;
         }
         self.schedule = Some(schedule);
         Ok(())
     }
 
-    /// The next connection in turn that takes another command.
-    fn find_room(&mut self) -> Option<usize> {
-        if self.in_flight >= self.conns.len() * self.spec.pipeline {
-            return None;
-        }
-        for _ in 0..self.conns.len() {
-            let idx = self.next_conn;
-            self.next_conn = (self.next_conn + 1) % self.conns.len();
-            let leads_there = |(conn, owner_idx): &(Conn, usize)| {
-                self.owners.get(*owner_idx).is_some_and(|owner| owner.addr == conn.addr)
-            };
-            let has_room = |entry: &(Conn, usize)| {
-                let conn = &entry.0;
-                conn.state == State::Open && conn.in_flight.len() < self.spec.pipeline && leads_there(entry)
-            };
-            if self.conns.get(idx).is_some_and(has_room) {
-                return Some(idx);
+    /// Gives a command to an owner, by the shares of the keys. It stays with this owner however long that takes: if others
+    /// took it over, an owner that pauses would be sent less, and its pause would hardly show.
+    pub(super) fn enqueue(&mut self, due_ns: u64) {
+        let total: u32 = self.owners.iter().map(Owner::weight).sum();
+        let mut ticket = if self.owners.len() > 1 { self.rng.below(total) } else { 0 };
+        for owner in &mut self.owners {
+            match ticket.checked_sub(owner.weight()) {
+                Some(left) if total > 0 => ticket = left,
+                _ => {
+                    owner.waiting.push_back(due_ns);
+                    self.waiting_count += 1;
+                    return;
+                }
             }
         }
+    }
+
+    /// Sends what waits for an owner, as far as its connections have room.
+    fn send_waiting(&mut self, owner_idx: usize, now_ns: u64) {
+        let mut touched = std::mem::take(&mut self.touched);
+        while let Some((due_ns, idx)) = self.next_waiting(owner_idx) {
+            self.waiting_count -= 1;
+            let room_since_ns = self.owners.get(owner_idx).map_or(0, |owner| owner.room_since_ns);
+            let is_measured = due_ns >= self.warmup_ns;
+            if is_measured {
+                // Waiting for room is the server's time, or that of too few connections; the rest is ours.
+                self.stats.waited_for_room += u64::from(due_ns < room_since_ns);
+                self.stats.record_sent_late(now_ns.saturating_sub(due_ns.max(room_since_ns)));
+            }
+            if self.issue(idx, due_ns, now_ns) {
+                touched.push(idx);
+            } else if is_measured {
+                self.stats.unsent += 1;
+                self.quota = self.quota.saturating_sub(1);
+            }
+        }
+        for idx in touched.drain(..) {
+            self.flush(idx);
+        }
+        self.touched = touched;
+    }
+
+    /// The oldest command that waits for an owner, and a connection that has room for it.
+    fn next_waiting(&mut self, owner_idx: usize) -> Option<(u64, usize)> {
+        let Worker { owners, conns, spec, .. } = self;
+        let owner = owners.get_mut(owner_idx).filter(|owner| !owner.is_full)?;
+        let due_ns = *owner.waiting.front()?;
+        for _ in 0..owner.conns.len() {
+            owner.conn_next = (owner.conn_next + 1) % owner.conns.len();
+            let Some(idx) = owner.conns.get(owner.conn_next).copied() else { continue };
+            let has_room = |(conn, _): &(Conn, usize)| {
+                conn.state == State::Open && conn.addr == owner.addr && conn.in_flight.len() < spec.pipeline
+            };
+            if conns.get(idx).is_some_and(has_room) {
+                owner.waiting.pop_front();
+                return Some((due_ns, idx));
+            }
+        }
+        owner.is_full = true;
         None
+    }
+
+    /// Takes notice that a connection takes more than it did: an answer came, or it stands.
+    pub(super) fn make_room(&mut self, idx: usize, now_ns: u64) {
+        let owner_idx = self.conns.get(idx).map(|(_, owner_idx)| *owner_idx);
+        if let Some(owner) = owner_idx.and_then(|idx| self.owners.get_mut(idx)).filter(|owner| owner.is_full) {
+            (owner.is_full, owner.room_since_ns) = (false, now_ns);
+        }
+    }
+
+    /// Counts what still waits as unsent.
+    pub(super) fn drop_waiting(&mut self) {
+        for owner in &mut self.owners {
+            let unsent = owner.waiting.drain(..).filter(|due_ns| *due_ns >= self.warmup_ns).count() as u64;
+            self.stats.unsent += unsent;
+        }
+        self.waiting_count = 0;
     }
 
     pub(super) fn arm_timer_source(&mut self) -> Result<(), Error> {

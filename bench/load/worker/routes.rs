@@ -1,5 +1,6 @@
 //! Who owns what, as a thread sees it, and which connection leads there.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use super::{Owner, Worker};
@@ -15,8 +16,10 @@ impl Worker<'_> {
                 self.owners.iter().map(|owner| owner.addr).chain(self.spec.addrs.iter().copied()).collect();
             match find_targets(self.spec, &seeds) {
                 Ok(targets) => {
-                    self.set_owners(&targets);
+                    let waiting = self.set_owners(&targets);
                     self.redirect(&targets);
+                    self.list_conns();
+                    waiting.into_iter().for_each(|due_ns| self.enqueue(due_ns));
                 }
                 // Nobody knows: the old owners are tried on, until the timeout.
                 Err(_) => self.stale_since_ns = Some(now_ns),
@@ -45,17 +48,47 @@ impl Worker<'_> {
         }
     }
 
-    /// Takes the owners of `targets` over; connections keep the address they lead to.
-    pub(super) fn set_owners(&mut self, targets: &[Target]) {
+    /// Takes the owners of `targets` over; connections keep the address they lead to. When commands were due that waited
+    /// for the old owners, the oldest first.
+    pub(super) fn set_owners(&mut self, targets: &[Target]) -> Vec<u64> {
         let Spec { key_order, threads, .. } = *self.spec;
-        let old: Vec<KeyChooser> = self.owners.drain(..).map(|owner| owner.keys).collect();
+        let mut waiting = Vec::new();
+        let old: Vec<KeyChooser> = self
+            .owners
+            .drain(..)
+            .map(|owner| {
+                waiting.extend(owner.waiting);
+                owner.keys
+            })
+            .collect();
+        waiting.sort_unstable();
+        self.waiting_count = 0;
         let owner = |target: &Target| {
             let keys = target.keys.clone();
             let mut keys = KeyChooser::new(keys, key_order, self.thread_idx as u32, threads as u32);
             keys.inherit(&old);
-            Owner { addr: target.addr, keys }
+            Owner {
+                addr: target.addr,
+                keys,
+                conns: Vec::new(),
+                waiting: VecDeque::new(),
+                conn_next: 0,
+                is_full: false,
+                room_since_ns: 0,
+            }
         };
         self.owners = targets.iter().map(owner).collect();
+        waiting
+    }
+
+    /// Tells the owners their connections.
+    pub(super) fn list_conns(&mut self) {
+        self.owners.iter_mut().for_each(|owner| owner.conns.clear());
+        for (idx, (_, owner_idx)) in self.conns.iter().enumerate() {
+            if let Some(owner) = self.owners.get_mut(*owner_idx) {
+                owner.conns.push(idx);
+            }
+        }
     }
 
     /// Spreads the connections of this thread over the owners anew, moving as few as possible.
