@@ -17,7 +17,28 @@ use crate::load::rng::{Rng, mix};
 const HEAD_BYTES: usize = 32;
 /// The period of the filler.
 const FILLER_BYTES: usize = 16 * 1024;
-const HEX: &[u8; 16] = b"0123456789abcdef";
+/// The two hex digits of each byte. Every command of a run writes or reads 32 digits, so they come from a table.
+const HEX: [[u8; 2]; 256] = {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        pairs[byte] = [DIGITS[byte >> 4], DIGITS[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
+/// What each hex digit stands for, and [`NO_DIGIT`] for every other byte.
+const DIGIT_VALUES: [u8; 256] = {
+    let mut values = [NO_DIGIT; 256];
+    let mut byte = 0;
+    while byte < 16 {
+        values[HEX[byte][1] as usize] = byte as u8;
+        byte += 1;
+    }
+    values
+};
+const NO_DIGIT: u8 = 0xFF;
 
 /// What every value is made of.
 #[derive(Clone, Debug)]
@@ -101,23 +122,20 @@ fn head(key: u32, tag: u32, len: usize) -> ([u8; HEAD_BYTES], u64) {
     let hash = hash_of(key, if len < HEAD_BYTES { 0 } else { tag }, len);
     let first = if len < HEAD_BYTES { mix(!hash) } else { (u64::from(key) << 32) | u64::from(tag) };
     let mut head = [0; HEAD_BYTES];
-    for (idx, digit) in head.iter_mut().enumerate() {
-        let word = if idx < 16 { first } else { hash };
-        *digit = HEX[((word >> (60 - 4 * (idx % 16))) & 15) as usize];
+    let bytes = first.to_be_bytes().into_iter().chain(hash.to_be_bytes());
+    for (pair, byte) in head.chunks_exact_mut(2).zip(bytes) {
+        pair.copy_from_slice(&HEX[usize::from(byte)]);
     }
     (head, hash)
 }
 
 /// The number that eight lower-case hex digits give.
 fn parse_hex(digits: &[u8]) -> Option<u32> {
-    digits.iter().try_fold(0u32, |number, digit| {
-        let value = match digit {
-            b'0'..=b'9' => digit - b'0',
-            b'a'..=b'f' => digit - b'a' + 10,
-            _ => return None,
-        };
-        Some((number << 4) | u32::from(value))
-    })
+    let (number, seen) = digits.iter().fold((0u32, 0u8), |(number, seen), digit| {
+        let value = DIGIT_VALUES[usize::from(*digit)];
+        ((number << 4) | u32::from(value & 15), seen | value)
+    });
+    (seen < 16).then_some(number)
 }
 
 #[cfg(test)]
