@@ -151,6 +151,12 @@ impl Report {
             let count = self.waited_for_room;
             writeln!(f, "{count} commands ({share:.1} %) waited for room on a connection: -c and -P make more")?;
         }
+        if self.errors.contains_key("MOVED") {
+            writeln!(
+                f,
+                "MOVED: another server owns the key; --cluster sends commands to the owner and follows changes"
+            )?;
+        }
         if self.unsent > 0 {
             writeln!(f, "{} commands fell due but found no room: the rate is beyond the server", self.unsent)?;
         }
@@ -180,7 +186,7 @@ impl fmt::Display for Report {
         writeln!(f, "{rate} ops/s  ({count} sound replies in {elapsed_s:.2} s)")?;
         f.write_str(&self.table()?)?;
         self.write_remarks(f)?;
-        write!(f, "{} errors", self.errors_count)?;
+        write!(f, "{} error{}", self.errors_count, if self.errors_count == 1 { "" } else { "s" })?;
         for (text, count) in &self.errors {
             write!(f, "\n{count:>10}  {text}")?;
         }
@@ -210,10 +216,11 @@ mod tests {
     fn what_makes_figures_doubtful_is_said() {
         let mut stats = Stats::new();
         stats.record(Kind::Get, 1_000);
+        stats.record_errors("MOVED 1 127.0.0.1:1", 1);
         (stats.missing, stats.unsent, stats.waited_for_room) = (1, 2, 1);
         (stats.cpu_ns, stats.thread_ns) = (95, 100);
         let text = Report::of(&stats).to_string();
-        for said in ["--fill", "beyond the server", "waited for room", "busy 95 %"] {
+        for said in ["--fill", "--cluster sends", "1 error\n", "beyond the server", "waited for room", "busy 95 %"] {
             assert!(text.contains(said), "{text}");
         }
         assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");

@@ -479,7 +479,7 @@ fn cpu_ns() -> u64 {
 /// Why a run cannot begin.
 fn no_connection(addr: SocketAddr, lost: Lost) -> Error {
     match lost {
-        Lost::Closed(error) => Error::os(format!("connecting to {addr}"))(error),
+        Lost::Closed(error) => Error::os(format!("connecting to {addr} (does a server listen there?)"))(error),
         Lost::Malformed(what) => Error::MalformedReply { addr: addr.to_string(), what },
         Lost::Refused(reply) => {
             let reply = format!("{reply} (leave out --resp 3)");
