@@ -6,6 +6,7 @@ use crate::cli::load::LoadArgs;
 use crate::load::Spec;
 use crate::load::conn::Protocol;
 use crate::load::report::Report;
+use crate::load::schedule::Arrivals;
 use crate::load::timeline::Point;
 use crate::slo;
 
@@ -41,6 +42,7 @@ struct Settings<'a> {
     key_order: String,
     value_bytes: String,
     rate: Option<f64>,
+    arrivals: Arrivals,
     warmup_s: f64,
     duration_s: Option<f64>,
     requests: Option<u64>,
@@ -68,6 +70,7 @@ impl<'a> Document<'a> {
             key_order: spec.key_order.to_string(),
             value_bytes: args.value_bytes.to_string(),
             rate: spec.rate,
+            arrivals: spec.arrivals,
             warmup_s: spec.warmup.as_secs_f64(),
             duration_s: spec.duration.map(|duration| duration.as_secs_f64()),
             requests: spec.requests,

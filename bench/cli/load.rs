@@ -18,6 +18,7 @@ use crate::load::cpus::Cpus;
 use crate::load::keys::{KEYS_COUNT_MAX, KeyOrder};
 use crate::load::mix::{Kind, Mix};
 use crate::load::progress::Progress;
+use crate::load::schedule::Arrivals;
 use crate::load::sizes::ValueSizes;
 use crate::load::timeline::Point;
 use crate::load::workload::Workload;
@@ -95,9 +96,12 @@ pub(super) struct LoadArgs {
     /// The most commands on their way on one connection
     #[arg(long, short = 'P', value_name = "N", default_value_t = 1, help_heading = "Load")]
     pipeline: usize,
-    /// Commands a second, at fixed times (open loop)
+    /// Commands a second, whatever the answers do (open loop)
     #[arg(long, value_name = "R", help_heading = "Load")]
     rate: Option<f64>,
+    /// How the commands of --rate and --slo are spread over time
+    #[arg(long, value_enum, default_value_t, help_heading = "Load")]
+    arrivals: Arrivals,
     /// Find the highest rate that keeps bounds such as p99=2ms
     ///
     /// Bounds are p50=300us,p99.9=10ms,max=1s and the like, and hold together. A closed loop tells where to search; each
@@ -258,7 +262,9 @@ impl LoadArgs {
         );
         match (&self.slo, spec.rate) {
             (Some(_), _) => {}
-            (None, Some(rate)) => text.push_str(&format!(" · open loop, {}/s", text::whole(rate))),
+            (None, Some(rate)) => {
+                text.push_str(&format!(" · open loop, {}/s, {}", text::whole(rate), arrivals_name(spec.arrivals)))
+            }
             (None, None) => text.push_str(" · closed loop"),
         }
         text
@@ -313,6 +319,7 @@ impl LoadArgs {
             duration,
             window: if duration.is_some_and(|duration| duration < LONG_RUN) { WINDOW_SHORT } else { WINDOW_LONG },
             rate: self.rate,
+            arrivals: self.arrivals,
             workload: Workload::new(self.workload.clone(), self.value_bytes.clone(), !self.no_check),
             keys_count: keys,
             key_order,
@@ -335,6 +342,13 @@ fn fill_spec(spec: &Spec, sizes: ValueSizes) -> Spec {
         workload: Workload::new(Mix::only(Kind::Set), sizes, true),
         key_order: KeyOrder::Sequential,
         ..spec.clone()
+    }
+}
+
+fn arrivals_name(arrivals: Arrivals) -> &'static str {
+    match arrivals {
+        Arrivals::Even => "even",
+        Arrivals::Poisson => "Poisson",
     }
 }
 

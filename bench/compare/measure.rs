@@ -12,6 +12,7 @@ use crate::load::conn::Protocol;
 use crate::load::cpus::Cpus;
 use crate::load::keys::KeyOrder;
 use crate::load::mix::{Kind, Mix};
+use crate::load::schedule::Arrivals;
 use crate::load::sizes::ValueSizes;
 use crate::load::workload::Workload;
 use crate::load::{self, Spec};
@@ -186,6 +187,7 @@ fn spec(context: &Context<'_>, subject: &Subject<'_>, test: &Test) -> Spec {
         duration: Some(options.measure_for),
         window: options.measure_for,
         rate: test.rate,
+        arrivals: Arrivals::Even,
         workload: Workload::new(Mix::only(test.kind), ValueSizes::Fixed(options.value_bytes), true),
         keys_count: options.keys_count,
         key_order: KeyOrder::Uniform,

@@ -42,6 +42,7 @@ use conn::Protocol;
 use cpus::Cpus;
 use keys::{KeyOrder, OwnedKeys};
 use report::Report;
+use schedule::Arrivals;
 use stats::Stats;
 use timeline::{Mailbox, Merger, Point};
 use worker::Worker;
@@ -75,6 +76,8 @@ pub struct Spec {
     pub window: Duration,
     /// Commands a second of an open loop; `None` is a closed loop.
     pub rate: Option<f64>,
+    /// How they are spread over time.
+    pub arrivals: Arrivals,
     /// The commands.
     pub workload: Workload,
     /// How many keys there are at the start.

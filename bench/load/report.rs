@@ -149,13 +149,13 @@ impl Report {
         if self.waited_for_room > 0 {
             let share = 100.0 * self.waited_for_room as f64 / (self.replies_ok + self.errors_count).max(1) as f64;
             let count = self.waited_for_room;
-            writeln!(f, "{count} commands ({share:.1} %) waited for room on a connection: -c and -P make more")?;
-        }
-        if self.errors.contains_key("MOVED") {
             writeln!(
                 f,
-                "MOVED: another server owns the key; --cluster sends commands to the owner and follows changes"
+                "{count} commands ({share:.1} %) waited for room: the server was slow, or -c and -P are too small"
             )?;
+        }
+        if self.errors.contains_key("MOVED") {
+            writeln!(f, "MOVED: the owner of a key is another server (give --cluster), or has changed")?;
         }
         if self.unsent > 0 {
             writeln!(f, "{} commands fell due but found no room: the rate is beyond the server", self.unsent)?;
@@ -220,7 +220,7 @@ mod tests {
         (stats.missing, stats.unsent, stats.waited_for_room) = (1, 2, 1);
         (stats.cpu_ns, stats.thread_ns) = (95, 100);
         let text = Report::of(&stats).to_string();
-        for said in ["--fill", "--cluster sends", "1 error\n", "beyond the server", "waited for room", "busy 95 %"] {
+        for said in ["--fill", "give --cluster", "1 error\n", "beyond the server", "waited for room", "busy 95 %"] {
             assert!(text.contains(said), "{text}");
         }
         assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");

@@ -126,7 +126,9 @@ impl<'a> Worker<'a> {
             timer: None,
             owners: Vec::new(),
             conns,
-            schedule: spec.rate.map(|rate| Schedule::new(rate, thread_idx as u32, spec.threads as u32)),
+            schedule: spec
+                .rate
+                .map(|rate| Schedule::new(rate, spec.arrivals, spec.seed, thread_idx as u32, spec.threads as u32)),
             windows: Windows::new(spec.window, spec.warmup),
             window_start_ns: 0,
             stats: Stats::new(),
@@ -399,9 +401,9 @@ impl<'a> Worker<'a> {
 
     fn stop_issuing(&mut self) {
         self.issuing = false;
-        if let Some(schedule) = self.schedule.as_ref().filter(|_| self.end_ns < u64::MAX) {
-            let left = self.quota.saturating_sub(self.waiting_count);
-            self.stats.unsent += schedule.untaken_before(self.end_ns).min(left);
+        // What fell due before the end since the last look was not sent either.
+        if self.end_ns < u64::MAX {
+            self.take_due(self.end_ns.saturating_sub(1));
         }
         self.drop_waiting();
     }

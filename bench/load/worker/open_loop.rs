@@ -9,23 +9,30 @@ use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, 
 use super::{Owner, TIMER, Worker};
 use crate::error::Error;
 use crate::load::conn::{Conn, State};
+use crate::load::schedule::Schedule;
 
 impl Worker<'_> {
     /// Open loop: deals what is due to the owners, sends what they have room for, and sets the timer for what comes next.
     pub(super) fn issue_due(&mut self, now_ns: u64) -> Result<(), Error> {
-        let Some(mut schedule) = self.schedule.take() else { return Ok(()) };
-        if self.issuing {
-            while self.quota > self.waiting_count {
-                let Some(due_ns) = schedule.take_due(now_ns) else { break };
-                self.enqueue(due_ns);
-            }
-            for owner_idx in 0..self.owners.len() {
-                self.send_waiting(owner_idx, now_ns);
-            }
-            self.set_timer(schedule.next_due_ns().saturating_sub(self.now_ns()).max(1))?;
+        if self.schedule.is_none() || !self.issuing {
+            return Ok(());
         }
-        self.schedule = Some(schedule);
-        Ok(())
+        self.take_due(now_ns);
+        for owner_idx in 0..self.owners.len() {
+            self.send_waiting(owner_idx, now_ns);
+        }
+        match self.schedule.as_ref().map(Schedule::next_due_ns) {
+            Some(next_ns) => self.set_timer(next_ns.saturating_sub(self.now_ns()).max(1)),
+            None => Ok(()),
+        }
+    }
+
+    /// Deals what is due to the owners.
+    pub(super) fn take_due(&mut self, now_ns: u64) {
+        while self.quota > self.waiting_count {
+            let Some(due_ns) = self.schedule.as_mut().and_then(|schedule| schedule.take_due(now_ns)) else { break };
+            self.enqueue(due_ns);
+        }
     }
 
     /// Gives a command to an owner, by the shares of the keys. It stays with this owner however long that takes: if others
