@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -169,6 +170,29 @@ fn connections_that_are_lost_are_counted_and_made_anew() {
     assert_eq!(output.status.code(), Some(1));
     assert!(counted["errors"]["connection lost"].as_u64().unwrap() >= 4, "{counted}");
     assert!(counted["replies_ok"].as_u64().unwrap() > 20, "it went on after the loss: {counted}");
+}
+
+#[test]
+fn a_read_modify_write_that_loses_its_connection_is_one_error() {
+    let is_first = Arc::new(AtomicBool::new(true));
+    let addr = serve("127.0.0.1", move |stream| {
+        let (is_first, closer) = (Arc::clone(&is_first), stream.try_clone().unwrap());
+        answer_commands(stream, move |args| {
+            if args[0] == b"GET" && is_first.swap(false, Ordering::SeqCst) {
+                // The answer and the end arrive together, or nearly so.
+                (&closer).write_all(b"$-1\r\n").unwrap();
+                closer.shutdown(std::net::Shutdown::Both).unwrap();
+            }
+            if args[0] == b"GET" { b"$-1\r\n".to_vec() } else { b"+OK\r\n".to_vec() }
+        });
+    });
+    let counted = report(&load(&[addr], "--workload rmw -n 50 -c 1 --json"));
+    assert_eq!(
+        (&counted["errors"]["connection lost"], &counted["errors_count"]),
+        (&1.into(), &1.into()),
+        "{counted}"
+    );
+    assert_eq!(counted["replies_ok"], 49, "{counted}");
 }
 
 #[test]

@@ -419,7 +419,9 @@ impl<'a> Worker<'a> {
         };
         let count = conn.in_flight.len();
         self.in_flight -= count;
-        self.stats.record_errors(&text, count as u64);
+        // A write that was to follow a read on this connection will not be sent.
+        let unwritten_count = self.follow_ups.drain(..).count();
+        self.stats.record_errors(&text, (count + unwritten_count) as u64);
         conn.in_flight.clear();
         conn.out.clear();
         // A connection that does not come back is down since it was lost, not since the last attempt.
