@@ -187,7 +187,7 @@ impl LoadArgs {
     fn fill_keys(&self, spec: &Spec, stop: &AtomicBool) -> Result<u64, Error> {
         let mut progress = Progress::new("fill", None, self.json);
         let spec = fill_spec(spec, self.value_bytes.clone());
-        let filled = load::run(&spec, &mut |point, latencies| progress.observe(point, latencies), stop)?.report();
+        let filled = load::run(&spec, &mut |view| progress.observe(view), stop)?.report();
         drop(progress);
         if filled.errors_count > 0 {
             eprintln!("writing the keys: {filled}");
@@ -197,7 +197,7 @@ impl LoadArgs {
 
     fn run_once(&self, spec: &Spec, stop: &AtomicBool) -> Result<u64, Error> {
         let mut progress = Progress::new(&self.workload.to_string(), spec.duration, self.json);
-        let outcome = load::run(spec, &mut |point, latencies| progress.observe(point, latencies), stop)?;
+        let outcome = load::run(spec, &mut |view| progress.observe(view), stop)?;
         drop(progress);
         let report = outcome.report();
         if self.json {

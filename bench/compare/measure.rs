@@ -107,7 +107,7 @@ pub fn fill(context: &Context<'_>, subject: &Subject<'_>) -> Result<(), Error> {
     context.say(&format!("{}: writing {} keys", subject.system, context.options.keys_count));
     let test = Test::closed(Kind::Set, 16, 16);
     let spec = Spec { key_order: KeyOrder::Sequential, duration: None, ..spec(context, subject, &test) };
-    load::run(&spec, &mut |_, _| {}, context.stop).map(|_| ())
+    load::run(&spec, &mut |_| {}, context.stop).map(|_| ())
 }
 
 /// Measures one load.
@@ -118,7 +118,7 @@ pub fn measure(context: &Context<'_>, subject: &Subject<'_>, test: &Test) -> Res
     context.say(&format!("{}: {}", subject.system, test.name()));
     let spec = spec(context, subject, test);
     let (cpu, syncs, flushes) = (Cpu::of(subject.pids), (subject.syncs)(), device_flushes(context.dir));
-    let report = load::run(&spec, &mut |_, _| {}, context.stop)?.report();
+    let report = load::run(&spec, &mut |_| {}, context.stop)?.report();
     let flushes = delta(flushes, device_flushes(context.dir));
     let spent = Spent { before: cpu, after: Cpu::of(subject.pids), syncs: delta(syncs, (subject.syncs)()), flushes };
     let mut sample = Sample {

@@ -33,8 +33,6 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram;
-
 use crate::client;
 use crate::error::Error;
 use crate::topology::Topology;
@@ -44,7 +42,7 @@ use keys::{KeyOrder, OwnedKeys};
 use report::Report;
 use schedule::Arrivals;
 use stats::Stats;
-use timeline::{Mailbox, Merger, Point};
+use timeline::{Mailbox, Merger, Point, View};
 use worker::Worker;
 use workload::Workload;
 
@@ -121,8 +119,8 @@ impl Outcome {
     }
 }
 
-/// Sees each window of a run once it is complete, with its latencies in ns.
-pub type Observer<'a> = dyn FnMut(&Point, &Histogram<u64>) + 'a;
+/// Sees each window of a run once it is complete.
+pub type Observer<'a> = dyn FnMut(&View<'_>) + 'a;
 
 /// Who owns which keys at the start, and how many connections lead there.
 pub(crate) struct Target {
@@ -140,10 +138,10 @@ pub fn run(spec: &Spec, observer: &mut Observer<'_>, stop: &AtomicBool) -> Resul
     let plan = plan_connections(spec, &targets)?;
     let (shared, mut timeline) = (Shared::default(), Vec::new());
     let mailboxes: Vec<Mailbox> = (0..spec.threads).map(|_| Mailbox::default()).collect();
-    let mut on_point = |point: Point, latencies: &Histogram<u64>| {
-        observer(&point, latencies);
-        if !point.is_warmup {
-            timeline.push(point);
+    let mut on_view = |view: &View<'_>| {
+        observer(view);
+        if !view.point.is_warmup {
+            timeline.push(view.point.clone());
         }
     };
     let mut merger = Merger::new(spec.threads, spec.window, spec.warmup);
@@ -167,7 +165,7 @@ pub fn run(spec: &Spec, observer: &mut Observer<'_>, stop: &AtomicBool) -> Resul
         loop {
             let is_over = handles.iter().all(|handle| handle.is_finished());
             for (thread_idx, mailbox) in mailboxes.iter().enumerate() {
-                mailbox.take().into_iter().for_each(|window| merger.take(thread_idx, window, &mut on_point));
+                mailbox.take().into_iter().for_each(|window| merger.take(thread_idx, window, &mut on_view));
             }
             if is_over {
                 break;
@@ -180,7 +178,7 @@ pub fn run(spec: &Spec, observer: &mut Observer<'_>, stop: &AtomicBool) -> Resul
         });
         first_fault(results)
     })?;
-    let stats = merger.finish(&mut on_point);
+    let stats = merger.finish(&mut on_view);
     Ok(Outcome { stats, timeline })
 }
 

@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::load::stats::histogram;
-use crate::load::timeline::Point;
+use crate::load::timeline::{Point, View};
 use crate::text;
 
 /// How often a line is printed where there is no terminal, in seconds.
@@ -71,7 +71,8 @@ impl Progress {
     }
 
     /// Shows the next window.
-    pub fn observe(&mut self, point: &Point, latencies: &Histogram<u64>) {
+    pub fn observe(&mut self, view: &View<'_>) {
+        let View { point, latencies, .. } = *view;
         self.errors_count += point.errors_count;
         self.rates.push(point.ops_per_s);
         match &self.sink {
@@ -161,7 +162,7 @@ mod tests {
         let mut progress = Progress::new("ycsb-a", Some(Duration::from_secs(10)), true);
         let mut latencies = histogram();
         (0..100).for_each(|idx| latencies.record(400_000 + idx * 10_000).unwrap());
-        progress.observe(&point(3.0, false), &latencies);
+        progress.observe(&View { point: &point(3.0, false), latencies: &latencies, sent_late: None });
         assert_eq!(
             progress.line(&point(3.0, false), 83_120.0, &latencies),
             "ycsb-a   3/10 s     83,120/s  p50  890 µs  p99 1.38 ms  1 error"

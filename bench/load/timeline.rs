@@ -93,6 +93,17 @@ pub struct Point {
     pub sent_late_p99_us: Option<f64>,
 }
 
+/// One window of all threads as whoever watches a run sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// Its figures.
+    pub point: &'a Point,
+    /// Its latencies, in ns.
+    pub latencies: &'a Histogram<u64>,
+    /// Of an open loop: how late its commands were sent, in ns.
+    pub sent_late: Option<&'a Histogram<u64>>,
+}
+
 impl Point {
     fn of(window: &Window, latencies: &Histogram<u64>, warmup: Duration) -> Point {
         let us = |ns: u64| ns as f64 / 1_000.0;
@@ -137,8 +148,8 @@ impl Merger {
         Merger { warmup, window_ns, taken_counts, open: VecDeque::new(), complete_count: 0, total: Stats::new() }
     }
 
-    /// Takes the next window of a thread. `on_point` gets each window that is complete now, with its latencies in ns.
-    pub fn take(&mut self, thread_idx: usize, window: Window, on_point: &mut dyn FnMut(Point, &Histogram<u64>)) {
+    /// Takes the next window of a thread. `on_view` sees each window that is complete now.
+    pub fn take(&mut self, thread_idx: usize, window: Window, on_view: &mut dyn FnMut(&View<'_>)) {
         let Some(taken_count) = self.taken_counts.get_mut(thread_idx) else { return };
         let idx = *taken_count - self.complete_count;
         *taken_count += 1;
@@ -152,26 +163,27 @@ impl Merger {
             None => self.open.push_back((window, 1)),
         }
         while self.open.front().is_some_and(|(_, count)| *count == self.taken_counts.len()) {
-            self.close_oldest(on_point);
+            self.close_oldest(on_view);
         }
     }
 
     /// Takes notice that no more windows come: the sum of all.
-    pub fn finish(mut self, on_point: &mut dyn FnMut(Point, &Histogram<u64>)) -> Stats {
+    pub fn finish(mut self, on_view: &mut dyn FnMut(&View<'_>)) -> Stats {
         while !self.open.is_empty() {
-            self.close_oldest(on_point);
+            self.close_oldest(on_view);
         }
         self.total
     }
 
-    fn close_oldest(&mut self, on_point: &mut dyn FnMut(Point, &Histogram<u64>)) {
+    fn close_oldest(&mut self, on_view: &mut dyn FnMut(&View<'_>)) {
         let Some((window, _)) = self.open.pop_front() else { return };
         self.complete_count += 1;
         self.total.merge(&window.stats);
         // What is left at the end of a run is too short for a rate.
         if window.end_ns - window.start_ns >= self.window_ns / 2 || window.is_warmup {
             let latencies = window.stats.all_latencies();
-            on_point(Point::of(&window, &latencies, self.warmup), &latencies);
+            let point = Point::of(&window, &latencies, self.warmup);
+            on_view(&View { point: &point, latencies: &latencies, sent_late: window.stats.sent_late() });
         }
     }
 }
@@ -203,17 +215,17 @@ mod tests {
     #[test]
     fn a_point_comes_once_all_threads_have_ended_its_window() {
         let mut points = Vec::new();
-        let mut on_point = |point: Point, latencies: &Histogram<u64>| {
-            assert_eq!(latencies.len(), point.replies_ok);
-            points.push(point);
+        let mut on_view = |view: &View<'_>| {
+            assert_eq!(view.latencies.len(), view.point.replies_ok);
+            points.push(view.point.clone());
         };
         let mut merger = Merger::new(2, Duration::from_millis(500), Duration::from_secs(1));
-        merger.take(0, window(1_000 * MS, 1_500 * MS, 10), &mut on_point);
-        merger.take(0, window(1_500 * MS, 2_000 * MS, 20), &mut on_point);
-        merger.take(1, window(1_000 * MS, 1_500 * MS, 5), &mut on_point);
-        merger.take(1, window(1_500 * MS, 2_000 * MS, 30), &mut on_point);
-        merger.take(1, window(2_000 * MS, 2_010 * MS, 1), &mut on_point);
-        let total = merger.finish(&mut on_point);
+        merger.take(0, window(1_000 * MS, 1_500 * MS, 10), &mut on_view);
+        merger.take(0, window(1_500 * MS, 2_000 * MS, 20), &mut on_view);
+        merger.take(1, window(1_000 * MS, 1_500 * MS, 5), &mut on_view);
+        merger.take(1, window(1_500 * MS, 2_000 * MS, 30), &mut on_view);
+        merger.take(1, window(2_000 * MS, 2_010 * MS, 1), &mut on_view);
+        let total = merger.finish(&mut on_view);
         let seen: Vec<_> = points.iter().map(|point| (point.start_s, point.ops_per_s)).collect();
         assert_eq!(seen, [(0.0, 30.0), (0.5, 100.0)], "the rest of 10 ms is no point");
         assert!((points[0].p99_us - 2_000.0).abs() < 5.0);

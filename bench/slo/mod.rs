@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::load::progress::Progress;
 use crate::load::report::Report;
 use crate::load::stats::histogram;
-use crate::load::timeline::Point;
+use crate::load::timeline::{Point, View};
 use crate::load::{self, Outcome, Spec};
 use crate::text;
 use objective::Slo;
@@ -62,7 +62,7 @@ pub fn run(spec: &Spec, plan: Plan, is_quiet: bool, stop: &AtomicBool) -> Result
     let base = Spec { requests: None, window: plan.window / parts_count, ..spec.clone() };
     let mut progress = Progress::new("closed loop", Some(plan.window), is_quiet).without_lines();
     let closed = Spec { rate: None, duration: Some(plan.window), ..base.clone() };
-    let closed_loop = load::run(&closed, &mut |point, latencies| progress.observe(point, latencies), stop)?.report();
+    let closed_loop = load::run(&closed, &mut |view| progress.observe(view), stop)?.report();
     progress.say(&format!("closed loop: {}/s; below that:", text::whole(closed_loop.ops_per_s)));
     drop(progress);
     if closed_loop.replies_ok == 0 {
@@ -99,9 +99,9 @@ fn measure(
     let mut collector = Collector::new(plan, parts_count as usize, rate);
     let outcome = load::run(
         &spec,
-        &mut |point, latencies| {
-            progress.observe(point, latencies);
-            collector.take(point, latencies);
+        &mut |view| {
+            progress.observe(view);
+            collector.take(view);
         },
         stop,
     )?;
@@ -119,19 +119,32 @@ struct Collector<'a> {
     // Of the window that is not complete.
     parts: Vec<Point>,
     latencies: Histogram<u64>,
+    sent_late: Histogram<u64>,
 }
 
 impl Collector<'_> {
     fn new(plan: &Plan, parts_count: usize, rate: f64) -> Collector<'_> {
-        Collector { plan, parts_count, rate, windows: Vec::new(), parts: Vec::new(), latencies: histogram() }
+        Collector {
+            plan,
+            parts_count,
+            rate,
+            windows: Vec::new(),
+            parts: Vec::new(),
+            latencies: histogram(),
+            sent_late: histogram(),
+        }
     }
 
-    fn take(&mut self, point: &Point, latencies: &Histogram<u64>) {
+    fn take(&mut self, view: &View<'_>) {
+        let View { point, latencies, sent_late } = *view;
         if point.is_warmup || self.windows.len() >= self.plan.windows_count {
             return;
         }
         self.parts.push(point.clone());
         self.latencies.add(latencies).expect("all have the same bounds");
+        if let Some(sent_late) = sent_late {
+            self.sent_late.add(sent_late).expect("all have the same bounds");
+        }
         if self.parts.len() < self.parts_count {
             return;
         }
@@ -147,11 +160,11 @@ impl Collector<'_> {
         } else {
             (ops_per_s < self.rate * RATE_SHARE_MIN).then_some(Miss::Rate)
         };
-        let sent_late = self.parts.iter().filter_map(|part| part.sent_late_p99_us);
-        let sent_late_p99_us = sent_late.fold(0.0, f64::max);
+        let sent_late_p99_us = self.sent_late.value_at_quantile(0.99) as f64 / 1e3;
         self.windows.push(WindowResult { ops_per_s, latency_us, sent_late_p99_us, missed });
         self.parts.clear();
         self.latencies.reset();
+        self.sent_late.reset();
     }
 }
 
