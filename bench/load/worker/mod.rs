@@ -173,7 +173,7 @@ impl<'a> Worker<'a> {
             let mut now_ns = self.now_ns();
             self.turn_windows(now_ns);
             if self.issuing && (now_ns >= self.end_ns || self.quota == 0) {
-                self.stop_issuing();
+                self.stop_issuing(now_ns);
             }
             self.issue_due(now_ns)?;
             if !self.issuing && self.in_flight == 0 {
@@ -399,12 +399,11 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn stop_issuing(&mut self) {
+    fn stop_issuing(&mut self, now_ns: u64) {
         self.issuing = false;
-        // What fell due before the end since the last look was not sent either.
-        if self.end_ns < u64::MAX {
-            self.take_due(self.end_ns.saturating_sub(1));
-        }
+        // What fell due before the end is still sent if there is room, however late this thread looks.
+        self.take_due(now_ns.min(self.end_ns.saturating_sub(1)));
+        self.send_all_waiting(now_ns);
         self.drop_waiting();
     }
 

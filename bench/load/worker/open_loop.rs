@@ -18,9 +18,7 @@ impl Worker<'_> {
             return Ok(());
         }
         self.take_due(now_ns);
-        for owner_idx in 0..self.owners.len() {
-            self.send_waiting(owner_idx, now_ns);
-        }
+        self.send_all_waiting(now_ns);
         match self.schedule.as_ref().map(Schedule::next_due_ns) {
             Some(next_ns) => self.set_timer(next_ns.saturating_sub(self.now_ns()).max(1)),
             None => Ok(()),
@@ -49,6 +47,13 @@ impl Worker<'_> {
                     return;
                 }
             }
+        }
+    }
+
+    /// Sends what waits, as far as there is room.
+    pub(super) fn send_all_waiting(&mut self, now_ns: u64) {
+        for owner_idx in 0..self.owners.len() {
+            self.send_waiting(owner_idx, now_ns);
         }
     }
 
