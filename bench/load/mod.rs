@@ -1,6 +1,6 @@
 //! The load generator. Read in this order: [`mix`] (which commands), [`keys`] and [`zipf`] (which keys), [`sizes`] and
 //! [`values`] (which values), [`workload`] (their bytes), [`schedule`], [`conn`], [`worker`], [`stats`], [`timeline`] (how
-//! the counters of the threads come together), [`progress`], [`report`]; [`cpus`].
+//! the counters of the threads come together), [`progress`], [`report`]; [`cpus`], [`files`].
 //!
 //! A thread drives all its connections with one epoll loop and prepared bytes, since on a small machine the
 //! generator takes its share from the server it measures. Invariants: at most `pipeline` commands are on their
@@ -14,6 +14,7 @@
 
 pub mod conn;
 pub mod cpus;
+pub mod files;
 pub mod keys;
 pub mod mix;
 pub mod progress;
@@ -134,6 +135,7 @@ pub(crate) struct Target {
 /// # Errors
 /// If servers cannot be reached, stall or send what is not RESP. Error replies are counted instead.
 pub fn run(spec: &Spec, observer: &mut Observer<'_>, stop: &AtomicBool) -> Result<Outcome, Error> {
+    files::allow(spec.connections, spec.threads)?;
     let targets = find_targets(spec, &spec.addrs)?;
     let plan = plan_connections(spec, &targets)?;
     let (shared, mut timeline) = (Shared::default(), Vec::new());

@@ -313,6 +313,22 @@ fn threads_stay_on_the_cpus_that_are_named() {
 }
 
 #[test]
+fn a_limit_of_files_is_raised_or_named() {
+    let redis = Redis::start(&[]);
+    let run = |limits: &str| {
+        let program = env!("CARGO_BIN_EXE_coracle-bench");
+        let line = format!("{limits}; exec {program} load --addr {} -c 200 -n 400 --workload ping", redis.addr);
+        std::process::Command::new("sh").args(["-c", &line]).output().unwrap()
+    };
+    let raised = run("ulimit -Sn 100");
+    assert!(raised.status.success(), "{}", String::from_utf8_lossy(&raised.stderr));
+    let refused = run("ulimit -n 100");
+    assert_eq!(refused.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("200 connections need 266 open files, and 100 are allowed"), "{said}");
+}
+
+#[test]
 fn without_a_terminal_there_is_a_line_every_second_and_none_beside_json() {
     let redis = Redis::start(&[]);
     let output = load(&[redis.addr], "-d 2.2 -c 2 --warmup 1");
