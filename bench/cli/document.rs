@@ -80,7 +80,9 @@ impl<'a> Document<'a> {
     }
 }
 
-/// Prints a document on stdout.
-pub(super) fn print_json(document: &Document<'_>) {
-    println!("{}", serde_json::to_string_pretty(document).expect("numbers and texts are JSON"));
+impl Document<'_> {
+    /// The text of it.
+    pub(super) fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("numbers and texts are JSON")
+    }
 }

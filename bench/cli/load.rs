@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::cli::document::{Document, print_json};
-use crate::cli::within;
+use crate::cli::document::Document;
+use crate::cli::{print_line, within};
 use crate::error::Error;
 use crate::hgrm;
 use crate::load::conn::Protocol;
@@ -201,9 +201,9 @@ impl LoadArgs {
         drop(progress);
         let report = outcome.report();
         if self.json {
-            print_json(&Document::new(self, spec, Some(&report), &outcome.timeline, None));
+            print_line(Document::new(self, spec, Some(&report), &outcome.timeline, None).to_json())?;
         } else {
-            println!("{report}");
+            print_line(&report)?;
         }
         self.write_files(spec, Some(&outcome), None)?;
         Ok(report.errors_count)
@@ -216,9 +216,9 @@ impl LoadArgs {
         let report = answer.outcome.as_ref().map(Outcome::report);
         if self.json {
             let timeline = answer.outcome.as_ref().map_or(&[] as &[Point], |outcome| &outcome.timeline);
-            print_json(&Document::new(self, spec, report.as_ref(), timeline, Some((&answer).into())));
+            print_line(Document::new(self, spec, report.as_ref(), timeline, Some((&answer).into())).to_json())?;
         } else {
-            println!("{answer}");
+            print_line(&answer)?;
         }
         self.write_files(spec, answer.outcome.as_ref(), Some(&answer))?;
         // A promise that holds at no rate is one failure.

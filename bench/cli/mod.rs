@@ -3,6 +3,8 @@
 mod document;
 mod load;
 
+use std::fmt::Display;
+use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -170,6 +172,14 @@ impl MicroArgs {
             None => micro::run(&options, json, stop)?,
         }
         Ok(0)
+    }
+}
+
+/// Prints on stdout. Whoever reads may have seen enough.
+fn print_line(text: impl Display) -> Result<(), Error> {
+    match writeln!(std::io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Error::os("printing the results")(error)),
+        _ => Ok(()),
     }
 }
 

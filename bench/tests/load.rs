@@ -313,6 +313,18 @@ fn threads_stay_on_the_cpus_that_are_named() {
 }
 
 #[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let redis = Redis::start(&[]);
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_coracle-bench"));
+    command.args(["load", "--json", "-n", "100", "--workload", "ping", "--addr", &redis.addr.to_string()]);
+    let mut child =
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
+}
+
+#[test]
 fn a_limit_of_files_is_raised_or_named() {
     let redis = Redis::start(&[]);
     let run = |limits: &str| {
