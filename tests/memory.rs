@@ -15,7 +15,7 @@ const INEXACT_SHARE_MAX: f64 = 0.05;
 /// their first use.
 const INEXACT_BYTES_MAX: u64 = 16 << 20;
 /// What memory is held for, as INFO names it.
-const POOLS: [&str; 10] = [
+const POOLS: [&str; 11] = [
     "fixed",
     "keys",
     "entries",
@@ -26,6 +26,7 @@ const POOLS: [&str; 10] = [
     "links",
     "log",
     "snapshots",
+    "rows",
 ];
 
 /// What a node counts, and what the kernel counts of it.

@@ -111,9 +111,19 @@ impl Keyspace {
         self.store.take_lookups()
     }
 
-    /// How many keys there are.
+    /// How many keys there are, about if not all are in memory.
     pub fn keys_count(&self) -> usize {
+        self.store.keys_count()
+    }
+
+    /// How many keys there are in memory.
+    pub fn rows_count(&self) -> usize {
         self.store.rows.count()
+    }
+
+    /// The tables have about so many rows that are not hidden by others.
+    pub fn set_stored_count(&mut self, count: usize) {
+        self.store.set_stored_count(count);
     }
 
     /// How many keys were removed because their time had come, since this was last called.
@@ -161,9 +171,10 @@ impl Keyspace {
         self.store.rows.pin(slot, key);
     }
 
-    /// No key is pinned any more.
+    /// No key is pinned any more, and what [`Keyspace::fill_head`] has told is forgotten.
     pub fn unpin_all(&mut self) {
         self.store.rows.unpin_all();
+        self.store.heads.clear();
     }
 
     /// A number that changes when what was read from tables before may not hold any more: when a flush was committed, or all keys
@@ -221,6 +232,16 @@ impl Keyspace {
     /// How often all keys were removed at once.
     pub fn clears_count(&self) -> u64 {
         self.store.rows.clears_count()
+    }
+
+    /// Keeps all keys that are in memory there until a flush has ended.
+    pub fn hold(&mut self) {
+        self.store.rows.hold();
+    }
+
+    /// Bytes of rows in memory and of what leads to them: [`Keyspace::bytes`] without what is free in the pages they lie in.
+    pub fn used_bytes(&self) -> usize {
+        self.store.rows.used_bytes()
     }
 
     /// The tables are of no use any more: the next flush copies all keys.

@@ -1,4 +1,4 @@
-//! The state machine of one Raft group: its keys and their values, in memory.
+//! The state machine of one Raft group: its keys and their values, of which memory may hold a part.
 //!
 //! Every replica applies the same commands in the same order and so holds the same keys. A write therefore
 //! depends on nothing but the keyspace, the logged command and the logged time: no clock, no chance, no iteration order.
@@ -21,18 +21,25 @@
 //!
 //! Reading order: [`outcome`], [`keyspace`], `commands` (the registry; in its folder `registration`, then
 //! `arguments`, `bounds` and `expiry`, which the commands share, then the families `strings` with `set`, `ranges`, `numbers`, `keys`,
-//! `expire`, `keyspace`, `scan` and `dump`), `scan_cursor`, `float`, `rdb` (values as Redis serializes them), and `store` (the rows as commands see them; where they lie says `lsm`).
+//! `expire`, `keyspace`, `scan` and `dump`), `scan_cursor`, `float`, `rdb` (values as Redis serializes them), `store` (the rows as commands
+//! see them; where they lie says `lsm`), and for rows that are not in memory [`row_range`], `cold` and `range`.
 
+mod cold;
 mod commands;
 mod float;
 pub mod keyspace;
 pub mod outcome;
+mod range;
 mod rdb;
+pub mod row_range;
 mod scan_cursor;
 mod store;
 
+pub use cold::ColdKey;
 pub use commands::{Rows, SHORT_REPLY_BYTES_MAX, check, rows};
 pub use keyspace::Keyspace;
 pub use outcome::{Error, ExpiryCommand, Outcome};
+pub use range::RangeExcerpt;
+pub use row_range::RowRange;
 pub use scan_cursor::ScanCursor;
 pub use store::Lookups;

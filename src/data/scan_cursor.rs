@@ -37,9 +37,12 @@ impl ScanCursor {
         u64::from(self.slot.number()) << PREFIX_BITS | self.hash >> DROPPED_BITS
     }
 
+    /// The bits of a hash that a cursor does not hold.
+    pub(crate) const DROPPED_MASK: u64 = (1 << DROPPED_BITS) - 1;
+
     /// Whether a cursor can name this hash: one that cannot is no place to stop at.
     pub(crate) fn can_name(hash: u64) -> bool {
-        hash & ((1 << DROPPED_BITS) - 1) == 0
+        hash & ScanCursor::DROPPED_MASK == 0
     }
 }
 

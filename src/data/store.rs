@@ -1,6 +1,7 @@
 //! The rows of the group as commands see them: what has expired is not there, whether its row is gone yet or not.
 
 use core::cell::Cell;
+use std::collections::BTreeMap;
 
 use lsm::{Content, Row, RowMut, Rows, Swept};
 use types::Slot;
@@ -12,6 +13,13 @@ pub struct Lookups {
     pub hits: u64,
     /// Keys that were not.
     pub misses: u64,
+}
+
+/// What tables have of a key, without its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RowHead {
+    pub(crate) kind: u8,
+    pub(crate) expiry_ms: Option<u64>,
 }
 
 /// The rows of a group, and the time by which they expire.
@@ -27,6 +35,12 @@ pub(crate) struct Store {
     owned: Vec<(Slot, Slot)>,
     /// How often a key was drawn, so that each draw is another one.
     draws: Cell<u64>,
+    /// About how many keys there are, if not all are in memory: as many as tables have rows.
+    stored_count: usize,
+    /// Keys that tables have, of which more need not be known for now: see [`crate::cold`].
+    pub(crate) heads: BTreeMap<(Slot, Box<[u8]>), RowHead>,
+    /// Of a part of the rows: the position up to which it goes, if there may be more behind. See [`crate::row_range`].
+    pub(crate) known_until: Option<u64>,
 }
 
 impl Store {
@@ -38,7 +52,21 @@ impl Store {
             lookups: Cell::default(),
             owned: Vec::new(),
             draws: Cell::new(0),
+            stored_count: 0,
+            heads: BTreeMap::new(),
+            known_until: None,
         }
+    }
+
+    /// How many keys there are, about if not all are in memory.
+    pub(crate) fn keys_count(&self) -> usize {
+        let in_memory = self.rows.count();
+        if self.rows.is_resident() { in_memory } else { in_memory.max(self.stored_count) }
+    }
+
+    /// The tables have about so many rows that are not hidden by others.
+    pub(crate) fn set_stored_count(&mut self, count: usize) {
+        self.stored_count = count;
     }
 
     pub(crate) fn time_ms(&self) -> u64 {
@@ -129,6 +157,15 @@ impl Store {
         self.get(slot, key).is_some()
     }
 
+    /// Whether a key is there, of which perhaps only the head is known.
+    pub(crate) fn exists(&self, slot: Slot, key: &[u8]) -> bool {
+        let exists_in_tables = || {
+            let head = self.heads.get(&(slot, key.into()));
+            head.is_some_and(|head| head.expiry_ms.is_none_or(|expiry_ms| expiry_ms > self.time_ms))
+        };
+        self.contains(slot, key) || !self.heads.is_empty() && !self.rows.is_known(slot, key) && exists_in_tables()
+    }
+
     /// How long the value of a key is; 0 if there is none.
     pub(crate) fn value_len(&self, slot: Slot, key: &[u8]) -> usize {
         self.get(slot, key).map_or(0, |row| row.value().len())
@@ -164,8 +201,16 @@ impl Store {
         None
     }
 
-    /// Removes a key, and shows what it had, if it existed.
+    /// Removes a key, and shows what it had, if it existed. If only its head is known, no value is shown.
     pub(crate) fn remove(&mut self, slot: Slot, key: &[u8]) -> Option<Row<'_>> {
+        if !self.heads.is_empty()
+            && let Some(head) = self.heads.remove(&(slot, key.into()))
+        {
+            // It leaves a tombstone, as any row would. Nothing happens if the key has been written since.
+            let content = Content { kind: head.kind, expiry_ms: head.expiry_ms, value: [b"", b""] };
+            let epoch = self.rows.epoch();
+            self.rows.fill(slot, key, Some(&content), epoch);
+        }
         self.remove_expired(slot, key);
         self.rows.take(slot, key)
     }
@@ -181,6 +226,7 @@ impl Store {
 
     /// Removes all keys.
     pub(crate) fn clear(&mut self) {
+        self.heads.clear();
         self.rows.clear();
     }
 

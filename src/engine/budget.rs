@@ -34,11 +34,13 @@ pub(crate) enum Pool {
     Log,
     /// Snapshots on their way.
     Snapshots,
+    /// Reads that wait for rows of tables.
+    Rows,
 }
 
 impl Pool {
     /// All pools, in the order in which INFO shows them.
-    pub(crate) const ALL: [Pool; 10] = [
+    pub(crate) const ALL: [Pool; 11] = [
         Pool::Fixed,
         Pool::Keys,
         Pool::Entries,
@@ -49,6 +51,7 @@ impl Pool {
         Pool::Links,
         Pool::Log,
         Pool::Snapshots,
+        Pool::Rows,
     ];
 
     /// The name in INFO, behind `used_memory_`.
@@ -64,12 +67,16 @@ impl Pool {
             Pool::Links => "links",
             Pool::Log => "log",
             Pool::Snapshots => "snapshots",
+            Pool::Rows => "rows",
         }
     }
 
     /// Whether it is bounded by the share of requests.
     fn is_of_requests(self) -> bool {
-        matches!(self, Pool::Batches | Pool::ClientInput | Pool::ClientOutput | Pool::Forwarded | Pool::Links)
+        matches!(
+            self,
+            Pool::Batches | Pool::ClientInput | Pool::ClientOutput | Pool::Forwarded | Pool::Links | Pool::Rows
+        )
     }
 }
 
@@ -78,6 +85,8 @@ struct Accounts {
     bytes_max: usize,
     requests_bytes_max: usize,
     used: [Cell<usize>; Pool::ALL.len()],
+    /// What keys use of what is held for them, as far as it was looked at: pages that are not full take new ones.
+    keys_used: Cell<usize>,
     peak: Cell<usize>,
 }
 
@@ -109,13 +118,23 @@ pub(crate) struct Budget {
 
 /// Requests may hold one in this many bytes of a core's memory.
 const REQUESTS_SHARE: usize = 3;
+/// From this share of the memory for keys on, some of them leave it.
+const KEYS_MARK_SHARE: (usize, usize) = (7, 8);
 
 impl Budget {
     /// A budget of `bytes_max` bytes, of which nothing is used.
     pub(crate) fn new(bytes_max: usize) -> Budget {
         let requests_bytes_max = bytes_max / REQUESTS_SHARE;
         let used = Default::default();
-        Budget { accounts: Rc::new(Accounts { bytes_max, requests_bytes_max, used, peak: Cell::new(0) }) }
+        Budget {
+            accounts: Rc::new(Accounts {
+                bytes_max,
+                requests_bytes_max,
+                used,
+                keys_used: Cell::new(usize::MAX),
+                peak: Cell::new(0),
+            }),
+        }
     }
 
     /// A permit of no bytes, for a queue that is empty.
@@ -168,11 +187,37 @@ impl Budget {
         self.accounts.requests_used() > self.accounts.requests_bytes_max / 2
     }
 
+    /// Bytes that keys may hold, with all that is not of requests.
+    pub(crate) fn keys_bytes_max(&self) -> usize {
+        self.accounts.bytes_max - self.accounts.requests_bytes_max
+    }
+
+    /// Bytes of keys and of all else that is not of requests, up to which no key leaves memory.
+    pub(crate) fn keys_bytes_mark(&self) -> usize {
+        self.keys_bytes_max() / KEYS_MARK_SHARE.1 * KEYS_MARK_SHARE.0
+    }
+
+    /// Whether keys may take up more than they should.
+    pub(crate) fn keys_may_be_over(&self) -> bool {
+        self.accounts.used() - self.accounts.requests_used() > self.keys_bytes_mark()
+    }
+
+    /// By how much keys take up more than they should, if they use so many bytes of what is held for them: more than the mark, or so much in
+    /// pages that are not full that these must become fewer.
+    pub(crate) fn keys_over(&self, used_bytes: usize) -> usize {
+        self.accounts.keys_used.set(used_bytes);
+        let data = self.accounts.used() - self.accounts.requests_used();
+        let others = data - self.used_by(Pool::Keys);
+        let of_used = (others + used_bytes).saturating_sub(self.keys_bytes_mark());
+        of_used.max(data.saturating_sub(self.keys_bytes_max()))
+    }
+
     /// Whether `bytes` more of keys fit. The share of requests is kept free, so that full memory never stops reads.
     pub(crate) fn has_room_for_keys(&self, bytes: usize) -> bool {
-        let data_bytes_max = self.accounts.bytes_max - self.accounts.requests_bytes_max;
         let data = self.accounts.used() - self.accounts.requests_used();
-        data + bytes <= data_bytes_max
+        let keys = self.used_by(Pool::Keys);
+        let in_use = data - keys + keys.min(self.accounts.keys_used.get());
+        data + bytes <= self.keys_bytes_max() || in_use + bytes <= self.keys_bytes_mark()
     }
 }
 

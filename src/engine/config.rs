@@ -143,6 +143,9 @@ pub mod defaults {
     pub const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 }
 
+/// The entries that groups keep for slow followers take one in this many bytes of a core's memory at most.
+const CACHES_SHARE: usize = 8;
+
 /// Configuration of one core. The same for all cores of a node but for [`Config::place`].
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -172,7 +175,7 @@ pub struct Config {
     pub inflight_bytes_max: usize,
     /// What a group has proposed and not committed, in bytes.
     pub uncommitted_bytes_max: usize,
-    /// Entries a group keeps in memory for slow followers, in bytes.
+    /// Entries a group keeps in memory for slow followers, in bytes; an eighth of the memory for those of all groups together.
     pub cache_bytes_max: usize,
     /// Log of one group behind its tables, in bytes, before what has changed since is flushed.
     pub group_log_bytes_max: u64,
@@ -207,6 +210,13 @@ impl Config {
     /// Seeds the hashes that order the rows of all groups: the same on every replica, and nothing that clients can know.
     pub(crate) fn row_hash_seed(&self) -> u64 {
         xxh3_64(&self.map.cluster_id.0.to_le_bytes())
+    }
+
+    /// The entries that one of this core's groups keeps in memory for slow followers, in bytes. All groups together never keep so many that
+    /// keys would have no room: a core may have a thousand groups.
+    pub(crate) fn group_cache_bytes_max(&self) -> usize {
+        let groups_count = self.map.replicas_at(self.place).count().max(1);
+        self.cache_bytes_max.min(self.memory_bytes_max / CACHES_SHARE / groups_count)
     }
 
     /// The defaults for a core of this cluster.

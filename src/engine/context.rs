@@ -27,6 +27,12 @@ pub(crate) struct Context {
     pub(crate) disk_full: Option<Rc<str>>,
     /// Whether so much waits to become durable in the log that nothing should be added to it.
     pub(crate) is_log_backlogged: bool,
+    /// Whether rows are to be flushed so that they can leave memory.
+    pub(crate) wants_flush: bool,
+    /// Whether rows are being flushed.
+    pub(crate) is_flushing: bool,
+    /// Whether rows leave memory, or will: then it is worth waiting for.
+    pub(crate) rows_can_leave: bool,
     /// Whether no more commands are taken from clients for now: the log is backlogged, or copies for a snapshot pile up.
     pub(crate) must_clients_wait: bool,
     /// Whether the node is stopping.
@@ -59,6 +65,9 @@ impl Context {
             unix_ms: 0,
             disk_full: None,
             is_log_backlogged: false,
+            wants_flush: false,
+            is_flushing: false,
+            rows_can_leave: true,
             must_clients_wait: false,
             is_stopping: false,
             counters: Counters::new(now),
@@ -115,6 +124,11 @@ impl Context {
         while let Some(line) = self.refusals.due(self.now) {
             tracing::warn!(core = %self.addr(), "{line}");
         }
+    }
+
+    /// Whether there will be more room for keys, since they take up more than they should and rows leave memory.
+    pub(crate) fn makes_room(&self) -> bool {
+        self.rows_can_leave && self.budget.keys_may_be_over()
     }
 
     /// CONFIG RESETSTAT.

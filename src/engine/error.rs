@@ -63,6 +63,15 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// Tables turned out to be damaged, and their rows are not all in memory.
+    #[error(
+        "the tables of group {group} are damaged, and memory does not hold all of its rows. Start this node again: it checks its \
+         tables then, and takes the group over from other replicas"
+    )]
+    TablesLost {
+        /// The group.
+        group: GroupId,
+    },
     /// A group's tables cannot be read.
     #[error("group {group} cannot start: {source}")]
     Load {

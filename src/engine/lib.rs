@@ -33,7 +33,7 @@
 //!
 //! Deliberately absent: threads, locks, sockets and files (the host has them), expiry.
 //!
-//! Reading order: the leaves [`config`], [`limits`], [`budget`], [`origin`], [`request`], [`replies`], [`refusal`],
+//! Reading order: the leaves [`config`], [`limits`], [`budget`], [`origin`], [`request`], [`row_read`], [`replies`], [`refusal`],
 //! [`local_replica`], [`replicas`], [`topology_view`], [`conn_table`], [`load_error`], [`shares`], [`error`];
 //! [`observe`] (what others see); [`context`] (what all parts use); [`core`](mod@core) (the turn); then the parts:
 //! [`clients`], [`router`], [`groups`], [`storage`], [`peers`], [`cluster`].
@@ -58,6 +58,7 @@ mod replicas;
 mod replies;
 mod request;
 mod router;
+mod row_read;
 mod shares;
 mod storage;
 #[cfg(test)]

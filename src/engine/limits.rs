@@ -57,6 +57,20 @@ pub const INBOX_BYTES_MAX: usize = 64 << 20;
 pub const BATCH_COMMANDS_MAX: usize = 1_024;
 /// Clients that are added to the reply of a CLIENT LIST in one turn: there may be very many of them.
 pub const CLIENTS_LISTED_PER_TURN_MAX: usize = 256;
+/// Rows of tables that are being read for commands at a time.
+pub const ROW_READS_IN_FLIGHT_MAX: usize = 64;
+/// Rows that leave memory in one turn, in bytes.
+pub const EVICT_TURN_BYTES: usize = 256 << 10;
+/// Rows of a group that are looked at for that in one turn.
+pub const EVICT_LOOKS_MAX: usize = 500;
+/// Reads and writes that wait for rows of tables, on a core; beyond it reads are refused.
+pub const ROW_READS_COUNT_MAX: usize = 4_096;
+/// Values that were read from tables for commands and are not in use yet, in bytes; the oldest read goes on all the same.
+pub const ROW_READS_BYTES_MAX: usize = 64 << 20;
+/// Rows that are asked for together when a group waits for the next one: those of commands behind it.
+pub const ROWS_AHEAD_COUNT_MAX: usize = 256;
+/// Values of such rows, in bytes; those of the command that waits come on top.
+pub const ROWS_AHEAD_BYTES_MAX: usize = 8 << 20;
 /// Connections that wait for a handshake on the peer port.
 pub const GREETINGS_COUNT_MAX: usize = 256;
 
@@ -89,14 +103,8 @@ pub const MERGE_BYTES_PER_SECOND_MAX: u64 = 256 << 20;
 pub const SCRUB_BYTES_PER_SECOND_MAX: u64 = 64 << 20;
 /// How fast a snapshot is received from another core.
 pub const SNAPSHOT_RECEIVE_BYTES_PER_SECOND_MAX: u64 = 64 << 20;
-/// What a snapshot holds beside keys and values, and more: the members and the cluster map.
-const SNAPSHOT_METADATA_BYTES_MAX: u64 = 16 << 20;
-
-/// Length of a snapshot that a core of this memory may receive, in bytes: the file is hardly longer than the state in memory,
-/// which has no more than that where it was written, if cores are configured alike.
-pub(crate) const fn snapshot_bytes_max(memory_bytes_max: usize) -> u64 {
-    2 * memory_bytes_max as u64 + SNAPSHOT_METADATA_BYTES_MAX
-}
+/// Length of a snapshot that may be received, in bytes, whatever is said: its room is reserved before anything of it is written.
+pub const SNAPSHOT_BYTES_MAX: u64 = 1 << 40;
 
 /// Snapshots kept open to be sent.
 pub const SNAPSHOT_SENDS_COUNT_MAX: usize = 16;
@@ -144,6 +152,10 @@ pub struct Limits {
     pub chunk_bytes_max: usize,
     /// See [`SNAPSHOT_SENDS_COUNT_MAX`].
     pub snapshot_sends_count_max: usize,
+    /// See [`ROW_READS_BYTES_MAX`].
+    pub row_reads_bytes_max: usize,
+    /// Rows that tables hold, too, leave memory when rows take up more than this, in bytes, whatever room there is.
+    pub rows_bytes_max: usize,
 }
 
 impl Default for Limits {
@@ -167,6 +179,8 @@ impl Default for Limits {
             outbox_messages_bytes_max: OUTBOX_MESSAGES_BYTES_MAX,
             chunk_bytes_max: CHUNK_BYTES_MAX,
             snapshot_sends_count_max: SNAPSHOT_SENDS_COUNT_MAX,
+            row_reads_bytes_max: ROW_READS_BYTES_MAX,
+            rows_bytes_max: usize::MAX,
         }
     }
 }

@@ -122,6 +122,10 @@ refusals! {
         "they were applied, but too many bytes of replies wait for whoever asked";
     ReplyTooLong, "refused_reply_too_long", REPLY_TOO_LONG, Client,
         "their reply would be too long";
+    RowReadsFull, "refused_row_reads_full", OVERLOADED, Operators,
+        "too many reads wait for the disk already";
+    RowsNotRead, "refused_rows_not_read", OVERLOADED, Operators,
+        "the disk did not give what they look for";
     DiskFull, "refused_disk_full", DISK_FULL, Operators,
         "the log has no room";
     OutOfMemory, "refused_out_of_memory", OUT_OF_MEMORY, Operators,

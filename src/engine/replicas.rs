@@ -38,6 +38,8 @@ pub(crate) struct ReplicaView {
     pub(crate) durable: Index,
     /// The entry before the first of Raft's log.
     pub(crate) base: Index,
+    /// Whether the state holds a part of the entry behind that one: then it is none that could be sealed.
+    pub(crate) is_within_entry: bool,
     /// The last entry of the snapshot that Raft offers to followers; 0 if it has none.
     pub(crate) offered: Index,
 }

@@ -36,6 +36,9 @@ impl Raft {
     }
 
     fn has_entries_to_apply(&self) -> bool {
+        if self.is_apply_paused {
+            return false;
+        }
         let wanted = self.apply_next <= self.commit;
         let at_hand = self.apply_next >= self.log.cache_first() || self.apply_log_read == LogReadState::Idle;
         !self.apply_entries.is_empty() || (wanted && at_hand)
@@ -83,6 +86,9 @@ impl Raft {
     }
 
     fn fill_committed(&mut self, out: &mut Ready) {
+        if self.is_apply_paused {
+            return;
+        }
         let bytes_left = self.hand_out_read_entries(&mut out.committed);
         if self.apply_next > self.commit || bytes_left == 0 {
             return;
@@ -134,6 +140,11 @@ impl Raft {
             }
             self.log.evict(self.applied, self.config.cache_bytes_max);
         }
+    }
+
+    /// Hands out no more entries to be applied, or goes on with it. Those that were handed out are still to be applied.
+    pub fn pause_applying(&mut self, is_paused: bool) {
+        self.is_apply_paused = is_paused;
     }
 
     /// Everything up to `index` is applied. Lets go of payloads that nobody here needs any more.

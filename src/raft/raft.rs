@@ -126,6 +126,8 @@ pub struct Raft {
     pub(crate) applied: Index,
     /// First index that was not handed out to be applied.
     pub(crate) apply_next: Index,
+    /// Whether whoever applies takes no more entries for now.
+    pub(crate) is_apply_paused: bool,
     pub(crate) apply_log_read: LogReadState,
     /// When a read that failed is asked for again.
     pub(crate) apply_retry_at: Instant,
@@ -223,6 +225,7 @@ impl Raft {
             commit_written: commit,
             applied,
             apply_next: applied + 1,
+            is_apply_paused: false,
             apply_log_read: LogReadState::Idle,
             apply_retry_at: now,
             apply_entries: VecDeque::new(),

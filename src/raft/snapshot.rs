@@ -14,8 +14,8 @@ use crate::ready::SnapshotRequest;
 /// Why a state that was received is not taken over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RestoreError {
-    /// This replica's own log has brought it at least as far by now.
-    #[error("the state is older than what is committed here")]
+    /// This replica has applied as much by now.
+    #[error("the state is older than what is applied here")]
     Stale,
     /// No group gets to such a term or index.
     #[error("the state's last entry cannot be")]
@@ -96,7 +96,7 @@ impl Raft {
 
     /// Takes over a state that was received, checked and made durable: this replica then stands where `meta` says. What
     /// its log holds behind that stays if it follows from it, else the log is emptied
-    /// ([`Persist::reset`](crate::Persist::reset)).
+    /// ([`Persist::reset`](crate::Persist::reset)). Entries that were handed out to be applied are handed out again, those behind the state.
     ///
     /// The state itself must be found again after a restart whether or not the log was emptied by then.
     ///
@@ -108,9 +108,13 @@ impl Raft {
             self.counters.malformed += 1;
             return Err(RestoreError::Absurd);
         }
-        if meta.last_index <= self.commit || self.is_leader() {
+        if meta.last_index <= self.applied || meta.last_index > self.commit && self.is_leader() {
             self.counters.snapshots_stale += 1;
             return Err(RestoreError::Stale);
+        }
+        if meta.last_index <= self.commit {
+            self.skip_to(meta);
+            return Ok(());
         }
         if meta.last_term > self.term {
             // Its last entry proves that this term has begun, though nobody in it has spoken to us yet.
@@ -136,6 +140,18 @@ impl Raft {
         self.match_up_to(last);
         self.acknowledge();
         Ok(())
+    }
+
+    /// A state was taken over that ends with an entry which is committed here: entries up to it need not be applied any more.
+    fn skip_to(&mut self, meta: SnapshotMeta) {
+        let last = meta.last_index;
+        self.applied = last;
+        self.apply_next = last + 1;
+        self.apply_entries.clear();
+        self.counters.snapshots_restored += 1;
+        self.snapshot = Some(meta);
+        self.leave_joint_if_due();
+        self.log.evict(self.applied, self.config.cache_bytes_max);
     }
 
     /// Whether a follower waits for a snapshot.

@@ -90,7 +90,11 @@ impl<'a> Run<'a> {
         let injector = Injector::new(spec.seed, &spec.schedule, cluster);
         let replicas = |group: &meta::Group| group.replicas.iter().map(|replica| replica.id).collect();
         let voters: Voters = cluster.map.groups.iter().map(|group| (group.id, replicas(group))).collect();
-        Run { spec, cluster, injector, checkers: Checkers::new(voters, RECOVERY_MAX), workload }
+        let mut checkers = Checkers::new(voters, RECOVERY_MAX);
+        if !cluster.keeps_all_rows() {
+            checkers = checkers.with_rows_on_disk();
+        }
+        Run { spec, cluster, injector, checkers, workload }
     }
 
     fn carry_out(&mut self) -> Result<Coverage, Violation> {

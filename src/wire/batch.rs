@@ -10,6 +10,7 @@
 //! ```
 
 use alloc::vec::Vec;
+use core::ops::ControlFlow;
 
 use bytes::Bytes;
 use rkyv::rancor::{Failure, Fallible, Strategy};
@@ -221,10 +222,23 @@ impl<'a> Batch<'a> {
         &self,
         mut visit: impl FnMut(BatchCommand, &mut dyn Iterator<Item = (u32, u32)>),
     ) -> Result<(), BatchError> {
+        self.for_each_from(0, |command, arguments| {
+            visit(command, arguments);
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// The same from the command with this number on, counted from 0, until `visit` breaks off.
+    #[inline]
+    pub fn for_each_from(
+        &self,
+        first: usize,
+        mut visit: impl FnMut(BatchCommand, &mut dyn Iterator<Item = (u32, u32)>) -> ControlFlow<()>,
+    ) -> Result<(), BatchError> {
         let mut ends = self.root.ends.as_slice();
         let mut start = 0u32;
         let bytes_count = self.root.arguments.len() as u32;
-        for head in self.root.commands.iter() {
+        for (number, head) in self.root.commands.iter().enumerate() {
             let count = head.arguments_count.to_native() as usize;
             let (own, rest) = ends.split_at_checked(count).ok_or(BatchError::Arguments)?;
             ends = rest;
@@ -241,7 +255,10 @@ impl<'a> Batch<'a> {
                 start = range.1;
                 range
             });
-            visit(BatchCommand { id: head.id.to_native(), slot: head.slot.to_native() }, &mut ranges);
+            let command = BatchCommand { id: head.id.to_native(), slot: head.slot.to_native() };
+            if number >= first && visit(command, &mut ranges).is_break() {
+                return Ok(());
+            }
             start = last;
         }
         if ends.is_empty() { Ok(()) } else { Err(BatchError::Arguments) }

@@ -14,7 +14,9 @@ use crate::store::Store;
 
 pub(super) const COMMANDS: &[Registration] = &[
     Registration::new(CommandId::Dump, key_only, Action::Query(dump)).reply(dump_bound),
-    Registration::new(CommandId::Restore, key_and_options::<2>, Action::Apply(restore)).options(check_restore),
+    Registration::new(CommandId::Restore, key_and_options::<2>, Action::Apply(restore))
+        .options(check_restore)
+        .without_values(),
 ];
 
 /// `DUMP key`: the value as Redis serializes it, without compression.
@@ -39,7 +41,7 @@ fn restore<'s>(store: &'s mut Store, slot: Slot, args: Args<'_>) -> Result<Outco
     let serialized = Serialized::parse(arg(args, 3))?;
     let (key, time_ms) = (arg(args, 1), store.time_ms());
     let expiry_ms = options.expiry_ms(time_ms)?;
-    if !options.replaces && store.contains(slot, key) {
+    if !options.replaces && store.exists(slot, key) {
         return Err(Error::BusyKey);
     }
     if expiry_ms.is_some_and(|expiry_ms| expiry_ms <= time_ms) {

@@ -16,10 +16,10 @@ pub(super) const COMMANDS: &[Registration] = &[
     Registration::new(CommandId::PExpireAt, key_and_options::<1>, Action::Apply(expire_at_ms))
         .options(check_p_expire_at),
     Registration::new(CommandId::Persist, key_only, Action::Apply(persist)),
-    Registration::new(CommandId::Ttl, key_only, Action::QueryByClock(ttl)),
-    Registration::new(CommandId::PTtl, key_only, Action::QueryByClock(p_ttl)),
-    Registration::new(CommandId::ExpireTime, key_only, Action::Query(expire_time)),
-    Registration::new(CommandId::PExpireTime, key_only, Action::Query(p_expire_time)),
+    Registration::new(CommandId::Ttl, key_only, Action::QueryByClock(ttl)).without_values(),
+    Registration::new(CommandId::PTtl, key_only, Action::QueryByClock(p_ttl)).without_values(),
+    Registration::new(CommandId::ExpireTime, key_only, Action::Query(expire_time)).without_values(),
+    Registration::new(CommandId::PExpireTime, key_only, Action::Query(p_expire_time)).without_values(),
 ];
 
 const EXPIRE: (ExpiryUnit, ExpiryCommand) = (ExpiryUnit::Seconds, ExpiryCommand::Expire);

@@ -20,16 +20,16 @@ pub(super) const COMMANDS: &[Registration] = &[
     Registration::new(CommandId::RenameNx, two_keys, Action::Apply(rename_nx)),
     Registration::new(CommandId::Copy, two_keys_and_options, Action::Apply(copy)).options(check_copy),
     Registration::new(CommandId::ObjectEncoding, subcommand_key, Action::Query(encoding)),
-    Registration::new(CommandId::ObjectRefCount, subcommand_key, Action::Query(ref_count)),
-    Registration::new(CommandId::ObjectFreq, subcommand_key, Action::Query(freq)),
-    Registration::new(CommandId::ObjectIdleTime, subcommand_key, Action::Query(idle_time)),
+    Registration::new(CommandId::ObjectRefCount, subcommand_key, Action::Query(ref_count)).without_values(),
+    Registration::new(CommandId::ObjectFreq, subcommand_key, Action::Query(freq)).without_values(),
+    Registration::new(CommandId::ObjectIdleTime, subcommand_key, Action::Query(idle_time)).without_values(),
     Registration::new(CommandId::MemoryUsage, subcommand_key_and_options, Action::Query(memory_usage))
         .options(check_memory_usage),
-    Registration::new(CommandId::Del, keys, Action::Apply(remove)),
-    Registration::new(CommandId::Unlink, keys, Action::Apply(remove)),
-    Registration::new(CommandId::Exists, keys, Action::Query(count)),
-    Registration::new(CommandId::Touch, keys, Action::Query(count)),
-    Registration::new(CommandId::Type, key_only, Action::Query(type_of)),
+    Registration::new(CommandId::Del, keys, Action::Apply(remove)).without_values(),
+    Registration::new(CommandId::Unlink, keys, Action::Apply(remove)).without_values(),
+    Registration::new(CommandId::Exists, keys, Action::Query(count)).without_values(),
+    Registration::new(CommandId::Touch, keys, Action::Query(count)).without_values(),
+    Registration::new(CommandId::Type, key_only, Action::Query(type_of)).without_values(),
 ];
 
 /// `DEL` and `UNLINK`: how many keys there were.

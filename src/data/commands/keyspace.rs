@@ -11,21 +11,28 @@ use super::arguments::{arg, no_keys};
 use super::bounds::SHORT_REPLY_BYTES_MAX;
 use super::registration::{Action, Registration, Rows};
 use crate::outcome::{Error, Outcome};
+use crate::row_range::RowRange;
 use crate::store::Store;
 
 pub(super) const COMMANDS: &[Registration] = &[
     Registration::new(CommandId::DbSize, no_keys, Action::Query(db_size)).rows(Rows::Group),
     Registration::new(CommandId::FlushAll, no_keys, Action::Apply(flush)).rows(Rows::Group).options(check_flush_mode),
     Registration::new(CommandId::FlushDb, no_keys, Action::Apply(flush)).rows(Rows::Group).options(check_flush_mode),
-    Registration::new(CommandId::ClusterCountKeysInSlot, no_keys, Action::Query(count_keys_in_slot)).rows(Rows::Slot),
+    Registration::new(CommandId::ClusterCountKeysInSlot, no_keys, Action::Query(count_keys_in_slot))
+        .rows(Rows::Slot)
+        .range(|_, slot, _, _| RowRange::of_slots((slot.idx(), 0), slot, COUNTED_MAX)),
     Registration::new(CommandId::ClusterGetKeysInSlot, no_keys, Action::Query(get_keys_in_slot))
         .rows(Rows::Slot)
+        .range(|_, slot, args, _| RowRange::of_slots((slot.idx(), 0), slot, keys_count_wanted(args)))
         .reply(keys_bound),
 ];
 
-/// `DBSIZE`: how many keys the group has.
+/// The most keys that are counted of a slot of which not all are in memory.
+const COUNTED_MAX: usize = 10_000;
+
+/// `DBSIZE`: how many keys the group has, about if not all are in memory.
 fn db_size(store: &Store, _: Slot, _: Args<'_>, reply: &mut Reply<'_>) -> Result<(), Error> {
-    reply.integer(store.rows.count() as i64);
+    reply.integer(store.keys_count() as i64);
     Ok(())
 }
 
@@ -76,6 +83,9 @@ fn measure_keys(store: &Store, slot: Slot, args: Args<'_>) -> Option<(usize, usi
 }
 
 fn keys_wanted<'s>(store: &'s Store, slot: Slot, args: Args<'_>) -> impl Iterator<Item = &'s [u8]> + use<'s> {
-    let count = parse_i64(arg(args, 3)).and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
-    store.rows_in_slot(slot).take(count).map(|row| row.key())
+    store.rows_in_slot(slot).take(keys_count_wanted(args)).map(|row| row.key())
+}
+
+fn keys_count_wanted(args: Args<'_>) -> usize {
+    parse_i64(arg(args, 3)).and_then(|count| usize::try_from(count).ok()).unwrap_or(0)
 }

@@ -5,6 +5,7 @@ use types::Slot;
 
 use super::{arguments, bounds};
 use crate::outcome::{Error, Outcome};
+use crate::row_range::RowRange;
 use crate::store::Store;
 
 /// Which rows a command reads or writes.
@@ -29,11 +30,20 @@ pub(crate) enum Action {
     QueryByClock(fn(&Store, u64, Slot, Args<'_>, &mut Reply<'_>) -> Result<(), Error>),
 }
 
+/// The run of rows that a command looks at. The number is the leader's clock.
+pub(crate) type RangeOf = fn(&Store, Slot, Args<'_>, u64) -> RowRange;
+
 /// The entry of one command.
 #[derive(Clone, Copy)]
 pub(crate) struct Registration {
     pub(crate) id: CommandId,
     pub(crate) rows: Rows,
+    /// Whether it looks at what its keys have, with these arguments: what is written blindly does not depend on it, nor the answer.
+    pub(crate) looks: fn(Args<'_>) -> bool,
+    /// Whether it looks at the values of its keys, and not only at whether they are there and when they expire.
+    pub(crate) needs_values: bool,
+    /// The run of rows that it looks at, if it looks at rows that its arguments do not name.
+    pub(crate) range: Option<RangeOf>,
     /// Checks the number of arguments, and the lengths of keys and values. It comes before every `action`.
     pub(crate) shape: fn(Args<'_>) -> Result<(), Error>,
     /// Checks options and numbers, the shape being right. An `action` reads them for itself and fails alike.
@@ -50,6 +60,9 @@ impl Registration {
         Registration {
             id,
             rows: Rows::Keys,
+            looks: |_| true,
+            needs_values: true,
+            range: None,
             shape,
             options: arguments::no_options,
             action,
@@ -60,6 +73,24 @@ impl Registration {
     /// It needs these rows.
     pub(super) const fn rows(mut self, rows: Rows) -> Registration {
         self.rows = rows;
+        self
+    }
+
+    /// It looks at what its keys have with some arguments only, or with none.
+    pub(super) const fn looks(mut self, looks: fn(Args<'_>) -> bool) -> Registration {
+        self.looks = looks;
+        self
+    }
+
+    /// It does not look at the values of its keys.
+    pub(super) const fn without_values(mut self) -> Registration {
+        self.needs_values = false;
+        self
+    }
+
+    /// It looks at a run of rows.
+    pub(super) const fn range(mut self, range: RangeOf) -> Registration {
+        self.range = Some(range);
         self
     }
 

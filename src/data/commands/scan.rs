@@ -12,17 +12,23 @@ use super::bounds::SHORT_REPLY_BYTES_MAX;
 use super::keys::TYPE_NAME;
 use super::registration::{Action, Registration, Rows};
 use crate::outcome::Error;
+use crate::row_range::{RowRange, position, slot_and_hash};
 use crate::scan_cursor::ScanCursor;
 use crate::store::Store;
 
 pub(super) const COMMANDS: &[Registration] = &[
     Registration::new(CommandId::Scan, no_keys, Action::Query(scan))
         .rows(Rows::Slot)
+        .range(scan_range)
         .options(check_scan)
         .reply(scan_bound),
-    Registration::new(CommandId::Keys, one_argument, Action::Query(keys)).rows(Rows::Group).reply(keys_bound),
+    Registration::new(CommandId::Keys, one_argument, Action::Query(keys))
+        .rows(Rows::Group)
+        .range(|_, _, _, _| RowRange::of_all(0, KEYS_LOOKS_MAX + 1))
+        .reply(keys_bound),
     Registration::new(CommandId::RandomKey, no_keys, Action::QueryByClock(random_key))
         .rows(Rows::Group)
+        .range(random_range)
         .reply(random_key_bound),
 ];
 
@@ -100,11 +106,11 @@ impl<'s> Found<'s> {
             }
             (at, hash) = behind.map_or((at + 1, 0), |hash| (at, hash));
             if (looks_count >= wanted.looks_count || found.bytes > KEYS_BYTES_MAX) && ScanCursor::can_name(hash) {
-                found.next = next_cursor(at, hash);
+                found.next = next_cursor(store, (at, hash));
                 return Ok(found);
             }
         }
-        found.next = next_cursor(last.idx() + 1, 0);
+        found.next = next_cursor(store, (last.idx() + 1, 0));
         Ok(found)
     }
 
@@ -116,8 +122,10 @@ impl<'s> Found<'s> {
     }
 }
 
-/// The cursor for a place, 0 behind the last slot.
-fn next_cursor(slot: usize, hash: u64) -> u64 {
+/// The cursor for a place, 0 behind the last slot. If not all rows before it are known, it is the place up to which they are.
+fn next_cursor(store: &Store, (slot, hash): (usize, u64)) -> u64 {
+    let place = position(slot, hash);
+    let (slot, hash) = slot_and_hash(store.known_until.map_or(place, |until| place.min(until)));
     u16::try_from(slot).ok().and_then(Slot::new).map_or(0, |slot| ScanCursor { slot, hash }.number())
 }
 
@@ -141,6 +149,13 @@ fn scan_bound(store: &Store, slot: Slot, args: Args<'_>) -> usize {
     SHORT_REPLY_BYTES_MAX + found.map_or(0, |found| found.bytes + array_header_bytes(found.keys.len()))
 }
 
+/// The rows that a `SCAN` looks at.
+fn scan_range(store: &Store, slot: Slot, args: Args<'_>, _: u64) -> RowRange {
+    let hash = ScanCursor::parse(arg(args, 1)).filter(|cursor| cursor.slot == slot).map_or(0, |cursor| cursor.hash);
+    let rows_max = Wanted::parse(args).map_or(COUNT_DEFAULT, |wanted| wanted.looks_count);
+    RowRange::of_slots((slot.idx(), hash), store.last_of_run(slot), rows_max)
+}
+
 /// `KEYS pattern`, of the group.
 fn keys(store: &Store, _: Slot, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), Error> {
     let found = matching(store, args)?;
@@ -150,7 +165,7 @@ fn keys(store: &Store, _: Slot, args: Args<'_>, reply: &mut Reply<'_>) -> Result
 }
 
 fn matching<'s>(store: &'s Store, args: Args<'_>) -> Result<Vec<&'s [u8]>, Error> {
-    if store.rows.count() > KEYS_LOOKS_MAX {
+    if store.rows.count() > KEYS_LOOKS_MAX || store.known_until.is_some() {
         return Err(Error::TooManyKeys);
     }
     let rows = store.rows.iter().filter(|(_, row)| !store.has_expired(*row));
@@ -182,6 +197,20 @@ fn random_key(store: &Store, clock_ms: u64, _: Slot, _: Args<'_>, reply: &mut Re
         None => reply.null(),
     }
     Ok(())
+}
+
+/// Rows of tables among which a key is drawn.
+const DRAWN_ROWS_COUNT: usize = 64;
+
+/// The rows among which a `RANDOMKEY` draws: some, wherever.
+fn random_range(store: &Store, _: Slot, _: Args<'_>, clock_ms: u64) -> RowRange {
+    let (first, last) = match store.owned() {
+        [] => (Slot::default(), Slot::MAX),
+        owned => owned[store.draw(clock_ms) as usize % owned.len()],
+    };
+    let slots_count = last.idx() - first.idx() + 1;
+    let slot = first.idx() + store.draw(clock_ms) as usize % slots_count;
+    RowRange::of_all(position(slot, 0), DRAWN_ROWS_COUNT)
 }
 
 /// Segments that a draw looks into at most: where nearly all rows have expired it finds none.

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lsm::Content;
 use proptest::prelude::*;
 use resp::{CommandId, Protocol, Reply};
 use types::{SLOTS_COUNT, Slot};
 
 use super::tests::{Request, run, script};
+use crate::row_range::{position, stop_before};
 use crate::{Error, Keyspace, ScanCursor};
 
 fn ask(keyspace: &Keyspace, id: CommandId, slot: Slot, words: &[&str]) -> String {
@@ -37,9 +39,13 @@ fn scan(keyspace: &Keyspace, cursor: u64, options: &[&str]) -> (u64, Vec<String>
 }
 
 fn scan_all(keyspace: &Keyspace, options: &[&str]) -> Vec<String> {
+    scan_all_by(|cursor| scan(keyspace, cursor, options))
+}
+
+fn scan_all_by(mut scan: impl FnMut(u64) -> (u64, Vec<String>)) -> Vec<String> {
     let (mut cursor, mut all) = (0, Vec::new());
     for _ in 0..100_000 {
-        let (next, keys) = scan(keyspace, cursor, options);
+        let (next, keys) = scan(cursor);
         all.extend(keys);
         if next == 0 {
             return all;
@@ -48,6 +54,42 @@ fn scan_all(keyspace: &Keyspace, options: &[&str]) -> Vec<String> {
         cursor = next;
     }
     panic!("a scan does not end");
+}
+
+/// Tables are read as far as must be, and then perhaps within a slot.
+#[test]
+fn a_scan_sees_every_key_once_of_which_few_are_in_memory() {
+    let names: BTreeSet<String> =
+        (0..6_000).map(|n| if n % 2 == 0 { format!("k{n}") } else { format!("{{t}}{n}") }).collect();
+    let mut keyspace = Keyspace::with_hash_seed(3);
+    keyspace.end_residency();
+    names.iter().step_by(7).for_each(|name| set(&mut keyspace, name));
+    let mut stored: Vec<(u64, Slot, &String)> = Vec::new();
+    for name in &names {
+        let slot = Slot::of_key(name.as_bytes());
+        stored.push((position(slot.idx(), keyspace.store.rows.hash_of(name.as_bytes())), slot, name));
+    }
+    stored.sort();
+    for count in ["1", "10", "1000"] {
+        let seen = scan_all_by(|cursor| {
+            let (cursor, slot) = (cursor.to_string(), ScanCursor::parse(cursor.to_string().as_bytes()).unwrap().slot);
+            let request = Request::new(&["SCAN", &cursor, "COUNT", count]);
+            let command = resp::table::by_id(CommandId::Scan);
+            let range = keyspace.missing_range(command, slot, request.args(), 0).unwrap();
+            let excerpt = keyspace.excerpt_of_range(range);
+            let range = excerpt.range();
+            let run: Vec<_> = stored.iter().filter(|(at, ..)| (range.from..range.to).contains(at)).collect();
+            // The first place behind as many as are wanted at which it may stop.
+            let cut =
+                run.iter().enumerate().skip(range.rows_max).find(|(idx, (at, ..))| run[idx - 1].0 < stop_before(*at));
+            let (rows, reached) =
+                cut.map_or((&run[..], None), |(idx, (at, ..))| (&run[..idx], Some(stop_before(*at))));
+            let rows = rows.iter().map(|(_, slot, name)| (*slot, name.as_bytes(), Content::plain(b"")));
+            scan(&excerpt.with_rows(rows, reached), cursor.parse().unwrap(), &["COUNT", count])
+        });
+        assert_eq!(seen.len(), names.len(), "COUNT {count}");
+        assert!(seen.into_iter().collect::<BTreeSet<_>>() == names);
+    }
 }
 
 #[test]

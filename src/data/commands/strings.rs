@@ -19,9 +19,14 @@ use crate::store::Store;
 
 pub(super) const COMMANDS: &[Registration] = &[
     Registration::new(CommandId::Get, key_only, Action::Query(get)).reply(bounds::value),
-    Registration::new(CommandId::Set, key_value_and_options, Action::Apply(set)).options(check_set).reply(set_bound),
-    Registration::new(CommandId::SetEx, key_number_value, Action::Apply(set_ex)).options(check_set_ex),
-    Registration::new(CommandId::PSetEx, key_number_value, Action::Apply(p_set_ex)).options(check_p_set_ex),
+    Registration::new(CommandId::Set, key_value_and_options, Action::Apply(set))
+        .options(check_set)
+        .looks(set_looks)
+        .reply(set_bound),
+    Registration::new(CommandId::SetEx, key_number_value, Action::Apply(set_ex)).options(check_set_ex).looks(blind),
+    Registration::new(CommandId::PSetEx, key_number_value, Action::Apply(p_set_ex))
+        .options(check_p_set_ex)
+        .looks(blind),
     Registration::new(CommandId::GetEx, key_and_options::<0>, Action::Apply(get_ex))
         .options(check_get_ex)
         .reply(bounds::value),
@@ -30,9 +35,20 @@ pub(super) const COMMANDS: &[Registration] = &[
     Registration::new(CommandId::GetSet, key_value, Action::Apply(get_set)).reply(bounds::value),
     Registration::new(CommandId::GetDel, key_only, Action::Apply(get_del)).reply(bounds::value),
     Registration::new(CommandId::MGet, keys, Action::Query(m_get)).reply(m_get_bound),
-    Registration::new(CommandId::MSet, m_set_pairs, Action::Apply(m_set)),
-    Registration::new(CommandId::MSetNx, m_set_nx_pairs, Action::Apply(m_set_nx)),
+    Registration::new(CommandId::MSet, m_set_pairs, Action::Apply(m_set)).looks(blind),
+    Registration::new(CommandId::MSetNx, m_set_nx_pairs, Action::Apply(m_set_nx)).without_values(),
 ];
+
+/// Whatever the keys have is replaced, and nobody asks what it was.
+fn blind(_: Args<'_>) -> bool {
+    false
+}
+
+/// Whether this `SET` depends on what the key has.
+fn set_looks(args: Args<'_>) -> bool {
+    let options = SetOptions::parse(args);
+    options.is_ok_and(|options| options.when != SetWhen::Always || options.get || options.keeps_expiry)
+}
 
 /// `GET`.
 fn get(store: &Store, slot: Slot, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), Error> {
@@ -212,7 +228,7 @@ fn m_set_pairs(args: Args<'_>) -> Result<(), Error> {
 
 /// `MSETNX`: all of the keys, or none if one of them exists.
 fn m_set_nx<'s>(store: &'s mut Store, slot: Slot, args: Args<'_>) -> Result<Outcome<'s>, Error> {
-    if key_values(args).any(|(key, _)| store.contains(slot, key)) {
+    if key_values(args).any(|(key, _)| store.exists(slot, key)) {
         return Ok(Outcome::Integer(0));
     }
     m_set(store, slot, args)?;

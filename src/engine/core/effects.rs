@@ -7,6 +7,7 @@ use super::{Core, CoreHost};
 use crate::cluster::MAP_GROUP;
 use crate::error::Error;
 use crate::groups::{GroupEffect, InstalledState, NewReplica};
+use crate::row_read::ReadRows;
 use crate::storage::{Loaded, StartedReplica, StorageEffect};
 
 impl<H: CoreHost> Core<H> {
@@ -95,6 +96,8 @@ impl<H: CoreHost> Core<H> {
                 StorageEffect::TablesChanged { group, replica } => self.observe_tables(group, replica),
                 StorageEffect::OfferSnapshot { group, meta } => self.groups.offer_snapshot(group, meta),
                 StorageEffect::CompactRaft { group, index } => self.groups.compact(&self.ctx, group, index),
+                StorageEffect::HoldApplying { group, is_held } => self.groups.hold_applying(group, is_held),
+                StorageEffect::RowsRead { number, group, result } => self.rows_read(number, group, result)?,
                 StorageEffect::AskChunk { link, request } => self.peers.chunk_request(link, request),
                 StorageEffect::SendChunk { link, reply } => self.peers.chunk(link, reply),
                 StorageEffect::Install { group, loaded, took } => self.install(group, *loaded, took)?,
@@ -103,6 +106,31 @@ impl<H: CoreHost> Core<H> {
         }
         self.storage_effects = effects;
         Ok(())
+    }
+
+    /// Rows were read from tables. Those that are damaged end the core: what its replica has acknowledged cannot be had from here any more.
+    fn rows_read(
+        &mut self,
+        number: u64,
+        group: types::GroupId,
+        result: Result<ReadRows, lsm::Error>,
+    ) -> Result<(), Error> {
+        match result {
+            Ok(rows) => self.groups.rows_read(&mut self.ctx, out!(self), number, &rows),
+            Err(error) if error.is_damage() => return Err(Error::Load { group, source: error.into() }),
+            Err(error) => {
+                tracing::warn!(%group, %error, "rows cannot be read");
+                self.groups.rows_not_read(&mut self.ctx, out!(self), number);
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands over which rows are to be read. Called before storage takes anything in, so that they are read as of the tables of now.
+    pub(super) fn carry_row_reads(&mut self) {
+        for read in self.groups.take_row_reads() {
+            self.storage.read_rows(read);
+        }
     }
 
     /// Takes a state into use that was received from another replica.

@@ -155,12 +155,14 @@ impl<H: CoreHost> Core<H> {
         self.carry_group_effects()?;
         let is_cut_short = self.take_in();
         self.ctx.turns.mark(Phase::Input, self.host.now());
+        self.carry_row_reads();
         self.storage.poll(&mut self.ctx, &mut self.groups, &mut self.storage_effects)?;
         if !self.storage_effects.is_empty() {
             self.carry_storage_effects()?;
             self.ctx.turns.mark(Phase::Log, self.host.now());
         }
         self.ctx.disk_full = self.storage.disk_full();
+        self.ctx.is_flushing = self.storage.is_flushing();
         self.ctx.is_log_backlogged = self.storage.is_backlogged();
         self.ctx.must_clients_wait = self.ctx.is_log_backlogged || self.storage.is_copying_behind(&self.groups);
         if self.is_tick_due() {
@@ -174,6 +176,7 @@ impl<H: CoreHost> Core<H> {
         // Applying may have sent commands another way, into the next batch of an idle log.
         self.drive()?;
         self.groups.settle_left();
+        self.carry_row_reads();
         self.storage.submit()?;
         self.observe_queues();
         let driven_at = self.host.now();
@@ -184,13 +187,14 @@ impl<H: CoreHost> Core<H> {
         // Behind what clients and peers wait for.
         let is_copying = self.storage.work(&mut self.groups);
         let is_releasing = self.groups.release_some();
+        let is_evicting = self.groups.evict_some(&mut self.ctx);
         let is_expiring = self.groups.is_expiry_behind() && self.groups.sweep_expired(&mut self.ctx);
         self.ctx.turns.end(Phase::Send, self.host.now(), &self.ctx.counters);
         // Driving may have made room for clients that are looked at only in the next turn.
         let has_runnable =
             self.clients.runnable_count() > 0 || self.clients.has_listing() || self.router.has_unblocked();
         let has_work = self.router.has_work() || self.groups.has_work() || self.peers.has_unsent_mesh();
-        Ok(is_cut_short || has_runnable || has_work || is_copying || is_releasing || is_expiring)
+        Ok(is_cut_short || has_runnable || has_work || is_copying || is_releasing || is_evicting || is_expiring)
     }
 
     /// Handles what other cores and the network have brought. Returns whether something was left for the

@@ -55,7 +55,8 @@ impl<H: CoreHost> Core<H> {
         let peers = Peers::new(&ctx);
         let links: HashMap<_, _> = peers.by_addr().collect();
         let router = Router::new(&ctx, &config.map, links, host.random_u64())?;
-        let mut core = Core::new(host, ctx, storage, Groups::new(), router, peers);
+        let groups = Groups::new(&ctx.budget);
+        let mut core = Core::new(host, ctx, storage, groups, router, peers);
         quarantined.iter().for_each(|(group, replica)| core.observe_quarantine(*group, *replica));
         let mut map = Vec::new();
         for started in replicas {

@@ -59,6 +59,8 @@ impl Groups {
         ready: &mut Ready,
     ) -> Result<(), Error> {
         let had_unsettled = self.list[group].has_unsettled();
+        // Rows that it has waited for may be there.
+        self.apply_handed_out(ctx, out, effects, group)?;
         while self.list[group].raft.has_ready() {
             if ctx.shares.is_spent(Kind::Applied) {
                 self.left_over.push(group);
@@ -78,8 +80,9 @@ impl Groups {
                 self.observe(ctx, group, Event::Logged(&persist));
                 effects.push(GroupEffect::Persist { group, persist });
             }
-            for entry in ready.committed.drain(..) {
-                self.apply(ctx, out, effects, group, &entry)?;
+            if !ready.committed.is_empty() {
+                self.list[group].applying.extend(ready.committed.drain(..));
+                self.apply_handed_out(ctx, out, effects, group)?;
             }
             effects.extend(ready.log_reads.drain(..).map(|read| GroupEffect::ReadLog { group, read }));
             // Behind what is applied, which tells what has become of commands.

@@ -23,9 +23,14 @@ pub(super) struct FailedBatches {
 impl FailedBatches {
     /// Adds a batch. All who wait for it are to be answered with this.
     pub(super) fn push(&mut self, waiters: Waiters, refusal: Refusal) {
-        if !waiters.list.is_empty() {
+        self.push_from(waiters, 0, refusal);
+    }
+
+    /// The same of a batch of which so many were answered.
+    pub(super) fn push_from(&mut self, waiters: Waiters, answered_count: usize, refusal: Refusal) {
+        if answered_count < waiters.list.len() {
             self.bytes += waiters.bytes();
-            self.list.push_back(Failed { waiters, answered_count: 0, refusal });
+            self.list.push_back(Failed { waiters, answered_count, refusal });
         }
     }
 

@@ -19,6 +19,14 @@ pub(crate) struct InstalledState {
 }
 
 impl Groups {
+    /// A snapshot is to take the place of a group's tables, or could not: until then nothing is applied.
+    pub(crate) fn hold_applying(&mut self, group: usize, is_held: bool) {
+        let replica = &mut self.list[group];
+        replica.applying.hold(is_held);
+        replica.raft.pause_applying(is_held || !replica.applying.is_empty());
+        self.mark(group);
+    }
+
     /// Takes a state into use whose snapshot has its name on disk. Returns whether it was: `false` if the log has caught up
     /// meanwhile and the state here is as new.
     pub(crate) fn install(
@@ -33,7 +41,7 @@ impl Groups {
         let meta = SnapshotMeta { last_index, last_term, membership: membership.clone() };
         if let Err(error) = replica.raft.restore(meta, ctx.now) {
             tracing::info!(group = %replica.id, %error, "the state that was received is not needed any more");
-            self.mark(group);
+            self.hold_applying(group, false);
             return false;
         }
         replica.learn_addresses(&membership);
@@ -45,6 +53,10 @@ impl Groups {
         self.observe_digest(ctx, group);
         // Whether what was proposed here is part of that state nobody can tell.
         let replica = &mut self.list[group];
+        replica.raft.pause_applying(false);
+        if let Some(begun) = replica.applying.clear() {
+            replica.failed.push_from(begun.waiters, begun.answered_count, Refusal::OutcomeUnknownSnapshot);
+        }
         while let Some(proposed) = replica.proposed.pop_settled_by(last_term, last_index) {
             replica.failed.push(proposed.waiters, Refusal::OutcomeUnknownSnapshot);
         }

@@ -12,15 +12,18 @@
 //! - A group in which nothing happens costs nothing: it stands in no list and no timer runs.
 //!
 //! Reading order: `replica` (what is kept of one), `addresses`, `batch_queue`, `proposals` and `waiting_reads`, `writes`,
-//! `reads`, `news` (what the groups are told), `drive` (what Raft wants done), `apply`, `failed` (batches that are not applied),
+//! `reads`, `news` (what the groups are told), `drive` (what Raft wants done), `applying` and `apply`, `cold` and `rows_read` (rows that are not in memory), `pressure` and `evict`, `failed` (batches that are not applied),
 //! `forwarded_queue` and `forwarded` (commands of other cores, and who waits for room), `requeue` and `leaving` (a leadership is
 //! lost), `leadership`, `install`, `release` (memory of removed keys), `expiry`, `timers`, `sources`, `views`
 //! (what others see).
 
 mod addresses;
 mod apply;
+mod applying;
 mod batch_queue;
+mod cold;
 mod drive;
+mod evict;
 mod expiry;
 mod failed;
 mod forwarded;
@@ -29,11 +32,13 @@ mod install;
 mod leadership;
 mod leaving;
 mod news;
+mod pressure;
 mod proposals;
 mod reads;
 mod release;
 mod replica;
 mod requeue;
+mod rows_read;
 mod sources;
 #[cfg(test)]
 mod tests;
@@ -51,12 +56,15 @@ use resp::ArgRange;
 use types::{CoreAddr, GroupId, Index, Instant, Term};
 use wire::{LeaderNote, Message};
 
+use self::cold::ColdReads;
 pub(crate) use self::forwarded::Arrival;
 pub(crate) use self::install::InstalledState;
+use self::pressure::Pressure;
 pub(crate) use self::replica::NewReplica;
 use self::replica::Replica;
 use self::sources::Sources;
 use self::timers::Timers;
+use crate::budget::Budget;
 use crate::context::Context;
 use crate::limits::WAITING_READS_COUNT_MAX;
 use crate::local_replica::LocalReplica;
@@ -118,7 +126,12 @@ pub(crate) struct Groups {
     /// Groups with proposals or reads that are looked at every tick: they may have waited too long.
     watched: Vec<usize>,
     timers: Timers,
+    /// The group of which rows were evicted last.
+    evict_next: usize,
+    pressure: Pressure,
     sources: Sources,
+    /// Rows on their way from the disk.
+    cold: ColdReads,
     /// Raft's priority of this core's replicas.
     priority: u8,
     ready: Ready,
@@ -127,7 +140,7 @@ pub(crate) struct Groups {
 
 impl Groups {
     /// No replicas yet.
-    pub(crate) fn new() -> Groups {
+    pub(crate) fn new(budget: &Budget) -> Groups {
         Groups {
             list: Vec::new(),
             with_work: VecDeque::new(),
@@ -141,7 +154,10 @@ impl Groups {
             is_expiry_behind: false,
             watched: Vec::new(),
             timers: Timers::default(),
+            evict_next: 0,
+            pressure: Pressure::default(),
             sources: Sources::default(),
+            cold: ColdReads::new(budget),
             priority: raft::PRIORITY_MAX,
             ready: Ready::new(),
             ranges: Vec::new(),
@@ -239,11 +255,12 @@ impl Groups {
 
     /// Whether something waits for ticks: a proposal or a read for its end, or keys for their time.
     pub(crate) fn wants_ticks(&self) -> bool {
-        !self.watched.is_empty() || !self.expiring.is_empty()
+        !self.watched.is_empty() || !self.expiring.is_empty() || !self.cold.due.is_empty() || self.pressure.is_on()
     }
 
     /// Looks at what may have waited too long. Called at every tick.
     pub(crate) fn tick(&mut self, ctx: &mut Context, out: &mut impl ReplySink, effects: &mut Vec<GroupEffect>) {
+        self.answer_due_reads(ctx, out);
         for group in std::mem::take(&mut self.watched) {
             self.list[group].is_watched = false;
             self.give_up_unresolved(ctx, out, effects, group);
@@ -297,6 +314,7 @@ impl Groups {
     /// Whether nothing is under way in any group.
     pub(crate) fn is_drained(&self) -> bool {
         self.batching.is_empty()
+            && self.cold_count() == 0
             && self.list.iter().all(|replica| {
                 replica.proposed.is_empty()
                     && replica.failed.is_empty()

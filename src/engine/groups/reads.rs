@@ -43,7 +43,8 @@ impl Groups {
                         return self.read_in_batch(ctx, group, request);
                     }
                     ctx.counters.reads_by_lease += 1;
-                    return answer_read(ctx, out, &replica.keyspace, request);
+                    let place = (group, replica.id);
+                    return answer_read(ctx, out, &replica.keyspace, &mut self.cold, place, request);
                 }
                 replica.reads.push_by_index(WaitingRead { request: request.to_owned(), index, is_confirmed: false });
             }
@@ -104,7 +105,7 @@ impl Groups {
     /// Answers the reads whose index is applied, as many as the turn still may. None is answered before an older one of its source.
     pub(super) fn serve_waiting_reads(&mut self, ctx: &mut Context, out: &mut impl ReplySink, group: usize) {
         while !ctx.shares.is_spent(Kind::Answered) {
-            let Groups { list, sources, .. } = self;
+            let Groups { list, sources, cold, .. } = self;
             let replica = &mut list[group];
             if replica.reads.go_on_confirming() {
                 ctx.shares.spend(Kind::Answered, 1);
@@ -123,7 +124,8 @@ impl Groups {
                     }
                     let counters = &mut ctx.counters;
                     *(if is_confirmed { &mut counters.reads_by_index } else { &mut counters.reads_by_lease }) += 1;
-                    answer_read(ctx, out, &replica.keyspace, request.as_request());
+                    let place = (group, replica.id);
+                    answer_read(ctx, out, &replica.keyspace, cold, place, request.as_request());
                 }
                 Err(ReadError::NotReady | ReadError::LeaseExpired | ReadError::Overloaded) => {
                     replica.reads.recheck(source);

@@ -11,6 +11,7 @@ use crate::budget::{Budget, Permit, Pool};
 use crate::config::Config;
 use crate::context::Context;
 use crate::groups::addresses::Addresses;
+use crate::groups::applying::Applying;
 use crate::groups::batch_queue::BatchQueue;
 use crate::groups::failed::FailedBatches;
 use crate::groups::forwarded_queue::ForwardedQueue;
@@ -51,6 +52,8 @@ pub(super) struct Replica {
     pub(super) proposed: Proposals,
     /// Batches that were proposed and fail, as far as those who wait for them are not answered.
     pub(super) failed: FailedBatches,
+    /// What is to be applied.
+    pub(super) applying: Applying,
     /// Reads that wait outside of batches.
     pub(super) reads: WaitingReads,
     /// Reads on their way out, since a leadership was lost.
@@ -115,6 +118,7 @@ impl Replica {
             batches: BatchQueue::new(config.batch_bytes_max, config.limits.batch_commands_max),
             proposed: Proposals::default(),
             failed: FailedBatches::default(),
+            applying: Applying::default(),
             reads: WaitingReads::default(),
             leaving: LeavingReads::default(),
             forwarded: ForwardedQueue::default(),
@@ -188,7 +192,8 @@ impl Replica {
 
     /// Whether commands that were taken in here have no answer yet.
     pub(super) fn has_commands(&self) -> bool {
-        self.is_requeuing || !(self.proposed.is_empty() && self.batches.is_empty() && !self.has_reads())
+        let is_idle = self.proposed.is_empty() && self.batches.is_empty() && !self.has_reads();
+        self.is_requeuing || !is_idle || self.applying.has_waiters()
     }
 
     /// Whether commands for this group must wait elsewhere for older ones: for those taken in while it was led here, until
@@ -248,7 +253,8 @@ impl Replica {
 
     /// Bytes of commands that wait here to be proposed or read, and of who waits for what is proposed or fails.
     pub(super) fn waiting_bytes(&self) -> usize {
-        let of_batches = self.batches.bytes() + self.proposed.waiters_bytes() + self.failed.bytes();
+        let of_proposed = self.proposed.waiters_bytes() + self.applying.waiters_bytes() + self.failed.bytes();
+        let of_batches = self.batches.bytes() + of_proposed;
         of_batches + self.reads.bytes() + self.leaving.bytes()
     }
 
@@ -287,7 +293,7 @@ fn raft_config(config: &Config, new: &NewReplica) -> raft::Config {
     // One message is not longer than all that may be on their way, but for an entry that is.
     raft_config.append_bytes_max = raft_config.append_bytes_max.min(config.inflight_bytes_max);
     raft_config.uncommitted_bytes_max = config.uncommitted_bytes_max;
-    raft_config.cache_bytes_max = config.cache_bytes_max;
+    raft_config.cache_bytes_max = config.group_cache_bytes_max();
     let preferred = spec.and_then(|spec| spec.preferred_leader());
     raft_config.first_campaigner = preferred.is_some_and(|replica| replica.id == new.id);
     raft_config.seed = new.seed;

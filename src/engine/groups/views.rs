@@ -6,13 +6,19 @@ use types::Index;
 use crate::context::Context;
 use crate::groups::replica::Replica;
 use crate::groups::{ENTRY_OVERHEAD_BYTES, Groups};
-use crate::observe::{CoreReport, Event, QueueLen, ReplicaReport, fullest};
+use crate::observe::{CoreReport, Event, Field, QueueLen, ReplicaReport, fullest};
 use crate::replicas::{ReplicaView, Replicas, SealedState};
 
 impl Groups {
     /// Adds what is known here to a report. `snapshot_index` tells the last entry of a group's snapshot.
     pub(crate) fn report(&self, report: &mut CoreReport, snapshot_index: impl Fn(usize) -> Index) {
         report.groups_count = self.list.len();
+        let on_disk = self.list.iter().filter(|replica| !replica.keyspace.is_resident()).count();
+        report.fields.push(Field::sum(
+            "groups_with_rows_on_disk_only",
+            "Groups of which not all rows are in memory.",
+            on_disk as u64,
+        ));
         for (group, replica) in self.list.iter().enumerate() {
             let raft = &replica.raft;
             report.commit_index_sum += raft.commit_index();
@@ -44,7 +50,7 @@ impl Groups {
     pub(crate) fn requests_held_bytes(&self) -> usize {
         let of = |replica: &Replica| {
             let of_batches = replica.batches.held_bytes() + replica.proposed.held_bytes();
-            let waiting = of_batches + replica.failed.held_bytes();
+            let waiting = of_batches + replica.failed.held_bytes() + replica.applying.waiters_bytes();
             waiting + replica.reads.held_bytes() + replica.leaving.held_bytes() + replica.forwarded.held_bytes()
         };
         self.list.iter().map(of).sum()
@@ -83,7 +89,8 @@ impl Groups {
 
     /// Tells the observer, if there is one, the digest of a group's state, which takes a walk over all keys.
     pub(crate) fn observe_digest(&self, ctx: &Context, group: usize) {
-        if ctx.observer.is_some() {
+        // What is not in memory has no part in it.
+        if ctx.observer.is_some() && self.list[group].keyspace.is_resident() {
             let replica = &self.list[group];
             let applied = replica.raft.applied_index();
             self.observe(ctx, group, Event::Digest { applied, digest: replica.digest() });
@@ -93,7 +100,9 @@ impl Groups {
     pub(super) fn observe_digest_if_wanted(&self, ctx: &Context, group: usize) {
         let Some(observer) = &ctx.observer else { return };
         let replica = &self.list[group];
-        if observer.wants_digest(ctx.addr(), replica.id, replica.raft.applied_index()) {
+        if !replica.applying.is_within_entry()
+            && observer.wants_digest(ctx.addr(), replica.id, replica.raft.applied_index())
+        {
             self.observe_digest(ctx, group);
         }
     }
@@ -117,6 +126,7 @@ impl Replicas for Groups {
             durable: raft.durable_index(),
             base: raft.base_index(),
             offered: raft.snapshot().map_or(0, |snapshot| snapshot.last_index),
+            is_within_entry: replica.applying.is_within_entry(),
         }
     }
 

@@ -36,6 +36,7 @@ impl Groups {
         self.put_reads_in_batch(ctx, group, origin.source());
         self.propose_later(group);
         let replica = &mut self.list[group];
+        self.cold.hint((group, replica.id), &replica.keyspace, request);
         replica.batches.push_write(request, reply_bytes);
         if replica.batches.is_last_long() && replica.leads() {
             self.propose_group(ctx, group);
@@ -63,7 +64,7 @@ impl Groups {
             return Err(Refusal::DiskFull);
         }
         let adds_data = request.command.flags.contains(resp::Flags::DENYOOM);
-        if adds_data && !ctx.budget.has_room_for_keys(request.bytes()) {
+        if adds_data && !ctx.makes_room() && !ctx.budget.has_room_for_keys(request.bytes()) {
             return Err(Refusal::OutOfMemory);
         }
         let source = request.origin.source();
@@ -106,7 +107,8 @@ impl Groups {
 
     /// Proposes what a group that leads has collected, as far as there is room.
     fn propose_group(&mut self, ctx: &mut Context, group: usize) {
-        let replica = &mut self.list[group];
+        let Groups { list, pressure, .. } = self;
+        let replica = &mut list[group];
         if replica.batches.is_empty() && !replica.wants_time {
             return;
         }
@@ -117,6 +119,9 @@ impl Groups {
             uncommitted_bytes == 0 || uncommitted_bytes + next_bytes <= replica.raft.config().uncommitted_bytes_max
         };
         while replica.proposed.len() < PROPOSALS_COUNT_MAX && has_room(replica) {
+            if !replica.batches.is_empty() && pressure.must_wait(ctx) {
+                break;
+            }
             let taken = replica.batches.take_oldest(time_ms);
             let is_for_expiry = taken.is_none() && replica.wants_time;
             let Some(SealedBatch { payload, commands_count, waiters }) =

@@ -29,6 +29,7 @@ struct World {
     tasks: Vec<Task>,
     now: Instant,
     random: u64,
+    read_bytes: u64,
     unreadable: BTreeSet<usize>,
     /// Files that are synced at chosen points cannot be made: those of tables and snapshots.
     fails_creations: bool,
@@ -64,6 +65,11 @@ impl FakeHost {
             tasks.retain_mut(|task| task.as_mut().poll(&mut context).is_pending());
             self.0.borrow_mut().tasks.extend(tasks);
         }
+    }
+
+    /// What was read of all files.
+    pub(crate) fn read_bytes(&self) -> u64 {
+        self.0.borrow().read_bytes
     }
 
     pub(crate) fn advance(&self, duration: Duration) {
@@ -233,10 +239,11 @@ impl Disk for FakeHost {
     }
 
     async fn read(&self, file: &usize, offset: u64, len: usize, _: IoClass) -> Result<ReadBuf> {
-        let world = self.0.borrow();
+        let mut world = self.0.borrow_mut();
         if world.unreadable.contains(file) {
             return Err(Error::from_raw_os_error(EIO));
         }
+        world.read_bytes += len as u64;
         let bytes = world.inodes[*file].get(offset as usize..offset as usize + len);
         let mut buf = AlignedBuf::with_capacity(len);
         buf.extend_from_slice(bytes.ok_or(Error::from(ErrorKind::UnexpectedEof))?);

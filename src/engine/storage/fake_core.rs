@@ -26,6 +26,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::origin::LinkId;
 use crate::replicas::{ReplicaView, Replicas, SealedState};
+use crate::row_read::ReadRows;
 use crate::testing::map;
 
 /// How long a turn takes in this world.
@@ -90,6 +91,8 @@ pub(crate) struct FakeReplica {
     /// Entries that are not applied yet.
     unapplied: VecDeque<Entry>,
     is_reading: bool,
+    /// Nothing is applied: a snapshot takes the place of the tables.
+    is_held: bool,
     /// Nothing is applied: the group has no quorum.
     pub(crate) is_stuck: bool,
 }
@@ -111,6 +114,7 @@ impl FakeReplica {
             writes: VecDeque::new(),
             unapplied: VecDeque::new(),
             is_reading: false,
+            is_held: false,
             is_stuck: false,
         }
     }
@@ -135,6 +139,7 @@ impl Replicas for FakeReplicas {
             durable: replica.durable,
             base: replica.base,
             offered: replica.offered,
+            is_within_entry: false,
         }
     }
 
@@ -172,6 +177,8 @@ pub(crate) struct FakeCore {
     pub(crate) quarantined: Vec<GroupId>,
     pub(crate) said: Vec<(LinkId, Said)>,
     pub(crate) payload_len: usize,
+    /// Rows that were read, by the numbers of who wanted them.
+    pub(crate) rows_read: Vec<(u64, ReadRows)>,
     /// Bytes of entries that the last turn handed over from the log.
     pub(crate) read_bytes: usize,
     /// Entries handed over in one effect at most.
@@ -202,6 +209,7 @@ impl FakeCore {
             quarantined: quarantined.into_iter().map(|(group, _)| group).collect(),
             said: Vec::new(),
             payload_len: 1_000,
+            rows_read: Vec::new(),
             read_bytes: 0,
             installed_count: 0,
             begun_count: 0,
@@ -325,7 +333,7 @@ impl FakeCore {
 
     fn apply(&mut self, group: usize) {
         let replica = &mut self.replicas.list[group];
-        if replica.is_stuck {
+        if replica.is_stuck || replica.is_held {
             return;
         }
         while replica.unapplied.front().is_some_and(|entry| entry.index <= replica.durable) {
@@ -371,6 +379,8 @@ impl FakeCore {
                 }
                 StorageEffect::FlushBegun { .. } => self.begun_count += 1,
                 StorageEffect::TablesChanged { .. } => {}
+                StorageEffect::HoldApplying { group, is_held } => self.replicas.list[group].is_held = is_held,
+                StorageEffect::RowsRead { number, result, .. } => self.rows_read.push((number, result.unwrap())),
                 StorageEffect::OfferSnapshot { group, meta } => {
                     let replica = &mut self.replicas.list[group];
                     assert!(meta.last_index <= replica.applied, "a snapshot holds what is applied and no more");
@@ -396,6 +406,7 @@ impl FakeCore {
                         replica.writes.clear();
                         self.persist(group, Some((last, 1)), Vec::new());
                     }
+                    self.replicas.list[group].is_held = false;
                     self.installed_count += 1;
                     self.storage.installed(&mut self.ctx, group, true);
                 }

@@ -44,9 +44,17 @@ impl<H: StorageHost> Storage<H> {
         if self.flushing.running.is_some() || ctx.now < self.flushing.not_before || ctx.is_stopping {
             return;
         }
-        if let Some(group) = self.due_group(replicas) {
+        let due = self.due_group(replicas);
+        if let Some(group) = due.or_else(|| if ctx.wants_flush { self.dirtiest_group(replicas) } else { None }) {
             self.begin_flush(ctx, replicas, group, effects);
         }
+    }
+
+    /// The group with the most dirty rows: memory is short of what tables hold, too.
+    fn dirtiest_group(&self, replicas: &impl Replicas) -> Option<usize> {
+        let dirty = (0..self.records.count()).filter(|group| self.can_flush(replicas, *group));
+        let dirtiest = dirty.max_by_key(|group| replicas.keyspace(*group).dirty_bytes())?;
+        (replicas.keyspace(dirtiest).dirty_bytes() > 0).then_some(dirtiest)
     }
 
     /// The group that is to be flushed, by urgency.
@@ -78,7 +86,8 @@ impl<H: StorageHost> Storage<H> {
 
     fn can_flush(&self, replicas: &impl Replicas, group: usize) -> bool {
         let view = replicas.view(group);
-        view.applied > self.records.covered(group) && !self.receiving.is_receiving(view.id)
+        let is_busy = view.is_within_entry || self.receiving.is_receiving(view.id);
+        view.applied > self.records.covered(group) && !is_busy
     }
 
     fn begin_flush(
@@ -307,6 +316,11 @@ impl<H: StorageHost> Storage<H> {
         if replicas.keyspace(flush.group).clears_count() == flush.clears_count {
             replicas.keyspace_mut(flush.group).give_up_flush();
         }
+    }
+
+    /// Whether rows are being flushed.
+    pub(crate) fn is_flushing(&self) -> bool {
+        self.flushing.group().is_some()
     }
 
     /// Whether copies for a flush pile up because the disk does not take them: then clients are not read.

@@ -11,6 +11,7 @@ use wire::{ChunkReply, ChunkRequest, Entry, Membership, SnapshotMeta};
 
 use super::load::Loaded;
 use crate::origin::LinkId;
+use crate::row_read::ReadRows;
 
 /// What storage needs from its core.
 pub(crate) trait StorageHost: LogHost + Rng {}
@@ -73,6 +74,10 @@ pub(crate) enum StorageEffect {
     OfferSnapshot { group: usize, meta: SnapshotMeta },
     /// The log was cut here: for [`raft::Raft::compact`], and the observer.
     CompactRaft { group: usize, index: Index },
+    /// A snapshot is to take the place of a group's tables: nothing is applied until it has, or could not.
+    HoldApplying { group: usize, is_held: bool },
+    /// The answer to [`Storage::read_rows`](super::Storage::read_rows).
+    RowsRead { number: u64, group: GroupId, result: Result<ReadRows, lsm::Error> },
     /// To be sent to the core at the other end of a link.
     AskChunk { link: LinkId, request: ChunkRequest },
     /// The same.

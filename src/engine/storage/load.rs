@@ -33,7 +33,8 @@ pub struct Loaded {
     pub keyspace: Keyspace,
 }
 
-/// Loads what the tables of a group hold. `hash_seed` is that of the keyspace.
+/// Loads what the tables of a group hold. `hash_seed` is that of the keyspace. Once that takes up more than `rows_bytes_max` bytes, the rest
+/// is only looked at, and stays on the disk.
 ///
 /// # Errors
 /// See [`LoadError`].
@@ -42,7 +43,7 @@ pub async fn load<D: Disk>(
     version: &Rc<Version>,
     group: GroupId,
     seal: &Seal,
-    hash_seed: u64,
+    (hash_seed, rows_bytes_max): (u64, usize),
     class: IoClass,
 ) -> Result<Loaded, LoadError> {
     let Sealed { membership, map } = Sealed::of(seal)?;
@@ -61,8 +62,12 @@ pub async fn load<D: Disk>(
         }
         let Some(row) = cursor.row() else { break };
         load_row(reader, version, &mut keyspace, row, class).await?;
+        if keyspace.bytes() > rows_bytes_max && keyspace.is_resident() {
+            keyspace.end_residency();
+        }
         cursor.next();
     }
+    keyspace.set_stored_count(usize::try_from(version.rows_count_about()).unwrap_or(usize::MAX));
     let (last_index, last_term, bytes) = (seal.index, seal.term, version.table_bytes());
     Ok(Loaded { group, last_index, last_term, membership, map, bytes, keyspace })
 }
@@ -81,13 +86,15 @@ async fn load_row<D: Disk>(
     let (slot, _, key) =
         table::stored_row::head_parts(row.key).ok_or(LoadError::Row("a row that is none of a key"))?;
     let content = |value| Content { kind: put.value_type, expiry_ms: put.expiry_ms, value: [value, b""] };
+    let is_resident = keyspace.is_resident();
     let is_new = match put.value {
+        Value::Inline(_) if !is_resident => true,
         Value::Inline(value) => keyspace.load(slot, key, &content(value)),
         Value::Blob(blob) => {
             let bytes = reader.blob(version, blob, row.key, class).await?;
             let value = bytes.record().and_then(|record| record.value().map(<[u8]>::to_vec));
             let value = value.map_err(|source| reader.damaged_blob(version, blob, source))?;
-            keyspace.load(slot, key, &content(&value))
+            !is_resident || keyspace.load(slot, key, &content(&value))
         }
     };
     if is_new { Ok(()) } else { Err(LoadError::Row("a key twice")) }

@@ -17,7 +17,9 @@ use super::pace::BackgroundPace;
 use super::store::Ticket;
 use super::{Storage, StorageHost};
 use crate::context::Context;
+use crate::error::Error;
 use crate::limits::MERGE_BYTES_PER_SECOND_MAX;
+use crate::replicas::Replicas;
 
 /// How long to wait after a merge has failed.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -117,10 +119,29 @@ impl<H: StorageHost> Storage<H> {
         let Some(group) = self.records.index_of(id) else { return };
         let index = self.records.snapshot_index(group);
         if self.records.set_damaged(group, index) {
+            self.newly_damaged.push(group);
             ctx.counters.tables_damaged += 1;
             tracing::error!(group = %id, %error, "tables are damaged; all rows are written anew from memory");
         }
         self.merging.give_up(id);
+    }
+}
+
+impl<H: StorageHost> Storage<H> {
+    /// Rows of groups whose tables are damaged stay in memory until they are written anew.
+    ///
+    /// # Errors
+    /// [`Error::TablesLost`] if they are not all there.
+    pub(super) fn hold_damaged(&mut self, replicas: &mut impl Replicas) -> Result<(), Error> {
+        for group in std::mem::take(&mut self.newly_damaged) {
+            let id = replicas.view(group).id;
+            let keyspace = replicas.keyspace_mut(group);
+            if !keyspace.is_resident() {
+                return Err(Error::TablesLost { group: id });
+            }
+            keyspace.hold();
+        }
+        Ok(())
     }
 }
 

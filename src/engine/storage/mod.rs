@@ -18,7 +18,7 @@
 //! Reading order: [`interface`], [`log`] and [`log_reads`], [`disk_health`], [`store`] (the manifest, and what is deleted), [`sealed`],
 //! [`pace`], [`record`] (what is kept of each replica), this page, and then what it does, each behind what it keeps for that: [`flushing`]
 //! and [`flush`], [`merging`] and [`merge`], [`log_length`], [`pressure`] and [`compaction`], [`rewriting`] and [`rewrite`], [`sending`] and
-//! [`send`], [`receiving`] and [`receive`], [`load`] and [`recovery`], [`rebuilding`] and [`rebuild`].
+//! [`send`], [`receiving`] and [`receive`], [`row_reads`] and [`read_rows`], [`load`] and [`recovery`], [`rebuilding`] and [`rebuild`].
 
 mod compaction;
 mod disk_health;
@@ -37,6 +37,7 @@ mod merge;
 mod merging;
 mod pace;
 mod pressure;
+mod read_rows;
 mod rebuild;
 mod rebuilding;
 mod receive;
@@ -45,6 +46,7 @@ mod record;
 mod recovery;
 mod rewrite;
 mod rewriting;
+mod row_reads;
 mod sealed;
 mod send;
 mod sending;
@@ -58,7 +60,7 @@ use std::time::Duration;
 use raft::Purpose;
 use types::{CoreAddr, GroupId, Index, Instant, ReplicaId};
 
-use crate::budget::Budget;
+use crate::budget::{Budget, Permit, Pool};
 use crate::config::Config;
 use crate::context::Context;
 use crate::error::Error;
@@ -77,6 +79,7 @@ use rebuilding::Rebuilding;
 use receiving::Receiving;
 use record::Records;
 use rewriting::Rewriting;
+use row_reads::RowReads;
 use sending::Sending;
 use store::{Edited, Store, Ticket};
 
@@ -100,10 +103,18 @@ pub(crate) struct Storage<H: StorageHost> {
     store: Store<H>,
     flushing: Flushing<H>,
     merging: Merging,
+    /// Replicas whose tables were found damaged since the last tick.
+    newly_damaged: Vec<usize>,
+    row_reads: Rc<RowReads>,
+    /// For what they have read and nobody has taken.
+    row_reads_permit: Permit,
     sending: Sending,
     receiving: Receiving<H>,
     rebuilding: Vec<Rebuilding>,
     links: Links,
+    budget: Budget,
+    /// Bytes of rows that were loaded at the start.
+    loaded_bytes: usize,
     /// The cluster map that the group of this id has agreed on, encoded: part of that group's snapshots.
     cluster_map: Option<(GroupId, Vec<u8>)>,
 }
@@ -154,10 +165,15 @@ impl<H: StorageHost> Storage<H> {
             store,
             flushing: Flushing::new(budget),
             merging: Merging::default(),
+            newly_damaged: Vec::new(),
+            row_reads: Rc::new(RowReads::new(config.limits.row_reads_bytes_max)),
+            row_reads_permit: budget.permit(Pool::Rows),
             sending: Sending::new(budget),
             receiving: Receiving::new(budget),
             rebuilding: Vec::new(),
             links: Links::default(),
+            budget: budget.clone(),
+            loaded_bytes: 0,
             cluster_map: None,
             host,
             config: Rc::clone(config),
@@ -210,8 +226,9 @@ impl<H: StorageHost> Storage<H> {
         self.log.poll_reads(&self.host, &self.records, effects)?;
         self.log.poll_writes(ctx, effects)?;
         self.records.take_offers(effects);
+        self.poll_row_reads(effects);
         self.poll_sending(ctx, effects);
-        self.poll_receiving(ctx, effects);
+        self.poll_receiving(ctx, replicas, effects);
         self.poll_flush(ctx, replicas);
         self.poll_store(ctx, replicas, effects)
     }
@@ -226,6 +243,10 @@ impl<H: StorageHost> Storage<H> {
         while let Some(Edited { ticket, group, replica, result }) = self.store.poll() {
             if result.is_ok() {
                 effects.push(StorageEffect::TablesChanged { group, replica });
+                if let Some(idx) = self.records.index_of(group) {
+                    let count = self.store.version(group).rows_count_about();
+                    replicas.keyspace_mut(idx).set_stored_count(usize::try_from(count).unwrap_or(usize::MAX));
+                }
             }
             match ticket {
                 Ticket::Flush => self.flush_committed(ctx, replicas, result, effects)?,
@@ -262,6 +283,7 @@ impl<H: StorageHost> Storage<H> {
         self.log.retry_reads(effects);
         self.tick_sending(ctx);
         self.tick_compaction(ctx, replicas, effects)?;
+        self.hold_damaged(replicas)?;
         self.begin_due_flush(ctx, replicas, effects);
         self.tick_merge(ctx);
         self.store.tick(ctx.now);
@@ -344,6 +366,12 @@ impl<H: StorageHost> Storage<H> {
         self.log.report(tell);
         self.pressure.report(&self.log.stats(), tell);
         self.store.report(tell);
+        let rows_to_read = self.row_reads.waiting_count() as u64;
+        tell(Field::sum(
+            "rows_to_read",
+            "Rows that commands need and that are to be read from tables.",
+            rows_to_read,
+        ));
         tell(Field::sum("snapshots_sending", "Snapshots being sent.", self.sending.open_count() as u64));
         tell(Field::sum("snapshots_receiving", "Snapshots being received.", self.receiving.count() as u64));
         tell(Field::sum(

@@ -21,7 +21,7 @@ use super::{SnapshotInfo, Storage, StorageEffect, StorageHost};
 use crate::budget::Pool;
 use crate::context::Context;
 use crate::error::Error;
-use crate::limits::{SNAPSHOT_RECEIVE_BYTES_PER_SECOND_MAX, snapshot_bytes_max};
+use crate::limits::{SNAPSHOT_BYTES_MAX, SNAPSHOT_RECEIVE_BYTES_PER_SECOND_MAX};
 use crate::load_error::LoadError;
 use crate::origin::LinkId;
 use crate::replicas::Replicas;
@@ -56,7 +56,12 @@ impl<H: StorageHost> Storage<H> {
     }
 
     /// Goes on with what is being received.
-    pub(super) fn poll_receiving(&mut self, ctx: &mut Context, effects: &mut Vec<StorageEffect>) {
+    pub(super) fn poll_receiving(
+        &mut self,
+        ctx: &mut Context,
+        replicas: &impl Replicas,
+        effects: &mut Vec<StorageEffect>,
+    ) {
         if self.receiving.is_idle() {
             return;
         }
@@ -69,7 +74,7 @@ impl<H: StorageHost> Storage<H> {
         }
         for at in (0..self.receiving.active.len()).rev() {
             let transfer = self.receiving.active.swap_remove(at);
-            let transfer = self.go_on_receiving(ctx, transfer, effects);
+            let transfer = self.go_on_receiving(ctx, replicas, transfer, effects);
             self.receiving.active.extend(transfer);
         }
         if ctx.now < self.receiving.not_before {
@@ -158,11 +163,12 @@ impl<H: StorageHost> Storage<H> {
         let head = head.ok()?;
         transfer.last_index = head.seal().index;
         transfer.stage = Stage::Loading;
-        // The state in memory is about as large as the file.
-        transfer.permit.set(usize::try_from(total_bytes).unwrap_or(usize::MAX));
+        // The state in memory is about as large as the file, if there is room for it.
+        let room = self.room_for_rows();
+        transfer.permit.set(usize::try_from(total_bytes).unwrap_or(usize::MAX).min(room));
         let (reader, output, files) =
             (Rc::clone(self.store.reader()), Rc::clone(self.store.output()), self.store.files().clone());
-        let seed = self.config.row_hash_seed();
+        let how = (self.config.row_hash_seed(), self.room_for_rows());
         self.transfer_task(transfer.number, async move {
             let Part { named, writer } = part;
             let load = async {
@@ -171,7 +177,7 @@ impl<H: StorageHost> Storage<H> {
                 let (change, seal) = (head.change(named.number()), head.seal().clone());
                 let version = Version::default().apply(&change, &files);
                 let version = version.map_err(|source| LoadError::Store(lsm::Error::Edit { source }))?;
-                let loaded = load(&reader, &Rc::new(version), group, &seal, seed, IoClass::Flush).await?;
+                let loaded = load(&reader, &Rc::new(version), group, &seal, how, IoClass::Flush).await?;
                 Ok(Box::new(Received { seal, change, _named: named, loaded }))
             };
             Step::Loaded(load.await)
@@ -183,6 +189,7 @@ impl<H: StorageHost> Storage<H> {
     fn go_on_receiving(
         &mut self,
         ctx: &mut Context,
+        replicas: &impl Replicas,
         mut transfer: Transfer<H>,
         effects: &mut Vec<StorageEffect>,
     ) -> Option<Transfer<H>> {
@@ -203,8 +210,8 @@ impl<H: StorageHost> Storage<H> {
                 effects.push(StorageEffect::AskChunk { link: transfer.link, request });
                 transfer.stage = Stage::Asked { part, deadline: ctx.now + CHUNK_TIMEOUT };
             }
-            Stage::Checked { received } => match self.may_install(transfer.group, &received) {
-                MayInstall::Yes => self.commit_install(&mut transfer, received),
+            Stage::Checked { received } => match self.may_install(replicas, transfer.group, &received) {
+                MayInstall::Yes => self.commit_install(&mut transfer, received, effects),
                 MayInstall::Later => transfer.stage = Stage::Checked { received },
                 MayInstall::Never => {
                     ctx.counters.snapshots_failed += 1;
@@ -217,7 +224,7 @@ impl<H: StorageHost> Storage<H> {
     }
 
     /// Whether a snapshot that was received may take the place of the state here.
-    fn may_install(&self, group: GroupId, received: &Received) -> MayInstall {
+    fn may_install(&self, replicas: &impl Replicas, group: GroupId, received: &Received) -> MayInstall {
         if self.store.is_editing(group) {
             return MayInstall::Later;
         }
@@ -228,14 +235,19 @@ impl<H: StorageHost> Storage<H> {
         // the state is.
         if self.flushing.group() == Some(idx) || self.log.is_pending(idx) {
             MayInstall::Later
-        } else if received.seal.index > self.records.snapshot_index(idx) {
+        } else if received.seal.index > self.records.snapshot_index(idx).max(replicas.view(idx).applied) {
             MayInstall::Yes
         } else {
             MayInstall::Never
         }
     }
 
-    fn commit_install(&mut self, transfer: &mut Transfer<H>, received: Box<Received>) {
+    fn commit_install(
+        &mut self,
+        transfer: &mut Transfer<H>,
+        received: Box<Received>,
+        effects: &mut Vec<StorageEffect>,
+    ) {
         let group = transfer.group;
         let spec = self.config.map.group(group);
         let replica = spec.and_then(|spec| spec.replicas.iter().find(|replica| replica.place == self.config.place));
@@ -244,6 +256,9 @@ impl<H: StorageHost> Storage<H> {
         let generation = self.store.group(group).map_or(0, |state| state.seal.generation);
         let seal = lsm::manifest::Seal { generation, ..received.seal.clone() };
         self.merging.give_up(group);
+        if let Some(idx) = self.records.index_of(group) {
+            effects.push(StorageEffect::HoldApplying { group: idx, is_held: true });
+        }
         let kind = EditKind::Install { seal, change: received.change.clone() };
         self.store.commit(Ticket::Install(transfer.number), group, replica, vec![kind]);
         transfer.stage = Stage::Committing { received };
@@ -266,6 +281,8 @@ impl<H: StorageHost> Storage<H> {
             tracing::warn!(%group, %error, "a snapshot cannot be installed");
             self.receiving.not_before = ctx.now + RETRY_AFTER;
             ctx.counters.snapshots_failed += 1;
+            let idx = self.records.index_of(group);
+            effects.extend(idx.map(|group| StorageEffect::HoldApplying { group, is_held: false }));
             return Ok(());
         }
         self.merging.look_at(group);
@@ -306,8 +323,7 @@ impl<H: StorageHost> Storage<H> {
 
     /// Whether a chunk can be the next one of a snapshot. Why not, if it cannot.
     fn check_chunk(&self, transfer: &mut Transfer<H>, chunk: &wire::Chunk) -> Result<(), String> {
-        let bytes_max = snapshot_bytes_max(self.config.memory_bytes_max);
-        transfer.check(chunk, bytes_max).map_err(|error| error.to_string())?;
+        transfer.check(chunk, SNAPSHOT_BYTES_MAX).map_err(|error| error.to_string())?;
         let incoming = transfer
             .incoming
             .get_or_insert_with(|| IncomingSnapshot::new(transfer.group, chunk.total_bytes, HEAD_BYTES_MAX));

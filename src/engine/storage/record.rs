@@ -128,6 +128,11 @@ impl Records {
         self.index_of.get(&group).copied()
     }
 
+    /// How many replicas there are.
+    pub(super) fn count(&self) -> usize {
+        self.list.len()
+    }
+
     pub(super) fn get(&self, group: usize) -> &Record {
         &self.list[group]
     }

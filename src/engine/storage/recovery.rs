@@ -18,6 +18,7 @@ use wire::{HardState, Member, Membership, MembershipError};
 use super::load::{Loaded, load};
 use super::rebuilding::Rebuilding;
 use super::{SnapshotInfo, StartedReplica, Storage, StorageHost};
+use crate::budget::Pool;
 use crate::error::Error;
 
 /// What a replica starts on.
@@ -95,9 +96,10 @@ impl<H: StorageHost> Storage<H> {
             return Ok(log.map(|log| Found { log, state: None }));
         };
         let reader = Rc::clone(self.store.reader());
-        let seed = self.config.row_hash_seed();
-        match load(&reader, &state.version, group, &state.seal, seed, IoClass::Foreground).await {
+        let how = (self.config.row_hash_seed(), self.room_for_rows());
+        match load(&reader, &state.version, group, &state.seal, how, IoClass::Foreground).await {
             Ok(loaded) => {
+                self.loaded_bytes += loaded.keyspace.bytes();
                 let log = self.fit_log(group, log, Some(Sealed::of_state(&state)))?;
                 Ok(log.map(|log| Found { log, state: Some(loaded) }))
             }
@@ -110,6 +112,12 @@ impl<H: StorageHost> Storage<H> {
             Err(error) if error.is_damage() => Ok(Err(Lost { reason: error.to_string(), log: log.map(Box::new) })),
             Err(source) => Err(Error::Load { group, source }),
         }
+    }
+
+    /// Bytes that rows which are loaded may take up: what is left of the memory for keys to those that were before it.
+    pub(super) fn room_for_rows(&self) -> usize {
+        let rows_bytes_max = self.budget.keys_bytes_mark().min(self.config.limits.rows_bytes_max);
+        rows_bytes_max.saturating_sub(self.loaded_bytes.max(self.budget.used_by(Pool::Keys)))
     }
 
     /// Makes what was found what a replica starts on. From now on it has the next index.

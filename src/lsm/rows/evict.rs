@@ -28,6 +28,8 @@ impl Rows {
     /// resident any more.
     pub fn evict_some(&mut self, want_bytes: usize, looks_max: usize) -> usize {
         self.free_taken();
+        // Rows whose tables are damaged are to be written anew.
+        let looks_max = if self.is_held { 0 } else { looks_max };
         let (mut evicted_bytes, mut looks_count, mut ends_count) = (0, 0, 0);
         while evicted_bytes < want_bytes && looks_count < looks_max {
             looks_count += 1;
@@ -72,6 +74,11 @@ impl Rows {
         unsafe { self.tables.free(removed) };
         self.end_residency();
         bytes
+    }
+
+    /// Keeps all rows that are there in memory until a flush has ended: what the tables hold is damaged.
+    pub fn hold(&mut self) {
+        self.is_held = true;
     }
 
     /// Keeps the row or tombstone of a key in memory, or one to come, until [`Rows::unpin_all`].

@@ -65,6 +65,7 @@ impl Rows {
     /// If there is none, or it has not copied everything.
     pub fn end_flush(&mut self) {
         let flush = self.flush.take().expect("a flush that is committed is under way");
+        self.is_held = false;
         assert!(flush.is_done(), "a flush is committed with all that was dirty");
         self.epoch += 1;
         if self.tables.absent_count() > 0 {

@@ -74,6 +74,8 @@ pub struct Rows {
     epoch: u64,
     /// How often all rows were removed at once.
     clears_count: u64,
+    /// Whether no row is to be evicted.
+    is_held: bool,
     /// Where eviction goes on.
     clock: Cursor,
     /// What is not to be evicted. Few, and each for a moment.
@@ -97,6 +99,7 @@ impl Rows {
             is_resident: true,
             epoch: 0,
             clears_count: 0,
+            is_held: false,
             clock: Cursor::default(),
             pins: BTreeSet::new(),
             taken: None,
@@ -359,6 +362,25 @@ impl Rows {
         // SAFETY: rows are there and stay as they are while `self` is borrowed.
         let rows = segment.handles().map(|handle| unsafe { handle.row() });
         Some((rows.filter(move |row| row.hash() >= from && !row.is_absent()), behind.map(Hash48::number)))
+    }
+
+    /// As [`Rows::some_in_slot`], with the tombstones.
+    pub fn some_known_in_slot(&self, slot: Slot, from: u64) -> Option<(impl Iterator<Item = Row<'_>>, Option<u64>)> {
+        let from = Hash48::of_number(from);
+        let (segment, behind) = self.tables.segment_at(slot, from)?;
+        // SAFETY: rows are there and stay as they are while `self` is borrowed.
+        let rows = segment.handles().map(|handle| unsafe { handle.row() });
+        Some((rows.filter(move |row| row.hash() >= from), behind.map(Hash48::number)))
+    }
+
+    /// The first slot from this one on that has rows or tombstones.
+    pub fn next_known_slot(&self, from: usize) -> Option<Slot> {
+        self.tables.next_filled_slot(from)
+    }
+
+    /// Where the row of a key stands among those of a slot: 48 bits of its hash.
+    pub fn hash_of(&self, key: &[u8]) -> u64 {
+        self.hash(key).number()
     }
 
     /// The first slot from this one on that has rows.

@@ -355,7 +355,7 @@ impl<'a> Row<'a> {
 
     /// The row of a key that is known not to be there.
     #[inline]
-    pub(crate) fn is_absent(&self) -> bool {
+    pub fn is_absent(&self) -> bool {
         self.flags().is_absent()
     }
 

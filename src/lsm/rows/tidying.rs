@@ -20,6 +20,7 @@ impl Rows {
             self.flush.is_none() && self.is_resident,
             "rows are written anew by a flush of their own, from memory"
         );
+        self.is_held = true;
         self.tidying.begin_to_set_all_back();
     }
 

@@ -68,6 +68,16 @@ impl Version {
         self.runs.iter().map(|run| run.bytes()).sum()
     }
 
+    /// About how many rows there are that are not hidden by others: keys that newer runs have again are counted again.
+    pub fn rows_count_about(&self) -> u64 {
+        let properties = || self.tables().map(|table| &table.info.properties);
+        let (rows, tombstones) = properties().fold((0_u64, 0_u64), |(rows, tombstones), of| {
+            (rows.saturating_add(of.rows), tombstones.saturating_add(of.tombstones))
+        });
+        // A tombstone is a row itself, and hides another one.
+        rows.saturating_sub(tombstones.saturating_mul(2))
+    }
+
     /// An age greater than that of every run.
     pub fn next_age(&self) -> u64 {
         self.runs.first().map_or(1, |run| run.age + 1)

@@ -37,6 +37,15 @@ impl EqualDigests {
                 self.reached.insert(replica, (index, seen.place));
                 self.compare(seen, index, digest)
             }
+            // What is not in memory has no digest, and goes on all the same.
+            ObservationKind::Started { applied: index, .. } | ObservationKind::Applied { index, .. } => {
+                self.reached.insert(replica, (index, seen.place));
+                Ok(())
+            }
+            ObservationKind::Restored { last: (index, _) } => {
+                self.reached.insert(replica, (index, seen.place));
+                Ok(())
+            }
             ObservationKind::Tables { index, digest } => self.compare(seen, index, digest),
             ObservationKind::Stopped | ObservationKind::Quarantined { .. } => {
                 self.reached.remove(&replica);

@@ -129,6 +129,12 @@ impl Checkers {
         }
     }
 
+    /// The same where rows may lie on disk alone, and nobody knows of them that they are due.
+    pub fn with_rows_on_disk(mut self) -> Checkers {
+        self.expiry = self.expiry.with_rows_on_disk();
+        self
+    }
+
     /// Takes in what a replica did. Call in the order of time.
     ///
     /// # Errors

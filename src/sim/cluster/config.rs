@@ -8,7 +8,7 @@ use meta::{Bootstrap, ClusterId, ClusterMap, Settings};
 use types::{CoreAddr, NodeId};
 
 use super::limits;
-use crate::cluster_spec::ClusterSpec;
+use crate::cluster_spec::{ClusterSpec, Load};
 use crate::prng::Prng;
 
 /// Where a node keeps its data on its disk.
@@ -70,7 +70,18 @@ pub(super) fn core_config(
         ..engine::Config::new(place, map.clone(), incarnation, PathBuf::from(DATA_DIR))
     };
     limits::limit(seed, cluster_spec, &mut config);
+    config.limits.rows_bytes_max = rows_bytes_max(seed);
     config
+}
+
+/// How many bytes of rows stay in memory: in most runs fewer than there are.
+fn rows_bytes_max(seed: u64) -> usize {
+    Prng::stream(seed, "rows").pick(&[8 << 10, 64 << 10, usize::MAX])
+}
+
+/// Whether all rows of a seed's run stay in memory.
+pub(crate) fn keeps_all_rows(seed: u64, cluster_spec: &ClusterSpec) -> bool {
+    rows_bytes_max(seed) == usize::MAX && cluster_spec.load != Load::SmallMemory
 }
 
 /// Small tables in most runs, so that there are many of them, and merges of few rows.

@@ -47,6 +47,7 @@ pub(super) fn limit(seed: u64, cluster_spec: &ClusterSpec, config: &mut engine::
         queued_count_max: prng.pick(&[4, 64, limits.queued_count_max]),
         outbox_messages_bytes_max: prng.pick(&[64 << 10, limits.outbox_messages_bytes_max]),
         chunk_bytes_max: prng.pick(&[4 << 10, 32 << 10, limits.chunk_bytes_max]),
+        row_reads_bytes_max: Prng::stream(seed, "row reads").pick(&[1, 64 << 10, limits.row_reads_bytes_max]),
         snapshot_sends_count_max: prng.pick(&[1, 2, limits.snapshot_sends_count_max]),
         ..limits
     };

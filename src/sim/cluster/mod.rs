@@ -58,6 +58,11 @@ impl Drop for Cluster {
 }
 
 impl Cluster {
+    /// Whether all rows stay in memory.
+    pub(crate) fn keeps_all_rows(&self) -> bool {
+        config::keeps_all_rows(self.seed, &self.cluster_spec)
+    }
+
     /// A cluster whose nodes are all down.
     pub fn new(seed: u64, cluster_spec: &ClusterSpec, broken: Option<Broken>, is_told: bool) -> Cluster {
         let map = config::map(seed, cluster_spec);

@@ -44,7 +44,7 @@ async fn load_group(disk: DiskView, core: CoreId, group: GroupId) -> std::result
     let surveyed = surveyed.ok_or("there is no manifest")?;
     let state = surveyed.state.group(group).ok_or("the manifest does not name the group")?;
     let reader = Reader::new(files, 0);
-    let loaded = load(&reader, &state.version, group, &state.seal, 0, IoClass::Foreground).await;
+    let loaded = load(&reader, &state.version, group, &state.seal, (0, usize::MAX), IoClass::Foreground).await;
     loaded.map_err(|error| error.to_string())
 }
 

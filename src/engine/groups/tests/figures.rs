@@ -110,7 +110,7 @@ fn a_report_adds_up_what_the_replicas_know() {
 #[test]
 fn replicas_of_several_groups_are_told_apart() {
     let ctx = testing::context(|_| {});
-    let mut groups = Groups::new();
+    let mut groups = Groups::new(&ctx.budget);
     assert_eq!((groups.count(), groups.next_timer()), (0, Instant::NEVER));
     for id in [2, 1] {
         groups.add(&ctx, new_replica(&ctx, GroupId(id))).unwrap();

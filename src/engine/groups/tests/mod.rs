@@ -1,5 +1,6 @@
 //! Groups without a host: three cores, each with its replicas, whose effects are carried by hand.
 
+mod cold;
 mod expiry;
 mod figures;
 mod forwarded;
@@ -155,7 +156,7 @@ impl Side {
         ctx.observer = observer;
         let mut new = new_replica(&ctx, GroupId(1));
         alter(&mut new);
-        let mut groups = Groups::new();
+        let mut groups = Groups::new(&ctx.budget);
         assert_eq!(groups.add(&ctx, new).unwrap(), GROUP);
         Side {
             ctx,
@@ -454,12 +455,65 @@ fn writes_that_add_data_are_refused_while_memory_is_full_and_deletes_go_on() {
     world.settle();
     let mut keys = world.sides[leader].ctx.budget.permit(crate::budget::Pool::Keys);
     keys.set(6_000);
+    world.sides[leader].ctx.rows_can_leave = false;
     world.execute(leader, client(2), "DEL a");
     world.execute(leader, client(3), "GET a");
     world.settle();
     let replies = world.replies(leader);
     assert!(replies[0].1.starts_with("-OOM"), "{replies:?}");
     assert_eq!(replies[1..], [(2, ":0\r\n"), (3, "$-1\r\n")]);
+}
+
+/// While rows leave memory, and only then, writes wait for that; reads go on.
+#[test]
+fn writes_wait_while_rows_leave_full_memory() {
+    let mut world = World::new(|config| config.memory_bytes_max = 9_000_000);
+    let leader = world.leader();
+    world.execute(leader, client(1), "SET a 1");
+    world.settle();
+    let fill = |world: &World, side: usize| {
+        let mut others = world.sides[side].ctx.budget.permit(crate::budget::Pool::Keys);
+        others.set(6_100_000);
+        others
+    };
+    let full: Vec<_> = (0..world.sides.len()).map(|side| fill(&world, side)).collect();
+    world.execute(leader, client(2), "SET a 2");
+    world.settle();
+    let another =
+        Origin::Client { conn: host::ConnId { idx: 9, generation: 0 }, seq: 3, protocol: resp::Protocol::Resp2 };
+    world.execute(leader, another, "GET a");
+    assert_eq!(world.replies(leader), [(1, "+OK\r\n"), (3, "$1\r\n1\r\n")]);
+    assert!(world.sides[leader].groups.wants_ticks());
+    drop(full);
+    for side in &mut world.sides {
+        side.ctx.now += Duration::from_millis(3);
+        side.groups.evict_some(&mut side.ctx);
+    }
+    world.settle();
+    assert!(world.replies(leader).contains(&(2, "+OK\r\n")));
+    let counters = &world.sides[leader].ctx.counters;
+    assert_eq!((counters.write_stalls, counters.write_stall_us), (1, 3_000));
+}
+
+/// A follower whose memory is full applies no more, and takes entries in all the same.
+#[test]
+fn followers_wait_while_rows_leave_full_memory() {
+    let mut world = World::new(|config| config.memory_bytes_max = 9_000_000);
+    let leader = world.leader();
+    let follower = (leader + 1) % world.sides.len();
+    let mut full = world.sides[follower].ctx.budget.permit(crate::budget::Pool::Keys);
+    full.set(6_100_000);
+    for seq in 1..=20 {
+        world.execute(leader, client(seq), &format!("SET {seq} 1"));
+        world.settle();
+    }
+    assert_eq!((world.replies(leader).len(), world.sides[leader].keys_count()), (20, 20));
+    assert_eq!(world.sides[follower].keys_count(), 0);
+    drop(full);
+    let side = &mut world.sides[follower];
+    assert!(side.groups.evict_some(&mut side.ctx), "it goes on at once");
+    world.run(Duration::from_millis(200));
+    assert_eq!(world.sides[follower].keys_count(), 20);
 }
 
 #[test]

@@ -83,7 +83,7 @@ fn a_core_that_is_not_fit_hands_its_groups_over() {
 #[test]
 fn how_fit_a_core_is_holds_for_replicas_that_come_later() {
     let ctx = testing::context(|_| {});
-    let mut groups = Groups::new();
+    let mut groups = Groups::new(&ctx.budget);
     groups.set_priority(&ctx, 1);
     let group = groups.add(&ctx, new_replica(&ctx, GroupId(2))).unwrap();
     assert_eq!(groups.list[group].raft.config().priority, 1);

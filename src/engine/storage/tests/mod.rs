@@ -6,4 +6,5 @@ mod flush;
 mod log;
 mod random;
 mod restart;
+mod row_reads;
 mod transfer;

@@ -9,7 +9,7 @@ use super::super::fake::FakeHost;
 use super::super::fake_core::{FakeCore, Said, TURN, ask, config, exchange};
 use crate::budget::Pool;
 use crate::config::Config;
-use crate::limits::snapshot_bytes_max;
+use crate::limits::SNAPSHOT_BYTES_MAX;
 use crate::origin::LinkId;
 
 const LINK: LinkId = LinkId(0);
@@ -341,7 +341,7 @@ fn chunks_that_come_twice_or_late_change_nothing() {
 /// What a peer says of a snapshot's length is neither reserved nor believed beyond what can be.
 #[test]
 fn chunks_that_cannot_be_end_the_transfer() {
-    let max = snapshot_bytes_max(config(2, 1).memory_bytes_max);
+    let max = SNAPSHOT_BYTES_MAX;
     let (page, total) = (4 << 10, 64 << 10);
     // Each: the chunks of a transfer, by length of the chunk and of the snapshot; the last one cannot be.
     let cases: [&[(usize, u64)]; 9] = [

@@ -1,10 +1,10 @@
 //! Dropping the log's beginning and taking over a state, seen from one replica. The scenarios and the storms have more.
 
-use raft::{ProgressState, RestoreError};
+use raft::{ProgressState, Purpose, RestoreError};
 use types::{CoreAddr, Index, ReplicaId, Term};
 use wire::{Body, Member, Membership, SnapshotMeta};
 
-use crate::solo::{ONE, Solo, THREE, TWO, heartbeat_reply, recovered};
+use crate::solo::{ONE, Solo, THREE, TWO, entries, heartbeat_reply, recovered};
 
 fn meta(last_index: Index, last_term: Term) -> SnapshotMeta {
     let member = |id: ReplicaId| Member { id, place: CoreAddr::default() };
@@ -87,6 +87,25 @@ fn appends_that_arrive_while_the_state_is_fetched_are_kept() {
 fn a_state_that_the_log_has_overtaken_is_refused() {
     let mut solo = Solo::with(recovered(2, &[1, 2, 2]), |_| {});
     solo.append(TWO, 2, (3, 2), &[], 3);
+    solo.persist();
+    solo.raft.log_read(Purpose::Apply, entries(1, &[1, 2, 2]), solo.now);
+    solo.persist();
+    assert_eq!(solo.raft.applied_index(), 3);
     assert_eq!(solo.raft.restore(meta(3, 2), solo.now), Err(RestoreError::Stale));
     assert_eq!((solo.raft.counters().snapshots_stale, solo.raft.last_index()), (1, 3));
+}
+
+#[test]
+fn a_state_of_what_is_committed_and_not_applied_spares_applying_it() {
+    let mut solo = Solo::with(recovered(2, &[1, 2, 2]), |_| {});
+    solo.raft.pause_applying(true);
+    solo.append(TWO, 2, (3, 2), &[2, 2], 5);
+    solo.persist();
+    assert_eq!((solo.raft.commit_index(), solo.raft.applied_index(), solo.committed.len()), (5, 0, 0));
+    solo.raft.restore(meta(4, 2), solo.now).unwrap();
+    solo.raft.pause_applying(false);
+    solo.persist();
+    assert_eq!(solo.committed.iter().map(|entry| entry.index).collect::<Vec<_>>(), [5]);
+    assert_eq!((solo.raft.applied_index(), solo.raft.last_index()), (5, 5), "the log stays as it is");
+    assert!(solo.writes.iter().all(|write| write.reset.is_none()));
 }

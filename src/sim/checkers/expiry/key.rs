@@ -31,6 +31,8 @@ pub(super) struct KeyJudge<'a> {
     pub(super) operations: &'a [&'a ExpiringOperation],
     pub(super) timeline: &'a Timeline,
     pub(super) clocks: &'a Clocks,
+    /// Whether its time is noticed, though nobody asks for it.
+    pub(super) is_noticed: bool,
 }
 
 impl KeyJudge<'_> {
@@ -54,7 +56,7 @@ impl KeyJudge<'_> {
             self.judge_read(read, &versions, healthy)?;
             judged += 1;
         }
-        if let Some(healthy) = healthy {
+        if let Some(healthy) = healthy.filter(|_| self.is_noticed) {
             self.judge_end(&versions, healthy)?;
         }
         Ok(judged)

@@ -7,7 +7,7 @@
 //!
 //! What the time of a batch may be is judged by the clocks. It never goes back; it is never ahead of what the fastest clock may
 //! have led it to, so that no key is gone before its time by every clock there ever was; and where nothing is wrong any more it
-//! is not far behind the slowest clock while a key waits for it, though nobody asks for the key and nobody writes. To that end
+//! is not far behind the slowest clock while a key in memory waits for it, though nobody asks for the key and nobody writes. To that end
 //! leaders propose batches without commands: a few in a second, no more.
 //!
 //! Read `bounds`, `clocks`, `timeline` (what a group's log tells), `model` (what commands do), `key` (judging one); `time_batches`.
@@ -45,9 +45,17 @@ pub struct Expiry {
     clocks: Clocks,
     groups: BTreeMap<GroupId, Timeline>,
     counts: BTreeMap<CoreAddr, TimeBatches>,
+    /// Whether rows may lie on disk alone: time goes on for their sake once somebody asks for them.
+    has_rows_on_disk: bool,
 }
 
 impl Expiry {
+    /// Where rows may lie on disk alone.
+    pub(super) fn with_rows_on_disk(mut self) -> Expiry {
+        self.has_rows_on_disk = true;
+        self
+    }
+
     /// Takes in what a replica did, or how clocks run from now on.
     ///
     /// # Errors
@@ -86,7 +94,8 @@ impl Expiry {
         let mut judged = 0;
         for (key, operations) in keys {
             let timeline = self.groups.values().find(|timeline| timeline.names(key)).unwrap_or(&nothing);
-            let judge = KeyJudge { key, operations: &operations, timeline, clocks: &self.clocks };
+            let is_noticed = !self.has_rows_on_disk;
+            let judge = KeyJudge { key, operations: &operations, timeline, clocks: &self.clocks, is_noticed };
             judged += judge.judge(healthy.as_ref())?;
         }
         Ok(judged)

@@ -1,0 +1,124 @@
+//! Rows that were read, and who waited for them.
+
+use lsm::table::stored_row::head_parts;
+
+use crate::context::Context;
+use crate::groups::Groups;
+use crate::groups::apply::answer_from;
+use crate::groups::cold::{Due, Open, Purpose};
+use crate::refusal::Refusal;
+use crate::replies::{ReplySink, refuse};
+use crate::request::Request;
+use crate::row_read::{ReadRows, RowRead, Told};
+
+impl Groups {
+    /// Rows that are to be read, for storage.
+    pub(crate) fn take_row_reads(&mut self) -> Vec<RowRead> {
+        self.cold.take_begun()
+    }
+
+    /// Rows were read. Who waited for them goes on.
+    pub(crate) fn rows_read(&mut self, ctx: &mut Context, out: &mut impl ReplySink, number: u64, rows: &ReadRows) {
+        let Open { group, epoch, keys, purpose, .. } = self.cold.end(number);
+        let replica = &mut self.list[group];
+        let rows = match rows {
+            ReadRows::Rows(rows) => rows,
+            ReadRows::Range(rows, reached) => {
+                let Purpose::ReadRange { request, excerpt } = purpose else {
+                    panic!("a run was read for whoever wants one")
+                };
+                ctx.counters.rows_read += rows.len() as u64;
+                let rows = rows.iter().filter_map(|(row_key, row)| {
+                    let (slot, _, key) = head_parts(row_key)?;
+                    Some((slot, key, row.content()))
+                });
+                return answer_from(ctx, out, &excerpt.with_rows(rows, *reached), request.as_request());
+            }
+        };
+        ctx.counters.rows_read += keys.len() as u64;
+        let is_awaited = replica.applying.has_rows(number);
+        // Nothing was written since to a group that waits for them, so whatever was flushed meanwhile, they are right.
+        let epoch = if is_awaited { replica.keyspace.epoch() } else { epoch };
+        for (cold, told) in keys.iter().zip(rows) {
+            match told {
+                Told::Unread => {}
+                Told::NoRow => replica.keyspace.fill(cold.slot, &cold.key, None, epoch),
+                Told::Whole(row) => replica.keyspace.fill(cold.slot, &cold.key, Some(&row.content()), epoch),
+                // It is pinned only if the group waits for it.
+                Told::Head(row) if is_awaited => {
+                    replica.keyspace.fill_head(cold.slot, &cold.key, row.kind, row.expiry_ms);
+                }
+                Told::Head(_) => {}
+            }
+        }
+        replica.settle_permits();
+        match purpose {
+            Purpose::Hint => {}
+            Purpose::Apply => self.mark(group),
+            Purpose::Read { request, mut excerpt } => {
+                for (cold, told) in keys.iter().zip(rows) {
+                    match told {
+                        Told::Unread => {
+                            return refuse(ctx, out, request.origin, Refusal::ReplyTooLong, Some(replica.id));
+                        }
+                        Told::NoRow => {}
+                        Told::Head(row) | Told::Whole(row) => {
+                            excerpt.load(cold.slot, &cold.key, &row.content());
+                        }
+                    }
+                }
+                let Request { command, args, slot, .. } = request.as_request();
+                if replica.leads() && ctx.disk_full.is_none() && excerpt.has_due(command, args, slot, ctx.unix_ms) {
+                    // A key is due by the clock and was there as of the read's place: time must go on before it may be gone.
+                    ctx.counters.reads_for_expiry += 1;
+                    self.cold.due.push(Due { group, time_ms: ctx.unix_ms, request, excerpt });
+                    return self.want_time(group);
+                }
+                answer_from(ctx, out, &excerpt, request.as_request());
+            }
+            Purpose::ReadRange { .. } => panic!("rows were read for whoever named them"),
+        }
+    }
+
+    /// Answers reads that have waited for time to go on, or that wait in vain. Called at every tick.
+    pub(super) fn answer_due_reads(&mut self, ctx: &mut Context, out: &mut impl ReplySink) {
+        for mut due in std::mem::take(&mut self.cold.due) {
+            let replica = &self.list[due.group];
+            let (time_ms, id) = (replica.keyspace.time_ms(), replica.id);
+            if time_ms >= due.time_ms {
+                due.excerpt.advance_time(due.time_ms);
+                answer_from(ctx, out, &due.excerpt, due.request.as_request());
+            } else if replica.leads() && ctx.disk_full.is_none() {
+                // What is proposed already brings its time.
+                if replica.proposed.is_empty() {
+                    self.want_time(due.group);
+                }
+                self.cold.due.push(due);
+            } else {
+                refuse(ctx, out, due.request.origin, Refusal::RowsNotRead, Some(id));
+            }
+        }
+    }
+
+    /// Rows could not be read for a reason that may pass.
+    pub(crate) fn rows_not_read(&mut self, ctx: &mut Context, out: &mut impl ReplySink, number: u64) {
+        let Open { group, purpose, .. } = self.cold.end(number);
+        match purpose {
+            Purpose::Hint => {}
+            Purpose::Apply => {
+                // It asks again.
+                self.list[group].applying.has_rows(number);
+                self.mark(group);
+            }
+            Purpose::Read { request, .. } | Purpose::ReadRange { request, .. } => {
+                let id = self.list[group].id;
+                refuse(ctx, out, request.origin, Refusal::RowsNotRead, Some(id));
+            }
+        }
+    }
+
+    /// How many reads wait for rows.
+    pub(super) fn cold_count(&self) -> usize {
+        self.cold.count()
+    }
+}
