@@ -101,6 +101,8 @@ pub const FLUSH_BYTES_PER_SECOND_MAX: u64 = 512 << 20;
 pub const MERGE_BYTES_PER_SECOND_MAX: u64 = 256 << 20;
 /// How fast tables are read that nobody waits for, to be checked.
 pub const SCRUB_BYTES_PER_SECOND_MAX: u64 = 64 << 20;
+/// How fast a state that was received is loaded.
+pub const LOAD_BYTES_PER_SECOND_MAX: u64 = 256 << 20;
 /// How fast a snapshot is received from another core.
 pub const SNAPSHOT_RECEIVE_BYTES_PER_SECOND_MAX: u64 = 64 << 20;
 /// Length of a snapshot that may be received, in bytes, whatever is said: its room is reserved before anything of it is written.

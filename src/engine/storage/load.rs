@@ -6,9 +6,10 @@ use data::Keyspace;
 use host::{Disk, IoClass};
 use lsm::Content;
 use lsm::manifest::Seal;
-use lsm::read::{Progress, Reader, Target, VersionCursor};
-use lsm::table::{self, StoredRow, Value};
+use lsm::read::{Reader, Scan, ScanSettings, ScannedRow};
+use lsm::table::stored_row;
 use lsm::version::Version;
+use lsm::write::Pace;
 use types::{GroupId, Index, Term};
 use wire::Membership;
 
@@ -33,69 +34,41 @@ pub struct Loaded {
     pub keyspace: Keyspace,
 }
 
-/// Loads what the tables of a group hold. `hash_seed` is that of the keyspace. Once that takes up more than `rows_bytes_max` bytes, the rest
-/// is only looked at, and stays on the disk.
+/// Loads what the tables of a group hold, reading them ahead. `hash_seed` is that of the keyspace. Once that takes up more than
+/// `rows_bytes_max` bytes, the rest is only looked at, and stays on the disk.
 ///
 /// # Errors
 /// See [`LoadError`].
-pub async fn load<D: Disk>(
+pub async fn load<D: Disk, P: Pace>(
     reader: &Reader<D>,
     version: &Rc<Version>,
     group: GroupId,
     seal: &Seal,
     (hash_seed, rows_bytes_max): (u64, usize),
-    class: IoClass,
+    (class, pace): (IoClass, &P),
 ) -> Result<Loaded, LoadError> {
     let Sealed { membership, map } = Sealed::of(seal)?;
     let mut keyspace = Keyspace::with_hash_seed(hash_seed);
     keyspace.advance_time(seal.time_ms);
-    let mut cursor = VersionCursor::of_version(version);
-    cursor.seek(Target::First);
-    loop {
-        match cursor.poll() {
-            Progress::Busy => continue,
-            Progress::Need(need) => {
-                cursor.supply(reader.unit_once(&need, class).await?);
-                continue;
-            }
-            Progress::Arrived => {}
-        }
-        let Some(row) = cursor.row() else { break };
-        load_row(reader, version, &mut keyspace, row, class).await?;
+    // All types are single rows for now.
+    let settings = ScanSettings { class, time_ms: seal.time_ms, is_single_row: |_| true };
+    let mut scan = Scan::new(reader, Rc::clone(version), settings);
+    while let Some(row) = scan.next(pace).await? {
+        load_row(&mut keyspace, &row)?;
         if keyspace.bytes() > rows_bytes_max && keyspace.is_resident() {
             keyspace.end_residency();
         }
-        cursor.next();
     }
     keyspace.set_stored_count(usize::try_from(version.rows_count_about()).unwrap_or(usize::MAX));
     let (last_index, last_term, bytes) = (seal.index, seal.term, version.table_bytes());
     Ok(Loaded { group, last_index, last_term, membership, map, bytes, keyspace })
 }
 
-async fn load_row<D: Disk>(
-    reader: &Reader<D>,
-    version: &Version,
-    keyspace: &mut Keyspace,
-    row: StoredRow<'_>,
-    class: IoClass,
-) -> Result<(), LoadError> {
-    let table::Content::Put(put) = row.content else { return Ok(()) };
-    if put.expiry_ms.is_some_and(|expiry_ms| expiry_ms <= keyspace.time_ms()) {
+fn load_row(keyspace: &mut Keyspace, row: &ScannedRow<'_>) -> Result<(), LoadError> {
+    let (slot, _, key) = stored_row::head_parts(row.key).ok_or(LoadError::Row("a row that is none of a key"))?;
+    let content = Content { kind: row.value_type, expiry_ms: row.expiry_ms, value: [row.value, b""] };
+    if !keyspace.is_resident() || keyspace.load(slot, key, &content) {
         return Ok(());
     }
-    let (slot, _, key) =
-        table::stored_row::head_parts(row.key).ok_or(LoadError::Row("a row that is none of a key"))?;
-    let content = |value| Content { kind: put.value_type, expiry_ms: put.expiry_ms, value: [value, b""] };
-    let is_resident = keyspace.is_resident();
-    let is_new = match put.value {
-        Value::Inline(_) if !is_resident => true,
-        Value::Inline(value) => keyspace.load(slot, key, &content(value)),
-        Value::Blob(blob) => {
-            let bytes = reader.blob(version, blob, row.key, class).await?;
-            let value = bytes.record().and_then(|record| record.value().map(<[u8]>::to_vec));
-            let value = value.map_err(|source| reader.damaged_blob(version, blob, source))?;
-            !is_resident || keyspace.load(slot, key, &content(&value))
-        }
-    };
-    if is_new { Ok(()) } else { Err(LoadError::Row("a key twice")) }
+    Err(LoadError::Row("a key twice"))
 }

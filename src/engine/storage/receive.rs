@@ -15,13 +15,14 @@ use types::{GroupId, Index};
 use wire::{ChunkReply, ChunkRequest};
 
 use super::load::{Loaded, load};
+use super::pace::BackgroundPace;
 use super::receiving::{Done, Part, Received, Stage, Step, Transfer, take};
 use super::store::Ticket;
 use super::{SnapshotInfo, Storage, StorageEffect, StorageHost};
 use crate::budget::Pool;
 use crate::context::Context;
 use crate::error::Error;
-use crate::limits::{SNAPSHOT_BYTES_MAX, SNAPSHOT_RECEIVE_BYTES_PER_SECOND_MAX};
+use crate::limits::{LOAD_BYTES_PER_SECOND_MAX, SNAPSHOT_BYTES_MAX, SNAPSHOT_RECEIVE_BYTES_PER_SECOND_MAX};
 use crate::load_error::LoadError;
 use crate::origin::LinkId;
 use crate::replicas::Replicas;
@@ -169,15 +170,17 @@ impl<H: StorageHost> Storage<H> {
         let (reader, output, files) =
             (Rc::clone(self.store.reader()), Rc::clone(self.store.output()), self.store.files().clone());
         let how = (self.config.row_hash_seed(), self.room_for_rows());
+        let host = self.host.clone();
         self.transfer_task(transfer.number, async move {
             let Part { named, writer } = part;
+            let pace = BackgroundPace::new(host, LOAD_BYTES_PER_SECOND_MAX);
             let load = async {
                 writer.finish(total_bytes).await?;
                 output.sync_names().await?;
                 let (change, seal) = (head.change(named.number()), head.seal().clone());
                 let version = Version::default().apply(&change, &files);
                 let version = version.map_err(|source| LoadError::Store(lsm::Error::Edit { source }))?;
-                let loaded = load(&reader, &Rc::new(version), group, &seal, how, IoClass::Flush).await?;
+                let loaded = load(&reader, &Rc::new(version), group, &seal, how, (IoClass::Flush, &pace)).await?;
                 Ok(Box::new(Received { seal, change, _named: named, loaded }))
             };
             Step::Loaded(load.await)

@@ -10,12 +10,14 @@ use std::rc::Rc;
 use data::Keyspace;
 use host::IoClass;
 use lsm::manifest::GroupState;
+use lsm::version::Version;
 use raft::{Recovered, TermRun};
 use types::{GroupId, Index, ReplicaId, Term};
 use wal::{Condition, RecoveredGroup};
 use wire::{HardState, Member, Membership, MembershipError};
 
 use super::load::{Loaded, load};
+use super::load_progress::LoadProgress;
 use super::rebuilding::Rebuilding;
 use super::{SnapshotInfo, StartedReplica, Storage, StorageHost};
 use crate::budget::Pool;
@@ -55,9 +57,12 @@ impl<H: StorageHost> Storage<H> {
     ) -> Result<(Vec<StartedReplica>, Vec<(GroupId, ReplicaId)>), Error> {
         let config = self.config.clone();
         let (mut replicas, mut quarantined) = (Vec::new(), Vec::new());
+        let versions = config.map.replicas_at(config.place).map(|(spec, _)| self.store.version(spec.id));
+        let total_bytes = versions.map(|version| bytes_of(&version)).sum();
+        let progress = LoadProgress::new(self.host.clone(), config.place, total_bytes);
         for (spec, replica) in config.map.replicas_at(config.place) {
             let log = recovered.groups.remove(&spec.id);
-            let found = self.find(spec.id, replica.id, log).await?;
+            let found = self.find(spec.id, replica.id, log, &progress).await?;
             let started = found.and_then(|found| self.start(spec, replica.id, found));
             match started {
                 Ok(started) => replicas.push(started),
@@ -86,6 +91,7 @@ impl<H: StorageHost> Storage<H> {
         group: GroupId,
         replica: ReplicaId,
         log: Option<RecoveredGroup>,
+        progress: &LoadProgress<H>,
     ) -> Result<Result<Found, Lost>, Error> {
         if let Some(RecoveredGroup { condition: Condition::Quarantined(fault), .. }) = &log {
             return Ok(Err(Lost::whole(format!("the log is damaged: {fault}"))));
@@ -97,7 +103,7 @@ impl<H: StorageHost> Storage<H> {
         };
         let reader = Rc::clone(self.store.reader());
         let how = (self.config.row_hash_seed(), self.room_for_rows());
-        match load(&reader, &state.version, group, &state.seal, how, IoClass::Foreground).await {
+        match load(&reader, &state.version, group, &state.seal, how, (IoClass::Foreground, progress)).await {
             Ok(loaded) => {
                 self.loaded_bytes += loaded.keyspace.bytes();
                 let log = self.fit_log(group, log, Some(Sealed::of_state(&state)))?;
@@ -177,6 +183,11 @@ impl Sealed {
     pub(super) fn installed(loaded: &Loaded) -> Sealed {
         Sealed { index: loaded.last_index, term: loaded.last_term, is_installed: true }
     }
+}
+
+/// What loading a version reads.
+fn bytes_of(version: &Version) -> u64 {
+    version.table_bytes() + version.blobs().map(|live| live.bytes).sum::<u64>()
 }
 
 /// Whether a log could go on behind a state that was received.

@@ -13,6 +13,7 @@ use host::{AlignedBuf, Disk, IoClass, ReadBuf, WriteDone, WriteToken};
 use lsm::files::Files;
 use lsm::manifest::Survey;
 use lsm::read::Reader;
+use lsm::write::Pace;
 use types::{CoreId, GroupId, Index};
 
 use super::config::DATA_DIR;
@@ -37,6 +38,13 @@ pub(crate) fn read_back(
     loaded.map(|loaded| (loaded.last_index, digest(&loaded)))
 }
 
+/// Takes no time between blocks.
+struct AtOnce;
+
+impl Pace for AtOnce {
+    async fn pause(&self, _: usize) {}
+}
+
 async fn load_group(disk: DiskView, core: CoreId, group: GroupId) -> std::result::Result<Loaded, String> {
     let dir = engine::store_dir(Path::new(DATA_DIR), core);
     let files = Rc::new(Files::open(disk, dir).await.map_err(|error| error.to_string())?);
@@ -44,7 +52,8 @@ async fn load_group(disk: DiskView, core: CoreId, group: GroupId) -> std::result
     let surveyed = surveyed.ok_or("there is no manifest")?;
     let state = surveyed.state.group(group).ok_or("the manifest does not name the group")?;
     let reader = Reader::new(files, 0);
-    let loaded = load(&reader, &state.version, group, &state.seal, (0, usize::MAX), IoClass::Foreground).await;
+    let loaded =
+        load(&reader, &state.version, group, &state.seal, (0, usize::MAX), (IoClass::Foreground, &AtOnce)).await;
     loaded.map_err(|error| error.to_string())
 }
 
