@@ -1,5 +1,5 @@
 //! The only replica that can hand a snapshot over has damaged tables, and nothing is written any more that would make it flush. It
-//! writes its rows anew all the same.
+//! writes its rows anew all the same if they are all in memory; else its node ends, and takes the group over when it starts again.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "a test")]
 
@@ -71,13 +71,18 @@ fn rot_tables(disk: &mut sim::disk::NodeDisk, is_first: bool) {
     }
 }
 
+/// A seed whose runs keep all rows in memory, and one whose runs do not.
+const SEED_IN_MEMORY: u64 = 10;
+const SEED_ON_DISK: u64 = 7;
+
 /// A replica misses most of what is written; then a bit flips in the first or the last page of each of the leader's tables.
-fn run(is_first: bool) {
+/// Returns the cluster a while after that, the node that led, the one that was away, and who sets keys.
+fn run(seed: u64, is_first: bool) -> (Cluster, usize, usize, Setter) {
     let mut cluster_spec = ClusterSpec::of_seed(1);
     (cluster_spec.nodes, cluster_spec.cores, cluster_spec.groups) = (3, 1, 1);
     (cluster_spec.group_log_bytes_max, cluster_spec.log_tail_bytes_max) = (16 << 10, 0);
     cluster_spec.faulty_nodes = Vec::new();
-    let cluster = Cluster::new(7, &cluster_spec, None, std::env::var_os("TOLD").is_some());
+    let cluster = Cluster::new(seed, &cluster_spec, None, std::env::var_os("TOLD").is_some());
     (0..3).for_each(|node| cluster.boot(node));
     let addr = cluster.map.nodes[0].gateway_addr();
     let mut setter = Setter { addr, conn: None, count: 0, history: History::new() };
@@ -92,6 +97,11 @@ fn run(is_first: bool) {
     rot_tables(&mut cluster.world.borrow_mut().nodes[leader].disk, is_first);
     cluster.boot(away);
     cluster.run_with(30 * SECOND, &mut setter);
+    (cluster, leader, away, setter)
+}
+
+fn assert_written_anew(is_first: bool) {
+    let (cluster, leader, away, _) = run(SEED_IN_MEMORY, is_first);
     let counts = cluster.counters();
     assert!(counts["raft.snapshots_offered"] > 0 && counts["tables_damaged"] > 0, "{counts:?}");
     assert_eq!(applied(&cluster, away), applied(&cluster, leader), "the replica stays behind");
@@ -100,10 +110,27 @@ fn run(is_first: bool) {
 /// Found by a campaign (seed 10016368), where the write of the first block had been lost.
 #[test]
 fn tables_that_do_not_begin_as_they_should_are_written_anew() {
-    run(true);
+    assert_written_anew(true);
 }
 
 #[test]
 fn tables_that_are_found_damaged_at_their_end_are_written_anew() {
-    run(false);
+    assert_written_anew(false);
+}
+
+#[test]
+fn damaged_tables_of_which_memory_does_not_hold_all_rows_are_taken_over_from_another_replica() {
+    let (cluster, leader, away, mut setter) = run(SEED_ON_DISK, false);
+    let place = NodeId(cluster.map.nodes[leader].id.0);
+    let ended = cluster.observations.borrow().iter().find_map(|seen| match &seen.kind {
+        ObservationKind::Ended { error, .. } => Some((seen.place.node, format!("{error:?}"))),
+        _ => None,
+    });
+    let (node, error) = ended.expect("the node cannot go on");
+    assert!(node == place && error.contains("memory does not hold all of its rows"), "{node} ended: {error}");
+    cluster.boot(leader);
+    cluster.run_with(60 * SECOND, &mut setter);
+    let home = 3 - leader - away;
+    let reached = [leader, home, away].map(|node| applied(&cluster, node));
+    assert!(reached[0] > COMMANDS_COUNT && reached.iter().all(|index| *index == reached[0]), "{reached:?}");
 }
