@@ -14,6 +14,10 @@ use crate::commands::{self, Registration, Rows};
 use crate::keyspace::Keyspace;
 use crate::store::RowHead;
 
+/// By how much replicated time may be behind the clock for reads of rows that are not in memory, in milliseconds: keys are seen to expire that
+/// much later.
+const TIME_BEHIND_MAX_MS: u64 = 100;
+
 /// A key of which more must be known than memory holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ColdKey {
@@ -33,6 +37,15 @@ impl Keyspace {
             return false;
         }
         looks_at_keys(command, args).is_some() && command.keys(args).any(|key| !self.store.rows.is_known(slot, key))
+    }
+
+    /// Whether a command looks at rows that are not in memory, of which some may be due by a clock that replicated time is far behind. What is
+    /// read of them later shows them as of the time of now.
+    pub fn may_miss_due(&self, command: &Command, slot: Slot, args: Args<'_>, clock_ms: u64) -> bool {
+        let is_behind = clock_ms.saturating_sub(self.time_ms()) > TIME_BEHIND_MAX_MS;
+        is_behind
+            && self.store.stored_expiry_ms.is_some_and(|expiry_ms| expiry_ms <= clock_ms)
+            && self.lacks(command, slot, args)
     }
 
     /// The keys of a command that it looks at and whose rows are not in memory, in its order, each once. For a write the heads of rows do

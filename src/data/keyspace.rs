@@ -121,9 +121,9 @@ impl Keyspace {
         self.store.rows.count()
     }
 
-    /// The tables have about so many rows that are not hidden by others.
-    pub fn set_stored_count(&mut self, count: usize) {
-        self.store.set_stored_count(count);
+    /// The tables have about so many rows that are not hidden by others, of which the first expires then.
+    pub fn set_stored(&mut self, count: usize, earliest_expiry_ms: Option<u64>) {
+        self.store.set_stored(count, earliest_expiry_ms);
     }
 
     /// How many keys were removed because their time had come, since this was last called.

@@ -37,6 +37,8 @@ pub(crate) struct Store {
     draws: Cell<u64>,
     /// About how many keys there are, if not all are in memory: as many as tables have rows.
     stored_count: usize,
+    /// When the first row of the tables expires.
+    pub(crate) stored_expiry_ms: Option<u64>,
     /// Keys that tables have, of which more need not be known for now: see [`crate::cold`].
     pub(crate) heads: BTreeMap<(Slot, Box<[u8]>), RowHead>,
     /// Of a part of the rows: the position up to which it goes, if there may be more behind. See [`crate::row_range`].
@@ -53,6 +55,7 @@ impl Store {
             owned: Vec::new(),
             draws: Cell::new(0),
             stored_count: 0,
+            stored_expiry_ms: None,
             heads: BTreeMap::new(),
             known_until: None,
         }
@@ -64,9 +67,9 @@ impl Store {
         if self.rows.is_resident() { in_memory } else { in_memory.max(self.stored_count) }
     }
 
-    /// The tables have about so many rows that are not hidden by others.
-    pub(crate) fn set_stored_count(&mut self, count: usize) {
-        self.stored_count = count;
+    /// The tables have about so many rows that are not hidden by others, of which the first expires then.
+    pub(crate) fn set_stored(&mut self, count: usize, earliest_expiry_ms: Option<u64>) {
+        (self.stored_count, self.stored_expiry_ms) = (count, earliest_expiry_ms);
     }
 
     pub(crate) fn time_ms(&self) -> u64 {

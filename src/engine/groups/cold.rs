@@ -51,19 +51,8 @@ pub(super) struct Open {
     bytes: usize,
 }
 
-/// A read whose rows are there, one of which is due by the clock, and not yet by replicated time.
-pub(super) struct Due {
-    pub(super) group: usize,
-    /// The time that must have come.
-    pub(super) time_ms: u64,
-    pub(super) request: OwnedRequest,
-    pub(super) excerpt: Box<Keyspace>,
-}
-
 /// Rows that are being read for the groups of a core.
 pub(super) struct ColdReads {
-    /// Few, and each for a moment.
-    pub(super) due: Vec<Due>,
     open: BTreeMap<u64, Open>,
     begun: Vec<RowRead>,
     next_number: u64,
@@ -78,7 +67,6 @@ impl ColdReads {
     pub(super) fn new(budget: &Budget) -> ColdReads {
         let permit = budget.permit(Pool::Rows);
         ColdReads {
-            due: Vec::new(),
             open: BTreeMap::new(),
             begun: Vec::new(),
             next_number: 0,
@@ -90,7 +78,7 @@ impl ColdReads {
 
     /// How many reads wait.
     pub(super) fn count(&self) -> usize {
-        self.open.len() + self.due.len()
+        self.open.len()
     }
 
     /// Asks for rows, the first `must_count` of them at any rate.

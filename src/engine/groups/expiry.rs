@@ -52,12 +52,6 @@ impl Groups {
         self.is_expiry_behind
     }
 
-    /// Proposes an entry that holds nothing but the time, unless something else is proposed.
-    pub(super) fn want_time(&mut self, group: usize) {
-        self.list[group].wants_time = true;
-        self.propose_later(group);
-    }
-
     /// Whether more rows are to be looked at in this turn, not only at the next tick.
     pub(crate) fn is_expiry_behind(&self) -> bool {
         self.is_expiry_behind

@@ -255,12 +255,11 @@ impl Groups {
 
     /// Whether something waits for ticks: a proposal or a read for its end, or keys for their time.
     pub(crate) fn wants_ticks(&self) -> bool {
-        !self.watched.is_empty() || !self.expiring.is_empty() || !self.cold.due.is_empty() || self.pressure.is_on()
+        !self.watched.is_empty() || !self.expiring.is_empty() || self.pressure.is_on()
     }
 
     /// Looks at what may have waited too long. Called at every tick.
     pub(crate) fn tick(&mut self, ctx: &mut Context, out: &mut impl ReplySink, effects: &mut Vec<GroupEffect>) {
-        self.answer_due_reads(ctx, out);
         for group in std::mem::take(&mut self.watched) {
             self.list[group].is_watched = false;
             self.give_up_unresolved(ctx, out, effects, group);

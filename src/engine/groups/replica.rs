@@ -176,7 +176,10 @@ impl Replica {
     #[inline]
     pub(super) fn must_wait_for_time(&self, ctx: &Context, request: Request<'_>) -> bool {
         let Request { command, args, slot, .. } = request;
-        self.keyspace.has_due(command, args, slot, ctx.unix_ms) && self.leads() && ctx.disk_full.is_none()
+        let clock_ms = ctx.unix_ms;
+        let may_see_due = self.keyspace.has_due(command, args, slot, clock_ms)
+            || self.keyspace.may_miss_due(command, slot, args, clock_ms);
+        may_see_due && self.leads() && ctx.disk_full.is_none()
     }
 
     /// Whether the leader that this replica follows lives at one of these addresses, or none is known.

@@ -5,10 +5,9 @@ use lsm::table::stored_row::head_parts;
 use crate::context::Context;
 use crate::groups::Groups;
 use crate::groups::apply::answer_from;
-use crate::groups::cold::{Due, Open, Purpose};
+use crate::groups::cold::{Open, Purpose};
 use crate::refusal::Refusal;
 use crate::replies::{ReplySink, refuse};
-use crate::request::Request;
 use crate::row_read::{ReadRows, RowRead, Told};
 
 impl Groups {
@@ -67,36 +66,9 @@ impl Groups {
                         }
                     }
                 }
-                let Request { command, args, slot, .. } = request.as_request();
-                if replica.leads() && ctx.disk_full.is_none() && excerpt.has_due(command, args, slot, ctx.unix_ms) {
-                    // A key is due by the clock and was there as of the read's place: time must go on before it may be gone.
-                    ctx.counters.reads_for_expiry += 1;
-                    self.cold.due.push(Due { group, time_ms: ctx.unix_ms, request, excerpt });
-                    return self.want_time(group);
-                }
                 answer_from(ctx, out, &excerpt, request.as_request());
             }
             Purpose::ReadRange { .. } => panic!("rows were read for whoever named them"),
-        }
-    }
-
-    /// Answers reads that have waited for time to go on, or that wait in vain. Called at every tick.
-    pub(super) fn answer_due_reads(&mut self, ctx: &mut Context, out: &mut impl ReplySink) {
-        for mut due in std::mem::take(&mut self.cold.due) {
-            let replica = &self.list[due.group];
-            let (time_ms, id) = (replica.keyspace.time_ms(), replica.id);
-            if time_ms >= due.time_ms {
-                due.excerpt.advance_time(due.time_ms);
-                answer_from(ctx, out, &due.excerpt, due.request.as_request());
-            } else if replica.leads() && ctx.disk_full.is_none() {
-                // What is proposed already brings its time.
-                if replica.proposed.is_empty() {
-                    self.want_time(due.group);
-                }
-                self.cold.due.push(due);
-            } else {
-                refuse(ctx, out, due.request.origin, Refusal::RowsNotRead, Some(id));
-            }
         }
     }
 

@@ -59,7 +59,8 @@ pub async fn load<D: Disk, P: Pace>(
             keyspace.end_residency();
         }
     }
-    keyspace.set_stored_count(usize::try_from(version.rows_count_about()).unwrap_or(usize::MAX));
+    let rows_count = usize::try_from(version.rows_count_about()).unwrap_or(usize::MAX);
+    keyspace.set_stored(rows_count, version.earliest_expiry_ms());
     let (last_index, last_term, bytes) = (seal.index, seal.term, version.table_bytes());
     Ok(Loaded { group, last_index, last_term, membership, map, bytes, keyspace })
 }

@@ -245,8 +245,9 @@ impl<H: StorageHost> Storage<H> {
             if result.is_ok() {
                 effects.push(StorageEffect::TablesChanged { group, replica });
                 if let Some(idx) = self.records.index_of(group) {
-                    let count = self.store.version(group).rows_count_about();
-                    replicas.keyspace_mut(idx).set_stored_count(usize::try_from(count).unwrap_or(usize::MAX));
+                    let version = self.store.version(group);
+                    let count = usize::try_from(version.rows_count_about()).unwrap_or(usize::MAX);
+                    replicas.keyspace_mut(idx).set_stored(count, version.earliest_expiry_ms());
                 }
             }
             match ticket {

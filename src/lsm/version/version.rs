@@ -78,6 +78,12 @@ impl Version {
         rows.saturating_sub(tombstones.saturating_mul(2))
     }
 
+    /// When the first of the rows expires that do, in milliseconds since 1970 UTC; some of them may be hidden by others.
+    pub fn earliest_expiry_ms(&self) -> Option<u64> {
+        let properties = self.tables().map(|table| &table.info.properties);
+        properties.filter(|of| of.expiring > 0).map(|of| of.expiry_ms_min).min()
+    }
+
     /// An age greater than that of every run.
     pub fn next_age(&self) -> u64 {
         self.runs.first().map_or(1, |run| run.age + 1)
