@@ -32,7 +32,11 @@ impl Router {
     /// A command was executed, or refused for good.
     fn on_done(&mut self, ctx: &mut Context, out: &mut impl ReplySink, link: LinkId, id: u64, bytes: &[u8]) {
         let Some(sent) = self.in_flight.take(link, id) else { return };
-        self.queues[sent.route()].progressed(ctx.now);
+        let queue = &mut self.queues[sent.route()];
+        queue.progressed(ctx.now);
+        if sent.command.is_write() {
+            queue.write_answered(link, id);
+        }
         self.came_back(ctx, sent.route(), sent.bytes);
         if bytes.len() > SHORT_REPLY_BYTES_MAX && !out.has_room(sent.origin, bytes.len()) {
             let refusal = if sent.command.is_write() { Refusal::ReplyWithheld } else { Refusal::RepliesFull };

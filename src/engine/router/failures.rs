@@ -145,7 +145,9 @@ impl Router {
             // What has not left this core when a leader is deposed stands in the next frame and will leave with it.
             let has_left = has_left || scope == SweepScope::DeposedRoutes;
             let source = (sent.route(), sent.origin.source());
-            let is_lost = has_left && sweep.writers.contains(&source);
+            // The reply of a read may come late, since rows had to be read for it.
+            let is_overtaken = self.queues[sent.route()].is_overtaken(link, id);
+            let is_lost = has_left && (is_overtaken || sweep.writers.contains(&source));
             if has_left && sent.command.is_write() {
                 sweep.writers.insert(source);
                 let unknown = match scope {

@@ -72,6 +72,22 @@ fn writes_of_a_lost_link_are_unknown_and_reads_before_them_lost_across_slices() 
     assert_eq!((of("-TRYAGAIN"), of("-UNKNOWNOUTCOME")), (6, 1), "{:?}", world.answers.replies);
 }
 
+/// Rows may have to be read for a read, so its reply may come behind that of a later write, or be lost behind it.
+#[test]
+fn a_read_of_a_lost_link_that_a_write_has_overtaken_is_lost() {
+    let mut world = world();
+    forward_numbered(&mut world, "GET", 3);
+    world.forward_all(&["SET a 1"]);
+    forward_numbered(&mut world, "GET", 2);
+    let sent = world.sent(0);
+    world.answer(0, sent.heads[3].id, ReplyStatus::Done, b"+OK\r\n");
+    world.router.link_failed(LinkId(0));
+    world.router.set_takes_commands(LinkId(0), true);
+    assert_eq!(sent_in_slices(&mut world, 0), numbers(0..2), "those behind the write are asked again");
+    let of = |prefix: &str| world.answers.replies.values().filter(|reply| reply.starts_with(prefix)).count();
+    assert_eq!((of("-TRYAGAIN"), of("+OK")), (3, 1), "{:?}", world.answers.replies);
+}
+
 #[test]
 fn an_answer_that_comes_while_its_link_is_given_up_is_too_late() {
     let mut world = world();

@@ -5,7 +5,7 @@ use super::*;
 /// Sends a command and has it answered, this many times.
 fn answer_others(world: &mut World, count: usize) {
     for _ in 0..count {
-        world.forward_all(&["SET other 1"]);
+        world.forward_all(&["GET other"]);
         let sent = world.sent(0);
         assert_eq!(sent.heads.len(), 1);
         world.answer(0, sent.heads[0].id, ReplyStatus::Done, b"+OK\r\n");
