@@ -72,6 +72,17 @@ pub enum Error {
         /// The group.
         group: GroupId,
     },
+    /// A row that a command needs is damaged in the tables, and memory does not hold it.
+    #[error(
+        "a row of group {group} cannot be had: {source}. Start this node again: it checks its tables then, and takes the group over \
+         from other replicas"
+    )]
+    RowLost {
+        /// The group.
+        group: GroupId,
+        /// What is damaged.
+        source: lsm::Error,
+    },
     /// A group's tables cannot be read.
     #[error("group {group} cannot start: {source}")]
     Load {

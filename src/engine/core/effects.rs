@@ -117,7 +117,7 @@ impl<H: CoreHost> Core<H> {
     ) -> Result<(), Error> {
         match result {
             Ok(rows) => self.groups.rows_read(&mut self.ctx, out!(self), number, &rows),
-            Err(error) if error.is_damage() => return Err(Error::Load { group, source: error.into() }),
+            Err(error) if error.is_damage() => return Err(Error::RowLost { group, source: error }),
             Err(error) => {
                 tracing::warn!(%group, %error, "rows cannot be read");
                 self.groups.rows_not_read(&mut self.ctx, out!(self), number);
