@@ -1,11 +1,12 @@
 //! Keeping what keys take up within the memory for them: rows that tables hold, too, leave it, a few per turn.
 //!
 //! Writes may come faster than rows are flushed and leave. When there is no room then, leaders propose no more for a while, so that writes
-//! wait in their batches and reads go on; followers apply no more. If nothing leaves for long, there is nothing to wait for: writes that add
-//! data are refused.
+//! wait in their batches and reads go on; followers apply no more. If every row was looked at in vain and none is being flushed, there is
+//! nothing to wait for: writes that add data are refused.
 
 use crate::context::Context;
 use crate::groups::Groups;
+use crate::groups::replica::Replica;
 use crate::limits::{EVICT_LOOKS_MAX, EVICT_TURN_BYTES};
 
 /// Groups of which rows are looked at in one turn.
@@ -26,7 +27,12 @@ impl Groups {
             self.pressure.vain_looks = 0;
             return self.end_pressure(ctx);
         }
-        let used_bytes: usize = self.list.iter().map(|replica| replica.keyspace.used_bytes()).sum();
+        let (mut used_bytes, mut dirty_bytes, mut rows_count) = (0, 0, 0);
+        for Replica { keyspace, .. } in &self.list {
+            used_bytes += keyspace.used_bytes();
+            dirty_bytes += keyspace.dirty_bytes();
+            rows_count += keyspace.rows_count();
+        }
         let over_bytes = ctx.budget.keys_over(used_bytes).max(used_bytes.saturating_sub(rows_bytes_max));
         let mut evicted_bytes = 0;
         for _ in 0..GROUPS_COUNT.min(self.list.len()) {
@@ -41,14 +47,12 @@ impl Groups {
             replica.settle_permits();
         }
         ctx.counters.rows_evicted_bytes += evicted_bytes as u64;
-        let dirty_bytes: usize = self.list.iter().map(|replica| replica.keyspace.dirty_bytes()).sum();
         let is_stuck = over_bytes > 0 && evicted_bytes == 0 && dirty_bytes > used_bytes / 2;
         let dirty_bytes_max = ctx.budget.keys_bytes_max().min(rows_bytes_max) / DIRTY_SHARE;
         ctx.wants_flush = is_stuck || dirty_bytes > dirty_bytes_max;
         if evicted_bytes > 0 || over_bytes == 0 {
             self.pressure.vain_looks = 0;
         }
-        let rows_count: usize = self.list.iter().map(|replica| replica.keyspace.rows_count()).sum();
         let may_find = self.pressure.vain_looks <= LOOKS_PER_ROW * rows_count;
         ctx.rows_can_leave = may_find || ctx.is_flushing || ctx.wants_flush;
         let goes_on = self.end_pressure(ctx);
