@@ -22,6 +22,9 @@ pub const WAITING_READS_COUNT_MAX: usize = 4_096;
 /// Batches of one group that are proposed and not applied: what is to be done with all of them at once, when it is known that they
 /// fail, is little. Commands collect in the next one meanwhile.
 pub const PROPOSALS_COUNT_MAX: usize = 1_024;
+/// Batches of one group that are proposed and not applied, beyond which nothing is proposed while a block of the own log is being
+/// written. More make smaller batches: with eight the rate of 1,000 clients falls by a tenth.
+pub const PROPOSED_AHEAD_COUNT_MAX: usize = 2;
 /// Commands of one group that are in flight to its leader; a single command may exceed it. In bytes, with what each costs
 /// itself.
 pub const ROUTE_IN_FLIGHT_BYTES_MAX: usize = 4 << 20;

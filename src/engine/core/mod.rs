@@ -157,6 +157,9 @@ impl<H: CoreHost> Core<H> {
         self.ctx.turns.mark(Phase::Input, self.host.now());
         self.carry_row_reads();
         self.storage.poll(&mut self.ctx, &mut self.groups, &mut self.storage_effects)?;
+        if let Some(took) = self.storage.take_block_time() {
+            self.groups.block_ended(took, self.ctx.now);
+        }
         if !self.storage_effects.is_empty() {
             self.carry_storage_effects()?;
             self.ctx.turns.mark(Phase::Log, self.host.now());
@@ -177,7 +180,7 @@ impl<H: CoreHost> Core<H> {
         self.drive()?;
         self.groups.settle_left();
         self.carry_row_reads();
-        self.storage.submit()?;
+        self.storage.submit(self.ctx.now)?;
         self.observe_queues();
         let driven_at = self.host.now();
         self.ctx.turns.mark(Phase::Groups, driven_at);
@@ -292,8 +295,9 @@ impl<H: CoreHost> Core<H> {
     /// may: then other groups are left to the next turn.
     fn drive(&mut self) -> Result<(), Error> {
         self.drain_routes()?;
-        if self.groups.has_batches() && !self.storage.is_writing() && !self.ctx.is_log_backlogged {
-            self.groups.propose(&mut self.ctx, out!(self), &mut self.group_effects);
+        if self.groups.has_batches() && !self.ctx.is_log_backlogged {
+            let is_writing = self.storage.is_writing();
+            self.groups.propose(&mut self.ctx, out!(self), &mut self.group_effects, is_writing);
             self.carry_group_effects()?;
         }
         while !self.ctx.shares.is_spent(Kind::Applied)

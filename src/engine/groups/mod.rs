@@ -28,6 +28,7 @@ mod expiry;
 mod failed;
 mod forwarded;
 mod forwarded_queue;
+mod gather;
 mod install;
 mod leadership;
 mod leaving;
@@ -58,6 +59,7 @@ use wire::{LeaderNote, Message};
 
 use self::cold::ColdReads;
 pub(crate) use self::forwarded::Arrival;
+use self::gather::Gather;
 pub(crate) use self::install::InstalledState;
 use self::pressure::Pressure;
 pub(crate) use self::replica::NewReplica;
@@ -109,6 +111,8 @@ pub(crate) struct Groups {
     with_work: VecDeque<usize>,
     /// Groups with commands for a next batch.
     batching: Vec<usize>,
+    /// Those of them that propose now. Empty between calls.
+    due: Vec<usize>,
     /// Groups that were full when somebody wanted to add to them, or in which commands of other cores wait.
     full: VecDeque<usize>,
     /// Whether some of them were left to the next turn.
@@ -126,6 +130,7 @@ pub(crate) struct Groups {
     /// Groups with proposals or reads that are looked at every tick: they may have waited too long.
     watched: Vec<usize>,
     timers: Timers,
+    gather: Gather,
     /// The group of which rows were evicted last.
     evict_next: usize,
     pressure: Pressure,
@@ -145,6 +150,7 @@ impl Groups {
             list: Vec::new(),
             with_work: VecDeque::new(),
             batching: Vec::new(),
+            due: Vec::new(),
             full: VecDeque::new(),
             is_full_cut_short: false,
             giving_back: Vec::new(),
@@ -154,6 +160,7 @@ impl Groups {
             is_expiry_behind: false,
             watched: Vec::new(),
             timers: Timers::default(),
+            gather: Gather::default(),
             evict_next: 0,
             pressure: Pressure::default(),
             sources: Sources::default(),
@@ -240,7 +247,8 @@ impl Groups {
 
     /// When the next timer is due.
     pub(crate) fn next_timer(&self) -> Instant {
-        self.timers.next().unwrap_or(Instant::NEVER)
+        let held_until = if self.batching.is_empty() { None } else { self.gather.until() };
+        self.timers.next().into_iter().chain(held_until).min().unwrap_or(Instant::NEVER)
     }
 
     /// Sets a group's timer to when its Raft wants to be ticked next.

@@ -18,6 +18,7 @@ use crate::groups::forwarded_queue::ForwardedQueue;
 use crate::groups::leaving::LeavingReads;
 use crate::groups::proposals::Proposals;
 use crate::groups::waiting_reads::WaitingReads;
+use crate::limits::PROPOSED_AHEAD_COUNT_MAX;
 use crate::origin::LinkId;
 use crate::request::Request;
 
@@ -191,6 +192,17 @@ impl Replica {
     /// Whether commands can be taken in here now.
     pub(super) fn leads(&self) -> bool {
         self.raft.is_leader() && self.raft.transferring_to().is_none() && !self.is_requeuing
+    }
+
+    /// Whether nothing is committed before it is durable here, as there is no other voter.
+    pub(super) fn commits_alone(&self) -> bool {
+        let membership = self.raft.membership();
+        membership.voters.len() == 1 && membership.outgoing.is_empty()
+    }
+
+    /// Whether so much is under way that what comes next waits for the log here.
+    pub(super) fn is_ahead_of_log(&self) -> bool {
+        self.proposed.len() >= PROPOSED_AHEAD_COUNT_MAX
     }
 
     /// Whether commands that were taken in here have no answer yet.

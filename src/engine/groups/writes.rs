@@ -1,6 +1,9 @@
 //! Writes: collected into batches and proposed.
 
+use std::time::Duration;
+
 use raft::ProposeError;
+use types::Instant;
 
 use crate::context::Context;
 use crate::groups::batch_queue::SealedBatch;
@@ -36,6 +39,9 @@ impl Groups {
         self.put_reads_in_batch(ctx, group, origin.source());
         self.propose_later(group);
         let replica = &mut self.list[group];
+        if replica.commits_alone() {
+            self.gather.joined(ctx.now);
+        }
         self.cold.hint((group, replica.id), &replica.keyspace, request);
         replica.batches.push_write(request, reply_bytes);
         if replica.batches.is_last_long() && replica.leads() {
@@ -81,10 +87,34 @@ impl Groups {
         Ok(reply_bytes)
     }
 
-    /// Proposes what groups have collected: as a rule one entry each. Called while no block is being written: meanwhile the
-    /// next batch forms, so that a busy log commits many commands with one write and an idle one commits each at once.
-    pub(crate) fn propose(&mut self, ctx: &mut Context, out: &mut impl ReplySink, effects: &mut Vec<GroupEffect>) {
-        for group in std::mem::take(&mut self.batching) {
+    /// Proposes what groups have collected: as a rule one entry each. `is_writing` tells whether a block of the log is being
+    /// written: what is proposed now becomes durable here with one behind it.
+    ///
+    /// Meanwhile the next batch forms, so that a busy log commits many commands with one write and an idle one commits each at
+    /// once. But other replicas may commit what this core's log does not have yet, so groups that have others go on a little ahead of it.
+    pub(crate) fn propose(
+        &mut self,
+        ctx: &mut Context,
+        out: &mut impl ReplySink,
+        effects: &mut Vec<GroupEffect>,
+        is_writing: bool,
+    ) {
+        let mut due = std::mem::take(&mut self.due);
+        let must_wait = is_writing || self.gather.holds(ctx.now);
+        let list = &self.list;
+        self.batching.retain(|group| {
+            let replica = &list[*group];
+            let waits = if replica.commits_alone() { must_wait } else { is_writing && replica.is_ahead_of_log() };
+            let is_due = !waits || !replica.leads();
+            if is_due {
+                due.push(*group);
+            }
+            !is_due
+        });
+        if !must_wait {
+            self.gather.proposed();
+        }
+        for group in due.drain(..) {
             self.list[group].is_batching = false;
             if !self.list[group].leads() {
                 self.requeue(ctx, out, effects, group);
@@ -98,11 +128,17 @@ impl Groups {
                 self.batching.push(group);
             }
         }
+        self.due = due;
     }
 
     /// Whether there is something to propose.
     pub(crate) fn has_batches(&self) -> bool {
         !self.batching.is_empty()
+    }
+
+    /// A block of the log has become durable, this long after its write began.
+    pub(crate) fn block_ended(&mut self, took: Duration, now: Instant) {
+        self.gather.block_ended(took, now);
     }
 
     /// Proposes what a group that leads has collected, as far as there is room.

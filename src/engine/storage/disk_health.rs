@@ -1,8 +1,8 @@
 //! Whether this core's log keeps up with the logs of the cores that share its groups.
 //!
 //! A disk that gets a hundred times slower does not fail, and Raft alone never notices: heartbeats do not wait for it, and
-//! the followers' syncs commit what the leader proposes. But a leader proposes its next batch when its own log has taken
-//! the last one, so its clients wait for its disk. Nothing absolute tells a slow disk from a busy one. What is compared
+//! the followers' syncs commit what the leader proposes. But what waits for a log is bounded, and once that much waits for the
+//! leader's its clients wait for its disk. Nothing absolute tells a slow disk from a busy one. What is compared
 //! is how long a write to the own log takes, and how long the same groups take to commit meanwhile: where other replicas are
 //! several times quicker, they should lead.
 

@@ -38,6 +38,10 @@ pub(super) struct Log<H: StorageHost> {
     pending: VecDeque<PendingWrite>,
     /// For blocks that are not durable yet.
     permit: Permit,
+    /// When the write of the block that is being written began, as of [`Log::submit`].
+    submitted_at: Option<Instant>,
+    /// How long the last block took to become durable, until somebody asks.
+    block_time: Option<Duration>,
     /// Blocks written as of the last tick: a log that has stood still since then is idle.
     blocks_at_tick: u64,
     /// Why there is no room for writes of clients; `None` if there is.
@@ -64,6 +68,8 @@ impl<H: StorageHost> Log<H> {
             wal,
             pending: VecDeque::new(),
             permit: budget.permit(Pool::Log),
+            submitted_at: None,
+            block_time: None,
             blocks_at_tick: 0,
             room_fault: None,
             reads: LogReads::new(budget),
@@ -99,6 +105,7 @@ impl<H: StorageHost> Log<H> {
     pub(super) fn poll_writes(&mut self, ctx: &Context, effects: &mut Vec<StorageEffect>) -> Result<(), Error> {
         self.look_for_room();
         let Some(durable) = self.wal.poll().map_err(|source| self.failed(source))? else { return Ok(()) };
+        self.block_time = self.submitted_at.take().map(|at| ctx.now.since(at));
         while self.pending.front().is_some_and(|first| first.block_seq.is_durable(durable)) {
             let Some(first) = self.pending.pop_front() else { break };
             self.health.wrote(ctx.now.since(first.begun_at), ctx.now);
@@ -119,8 +126,17 @@ impl<H: StorageHost> Log<H> {
         }
     }
 
-    pub(super) fn submit(&mut self) -> Result<(), Error> {
-        self.wal.submit().map_err(|source| self.failed(source))
+    pub(super) fn submit(&mut self, now: Instant) -> Result<(), Error> {
+        self.wal.submit().map_err(|source| self.failed(source))?;
+        if self.submitted_at.is_none() && self.wal.is_writing() {
+            self.submitted_at = Some(now);
+        }
+        Ok(())
+    }
+
+    /// How long the block took that has become durable since this was last asked, if there is one.
+    pub(super) fn take_block_time(&mut self) -> Option<Duration> {
+        self.block_time.take()
     }
 
     /// Marks the end of a log that has gone idle, and judges how fast the disk is.

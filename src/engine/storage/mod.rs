@@ -303,8 +303,13 @@ impl<H: StorageHost> Storage<H> {
     ///
     /// # Errors
     /// The log's.
-    pub(crate) fn submit(&mut self) -> Result<(), Error> {
-        self.log.submit()
+    pub(crate) fn submit(&mut self, now: Instant) -> Result<(), Error> {
+        self.log.submit(now)
+    }
+
+    /// How long the block of the log took that has become durable since this was last asked, if there is one.
+    pub(crate) fn take_block_time(&mut self) -> Option<Duration> {
+        self.log.take_block_time()
     }
 
     /// Whether a block of the log is being written: what is handed over now becomes durable with one behind it.

@@ -117,7 +117,7 @@ fn a_bounded_number_of_batches_is_under_way_and_what_comes_behind_them_collects(
     for seq in 1..=proposals_count_max + 3 {
         world.execute(leader, client(seq), "SET a 1");
         let Side { ctx, groups, answers, effects, .. } = &mut world.sides[leader];
-        groups.propose(ctx, answers, effects);
+        groups.propose(ctx, answers, effects, false);
     }
     let side = &mut world.sides[leader];
     assert_eq!(side.ctx.counters.batches_proposed, proposals_count_max);

@@ -194,7 +194,7 @@ impl Side {
         }
         self.groups.resume_full(&mut self.ctx, &mut self.answers, &mut self.effects, |_| false);
         if self.groups.has_batches() {
-            self.groups.propose(&mut self.ctx, &mut self.answers, &mut self.effects);
+            self.groups.propose(&mut self.ctx, &mut self.answers, &mut self.effects, false);
         }
         while !self.ctx.shares.is_spent(Kind::Applied)
             && let Some(group) = self.groups.next_with_work()

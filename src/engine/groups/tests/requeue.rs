@@ -173,7 +173,7 @@ fn writes_whose_fate_a_former_leader_does_not_learn_are_answered_by_slices() {
     for seqs in [1..16, 16..46] {
         seqs.for_each(|seq| world.execute(leader, client(seq), "SET a 1"));
         let Side { ctx, groups, answers, effects, .. } = &mut world.sides[leader];
-        groups.propose(ctx, answers, effects);
+        groups.propose(ctx, answers, effects, false);
     }
     world.run(Duration::from_millis(1_500));
     let side = &mut world.sides[leader];
