@@ -1,5 +1,7 @@
 //! The limits of a core's queues, in one place. Sizes are in bytes.
 
+use std::time::Duration;
+
 use wire::CHUNK_BYTES_MAX;
 
 use types::limits::{BATCH_BYTES_MAX, COMMAND_BYTES_MAX, ENTRY_BYTES_MAX, FRAME_BYTES_MAX, REPLY_BYTES_MAX};
@@ -111,6 +113,10 @@ pub const SNAPSHOT_RECEIVE_BYTES_PER_SECOND_MAX: u64 = 64 << 20;
 /// Length of a snapshot that may be received, in bytes, whatever is said: its room is reserved before anything of it is written.
 pub const SNAPSHOT_BYTES_MAX: u64 = 1 << 40;
 
+/// A snapshot that has come in less time is taken as it is; else what is new by then is received, too.
+pub const SNAPSHOT_ROUND_MIN: Duration = Duration::from_secs(3);
+/// Runs of tables of a group that is being sent, beyond which its tables are merged all the same.
+pub const SENT_RUNS_COUNT_MAX: usize = 32;
 /// Snapshots kept open to be sent.
 pub const SNAPSHOT_SENDS_COUNT_MAX: usize = 16;
 /// Answers about chunks of snapshots in one frame.
@@ -155,6 +161,8 @@ pub struct Limits {
     /// Longest chunk in which a snapshot is sent, a multiple of [`host::ALIGNMENT`] and at most
     /// [`CHUNK_BYTES_MAX`].
     pub chunk_bytes_max: usize,
+    /// See [`SNAPSHOT_ROUND_MIN`].
+    pub snapshot_round_min: Duration,
     /// See [`SNAPSHOT_SENDS_COUNT_MAX`].
     pub snapshot_sends_count_max: usize,
     /// See [`ROW_READS_BYTES_MAX`].
@@ -183,6 +191,7 @@ impl Default for Limits {
             outbox_bytes_max: OUTBOX_BYTES_MAX,
             outbox_messages_bytes_max: OUTBOX_MESSAGES_BYTES_MAX,
             chunk_bytes_max: CHUNK_BYTES_MAX,
+            snapshot_round_min: SNAPSHOT_ROUND_MIN,
             snapshot_sends_count_max: SNAPSHOT_SENDS_COUNT_MAX,
             row_reads_bytes_max: ROW_READS_BYTES_MAX,
             rows_bytes_max: usize::MAX,

@@ -97,6 +97,7 @@ counters! {
         snapshots_failed: "Snapshots that could not be received.",
         snapshots_given_up: "Those of them that nobody sent.",
         snapshots_overtaken: "Those of them that a newer one replaced meanwhile.",
+        snapshot_rounds: "Further rounds of snapshots, in which what is new by then was received.",
         snapshot_bytes_sent: "Bytes of snapshots sent.",
         snapshot_bytes_received: "Bytes of snapshots received.",
     }

@@ -18,7 +18,7 @@ use super::store::Ticket;
 use super::{Storage, StorageHost};
 use crate::context::Context;
 use crate::error::Error;
-use crate::limits::MERGE_BYTES_PER_SECOND_MAX;
+use crate::limits::{MERGE_BYTES_PER_SECOND_MAX, SENT_RUNS_COUNT_MAX};
 use crate::replicas::Replicas;
 
 /// How long to wait after a merge has failed.
@@ -55,6 +55,11 @@ impl<H: StorageHost> Storage<H> {
         // Damaged tables are written anew from memory, and an edit under way may change them all.
         let is_damaged = self.records.index_of(id).is_some_and(|group| self.records.is_damaged(group));
         if is_damaged || self.store.is_editing(id) {
+            return;
+        }
+        // What is merged would have to be sent again. Who is sent it is looked at again when that has ended.
+        let is_sent = self.sending.is_receiver_of(id, ctx.now);
+        if is_sent && state.version.runs().len() < SENT_RUNS_COUNT_MAX {
             return;
         }
         let time_ms = state.seal.time_ms;

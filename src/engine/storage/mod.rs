@@ -18,7 +18,7 @@
 //! Reading order: [`interface`], [`log`] and [`log_reads`], [`disk_health`], [`store`] (the manifest, and what is deleted), [`sealed`],
 //! [`pace`], [`record`] (what is kept of each replica), this page, and then what it does, each behind what it keeps for that: [`flushing`]
 //! and [`flush`], [`merging`] and [`merge`], [`log_length`], [`pressure`] and [`compaction`], [`rewriting`] and [`rewrite`], [`sending`] and
-//! [`send`], [`receiving`] and [`receive`], [`row_reads`] and [`read_rows`], [`load`], [`load_progress`] and [`recovery`], [`rebuilding`] and [`rebuild`].
+//! [`send`], [`rounds`], [`receiving`] and [`receive`], [`row_reads`] and [`read_rows`], [`load`], [`load_progress`] and [`recovery`], [`rebuilding`] and [`rebuild`].
 
 mod compaction;
 mod disk_health;
@@ -47,6 +47,7 @@ mod record;
 mod recovery;
 mod rewrite;
 mod rewriting;
+mod rounds;
 mod row_reads;
 mod sealed;
 mod send;

@@ -1,7 +1,8 @@
 //! Receiving a snapshot from another replica: the side that has been away for too long.
 //!
-//! The stream is received chunk by chunk into one file of the store, in which its tables then lie. It is loaded and checked as a
-//! whole, the manifest is told, and only then it is taken into use, in one turn. A crash at any moment leaves the old state or the new
+//! The stream is received chunk by chunk into a file of the store, in which its tables then lie. If that takes long, what is new by
+//! then is received in another round ([`super::rounds`]). All of it is loaded and checked, the manifest is told, and only then it is
+//! taken into use, in one turn. A crash at any moment leaves the old state or the new
 //! one; one that reaches beyond the log's end makes the log begin behind it at the next start.
 
 use std::rc::Rc;
@@ -11,12 +12,13 @@ use host::{AlignedBuf, IoClass, TaskClass};
 use lsm::manifest::EditKind;
 use lsm::snapshot::{HEAD_BYTES_MAX, IncomingSnapshot};
 use lsm::version::Version;
-use types::{GroupId, Index};
+use types::{GroupId, Index, Instant};
 use wire::{ChunkReply, ChunkRequest};
 
 use super::load::{Loaded, load};
 use super::pace::BackgroundPace;
 use super::receiving::{Done, Part, Received, Stage, Step, Transfer, take};
+use super::rounds::Rounds;
 use super::store::Ticket;
 use super::{SnapshotInfo, Storage, StorageEffect, StorageHost};
 use crate::budget::Pool;
@@ -31,6 +33,8 @@ use crate::replicas::Replicas;
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a transfer may stand still before it is given up. Whoever wanted it asks again if it still must.
 const STALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same while the other side cannot be reached, and nobody else is to be asked: what has come is not to come again.
+const LOST_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long to wait after the disk has refused a snapshot (a full one, most likely). Raft wants it at every heartbeat.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
@@ -103,9 +107,12 @@ impl<H: StorageHost> Storage<H> {
             last_index,
             offset: 0,
             incoming: None,
+            round: None,
+            rounds: Rounds::new(ctx.now),
             total_bytes: None,
             begun_at: ctx.now,
             progress_at: ctx.now,
+            unreachable_at: Instant::ZERO,
             stage: Stage::Asking { part: None },
             permit: self.receiving.budget.permit(Pool::Snapshots),
         });
@@ -126,10 +133,7 @@ impl<H: StorageHost> Storage<H> {
         match (step, take(&mut transfer.stage)) {
             (Step::Written(Ok(part)), Stage::Writing) => {
                 transfer.permit.set(0);
-                if transfer.total_bytes == Some(transfer.offset) {
-                    return self.load_received(ctx, transfer, part);
-                }
-                transfer.stage = Stage::Asking { part: Some(part) };
+                return Some(self.go_on_with_round(ctx, transfer, Some(part)));
             }
             (Step::Loaded(Ok(received)), Stage::Loading) => {
                 transfer.permit.set(received.loaded.keyspace.bytes());
@@ -153,15 +157,30 @@ impl<H: StorageHost> Storage<H> {
         Some(transfer)
     }
 
-    /// All chunks are there: puts them on stable storage, reads them back and checks them whole.
-    fn load_received(&self, ctx: &mut Context, mut transfer: Transfer<H>, part: Part<H>) -> Option<Transfer<H>> {
-        let (group, total_bytes) = (transfer.group, transfer.offset);
-        let head = transfer.incoming.take().map(IncomingSnapshot::finish)?;
-        let head = head.inspect_err(|error| {
-            tracing::error!(%group, %error, "what was received is no snapshot; it is dropped");
-            ctx.counters.snapshots_failed += 1;
-        });
-        let head = head.ok()?;
+    /// Asks for the next chunk of a round, or ends the round: then there is another one if that one has taken long.
+    fn go_on_with_round(&mut self, ctx: &Context, mut transfer: Transfer<H>, part: Option<Part<H>>) -> Transfer<H> {
+        let Some(round) = transfer.round.take() else { return self.load_received(transfer) };
+        if let Some(offset) = round.next_offset() {
+            (transfer.offset, transfer.round) = (offset, Some(round));
+            transfer.stage = Stage::Asking { part };
+            return transfer;
+        }
+        let took = ctx.now.since(transfer.rounds.begun_at());
+        transfer.rounds.end(round, part.map(|part| part.named));
+        if took < self.config.limits.snapshot_round_min || !transfer.rounds.may_go_on() {
+            return self.load_received(transfer);
+        }
+        (transfer.offset, transfer.last_index, transfer.total_bytes) = (0, 0, None);
+        transfer.stage = Stage::Asking { part: None };
+        transfer
+    }
+
+    /// A whole snapshot is here: puts it on stable storage, reads it back and checks it.
+    fn load_received(&self, mut transfer: Transfer<H>) -> Transfer<H> {
+        let group = transfer.group;
+        let rounds = std::mem::replace(&mut transfer.rounds, Rounds::new(transfer.begun_at));
+        let (head, change, received_files) = rounds.into_complete().expect("a snapshot is here whole");
+        let total_bytes = head.total_bytes();
         transfer.last_index = head.seal().index;
         transfer.stage = Stage::Loading;
         // The state in memory is about as large as the file, if there is room for it.
@@ -172,20 +191,18 @@ impl<H: StorageHost> Storage<H> {
         let how = (self.config.row_hash_seed(), self.room_for_rows());
         let host = self.host.clone();
         self.transfer_task(transfer.number, async move {
-            let Part { named, writer } = part;
             let pace = BackgroundPace::new(host, LOAD_BYTES_PER_SECOND_MAX);
             let load = async {
-                writer.finish(total_bytes).await?;
                 output.sync_names().await?;
-                let (change, seal) = (head.change(named.number()), head.seal().clone());
+                let seal = head.seal().clone();
                 let version = Version::default().apply(&change, &files);
                 let version = version.map_err(|source| LoadError::Store(lsm::Error::Edit { source }))?;
                 let loaded = load(&reader, &Rc::new(version), group, &seal, how, (IoClass::Flush, &pace)).await?;
-                Ok(Box::new(Received { seal, change, _named: named, loaded }))
+                Ok(Box::new(Received { seal, change, _files: received_files, loaded }))
             };
             Step::Loaded(load.await)
         });
-        Some(transfer)
+        transfer
     }
 
     /// Asks for the next chunk, or tells the manifest of what is complete, as soon as it may. `None` ends the transfer.
@@ -201,7 +218,10 @@ impl<H: StorageHost> Storage<H> {
             stage => stage,
         };
         match take(&mut transfer.stage) {
-            Stage::Asking { .. } | Stage::Asked { .. } if ctx.now.since(transfer.progress_at) >= STALL_TIMEOUT => {
+            Stage::Asking { .. } | Stage::Asked { .. } if self.has_stalled(ctx, &mut transfer) => {
+                if transfer.rounds.has_complete() {
+                    return Some(self.load_received(transfer));
+                }
                 tracing::warn!(group = %transfer.group, "nobody sends the snapshot");
                 ctx.counters.snapshots_given_up += 1;
                 ctx.counters.snapshots_failed += 1;
@@ -224,6 +244,17 @@ impl<H: StorageHost> Storage<H> {
             stage => transfer.stage = stage,
         }
         Some(transfer)
+    }
+
+    /// Whether nothing has come of a snapshot for so long that it is given up.
+    fn has_stalled(&self, ctx: &Context, transfer: &mut Transfer<H>) -> bool {
+        let for_long = ctx.now.since(transfer.progress_at);
+        if self.links.is_up(transfer.link) {
+            return for_long.min(ctx.now.since(transfer.unreachable_at)) >= STALL_TIMEOUT;
+        }
+        transfer.unreachable_at = ctx.now;
+        let is_wanted_elsewhere = self.receiving.waiting.iter().any(|(group, ..)| *group == transfer.group);
+        for_long >= if is_wanted_elsewhere { STALL_TIMEOUT } else { LOST_TIMEOUT }
     }
 
     /// Whether a snapshot that was received may take the place of the state here.
@@ -305,7 +336,7 @@ impl<H: StorageHost> Storage<H> {
         let Some(at) = self.receiving.active.iter().position(is_meant) else { return };
         let mut transfer = self.receiving.active.swap_remove(at);
         let Stage::Asked { part, deadline } = take(&mut transfer.stage) else { return };
-        let Some(chunk) = reply.chunk else { return self.receive_anew(ctx, &transfer, reply.last_index) };
+        let Some(chunk) = reply.chunk else { return self.is_gone(ctx, transfer, reply.last_index) };
         let is_wanted = transfer.last_index == 0 || reply.last_index == transfer.last_index;
         if !is_wanted || chunk.offset != transfer.offset {
             // An answer to an earlier question.
@@ -313,7 +344,7 @@ impl<H: StorageHost> Storage<H> {
             self.receiving.active.push(transfer);
             return;
         }
-        if let Err(error) = self.check_chunk(&mut transfer, &chunk) {
+        if let Err(error) = self.check_chunk(ctx, &mut transfer, &chunk) {
             let (group, from) = (transfer.group, self.links.addr(link));
             tracing::error!(%group, %from, %error, "what is sent cannot be a chunk of a snapshot; the transfer is dropped");
             self.receiving.not_before = ctx.now + RETRY_AFTER;
@@ -321,34 +352,61 @@ impl<H: StorageHost> Storage<H> {
             return;
         }
         transfer.last_index = reply.last_index;
-        self.write_chunk(ctx, transfer, part, chunk);
+        transfer.total_bytes = Some(chunk.total_bytes);
+        transfer.progress_at = ctx.now;
+        ctx.counters.snapshot_bytes_received += chunk.bytes.len() as u64;
+        let transfer = self.take_chunk(ctx, transfer, part, &chunk);
+        self.receiving.active.push(transfer);
     }
 
     /// Whether a chunk can be the next one of a snapshot. Why not, if it cannot.
-    fn check_chunk(&self, transfer: &mut Transfer<H>, chunk: &wire::Chunk) -> Result<(), String> {
+    fn check_chunk(&self, ctx: &mut Context, transfer: &mut Transfer<H>, chunk: &wire::Chunk) -> Result<(), String> {
         transfer.check(chunk, SNAPSHOT_BYTES_MAX).map_err(|error| error.to_string())?;
+        if transfer.round.is_some() {
+            return Ok(());
+        }
         let incoming = transfer
             .incoming
             .get_or_insert_with(|| IncomingSnapshot::new(transfer.group, chunk.total_bytes, HEAD_BYTES_MAX));
-        incoming.push(&chunk.bytes).map_err(|error| error.to_string())
+        incoming.push(&chunk.bytes).map_err(|error| error.to_string())?;
+        if incoming.head().is_some() {
+            let head = transfer.incoming.take().and_then(IncomingSnapshot::into_head);
+            transfer.round = head.and_then(|head| transfer.rounds.begin(head, ctx.now));
+            let is_another = transfer.round.is_some() && transfer.rounds.has_complete();
+            ctx.counters.snapshot_rounds += u64::from(is_another);
+        }
+        Ok(())
     }
 
-    fn write_chunk(
+    /// Goes on with what a chunk has brought.
+    fn take_chunk(
         &mut self,
-        ctx: &mut Context,
+        ctx: &Context,
         mut transfer: Transfer<H>,
         part: Option<Part<H>>,
-        chunk: wire::Chunk,
-    ) {
-        let len = chunk.bytes.len();
+        chunk: &wire::Chunk,
+    ) -> Transfer<H> {
+        if transfer.incoming.is_some() {
+            // There is more of the head.
+            transfer.offset += chunk.bytes.len() as u64;
+            transfer.stage = Stage::Asking { part };
+            return transfer;
+        }
+        let taken = transfer.round.as_mut().and_then(|round| round.take(chunk.offset, chunk.bytes.len()));
+        match taken.and_then(|(range, at)| Some((chunk.bytes.get(range)?, at))) {
+            Some((bytes, at)) => self.write_chunk(ctx, &mut transfer, part, bytes, at),
+            None => return self.go_on_with_round(ctx, transfer, part),
+        }
+        transfer
+    }
+
+    fn write_chunk(&self, ctx: &Context, transfer: &mut Transfer<H>, part: Option<Part<H>>, bytes: &[u8], at: u64) {
+        let len = bytes.len();
         let mut buf = AlignedBuf::with_capacity(len);
-        buf.extend_from_slice(&chunk.bytes);
+        buf.extend_from_slice(bytes);
         transfer.permit.set(len);
-        let (offset, total_bytes) = (transfer.offset, chunk.total_bytes);
-        transfer.offset += len as u64;
-        transfer.total_bytes = Some(total_bytes);
-        transfer.progress_at = ctx.now;
-        ctx.counters.snapshot_bytes_received += len as u64;
+        let (file_bytes, is_last) =
+            transfer.round.as_ref().map_or((0, true), |round| (round.file_bytes(), round.next_offset().is_none()));
         let (host, output) = (self.host.clone(), Rc::clone(self.store.output()));
         let until = ctx.now + Duration::from_micros(len as u64 * 1_000_000 / SNAPSHOT_RECEIVE_BYTES_PER_SECOND_MAX);
         self.transfer_task(transfer.number, async move {
@@ -356,13 +414,17 @@ impl<H: StorageHost> Storage<H> {
                 let part = match part {
                     Some(part) => part,
                     None => {
-                        let (named, writer) = output.create_raw(total_bytes, IoClass::Flush).await?;
+                        let (named, writer) = output.create_raw(file_bytes, IoClass::Flush).await?;
                         Part { named, writer }
                     }
                 };
-                part.writer.write(offset, buf).await?;
+                part.writer.write(at, buf).await?;
                 // All that was written and not synced would be in the log's way at the end.
-                part.writer.sync().await?;
+                if is_last {
+                    part.writer.finish(file_bytes).await?
+                } else {
+                    part.writer.sync().await?
+                }
                 Ok(part)
             };
             let result = write.await;
@@ -373,11 +435,14 @@ impl<H: StorageHost> Storage<H> {
             Step::Written(result)
         });
         transfer.stage = Stage::Writing;
-        self.receiving.active.push(transfer);
     }
 
-    /// What was being received is gone over there: begin again with what there is now.
-    fn receive_anew(&mut self, ctx: &mut Context, transfer: &Transfer<H>, newest: Index) {
+    /// What was being received is gone over there: takes what is here whole, or begins again with what there is now.
+    fn is_gone(&mut self, ctx: &mut Context, transfer: Transfer<H>, newest: Index) {
+        if transfer.rounds.has_complete() {
+            let transfer = self.load_received(transfer);
+            return self.receiving.active.push(transfer);
+        }
         tracing::info!(group = %transfer.group, newest, "the snapshot that was being received is gone");
         ctx.counters.snapshots_failed += 1;
         if newest > 0 && newest != transfer.last_index {

@@ -15,6 +15,7 @@ use wire::Chunk;
 
 use super::StorageHost;
 use super::load::Loaded;
+use super::rounds::{Round, Rounds};
 use crate::budget::{Budget, Permit};
 use crate::load_error::LoadError;
 use crate::origin::LinkId;
@@ -32,7 +33,7 @@ pub(super) enum Step<H: StorageHost> {
     Loaded(Result<Box<Received>, LoadError>),
 }
 
-/// The file that a snapshot is received into. It is deleted if it is dropped before a version names it.
+/// The file that a round of a snapshot is received into. It is deleted if it is dropped before a version names it.
 pub(super) struct Part<H: StorageHost> {
     pub(super) named: Rc<NamedFile>,
     pub(super) writer: FileWriter<H>,
@@ -43,13 +44,13 @@ pub(super) struct Received {
     pub(super) seal: Seal,
     /// What makes its version of none.
     pub(super) change: Change,
-    /// Keeps the file until the version does.
-    pub(super) _named: Rc<NamedFile>,
+    /// Keeps the files until the version does.
+    pub(super) _files: Vec<Rc<NamedFile>>,
     pub(super) loaded: Loaded,
 }
 
 pub(super) enum Stage<H: StorageHost> {
-    /// The next chunk is to be asked for. There is no file before the first has come.
+    /// The next chunk is to be asked for. There is no file before the first of what is missing has come.
     Asking { part: Option<Part<H>> },
     /// It was asked for.
     Asked { part: Option<Part<H>>, deadline: Instant },
@@ -72,15 +73,21 @@ pub(super) struct Transfer<H: StorageHost> {
     pub(super) link: LinkId,
     /// Last index that it holds; 0 until that is known.
     pub(super) last_index: Index,
-    /// How much of it is here, in bytes.
+    /// Where in its stream the next chunk begins that is to be asked for.
     pub(super) offset: u64,
-    /// What it says of itself, from the first chunk on.
+    /// What has come of its head.
     pub(super) incoming: Option<IncomingSnapshot>,
+    /// What is still to come, once the head is here.
+    pub(super) round: Option<Round>,
+    /// What earlier rounds have brought.
+    pub(super) rounds: Rounds,
     /// Length of the stream in bytes, once known.
     pub(super) total_bytes: Option<u64>,
     pub(super) begun_at: Instant,
     /// When the last chunk came.
     pub(super) progress_at: Instant,
+    /// When the other side could last not be reached.
+    pub(super) unreachable_at: Instant,
     pub(super) stage: Stage<H>,
     /// For the chunk that is being written, and for the state that was loaded.
     pub(super) permit: Permit,

@@ -179,6 +179,14 @@ impl<H: StorageHost> Storage<H> {
     pub(super) fn tick_sending(&mut self, ctx: &Context) {
         let now = ctx.now;
         self.sending.open.retain(|open| now.since(open.used_at) < CLOSE_AFTER);
-        self.sending.receivers.retain(|one| now < one.until);
+        let Storage { sending, merging, .. } = self;
+        sending.receivers.retain(|one| {
+            let stays = now < one.until;
+            if !stays {
+                // Its tables have been left alone meanwhile.
+                merging.look_at(one.group);
+            }
+            stays
+        });
     }
 }

@@ -95,6 +95,11 @@ impl Sending {
         wanted.map(|one| one.last_index).min()
     }
 
+    /// Whether somebody receives a snapshot of a group.
+    pub(super) fn is_receiver_of(&self, group: GroupId, now: Instant) -> bool {
+        self.receivers.iter().any(|one| one.group == group && now < one.until)
+    }
+
     /// Somebody receives this snapshot: keeps the log behind it until then, and longer if it was so already. Who asks for
     /// another snapshot of the group has no use for the former one.
     pub(super) fn receives(&mut self, link: LinkId, id: SnapshotId, until: Instant) {

@@ -9,6 +9,8 @@ use crate::manifest::{BLOCK_BYTES_MAX, Seal};
 use crate::table::footer::check_magic;
 use crate::version::{Change, FileSet, Version};
 
+use super::part::{Part, PartId};
+
 const MAGIC: [u8; 8] = *b"CORASNP2";
 const FEATURES_KNOWN: u64 = 0;
 /// Bytes of a head before its body.
@@ -64,6 +66,14 @@ impl SnapshotHead {
         let mut change = self.change.clone();
         change.places_mut().for_each(|(of_part, _, _)| *of_part = file);
         change
+    }
+
+    /// The tables and blob files, in the order of the stream.
+    pub fn parts(&self) -> impl Iterator<Item = Part> + '_ {
+        let tables = self.change.added.iter().flat_map(|run| &run.tables);
+        let tables = tables.map(|table| (PartId::Table(table.info.id), table.base, table.info.len));
+        let blobs = self.change.blobs.iter().map(|blob| (PartId::Blob(blob.info.id), blob.base, blob.info.len));
+        tables.chain(blobs).map(|(id, offset, len)| Part { id, offset, len })
     }
 
     /// The bytes, padded.

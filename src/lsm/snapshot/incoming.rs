@@ -90,6 +90,11 @@ impl IncomingSnapshot {
         self.head.as_ref()
     }
 
+    /// What the snapshot holds, if that is known; the rest of the stream is then the caller's concern.
+    pub fn into_head(self) -> Option<SnapshotHead> {
+        self.head
+    }
+
     /// What the snapshot holds, all of which has come. Fails if something is missing.
     pub fn finish(self) -> Result<SnapshotHead, FormatError> {
         let is_complete = self.received_bytes == self.total_bytes;

@@ -2,7 +2,7 @@
 //!
 //! A snapshot is one stream of bytes, of which the other side asks for any part at any time. Nothing of it is written
 //! for that purpose: all but its head lies in the files of a version, which whoever sends holds on to. Whoever receives
-//! writes the stream as it is to one file of its store, in which the tables and blob files then lie, each at another
+//! writes the parts as they are to files of its store, in which the tables and blob files then lie, each at another
 //! base.
 //!
 //! # The stream, byte by byte
@@ -32,14 +32,20 @@
 //! The checksum of the head says that it was received as it was sent; whether the parts are what it calls them shows
 //! when they are read, since their own checksums cover who wrote them, and where.
 //!
-//! Deliberately absent: I/O of the receiver, and whatever spares sending again what the other side already has.
+//! Whoever has received one snapshot asks for what is new in the next only: [`ReceivedParts`].
 //!
-//! Reading order: `head`, `outgoing`, `incoming`.
+//! Deliberately absent: I/O of the receiver.
+//!
+//! Reading order: `part`, `head`, `outgoing`, `incoming`, `parts`.
 
 mod head;
 mod incoming;
 mod outgoing;
+mod part;
+mod parts;
 
 pub use head::{HEAD_BYTES_MAX, SnapshotHead};
 pub use incoming::IncomingSnapshot;
 pub use outgoing::{OutgoingSnapshot, Piece};
+pub use part::{Part, PartId};
+pub use parts::{ReceivedParts, StreamRange};

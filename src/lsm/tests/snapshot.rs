@@ -11,7 +11,7 @@ use futures_lite::future::block_on;
 use host::IoClass;
 use lsm::FormatError;
 use lsm::read::Target;
-use lsm::snapshot::{HEAD_BYTES_MAX, IncomingSnapshot, OutgoingSnapshot, Piece, SnapshotHead};
+use lsm::snapshot::{HEAD_BYTES_MAX, IncomingSnapshot, OutgoingSnapshot, Piece, ReceivedParts, SnapshotHead};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use support::disk::TestDisk;
@@ -137,6 +137,43 @@ proptest! {
         for cut in cuts.take(8) {
             prop_assert_eq!(receive(&whole, cut), Ok(head.clone()));
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Each brings what is new since the one before, whatever was flushed and merged meanwhile.
+    #[test]
+    fn rounds_bring_what_is_there_and_nothing_twice(ops in vec(op(), 1..24)) {
+        let disks = [TestDisk::new(), TestDisk::new()];
+        let (mut from, mut to) = (Store::open(&disks[0]).unwrap(), Store::open_as(&disks[1], OTHER_STORE).unwrap());
+        let (mut parts, mut kept, mut rows) = (ReceivedParts::default(), Vec::new(), Rows::new());
+        for (op, time_ms) in ops.into_iter().zip(1..) {
+            match op {
+                Op::Flush(batch) => {
+                    batch.apply(&mut rows);
+                    from.flush(&[(GROUP, batch)], time_ms).unwrap();
+                }
+                Op::Merge => {
+                    if let Some(task) = from.task(GROUP, true) {
+                        from.merge(GROUP, &task).unwrap();
+                    }
+                }
+                Op::HandOver => {
+                    let (snapshot, files) = (from.snapshot(GROUP, GROUP), Rc::clone(from.reader.files()));
+                    to.receive_rest(GROUP, &snapshot, &files, &mut parts, &mut kept);
+                    prop_assert_eq!(&scan(&to), &rows);
+                    let again = to.receive_rest(GROUP, &snapshot, &files, &mut parts, &mut kept);
+                    prop_assert_eq!(again, 0);
+                }
+            }
+        }
+        drop((parts, kept));
+        let received = scan(&to);
+        to.delete_unnamed().unwrap();
+        to.check_files();
+        prop_assert_eq!(scan(&Store::open(&disks[1].restart()).unwrap()), received);
     }
 }
 

@@ -31,6 +31,7 @@ pub const REQUIRED: &[(&str, &str)] = &[
     ("world: tables were read back", "its digest is compared with that of the state"),
     ("world: a mesh was full", "a message to another core of the node is handed back"),
     ("world: a stream was given up", "a cut lasted longer than a connection"),
+    ("snapshot_rounds", "a snapshot took so long to come that there was a newer one"),
     ("raft.appends_refused", "a log did not match"),
     ("raft.votes_denied", "a leader may be alive"),
     ("raft.quorum_lost", "a leader that hears of no majority steps down"),

@@ -6,5 +6,6 @@ mod flush;
 mod log;
 mod random;
 mod restart;
+mod rounds;
 mod row_reads;
 mod transfer;

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::limits::SNAPSHOT_BYTES_MAX;
 use crate::origin::LinkId;
 
-const LINK: LinkId = LinkId(0);
+pub(super) const LINK: LinkId = LinkId(0);
 
 /// A core that leads group 1 and has cut its log behind a snapshot, and one that has nothing.
 fn pair(value_bytes: usize) -> (FakeCore, FakeCore) {
@@ -20,19 +20,24 @@ fn pair(value_bytes: usize) -> (FakeCore, FakeCore) {
 }
 
 fn pair_with(value_bytes: usize, log_bytes_max: u64) -> (FakeCore, FakeCore) {
+    pair_of(value_bytes, log_bytes_max, config(2, 1))
+}
+
+/// The one that has nothing is configured like this.
+pub(super) fn pair_of(value_bytes: usize, log_bytes_max: u64, config_of_it: Config) -> (FakeCore, FakeCore) {
     let mut leader = FakeCore::start(FakeHost::default(), Config { log_bytes_max, ..config(1, 1) });
     leader.payload_len = value_bytes;
     leader.append(1, 120);
     leader.turn_until("it is flushed", |core| core.storage.snapshot_index(1) > 0);
     leader.settle();
-    let mut follower = FakeCore::start(FakeHost::default(), config(2, 1));
+    let mut follower = FakeCore::start(FakeHost::default(), config_of_it);
     follower.payload_len = value_bytes;
     let addr = CoreAddr { node: NodeId(1), ..follower.config.place };
     follower.storage.link_state(LINK, addr, true);
     (leader, follower)
 }
 
-fn want(follower: &mut FakeCore, last_index: u64) {
+pub(super) fn want(follower: &mut FakeCore, last_index: u64) {
     // The offer has told it of a term.
     follower.append(1, 0);
     let id = follower.replicas.list[1].id;
@@ -40,13 +45,13 @@ fn want(follower: &mut FakeCore, last_index: u64) {
 }
 
 /// Both go on, and what they say arrives.
-fn go_on(leader: &mut FakeCore, follower: &mut FakeCore) {
+pub(super) fn go_on(leader: &mut FakeCore, follower: &mut FakeCore) {
     follower.turn();
     leader.turn();
     exchange(follower, leader);
 }
 
-fn until_installed(leader: &mut FakeCore, follower: &mut FakeCore) {
+pub(super) fn until_installed(leader: &mut FakeCore, follower: &mut FakeCore) {
     for _ in 0..2_000 {
         if follower.installed_count > 0 {
             return;

@@ -11,9 +11,9 @@ use lsm::files::Files;
 use lsm::manifest::{Edit, EditKind, Manifest, ManifestSettings, Seal};
 use lsm::merge::{MergeSettings, MergeTask, RowPolicy, execute, pick};
 use lsm::read::{FoundValue, Reader, Scan, ScanSettings, Target, Verified, VersionCursor, verify};
-use lsm::snapshot::{HEAD_BYTES_MAX, IncomingSnapshot, OutgoingSnapshot};
+use lsm::snapshot::{HEAD_BYTES_MAX, IncomingSnapshot, OutgoingSnapshot, ReceivedParts};
 use lsm::table::{BlobRef, Content, KeyRange, StoredRow, TableSettings, Value};
-use lsm::version::{Change, NewRun, Version};
+use lsm::version::{Change, NamedFile, NewRun, Version};
 use lsm::write::{Output, Pace, RunWriter, TableFile, WriteSettings, WrittenRun};
 use types::{GroupId, ReplicaId};
 
@@ -209,6 +209,44 @@ impl Store {
         self.commit(vec![(group, kind)])?;
         drop(named);
         self.delete_unnamed()
+    }
+
+    /// Receives what is missing of a snapshot into a file of its own, and installs the snapshot.
+    pub fn receive_rest(
+        &mut self,
+        group: GroupId,
+        snapshot: &OutgoingSnapshot,
+        files: &Files<TestDisk>,
+        parts: &mut ReceivedParts,
+        kept: &mut Vec<Rc<NamedFile>>,
+    ) -> u64 {
+        let mut incoming = IncomingSnapshot::new(group, snapshot.total_bytes(), HEAD_BYTES_MAX);
+        while incoming.head().is_none() {
+            let bytes =
+                block_on(snapshot.read(files, incoming.received_bytes(), CHUNK_BYTES, IoClass::Flush)).unwrap();
+            incoming.push(&bytes).unwrap();
+        }
+        let head = incoming.into_head().unwrap();
+        let missing = parts.missing(&head);
+        let bytes: u64 = missing.iter().map(|range| range.len).sum();
+        block_on(async {
+            let (named, writer) = self.output.create_raw(bytes, IoClass::Flush).await.unwrap();
+            let mut at = 0;
+            for range in missing {
+                let len = usize::try_from(range.len).unwrap();
+                let read = snapshot.read(files, range.offset, len, IoClass::Flush).await.unwrap();
+                writer.write(at, read).await.unwrap();
+                at += range.len;
+            }
+            writer.finish(bytes).await.unwrap();
+            self.output.sync_names().await.unwrap();
+            parts.received(&head, named.number());
+            kept.push(named);
+        });
+        assert!(parts.missing(&head).is_empty());
+        let change = parts.change(&head).unwrap();
+        self.commit(vec![(group, EditKind::Install { seal: head.seal().clone(), change })]).unwrap();
+        bytes
     }
 
     pub fn new_generation(&mut self, group: GroupId, time_ms: u64) -> Result<(), Error> {
