@@ -1,5 +1,6 @@
 //! `coracle-bench`: a load generator for servers that speak the Redis protocol, and comparisons of Coracle with
-//! Redis, etcd and the bare disk, side by side in one run; and what a command costs where the keys lie.
+//! Redis, etcd and the bare disk, side by side in one run; what a command costs where the keys lie; and how many instructions small
+//! pieces of the engine's work take.
 //!
 //! Invariants: everything is bounded in time; only servers named on the command line or started here are
 //! spoken to; a process started here is stopped here, by its id, whatever happens. A reply that is not what its
@@ -8,12 +9,13 @@
 //! Deliberately absent: retries of commands, TLS.
 //!
 //! Reading order: [`reply`] (the bytes), [`client`] (questions outside a run), [`topology`] (who owns what), [`load`] (the
-//! generator), [`slo`] (the highest rate that keeps a promise), [`compare`] (servers side by side), [`micro`] (tables of keys side by side), [`hgrm`] and [`plot`]
+//! generator), [`slo`] (the highest rate that keeps a promise), [`compare`] (servers side by side), [`micro`] (tables of keys side by side), [`counts`] (instructions, against accepted figures), [`hgrm`] and [`plot`]
 //! (files of results), [`cli`] (the arguments), [`text`] (how figures are written), [`error`].
 
 pub mod cli;
 pub mod client;
 pub mod compare;
+pub mod counts;
 pub mod error;
 pub mod hgrm;
 pub mod load;

@@ -1,5 +1,6 @@
-//! The command line. Of its commands, `load` has files of its own.
+//! The command line. Of its commands, `load` and `counts` have files of their own.
 
+mod counts;
 mod document;
 mod load;
 
@@ -20,6 +21,7 @@ use crate::load::CONNECTIONS_MAX;
 use crate::load::keys::KEYS_COUNT_MAX;
 use crate::load::sizes::VALUE_BYTES_MAX;
 use crate::micro;
+use counts::CountsArgs;
 use load::LoadArgs;
 
 /// Load for servers that speak the Redis protocol, and comparisons side by side.
@@ -51,6 +53,11 @@ enum Command {
     /// In this process and on one core. Every round measures everything; the medians are reported.
     /// Exit status: 0 if all was measured, 2 if it failed.
     Micro(MicroArgs),
+    /// Counts the instructions that small pieces of the engine's work take, against accepted figures.
+    ///
+    /// Under valgrind's callgrind, so the figures of a build repeat exactly and mean the same on a busy machine.
+    /// Exit status: 0 if none is worse than accepted, 1 if one is, 2 if it failed.
+    Counts(CountsArgs),
 }
 
 #[derive(Args, Debug)]
@@ -123,6 +130,7 @@ impl Cli {
             Command::Load(args) => args.run(&stop),
             Command::Compare(args) => args.run(&stop),
             Command::Micro(args) => args.run(&stop),
+            Command::Counts(args) => args.run(&stop),
         };
         match result {
             Ok(0) => ExitCode::SUCCESS,

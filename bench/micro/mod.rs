@@ -195,7 +195,8 @@ fn execute(options: &Options, load: Load, table: &mut dyn Table) -> (Duration, u
     (took, commands_count)
 }
 
-fn key_of(prefix: &str, number: u32) -> [u8; KEY_BYTES] {
+/// A key of a prefix and a number.
+pub(crate) fn key_of(prefix: &str, number: u32) -> [u8; KEY_BYTES] {
     let mut key = *b"0000000000000000";
     key[..prefix.len()].copy_from_slice(prefix.as_bytes());
     let (mut at, mut rest) = (KEY_BYTES, number);

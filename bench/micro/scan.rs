@@ -72,7 +72,7 @@ impl Scanned {
 }
 
 /// Lets nobody go first: there is nobody.
-struct NoPause;
+pub(crate) struct NoPause;
 
 impl Pace for NoPause {
     async fn pause(&self, _bytes: usize) {}
