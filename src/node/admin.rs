@@ -88,6 +88,11 @@ impl Admin {
             self.shared.cores.set(Cores { remote, config, state: Mutex::new(Asked { asked_at: None, cores }) });
         assert!(attached.is_ok(), "the cores of a node are started once");
     }
+
+    /// Whether all cores do their work, or do not run yet. May take about a second.
+    pub fn is_alive(&self) -> bool {
+        self.shared.live().is_ok()
+    }
 }
 
 impl Cores {

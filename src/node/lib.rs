@@ -16,7 +16,7 @@
 //! Exit codes: 0 after a clean end, 1 after an error, 2 if the arguments or the configuration are wrong.
 //!
 //! Reading order: [`cli`], [`config`], [`server`] and what it calls in its order ([`identity`], [`formation`], [`known_peers`],
-//! [`shown`], [`admin`]), then [`dev`]; [`atomic_file`], [`conns`], [`memory`], `port_wait`, [`process_stats`], [`signals`] and [`logging`] are small and stand by
+//! [`shown`], [`admin`], [`service_manager`]), then [`dev`]; [`atomic_file`], [`conns`], [`memory`], `port_wait`, [`process_stats`], [`signals`] and [`logging`] are small and stand by
 //! themselves.
 
 #![forbid(unsafe_code)]
@@ -35,6 +35,7 @@ pub mod memory;
 mod port_wait;
 pub mod process_stats;
 pub mod server;
+pub mod service_manager;
 pub mod shown;
 pub mod signals;
 

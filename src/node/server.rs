@@ -22,6 +22,7 @@ use crate::known_peers::{self, KnownPeers};
 use crate::logging;
 use crate::port_wait::PortWait;
 use crate::process_stats;
+use crate::service_manager::ServiceManager;
 use crate::shown;
 use crate::signals::StopRequests;
 
@@ -110,6 +111,8 @@ pub fn run(config: &Config) -> Result<(), Error> {
     let listening = StopRequests::listen();
     let stop = listening.map_err(|source| Error::Os { what: "listening for signals".into(), source })?;
     let mut prepared = prepare(config)?;
+    let service_manager = ServiceManager::of_environment();
+    service_manager.status("the cluster is formed, or the other nodes are waited for");
     let admin = Admin::new(stop.clone());
     if let Some(addr) = config.admin_addr() {
         admin.serve(addr)?;
@@ -143,21 +146,26 @@ pub fn run(config: &Config) -> Result<(), Error> {
     prepared.known_peers.check_logs(configs.iter().map(engine::Config::wal_dir))?;
     let of_any_core = configs.first().expect("a node has cores").clone();
     let (begun, beginnings) = sync_channel(configs.len());
+    let (listens, listening) = sync_channel(configs.len());
     let running = rt::start(runtime, move |core: CoreId, host| {
         let config = configs[usize::from(core.0)].clone();
-        let begun = begun.clone();
+        let (begun, listens) = (begun.clone(), listens.clone());
         async move {
             let mut core = engine::Core::start(host.clone(), config).await?;
             // There is room for one word of each core, and a node that does not listen any more ends anyway.
             let _ = begun.try_send(());
             drop(begun);
             listen(&mut core, &host).await?;
+            let _ = listens.try_send(());
+            drop(listens);
             core.run().await
         }
     })?;
     admin.attach(running.remote(), running.cores_count(), of_any_core);
     remember_nodes(prepared.known_peers, told, beginnings, &running)?;
-    supervise(running, stop)
+    let followed = service_manager.clone().follow(listening, running.cores_count(), move || admin.is_alive());
+    followed.map_err(|source| Error::Os { what: "starting a thread".into(), source })?;
+    supervise(running, stop, service_manager)
 }
 
 /// Listens, once the ports of the core are free.
@@ -206,11 +214,13 @@ fn remember_nodes(
 fn supervise(
     mut running: rt::Running<MeshMessage, Result<(), engine::Error>>,
     stop: StopRequests,
+    service_manager: ServiceManager,
 ) -> Result<(), Error> {
     let remote = running.remote();
     let cores_count = running.cores_count();
     let pass_on = move || {
         stop.wait_for_ever(0);
+        service_manager.stopping();
         tracing::info!("asked to stop: handing leaderships over");
         for core in 0..cores_count {
             // A core that is gone needs no telling, and one whose queue is full can still be ended below.
