@@ -16,7 +16,7 @@ const COUNTED: &str = "*counts*counted*";
 const HIDDEN_ARGUMENT: &str = "--workload";
 /// The name of no workload: the program tells the features of the CPU instead.
 const FEATURES: &str = "cpu-features";
-/// Features of a CPU that libraries of ours look for when they run.
+/// What is told of a CPU that has none of the features that libraries of ours look for.
 const NO_FEATURES: &str = "none";
 
 /// Instructions per operation of one workload.

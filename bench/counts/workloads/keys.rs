@@ -24,7 +24,7 @@ pub(super) struct OnKeys {
 
 impl OnKeys {
     /// Commands of one kind, over some keys, in no order; those that set keys do it with values of each of these lengths in turn.
-    pub(super) fn new(id: CommandId, lengths: &[usize]) -> Box<dyn Workload> {
+    pub(super) fn make(id: CommandId, lengths: &[usize]) -> Box<dyn Workload> {
         let value = if id == CommandId::Incr { b"123456".to_vec() } else { vec![b'v'; VALUE_BYTES] };
         let mut fill = Script::new(CommandId::Set);
         (0..KEYS_COUNT).for_each(|number| fill.push(&key(number), Some(&value)));
@@ -73,7 +73,7 @@ impl Workload for OnKeys {
 pub(super) struct FlushCopy(Rows);
 
 impl FlushCopy {
-    pub(super) fn new() -> Box<dyn Workload> {
+    pub(super) fn make() -> Box<dyn Workload> {
         Box::new(FlushCopy(Rows::new(0)))
     }
 }

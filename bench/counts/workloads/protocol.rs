@@ -68,7 +68,7 @@ pub(super) struct Replies {
 }
 
 impl Replies {
-    pub(super) fn new() -> Box<dyn Workload> {
+    pub(super) fn make() -> Box<dyn Workload> {
         Box::new(Replies { value: vec![b'v'; VALUE_BYTES], out: Vec::with_capacity(64 << 10) })
     }
 }
@@ -126,7 +126,7 @@ impl Workload for BatchBuild {
 pub(super) struct BatchAccess(Bytes);
 
 impl BatchAccess {
-    pub(super) fn new() -> Box<dyn Workload> {
+    pub(super) fn make() -> Box<dyn Workload> {
         Box::new(BatchAccess(BatchBuild::new().build()))
     }
 }
@@ -174,7 +174,7 @@ pub(super) struct FrameEncode {
 }
 
 impl FrameEncode {
-    pub(super) fn new() -> Box<dyn Workload> {
+    pub(super) fn make() -> Box<dyn Workload> {
         Box::new(FrameEncode { payload: BatchBuild::new().build(), frame: Frame::default(), parts: Vec::new() })
     }
 }
@@ -202,7 +202,7 @@ pub(super) struct FrameDecode {
 }
 
 impl FrameDecode {
-    pub(super) fn new() -> Box<dyn Workload> {
+    pub(super) fn make() -> Box<dyn Workload> {
         let mut parts = Vec::new();
         frame(&BatchBuild::new().build()).encode(&mut parts);
         let bytes = Bytes::from(parts.concat());
@@ -228,7 +228,7 @@ impl Workload for FrameDecode {
 pub(super) struct Slots(Vec<[u8; 16]>);
 
 impl Slots {
-    pub(super) fn new() -> Box<dyn Workload> {
+    pub(super) fn make() -> Box<dyn Workload> {
         Box::new(Slots((0..KEYS_COUNT).map(key).collect()))
     }
 }

@@ -59,7 +59,7 @@ pub(super) struct Leader {
 }
 
 impl Leader {
-    pub(super) fn new() -> Box<dyn Workload> {
+    pub(super) fn make() -> Box<dyn Workload> {
         let mut replica = Replica::new();
         replica.now += Duration::from_millis(300);
         replica.raft.tick(replica.now);
@@ -106,7 +106,7 @@ pub(super) struct Follower {
 }
 
 impl Follower {
-    pub(super) fn new() -> Box<dyn Workload> {
+    pub(super) fn make() -> Box<dyn Workload> {
         let payload = Bytes::from(vec![b'v'; VALUE_BYTES]);
         Box::new(Follower { replica: Replica::new(), payload, last: (0, 0) })
     }
@@ -140,7 +140,7 @@ pub(super) struct LogBlock {
 }
 
 impl LogBlock {
-    pub(super) fn new() -> Box<dyn Workload> {
+    pub(super) fn make() -> Box<dyn Workload> {
         let disk = MemoryDisk::default();
         let groups = (0..PIPELINE).map(GroupId).collect();
         let config = wal::Config { log_id: 7, groups, segment_bytes: 4 << 20, ..wal::Config::new("wal") };

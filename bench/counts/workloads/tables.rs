@@ -93,7 +93,7 @@ fn row_key(number: u32) -> Vec<u8> {
 pub(super) struct TableWrite(Store);
 
 impl TableWrite {
-    pub(super) fn new() -> Box<dyn Workload> {
+    pub(super) fn make() -> Box<dyn Workload> {
         Box::new(TableWrite(Store::new()))
     }
 }
@@ -160,7 +160,7 @@ pub(super) struct TableScan {
 }
 
 impl TableScan {
-    pub(super) fn new() -> Box<dyn Workload> {
+    pub(super) fn make() -> Box<dyn Workload> {
         let store = Store::new();
         let (reader, version) = (Reader::new(Rc::clone(&store.files), 0), store.version(&[8]));
         Box::new(TableScan { reader, version, _store: store })
@@ -193,7 +193,7 @@ pub(super) struct Merge {
 }
 
 impl Merge {
-    pub(super) fn new() -> Box<dyn Workload> {
+    pub(super) fn make() -> Box<dyn Workload> {
         let store = Store::new();
         let (reader, version) = (Reader::new(Rc::clone(&store.files), 0), store.version(&[4, 8]));
         let task = MergeTask::all(&version, &MergeSettings::default()).expect("there are runs");
