@@ -159,7 +159,7 @@ fn each_setting_is_noticed_by_its_own_check() {
         assert_eq!(noticed(path, content, 2), expected, "{path}: {content}");
     }
     assert_eq!(noticed("x", "", 3), ["disk-queues", "interrupts", "receive-queues"]);
-    assert_eq!(noticed("x", "", 5), ["cpus", "disk-queues", "receive-queues"]);
+    assert_eq!(noticed("x", "", 5), ["disk-queues", "cpus", "receive-queues"]);
     assert_eq!(noticed("sys/class/net/eth0/queues/tx-1/xps_cpus", "0", 1), [""; 0], "one queue with CPUs is enough");
 }
 
