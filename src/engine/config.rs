@@ -141,6 +141,12 @@ pub mod defaults {
     pub const LEADER_WAIT: Duration = Duration::from_secs(5);
     /// Of [`Config::stop_timeout`](super::Config::stop_timeout).
     pub const STOP_TIMEOUT: Duration = Duration::from_secs(3);
+    /// Of [`Config::latency_threshold`](super::Config::latency_threshold).
+    pub const LATENCY_THRESHOLD: Duration = Duration::from_millis(100);
+    /// Of [`Config::slow_log_min`](super::Config::slow_log_min).
+    pub const SLOW_LOG_MIN: Duration = Duration::from_millis(10);
+    /// Of [`Config::slow_log_len_max`](super::Config::slow_log_len_max).
+    pub const SLOW_LOG_LEN_MAX: usize = 128;
 }
 
 /// The entries that groups keep for slow followers take one in this many bytes of a core's memory at most.
@@ -198,6 +204,12 @@ pub struct Config {
     pub leader_wait: Duration,
     /// How long a stop may take to hand leaderships over and drain.
     pub stop_timeout: Duration,
+    /// What takes this long or longer is an event for LATENCY; `None` for nothing.
+    pub latency_threshold: Option<Duration>,
+    /// Commands that take this long or longer are kept for SLOWLOG; `None` for none.
+    pub slow_log_min: Option<Duration>,
+    /// How many of them are kept.
+    pub slow_log_len_max: usize,
     /// Version of the software, for INFO.
     pub version: &'static str,
     /// Settings shown by CONFIG GET, as (name, value).
@@ -246,6 +258,9 @@ impl Config {
             client_stall_timeout: defaults::CLIENT_STALL_TIMEOUT,
             leader_wait: defaults::LEADER_WAIT,
             stop_timeout: defaults::STOP_TIMEOUT,
+            latency_threshold: Some(defaults::LATENCY_THRESHOLD),
+            slow_log_min: Some(defaults::SLOW_LOG_MIN),
+            slow_log_len_max: defaults::SLOW_LOG_LEN_MAX,
             version: env!("CARGO_PKG_VERSION"),
             shown_settings: Vec::new(),
             process: None,

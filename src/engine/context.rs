@@ -3,6 +3,7 @@
 //! There is no host in it. Parts decide, `core` does: so each part can be tested without a host.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use resp::CommandId;
 use types::{CoreAddr, GroupId, Instant};
@@ -10,7 +11,8 @@ use types::{CoreAddr, GroupId, Instant};
 use crate::budget::Budget;
 use crate::config::Config;
 use crate::observe::{
-    CommandStats, CoreReport, Counters, ErrorStats, MemoryReport, Observer, Rates, RefusalLog, Turns,
+    CommandStats, CoreReport, Counters, ErrorStats, MemoryReport, Observer, Phase, Rates, RefusalLog, Reset,
+    SpikeEvent, Spikes, Stages, Turns,
 };
 use crate::origin::Origin;
 use crate::refusal::Refusal;
@@ -46,6 +48,10 @@ pub(crate) struct Context {
     pub(crate) refusals: RefusalLog,
     /// How long turns take.
     pub(crate) turns: Turns,
+    /// How long the stages of commands take.
+    pub(crate) stages: Stages,
+    /// What took longer than it should.
+    pub(crate) spikes: Spikes,
     /// Commands and bytes per second.
     pub(crate) rates: Rates,
     pub(crate) budget: Budget,
@@ -58,6 +64,7 @@ impl Context {
     /// A context at the beginning of a core's life.
     pub(crate) fn new(config: Rc<Config>, now: Instant, observer: Option<Rc<dyn Observer>>) -> Context {
         let budget = Budget::new(config.memory_bytes_max);
+        let stages = Stages::new(config.latency_threshold.unwrap_or(Duration::MAX));
         let shares = Shares::new(config.limits.commands_per_turn_max);
         Context {
             config,
@@ -75,6 +82,8 @@ impl Context {
             errors: ErrorStats::default(),
             refusals: RefusalLog::default(),
             turns: Turns::default(),
+            stages,
+            spikes: Spikes::default(),
             rates: Rates::default(),
             budget,
             shares,
@@ -138,6 +147,14 @@ impl Context {
         self.errors = ErrorStats::default();
         self.refusals.reset();
         self.turns.reset();
+        self.stages.reset();
+    }
+
+    /// Forgets what a client wants forgotten.
+    pub(crate) fn reset(&mut self, reset: &Reset) {
+        match reset {
+            Reset::Spikes(events) => self.spikes.reset(events),
+        };
     }
 
     /// Everything that this core has counted, by name: its counters, and refused commands by reason.
@@ -160,9 +177,28 @@ impl Context {
             errors: self.errors.clone(),
             rate: self.rates.now(),
             turns: self.turns.stats().clone(),
+            stages: self.stages.stats().clone(),
+            spikes: self.spikes.clone(),
             memory: MemoryReport::of(&self.budget),
             ..CoreReport::default()
         }
+    }
+
+    /// The turn is over: notes what of it took longer than it should.
+    pub(crate) fn end_turn(&mut self, now: Instant) {
+        let took = self.turns.end(Phase::Send, now, &self.counters);
+        if self.config.latency_threshold.is_some_and(|threshold| took >= threshold) {
+            self.spikes.note(SpikeEvent::Turn, took, self.unix_ms);
+        }
+        for (stage, took) in self.stages.take_long() {
+            self.spikes.note_stage(stage, took, self.unix_ms);
+        }
+    }
+
+    /// The time as of the last look at the clock: for what is measured. It may be later than [`Context::now`], by which leases are
+    /// judged.
+    pub(crate) fn latest(&self) -> Instant {
+        self.now.max(self.turns.marked_at())
     }
 
     /// The address of this core.

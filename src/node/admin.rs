@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use ::admin::{Exposition, Source, Unavailable, redis_names, units};
-use engine::{CoreReport, Figure, MeshMessage, ReportReceiver, TURN_BOUNDS_US};
+use engine::{CoreReport, Figure, MeshMessage, ReportReceiver, STAGE_BOUNDS_US, TURN_BOUNDS_US};
 use serde_json::{Map, Value, json};
 use types::CoreId;
 
@@ -261,6 +261,12 @@ fn write_core(report: &CoreReport, age: Duration, per_group: bool, out: &mut Exp
     let buckets = TURN_BOUNDS_US.iter().zip(turns.counts).map(|(us, count)| (*us as f64 / 1e6, count));
     let total = (turns.count, turns.took.as_secs_f64());
     out.histogram("coracle_turn_seconds", "How long passes of the core's loop take.", &labels, buckets, total);
+    for stage in report.stage_figures() {
+        let labels = [labels[0], labels[1], ("stage", stage.name)];
+        let buckets = STAGE_BOUNDS_US.iter().zip(stage.counts).map(|(us, count)| (*us as f64 / 1e6, count));
+        let total = (stage.count, stage.took.as_secs_f64());
+        out.histogram("coracle_stage_seconds", "How long stages of commands take.", &labels, buckets, total);
+    }
 }
 
 fn core_state(report: &CoreReport, age: Duration) -> Value {
@@ -337,6 +343,8 @@ mod tests {
             "coracle_flush_last_seconds{node=\"0\",core=\"0\"} 0",
             "coracle_memory_bytes{node=\"0\",core=\"0\",pool=\"keys\"} 0",
             "coracle_turn_seconds_bucket{node=\"0\",core=\"0\",le=\"0.00001\"} 0",
+            "coracle_stage_seconds_bucket{node=\"0\",core=\"0\",stage=\"commit\",le=\"0.00002\"} 0",
+            "coracle_stage_seconds_count{node=\"0\",core=\"0\",stage=\"log_write\"} 0",
         ] {
             assert!(text.lines().any(|known| known == line), "{line} is missing:\n{text}");
         }

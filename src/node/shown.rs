@@ -26,6 +26,9 @@ fn as_redis(config: &Config) -> impl Iterator<Item = (&'static str, String)> {
         ("client-query-buffer-limit", types::limits::COMMAND_BYTES_MAX.to_string()),
         ("tcp-keepalive", rt::KEEP_ALIVE_IDLE.as_secs().to_string()),
         ("cluster-node-timeout", config.bootstrap.settings.election_timeout_max_ms.to_string()),
+        ("latency-monitor-threshold", config.latency_threshold.map_or(0, |time| time.as_millis()).to_string()),
+        ("slowlog-log-slower-than", config.slow_log_min.map_or("-1".into(), |time| time.as_micros().to_string())),
+        ("slowlog-max-len", config.slow_log_len_max.to_string()),
     ];
     let fixed = [
         // Nothing is ever saved aside: every write is in a log before it is answered.
@@ -40,13 +43,10 @@ fn as_redis(config: &Config) -> impl Iterator<Item = (&'static str, String)> {
         // Idle clients stay.
         ("timeout", "0"),
         ("tls-port", "0"),
-        // What is not there: a log of slow commands, a monitor of latency, notifications.
-        ("slowlog-log-slower-than", "-1"),
-        ("slowlog-max-len", "0"),
-        ("latency-monitor-threshold", "0"),
         // How long commands take is always measured; these are shown.
         ("latency-tracking", "yes"),
         ("latency-tracking-info-percentiles", "50 99 99.9"),
+        // There are no notifications.
         ("notify-keyspace-events", ""),
         ("activedefrag", "no"),
     ];
@@ -88,6 +88,7 @@ mod tests {
             "io-threads",
             "slowlog-log-slower-than",
             "slowlog-max-len",
+            "latency-monitor-threshold",
             "timeout",
             "tcp-keepalive",
             "maxclients",
@@ -107,5 +108,7 @@ mod tests {
         assert_eq!(value("memory_bytes_max"), Some("1073741824"));
         assert_eq!((value("io-threads"), value("maxclients")), (Some("4"), Some("77")));
         assert_eq!((value("loglevel"), value("tcp-keepalive")), (Some("warning"), Some("60")));
+        assert_eq!((value("slowlog-log-slower-than"), value("slowlog-max-len")), (Some("10000"), Some("128")));
+        assert_eq!(value("latency-monitor-threshold"), Some("100"));
     }
 }

@@ -34,6 +34,7 @@ pub fn answer(command: &Command, args: Args<'_>, reply: &mut Reply<'_>) -> bool 
         | CommandId::ClusterHelp
         | CommandId::CommandHelp
         | CommandId::ConfigHelp
+        | CommandId::LatencyHelp
         | CommandId::MemoryHelp
         | CommandId::ObjectHelp => {
             let container = args.get(0).and_then(lookup).expect("the request has resolved to a part of it");

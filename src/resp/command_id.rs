@@ -142,6 +142,8 @@ command_ids! {
     Config = 134,
     /// `MEMORY`, which takes a subcommand.
     Memory = 135,
+    /// `LATENCY`, which takes a subcommand.
+    Latency = 136,
 
     /// `PING [message]`.
     Ping = 192,
@@ -247,6 +249,19 @@ command_ids! {
     MemoryUsage = 576,
     /// `MEMORY HELP`.
     MemoryHelp = 577,
+
+    /// `LATENCY HISTOGRAM [command ...]`.
+    LatencyHistogram = 640,
+    /// `LATENCY LATEST`.
+    LatencyLatest = 641,
+    /// `LATENCY HISTORY event`.
+    LatencyHistory = 642,
+    /// `LATENCY RESET [event ...]`.
+    LatencyReset = 643,
+    /// `LATENCY DOCTOR`.
+    LatencyDoctor = 644,
+    /// `LATENCY HELP`.
+    LatencyHelp = 645,
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod builder;
 mod cluster;
 mod connection;
+mod diagnostics;
 mod keys;
 mod server;
 mod strings;
@@ -21,8 +22,14 @@ const INDEX_LEN: usize = 512;
 /// A free place.
 const FREE: u8 = u8::MAX;
 
-const PARTS: [&[Command]; 5] =
-    [strings::COMMANDS, keys::COMMANDS, server::COMMANDS, connection::COMMANDS, cluster::COMMANDS];
+const PARTS: [&[Command]; 6] = [
+    strings::COMMANDS,
+    keys::COMMANDS,
+    server::COMMANDS,
+    diagnostics::COMMANDS,
+    connection::COMMANDS,
+    cluster::COMMANDS,
+];
 
 const COUNT: usize = {
     let (mut count, mut idx) = (0, 0);

@@ -131,6 +131,11 @@ impl<D: LogHost> Wal<D> {
         self.in_flight.is_some()
     }
 
+    /// The sequence and the length in bytes of the block that is being written, if one is.
+    pub fn writing(&self) -> Option<(u64, usize)> {
+        self.in_flight.as_ref().map(|block| (block.seq, block.len))
+    }
+
     /// Whether client writes should be accepted as far as the disk is concerned. Turns false while at least the reserve
     /// is left, so what was accepted can still be written, and true again by itself.
     pub fn has_room(&self) -> bool {

@@ -77,6 +77,8 @@ pub(super) struct Client {
     pub(super) is_paused: bool,
     /// What keeps its next command waiting, if something does.
     pub(super) blocker: Option<Blocker>,
+    /// Since when something has kept its next command waiting, or did until now.
+    pub(super) throttled_since: Option<Instant>,
     /// Its CLIENT LIST that is on its way: there is one at a time.
     pub(super) listing: Option<u64>,
     /// Its blocker is gone, and its input was not looked at again since.
@@ -229,6 +231,7 @@ impl Client {
             spare_output: Vec::new(),
             is_paused: false,
             blocker: None,
+            throttled_since: None,
             listing: None,
             is_runnable: false,
             place: 0,

@@ -7,6 +7,7 @@ use resp::{Args, ClientFilter, ClientLine, Command, CommandId, Greeting, HelloRe
 use crate::clients::Clients;
 use crate::clients::client::{Blocker, Client};
 use crate::clients::listing::Listing;
+use crate::clients::reply_queue::Timing;
 use crate::context::Context;
 use crate::limits::CLIENTS_LISTED_PER_TURN_MAX;
 use crate::origin::{Origin, Port};
@@ -39,7 +40,7 @@ impl Clients {
             CommandId::Auth => resp::hello::auth_without_password(args, &mut Reply::new(bytes, protocol)),
             CommandId::Asking => Reply::new(bytes, protocol).ok(),
             CommandId::ClientList => match ClientFilter::parse(args) {
-                Ok(filter) => self.begin_listing(conn, filter),
+                Ok(filter) => self.begin_listing(ctx, conn, command, filter),
                 Err(message) => Reply::new(bytes, protocol).error_bytes(&message),
             },
             _ => {
@@ -62,10 +63,11 @@ impl Clients {
     }
 
     /// Gives a client the finished reply of a command that needs no group; nothing if it comes later.
-    pub(crate) fn reply_local(&mut self, ctx: &mut Context, conn: ConnId, bytes: &[u8]) {
+    pub(crate) fn reply_local(&mut self, ctx: &mut Context, conn: ConnId, id: CommandId, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
         }
+        self.answered.push(Timing { command: Some(id), since: ctx.now });
         if let Some((b'-', message)) = bytes.split_first() {
             ctx.count_error(message);
         }
@@ -76,8 +78,8 @@ impl Clients {
         self.touch(conn);
     }
 
-    fn begin_listing(&mut self, conn: ConnId, filter: ClientFilter) {
-        let Some(origin) = self.open(conn, 0) else { return };
+    fn begin_listing(&mut self, ctx: &Context, conn: ConnId, command: &Command, filter: ClientFilter) {
+        let Some(origin) = self.open(ctx, conn, command, 0) else { return };
         if let Some(client) = self.table.get_mut(conn) {
             client.listing = Some(self.next_listing);
         }

@@ -10,9 +10,10 @@
 //! - What a client makes this core hold is bounded: its input, the arguments of its requests without a reply, its replies.
 //! - Bytes behind QUIT or a protocol error are dropped.
 //!
-//! Reading order: `client`, `reply_queue`, `wait_queue`, this page, `dispatch` (what kind of command it is), `fan_out` (commands for all
+//! Reading order: `client`, `reply_queue`, `answered`, `wait_queue`, this page, `dispatch` (what kind of command it is), `fan_out` (commands for all
 //! groups), `listing` and `local` (CLIENT, HELLO and what else needs no group), `sending`.
 
+mod answered;
 mod client;
 mod dispatch;
 mod fan_out;
@@ -30,20 +31,22 @@ use std::net::SocketAddr;
 
 use host::net::RECV_WINDOW_BYTES_MAX;
 use host::{ConnId, Net};
-use resp::{ProtocolError, Reply};
+use resp::{Command, CommandId, ProtocolError, Reply};
 use types::Instant;
 use types::limits::REPLY_BYTES_MAX;
 
+use self::answered::Answered;
 pub(crate) use self::client::{Blocker, Input, Step, step};
 use self::client::{Client, ClientLimits};
 pub(crate) use self::dispatch::{Dispatch, Merge};
 use self::fan_out::{FanOuts, MergedReply};
 use self::listing::Listing;
+use self::reply_queue::Timing;
 use self::wait_queue::WaitQueue;
 use crate::budget::{Budget, Pool};
 use crate::conn_table::ConnTable;
 use crate::context::Context;
-use crate::observe::{QueueLen, fullest};
+use crate::observe::{QueueLen, Stage, fullest};
 use crate::origin::{Origin, Port};
 use crate::replies::SHORT_REPLY_BYTES_MAX;
 
@@ -81,6 +84,8 @@ pub(crate) struct Clients {
     received_at_once_max: usize,
     /// Bytes of all replies that were written.
     written_bytes: u64,
+    /// Who was answered in this turn.
+    answered: Answered,
     /// Since when requests hold all the memory that they may.
     memory_full_since: Option<Instant>,
     /// The place in the table at which the next look for stalled clients begins.
@@ -114,6 +119,7 @@ impl Clients {
             blocked_count: 0,
             received_at_once_max: 0,
             written_bytes: 0,
+            answered: Answered::default(),
             memory_full_since: None,
             stall_cursor: 0,
         }
@@ -152,6 +158,11 @@ impl Clients {
         ctx.counters.client_bytes_received += more.len() as u64;
         if !more.is_empty() {
             client.active_at = ctx.now;
+        }
+        if client.blocker.is_none()
+            && let Some(since) = client.throttled_since.take()
+        {
+            ctx.stages.record(Stage::Throttled, ctx.now.since(since));
         }
         let input = client.input.take()?;
         if !client.closes_when_sent {
@@ -236,6 +247,7 @@ impl Clients {
             return;
         }
         client.blocker = Some(blocker);
+        client.throttled_since = (blocker != Blocker::Listing).then_some(ctx.now);
         ctx.counters.clients_throttled += 1;
         self.blocked_count += 1;
         match blocker {
@@ -369,9 +381,22 @@ impl Clients {
     }
 
     /// Opens the place of a request of this length, in bytes, in the client's order.
-    pub(crate) fn open(&mut self, conn: ConnId, bytes: usize) -> Option<Origin> {
+    pub(crate) fn open(&mut self, ctx: &Context, conn: ConnId, command: &Command, bytes: usize) -> Option<Origin> {
         let client = self.table.get_mut(conn)?;
-        Some(Origin::Client { conn, seq: client.replies.open(bytes), protocol: client.protocol })
+        let timing = Timing { command: Some(command.id), since: ctx.now };
+        Some(Origin::Client { conn, seq: client.replies.open(bytes, timing), protocol: client.protocol })
+    }
+
+    /// The request whose place was opened last is refused: how long that takes tells nothing of its command.
+    pub(crate) fn leave_untimed(&mut self, conn: ConnId) {
+        if let Some(client) = self.table.get_mut(conn) {
+            client.replies.leave_untimed();
+        }
+    }
+
+    /// The commands that were answered since this was last called, as runs: which, when they were taken in, and how many.
+    pub(crate) fn take_answered(&mut self) -> impl Iterator<Item = (CommandId, Instant, u64)> {
+        self.answered.drain()
     }
 
     /// The request whose place was opened last is a read that another core answers.
@@ -422,11 +447,14 @@ impl Clients {
         let Some(client) = self.table.get_mut(conn) else { return };
         // What the queue holds may get less meanwhile: it drops what it has moved up.
         let mut written = 0;
-        client.replies.fulfil(seq, |out| {
+        let timing = client.replies.fulfil(seq, |out| {
             let before = out.len();
             write(&mut Reply::new(out, protocol));
             written = out.len() - before;
         });
+        if let Some(timing) = timing {
+            self.answered.push(timing);
+        }
         self.written_bytes += written as u64;
         self.touch(conn);
     }

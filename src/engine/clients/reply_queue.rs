@@ -2,6 +2,9 @@
 
 use std::collections::VecDeque;
 
+use resp::CommandId;
+use types::Instant;
+
 /// Memory that is kept for replies to come.
 const SPARE_BYTES_MAX: usize = 64 << 10;
 
@@ -21,20 +24,27 @@ pub(super) struct ReplyQueue {
     out: Vec<u8>,
 }
 
+/// What a request is timed as: a command that was taken in then. `None` for one that is not timed, since it is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Timing {
+    pub(crate) command: Option<CommandId>,
+    pub(crate) since: Instant,
+}
+
 #[derive(Clone, Copy)]
 enum Slot {
     /// No reply yet, with the length of the request in bytes. It is a read that another core answers, or anything else.
-    Pending { bytes: u32, is_read_elsewhere: bool },
+    Pending { bytes: u32, is_read_elsewhere: bool, timing: Timing },
     /// Ready, at this place in `early`.
     Early { start: usize, end: usize },
 }
 
 impl ReplyQueue {
     /// Opens the place of a request of this length, in bytes, and returns its number.
-    pub(super) fn open(&mut self, bytes: usize) -> u64 {
+    pub(super) fn open(&mut self, bytes: usize, timing: Timing) -> u64 {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.open_bytes += bytes as usize;
-        self.slots.push_back(Slot::Pending { bytes, is_read_elsewhere: false });
+        self.slots.push_back(Slot::Pending { bytes, is_read_elsewhere: false, timing });
         self.first_seq + self.slots.len() as u64 - 1
     }
 
@@ -52,6 +62,21 @@ impl ReplyQueue {
         }
     }
 
+    /// The request that was opened last is refused: it is not timed.
+    pub(super) fn leave_untimed(&mut self) {
+        if let Some(Slot::Pending { timing, .. }) = self.slots.back_mut() {
+            timing.command = None;
+        }
+    }
+
+    /// What request `seq` is timed as, if it has no reply yet.
+    pub(super) fn timing(&self, seq: u64) -> Option<Timing> {
+        match self.slots.get(usize::try_from(seq.checked_sub(self.first_seq)?).ok()?)? {
+            Slot::Pending { timing, .. } => Some(*timing),
+            Slot::Early { .. } => None,
+        }
+    }
+
     /// Whether the next reply is that of a read that another core answers.
     pub(super) fn awaits_read_elsewhere(&self) -> bool {
         matches!(self.slots.front(), Some(Slot::Pending { is_read_elsewhere: true, .. }))
@@ -63,17 +88,17 @@ impl ReplyQueue {
             self.first_seq += 1;
             write(&mut self.out);
         } else {
-            let seq = self.open(0);
+            let seq = self.open(0, Timing { command: None, since: Instant::ZERO });
             self.fulfil(seq, write);
         }
     }
 
-    /// Writes the reply of request `seq`, and moves up those behind it that are ready. Unknown numbers (of a
-    /// request that was answered already) are ignored and `false` is returned.
-    pub(super) fn fulfil(&mut self, seq: u64, write: impl FnOnce(&mut Vec<u8>)) -> bool {
-        let Some(idx) = seq.checked_sub(self.first_seq) else { return false };
-        let Some(slot) = self.slots.get_mut(idx as usize) else { return false };
-        let Slot::Pending { bytes, .. } = *slot else { return false };
+    /// Writes the reply of request `seq`, and moves up those behind it that are ready. Returns what the request is timed as.
+    /// Unknown numbers (of a request that was answered already) are ignored and `None` is returned.
+    pub(super) fn fulfil(&mut self, seq: u64, write: impl FnOnce(&mut Vec<u8>)) -> Option<Timing> {
+        let idx = seq.checked_sub(self.first_seq)?;
+        let slot = self.slots.get_mut(idx as usize)?;
+        let Slot::Pending { bytes, timing, .. } = *slot else { return None };
         self.open_bytes -= bytes as usize;
         if idx == 0 {
             write(&mut self.out);
@@ -86,7 +111,7 @@ impl ReplyQueue {
             *slot = Slot::Early { start, end: self.early.len() };
             self.early_count += 1;
         }
-        true
+        Some(timing)
     }
 
     fn move_up(&mut self) {
@@ -143,6 +168,8 @@ impl ReplyQueue {
 mod tests {
     use super::*;
 
+    const GET: Timing = Timing { command: Some(CommandId::Get), since: Instant::from_nanos(7) };
+
     fn write(text: &str) -> impl FnOnce(&mut Vec<u8>) {
         move |out| out.extend_from_slice(text.as_bytes())
     }
@@ -151,13 +178,13 @@ mod tests {
     fn replies_leave_in_the_order_of_the_requests() {
         let mut queue = ReplyQueue::default();
         queue.write_next(write("0"));
-        let (one, two, three) = (queue.open(5), queue.open(6), queue.open(7));
-        assert!(queue.fulfil(three, write("3")));
+        let (one, two, three) = (queue.open(5, GET), queue.open(6, GET), queue.open(7, GET));
+        assert!(queue.fulfil(three, write("3")).is_some());
         queue.write_next(write("4"));
-        assert!(queue.fulfil(two, write("2")));
+        assert!(queue.fulfil(two, write("2")).is_some());
         assert_eq!(queue.take_output(Vec::new()), b"0");
         assert_eq!((queue.open_count(), queue.open_bytes()), (4, 5));
-        assert!(queue.fulfil(one, write("1")));
+        assert!(queue.fulfil(one, write("1")).is_some());
         assert_eq!(queue.take_output(Vec::new()), b"1234");
         assert_eq!((queue.open_count(), queue.bytes()), (0, 0));
         queue.write_next(write("5"));
@@ -167,26 +194,37 @@ mod tests {
     #[test]
     fn a_second_answer_to_one_request_is_dropped() {
         let mut queue = ReplyQueue::default();
-        let (one, two) = (queue.open(0), queue.open(0));
-        assert!(queue.fulfil(two, write("2")));
-        assert!(!queue.fulfil(two, write("again")));
-        assert!(queue.fulfil(one, write("1")));
-        assert!(!queue.fulfil(one, write("again")));
-        assert!(!queue.fulfil(99, write("never asked")));
+        let (one, two) = (queue.open(0, GET), queue.open(0, GET));
+        assert!(queue.fulfil(two, write("2")).is_some());
+        assert!(queue.fulfil(two, write("again")).is_none());
+        assert!(queue.fulfil(one, write("1")).is_some());
+        assert!(queue.fulfil(one, write("again")).is_none());
+        assert!(queue.fulfil(99, write("never asked")).is_none());
         assert_eq!(queue.take_output(Vec::new()), b"12");
     }
 
     #[test]
     fn a_request_that_was_not_taken_in_leaves_no_place() {
         let mut queue = ReplyQueue::default();
-        let one = queue.open(10);
-        queue.open(20);
+        let one = queue.open(10, GET);
+        queue.open(20, GET);
         queue.cancel_last();
         assert_eq!((queue.open_count(), queue.open_bytes()), (1, 10));
-        let three = queue.open(30);
+        let three = queue.open(30, GET);
         assert_eq!(three, one + 1);
-        assert!(queue.fulfil(three, write("3")) && queue.fulfil(one, write("1")));
+        assert!(queue.fulfil(three, write("3")).is_some() && queue.fulfil(one, write("1")).is_some());
         assert_eq!(queue.take_output(Vec::new()), b"13");
         assert_eq!(queue.open_bytes(), 0);
+    }
+
+    #[test]
+    fn a_reply_tells_what_its_request_is_timed_as_unless_that_is_refused() {
+        let mut queue = ReplyQueue::default();
+        let (one, two) = (queue.open(0, GET), queue.open(0, GET));
+        queue.leave_untimed();
+        assert_eq!(queue.timing(one), Some(GET));
+        assert_eq!(queue.fulfil(two, write("2")), Some(Timing { command: None, ..GET }));
+        assert_eq!((queue.timing(two), queue.fulfil(one, write("1"))), (None, Some(GET)));
+        assert_eq!((queue.timing(one), size_of::<Slot>()), (None, 24), "a place takes no more memory for it");
     }
 }

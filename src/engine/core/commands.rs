@@ -110,7 +110,7 @@ impl<H: CoreHost> Core<H> {
             }
             Dispatch::Cursor { port, command, slot } => {
                 let Some(slot) = self.next_scanned(port, slot) else {
-                    let Some(origin) = self.clients.open(conn, 0) else { return Taken::Yes };
+                    let Some(origin) = self.clients.open(&self.ctx, conn, command, 0) else { return Taken::Yes };
                     self.clients.note_command(&mut self.ctx, conn, command.full_name);
                     self.ctx.commands.count(command.id);
                     out!(self).reply(origin, |reply| {
@@ -149,7 +149,7 @@ impl<H: CoreHost> Core<H> {
             return Taken::Later(Blocker::Route(route));
         }
         let bytes = Request { origin: Origin::NONE, command, slot, args }.bytes();
-        let Some(origin) = self.clients.open(conn, bytes) else { return Taken::Yes };
+        let Some(origin) = self.clients.open(&self.ctx, conn, command, bytes) else { return Taken::Yes };
         let request = Request { origin, command, slot, args };
         match decision {
             Decision::Local(group) => {
@@ -177,6 +177,7 @@ impl<H: CoreHost> Core<H> {
             },
             Decision::Moved(addr) => {
                 self.clients.note_command(&mut self.ctx, conn, command.full_name);
+                self.clients.leave_untimed(conn);
                 self.ctx.counters.commands_redirected += 1;
                 self.ctx.commands.reject(command.id);
                 self.cluster.write_moved(slot, addr, origin, out!(self));
@@ -193,6 +194,7 @@ impl<H: CoreHost> Core<H> {
 
     fn refuse(&mut self, conn: ConnId, command: &'static Command, origin: Origin, route: usize, refusal: Refusal) {
         self.clients.note_command(&mut self.ctx, conn, command.full_name);
+        self.clients.leave_untimed(conn);
         self.ctx.commands.reject(command.id);
         let group = self.router.route(route).id;
         refuse(&mut self.ctx, out!(self), origin, refusal, Some(group));
@@ -201,7 +203,7 @@ impl<H: CoreHost> Core<H> {
     /// Takes a command to every group: on the gateway to those of the whole cluster, on a core port to those led here. It is
     /// refused as a whole if one of them has no room for its part, before any has done it.
     fn fan_out(&mut self, conn: ConnId, port: Port, command: &'static Command, merge: Merge, args: Args<'_>) {
-        let Some(origin) = self.clients.open(conn, 0) else { return };
+        let Some(origin) = self.clients.open(&self.ctx, conn, command, 0) else { return };
         let parts = self.parts(port);
         if parts.is_empty() {
             self.clients.note_command(&mut self.ctx, conn, command.full_name);
@@ -285,7 +287,7 @@ impl<H: CoreHost> Core<H> {
             let looks_count = if command.id == CommandId::Info { self.groups.count() } else { 0 };
             self.share.spend(bytes.len() / TOLD_BYTES_PER_COMMAND + looks_count / LOOKS_PER_COMMAND, 0);
         }
-        self.clients.reply_local(&mut self.ctx, conn, &bytes);
+        self.clients.reply_local(&mut self.ctx, conn, command.id, &bytes);
         bytes.shrink_to(64 << 10);
         self.local_reply = bytes;
         if let Some((sample, begun_at)) = sample {
@@ -319,6 +321,7 @@ impl<H: CoreHost> Core<H> {
                 let text = self.info(self.clients.port(conn), args);
                 reply.verbatim(&text);
             }
+            id if self.answer_diagnostics(conn, id, args, &mut reply) => {}
             _ => {
                 let (router, peers) = (&self.router, &self.peers);
                 self.cluster.answer(command, args, router, peers, &self.ctx.counters, &mut reply);

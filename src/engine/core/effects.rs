@@ -85,7 +85,7 @@ impl<H: CoreHost> Core<H> {
         let mut effects = std::mem::take(&mut self.storage_effects);
         for effect in effects.drain(..) {
             match effect {
-                StorageEffect::Persisted { group, seq } => self.groups.persisted(&self.ctx, group, seq),
+                StorageEffect::Persisted { group, seq } => self.groups.persisted(&mut self.ctx, group, seq),
                 StorageEffect::LogRead { group, purpose, entries } => {
                     self.groups.log_read(&self.ctx, group, purpose, entries);
                 }

@@ -3,10 +3,11 @@
 //! This folder is the only one that knows all parts. They return what is to follow from what they did, and it is carried
 //! here to the part concerned; no rule of any of them stands here. `impl Core` stands here and nowhere else.
 //!
-//! Reading order: this page (the turn), `tick`, `commands` (of clients), `frames` (from and to other cores), `effects`, `sink` (the
+//! Reading order: this page (the turn), `tick`, `commands` (of clients), `diagnostics` (LATENCY), `frames` (from and to other cores), `effects`, `sink` (the
 //! way of replies), `share` (how much a turn does), `reports` (INFO, and what checkers see), `start`.
 
 mod commands;
+mod diagnostics;
 mod effects;
 mod frames;
 mod reports;
@@ -34,7 +35,7 @@ use crate::error::Error;
 use crate::groups::{GroupEffect, Groups};
 use crate::limits::EVENTS_PER_TURN_MAX;
 use crate::observe::server_commands::CommandTable;
-use crate::observe::{CoreReport, Phase, ReportReceiver};
+use crate::observe::{CoreReport, Phase, ReportReceiver, Reset};
 use crate::origin::Port;
 use crate::peers::Peers;
 use crate::router::Router;
@@ -55,6 +56,8 @@ pub enum MeshMessage {
     ReportWanted(ReportReceiver),
     /// Forget what was counted: CONFIG RESETSTAT on the gateway means the node.
     ResetStats,
+    /// Forget something else of the node.
+    Reset(Reset),
     /// Another node and the incarnation that is remembered of it from now on. Sent by the node, not by a core.
     PeerAdmitted(NodeId, u64),
     /// Hand leaderships over, finish what is under way, and end. Sent by the node, not by a core.
@@ -180,10 +183,11 @@ impl<H: CoreHost> Core<H> {
         self.drive()?;
         self.groups.settle_left();
         self.carry_row_reads();
-        self.storage.submit(self.ctx.now)?;
+        self.storage.submit()?;
         self.observe_queues();
         let driven_at = self.host.now();
         self.ctx.turns.mark(Phase::Groups, driven_at);
+        self.time_stages(driven_at);
         self.flush();
         self.router.settle();
         self.observe_budgets();
@@ -192,7 +196,7 @@ impl<H: CoreHost> Core<H> {
         let is_releasing = self.groups.release_some();
         let is_evicting = self.groups.evict_some(&mut self.ctx);
         let is_expiring = self.groups.is_expiry_behind() && self.groups.sweep_expired(&mut self.ctx);
-        self.ctx.turns.end(Phase::Send, self.host.now(), &self.ctx.counters);
+        self.ctx.end_turn(self.host.now());
         // Driving may have made room for clients that are looked at only in the next turn.
         let has_runnable =
             self.clients.runnable_count() > 0 || self.clients.has_listing() || self.router.has_unblocked();
@@ -235,6 +239,7 @@ impl<H: CoreHost> Core<H> {
                 MeshMessage::Report(report) => self.on_report(*report),
                 MeshMessage::ReportWanted(receiver) => self.tell_outside(&receiver),
                 MeshMessage::ResetStats => self.reset_stats(),
+                MeshMessage::Reset(reset) => self.on_reset(&reset),
                 MeshMessage::PeerAdmitted(node, incarnation) => {
                     self.peers.admit(&mut self.ctx, &self.host, node, incarnation);
                     self.carry_peer_events();

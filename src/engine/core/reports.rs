@@ -1,10 +1,13 @@
 //! What a core tells of itself: INFO, and what checkers see.
 
 use resp::Args;
+use types::Instant;
 
 use super::{Core, CoreHost, ListenerKind, MeshMessage, REPORT_EVERY};
 use crate::budget::Pool;
-use crate::observe::{BudgetUse, CoreReport, Event, Info, InfoScope, REPORTED_GROUPS_COUNT_MAX, ReportReceiver};
+use crate::observe::{
+    BudgetUse, CoreReport, Event, Info, InfoScope, REPORTED_GROUPS_COUNT_MAX, ReportReceiver, Size,
+};
 use crate::origin::Port;
 
 impl<H: CoreHost> Core<H> {
@@ -33,6 +36,20 @@ impl<H: CoreHost> Core<H> {
         self.groups.report(&mut report, |group| self.storage.snapshot_index(group));
         self.storage.report(&mut |field| report.fields.push(field));
         report
+    }
+
+    /// The turn has written its replies and handed the log what is to be written: what ends with that has ended now.
+    pub(super) fn time_stages(&mut self, now: Instant) {
+        let ctx = &mut self.ctx;
+        self.storage.note_submitted(ctx, now);
+        ctx.stages.end_turn(now);
+        let commands_count = ctx.turns.commands_count(&ctx.counters);
+        if commands_count > 0 {
+            ctx.stages.record_size(Size::TurnCommands, commands_count as usize);
+        }
+        for (id, since, count) in self.clients.take_answered() {
+            ctx.commands.answered(id, now.since(since), count);
+        }
     }
 
     /// Tells whoever has asked from outside.

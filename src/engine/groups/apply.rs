@@ -17,7 +17,7 @@ use crate::groups::cold::ColdReads;
 use crate::groups::sources::Sources;
 use crate::groups::{GroupEffect, Groups};
 use crate::limits::ROWS_AHEAD_COUNT_MAX;
-use crate::observe::Event;
+use crate::observe::{Event, Stage};
 use crate::refusal::Refusal;
 use crate::replies::{ReplySink, SHORT_REPLY_BYTES_MAX, refuse};
 use crate::request::Request;
@@ -100,6 +100,7 @@ impl Groups {
             }
         }
         let replica = &mut self.list[group];
+        time_apply(ctx, &progress.waiters);
         replica.batches.recycle(progress.waiters);
         replica.raft.applied(entry.index);
         let has_to_release = replica.keyspace.has_to_release();
@@ -129,6 +130,8 @@ impl Groups {
                 assert!(proposed.index == entry.index, "proposal {} is passed by {}", proposed.index, entry.index);
                 effects.push(GroupEffect::Committed { took: ctx.now.since(proposed.at) });
                 waiters = proposed.waiters;
+                waiters.times.committed_at = self.list[group].applying.handed_out_at();
+                time_commit(ctx, &waiters);
             } else {
                 // A later leader's entry is committed, and it is not before that: it can never be applied.
                 ctx.counters.batches_not_applied += 1;
@@ -204,11 +207,31 @@ impl Groups {
             }
             // Rows that were read would otherwise be gone again before their commands come.
             missing.list.iter().for_each(|cold| keyspace.pin(cold.slot, &cold.key));
-            return Ok(Some(cold.begin_apply(place, keyspace, missing.list, must_count)));
+            return Ok(Some(cold.begin_apply(ctx.latest(), place, keyspace, missing.list, must_count)));
         }
         serve_reads(ctx, out, keyspace, cold, place, sources, progress);
         ctx.counters.commands_applied += batch.commands_count() as u64;
         Ok(None)
+    }
+}
+
+/// A batch of this core is committed.
+fn time_commit(ctx: &mut Context, waiters: &Waiters) {
+    let times = waiters.times;
+    ctx.stages.record(Stage::Commit, times.committed_at.since(times.proposed_at));
+    let durable_at = times.durable_at.unwrap_or(times.committed_at);
+    ctx.stages.record(Stage::Quorum, times.committed_at.since(durable_at));
+}
+
+/// A batch is applied. Its replies are all written by the end of the turn.
+fn time_apply(ctx: &mut Context, waiters: &Waiters) {
+    let times = waiters.times;
+    let Some(begun_at) = times.begun_at else { return };
+    ctx.stages.ends_with_turn(Stage::Apply, times.committed_at);
+    ctx.stages.ends_with_turn(Stage::Write, begun_at);
+    let reads_count = waiters.reads_count();
+    if reads_count > 0 {
+        ctx.stages.end_with_turn(Stage::ReadInBatch, begun_at, reads_count as u64);
     }
 }
 
@@ -298,7 +321,7 @@ fn serve_reads(
     }
 }
 
-/// Answers a read as of now: from the keys in memory, or once the others are read.
+/// Answers a read as of now: from the keys in memory, or once the others are read. Returns whether it is answered.
 pub(super) fn answer_read(
     ctx: &mut Context,
     out: &mut impl ReplySink,
@@ -306,10 +329,12 @@ pub(super) fn answer_read(
     cold: &mut ColdReads,
     place: (usize, GroupId),
     request: Request<'_>,
-) {
-    if keyspace.is_resident() || !cold.take_read(ctx, out, place, keyspace, request) {
+) -> bool {
+    let is_answered = keyspace.is_resident() || !cold.take_read(ctx, out, place, keyspace, request);
+    if is_answered {
         answer_from(ctx, out, keyspace, request);
     }
+    is_answered
 }
 
 /// Answers a read from the keys, unless too much waits for whoever asked already.

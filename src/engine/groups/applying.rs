@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use types::Instant;
 use wire::{Entry, EntryKind};
 
 use crate::groups::batch_queue::Waiters;
@@ -20,6 +21,8 @@ pub(super) struct Progress {
 #[derive(Default)]
 pub(super) struct Applying {
     entries: VecDeque<Entry>,
+    /// When the last of them were handed out.
+    handed_out_at: Instant,
     /// How far the first one is applied, if that was begun and is not done.
     begun: Option<Progress>,
     /// The number of the rows that it waits for, if it does. Meanwhile nothing changes what the group holds.
@@ -30,8 +33,14 @@ pub(super) struct Applying {
 
 impl Applying {
     /// Adds entries behind those that are there.
-    pub(super) fn extend(&mut self, entries: impl Iterator<Item = Entry>) {
+    pub(super) fn extend(&mut self, entries: impl Iterator<Item = Entry>, now: Instant) {
         self.entries.extend(entries);
+        self.handed_out_at = now;
+    }
+
+    /// When what is to be applied was handed out: no more is while anything waits.
+    pub(super) fn handed_out_at(&self) -> Instant {
+        self.handed_out_at
     }
 
     /// The next entry to be applied, and how far it is if it was begun. `None` if there is none, or it waits for rows.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use resp::{ArgRange, Args, Command, CommandId};
-use types::Slot;
+use types::{Instant, Slot};
 use wire::BatchBuilder;
 
 use crate::origin::Origin;
@@ -21,15 +21,44 @@ pub(super) enum Waiter {
     Read { origin: Origin, command: &'static Command, slot: Slot, span: ArgSpan },
 }
 
+/// When a batch came to what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct BatchTimes {
+    /// Its first command came; `None` for a batch that nobody waits for.
+    pub(super) begun_at: Option<Instant>,
+    pub(super) proposed_at: Instant,
+    /// Its entry became durable here, if that was before it was committed.
+    pub(super) durable_at: Option<Instant>,
+    /// It was handed out to be applied: a majority has it.
+    pub(super) committed_at: Instant,
+}
+
 /// The waiters of one batch, in the order of its commands.
 #[derive(Default)]
 pub(super) struct Waiters {
     pub(super) list: Vec<Waiter>,
     /// The arguments of the reads among them.
     pub(super) args: ArgArena,
+    pub(super) times: BatchTimes,
 }
 
 impl Waiters {
+    /// A command comes into the batch; the first one begins it.
+    #[inline]
+    fn begin(&mut self, now: Instant) {
+        if self.list.is_empty() {
+            self.times.begun_at = Some(now);
+        }
+    }
+
+    /// How many of them are reads.
+    pub(super) fn reads_count(&self) -> usize {
+        if self.args.bytes() == 0 {
+            return 0;
+        }
+        self.list.iter().filter(|waiter| matches!(waiter, Waiter::Read { .. })).count()
+    }
+
     /// Bytes of what waits, in memory.
     pub(super) fn bytes(&self) -> usize {
         size_of::<Waiter>() * self.list.len() + self.args.bytes()
@@ -96,21 +125,23 @@ impl BatchQueue {
     }
 
     /// Adds a write.
-    pub(super) fn push_write(&mut self, request: Request<'_>, reply_bytes: u32) {
+    pub(super) fn push_write(&mut self, now: Instant, request: Request<'_>, reply_bytes: u32) {
         if self.last.bytes() >= self.bytes_max || self.last_waiters.list.len() >= self.commands_max {
             self.begin_next();
         }
         let Request { origin, command, slot, args } = request;
         self.last.push(command.id.as_u16(), slot.number(), args.iter_from(1));
+        self.last_waiters.begin(now);
         self.last_waiters.list.push(Waiter::Write { origin, reply_bytes });
     }
 
     /// Adds a read behind the writes that are there, or before the one that comes next.
-    pub(super) fn push_read(&mut self, request: Request<'_>) {
+    pub(super) fn push_read(&mut self, now: Instant, request: Request<'_>) {
         if self.last_waiters.list.len() >= self.commands_max {
             self.begin_next();
         }
         let Request { origin, command, slot, args } = request;
+        self.last_waiters.begin(now);
         let span = self.last_waiters.args.push(args);
         self.last_waiters.list.push(Waiter::Read { origin, command, slot, span });
     }
@@ -181,6 +212,7 @@ impl BatchQueue {
         if self.spare_waiters.len() < SPARE_COUNT_MAX && waiters.capacity_bytes() < SPARE_BYTES_MAX {
             waiters.list.clear();
             waiters.args.clear();
+            waiters.times = BatchTimes::default();
             self.spare_waiters.push(waiters);
         }
     }
@@ -232,14 +264,15 @@ mod tests {
         let command = resp::lookup(b"set").unwrap();
         let args = Args::new(&bytes, &ranges);
         let request = Request { origin: origin(number), command, slot: Slot::default(), args };
-        queue.push_write(request, 0);
+        queue.push_write(Instant::from_nanos(number), request, 0);
     }
 
     fn push_read(queue: &mut BatchQueue, number: u64) {
         let command = resp::lookup(b"get").unwrap();
         let ranges = [(0, 0), (0, 3)].map(|(start, end)| ArgRange { start, end });
         let args = Args::new(b"key", &ranges);
-        queue.push_read(Request { origin: origin(number), command, slot: Slot::default(), args });
+        let now = Instant::from_nanos(number);
+        queue.push_read(now, Request { origin: origin(number), command, slot: Slot::default(), args });
     }
 
     /// Numbers of those who wait for a batch; reads are negative.
@@ -268,7 +301,7 @@ mod tests {
         }
         push(&mut queue, 11, &[b'x'; 1_000]);
         push(&mut queue, 12, b"");
-        let (mut bytes, mut batches) = (queue.bytes(), Vec::new());
+        let (mut bytes, mut batches, mut begun) = (queue.bytes(), Vec::new(), Vec::new());
         while !queue.is_empty() {
             let oldest_bytes = queue.oldest_bytes();
             let batch_taken = queue.take_oldest(7).unwrap();
@@ -279,7 +312,9 @@ mod tests {
             assert_eq!((batch.commands_count(), batch.time_ms()), (batch_taken.commands_count, 7));
             assert!(oldest_bytes < BATCH_BYTES_MAX + 1_100, "{oldest_bytes}");
             batches.push(waiters(&batch_taken));
+            begun.extend(batch_taken.waiters.times.begun_at.map(Instant::as_nanos));
         }
+        assert_eq!(begun, [1, 4, 6, 8, 11, 12], "a batch is as old as its first command");
         let expected: [&[i64]; 6] =
             [&[-1, 2, -20, 3, -30], &[4, -40, 5, -50], &[6, -60, 7, -70], &[8, -80, 9, -90], &[11], &[12]];
         assert_eq!(batches, expected);

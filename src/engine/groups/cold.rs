@@ -14,8 +14,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use data::{ColdKey, Keyspace, RangeExcerpt};
-use types::GroupId;
 use types::limits::REPLY_BYTES_MAX;
+use types::{GroupId, Instant};
 
 use crate::budget::{Budget, Permit, Pool};
 use crate::context::Context;
@@ -48,6 +48,8 @@ pub(super) struct Open {
     pub(super) epoch: u64,
     pub(super) keys: Vec<ColdKey>,
     pub(super) purpose: Purpose,
+    /// When they were asked for.
+    pub(super) since: Instant,
     bytes: usize,
 }
 
@@ -84,6 +86,7 @@ impl ColdReads {
     /// Asks for rows, the first `must_count` of them at any rate.
     fn begin(
         &mut self,
+        now: Instant,
         replica: (usize, GroupId),
         keyspace: &Keyspace,
         (keys, must_count): (Vec<ColdKey>, usize),
@@ -111,7 +114,7 @@ impl ColdReads {
         self.permit.set(self.bytes);
         let (group, id) = replica;
         self.begun.push(RowRead { number, group: id, wanted });
-        self.open.insert(number, Open { group, epoch: keyspace.epoch(), keys, purpose, bytes });
+        self.open.insert(number, Open { group, epoch: keyspace.epoch(), keys, purpose, since: now, bytes });
         number
     }
 
@@ -137,11 +140,11 @@ impl ColdReads {
         if let Some(range) = range {
             let excerpt = Box::new(keyspace.excerpt_of_range(range));
             let purpose = Purpose::ReadRange { request: request.to_owned(), excerpt };
-            self.begin(replica, keyspace, (Vec::new(), 0), purpose);
+            self.begin(ctx.now, replica, keyspace, (Vec::new(), 0), purpose);
         } else {
             let (excerpt, missing) = keyspace.excerpt(command, slot, args);
             let purpose = Purpose::Read { request: request.to_owned(), excerpt: Box::new(excerpt) };
-            self.begin(replica, keyspace, (missing, 0), purpose);
+            self.begin(ctx.now, replica, keyspace, (missing, 0), purpose);
         }
         true
     }
@@ -149,22 +152,29 @@ impl ColdReads {
     /// Asks for rows without the first of which, so many, a group cannot go on applying. Returns the number of the answer.
     pub(super) fn begin_apply(
         &mut self,
+        now: Instant,
         replica: (usize, GroupId),
         keyspace: &Keyspace,
         keys: Vec<ColdKey>,
         must_count: usize,
     ) -> u64 {
-        self.begin(replica, keyspace, (keys, must_count), Purpose::Apply)
+        self.begin(now, replica, keyspace, (keys, must_count), Purpose::Apply)
     }
 
     /// Asks for the rows of a write that joins a batch, if they are not in memory.
-    pub(super) fn hint(&mut self, replica: (usize, GroupId), keyspace: &Keyspace, request: Request<'_>) {
+    pub(super) fn hint(
+        &mut self,
+        now: Instant,
+        replica: (usize, GroupId),
+        keyspace: &Keyspace,
+        request: Request<'_>,
+    ) {
         if keyspace.is_resident() || self.open.len() >= ROW_READS_COUNT_MAX {
             return;
         }
         let missing = keyspace.missing(request.command, request.slot, request.args);
         if !missing.is_empty() {
-            self.begin(replica, keyspace, (missing, 0), Purpose::Hint);
+            self.begin(now, replica, keyspace, (missing, 0), Purpose::Hint);
         }
     }
 

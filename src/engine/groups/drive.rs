@@ -81,7 +81,7 @@ impl Groups {
                 effects.push(GroupEffect::Persist { group, persist });
             }
             if !ready.committed.is_empty() {
-                self.list[group].applying.extend(ready.committed.drain(..));
+                self.list[group].applying.extend(ready.committed.drain(..), ctx.latest());
                 self.apply_handed_out(ctx, out, effects, group)?;
             }
             effects.extend(ready.log_reads.drain(..).map(|read| GroupEffect::ReadLog { group, read }));

@@ -6,7 +6,7 @@ use wire::{Entry, Message};
 
 use crate::context::Context;
 use crate::groups::Groups;
-use crate::observe::Event;
+use crate::observe::{Event, Stage};
 
 impl Groups {
     /// A Raft message of another replica, which lives at `from`.
@@ -44,8 +44,11 @@ impl Groups {
     }
 
     /// Writes up to `seq` of this group are durable in the log here.
-    pub(crate) fn persisted(&mut self, ctx: &Context, group: usize, seq: u64) {
-        self.list[group].raft.persisted(seq, ctx.now);
+    pub(crate) fn persisted(&mut self, ctx: &mut Context, group: usize, seq: u64) {
+        let replica = &mut self.list[group];
+        replica.raft.persisted(seq, ctx.now);
+        let (durable, now) = (replica.raft.durable_index(), ctx.latest());
+        replica.proposed.durable_up_to(durable, now, |took| ctx.stages.record(Stage::Durable, took));
         self.mark(group);
     }
 

@@ -28,6 +28,8 @@ pub(super) struct Proposals {
     waiters_bytes: usize,
     /// Whether reads may be among them.
     has_reads: bool,
+    /// How many of the first are known to be durable here.
+    durable_count: usize,
 }
 
 impl Proposals {
@@ -47,8 +49,19 @@ impl Proposals {
             return None;
         }
         let settled = self.list.pop_front()?;
+        self.durable_count = self.durable_count.saturating_sub(1);
         self.waiters_bytes -= settled.waiters.bytes();
         Some(settled)
+    }
+
+    /// All entries up to this index are durable here: says so of the batches among them, and for each how long it took.
+    pub(super) fn durable_up_to(&mut self, index: Index, now: Instant, mut took: impl FnMut(Duration)) {
+        while let Some(proposed) = self.list.get_mut(self.durable_count).filter(|proposed| proposed.index <= index) {
+            let times = &mut proposed.waiters.times;
+            times.durable_at = Some(now);
+            took(now.since(times.proposed_at));
+            self.durable_count += 1;
+        }
     }
 
     /// Takes out the next batch that was proposed in a term before `term`, and at least `wait` ago.
@@ -154,6 +167,25 @@ mod tests {
         assert_eq!(give_up(at(2)), [(1, 7), (1, 8)]);
         assert_eq!(give_up(at(9)), [(2, 7)]);
         assert_eq!(settled_by(&mut proposals, 3, 7), [(3, 7)]);
+    }
+
+    #[test]
+    fn each_batch_is_told_once_when_it_is_durable() {
+        let mut proposals = proposals(&[(1, 7), (1, 8), (1, 9)]);
+        let durable = |proposals: &mut Proposals, index, seconds| {
+            let (mut count, now) = (0, Instant::ZERO + Duration::from_secs(seconds));
+            proposals.durable_up_to(index, now, |took| {
+                assert_eq!(took, Duration::from_secs(seconds));
+                count += 1;
+            });
+            count
+        };
+        assert_eq!((durable(&mut proposals, 6, 1), durable(&mut proposals, 7, 2)), (0, 1));
+        let first = proposals.pop_settled_by(1, 7).unwrap();
+        assert_eq!(first.waiters.times.durable_at, Some(Instant::ZERO + Duration::from_secs(2)));
+        let second = proposals.pop_settled_by(1, 8).unwrap();
+        assert_eq!(second.waiters.times.durable_at, None, "others had it first");
+        assert_eq!((durable(&mut proposals, 9, 3), durable(&mut proposals, 9, 4)), (1, 0));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::context::Context;
 use crate::groups::Groups;
 use crate::groups::apply::answer_read;
 use crate::groups::waiting_reads::{WaitingRead, WaitsFor};
+use crate::observe::Stage;
 use crate::origin::Source;
 use crate::replies::ReplySink;
 use crate::request::Request;
@@ -25,7 +26,7 @@ impl Groups {
             self.put_reads_in_batch(ctx, group, source);
             self.sources.batched_read_begun(source);
             let replica = &mut self.list[group];
-            replica.batches.push_read(request);
+            replica.batches.push_read(ctx.now, request);
             return replica.settle_requests();
         }
         let replica = &mut self.list[group];
@@ -44,13 +45,18 @@ impl Groups {
                     }
                     ctx.counters.reads_by_lease += 1;
                     let place = (group, replica.id);
-                    return answer_read(ctx, out, &replica.keyspace, &mut self.cold, place, request);
+                    if answer_read(ctx, out, &replica.keyspace, &mut self.cold, place, request) {
+                        ctx.stages.ends_with_turn(Stage::ReadAtOnce, ctx.now);
+                    }
+                    return;
                 }
-                replica.reads.push_by_index(WaitingRead { request: request.to_owned(), index, is_confirmed: false });
+                let (request, since) = (request.to_owned(), ctx.now);
+                replica.reads.push_by_index(WaitingRead { request, index, is_confirmed: false, since });
             }
             _ => {
                 replica.reads.recheck(source);
-                let read = WaitingRead { request: request.to_owned(), index: behind, is_confirmed: false };
+                let (request, since) = (request.to_owned(), ctx.now);
+                let read = WaitingRead { request, index: behind, is_confirmed: false, since };
                 replica.reads.push_by_check(read);
             }
         }
@@ -65,7 +71,7 @@ impl Groups {
         let source = request.origin.source();
         ctx.counters.reads_for_expiry += 1;
         self.sources.batched_read_begun(source);
-        self.list[group].batches.push_read(request);
+        self.list[group].batches.push_read(ctx.now, request);
         // Those that still wait came later.
         self.put_reads_in_batch(ctx, group, source);
         self.propose_later(group);
@@ -83,7 +89,7 @@ impl Groups {
             ctx.shares.spend(Kind::Answered, 1);
             self.sources.read_ended(source);
             self.sources.batched_read_begun(source);
-            replica.batches.push_read(read.request.as_request());
+            replica.batches.push_read(ctx.now, read.request.as_request());
         }
     }
 
@@ -116,7 +122,9 @@ impl Groups {
             ctx.shares.spend(Kind::Answered, 1);
             match if is_confirmed { Ok(()) } else { replica.raft.lease_read(ctx.now).map(drop) } {
                 Ok(()) => {
-                    let Some(WaitingRead { request, .. }) = replica.reads.take_first_by_index() else { return };
+                    let Some(WaitingRead { request, since, .. }) = replica.reads.take_first_by_index() else {
+                        return;
+                    };
                     sources.read_ended(source);
                     if replica.must_wait_for_time(ctx, request.as_request()) {
                         self.read_in_batch(ctx, group, request.as_request());
@@ -125,7 +133,10 @@ impl Groups {
                     let counters = &mut ctx.counters;
                     *(if is_confirmed { &mut counters.reads_by_index } else { &mut counters.reads_by_lease }) += 1;
                     let place = (group, replica.id);
-                    answer_read(ctx, out, &replica.keyspace, cold, place, request.as_request());
+                    if answer_read(ctx, out, &replica.keyspace, cold, place, request.as_request()) {
+                        let stage = if is_confirmed { Stage::ReadIndex } else { Stage::ReadBehind };
+                        ctx.stages.ends_with_turn(stage, since);
+                    }
                 }
                 Err(ReadError::NotReady | ReadError::LeaseExpired | ReadError::Overloaded) => {
                     replica.reads.recheck(source);

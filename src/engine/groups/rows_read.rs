@@ -6,6 +6,7 @@ use crate::context::Context;
 use crate::groups::Groups;
 use crate::groups::apply::answer_from;
 use crate::groups::cold::{Open, Purpose};
+use crate::observe::Stage;
 use crate::refusal::Refusal;
 use crate::replies::{ReplySink, refuse};
 use crate::row_read::{ReadRows, RowRead, Told};
@@ -18,7 +19,12 @@ impl Groups {
 
     /// Rows were read. Who waited for them goes on.
     pub(crate) fn rows_read(&mut self, ctx: &mut Context, out: &mut impl ReplySink, number: u64, rows: &ReadRows) {
-        let Open { group, epoch, keys, purpose, .. } = self.cold.end(number);
+        let Open { group, epoch, keys, purpose, since, .. } = self.cold.end(number);
+        match purpose {
+            Purpose::Read { .. } | Purpose::ReadRange { .. } => ctx.stages.ends_with_turn(Stage::ReadRows, since),
+            Purpose::Apply => ctx.stages.record(Stage::ApplyRows, ctx.latest().since(since)),
+            Purpose::Hint => {}
+        }
         let replica = &mut self.list[group];
         let rows = match rows {
             ReadRows::Rows(rows) => rows,

@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use types::Index;
+use types::{Index, Instant};
 
 use crate::origin::Source;
 use crate::request::OwnedRequest;
@@ -21,6 +21,8 @@ pub(super) struct WaitingRead {
     pub(super) index: Index,
     /// ... and, unless ReadIndex has confirmed the leadership since it arrived, while there is a lease.
     pub(super) is_confirmed: bool,
+    /// When it came.
+    pub(super) since: Instant,
 }
 
 /// What a read that waits takes beside its request, in bytes.

@@ -16,7 +16,8 @@ fn read(idx: u32, seq: u64, index: Index) -> WaitingRead {
     let origin = Origin::Client { conn: ConnId { idx, generation: 0 }, seq, protocol: resp::Protocol::Resp2 };
     let command = resp::lookup(b"get").unwrap();
     let args = OwnedArgs::of(Args::new(&vec![b'x'; seq as usize % 7], &[resp::ArgRange { start: 0, end: 0 }]));
-    WaitingRead { request: OwnedRequest { origin, command, slot: Slot::default(), args }, index, is_confirmed: false }
+    let request = OwnedRequest { origin, command, slot: Slot::default(), args };
+    WaitingRead { request, index, is_confirmed: false, since: Instant::ZERO }
 }
 
 fn seq(read: &WaitingRead) -> u64 {

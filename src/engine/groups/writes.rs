@@ -11,6 +11,7 @@ use crate::groups::proposals::Proposed;
 use crate::groups::replica::Replica;
 use crate::groups::{GroupEffect, Groups};
 use crate::limits::PROPOSALS_COUNT_MAX;
+use crate::observe::{Size, Stage};
 use crate::refusal::Refusal;
 use crate::replies::{ReplySink, refuse};
 use crate::request::Request;
@@ -42,8 +43,8 @@ impl Groups {
         if replica.commits_alone() {
             self.gather.joined(ctx.now);
         }
-        self.cold.hint((group, replica.id), &replica.keyspace, request);
-        replica.batches.push_write(request, reply_bytes);
+        self.cold.hint(ctx.now, (group, replica.id), &replica.keyspace, request);
+        replica.batches.push_write(ctx.now, request, reply_bytes);
         if replica.batches.is_last_long() && replica.leads() {
             self.propose_group(ctx, group);
         }
@@ -160,13 +161,14 @@ impl Groups {
             }
             let taken = replica.batches.take_oldest(time_ms);
             let is_for_expiry = taken.is_none() && replica.wants_time;
-            let Some(SealedBatch { payload, commands_count, waiters }) =
+            let Some(SealedBatch { payload, commands_count, mut waiters }) =
                 taken.or_else(|| is_for_expiry.then(|| SealedBatch::empty(time_ms)))
             else {
                 break;
             };
             ctx.counters.batches_for_expiry += u64::from(is_for_expiry);
             replica.wants_time = false;
+            let payload_bytes = payload.len();
             let (term, index) = match replica.raft.propose(payload, ctx.now) {
                 Ok(position) => position,
                 // Nothing else can change between the checks above and here.
@@ -178,6 +180,13 @@ impl Groups {
             };
             replica.time_goes_on(ctx.now, time_ms);
             replica.proposed_ms = time_ms;
+            waiters.times.proposed_at = ctx.latest();
+            if let Some(begun_at) = waiters.times.begun_at {
+                ctx.stages.record(Stage::Batch, waiters.times.proposed_at.since(begun_at));
+                ctx.stages.record_size(Size::BatchCommands, commands_count);
+                ctx.stages.record_size(Size::BatchBytes, payload_bytes);
+                ctx.stages.record_size(Size::Proposals, replica.proposed.len());
+            }
             replica.proposed.push(Proposed { term, index, at: ctx.now, waiters });
             ctx.counters.batches_proposed += 1;
             ctx.counters.commands_proposed += commands_count as u64;

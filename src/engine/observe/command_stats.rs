@@ -1,18 +1,22 @@
 //! How often each command was called, refused and failed, and how long it took: what INFO commandstats and latencystats
 //! show.
 //!
-//! All of it is counted by the core that the client has connected to. What is timed are commands that this core carries
-//! out itself: parsing, waiting and replication are not in it, and of a write only that it is taken in, as whole batches
-//! are committed and applied together. Commands that are forwarded count as taking as long.
+//! All of it is counted by the core that the client has connected to. There are two times of a command:
 //!
-//! Counting a call is an index and an add. Time is measured for one call in [`SAMPLE_EVERY`] of each command, the first
-//! one included, since reading the clock twice per command costs more than many commands do. `usec` is the mean of the
-//! measured calls times all calls, and percentiles are those of the measured ones, within 6 %.
+//! - *Work*, `usec` and `usec_per_call`: how long this core is busy with the command alone, as in Redis. Parsing, waiting and
+//!   replication are not in it, and of a write only that it is taken in, as whole batches are committed and applied together. Commands
+//!   that are forwarded count as taking as long. It is measured for one call in [`SAMPLE_EVERY`] of each command, the first one
+//!   included, since reading the clock twice per command costs more than many commands do: `usec` is the mean of the measured calls
+//!   times all calls.
+//! - *Latency*, INFO latencystats and LATENCY HISTOGRAM: from the command's bytes being taken in to its reply being written, whatever
+//!   it waited for in between: other commands, the disk, other nodes. Every command that is answered counts, and those that came
+//!   together and were answered together count at once. Percentiles are right within 6 %.
 
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use resp::CommandId;
+
+use crate::observe::distribution::Distribution;
 
 /// One call in this many is timed. A prime, so that clients who send the same pipeline again and again do not have the
 /// same place of it timed each time.
@@ -45,7 +49,7 @@ static PLACES: [u16; NUMBER_MAX + 1] = {
 };
 
 /// The longest time that is told apart from longer ones, in nanoseconds.
-const LATENCY_NS_MAX: u64 = 10_000_000_000;
+const LATENCY_NS_MAX: u64 = 60_000_000_000;
 
 /// What one command has done.
 #[derive(Clone, Debug, Default)]
@@ -60,36 +64,38 @@ pub(crate) struct CommandStat {
     timeable: u64,
     sampled: u64,
     sampled_ns: u64,
-    /// The times measured. Made when the first one is.
-    latency: Option<Box<Histogram<u32>>>,
+    /// The latencies, in nanoseconds. Made when the first one comes.
+    latency: Option<Box<Distribution>>,
 }
 
 impl CommandStat {
-    /// Microseconds spent on all calls, as far as the measured ones speak for the others.
+    /// Microseconds of work for all calls, as far as the measured ones speak for the others.
     pub(crate) fn usec(&self) -> u64 {
         (self.usec_per_call() * self.calls as f64) as u64
     }
 
-    /// Mean microseconds of the calls that were measured.
+    /// Mean microseconds of work of the calls that were measured.
     pub(crate) fn usec_per_call(&self) -> f64 {
         if self.sampled == 0 { 0.0 } else { self.sampled_ns as f64 / self.sampled as f64 / 1_000.0 }
     }
 
-    /// Microseconds within which that share of the calls was done, in percent; `None` if none was measured.
+    /// Microseconds within which that share of the calls was answered, in percent; `None` if none was.
     pub(crate) fn usec_percentile(&self, percent: f64) -> Option<f64> {
-        let nanos = self.latency.as_ref()?.value_at_quantile(percent / 100.0);
-        Some(nanos as f64 / 1_000.0)
+        Some(self.latency()?.percentile(percent) as f64 / 1_000.0)
+    }
+
+    /// How long answers took, in nanoseconds; `None` before the first one.
+    pub(crate) fn latency(&self) -> Option<&Distribution> {
+        self.latency.as_deref()
     }
 
     fn is_empty(&self) -> bool {
         self.calls == 0 && self.rejected == 0 && self.failed == 0
     }
 
-    fn took(&mut self, took: Duration) {
-        let nanos = took.as_nanos().min(u128::from(LATENCY_NS_MAX)) as u64;
+    fn worked(&mut self, took: Duration) {
         self.sampled += 1;
-        self.sampled_ns += nanos;
-        self.latency.get_or_insert_with(|| Box::new(latencies())).saturating_record(nanos);
+        self.sampled_ns += took.as_nanos().min(u128::from(LATENCY_NS_MAX)) as u64;
     }
 
     fn merge(&mut self, other: &CommandStat) {
@@ -99,14 +105,13 @@ impl CommandStat {
         self.sampled += other.sampled;
         self.sampled_ns += other.sampled_ns;
         if let Some(latency) = &other.latency {
-            let mine = self.latency.get_or_insert_with(|| Box::new(latencies()));
-            mine.add(&**latency).expect("all histograms of latencies have the same bounds");
+            self.latency.get_or_insert_with(latencies).merge(latency);
         }
     }
 }
 
-fn latencies() -> Histogram<u32> {
-    Histogram::new_with_bounds(1, LATENCY_NS_MAX, 1).expect("the bounds are constant, and valid")
+fn latencies() -> Box<Distribution> {
+    Box::new(Distribution::new(LATENCY_NS_MAX))
 }
 
 /// A call that is to be timed.
@@ -148,9 +153,15 @@ impl CommandStats {
         self.get_mut(id).calls += 1;
     }
 
-    /// A call that is timed has taken this long.
+    /// A call whose work is timed has taken this long.
     pub(crate) fn end_sample(&mut self, sample: Sample, took: Duration) {
-        self.stats[sample.place].took(took);
+        self.stats[sample.place].worked(took);
+    }
+
+    /// So many calls were answered, each this long after it was taken in.
+    #[inline]
+    pub(crate) fn answered(&mut self, id: CommandId, took: Duration, count: u64) {
+        self.get_mut(id).latency.get_or_insert_with(latencies).record(took.as_nanos() as u64, count);
     }
 
     /// Counts a command that was refused and never carried out.
@@ -169,6 +180,12 @@ impl CommandStats {
     pub(crate) fn list(&self) -> impl Iterator<Item = (&'static str, &CommandStat)> {
         let stats = CommandId::ALL.iter().zip(&self.stats);
         stats.filter(|(_, stat)| !stat.is_empty()).map(|(id, stat)| (resp::table::by_id(*id).full_name, stat))
+    }
+
+    /// Every command that was answered, with its full name and how long that took, in nanoseconds.
+    pub(crate) fn latencies(&self) -> impl Iterator<Item = (CommandId, &'static str, &Distribution)> {
+        let all = CommandId::ALL.iter().zip(&self.stats);
+        all.filter_map(|(id, stat)| Some((*id, resp::table::by_id(*id).full_name, stat.latency()?)))
     }
 
     /// Adds what another core of the node has counted.
@@ -221,8 +238,6 @@ mod tests {
         assert_eq!(timed, 3);
         let get = stat(&stats, "get");
         assert_eq!((get.calls, get.usec(), get.usec_per_call()), (183, 274, 1.5));
-        let p50 = get.usec_percentile(50.0).expect("three were measured");
-        assert!((1.4..1.6).contains(&p50), "{p50}");
     }
 
     #[test]
@@ -234,6 +249,20 @@ mod tests {
         stats.count(CommandId::Get);
         let get = stat(&stats, "get");
         assert_eq!((get.calls, get.usec(), get.usec_per_call()), (3, 9, 3.0));
+    }
+
+    #[test]
+    fn latencies_are_those_of_all_answers_and_no_part_of_the_work() {
+        let mut stats = CommandStats::default();
+        stats.count(CommandId::Get);
+        stats.answered(CommandId::Get, Duration::from_micros(100), 16);
+        stats.answered(CommandId::Get, Duration::from_secs(3_600), 1);
+        let get = stat(&stats, "get");
+        let latency = get.latency().expect("there were answers");
+        assert_eq!((latency.count(), get.usec(), get.calls), (17, 0, 1));
+        let p50 = get.usec_percentile(50.0).expect("there were answers");
+        assert!((94.0..=106.0).contains(&p50), "{p50}");
+        assert!(get.usec_percentile(100.0).is_some_and(|max| max > 60e6 && max < 64e6), "beyond all bounds");
     }
 
     #[test]
@@ -255,12 +284,14 @@ mod tests {
         for (stats, micros) in [(&mut one, 10), (&mut other, 30)] {
             let sample = stats.begin_sample(CommandId::Del).expect("the first call is timed");
             stats.end_sample(sample, Duration::from_micros(micros));
+            stats.answered(CommandId::Del, Duration::from_micros(10 * micros), 1);
         }
         let _ = other.begin_sample(CommandId::Get);
         one.merge(&other);
         let del = stat(&one, "del");
         assert_eq!((del.calls, del.usec(), del.usec_per_call()), (2, 40, 20.0));
-        assert!(del.usec_percentile(99.0).is_some_and(|micros| micros > 25.0));
+        assert!(del.usec_percentile(99.0).is_some_and(|micros| micros > 280.0));
+        assert_eq!(del.latency().map(Distribution::count), Some(2));
         assert_eq!(stat(&one, "get").calls, 1);
     }
 

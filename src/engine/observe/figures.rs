@@ -16,6 +16,7 @@ use crate::observe::counters::Counters;
 use crate::observe::field::FieldKind;
 use crate::observe::report::{CoreReport, ReplicaReport};
 use crate::observe::sections::{Info, InfoScope};
+use crate::observe::stages::Stage;
 
 /// How long turns take, in microseconds: the upper bounds of what [`TurnFigures::counts`] counts.
 pub const TURN_BOUNDS_US: [u64; 13] =
@@ -55,6 +56,23 @@ impl Figure {
 pub struct TurnFigures {
     /// How many took at most as long as each of [`TURN_BOUNDS_US`].
     pub counts: [u64; TURN_BOUNDS_US.len()],
+    /// How many there were.
+    pub count: u64,
+    /// How long they took together.
+    pub took: Duration,
+}
+
+/// How long a stage takes, in microseconds: the upper bounds of what [`StageFigures::counts`] counts.
+pub const STAGE_BOUNDS_US: [u64; 12] =
+    [20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 20_000, 100_000, 500_000, 2_000_000];
+
+/// How long a stage of commands took on a core.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StageFigures {
+    /// The stage.
+    pub name: &'static str,
+    /// How many took at most as long as each of [`STAGE_BOUNDS_US`].
+    pub counts: Vec<u64>,
     /// How many there were.
     pub count: u64,
     /// How long they took together.
@@ -136,6 +154,19 @@ impl CoreReport {
     pub fn turn_figures(&self) -> TurnFigures {
         let (count, took) = self.turns.total();
         TurnFigures { counts: TURN_BOUNDS_US.map(|us| self.turns.count_up_to(us)), count, took }
+    }
+
+    /// How long the stages of its commands took.
+    pub fn stage_figures(&self) -> impl Iterator<Item = StageFigures> + '_ {
+        Stage::ALL.iter().map(|stage| {
+            let us = self.stages.stage(*stage);
+            StageFigures {
+                name: stage.name(),
+                counts: us.counts_up_to(STAGE_BOUNDS_US.into_iter()),
+                count: us.count(),
+                took: Duration::from_micros(us.sum()),
+            }
+        })
     }
 
     fn own_figures(&self) -> Vec<Figure> {

@@ -27,7 +27,7 @@ const fn section(title: &'static str, shown: Shown, write: fn(&Info<'_>, &mut In
 }
 
 /// All sections, in the order of Redis; ours stand before the keyspace.
-const SECTIONS: [Section; 15] = [
+const SECTIONS: [Section; 16] = [
     section("Server", Shown::Always, sections::server),
     section("Clients", Shown::Always, sections::clients),
     section("Memory", Shown::Always, sections::memory),
@@ -41,6 +41,7 @@ const SECTIONS: [Section; 15] = [
     section("Latencystats", Shown::InAll, sections::latencystats),
     section("Cluster", Shown::Always, |_, text| text.field("cluster_enabled", 1)),
     section("Coracle", Shown::Always, sections::coracle),
+    section("Stages", Shown::InAll, sections::stages),
     section("Groups", Shown::InEverything, sections::groups),
     section("Keyspace", Shown::Always, sections::keyspace),
 ];

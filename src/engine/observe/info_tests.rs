@@ -45,6 +45,7 @@ fn report() -> CoreReport {
     report.rate.bytes_received = 1_536;
     if let Some(sample) = report.commands.begin_sample(CommandId::ClientList) {
         report.commands.end_sample(sample, Duration::from_micros(10));
+        report.commands.answered(CommandId::ClientList, Duration::from_micros(10), 1);
     }
     report.errors.count(b"-ERR syntax error\r\n");
     report.fields = vec![Field::least("log_has_room", "", 1), Field::sum("log_bytes", "", 4_096)];
@@ -88,7 +89,7 @@ fn sections_are_shown_as_they_are_asked_for() {
     let all: Vec<&str> = SECTIONS.iter().map(|section| section.title).collect();
     let but =
         |left_out: &[&str]| -> Vec<&str> { all.iter().copied().filter(|title| !left_out.contains(title)).collect() };
-    let default = but(&["Commandstats", "Latencystats", "Groups"]);
+    let default = but(&["Commandstats", "Latencystats", "Stages", "Groups"]);
     let cases: [(&str, Vec<&str>); 10] = [
         ("INFO", default.clone()),
         ("INFO default", default.clone()),
@@ -99,7 +100,7 @@ fn sections_are_shown_as_they_are_asked_for() {
         ("INFO cpu cpu nosuch", vec!["CPU"]),
         ("INFO nosuch", vec![]),
         ("INFO module_list", vec!["Modules"]),
-        ("INFO default commandstats", but(&["Latencystats", "Groups"])),
+        ("INFO default commandstats", but(&["Latencystats", "Stages", "Groups"])),
     ];
     for (line, expected) in cases {
         assert_eq!(titles(&ask(InfoScope::Core, line)), expected, "{line}");

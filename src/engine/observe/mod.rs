@@ -3,33 +3,43 @@
 //! Every part may use this folder; it uses none of them. Adding a counter is one line in [`counters`], a reason for
 //! refusing commands one line in [`refusal`](crate::refusal).
 //!
-//! Read [`counters`], [`log_limit`], [`command_stats`], [`error_stats`], [`turns`], [`rates`], [`field`], then [`report`], which puts
-//! them together, [`sections`] and [`info`], which show it, [`figures`] (the same for others than clients), [`server_commands`] (CONFIG GET, TIME, COMMAND), and [`observer`].
+//! Read [`counters`], [`log_limit`], [`distribution`], [`command_stats`], [`error_stats`], [`turns`], [`stages`], [`spikes`], [`rates`], [`field`], then [`report`], which puts
+//! them together, [`sections`] and [`info`], which show it, [`figures`] (the same for others than clients), [`server_commands`] (CONFIG GET, TIME, COMMAND), [`latency`] and [`doctor`]
+//! (LATENCY), [`reset`], and [`observer`].
 
 pub(crate) mod command_stats;
 pub(crate) mod counters;
+mod distribution;
+pub(crate) mod doctor;
 pub(crate) mod error_stats;
 mod field;
 mod figures;
 mod info;
+pub(crate) mod latency;
 pub(crate) mod log_limit;
 mod observer;
 pub(crate) mod rates;
 pub(crate) mod report;
+mod reset;
 mod sections;
 pub(crate) mod server_commands;
+pub(crate) mod spikes;
+pub(crate) mod stages;
 pub(crate) mod turns;
 
 pub(crate) use command_stats::CommandStats;
 pub(crate) use counters::Counters;
 pub(crate) use error_stats::ErrorStats;
 pub(crate) use field::Field;
-pub use figures::{Figure, ReportReceiver, TURN_BOUNDS_US, TurnFigures, node_info};
+pub use figures::{Figure, ReportReceiver, STAGE_BOUNDS_US, StageFigures, TURN_BOUNDS_US, TurnFigures, node_info};
 pub(crate) use log_limit::RefusalLog;
 pub(crate) use observer::fullest;
 pub use observer::{BudgetUse, Event, Observer, QueueLen};
 pub(crate) use rates::Rates;
 pub use report::CoreReport;
 pub(crate) use report::{MemoryReport, REPORTED_GROUPS_COUNT_MAX, ReplicaReport};
+pub use reset::Reset;
 pub(crate) use sections::{Info, InfoScope};
+pub(crate) use spikes::{SpikeEvent, Spikes};
+pub(crate) use stages::{Size, Stage, Stages};
 pub(crate) use turns::{Phase, Turns};

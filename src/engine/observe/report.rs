@@ -15,6 +15,9 @@ use crate::observe::error_stats::ErrorStats;
 use crate::observe::field::Field;
 use crate::observe::log_limit::RefusalCounts;
 use crate::observe::rates::Rate;
+use crate::observe::reset::Reset;
+use crate::observe::spikes::Spikes;
+use crate::observe::stages::StageStats;
 use crate::observe::turns::TurnStats;
 
 /// Most groups whose state a report to other cores tells one by one. A core with more shows its own only.
@@ -35,6 +38,8 @@ pub struct CoreReport {
     pub(crate) errors: ErrorStats,
     pub(crate) rate: Rate,
     pub(crate) turns: TurnStats,
+    pub(crate) stages: StageStats,
+    pub(crate) spikes: Spikes,
     pub(crate) memory: MemoryReport,
     /// Client connections that were closed at once because there were as many as allowed.
     pub(crate) connections_rejected_count: u64,
@@ -117,6 +122,14 @@ impl CoreReport {
         self.commands = CommandStats::default();
         self.errors = ErrorStats::default();
         self.turns = TurnStats::default();
+        self.stages = StageStats::default();
+    }
+
+    /// Forgets what the core is made to forget.
+    pub(crate) fn reset(&mut self, reset: &Reset) {
+        match reset {
+            Reset::Spikes(events) => self.spikes.reset(events),
+        };
     }
 
     fn merge(&mut self, other: &CoreReport) {
@@ -128,6 +141,8 @@ impl CoreReport {
         self.errors.merge(&other.errors);
         self.rate.merge(other.rate);
         self.turns.merge(&other.turns);
+        self.stages.merge(&other.stages);
+        self.spikes.merge(&other.spikes);
         self.memory.merge(&other.memory);
         self.connections_rejected_count += other.connections_rejected_count;
         self.clients_count += other.clients_count;

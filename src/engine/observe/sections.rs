@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::budget::Pool;
 use crate::config::{Config, ProcessStats};
 use crate::observe::report::CoreReport;
+use crate::observe::stages::{Size, Stage};
 
 /// What INFO is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -213,6 +214,34 @@ pub(crate) fn latencystats(info: &Info<'_>, text: &mut InfoText) {
         text.field(
             format_args!("latency_percentiles_usec_{name}"),
             format_args!("p50={p50:.3},p99={p99:.3},p99.9={p999:.3}"),
+        );
+    }
+}
+
+/// How long stages take, in microseconds, and how large what is done at once is.
+pub(crate) fn stages(info: &Info<'_>, text: &mut InfoText) {
+    let stats = &info.report.stages;
+    for stage in Stage::ALL {
+        let us = stats.stage(*stage);
+        text.field(
+            format_args!("stage_{}", stage.name()),
+            format_args!(
+                "count={},mean_us={},p50_us={},p99_us={},p999_us={},max_us={}",
+                us.count(),
+                us.mean(),
+                us.percentile(50.0),
+                us.percentile(99.0),
+                us.percentile(99.9),
+                us.max(),
+            ),
+        );
+    }
+    for size in Size::ALL {
+        let of = stats.size(*size);
+        let (p50, p99) = (of.percentile(50.0), of.percentile(99.0));
+        text.field(
+            format_args!("size_{}", size.name()),
+            format_args!("count={},mean={},p50={p50},p99={p99},max={}", of.count(), of.mean(), of.max()),
         );
     }
 }

@@ -49,9 +49,11 @@ fn settings_of_redis(config: &Config) -> [(&'static str, Cow<'static, str>); 16]
         ("cluster-enabled", "yes".into()),
         ("timeout", "0".into()),
         ("io-threads", "1".into()),
-        // No log of slow commands is kept.
-        ("slowlog-log-slower-than", "-1".into()),
-        ("slowlog-max-len", "0".into()),
+        (
+            "slowlog-log-slower-than",
+            config.slow_log_min.map_or("-1".into(), |time| time.as_micros().to_string()).into(),
+        ),
+        ("slowlog-max-len", config.slow_log_len_max.to_string().into()),
         ("proto-max-bulk-len", types::limits::VALUE_BYTES_MAX.to_string().into()),
         ("requirepass", "".into()),
         ("port", node.map_or(0, |node| node.gateway_port).to_string().into()),

@@ -91,7 +91,7 @@ const TURN_US_MAX: u64 = 60_000_000;
 /// What is known of the turns of a core, or of all cores of a node.
 #[derive(Clone, Debug)]
 pub(crate) struct TurnStats {
-    histogram: Histogram<u32>,
+    histogram: Histogram<u64>,
     longest: LongestTurn,
 }
 
@@ -163,15 +163,16 @@ impl Turns {
         self.marked_at = now;
     }
 
-    /// The turn is over; what came behind the last mark was `phase`.
+    /// The turn is over; what came behind the last mark was `phase`. Returns how long it took.
     #[inline]
-    pub(crate) fn end(&mut self, phase: Phase, now: Instant, counters: &Counters) {
+    pub(crate) fn end(&mut self, phase: Phase, now: Instant, counters: &Counters) -> Duration {
         self.mark(phase, now);
         let took = now.since(self.begun_at);
         self.stats.histogram.saturating_record((took.as_micros() as u64).max(1));
         if took > self.stats.longest.took {
             self.longest(took, counters);
         }
+        took
     }
 
     #[cold]
@@ -184,6 +185,16 @@ impl Turns {
             phase_took: self.took[longest as usize],
             work: Work::of(counters).since(self.begun_work),
         };
+    }
+
+    /// When the clock was last read in this turn for its sake.
+    pub(crate) fn marked_at(&self) -> Instant {
+        self.marked_at
+    }
+
+    /// Commands of clients that this turn has taken in so far.
+    pub(crate) fn commands_count(&self, counters: &Counters) -> u64 {
+        Work::of(counters).since(self.begun_work).commands
     }
 
     /// What is known of the turns.

@@ -3,6 +3,7 @@
 use wire::ReplyStatus;
 
 use crate::context::Context;
+use crate::observe::Stage;
 use crate::origin::LinkId;
 use crate::refusal::Refusal;
 use crate::replies::{ReplySink, SHORT_REPLY_BYTES_MAX, refuse};
@@ -43,6 +44,8 @@ impl Router {
             refuse(ctx, out, sent.origin, refusal, None);
         } else {
             ctx.count_forwarded(sent.command.id, bytes);
+            // Its deadline is that of when it was taken in.
+            ctx.stages.ends_with_turn(Stage::Forwarded, sent.deadline - ctx.config.leader_wait);
             out.reply(sent.origin, |reply| reply.raw(bytes));
         }
         let queue = &self.queues[sent.route()];

@@ -298,7 +298,7 @@ impl FakeCore {
         self.carry_out(&mut effects);
         self.effects = effects;
         (0..self.replicas.list.len()).for_each(|group| self.apply(group));
-        self.storage.submit(self.ctx.now)?;
+        self.storage.submit()?;
         self.storage.work(&mut self.replicas);
         if self.disk_writes {
             self.host.complete_write();

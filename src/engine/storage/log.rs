@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::error::Error;
 use crate::limits::LOG_PENDING_BYTES_MAX;
-use crate::observe::Field;
+use crate::observe::{Field, Size, Stage};
 
 /// A write to the log that Raft waits for.
 struct PendingWrite {
@@ -38,12 +38,13 @@ pub(super) struct Log<H: StorageHost> {
     pending: VecDeque<PendingWrite>,
     /// For blocks that are not durable yet.
     permit: Permit,
-    /// When the write of the block that is being written began, as of [`Log::submit`].
-    submitted_at: Option<Instant>,
     /// How long the last block took to become durable, until somebody asks.
     block_time: Option<Duration>,
     /// Blocks written as of the last tick: a log that has stood still since then is idle.
     blocks_at_tick: u64,
+    /// The block that is being written, or was last, and when it was handed to the disk, as far as that was not told.
+    timed_seq: u64,
+    write_begun_at: Option<Instant>,
     /// Why there is no room for writes of clients; `None` if there is.
     room_fault: Option<Rc<str>>,
     pub(super) reads: LogReads,
@@ -68,9 +69,10 @@ impl<H: StorageHost> Log<H> {
             wal,
             pending: VecDeque::new(),
             permit: budget.permit(Pool::Log),
-            submitted_at: None,
             block_time: None,
             blocks_at_tick: 0,
+            timed_seq: 0,
+            write_begun_at: None,
             room_fault: None,
             reads: LogReads::new(budget),
             health: DiskHealth::default(),
@@ -102,10 +104,14 @@ impl<H: StorageHost> Log<H> {
     }
 
     /// Takes in what has become durable.
-    pub(super) fn poll_writes(&mut self, ctx: &Context, effects: &mut Vec<StorageEffect>) -> Result<(), Error> {
+    pub(super) fn poll_writes(&mut self, ctx: &mut Context, effects: &mut Vec<StorageEffect>) -> Result<(), Error> {
         self.look_for_room();
         let Some(durable) = self.wal.poll().map_err(|source| self.failed(source))? else { return Ok(()) };
-        self.block_time = self.submitted_at.take().map(|at| ctx.now.since(at));
+        if let Some(begun_at) = self.write_begun_at.take() {
+            let took = ctx.latest().since(begun_at);
+            ctx.stages.record(Stage::LogWrite, took);
+            self.block_time = Some(took);
+        }
         while self.pending.front().is_some_and(|first| first.block_seq.is_durable(durable)) {
             let Some(first) = self.pending.pop_front() else { break };
             self.health.wrote(ctx.now.since(first.begun_at), ctx.now);
@@ -126,17 +132,24 @@ impl<H: StorageHost> Log<H> {
         }
     }
 
-    pub(super) fn submit(&mut self, now: Instant) -> Result<(), Error> {
-        self.wal.submit().map_err(|source| self.failed(source))?;
-        if self.submitted_at.is_none() && self.wal.is_writing() {
-            self.submitted_at = Some(now);
-        }
-        Ok(())
+    pub(super) fn submit(&mut self) -> Result<(), Error> {
+        self.wal.submit().map_err(|source| self.failed(source))
     }
 
     /// How long the block took that has become durable since this was last asked, if there is one.
     pub(super) fn take_block_time(&mut self) -> Option<Duration> {
         self.block_time.take()
+    }
+
+    /// What was submitted in this turn is with the disk since `now`.
+    pub(super) fn note_submitted(&mut self, ctx: &mut Context, now: Instant) {
+        let Some((seq, bytes)) = self.wal.writing().filter(|(seq, _)| *seq != self.timed_seq) else { return };
+        (self.timed_seq, self.write_begun_at) = (seq, Some(now));
+        ctx.stages.record_size(Size::BlockBytes, bytes);
+        // A block that confirms the one before it holds nothing that Raft waits for.
+        if let Some(first) = self.pending.front().filter(|first| first.block_seq.is_durable(seq)) {
+            ctx.stages.record(Stage::LogQueue, now.since(first.begun_at));
+        }
     }
 
     /// Marks the end of a log that has gone idle, and judges how fast the disk is.

@@ -304,13 +304,18 @@ impl<H: StorageHost> Storage<H> {
     ///
     /// # Errors
     /// The log's.
-    pub(crate) fn submit(&mut self, now: Instant) -> Result<(), Error> {
-        self.log.submit(now)
+    pub(crate) fn submit(&mut self) -> Result<(), Error> {
+        self.log.submit()
     }
 
     /// How long the block of the log took that has become durable since this was last asked, if there is one.
     pub(crate) fn take_block_time(&mut self) -> Option<Duration> {
         self.log.take_block_time()
+    }
+
+    /// What was submitted in this turn is with the disk since `now`.
+    pub(crate) fn note_submitted(&mut self, ctx: &mut Context, now: Instant) {
+        self.log.note_submitted(ctx, now);
     }
 
     /// Whether a block of the log is being written: what is handed over now becomes durable with one behind it.

@@ -98,6 +98,12 @@ const CLIENT_STALL_TIMEOUT_MS: (i64, i64) = (100, 3_600_000);
 const LEADER_WAIT_MS_MAX: i64 = 600_000;
 /// Longest that a stop may take, in milliseconds.
 const STOP_TIMEOUT_MS_MAX: i64 = 60_000;
+/// Longest time from which on something is an event for LATENCY, in milliseconds.
+const LATENCY_THRESHOLD_MS_MAX: i64 = 60_000;
+/// Longest time from which on a command is slow, in microseconds.
+const SLOWLOG_US_MAX: i64 = 600_000_000;
+/// Most slow commands that a core keeps: each may take 4 KiB of its memory.
+const SLOWLOG_LEN_MAX_MAX: i64 = 4_096;
 
 const _: () = {
     assert!((ENTRY_BYTES_MAX as i64) < SEGMENT_BYTES.0);
@@ -217,6 +223,15 @@ keys! {
     /// How long a stop may take to hand leaderships over and to finish what is under way, in milliseconds
     STOP_TIMEOUT_MS: "stop_timeout_ms", LIMITS, Kind::Int { min: 0, max: STOP_TIMEOUT_MS_MAX },
         Fallback::Int(defaults::STOP_TIMEOUT.as_millis() as i64);
+    /// What takes this long or longer is an event for LATENCY, in milliseconds; 0 for nothing
+    LATENCY_THRESHOLD_MS: "latency_threshold_ms", RUNTIME, Kind::Int { min: 0, max: LATENCY_THRESHOLD_MS_MAX },
+        Fallback::Int(defaults::LATENCY_THRESHOLD.as_millis() as i64);
+    /// Commands that take this long or longer are kept for SLOWLOG, in microseconds; -1 for none
+    SLOWLOG_LOG_SLOWER_THAN: "slowlog_log_slower_than", RUNTIME, Kind::Int { min: -1, max: SLOWLOG_US_MAX },
+        Fallback::Int(defaults::SLOW_LOG_MIN.as_micros() as i64);
+    /// How many slow commands each core keeps
+    SLOWLOG_LEN_MAX: "slowlog_len_max", RUNTIME, Kind::Int { min: 0, max: SLOWLOG_LEN_MAX_MAX },
+        Fallback::Int(defaults::SLOW_LOG_LEN_MAX as i64);
     /// Number of the node
     PEER_ID: "id", ADDRESSES, Kind::Int { min: 1, max: u32::MAX as i64 }, Required;
     /// Its IP address
@@ -239,6 +254,9 @@ pub static KEYS: &[&Key] = &[
     &PIN,
     &SPIN_US,
     &LOG_LEVEL,
+    &LATENCY_THRESHOLD_MS,
+    &SLOWLOG_LOG_SLOWER_THAN,
+    &SLOWLOG_LEN_MAX,
     &GROUPS,
     &REPLICATION_FACTOR,
     &READ_MODE,

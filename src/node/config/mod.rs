@@ -84,6 +84,12 @@ pub struct Config {
     pub leader_wait: Duration,
     /// How long a stop may take to hand leaderships over and to finish what is under way.
     pub stop_timeout: Duration,
+    /// What takes this long or longer is an event for LATENCY; `None` for nothing.
+    pub latency_threshold: Option<Duration>,
+    /// Commands that take this long or longer are kept for SLOWLOG; `None` for none.
+    pub slow_log_min: Option<Duration>,
+    /// How many of them a core keeps.
+    pub slow_log_len_max: usize,
     /// Every key with its value, for CONFIG GET.
     pub shown: Vec<(String, String)>,
     /// The configuration as it stands, as a file with a note behind each value saying where it comes from.
@@ -184,6 +190,13 @@ impl Config {
             client_stall_timeout: millis(top, &keys::CLIENT_STALL_TIMEOUT_MS_KEY),
             leader_wait: millis(top, &keys::LEADER_WAIT_MS),
             stop_timeout: millis(top, &keys::STOP_TIMEOUT_MS),
+            latency_threshold: Some(millis(top, &keys::LATENCY_THRESHOLD_MS))
+                .filter(|threshold| !threshold.is_zero()),
+            slow_log_min: top
+                .int(&keys::SLOWLOG_LOG_SLOWER_THAN)
+                .and_then(|us| u64::try_from(us).ok())
+                .map(Duration::from_micros),
+            slow_log_len_max: number(top, &keys::SLOWLOG_LEN_MAX),
             shown: Vec::new(),
             printed: String::new(),
         };

@@ -93,6 +93,10 @@ fn a_core_that_nobody_configures_is_what_the_table_says() {
         (core.client_stall_timeout, core.leader_wait, core.stop_timeout),
         (config.client_stall_timeout, config.leader_wait, config.stop_timeout)
     );
+    assert_eq!(
+        (core.latency_threshold, core.slow_log_min, core.slow_log_len_max),
+        (config.latency_threshold, config.slow_log_min, config.slow_log_len_max)
+    );
 }
 
 #[test]
@@ -103,6 +107,19 @@ fn peers_list_all_nodes_and_hold_the_addresses() {
     assert_eq!((node.gateway_port, node.core_port, node.cores), (7_100, 7_101, 4));
     assert_eq!(node.rack.as_deref(), Some("b"));
     assert_eq!(config.bootstrap.cluster_id, ClusterId::from_name("shop"));
+}
+
+#[test]
+fn what_is_slow_can_be_set_and_switched_off() {
+    let slow = |flags: &[(&str, &str)]| {
+        let config = load(THREE, flags).expect("sound");
+        (config.latency_threshold, config.slow_log_min)
+    };
+    let (none, all) =
+        ([("latency_threshold_ms", "0"), ("slowlog_log_slower_than", "-1")], [("slowlog_log_slower_than", "0")]);
+    assert_eq!(slow(&none), (None, None));
+    assert_eq!(slow(&all).1, Some(Duration::ZERO));
+    assert_eq!(slow(&[("latency_threshold_ms", "7")]).0, Some(Duration::from_millis(7)));
 }
 
 #[test]

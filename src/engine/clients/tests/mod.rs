@@ -119,12 +119,12 @@ impl World {
                 self.clients.note_command(&mut self.ctx, conn, command.full_name);
                 let mut bytes = Vec::new();
                 assert!(self.clients.execute_local(&mut self.ctx, conn, command, args, &mut bytes));
-                self.clients.reply_local(&mut self.ctx, conn, &bytes);
+                self.clients.reply_local(&mut self.ctx, conn, command.id, &bytes);
             }
             Dispatch::Slot { command, .. } | Dispatch::Cursor { command, .. } => {
                 let key = String::from_utf8(args.get(1).unwrap().to_vec()).unwrap();
                 let bytes = args.iter_from(0).map(<[u8]>::len).sum();
-                let origin = self.clients.open(conn, bytes).unwrap();
+                let origin = self.clients.open(&self.ctx, conn, command, bytes).unwrap();
                 if let Some(route) = self.full_routes.get(key.as_str()) {
                     self.clients.cancel(conn);
                     return Err(Blocker::Route(*route));
@@ -135,7 +135,7 @@ impl World {
             }
             Dispatch::FanOut { command, merge, .. } => {
                 self.clients.note_command(&mut self.ctx, conn, command.full_name);
-                let origin = self.clients.open(conn, 0).unwrap();
+                let origin = self.clients.open(&self.ctx, conn, command, 0).unwrap();
                 let fan_out = self.clients.begin_fan_out(&self.ctx, origin, merge, 2);
                 let part = Origin::SubRequest { fan_out, conn };
                 self.open.extend([("part".to_owned(), part), ("part".to_owned(), part)]);

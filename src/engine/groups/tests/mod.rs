@@ -186,7 +186,7 @@ impl Side {
     fn turn(&mut self) -> Vec<(usize, Message)> {
         if !self.is_disk_stuck {
             for (group, seq) in std::mem::take(&mut self.unwritten) {
-                self.groups.persisted(&self.ctx, group, seq);
+                self.groups.persisted(&mut self.ctx, group, seq);
             }
         }
         if !std::mem::take(&mut self.has_begun_turn) {

@@ -1,0 +1,10 @@
+//! What clients can make a core forget, beside CONFIG RESETSTAT.
+
+use crate::observe::spikes::SpikeEvent;
+
+/// What is to be forgotten.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reset {
+    /// The spikes of these events.
+    Spikes(Vec<SpikeEvent>),
+}
