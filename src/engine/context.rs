@@ -8,11 +8,12 @@ use std::time::Duration;
 use resp::CommandId;
 use types::{CoreAddr, GroupId, Instant};
 
-use crate::budget::Budget;
+use crate::budget::{Budget, Permit, Pool};
 use crate::config::Config;
+use crate::observe::hot_keys::HotKeys;
 use crate::observe::{
-    CommandStats, CoreReport, Counters, ErrorStats, MemoryReport, Observer, Phase, Rates, RefusalLog, Reset,
-    SpikeEvent, Spikes, Stages, Turns,
+    CommandLogs, CommandStats, CoreReport, Counters, ErrorStats, LogKind, LoggedCommand, MemoryReport, Observer,
+    Phase, Rates, RefusalLog, Reset, SpikeEvent, Spikes, Stages, Turns,
 };
 use crate::origin::Origin;
 use crate::refusal::Refusal;
@@ -52,6 +53,12 @@ pub(crate) struct Context {
     pub(crate) stages: Stages,
     /// What took longer than it should.
     pub(crate) spikes: Spikes,
+    /// Commands that were slow, or long.
+    pub(crate) command_logs: CommandLogs,
+    /// For those.
+    command_logs_permit: Permit,
+    /// What is asked for most.
+    pub(crate) hot_keys: HotKeys,
     /// Commands and bytes per second.
     pub(crate) rates: Rates,
     pub(crate) budget: Budget,
@@ -64,6 +71,8 @@ impl Context {
     /// A context at the beginning of a core's life.
     pub(crate) fn new(config: Rc<Config>, now: Instant, observer: Option<Rc<dyn Observer>>) -> Context {
         let budget = Budget::new(config.memory_bytes_max);
+        let (place, cores_count) = (config.place, config.map.node(config.place.node).map_or(1, |node| node.cores));
+        let command_logs = CommandLogs::new(place.core.0.into(), cores_count.into(), config.slow_log_len_max);
         let stages = Stages::new(config.latency_threshold.unwrap_or(Duration::MAX));
         let shares = Shares::new(config.limits.commands_per_turn_max);
         Context {
@@ -84,6 +93,9 @@ impl Context {
             turns: Turns::default(),
             stages,
             spikes: Spikes::default(),
+            command_logs,
+            command_logs_permit: budget.permit(Pool::Fixed),
+            hot_keys: HotKeys::default(),
             rates: Rates::default(),
             budget,
             shares,
@@ -130,6 +142,7 @@ impl Context {
     pub(crate) fn tick_observed(&mut self) {
         self.budget.sample();
         self.rates.tick(self.now, &self.counters);
+        self.hot_keys.tick(self.now);
         while let Some(line) = self.refusals.due(self.now) {
             tracing::warn!(core = %self.addr(), "{line}");
         }
@@ -153,8 +166,24 @@ impl Context {
     /// Forgets what a client wants forgotten.
     pub(crate) fn reset(&mut self, reset: &Reset) {
         match reset {
-            Reset::Spikes(events) => self.spikes.reset(events),
-        };
+            Reset::Spikes(events) => drop(self.spikes.reset(events)),
+            Reset::CommandLog(kind) => {
+                self.command_logs.reset(*kind);
+                self.command_logs_permit.set(self.command_logs.bytes());
+            }
+        }
+    }
+
+    /// Whether a command that has come then, or later, may be slow by now.
+    #[inline]
+    pub(crate) fn is_slow(&self, since: Instant) -> bool {
+        self.config.slow_log_min.is_some_and(|min| self.latest().since(since) >= min)
+    }
+
+    /// Keeps a command that was slow, or long.
+    pub(crate) fn log_command(&mut self, kind: LogKind, command: LoggedCommand) {
+        self.command_logs.push(kind, command);
+        self.command_logs_permit.set(self.command_logs.bytes());
     }
 
     /// Everything that this core has counted, by name: its counters, and refused commands by reason.
@@ -179,6 +208,8 @@ impl Context {
             turns: self.turns.stats().clone(),
             stages: self.stages.stats().clone(),
             spikes: self.spikes.clone(),
+            command_logs: self.command_logs.clone(),
+            hot: self.hot_keys.report(),
             memory: MemoryReport::of(&self.budget),
             ..CoreReport::default()
         }

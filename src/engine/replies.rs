@@ -1,11 +1,22 @@
 //! The way of a reply back: what a part that answers commands needs to know of those who asked.
 
+use std::net::SocketAddr;
+
 use resp::Reply;
-use types::GroupId;
+use types::{GroupId, Instant};
 
 use crate::context::Context;
 use crate::origin::{LinkId, Origin};
 use crate::refusal::Refusal;
+
+/// A client that has asked for something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Asker {
+    pub(crate) addr: SocketAddr,
+    pub(crate) name: Vec<u8>,
+    /// When its command was taken in.
+    pub(crate) since: Instant,
+}
 
 /// Takes replies. `core` implements it for the parts that hold connections and links, so that a part which answers
 /// writes straight into the output of whoever asked, and knows neither.
@@ -22,6 +33,11 @@ pub(crate) trait ReplySink {
 
     /// Sends a forwarded command back: it did not run, and this core does not lead its group.
     fn send_back(&mut self, link: LinkId, id: u64);
+
+    /// Who has asked, if that is a client of this core whose command is not answered yet.
+    fn asker(&self, _origin: Origin) -> Option<Asker> {
+        None
+    }
 
     /// Answers with an error.
     fn fail(&mut self, origin: Origin, message: &str) {

@@ -35,6 +35,9 @@ pub fn answer(command: &Command, args: Args<'_>, reply: &mut Reply<'_>) -> bool 
         | CommandId::CommandHelp
         | CommandId::ConfigHelp
         | CommandId::LatencyHelp
+        | CommandId::SlowLogHelp
+        | CommandId::CommandLogHelp
+        | CommandId::CoracleHelp
         | CommandId::MemoryHelp
         | CommandId::ObjectHelp => {
             let container = args.get(0).and_then(lookup).expect("the request has resolved to a part of it");

@@ -144,6 +144,12 @@ command_ids! {
     Memory = 135,
     /// `LATENCY`, which takes a subcommand.
     Latency = 136,
+    /// `SLOWLOG`, which takes a subcommand.
+    SlowLog = 137,
+    /// `COMMANDLOG`, which takes a subcommand.
+    CommandLog = 139,
+    /// `CORACLE`, which takes a subcommand.
+    Coracle = 140,
 
     /// `PING [message]`.
     Ping = 192,
@@ -262,6 +268,31 @@ command_ids! {
     LatencyDoctor = 644,
     /// `LATENCY HELP`.
     LatencyHelp = 645,
+
+    /// `SLOWLOG GET [count]`.
+    SlowLogGet = 704,
+    /// `SLOWLOG LEN`.
+    SlowLogLen = 705,
+    /// `SLOWLOG RESET`.
+    SlowLogReset = 706,
+    /// `SLOWLOG HELP`.
+    SlowLogHelp = 707,
+
+    /// `COMMANDLOG GET count SLOW | LARGE-REQUEST | LARGE-REPLY`.
+    CommandLogGet = 768,
+    /// `COMMANDLOG LEN SLOW | LARGE-REQUEST | LARGE-REPLY`.
+    CommandLogLen = 769,
+    /// `COMMANDLOG RESET SLOW | LARGE-REQUEST | LARGE-REPLY`.
+    CommandLogReset = 770,
+    /// `COMMANDLOG HELP`.
+    CommandLogHelp = 771,
+
+    /// `CORACLE HOTKEYS [COUNT count]`.
+    CoracleHotKeys = 832,
+    /// `CORACLE SLOWLOG [count]`.
+    CoracleSlowLog = 833,
+    /// `CORACLE HELP`.
+    CoracleHelp = 834,
 }
 
 #[cfg(test)]

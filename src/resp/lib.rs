@@ -15,7 +15,7 @@
 //!
 //! Reading order: [`args`], [`parser`] with `inline`, [`command_id`], [`command`], [`table`] with the files of its folder,
 //! [`errors`], [`reply`], [`command_info`], [`hello`], [`client_filter`], [`client_line`], [`answer`](mod@answer), then the
-//! leaves [`number`] and [`glob`].
+//! leaves [`number`], [`secrets`] and [`glob`].
 
 pub mod answer;
 pub mod args;
@@ -31,6 +31,7 @@ mod inline;
 pub mod number;
 pub mod parser;
 pub mod reply;
+pub mod secrets;
 pub mod table;
 
 pub use answer::answer;

@@ -48,7 +48,7 @@ use crate::conn_table::ConnTable;
 use crate::context::Context;
 use crate::observe::{QueueLen, Stage, fullest};
 use crate::origin::{Origin, Port};
-use crate::replies::SHORT_REPLY_BYTES_MAX;
+use crate::replies::{Asker, SHORT_REPLY_BYTES_MAX};
 
 /// What is read and dropped of a client that is about to be closed before it is read no more, in bytes. Reading it lets the
 /// last reply arrive: closing a socket with unread bytes resets the connection.
@@ -392,6 +392,20 @@ impl Clients {
         if let Some(client) = self.table.get_mut(conn) {
             client.replies.leave_untimed();
         }
+    }
+
+    /// Who has asked, if the request has no reply yet.
+    pub(crate) fn asker(&self, origin: Origin) -> Option<Asker> {
+        let Origin::Client { conn, seq, .. } = origin else { return None };
+        let client = self.table.get(conn)?;
+        let since = client.replies.timing(seq)?.since;
+        Some(Asker { addr: client.addr, name: client.name.clone(), since })
+    }
+
+    /// A client, as one who has asked for something that was taken in then.
+    pub(crate) fn asker_at(&self, conn: ConnId, since: Instant) -> Option<Asker> {
+        let client = self.table.get(conn)?;
+        Some(Asker { addr: client.addr, name: client.name.clone(), since })
     }
 
     /// The commands that were answered since this was last called, as runs: which, when they were taken in, and how many.

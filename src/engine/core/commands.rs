@@ -91,7 +91,11 @@ impl<H: CoreHost> Core<H> {
     fn execute_counted(&mut self, conn: ConnId, args: Args<'_>, bytes: usize) -> Taken {
         let written = self.clients.written_bytes();
         let taken = self.execute(conn, args);
-        self.share.spend(1, bytes + (self.clients.written_bytes() - written) as usize);
+        let reply_bytes = (self.clients.written_bytes() - written) as usize;
+        self.share.spend(1, bytes + reply_bytes);
+        if self.is_worth_a_look(bytes, reply_bytes) && matches!(taken, Taken::Yes) {
+            self.look_at_command(conn, args, bytes, reply_bytes);
+        }
         taken
     }
 

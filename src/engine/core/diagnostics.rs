@@ -1,11 +1,20 @@
-//! LATENCY and others that tell how the core does, or on the gateway the node.
+//! LATENCY, SLOWLOG and others that tell how the core does, or on the gateway the node.
+
+use std::time::Duration;
 
 use host::ConnId;
 use resp::{Args, CommandId, Reply};
 
 use super::{Core, CoreHost, MeshMessage};
-use crate::observe::{CoreReport, Reset, doctor, latency};
+use crate::observe::{
+    CoreReport, LARGE_BYTES_MIN, LogKind, LoggedCommand, Reset, Way, doctor, latency, logged_replies, shown_args,
+};
 use crate::origin::Port;
+
+/// Commands and replies from this length on are looked at, in bytes.
+const LOOK_BYTES_MIN: usize = 4 << 10;
+/// If commands are slow that take less than this, every command is looked at.
+const LOOK_AT_ALL_BELOW: Duration = Duration::from_millis(1);
 
 impl<H: CoreHost> Core<H> {
     /// Answers a command about how the core or the node does. Returns `false` for one that is about something else.
@@ -29,9 +38,79 @@ impl<H: CoreHost> Core<H> {
                 self.reset_observed(conn, &Reset::Spikes(events));
                 reply.integer(count as i64);
             }
-            _ => return false,
+            CommandId::SlowLogGet if args.len() > 3 => {
+                reply.error("ERR unknown subcommand or wrong number of arguments for 'get'. Try SLOWLOG HELP.");
+            }
+            CommandId::SlowLogGet => {
+                logged_replies::get(&self.observed(conn).command_logs, LogKind::Slow, args, reply)
+            }
+            CommandId::SlowLogLen => reply.integer(self.observed(conn).command_logs.len(LogKind::Slow) as i64),
+            CommandId::SlowLogReset => {
+                self.reset_observed(conn, &Reset::CommandLog(LogKind::Slow));
+                reply.ok();
+            }
+            CommandId::CoracleSlowLog => {
+                logged_replies::slow_with_stages(&self.observed(conn).command_logs, args, reply);
+            }
+            CommandId::CoracleHotKeys => logged_replies::hot_keys(&self.observed(conn).hot, args, reply),
+            _ => return self.answer_command_log(conn, id, args, reply),
         }
         true
+    }
+
+    fn answer_command_log(&mut self, conn: ConnId, id: CommandId, args: Args<'_>, reply: &mut Reply<'_>) -> bool {
+        let place = match id {
+            CommandId::CommandLogGet => 3,
+            CommandId::CommandLogLen | CommandId::CommandLogReset => 2,
+            _ => return false,
+        };
+        let Some(kind) = logged_replies::kind_at(args, place, reply) else { return true };
+        match id {
+            CommandId::CommandLogGet => logged_replies::get(&self.observed(conn).command_logs, kind, args, reply),
+            CommandId::CommandLogLen => reply.integer(self.observed(conn).command_logs.len(kind) as i64),
+            _ => {
+                self.reset_observed(conn, &Reset::CommandLog(kind));
+                reply.ok();
+            }
+        }
+        true
+    }
+
+    /// Whether a command that was taken in is to be looked at, for how long it took or is: those that are short, and are answered
+    /// shortly, take no time worth a look at the clock, unless somebody wants to know of very short times.
+    #[inline]
+    pub(super) fn is_worth_a_look(&self, bytes: usize, reply_bytes: usize) -> bool {
+        let wants_all = self.ctx.config.slow_log_min.is_some_and(|min| min < LOOK_AT_ALL_BELOW);
+        wants_all || bytes.max(reply_bytes) >= LOOK_BYTES_MIN
+    }
+
+    /// Keeps a command that was long, or slow if it is answered already; else it is looked at once it is.
+    #[cold]
+    pub(super) fn look_at_command(&mut self, conn: ConnId, args: Args<'_>, bytes: usize, reply_bytes: usize) {
+        let (Ok(command), now) = (resp::resolve(args), self.host.now()) else { return };
+        let Some(asker) = self.clients.asker_at(conn, self.ctx.now) else { return };
+        let took = now.since(asker.since);
+        let is_slow = reply_bytes > 0 && self.ctx.config.slow_log_min.is_some_and(|min| took >= min);
+        let found = [
+            (LogKind::Slow, is_slow, took.as_micros() as u64),
+            (LogKind::LargeRequest, bytes >= LARGE_BYTES_MIN, bytes as u64),
+            (LogKind::LargeReply, reply_bytes >= LARGE_BYTES_MIN, reply_bytes as u64),
+        ];
+        for (kind, is_kept, measure) in found {
+            if is_kept && self.ctx.command_logs.takes(kind) {
+                let command = LoggedCommand {
+                    number: 0,
+                    core: self.ctx.addr(),
+                    unix_s: self.ctx.unix_ms / 1_000,
+                    measure,
+                    args: shown_args(command, args),
+                    client_addr: asker.addr,
+                    client_name: asker.name.clone(),
+                    way: Way::AtOnce,
+                };
+                self.ctx.log_command(kind, command);
+            }
+        }
     }
 
     /// What is told to a client: of the core on the core's own port, of the node on the gateway.

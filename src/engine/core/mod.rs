@@ -154,6 +154,7 @@ impl<H: CoreHost> Core<H> {
         self.ctx.unix_ms = self.host.unix_time_ms();
         self.ctx.turns.begin(self.ctx.now, &self.ctx.counters);
         self.ctx.shares.begin();
+        self.ctx.command_logs.begin_turn();
         self.groups.begin_turn(&mut self.ctx, out!(self), &mut self.group_effects);
         self.carry_group_effects()?;
         let is_cut_short = self.take_in();

@@ -5,7 +5,7 @@ use resp::Reply;
 use crate::clients::Clients;
 use crate::origin::{LinkId, Origin};
 use crate::peers::Peers;
-use crate::replies::ReplySink;
+use crate::replies::{Asker, ReplySink};
 
 /// Where the replies of a core's groups and of other cores go.
 pub(super) struct Replies<'a> {
@@ -26,6 +26,10 @@ impl ReplySink for Replies<'_> {
             Origin::Client { .. } | Origin::SubRequest { .. } => self.clients.has_room(origin, bytes),
             Origin::Peer { link, .. } => self.peers.has_room(link, bytes),
         }
+    }
+
+    fn asker(&self, origin: Origin) -> Option<Asker> {
+        self.clients.asker(origin)
     }
 
     fn takes_replies(&self, link: LinkId) -> bool {

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use data::{ColdKey, Keyspace, Outcome};
 use lsm::PREFETCH_KEYS_COUNT;
 use resp::{ArgRange, Args, CommandId};
-use types::{GroupId, Slot};
+use types::{GroupId, Instant, Slot};
 use wire::{Batch, BatchError, Entry, EntryKind, Membership};
 
 use crate::context::Context;
@@ -17,11 +17,12 @@ use crate::groups::cold::ColdReads;
 use crate::groups::sources::Sources;
 use crate::groups::{GroupEffect, Groups};
 use crate::limits::ROWS_AHEAD_COUNT_MAX;
-use crate::observe::{Event, Stage};
+use crate::observe::{Event, Stage, Way};
 use crate::refusal::Refusal;
 use crate::replies::{ReplySink, SHORT_REPLY_BYTES_MAX, refuse};
 use crate::request::Request;
 use crate::shares::Kind;
+use crate::slow::log_if_slow;
 
 impl Groups {
     /// Applies what Raft has handed out, until a command needs rows that are not in memory: then the group waits for them, and Raft hands
@@ -160,6 +161,7 @@ impl Groups {
         }
         let (place, keyspace) = ((group, replica.id), &mut replica.keyspace);
         keyspace.advance_time(batch.time_ms());
+        progress.is_slow = progress.waiters.times.begun_at.is_some_and(|begun_at| ctx.is_slow(begun_at));
         let may_lack = !keyspace.is_resident();
         let (first, mut missing, mut must_count) = (progress.commands_count, Missing::default(), 0);
         let (mut ahead, mut until_prefetch) = (batch.first_arguments().skip(first), 0);
@@ -197,7 +199,7 @@ impl Groups {
                 (Some(id), Some(slot)) => keyspace.apply(id, slot, args),
                 _ => Outcome::Error(data::Error::Unsupported),
             };
-            answer_write(ctx, out, sources, progress, id, &outcome);
+            answer_write(ctx, out, sources, progress, (id, args), &outcome);
             progress.commands_count += 1;
             ControlFlow::Continue(())
         })?;
@@ -232,6 +234,19 @@ fn time_apply(ctx: &mut Context, waiters: &Waiters) {
     let reads_count = waiters.reads_count();
     if reads_count > 0 {
         ctx.stages.end_with_turn(Stage::ReadInBatch, begun_at, reads_count as u64);
+    }
+}
+
+/// The way of the commands of a batch that is being applied.
+#[cold]
+fn way_of(ctx: &Context, waiters: &Waiters) -> Way {
+    let times = waiters.times;
+    let us = |from: Instant, to: Instant| to.since(from).as_micros() as u64;
+    Way::Batch {
+        batch_us: us(times.begun_at.unwrap_or(times.proposed_at), times.proposed_at),
+        durable_us: times.durable_at.map(|durable_at| us(times.proposed_at, durable_at)),
+        commit_us: us(times.proposed_at, times.committed_at),
+        apply_us: us(times.committed_at, ctx.latest()),
     }
 }
 
@@ -280,7 +295,7 @@ fn answer_write(
     out: &mut impl ReplySink,
     sources: &mut Sources,
     progress: &mut Progress,
-    id: Option<CommandId>,
+    (id, args): (Option<CommandId>, Args<'_>),
     outcome: &Outcome<'_>,
 ) {
     let Some(&Waiter::Write { origin, reply_bytes }) = progress.waiters.list.get(progress.answered_count) else {
@@ -288,6 +303,12 @@ fn answer_write(
     };
     progress.answered_count += 1;
     sources.write_ended(origin.source(), reply_bytes);
+    if progress.is_slow
+        && let Some(id) = id
+    {
+        let request = Request { origin, command: resp::table::by_id(id), slot: Slot::default(), args };
+        log_if_slow(ctx, out, request, way_of(ctx, &progress.waiters));
+    }
     if let (Outcome::Error(error), Some(id)) = (outcome, id) {
         ctx.count_failed(origin, id, error.message().as_bytes());
     }
@@ -317,6 +338,9 @@ fn serve_reads(
         sources.batched_read_ended(origin.source());
         ctx.counters.reads_in_batch += 1;
         let request = Request { origin, command, slot, args: progress.waiters.args.get(span) };
+        if progress.is_slow {
+            log_if_slow(ctx, out, request, way_of(ctx, &progress.waiters));
+        }
         answer_read(ctx, out, keyspace, cold, place, request);
     }
 }

@@ -15,6 +15,8 @@ pub(super) struct Progress {
     pub(super) commands_count: usize,
     /// Waiters that were answered.
     pub(super) answered_count: usize,
+    /// Whether those who wait for it may have waited for long.
+    pub(super) is_slow: bool,
 }
 
 /// Entries that Raft has handed out to be applied.

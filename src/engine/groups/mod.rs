@@ -224,6 +224,11 @@ impl Groups {
         group: usize,
         request: Request<'_>,
     ) {
+        if ctx.hot_keys.is_due()
+            && let Some(key) = request.command.keys(request.args).next()
+        {
+            ctx.hot_keys.note(request.slot, key);
+        }
         if request.command.is_write() {
             self.write(ctx, out, group, request);
         } else {

@@ -7,11 +7,12 @@ use crate::context::Context;
 use crate::groups::Groups;
 use crate::groups::apply::answer_read;
 use crate::groups::waiting_reads::{WaitingRead, WaitsFor};
-use crate::observe::Stage;
+use crate::observe::{Stage, Way};
 use crate::origin::Source;
 use crate::replies::ReplySink;
 use crate::request::Request;
 use crate::shares::Kind;
+use crate::slow::log_if_slow;
 
 impl Groups {
     /// Answers a read on a group that is led here: now if it may, else as soon as it may.
@@ -133,8 +134,11 @@ impl Groups {
                     let counters = &mut ctx.counters;
                     *(if is_confirmed { &mut counters.reads_by_index } else { &mut counters.reads_by_lease }) += 1;
                     let place = (group, replica.id);
+                    let stage = if is_confirmed { Stage::ReadIndex } else { Stage::ReadBehind };
+                    if ctx.is_slow(since) {
+                        log_if_slow(ctx, out, request.as_request(), Way::Waited(stage.name()));
+                    }
                     if answer_read(ctx, out, &replica.keyspace, cold, place, request.as_request()) {
-                        let stage = if is_confirmed { Stage::ReadIndex } else { Stage::ReadBehind };
                         ctx.stages.ends_with_turn(stage, since);
                     }
                 }

@@ -6,10 +6,11 @@ use crate::context::Context;
 use crate::groups::Groups;
 use crate::groups::apply::answer_from;
 use crate::groups::cold::{Open, Purpose};
-use crate::observe::Stage;
+use crate::observe::{Stage, Way};
 use crate::refusal::Refusal;
 use crate::replies::{ReplySink, refuse};
 use crate::row_read::{ReadRows, RowRead, Told};
+use crate::slow::log_if_slow;
 
 impl Groups {
     /// Rows that are to be read, for storage.
@@ -20,8 +21,13 @@ impl Groups {
     /// Rows were read. Who waited for them goes on.
     pub(crate) fn rows_read(&mut self, ctx: &mut Context, out: &mut impl ReplySink, number: u64, rows: &ReadRows) {
         let Open { group, epoch, keys, purpose, since, .. } = self.cold.end(number);
-        match purpose {
-            Purpose::Read { .. } | Purpose::ReadRange { .. } => ctx.stages.ends_with_turn(Stage::ReadRows, since),
+        match &purpose {
+            Purpose::Read { request, .. } | Purpose::ReadRange { request, .. } => {
+                ctx.stages.ends_with_turn(Stage::ReadRows, since);
+                if ctx.is_slow(since) {
+                    log_if_slow(ctx, out, request.as_request(), Way::Waited(Stage::ReadRows.name()));
+                }
+            }
             Purpose::Apply => ctx.stages.record(Stage::ApplyRows, ctx.latest().since(since)),
             Purpose::Hint => {}
         }

@@ -3,10 +3,12 @@
 //! Every part may use this folder; it uses none of them. Adding a counter is one line in [`counters`], a reason for
 //! refusing commands one line in [`refusal`](crate::refusal).
 //!
-//! Read [`counters`], [`log_limit`], [`distribution`], [`command_stats`], [`error_stats`], [`turns`], [`stages`], [`spikes`], [`rates`], [`field`], then [`report`], which puts
+//! Read [`counters`], [`log_limit`], [`distribution`], [`command_stats`], [`error_stats`], [`turns`], [`stages`], [`spikes`], [`command_log`], [`hot_keys`],
+//! [`rates`], [`field`], then [`report`], which puts
 //! them together, [`sections`] and [`info`], which show it, [`figures`] (the same for others than clients), [`server_commands`] (CONFIG GET, TIME, COMMAND), [`latency`] and [`doctor`]
-//! (LATENCY), [`reset`], and [`observer`].
+//! (LATENCY), [`logged_replies`] (SLOWLOG, CORACLE), [`reset`], and [`observer`].
 
+mod command_log;
 pub(crate) mod command_stats;
 pub(crate) mod counters;
 mod distribution;
@@ -14,9 +16,11 @@ pub(crate) mod doctor;
 pub(crate) mod error_stats;
 mod field;
 mod figures;
+pub(crate) mod hot_keys;
 mod info;
 pub(crate) mod latency;
 pub(crate) mod log_limit;
+pub(crate) mod logged_replies;
 mod observer;
 pub(crate) mod rates;
 pub(crate) mod report;
@@ -27,6 +31,8 @@ pub(crate) mod spikes;
 pub(crate) mod stages;
 pub(crate) mod turns;
 
+pub use command_log::LogKind;
+pub(crate) use command_log::{CommandLogs, LARGE_BYTES_MIN, LoggedCommand, Way, shown_args};
 pub(crate) use command_stats::CommandStats;
 pub(crate) use counters::Counters;
 pub(crate) use error_stats::ErrorStats;

@@ -9,10 +9,12 @@ use raft::Role;
 use types::{CoreAddr, GroupId, Index, Term};
 
 use crate::budget::{Budget, Pool};
+use crate::observe::command_log::CommandLogs;
 use crate::observe::command_stats::CommandStats;
 use crate::observe::counters::Counters;
 use crate::observe::error_stats::ErrorStats;
 use crate::observe::field::Field;
+use crate::observe::hot_keys::HotReport;
 use crate::observe::log_limit::RefusalCounts;
 use crate::observe::rates::Rate;
 use crate::observe::reset::Reset;
@@ -40,6 +42,8 @@ pub struct CoreReport {
     pub(crate) turns: TurnStats,
     pub(crate) stages: StageStats,
     pub(crate) spikes: Spikes,
+    pub(crate) command_logs: CommandLogs,
+    pub(crate) hot: HotReport,
     pub(crate) memory: MemoryReport,
     /// Client connections that were closed at once because there were as many as allowed.
     pub(crate) connections_rejected_count: u64,
@@ -128,8 +132,9 @@ impl CoreReport {
     /// Forgets what the core is made to forget.
     pub(crate) fn reset(&mut self, reset: &Reset) {
         match reset {
-            Reset::Spikes(events) => self.spikes.reset(events),
-        };
+            Reset::Spikes(events) => drop(self.spikes.reset(events)),
+            Reset::CommandLog(kind) => self.command_logs.reset(*kind),
+        }
     }
 
     fn merge(&mut self, other: &CoreReport) {
@@ -143,6 +148,8 @@ impl CoreReport {
         self.turns.merge(&other.turns);
         self.stages.merge(&other.stages);
         self.spikes.merge(&other.spikes);
+        self.command_logs.merge(&other.command_logs);
+        self.hot.merge(&other.hot);
         self.memory.merge(&other.memory);
         self.connections_rejected_count += other.connections_rejected_count;
         self.clients_count += other.clients_count;

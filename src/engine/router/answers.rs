@@ -3,12 +3,13 @@
 use wire::ReplyStatus;
 
 use crate::context::Context;
-use crate::observe::Stage;
+use crate::observe::{Stage, Way};
 use crate::origin::LinkId;
 use crate::refusal::Refusal;
 use crate::replies::{ReplySink, SHORT_REPLY_BYTES_MAX, refuse};
 use crate::router::Router;
 use crate::router::queue::Queued;
+use crate::slow::log_if_slow;
 
 impl Router {
     /// A reply to a forwarded command.
@@ -32,6 +33,7 @@ impl Router {
 
     /// A command was executed, or refused for good.
     fn on_done(&mut self, ctx: &mut Context, out: &mut impl ReplySink, link: LinkId, id: u64, bytes: &[u8]) {
+        self.log_if_slow(ctx, out, link, id);
         let Some(sent) = self.in_flight.take(link, id) else { return };
         let queue = &mut self.queues[sent.route()];
         queue.progressed(ctx.now);
@@ -51,6 +53,16 @@ impl Router {
         let queue = &self.queues[sent.route()];
         if !queue.has_refused() || queue.in_flight_count == 0 {
             self.want_drain(sent.route());
+        }
+    }
+
+    /// Keeps a command for SLOWLOG whose answer has come late. Its arguments lie in its frame until it is taken out.
+    fn log_if_slow(&self, ctx: &mut Context, out: &impl ReplySink, link: LinkId, id: u64) {
+        let Some((sent, _)) = self.in_flight.get(link, id) else { return };
+        if ctx.is_slow(sent.deadline - ctx.config.leader_wait) {
+            let leader = self.routes.get(sent.route()).leader;
+            let request = self.in_flight.request_of(link, sent);
+            log_if_slow(ctx, out, request.as_request(), Way::Forwarded(leader));
         }
     }
 

@@ -95,6 +95,11 @@ impl InFlight {
         self.windows[link.idx()].get(id)
     }
 
+    /// A command over `link` that is not answered, with its arguments.
+    pub(super) fn request_of(&self, link: LinkId, sent: &Sent) -> OwnedRequest {
+        self.windows[link.idx()].request_of(sent)
+    }
+
     /// Forgets what was to be sent over a link that is gone. All its commands must have been taken out before.
     pub(super) fn drop_unsent(&mut self, link: LinkId) {
         self.windows[link.idx()].drop_unsent();

@@ -218,7 +218,7 @@ impl Window {
     }
 
     /// A command as it could be sent again.
-    fn request_of(&self, sent: &Sent) -> OwnedRequest {
+    pub(super) fn request_of(&self, sent: &Sent) -> OwnedRequest {
         let frame = &self.frames[sent.frame as usize];
         let is_unsent = sent.frame == self.next_frame;
         let (bytes, ends) =

@@ -8,6 +8,8 @@ const OPERATOR: Flags = ANY_TIME.union(Flags::ADMIN);
 const LATENCY_FLAGS: Flags = OPERATOR.union(Flags::NOSCRIPT);
 const NODES_VARYING: &[&str] = &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"];
 const NODES_ALL: &[&str] = &["request_policy:all_nodes", "response_policy:all_succeeded"];
+const NODES_SUM: &[&str] = &["request_policy:all_nodes", "response_policy:agg_sum", "nondeterministic_output"];
+const NODES_GET: &[&str] = &["request_policy:all_nodes", "nondeterministic_output"];
 
 const fn server(id: CommandId, name: &'static str, arity: i32) -> Command {
     Command::new(id, name, arity, "server")
@@ -22,10 +24,66 @@ const fn latency(id: CommandId, name: &'static str, arity: i32) -> Command {
     server(id, name, arity).flags(LATENCY_FLAGS).tips(NODES_VARYING)
 }
 
-pub(super) const COMMANDS: &[Command] = &[server(CommandId::Latency, "latency", -2)
-    .docs("", "Contains what is about latency.", "2.8.13")
-    .complexity("That of the subcommand")
-    .subcommands(LATENCY)];
+/// What an operator asks of the logs of commands.
+const fn logged(id: CommandId, name: &'static str, arity: i32, tips: &'static [&'static str]) -> Command {
+    server(id, name, arity).flags(OPERATOR).tips(tips)
+}
+
+const fn container(id: CommandId, name: &'static str, since: &'static str, of: &'static str) -> Command {
+    server(id, name, -2).docs("", of, since).complexity("That of the subcommand")
+}
+
+pub(super) const COMMANDS: &[Command] = &[
+    container(CommandId::Latency, "latency", "2.8.13", "Contains what is about latency.").subcommands(LATENCY),
+    container(CommandId::SlowLog, "slowlog", "2.2.12", "Contains what is about slow commands.").subcommands(SLOWLOG),
+    container(CommandId::CommandLog, "commandlog", "8.1.0", "Contains what is about slow and long commands.")
+        .subcommands(COMMANDLOG),
+    container(CommandId::Coracle, "coracle", "1.0.0", "Contains what only Coracle has.").subcommands(CORACLE),
+];
+
+const SLOWLOG: &[Command] = &[
+    logged(CommandId::SlowLogGet, "slowlog|get", -2, NODES_GET)
+        .docs("[count]", "Returns the newest slow commands, ten if no count is given, all if it is -1.", "2.2.12")
+        .complexity("O(N) with N commands returned"),
+    logged(CommandId::SlowLogLen, "slowlog|len", 2, NODES_SUM).docs("", "Counts the slow commands.", "2.2.12"),
+    logged(CommandId::SlowLogReset, "slowlog|reset", 2, NODES_ALL).docs("", "Forgets the slow commands.", "2.2.12"),
+    help(CommandId::SlowLogHelp, "slowlog|help", "6.2.0"),
+];
+
+const KIND: &str = "<SLOW | LARGE-REQUEST | LARGE-REPLY>";
+
+const COMMANDLOG: &[Command] = &[
+    logged(CommandId::CommandLogGet, "commandlog|get", 4, NODES_GET)
+        .docs(
+            "count <SLOW | LARGE-REQUEST | LARGE-REPLY>",
+            "Returns the newest commands of a kind, all if the count is -1.",
+            "8.1.0",
+        )
+        .complexity("O(N) with N commands returned"),
+    logged(CommandId::CommandLogLen, "commandlog|len", 3, NODES_SUM).docs(
+        KIND,
+        "Counts the commands of a kind.",
+        "8.1.0",
+    ),
+    logged(CommandId::CommandLogReset, "commandlog|reset", 3, NODES_ALL).docs(
+        KIND,
+        "Forgets the commands of a kind.",
+        "8.1.0",
+    ),
+    help(CommandId::CommandLogHelp, "commandlog|help", "8.1.0"),
+];
+
+const CORACLE: &[Command] = &[
+    logged(CommandId::CoracleHotKeys, "coracle|hotkeys", -2, NODES_GET).docs(
+        "[COUNT count]",
+        "Returns which keys and slots commands are about most often, of those led here.",
+        "1.0.0",
+    ),
+    logged(CommandId::CoracleSlowLog, "coracle|slowlog", -2, NODES_GET)
+        .docs("[count]", "Returns the newest slow commands with how long their stages took.", "1.0.0")
+        .complexity("O(N) with N commands returned"),
+    help(CommandId::CoracleHelp, "coracle|help", "1.0.0"),
+];
 
 const LATENCY: &[Command] = &[
     latency(CommandId::LatencyHistogram, "latency|histogram", -2)
