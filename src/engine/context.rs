@@ -174,10 +174,11 @@ impl Context {
         }
     }
 
-    /// Whether a command that has come then, or later, may be slow by now.
+    /// Whether a command that has come then, or later, may be slow by now, and would be kept.
     #[inline]
     pub(crate) fn is_slow(&self, since: Instant) -> bool {
         self.config.slow_log_min.is_some_and(|min| self.latest().since(since) >= min)
+            && self.command_logs.takes(LogKind::Slow)
     }
 
     /// Keeps a command that was slow, or long.

@@ -80,6 +80,7 @@ impl Groups {
                 Progress { waiters: self.settle_proposals(ctx, out, effects, group, entry), ..Progress::default() }
             }
         };
+        progress.is_slow = progress.waiters.times.begun_at.is_some_and(|begun_at| ctx.is_slow(begun_at));
         let id = self.list[group].id;
         match entry.kind {
             EntryKind::Empty => {}
@@ -161,7 +162,6 @@ impl Groups {
         }
         let (place, keyspace) = ((group, replica.id), &mut replica.keyspace);
         keyspace.advance_time(batch.time_ms());
-        progress.is_slow = progress.waiters.times.begun_at.is_some_and(|begun_at| ctx.is_slow(begun_at));
         let may_lack = !keyspace.is_resident();
         let (first, mut missing, mut must_count) = (progress.commands_count, Missing::default(), 0);
         let (mut ahead, mut until_prefetch) = (batch.first_arguments().skip(first), 0);
