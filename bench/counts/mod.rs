@@ -35,8 +35,10 @@ use workloads::{ALL, Listed, Workload};
 const WARM_UPS_COUNT: usize = 2;
 /// Runs that are counted.
 const RUNS_COUNT: u32 = 4;
-/// By how many percent a figure may exceed the accepted one, unless somebody says otherwise.
-pub const TOLERANCE_PERCENT: f64 = 2.0;
+/// By how many percent a figure may exceed the accepted one, unless somebody says otherwise. Runs of one program do not differ at all, but
+/// what the compiler inlines where shifts with code elsewhere and with the folder that is built in: by -6.3 to +3.4 % from one build to
+/// another of sources that had the same workloads.
+pub const TOLERANCE_PERCENT: f64 = 10.0;
 
 /// What to count, and what to do with it.
 #[derive(Clone, Debug)]

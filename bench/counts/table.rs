@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn figures_beyond_the_tolerance_are_worse_or_better() {
-        let same = comparison(&[100.0, 102.0, 98.0], "rustc 1.95.0 (x)");
+        let same = comparison(&[100.0, 101.9, 98.1], "rustc 1.95.0 (x)");
         assert_eq!((same.failures_count(), same.count(Verdict::Same)), (0, 3));
         let mixed = comparison(&[102.1, 97.9, 100.0, 5_000.0], "rustc 1.95.0 (x)");
         let verdicts: Vec<_> = mixed.rows.iter().map(|row| row.verdict).collect();
