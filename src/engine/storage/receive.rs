@@ -144,6 +144,10 @@ impl<H: StorageHost> Storage<H> {
                 ctx.counters.snapshots_failed += 1;
                 return None;
             }
+            (Step::Written(Err(error)), Stage::Writing) if transfer.rounds.has_complete() => {
+                tracing::warn!(%group, %error, "what is new of a snapshot cannot be received; what has come is taken");
+                return Some(self.load_received(transfer));
+            }
             (Step::Written(Err(error)), Stage::Writing) => {
                 tracing::warn!(%group, %error, "a snapshot cannot be received");
                 self.receiving.not_before = ctx.now + RETRY_AFTER;

@@ -129,6 +129,12 @@ impl SnapshotHead {
 
     /// Checks that the change makes a version of none, and says no more than that version does.
     fn check_version(&self) -> Result<(), FormatError> {
+        // A part is known by its id, wherever it lies.
+        let mut ids: Vec<PartId> = self.parts().map(|part| part.id).collect();
+        ids.sort_unstable();
+        if ids.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(FormatError::Malformed("a snapshot names a part twice"));
+        }
         let version = Version::default().apply(&self.change, &FileSet::default())?;
         if version.as_change() == self.change {
             Ok(())
@@ -196,6 +202,10 @@ fn head_bytes(body_bytes: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::{FileId, TableId};
+    use crate::table::properties::Properties;
+    use crate::table::{TableInfo, UnitKind, UnitRef};
+    use crate::version::{NewRun, NewTable};
 
     const FIXED: FixedHead = FixedHead { total_bytes: 4_096, group: GroupId(7), body_bytes: 60, body_crc: 5 };
 
@@ -218,6 +228,27 @@ mod tests {
             flipped[bit / 8] ^= 1 << (bit % 8);
             assert!(FixedHead::decode(&flipped).is_err(), "bit {bit}");
         }
+    }
+
+    /// Two runs that name one table, as if it were of two lengths: whoever has received one would take it for the other.
+    #[test]
+    fn a_part_that_is_named_twice_is_noticed() {
+        let table = |len, key: &str| {
+            let id = TableId { file: FileId { store: 1, number: 1 }, offset: 0 };
+            let properties = Properties { smallest: key.into(), largest: key.into(), ..Properties::default() };
+            let top = UnitRef { kind: UnitKind::Top, offset: 0, len: 16 };
+            NewTable { info: TableInfo { id, len, top, properties }, file: 0, base: 0, from: Vec::new() }
+        };
+        let run = |age, table| NewRun { age, level: 0, tables: vec![table] };
+        let decoded = |added: Vec<NewRun>| {
+            let change = Change { added, ..Change::default() };
+            let bytes = SnapshotHead::new(GroupId(7), &Seal::default(), change).expect("it is short").encode();
+            let (fixed, body) = bytes.split_first_chunk().expect("a head has a fixed part");
+            SnapshotHead::decode(&FixedHead::decode(fixed).expect("sound"), body)
+        };
+        assert!(decoded(vec![run(1, table(4_096, "a"))]).is_ok());
+        let twice = decoded(vec![run(2, table(4_096, "a")), run(1, table(8_192, "b"))]);
+        assert_eq!(twice, Err(FormatError::Malformed("a snapshot names a part twice")));
     }
 
     #[test]

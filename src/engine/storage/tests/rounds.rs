@@ -81,18 +81,35 @@ fn tables_that_are_being_sent_are_not_merged_meanwhile() {
     leader.turn_until("nobody is sent anything any more", |core| core.ctx.counters.merges > merges);
 }
 
+/// Until the follower has a whole snapshot, and wants to know what is new.
+fn until_whole(leader: &mut FakeCore, follower: &mut FakeCore) {
+    let is_whole = |core: &FakeCore| core.storage.receiving.active.iter().any(|one| one.rounds.has_complete());
+    for _ in 0..200 {
+        if is_whole(follower) {
+            return;
+        }
+        go_on(leader, follower);
+    }
+    panic!("the snapshot never came");
+}
+
+#[test]
+fn whole_snapshot_is_taken_if_there_is_no_room_for_what_is_new() {
+    let (mut leader, mut follower) = pair();
+    want(&mut follower, 120);
+    write_meanwhile(&mut leader, &mut follower, 8);
+    until_whole(&mut leader, &mut follower);
+    follower.host.fail_creations(true);
+    until_installed(&mut leader, &mut follower);
+    assert_eq!((follower.ctx.counters.snapshot_rounds, follower.replicas.list[1].applied), (1, 120));
+    follower.check_state(1);
+}
+
 #[test]
 fn whole_snapshot_is_taken_if_nobody_tells_what_is_new() {
     let (mut leader, mut follower) = pair();
     want(&mut follower, 120);
-    let is_whole = |core: &FakeCore| core.storage.receiving.active.iter().any(|one| one.rounds.has_complete());
-    for _ in 0..200 {
-        if is_whole(&follower) {
-            break;
-        }
-        go_on(&mut leader, &mut follower);
-    }
-    assert!(is_whole(&follower));
+    until_whole(&mut leader, &mut follower);
     let addr = CoreAddr { node: NodeId(1), ..follower.config.place };
     follower.storage.link_state(LINK, addr, false);
     follower.said.clear();
