@@ -16,7 +16,7 @@ use crate::observe::Phase;
 impl<H: CoreHost> Core<H> {
     /// When the core must wake, whatever else happens.
     pub(super) fn wakes_at(&self) -> Instant {
-        self.next_tick().min(self.groups.next_timer()).min(self.clients.next_timer())
+        self.next_tick().min(self.groups.next_timer(self.ctx.now)).min(self.clients.next_timer())
     }
 
     /// Whether this turn is to tick.

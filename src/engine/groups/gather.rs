@@ -112,9 +112,10 @@ impl Gather {
         self.hold.is_some()
     }
 
-    /// Until when batches are held at most: the core must wake then.
-    pub(super) fn until(&self) -> Option<Instant> {
-        self.hold.as_ref().map(|hold| hold.until)
+    /// Until when batches are held at most, if that is still to come: the core must wake then. What waits for something else by now,
+    /// a block or room in the log, needs no waking for this.
+    pub(super) fn until(&self, now: Instant) -> Option<Instant> {
+        self.hold.as_ref().map(|hold| hold.until).filter(|until| *until > now)
     }
 }
 
@@ -137,7 +138,7 @@ mod tests {
         let (mut batch, mut block, mut ends) = (0, 0, None);
         let mut sizes = Vec::new();
         while sizes.len() < 400 {
-            let held = gather.until().filter(|_| batch > 0 && ends.is_none());
+            let held = gather.until(now).filter(|_| batch > 0 && ends.is_none());
             let next = arrivals.iter().copied().chain(ends).chain(held).min().expect("clients never end");
             now = now.max(next);
             if ends == Some(now) {
@@ -217,7 +218,7 @@ mod tests {
             gather.block_ended(4 * MS, now);
             if gather.holds(now) {
                 held += 1;
-                now = gather.until().unwrap();
+                now = gather.until(now).unwrap();
                 assert!(!gather.holds(now));
             }
             now += 6 * MS;
@@ -232,6 +233,8 @@ mod tests {
         gather.joined(Instant::ZERO);
         gather.proposed();
         gather.block_ended(400 * MS, Instant::ZERO);
-        assert_eq!(gather.until(), Some(Instant::ZERO + HOLD_MAX));
+        assert_eq!(gather.until(Instant::ZERO), Some(Instant::ZERO + HOLD_MAX));
+        // A core that was woken then and may not propose yet would wake again and again.
+        assert_eq!(gather.until(Instant::ZERO + HOLD_MAX), None);
     }
 }

@@ -251,8 +251,8 @@ impl Groups {
     }
 
     /// When the next timer is due.
-    pub(crate) fn next_timer(&self) -> Instant {
-        let held_until = if self.batching.is_empty() { None } else { self.gather.until() };
+    pub(crate) fn next_timer(&self, now: Instant) -> Instant {
+        let held_until = if self.batching.is_empty() { None } else { self.gather.until(now) };
         self.timers.next().into_iter().chain(held_until).min().unwrap_or(Instant::NEVER)
     }
 

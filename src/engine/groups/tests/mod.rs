@@ -554,7 +554,7 @@ fn an_idle_group_becomes_quiescent_and_stands_in_no_list() {
         let replica = &side.groups.list[GROUP];
         assert!(replica.raft.is_quiescent());
         assert!(side.groups.with_work.is_empty() && side.groups.watched.is_empty());
-        assert!(side.groups.timers.next().is_none() && side.groups.next_timer() == Instant::NEVER);
+        assert!(side.groups.timers.next().is_none() && side.groups.next_timer(side.ctx.now) == Instant::NEVER);
         assert_eq!(replica.raft.next_wake(), None, "no timer runs");
     }
     let leader = world.leader();
