@@ -7,7 +7,7 @@ use resp::{Args, CommandId, Reply};
 
 use super::{Core, CoreHost, MeshMessage};
 use crate::observe::{
-    CoreReport, LARGE_BYTES_MIN, LogKind, LoggedCommand, Reset, Way, doctor, latency, logged_replies, shown_args,
+    LARGE_BYTES_MIN, LogKind, LoggedCommand, Reset, Way, doctor, latency, logged_replies, shown_args,
 };
 use crate::origin::Port;
 
@@ -15,6 +15,25 @@ use crate::origin::Port;
 const LOOK_BYTES_MIN: usize = 4 << 10;
 /// If commands are slow that take less than this, every command is looked at.
 const LOOK_AT_ALL_BELOW: Duration = Duration::from_millis(1);
+
+/// Whether a command is answered from a report of the core, or of the node.
+pub(super) fn tells_of_core(id: CommandId) -> bool {
+    matches!(
+        id,
+        CommandId::Info
+            | CommandId::LatencyHistogram
+            | CommandId::LatencyLatest
+            | CommandId::LatencyHistory
+            | CommandId::LatencyDoctor
+            | CommandId::LatencyReset
+            | CommandId::SlowLogGet
+            | CommandId::SlowLogLen
+            | CommandId::CommandLogGet
+            | CommandId::CommandLogLen
+            | CommandId::CoracleSlowLog
+            | CommandId::CoracleHotKeys
+    )
+}
 
 impl<H: CoreHost> Core<H> {
     /// Answers a command about how the core or the node does. Returns `false` for one that is about something else.
@@ -26,15 +45,22 @@ impl<H: CoreHost> Core<H> {
         reply: &mut Reply<'_>,
     ) -> bool {
         match id {
-            CommandId::LatencyHistogram => latency::histogram(&self.observed(conn).commands, args, reply),
-            CommandId::LatencyLatest => latency::latest(&self.observed(conn).spikes, reply),
-            CommandId::LatencyHistory => latency::history(&self.observed(conn).spikes, args, reply),
+            CommandId::LatencyHistogram => {
+                latency::histogram(&self.observed(self.clients.port(conn)).commands, args, reply)
+            }
+            CommandId::LatencyLatest => latency::latest(&self.observed(self.clients.port(conn)).spikes, reply),
+            CommandId::LatencyHistory => {
+                latency::history(&self.observed(self.clients.port(conn)).spikes, args, reply)
+            }
             CommandId::LatencyDoctor => {
-                reply.verbatim(&doctor::report(&self.observed(conn), self.ctx.config.latency_threshold));
+                reply.verbatim(&doctor::report(
+                    &self.observed(self.clients.port(conn)),
+                    self.ctx.config.latency_threshold,
+                ));
             }
             CommandId::LatencyReset => {
                 let events = latency::events_to_reset(args);
-                let count = self.observed(conn).spikes.reset(&events);
+                let count = self.observed(self.clients.port(conn)).spikes.reset(&events);
                 self.reset_observed(conn, &Reset::Spikes(events));
                 reply.integer(count as i64);
             }
@@ -42,17 +68,21 @@ impl<H: CoreHost> Core<H> {
                 reply.error("ERR unknown subcommand or wrong number of arguments for 'get'. Try SLOWLOG HELP.");
             }
             CommandId::SlowLogGet => {
-                logged_replies::get(&self.observed(conn).command_logs, LogKind::Slow, args, reply)
+                logged_replies::get(&self.observed(self.clients.port(conn)).command_logs, LogKind::Slow, args, reply)
             }
-            CommandId::SlowLogLen => reply.integer(self.observed(conn).command_logs.len(LogKind::Slow) as i64),
+            CommandId::SlowLogLen => {
+                reply.integer(self.observed(self.clients.port(conn)).command_logs.len(LogKind::Slow) as i64)
+            }
             CommandId::SlowLogReset => {
                 self.reset_observed(conn, &Reset::CommandLog(LogKind::Slow));
                 reply.ok();
             }
             CommandId::CoracleSlowLog => {
-                logged_replies::slow_with_stages(&self.observed(conn).command_logs, args, reply);
+                logged_replies::slow_with_stages(&self.observed(self.clients.port(conn)).command_logs, args, reply);
             }
-            CommandId::CoracleHotKeys => logged_replies::hot_keys(&self.observed(conn).hot, args, reply),
+            CommandId::CoracleHotKeys => {
+                logged_replies::hot_keys(&self.observed(self.clients.port(conn)).hot, args, reply)
+            }
             _ => return self.answer_command_log(conn, id, args, reply),
         }
         true
@@ -66,8 +96,12 @@ impl<H: CoreHost> Core<H> {
         };
         let Some(kind) = logged_replies::kind_at(args, place, reply) else { return true };
         match id {
-            CommandId::CommandLogGet => logged_replies::get(&self.observed(conn).command_logs, kind, args, reply),
-            CommandId::CommandLogLen => reply.integer(self.observed(conn).command_logs.len(kind) as i64),
+            CommandId::CommandLogGet => {
+                logged_replies::get(&self.observed(self.clients.port(conn)).command_logs, kind, args, reply)
+            }
+            CommandId::CommandLogLen => {
+                reply.integer(self.observed(self.clients.port(conn)).command_logs.len(kind) as i64)
+            }
             _ => {
                 self.reset_observed(conn, &Reset::CommandLog(kind));
                 reply.ok();
@@ -110,15 +144,6 @@ impl<H: CoreHost> Core<H> {
                 };
                 self.ctx.log_command(kind, command);
             }
-        }
-    }
-
-    /// What is told to a client: of the core on the core's own port, of the node on the gateway.
-    pub(super) fn observed(&self, conn: ConnId) -> CoreReport {
-        let own = self.report();
-        match self.clients.port(conn) {
-            Some(Port::Core) => own,
-            _ => CoreReport::merged(std::iter::once(&own).chain(&self.reports)),
         }
     }
 

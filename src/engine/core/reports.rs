@@ -12,15 +12,18 @@ use crate::origin::Port;
 
 impl<H: CoreHost> Core<H> {
     pub(super) fn info(&self, port: Option<Port>, args: Args<'_>) -> String {
-        let own = self.report();
-        let (scope, report) = match port {
-            Some(Port::Core) => (InfoScope::Core, own),
-            _ => (InfoScope::Node, CoreReport::merged(std::iter::once(&own).chain(&self.reports))),
-        };
+        let scope = if port == Some(Port::Core) { InfoScope::Core } else { InfoScope::Node };
+        let report = self.observed(port);
         let process = self.ctx.config.process.as_ref().map(|probe| probe.ask());
         let info =
             Info { scope, config: &self.ctx.config, report: &report, unix_ms: self.host.unix_time_ms(), process };
         info.text(args)
+    }
+
+    /// What is told to clients: of the core on the core's own port, of the node on the gateway.
+    pub(super) fn observed(&self, port: Option<Port>) -> CoreReport {
+        let own = self.report();
+        if port == Some(Port::Core) { own } else { CoreReport::merged(own, &self.reports) }
     }
 
     /// What this core tells of itself.

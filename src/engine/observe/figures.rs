@@ -103,7 +103,10 @@ impl fmt::Debug for ReportReceiver {
 /// What INFO tells of a node in all its sections, from what each of its cores tells; `unix_ms` is the wall clock, in milliseconds
 /// since 1970.
 pub fn node_info(config: &Config, reports: &[CoreReport], unix_ms: u64) -> String {
-    let report = CoreReport::merged(reports);
+    let report = match reports.split_first() {
+        Some((own, others)) => CoreReport::merged(own.clone(), others),
+        None => CoreReport::default(),
+    };
     let process = config.process.as_ref().map(|probe| probe.ask());
     Info { scope: InfoScope::Node, config, report: &report, unix_ms, process }.whole_text()
 }

@@ -110,11 +110,10 @@ pub(crate) struct ReplicaReport {
 }
 
 impl CoreReport {
-    /// Adds up what the cores of a node tell; the first one is the core that answers.
-    pub(crate) fn merged<'a>(reports: impl IntoIterator<Item = &'a CoreReport>) -> CoreReport {
-        let mut reports = reports.into_iter();
-        let mut node = reports.next().cloned().unwrap_or_default();
-        reports.for_each(|report| node.merge(report));
+    /// Adds up what the cores of a node tell, of which `own` answers.
+    pub(crate) fn merged<'a>(own: CoreReport, others: impl IntoIterator<Item = &'a CoreReport>) -> CoreReport {
+        let mut node = own;
+        others.into_iter().for_each(|report| node.merge(report));
         node.replicas.sort_unstable_by_key(|replica| replica.group);
         node
     }
@@ -239,7 +238,7 @@ mod tests {
             replicas: vec![replica(1)],
             ..one.clone()
         };
-        let node = CoreReport::merged([&one, &other]);
+        let node = CoreReport::merged(one, [&other]);
         is_send(&node);
         assert_eq!((node.cores_count, node.clients_count, node.keys_count), (2, 6, 20));
         assert_eq!((node.uptime, node.groups_leaderless_count), (Duration::from_secs(5), 2));
@@ -271,7 +270,7 @@ mod tests {
             ],
             ..CoreReport::default()
         };
-        let node = CoreReport::merged([&CoreReport::default(), &report([10, 1, 50, 1]), &report([5, 6, 70, 0])]);
+        let node = CoreReport::merged(CoreReport::default(), [&report([10, 1, 50, 1]), &report([5, 6, 70, 0])]);
         assert_eq!(node.fields.iter().map(|field| field.value).collect::<Vec<_>>(), [15, 7, 70, 0]);
     }
 }
