@@ -1,12 +1,15 @@
 //! What is measured: places where keys lie.
 
 use data::Keyspace;
-use lsm::{Content, PREFETCH_KEYS_COUNT, Rows};
+use lsm::{Content, PREFETCH_KEYS_COUNT, Prefetch, Rows};
 use resp::number::{parse_i64, with_digits};
 use resp::{CommandId, Protocol, Reply, table};
 
 use crate::error::Error;
 use crate::micro::script::Script;
+
+/// Rows are looked for ahead beyond so many bytes of them, as a core does it when it applies a batch.
+const CACHED_ROWS_BYTES_MAX: usize = 4 << 20;
 
 /// A place where keys lie.
 pub trait Table {
@@ -36,10 +39,15 @@ impl Table for Keyspace {
     fn execute(&mut self, script: &Script, replies: &mut Vec<u8>) {
         let id = script.id();
         if table::by_id(id).is_write() {
+            let are_rows_many = self.bytes() > CACHED_ROWS_BYTES_MAX;
             let mut ahead = script.iter().map(|(slot, args)| (slot, args.get(1).unwrap_or_default()));
             for (at, (slot, args)) in script.iter().enumerate() {
-                if at % PREFETCH_KEYS_COUNT == 0 {
-                    self.prefetch(ahead.by_ref().take(PREFETCH_KEYS_COUNT));
+                if are_rows_many && at % PREFETCH_KEYS_COUNT == 0 {
+                    let mut prefetch = Prefetch::default();
+                    for (slot, key) in ahead.by_ref().take(PREFETCH_KEYS_COUNT) {
+                        self.prefetch(&mut prefetch, slot, key);
+                    }
+                    prefetch.load();
                 }
                 self.apply(id, slot, args);
             }

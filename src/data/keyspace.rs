@@ -1,6 +1,6 @@
 //! The keys of one group, and what commands do to them.
 
-use lsm::{Content, Payloads, Row, Swept};
+use lsm::{Content, Payloads, Prefetch, Row, Swept};
 use resp::{Args, Command, CommandId, Reply};
 use types::Slot;
 
@@ -48,10 +48,10 @@ impl Keyspace {
         self.store.advance_time(time_ms);
     }
 
-    /// Has the rows of these keys, at most [`PREFETCH_KEYS_COUNT`](lsm::PREFETCH_KEYS_COUNT), loaded into the CPU's caches.
+    /// Adds a key to those whose rows are to be loaded into the CPU's caches.
     #[inline]
-    pub fn prefetch<'k>(&self, keys: impl Iterator<Item = (Slot, &'k [u8])>) {
-        self.store.rows.prefetch(keys);
+    pub fn prefetch<'r>(&'r self, prefetch: &mut Prefetch<'r>, slot: Slot, key: &[u8]) {
+        prefetch.add(&self.store.rows, slot, key);
     }
 
     /// Applies a logged write. `slot` is the slot of the command's keys, which all share one.

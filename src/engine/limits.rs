@@ -122,6 +122,11 @@ pub const SNAPSHOT_SENDS_COUNT_MAX: usize = 16;
 /// Answers about chunks of snapshots in one frame.
 pub const CHUNKS_COUNT_MAX: usize = 16;
 
+/// Rows of a core that take up no more than this are not looked for ahead of the commands of a pipeline: the last cache of the CPU holds
+/// most of them. Measured with pipelines of 16 `GET` on a CPU with 32 MiB of it: where a core has 31 MiB of rows the rate falls by 5 %, where
+/// it has 300 MiB it rises by 18 %. In a batch keys are looked for ahead from an eighth on, as there they need not be found first.
+pub const CACHED_ROWS_BYTES_MAX: usize = 32 << 20;
+
 /// Those limits that hold clients and peers back when they are reached. [`Limits::default`] is what a node uses; smaller
 /// ones make full queues common, for those who check what happens then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,6 +174,8 @@ pub struct Limits {
     pub row_reads_bytes_max: usize,
     /// Rows that tables hold, too, leave memory when rows take up more than this, in bytes, whatever room there is.
     pub rows_bytes_max: usize,
+    /// See [`CACHED_ROWS_BYTES_MAX`].
+    pub cached_rows_bytes_max: usize,
 }
 
 impl Default for Limits {
@@ -195,6 +202,7 @@ impl Default for Limits {
             snapshot_sends_count_max: SNAPSHOT_SENDS_COUNT_MAX,
             row_reads_bytes_max: ROW_READS_BYTES_MAX,
             rows_bytes_max: usize::MAX,
+            cached_rows_bytes_max: CACHED_ROWS_BYTES_MAX,
         }
     }
 }

@@ -13,10 +13,11 @@
 //! Deliberately absent: what commands do to keys, sockets, authentication beyond "no password is set", push
 //! messages, and anything about a command that is not served.
 //!
-//! Reading order: [`args`], [`parser`] with `inline`, [`command_id`], [`command`], [`table`] with the files of its folder,
+//! Reading order: [`args`], [`parser`] with `inline`, `ahead` (a look at what comes next), [`command_id`], [`command`], [`table`] with the files of its folder,
 //! [`errors`], [`reply`], [`command_info`], [`hello`], [`client_filter`], [`client_line`], [`answer`](mod@answer), then the
 //! leaves [`number`], [`secrets`] and [`glob`].
 
+mod ahead;
 pub mod answer;
 pub mod args;
 pub mod client_filter;
@@ -34,6 +35,7 @@ pub mod reply;
 pub mod secrets;
 pub mod table;
 
+pub use ahead::first_arguments;
 pub use answer::answer;
 pub use args::{ArgRange, Args};
 pub use client_filter::ClientFilter;

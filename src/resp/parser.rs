@@ -434,7 +434,7 @@ enum Found {
 
 /// The number at `at` and what lies behind its end of line, if it is short, canonical and all there.
 #[inline]
-fn short_number(buf: &[u8], at: usize) -> Option<(u32, usize)> {
+pub(crate) fn short_number(buf: &[u8], at: usize) -> Option<(u32, usize)> {
     let window = buf.get(at..)?;
     let mut number = 0;
     for (idx, &byte) in window.iter().take(SHORT_DIGITS_MAX + 1).enumerate() {

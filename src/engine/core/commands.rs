@@ -60,6 +60,7 @@ impl<H: CoreHost> Core<H> {
     fn run_commands(&mut self, conn: ConnId, parser: &mut Parser, buf: &[u8]) -> usize {
         let limits = self.ctx.config.limits.commands;
         let mut pos = 0;
+        self.lookahead.begin();
         while pos < buf.len() {
             if self.clients.is_closing(conn) {
                 return buf.len();
@@ -72,9 +73,15 @@ impl<H: CoreHost> Core<H> {
                 self.clients.block(&mut self.ctx, conn, blocker);
                 return pos;
             }
+            if self.lookahead.is_due() {
+                self.look_ahead(&buf[pos..]);
+            }
             match step(parser, buf, pos, &limits) {
                 Step::Command { args, next } => match self.execute_counted(conn, args, next - pos) {
-                    Taken::Yes => pos = next,
+                    Taken::Yes => {
+                        self.lookahead.executed();
+                        pos = next;
+                    }
                     Taken::Later(blocker) => {
                         self.clients.block(&mut self.ctx, conn, blocker);
                         return pos;
@@ -162,6 +169,7 @@ impl<H: CoreHost> Core<H> {
         match decision {
             Decision::Local(group) => {
                 self.clients.note_command(&mut self.ctx, conn, command.full_name);
+                self.lookahead.note(command);
                 let sample = self.ctx.commands.begin_sample(command.id).map(|sample| (sample, self.host.now()));
                 self.groups.execute(&mut self.ctx, out!(self), group, request);
                 if let Some((sample, begun_at)) = sample {

@@ -3,6 +3,7 @@
 //! A frame may bring very many commands and replies: these wait for their turn, and a turn takes in so many of them. Messages
 //! of Raft, notes and chunks are few and taken in at once; no group loses its leader because commands are many.
 
+use lsm::PREFETCH_KEYS_COUNT;
 use resp::{Args, CommandId, Protocol};
 use types::Slot;
 use wire::{Frame, RequestHead};
@@ -92,9 +93,14 @@ impl<H: CoreHost> Core<H> {
 
     fn take_requests(&mut self, link: LinkId, requests: &mut ReceivedRequests, slice: &mut Share) {
         let mut ranges = std::mem::take(&mut self.ranges);
-        while !slice.is_spent()
-            && let Some((head, args)) = requests.next(&mut ranges)
-        {
+        let mut looked_at = 0;
+        while !slice.is_spent() {
+            if looked_at == 0 {
+                self.look_ahead_in_frame(requests);
+                looked_at = PREFETCH_KEYS_COUNT;
+            }
+            looked_at -= 1;
+            let Some((head, args)) = requests.next(&mut ranges) else { break };
             slice.spend(1, args.iter_from(1).map(<[u8]>::len).sum());
             self.on_request(link, &head, args);
         }

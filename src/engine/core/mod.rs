@@ -3,13 +3,14 @@
 //! This folder is the only one that knows all parts. They return what is to follow from what they did, and it is carried
 //! here to the part concerned; no rule of any of them stands here. `impl Core` stands here and nowhere else.
 //!
-//! Reading order: this page (the turn), `tick`, `commands` (of clients), `diagnostics` (LATENCY), `frames` (from and to other cores), `effects`, `sink` (the
+//! Reading order: this page (the turn), `tick`, `commands` (of clients), `diagnostics` (LATENCY), `frames` (from and to other cores), `lookahead` (rows that will be read), `effects`, `sink` (the
 //! way of replies), `share` (how much a turn does), `reports` (INFO, and what checkers see), `start`.
 
 mod commands;
 mod diagnostics;
 mod effects;
 mod frames;
+mod lookahead;
 mod reports;
 mod share;
 mod sink;
@@ -25,6 +26,7 @@ use resp::ArgRange;
 use types::{CoreAddr, Instant, NodeId};
 use wire::Frame;
 
+use self::lookahead::Lookahead;
 use self::share::Share;
 use self::sink::out;
 use crate::budget::Permit;
@@ -116,6 +118,7 @@ pub struct Core<H: CoreHost> {
     command_table: CommandTable,
     /// How much the client whose commands are being executed may still do.
     share: Share,
+    lookahead: Lookahead,
     ranges: Vec<ArgRange>,
     /// What was there before the core began to count.
     fixed_permit: Permit,

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use types::Instant;
 
+use super::lookahead::Lookahead;
 use super::share::Share;
 use super::{Core, CoreHost, ListenerKind, REPORT_EVERY, Stopping};
 use crate::budget::Pool;
@@ -140,6 +141,7 @@ impl<H: CoreHost> Core<H> {
             local_reply: Vec::new(),
             command_table: CommandTable::default(),
             share: Share::UNLIMITED,
+            lookahead: Lookahead::default(),
             ranges: Vec::new(),
             fixed_permit,
         };

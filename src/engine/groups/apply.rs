@@ -4,11 +4,12 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use data::{ColdKey, Keyspace, Outcome};
-use lsm::PREFETCH_KEYS_COUNT;
+use lsm::{PREFETCH_KEYS_COUNT, Prefetch};
 use resp::{ArgRange, Args, CommandId};
 use types::{GroupId, Instant, Slot};
 use wire::{Batch, BatchError, Entry, EntryKind, Membership};
 
+use crate::budget::Pool;
 use crate::context::Context;
 use crate::error::Error;
 use crate::groups::applying::Progress;
@@ -164,14 +165,18 @@ impl Groups {
         keyspace.advance_time(batch.time_ms());
         let may_lack = !keyspace.is_resident();
         let (first, mut missing, mut must_count) = (progress.commands_count, Missing::default(), 0);
+        let are_rows_many = ctx.budget.used_by(Pool::Keys) > ctx.config.limits.cached_rows_bytes_max / 8;
         let (mut ahead, mut until_prefetch) = (batch.first_arguments().skip(first), 0);
         batch.for_each_from(first, |command, arguments| {
-            if until_prefetch == 0 {
-                let keys = ahead.by_ref().take(PREFETCH_KEYS_COUNT);
-                keyspace.prefetch(keys.map(|(slot, key)| (Slot::new(slot).unwrap_or_default(), key)));
+            if until_prefetch == 0 && are_rows_many {
+                let mut prefetch = Prefetch::default();
+                for (slot, key) in ahead.by_ref().take(PREFETCH_KEYS_COUNT) {
+                    keyspace.prefetch(&mut prefetch, Slot::new(slot).unwrap_or_default(), key);
+                }
+                prefetch.load();
                 until_prefetch = PREFETCH_KEYS_COUNT;
             }
-            until_prefetch -= 1;
+            until_prefetch = until_prefetch.saturating_sub(1);
             ranges.clear();
             ranges.push(ArgRange { start: 0, end: 0 });
             ranges.extend(arguments.map(|(start, end)| ArgRange { start, end }));

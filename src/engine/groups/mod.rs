@@ -52,9 +52,10 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
+use lsm::Prefetch;
 use raft::{LogRead, Persist, Ready, StartError};
 use resp::ArgRange;
-use types::{CoreAddr, GroupId, Index, Instant, Term};
+use types::{CoreAddr, GroupId, Index, Instant, Slot, Term};
 use wire::{LeaderNote, Message};
 
 use self::cold::ColdReads;
@@ -213,6 +214,14 @@ impl Groups {
             is_full: is_full(ctx, replica),
             is_log_full: false,
             has_unsettled: replica.has_unsettled(),
+        }
+    }
+
+    /// Adds a key to those whose rows are to be loaded into the CPU's caches, if it is here that it will be looked for.
+    pub(crate) fn prefetch<'r>(&'r self, prefetch: &mut Prefetch<'r>, group: usize, slot: Slot, key: &[u8]) {
+        let replica = &self.list[group];
+        if replica.leads() {
+            replica.keyspace.prefetch(prefetch, slot, key);
         }
     }
 

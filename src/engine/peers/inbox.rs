@@ -57,6 +57,22 @@ impl ReceivedRequests {
         Some((head, Args::new(&self.requests.bytes, ranges)))
     }
 
+    /// The commands that come next, with the first argument of each.
+    pub(crate) fn ahead(&self) -> impl Iterator<Item = (&RequestHead, &[u8])> {
+        let Requests { heads, ends, bytes } = &self.requests;
+        let (mut argument, mut start) = (self.next_argument, self.start);
+        heads[self.next..].iter().map(move |head| {
+            let behind = argument + head.arguments_count as usize;
+            let first = if head.arguments_count == 0 { start } else { ends[argument] };
+            let key = &bytes[start as usize..first as usize];
+            if head.arguments_count > 0 {
+                start = ends[behind - 1];
+            }
+            argument = behind;
+            (head, key)
+        })
+    }
+
     fn is_done(&self) -> bool {
         self.next == self.requests.heads.len()
     }
@@ -204,5 +220,29 @@ mod tests {
         }
         assert_eq!(seen, ["1 one", "2 ", "3 three", "7 a bc", "8 ", "9 def"]);
         assert!(inbox.is_empty() && inbox.bytes() == 0);
+    }
+
+    #[test]
+    fn what_comes_next_is_seen_ahead() {
+        let mut builder = RequestsBuilder::default();
+        for (id, arguments) in [(1, &["a", "bc"][..]), (2, &[]), (3, &["def"]), (4, &["", "x"])] {
+            let head =
+                RequestHead { id, group: 1, arguments_count: 0, command: 0, slot: 0, resp3: false, resumes: false };
+            builder.push(head, arguments.iter().map(|argument| argument.as_bytes()));
+        }
+        let mut inbox = Inbox::default();
+        inbox.push(Replies::default(), builder.finish());
+        let Some(Received::Requests(mut requests)) = inbox.pop() else { panic!("there are commands") };
+        let (mut ranges, mut expected) = (Vec::new(), vec![(1, "a"), (2, ""), (3, "def"), (4, "")]);
+        loop {
+            let ahead: Vec<(u64, &[u8])> = requests.ahead().map(|(head, key)| (head.id, key)).collect();
+            let told: Vec<(u64, &[u8])> = expected.iter().map(|(id, key)| (*id, key.as_bytes())).collect();
+            assert_eq!(ahead, told);
+            if requests.next(&mut ranges).is_none() {
+                break;
+            }
+            expected.remove(0);
+        }
+        assert!(expected.is_empty());
     }
 }

@@ -48,7 +48,7 @@ use crate::rows::trie::Found;
 use crate::table::stored_row::head_key;
 
 pub use look::Known;
-pub use prefetch::PREFETCH_KEYS_COUNT;
+pub use prefetch::{PREFETCH_KEYS_COUNT, Prefetch};
 pub use records::{Payloads, Records};
 pub use row::{Content, Row};
 pub use row_mut::RowMut;
@@ -133,15 +133,6 @@ impl Rows {
     pub fn held_bytes(&self) -> usize {
         let dropped: usize = self.dropped.iter().map(Slab::held_bytes).sum();
         self.tables.held_bytes() + dropped
-    }
-
-    /// Has the rows of these keys, at most [`PREFETCH_KEYS_COUNT`], loaded into the CPU's caches, where they are not likely to be there
-    /// anyway.
-    #[inline]
-    pub fn prefetch<'k>(&self, keys: impl Iterator<Item = (Slot, &'k [u8])>) {
-        if prefetch::is_worth_it(&self.tables) {
-            prefetch::load_rows(&self.tables, keys.map(|(slot, key)| (slot, self.hash(key))));
-        }
     }
 
     /// Whether all keys that the tables hold have rows: nothing else exists.

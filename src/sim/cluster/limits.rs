@@ -49,6 +49,7 @@ pub(super) fn limit(seed: u64, cluster_spec: &ClusterSpec, config: &mut engine::
         chunk_bytes_max: prng.pick(&[4 << 10, 32 << 10, limits.chunk_bytes_max]),
         row_reads_bytes_max: Prng::stream(seed, "row reads").pick(&[1, 64 << 10, limits.row_reads_bytes_max]),
         snapshot_round_min: Prng::stream(seed, "snapshot rounds").pick(&[Duration::ZERO, limits.snapshot_round_min]),
+        cached_rows_bytes_max: Prng::stream(seed, "cached rows").pick(&[0, limits.cached_rows_bytes_max]),
         snapshot_sends_count_max: prng.pick(&[1, 2, limits.snapshot_sends_count_max]),
         ..limits
     };

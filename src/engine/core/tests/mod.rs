@@ -5,6 +5,7 @@ mod fan_out;
 mod frames;
 mod host;
 mod listening;
+mod lookahead;
 mod slices;
 mod ticks;
 

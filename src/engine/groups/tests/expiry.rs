@@ -150,11 +150,7 @@ fn a_new_leader_whose_clock_is_behind_goes_on_from_where_time_was() {
 #[test]
 fn a_state_that_is_taken_over_expires_too() {
     let mut keyspace = Keyspace::new();
-    keyspace.restore(
-        types::Slot::of_key(b"k"),
-        b"k",
-        &lsm::Content { expiry_ms: Some(2_000), ..lsm::Content::plain(b"v") },
-    );
+    keyspace.restore(Slot::of_key(b"k"), b"k", &lsm::Content { expiry_ms: Some(2_000), ..lsm::Content::plain(b"v") });
     let keyspace = std::cell::Cell::new(Some(keyspace));
     let mut world = World::starting(
         |_| {},
