@@ -234,7 +234,8 @@ fn tables_that_are_damaged_are_taken_over_anew() {
     }
     replicas::wait_equal(&cluster, &[1, 2, 3], GROUPS_COUNT, WITHIN);
     let log = std::fs::read_to_string(dir.path().join("node-2.log")).unwrap();
-    assert!(log.contains("quarantined") && log.contains("the replica is back"), "{log}");
+    assert!(log.contains("taken over from another replica") && log.contains("a snapshot was installed"), "{log}");
+    assert!(counter(&cluster, 2, "states_lost") >= 1);
     cluster.kill(1);
     cluster.wait_healthy(2, WITHIN);
     verify(&mut cluster.gateway(2), keys_count, 39);

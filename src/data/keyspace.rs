@@ -1,6 +1,6 @@
 //! The keys of one group, and what commands do to them.
 
-use lsm::{Content, Payloads, Prefetch, Row, Swept};
+use lsm::{Content, Payloads, Prefetch, Row, Swept, Warmed};
 use resp::{Args, Command, CommandId, Reply};
 use types::Slot;
 
@@ -160,6 +160,31 @@ impl Keyspace {
         self.store.rows.end_residency();
     }
 
+    /// All rows of the tables of now will be handed over with [`Keyspace::warm`]: see [`lsm::Rows::begin_warming`].
+    pub fn begin_warming(&mut self) {
+        self.store.rows.begin_warming();
+    }
+
+    /// Adds a key as the group's tables held it when the warming began, unless something is known of it or its time has come.
+    pub fn warm(&mut self, slot: Slot, key: &[u8], content: &Content<'_>) -> Warmed {
+        let has_expired = content.expiry_ms.is_some_and(|expiry_ms| expiry_ms <= self.time_ms());
+        if has_expired {
+            // It never comes back, so there is nothing to know of it.
+            return Warmed::Known;
+        }
+        self.store.rows.warm(slot, key, content)
+    }
+
+    /// All rows were handed over. Returns whether all keys are in memory now: not if the warming has ended before.
+    pub fn end_warming(&mut self) -> bool {
+        self.store.rows.end_warming()
+    }
+
+    /// Not all rows will be handed over.
+    pub fn give_up_warming(&mut self) {
+        self.store.rows.give_up_warming();
+    }
+
     /// Removes keys of about `want_bytes` from memory of which the tables say the same, and looks at about `looks_max` of all for that,
     /// those first that nobody has looked for lately. Returns the bytes of what was removed.
     pub fn evict_some(&mut self, want_bytes: usize, looks_max: usize) -> usize {
@@ -249,9 +274,9 @@ impl Keyspace {
         self.store.rows.write_anew();
     }
 
-    /// These keys take the place of others: time does not go back, and the memory of the others is given back a little at a time.
+    /// These keys take the place of others, as of the time that they have: entries behind them are applied as of theirs. The memory of the
+    /// others is given back a little at a time.
     pub fn succeed(&mut self, others: Keyspace) {
-        self.store.advance_time(others.time_ms());
         self.store.own(others.store.owned().to_vec());
         self.store.rows.succeed(others.store.rows);
     }

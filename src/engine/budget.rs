@@ -197,6 +197,12 @@ impl Budget {
         self.keys_bytes_max() / KEYS_MARK_SHARE.1 * KEYS_MARK_SHARE.0
     }
 
+    /// How many bytes more keys may take up before some of them leave memory.
+    pub(crate) fn room_for_rows(&self) -> usize {
+        let data = self.accounts.used() - self.accounts.requests_used();
+        self.keys_bytes_mark().saturating_sub(data)
+    }
+
     /// Whether keys may take up more than they should.
     pub(crate) fn keys_may_be_over(&self) -> bool {
         self.accounts.used() - self.accounts.requests_used() > self.keys_bytes_mark()

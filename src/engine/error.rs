@@ -3,8 +3,6 @@
 use thiserror::Error;
 use types::{CoreAddr, GroupId, Index};
 
-use crate::load_error::LoadError;
-
 /// What ends a core. All of these concern the whole node; none is caused by what a client sends.
 #[derive(Debug, Error)]
 pub enum Error {
@@ -62,34 +60,6 @@ pub enum Error {
         group: GroupId,
         /// What is wrong.
         reason: String,
-    },
-    /// Tables turned out to be damaged, and their rows are not all in memory.
-    #[error(
-        "the tables of group {group} are damaged, and memory does not hold all of its rows. Start this node again: it checks its \
-         tables then, and takes the group over from other replicas"
-    )]
-    TablesLost {
-        /// The group.
-        group: GroupId,
-    },
-    /// A row that a command needs is damaged in the tables, and memory does not hold it.
-    #[error(
-        "a row of group {group} cannot be had: {source}. Start this node again: it checks its tables then, and takes the group over \
-         from other replicas"
-    )]
-    RowLost {
-        /// The group.
-        group: GroupId,
-        /// What is damaged.
-        source: lsm::Error,
-    },
-    /// A group's tables cannot be read.
-    #[error("group {group} cannot start: {source}")]
-    Load {
-        /// The group.
-        group: GroupId,
-        /// Why.
-        source: LoadError,
     },
     /// The tables of a core cannot be opened.
     #[error("core {place}: {source}")]

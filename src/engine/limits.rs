@@ -106,6 +106,12 @@ pub const FLUSH_BYTES_PER_SECOND_MAX: u64 = 512 << 20;
 pub const MERGE_BYTES_PER_SECOND_MAX: u64 = 256 << 20;
 /// How fast tables are read that nobody waits for, to be checked.
 pub const SCRUB_BYTES_PER_SECOND_MAX: u64 = 64 << 20;
+/// How fast tables are read whose rows are to come back into memory.
+pub const WARM_BYTES_PER_SECOND_MAX: u64 = 1 << 30;
+/// Rows that a turn takes in of them, in bytes; a single value may exceed it.
+pub const WARM_TURN_BYTES: usize = 64 << 10;
+/// Rows that a turn takes in of them: about 50 µs.
+pub const WARM_TURN_ROWS: usize = 256;
 /// How fast a state that was received is loaded.
 pub const LOAD_BYTES_PER_SECOND_MAX: u64 = 256 << 20;
 /// How fast a snapshot is received from another core.

@@ -19,6 +19,9 @@ pub(crate) trait Replicas {
     /// What was flushed is in the tables, durably.
     fn end_flush(&mut self, group: usize);
 
+    /// Keys of a replica have come into memory: what it holds is counted anew, and those that expire are looked at from now on.
+    fn settle(&mut self, group: usize);
+
     /// What belongs to the state as it is now besides its keys.
     fn sealed_state(&self, group: usize) -> SealedState;
 }

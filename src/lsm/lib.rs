@@ -44,4 +44,4 @@ pub use error::{Error, FormatError};
 pub use ids::{FileId, TableId};
 pub use pace::Pace;
 pub use pending::Chunk;
-pub use rows::{Content, Known, PREFETCH_KEYS_COUNT, Payloads, Prefetch, Records, Row, RowMut, Rows, Swept};
+pub use rows::{Content, Known, PREFETCH_KEYS_COUNT, Payloads, Prefetch, Records, Row, RowMut, Rows, Swept, Warmed};

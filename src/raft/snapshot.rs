@@ -142,6 +142,24 @@ impl Raft {
         Ok(())
     }
 
+    /// As [`Raft::restore`], for a driver that has lost its state and nothing else: the state that was received may be older than what was
+    /// applied here, as long as the log goes on behind it. Entries behind it are handed out again.
+    ///
+    /// # Errors
+    /// As [`Raft::restore`]; a state is of no use, too, that the log does not go on behind.
+    pub fn rewind(&mut self, meta: SnapshotMeta, now: Instant) -> Result<(), RestoreError> {
+        if meta.last_index > self.applied {
+            return self.restore(meta, now);
+        }
+        self.advance(now);
+        if self.log.term(meta.last_index) != Some(meta.last_term) {
+            self.counters.snapshots_stale += 1;
+            return Err(RestoreError::Stale);
+        }
+        self.skip_to(meta);
+        Ok(())
+    }
+
     /// A state was taken over that ends with an entry which is committed here: entries up to it need not be applied any more.
     fn skip_to(&mut self, meta: SnapshotMeta) {
         let last = meta.last_index;

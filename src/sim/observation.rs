@@ -120,6 +120,11 @@ pub enum ObservationKind {
         /// Index and term of the last entry the state holds.
         last: (Index, Term),
     },
+    /// Its tables are damaged and memory does not hold all rows.
+    StateLost {
+        /// Whether a fault of the disk explains it.
+        is_provoked: bool,
+    },
     /// The log's beginning was dropped, up to and with this index.
     Compacted(Index),
     /// It was told what cannot be true if it is right, and has dropped it.
@@ -197,6 +202,7 @@ impl Observation {
             },
             Event::Applied(entry) => ObservationKind::Applied { index: entry.index, entry: EntryHash::of(entry) },
             Event::Restored { last } => ObservationKind::Restored { last },
+            Event::StateLost => ObservationKind::StateLost { is_provoked: false },
             Event::Contradicted => ObservationKind::Contradicted,
             Event::Compacted(index) => ObservationKind::Compacted(index),
             Event::Digest { applied, digest } => ObservationKind::Digest { index: applied, digest },

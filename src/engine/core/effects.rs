@@ -97,10 +97,12 @@ impl<H: CoreHost> Core<H> {
                 StorageEffect::OfferSnapshot { group, meta } => self.groups.offer_snapshot(group, meta),
                 StorageEffect::CompactRaft { group, index } => self.groups.compact(&self.ctx, group, index),
                 StorageEffect::HoldApplying { group, is_held } => self.groups.hold_applying(group, is_held),
-                StorageEffect::RowsRead { number, group, result } => self.rows_read(number, group, result)?,
+                StorageEffect::RowsRead { number, group, result } => self.rows_read(number, group, result),
                 StorageEffect::AskChunk { link, request } => self.peers.chunk_request(link, request),
                 StorageEffect::SendChunk { link, reply } => self.peers.chunk(link, reply),
                 StorageEffect::Install { group, loaded, took } => self.install(group, *loaded, took)?,
+                StorageEffect::StateLost { group } => self.groups.lose_state(&self.ctx, group),
+                StorageEffect::Resident { group } => self.groups.observe_residency(&self.ctx, group),
                 StorageEffect::Rejoin { replica } => self.rejoin(*replica)?,
             }
         }
@@ -108,22 +110,19 @@ impl<H: CoreHost> Core<H> {
         Ok(())
     }
 
-    /// Rows were read from tables. Those that are damaged end the core: what its replica has acknowledged cannot be had from here any more.
-    fn rows_read(
-        &mut self,
-        number: u64,
-        group: types::GroupId,
-        result: Result<ReadRows, lsm::Error>,
-    ) -> Result<(), Error> {
+    /// Rows were read from tables, or not. What becomes of a group whose tables are damaged is for storage to say.
+    fn rows_read(&mut self, number: u64, group: types::GroupId, result: Result<ReadRows, lsm::Error>) {
         match result {
             Ok(rows) => self.groups.rows_read(&mut self.ctx, out!(self), number, &rows),
-            Err(error) if error.is_damage() => return Err(Error::RowLost { group, source: error }),
+            Err(error) if error.is_damage() => {
+                self.storage.tables_are_damaged(&mut self.ctx, group, &error);
+                self.groups.rows_lost(&mut self.ctx, out!(self), number);
+            }
             Err(error) => {
                 tracing::warn!(%group, %error, "rows cannot be read");
                 self.groups.rows_not_read(&mut self.ctx, out!(self), number);
             }
         }
-        Ok(())
     }
 
     /// Hands over which rows are to be read. Called before storage takes anything in, so that they are read as of the tables of now.
@@ -144,7 +143,12 @@ impl<H: CoreHost> Core<H> {
                 self.take_map(&map)?;
             }
         }
-        self.storage.installed(&mut self.ctx, group, is_restored);
+        let mut effects = Vec::new();
+        self.storage.installed(&mut self.ctx, &self.groups, group, is_restored, &mut effects);
+        for effect in effects {
+            let StorageEffect::StateLost { group } = effect else { panic!("nothing else follows from that") };
+            self.groups.lose_state(&self.ctx, group);
+        }
         Ok(())
     }
 

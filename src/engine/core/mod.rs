@@ -196,7 +196,7 @@ impl<H: CoreHost> Core<H> {
         self.router.settle();
         self.observe_budgets();
         // Behind what clients and peers wait for.
-        let is_copying = self.storage.work(&mut self.groups);
+        let is_copying = self.storage.work(&mut self.ctx, &mut self.groups);
         let is_releasing = self.groups.release_some();
         let is_evicting = self.groups.evict_some(&mut self.ctx);
         let is_expiring = self.groups.is_expiry_behind() && self.groups.sweep_expired(&mut self.ctx);

@@ -178,6 +178,11 @@ impl ColdReads {
         }
     }
 
+    /// Of which group rows are being read.
+    pub(super) fn group_of(&self, number: u64) -> Option<usize> {
+        self.open.get(&number).map(|open| open.group)
+    }
+
     pub(super) fn end(&mut self, number: u64) -> Open {
         let open = self.open.remove(&number).expect("what was asked for is answered once");
         self.bytes -= open.bytes;

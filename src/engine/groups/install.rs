@@ -22,9 +22,20 @@ impl Groups {
     /// A snapshot is to take the place of a group's tables, or could not: until then nothing is applied.
     pub(crate) fn hold_applying(&mut self, group: usize, is_held: bool) {
         let replica = &mut self.list[group];
+        let is_held = is_held || replica.is_lost;
         replica.applying.hold(is_held);
         replica.raft.pause_applying(is_held || !replica.applying.is_empty());
         self.mark(group);
+    }
+
+    /// The state of a replica is lost, and its log is not: it applies nothing, and others should rather lead, until a state that was
+    /// received takes its place.
+    pub(crate) fn lose_state(&mut self, ctx: &Context, group: usize) {
+        let replica = &mut self.list[group];
+        replica.is_lost = true;
+        replica.raft.set_priority(0, ctx.now);
+        self.hold_applying(group, true);
+        self.observe(ctx, group, Event::StateLost);
     }
 
     /// Takes a state into use whose snapshot has its name on disk. Returns whether it was: `false` if the log has caught up
@@ -39,7 +50,10 @@ impl Groups {
         let InstalledState { last_index, last_term, membership, keyspace } = state;
         let replica = &mut self.list[group];
         let meta = SnapshotMeta { last_index, last_term, membership: membership.clone() };
-        if let Err(error) = replica.raft.restore(meta, ctx.now) {
+        // What was applied to a state that is lost is applied again to an older one.
+        let restored =
+            if replica.is_lost { replica.raft.rewind(meta, ctx.now) } else { replica.raft.restore(meta, ctx.now) };
+        if let Err(error) = restored {
             tracing::info!(group = %replica.id, %error, "the state that was received is not needed any more");
             self.hold_applying(group, false);
             return false;
@@ -47,6 +61,9 @@ impl Groups {
         replica.learn_addresses(&membership);
         replica.membership = membership;
         replica.time_goes_on(ctx.now, keyspace.time_ms());
+        if std::mem::take(&mut replica.is_lost) {
+            replica.raft.set_priority(self.priority, ctx.now);
+        }
         let replaced = std::mem::replace(&mut replica.keyspace, keyspace);
         replica.keyspace.succeed(replaced);
         self.observe(ctx, group, Event::Restored { last: (last_index, last_term) });

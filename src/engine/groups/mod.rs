@@ -321,7 +321,8 @@ impl Groups {
         }
         self.priority = priority;
         for group in 0..self.list.len() {
-            self.list[group].raft.set_priority(priority, ctx.now);
+            let replica = &mut self.list[group];
+            replica.raft.set_priority(if replica.is_lost { 0 } else { priority }, ctx.now);
             self.mark(group);
         }
     }

@@ -73,6 +73,8 @@ pub(super) struct Replica {
     pub(super) leader_term: Option<Term>,
     /// Links over which commands came that were refused, and over which none is taken until the other side has heard so.
     pub(super) refused_links: Vec<LinkId>,
+    /// Whether the state is lost, so that nothing is applied until another one has taken its place.
+    pub(super) is_lost: bool,
     /// Whether leadership was handed over because the node stops.
     pub(super) is_handed_over: bool,
     /// The earliest time at which a timer of this replica stands in the core's heap.
@@ -129,6 +131,7 @@ impl Replica {
             time_reached_at: now,
             leader_term: None,
             refused_links: Vec::new(),
+            is_lost: false,
             is_handed_over: false,
             timer_at: Instant::NEVER,
             is_requeuing: false,

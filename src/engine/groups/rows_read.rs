@@ -20,6 +20,10 @@ impl Groups {
 
     /// Rows were read. Who waited for them goes on.
     pub(crate) fn rows_read(&mut self, ctx: &mut Context, out: &mut impl ReplySink, number: u64, rows: &ReadRows) {
+        if self.cold.group_of(number).is_some_and(|group| self.list[group].is_lost) {
+            // They may be those of another state, which is to take the place of the one here.
+            return self.rows_lost(ctx, out, number);
+        }
         let Open { group, epoch, keys, purpose, since, .. } = self.cold.end(number);
         match &purpose {
             Purpose::Read { request, .. } | Purpose::ReadRange { request, .. } => {
@@ -94,6 +98,19 @@ impl Groups {
                 self.list[group].applying.has_rows(number);
                 self.mark(group);
             }
+            Purpose::Read { request, .. } | Purpose::ReadRange { request, .. } => {
+                let id = self.list[group].id;
+                refuse(ctx, out, request.origin, Refusal::RowsNotRead, Some(id));
+            }
+        }
+    }
+
+    /// Rows are damaged on the disk. A read of them fails; a group that cannot go on without them waits until another state has taken the
+    /// place of its own.
+    pub(crate) fn rows_lost(&mut self, ctx: &mut Context, out: &mut impl ReplySink, number: u64) {
+        let Open { group, purpose, .. } = self.cold.end(number);
+        match purpose {
+            Purpose::Hint | Purpose::Apply => {}
             Purpose::Read { request, .. } | Purpose::ReadRange { request, .. } => {
                 let id = self.list[group].id;
                 refuse(ctx, out, request.origin, Refusal::RowsNotRead, Some(id));

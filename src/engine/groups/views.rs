@@ -26,6 +26,7 @@ impl Groups {
             if raft.is_leader() {
                 report.groups_led_count += 1;
                 report.keys_count += replica.keyspace.keys_count();
+                report.groups_inexact_count += usize::from(!replica.keyspace.is_resident());
                 let expiring_count = replica.keyspace.expiring_count();
                 report.expiring_count += expiring_count;
                 let ttl_ms_sum = replica.ttl_ms.saturating_mul(expiring_count as u64);
@@ -97,6 +98,13 @@ impl Groups {
         }
     }
 
+    /// All rows of a group are in memory again: tells the observer what they are, unless an entry is applied in part.
+    pub(crate) fn observe_residency(&self, ctx: &Context, group: usize) {
+        if !self.list[group].applying.is_within_entry() {
+            self.observe_digest(ctx, group);
+        }
+    }
+
     pub(super) fn observe_digest_if_wanted(&self, ctx: &Context, group: usize) {
         let Some(observer) = &ctx.observer else { return };
         let replica = &self.list[group];
@@ -141,6 +149,11 @@ impl Replicas for Groups {
     fn end_flush(&mut self, group: usize) {
         self.list[group].keyspace.end_flush();
         self.release_later(group);
+    }
+
+    fn settle(&mut self, group: usize) {
+        self.list[group].settle_permits();
+        self.expire_later(group);
     }
 
     fn sealed_state(&self, group: usize) -> SealedState {

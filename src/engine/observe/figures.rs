@@ -185,6 +185,11 @@ impl CoreReport {
             ),
             ("groups_without_leader", "Groups whose leader is not known here.", self.groups_leaderless_count),
             ("keys", "Keys of the groups that are led here.", self.keys_count),
+            (
+                "groups_with_keys_about",
+                "Groups led here that are not wholly in memory: how many keys they have is known about.",
+                self.groups_inexact_count,
+            ),
             ("keys_expiring", "Those of them that expire.", self.expiring_count),
             ("links", "Links to other cores.", self.links_count),
             ("links_up", "Links to other cores that are up.", self.links_up_count),

@@ -101,6 +101,9 @@ pub enum Event<'a> {
         /// Index and term of the last entry the state holds.
         last: (Index, Term),
     },
+    /// The tables turned out to be damaged, and memory does not hold all rows: the replica applies nothing until a snapshot has taken the
+    /// place of its state.
+    StateLost,
     /// The log's beginning was dropped: its first entry is the one behind this index.
     Compacted(Index),
     /// The digest of the replica's state: of its keys and values, its time, its members and `applied`. Equal for all

@@ -61,7 +61,9 @@ pub struct CoreReport {
     pub(crate) groups_leaderless_count: usize,
     /// Keys of the groups that are led here.
     pub(crate) keys_count: usize,
-    /// Those of them that expire.
+    /// Groups that are led here and not wholly in memory: about how many keys they have is what the tables say.
+    pub(crate) groups_inexact_count: usize,
+    /// Those of the keys in memory that expire.
     pub(crate) expiring_count: usize,
     /// For how long these have to live, in milliseconds, added up; estimated from those last looked at.
     pub(crate) ttl_ms_sum: u64,
@@ -159,6 +161,7 @@ impl CoreReport {
         // Each core knows of all groups of the cluster; one may have heard earlier than another.
         self.groups_leaderless_count = self.groups_leaderless_count.max(other.groups_leaderless_count);
         self.keys_count += other.keys_count;
+        self.groups_inexact_count += other.groups_inexact_count;
         self.expiring_count += other.expiring_count;
         self.ttl_ms_sum = self.ttl_ms_sum.saturating_add(other.ttl_ms_sum);
         self.commit_index_sum += other.commit_index_sum;

@@ -130,14 +130,14 @@ pub(crate) fn memory(info: &Info<'_>, text: &mut InfoText) {
 }
 
 pub(crate) fn persistence(info: &Info<'_>, text: &mut InfoText) {
-    // A node that answers has loaded everything, and every write is in a log. One whose log fails ends.
+    // A node that answers has all keys, in memory or not, and every write is in a log. One whose log fails ends.
+    let value = |name| info.report.fields.iter().find(|field| field.name == name).map_or(0, |field| field.value);
     text.field("loading", 0);
-    text.field("async_loading", 0);
+    text.field("async_loading", u8::from(value("groups_to_warm") > 0));
     text.field("aof_enabled", 1);
     text.field("aof_last_write_status", "ok");
     for (name, of_redis) in [("log_bytes", "aof_current_size"), ("log_pending_bytes", "aof_buffer_length")] {
-        let found = info.report.fields.iter().find(|field| field.name == name);
-        text.field(of_redis, found.map_or(0, |field| field.value));
+        text.field(of_redis, value(name));
     }
 }
 
@@ -254,6 +254,7 @@ pub(crate) fn coracle(info: &Info<'_>, text: &mut InfoText) {
     text.field("groups", report.groups_count);
     text.field("groups_led", report.groups_led_count);
     text.field("groups_quarantined", report.groups_quarantined_count);
+    text.field("keys_exact", u8::from(report.groups_inexact_count == 0));
     text.field("groups_without_leader", report.groups_leaderless_count);
     text.field("links", report.links_count);
     text.field("links_up", report.links_up_count);

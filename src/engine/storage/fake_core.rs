@@ -93,6 +93,8 @@ pub(crate) struct FakeReplica {
     is_reading: bool,
     /// Nothing is applied: a snapshot takes the place of the tables.
     is_held: bool,
+    /// Its state is lost.
+    pub(crate) is_lost: bool,
     /// Nothing is applied: the group has no quorum.
     pub(crate) is_stuck: bool,
 }
@@ -115,6 +117,7 @@ impl FakeReplica {
             unapplied: VecDeque::new(),
             is_reading: false,
             is_held: false,
+            is_lost: false,
             is_stuck: false,
         }
     }
@@ -155,6 +158,8 @@ impl Replicas for FakeReplicas {
         self.list[group].keyspace.end_flush();
     }
 
+    fn settle(&mut self, _: usize) {}
+
     fn sealed_state(&self, group: usize) -> SealedState {
         let replica = &self.list[group];
         SealedState { time_ms: replica.applied, membership: replica.membership.clone() }
@@ -193,7 +198,15 @@ pub(crate) struct FakeCore {
 }
 
 impl FakeCore {
+    /// A core behind a start, with all the rows in memory again that there is room for.
     pub(crate) fn try_start(host: FakeHost, config: Config) -> Result<FakeCore, Error> {
+        let mut core = FakeCore::try_start_cold(host, config)?;
+        core.warm();
+        Ok(core)
+    }
+
+    /// A core behind a start, before anything of its tables is read.
+    pub(crate) fn try_start_cold(host: FakeHost, config: Config) -> Result<FakeCore, Error> {
         let config = Rc::new(config);
         let mut ctx = Context::new(Rc::clone(&config), Default::default(), None);
         ctx.budget = Budget::new(config.memory_bytes_max);
@@ -228,6 +241,23 @@ impl FakeCore {
         let mut core = FakeCore::start(self.host.crash(), (*self.config).clone());
         core.payload_len = self.payload_len;
         core
+    }
+
+    /// The same, before anything of its tables is read.
+    pub(crate) fn restart_cold(&self) -> FakeCore {
+        let mut core = FakeCore::try_start_cold(self.host.crash(), (*self.config).clone()).unwrap();
+        core.payload_len = self.payload_len;
+        core
+    }
+
+    /// Lets rows come back into memory until none wait, while nothing else happens.
+    pub(crate) fn warm(&mut self) {
+        while !self.storage.warming.waiting.is_empty() || self.storage.warming.running.is_some() {
+            self.host.advance(Duration::from_millis(1));
+            self.ctx.now = host::Clock::now(&self.host);
+            self.storage.work(&mut self.ctx, &mut self.replicas);
+            self.host.run_tasks();
+        }
     }
 
     /// Flips a bit in the first block of each file of tables and blobs.
@@ -299,7 +329,7 @@ impl FakeCore {
         self.effects = effects;
         (0..self.replicas.list.len()).for_each(|group| self.apply(group));
         self.storage.submit()?;
-        self.storage.work(&mut self.replicas);
+        self.storage.work(&mut self.ctx, &mut self.replicas);
         if self.disk_writes {
             self.host.complete_write();
         }
@@ -328,6 +358,7 @@ impl FakeCore {
             core.replicas.list.iter().all(|replica| replica.applied == replica.last || replica.is_stuck)
                 && !core.storage.has_pending()
                 && core.storage.flushing.group().is_none()
+                && core.storage.warming.is_idle()
         });
     }
 
@@ -379,8 +410,16 @@ impl FakeCore {
                 }
                 StorageEffect::FlushBegun { .. } => self.begun_count += 1,
                 StorageEffect::TablesChanged { .. } => {}
-                StorageEffect::HoldApplying { group, is_held } => self.replicas.list[group].is_held = is_held,
+                StorageEffect::HoldApplying { group, is_held } => {
+                    let replica = &mut self.replicas.list[group];
+                    replica.is_held = is_held || replica.is_lost;
+                }
                 StorageEffect::RowsRead { number, result, .. } => self.rows_read.push((number, result.unwrap())),
+                StorageEffect::Resident { group } => assert!(self.replicas.list[group].keyspace.is_resident()),
+                StorageEffect::StateLost { group } => {
+                    let replica = &mut self.replicas.list[group];
+                    (replica.is_held, replica.is_lost) = (true, true);
+                }
                 StorageEffect::OfferSnapshot { group, meta } => {
                     let replica = &mut self.replicas.list[group];
                     assert!(meta.last_index <= replica.applied, "a snapshot holds what is applied and no more");
@@ -397,9 +436,13 @@ impl FakeCore {
                 StorageEffect::Install { group, loaded, .. } => {
                     let last = loaded.last_index;
                     let replica = &mut self.replicas.list[group];
-                    assert!(last > replica.applied);
+                    assert!(last > replica.applied || replica.is_lost && last >= replica.base);
                     (replica.applied, replica.offered) = (last, last);
                     replica.keyspace = loaded.keyspace;
+                    if std::mem::take(&mut replica.is_lost) {
+                        // What comes behind it is read back.
+                        replica.unapplied.clear();
+                    }
                     if replica.last < last {
                         (replica.last, replica.durable, replica.base) = (last, last, last);
                         replica.unapplied.clear();
@@ -408,7 +451,9 @@ impl FakeCore {
                     }
                     self.replicas.list[group].is_held = false;
                     self.installed_count += 1;
-                    self.storage.installed(&mut self.ctx, group, true);
+                    let mut more = Vec::new();
+                    self.storage.installed(&mut self.ctx, &self.replicas, group, true, &mut more);
+                    assert!(more.is_empty());
                 }
                 StorageEffect::Rejoin { replica } => self.replicas.list.push(FakeReplica::start(*replica)),
             }

@@ -17,6 +17,7 @@ use lsm::Records;
 use lsm::manifest::{EditKind, Seal};
 use lsm::version::{Change, NewRun};
 use lsm::write::{RunWriter, WrittenRun};
+use types::GroupId;
 
 use super::flushing::{Done, Flush, FlushKind, Stage, Step, Writer};
 use super::pace::BackgroundPace;
@@ -75,7 +76,15 @@ impl<H: StorageHost> Storage<H> {
             let mut pinning = self.pressure.pinning().iter().copied();
             pinning.find(|group| self.can_flush(replicas, *group))
         };
-        damaged.or_else(unreadable).or_else(pinning).or_else(|| self.longest_group(replicas))
+        // Another replica has lost its state, and can use no older one.
+        let wanted = || {
+            let mut wanted = self.flushing.wanted.iter();
+            wanted
+                .find(|(group, index)| replicas.view(**group).applied >= **index && self.can_flush(replicas, **group))
+        };
+        let wanted = || wanted().map(|(group, _)| *group);
+        let for_log = damaged.or_else(unreadable).or_else(pinning);
+        for_log.or_else(wanted).or_else(|| self.longest_group(replicas))
     }
 
     /// The group with the longest log behind its tables, if that is longer than it should be.
@@ -87,7 +96,12 @@ impl<H: StorageHost> Storage<H> {
     fn can_flush(&self, replicas: &impl Replicas, group: usize) -> bool {
         let view = replicas.view(group);
         let is_busy = view.is_within_entry || self.receiving.is_receiving(view.id);
-        view.applied > self.records.covered(group) && !is_busy
+        view.applied > self.records.covered(group) && !is_busy && !self.must_not_flush(group, view.id)
+    }
+
+    /// Whether a group is to be given another state: what has changed in the one here is of no use.
+    fn must_not_flush(&self, group: usize, id: GroupId) -> bool {
+        self.records.is_lost(group) && self.rebuilding.iter().any(|one| one.group == id)
     }
 
     fn begin_flush(
@@ -112,6 +126,7 @@ impl<H: StorageHost> Storage<H> {
         if !keyspace.begin_flush() {
             return;
         }
+        self.flushing.wanted.remove(&group);
         effects.push(StorageEffect::FlushBegun { group });
         let of_state = replicas.sealed_state(group);
         let map = self.cluster_map.as_ref().filter(|(id, _)| *id == view.id).map(|(_, map)| map.clone());

@@ -1,11 +1,12 @@
 //! The flush that a core has under way, and how far that has come.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use lsm::manifest::Seal;
 use lsm::write::{RunWriter, WrittenRun};
-use types::{GroupId, Instant, ReplicaId};
+use types::{GroupId, Index, Instant, ReplicaId};
 use wire::Membership;
 
 use super::StorageHost;
@@ -75,6 +76,8 @@ pub(super) struct Flushing<H: StorageHost> {
     pub(super) running: Option<Flush<H>>,
     pub(super) done: Rc<RefCell<Vec<Done<H>>>>,
     pub(super) next_number: u64,
+    /// Replicas of which others need a newer state than was flushed, and as of which entry.
+    pub(super) wanted: BTreeMap<usize, Index>,
     /// Not before this is another one begun.
     pub(super) not_before: Instant,
     /// For copies of rows that no task has taken yet.
@@ -88,6 +91,7 @@ impl<H: StorageHost> Flushing<H> {
             running: None,
             done: Rc::default(),
             next_number: 1,
+            wanted: BTreeMap::new(),
             not_before: Instant::ZERO,
             permit: budget.permit(Pool::Snapshots),
             budget: budget.clone(),

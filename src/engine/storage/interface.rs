@@ -85,6 +85,10 @@ pub(crate) enum StorageEffect {
     /// A snapshot was received, and the manifest names its tables: for [`raft::Raft::restore`], and then the state into use. The
     /// answer is [`Storage::installed`](super::Storage::installed), in the same turn.
     Install { group: usize, loaded: Box<Loaded>, took: Duration },
+    /// A replica has lost its state, but not its log: nothing is applied until a snapshot has taken its place.
+    StateLost { group: usize },
+    /// All rows of a group are in memory again.
+    Resident { group: usize },
     /// A replica that had stayed away starts, with the next index.
     Rejoin { replica: Box<StartedReplica> },
 }

@@ -1,11 +1,11 @@
-//! Loading a state from its tables.
+//! A state as its tables hold it: loaded from them, or to be read when rows of it are needed.
 
 use std::rc::Rc;
 
 use data::Keyspace;
 use host::{Disk, IoClass};
 use lsm::Content;
-use lsm::manifest::Seal;
+use lsm::manifest::{GroupState, Seal};
 use lsm::read::{Reader, Scan, ScanSettings, ScannedRow};
 use lsm::table::stored_row;
 use lsm::version::Version;
@@ -16,7 +16,7 @@ use wire::Membership;
 use super::sealed::Sealed;
 use crate::load_error::LoadError;
 
-/// A state in memory, as it was sealed.
+/// A state as it was sealed, with as much of it in memory as the keyspace says.
 pub struct Loaded {
     /// The group.
     pub group: GroupId,
@@ -32,6 +32,29 @@ pub struct Loaded {
     pub bytes: u64,
     /// The keys.
     pub keyspace: Keyspace,
+}
+
+/// The state of a group of which nothing is in memory, and nothing was read.
+///
+/// # Errors
+/// What is sealed beside the tables cannot be read.
+pub(super) fn unread(state: &GroupState, group: GroupId, hash_seed: u64) -> Result<Loaded, LoadError> {
+    let (seal, version) = (&state.seal, &state.version);
+    let Sealed { membership, map } = Sealed::of(seal)?;
+    let mut keyspace = Keyspace::with_hash_seed(hash_seed);
+    keyspace.advance_time(seal.time_ms);
+    if version.tables().next().is_some() {
+        keyspace.end_residency();
+    }
+    note_stored(&mut keyspace, version);
+    let (last_index, last_term, bytes) = (seal.index, seal.term, version.table_bytes());
+    Ok(Loaded { group, last_index, last_term, membership, map, bytes, keyspace })
+}
+
+/// Notes about how many rows a version has, and when the first of them expires.
+pub(super) fn note_stored(keyspace: &mut Keyspace, version: &Version) {
+    let rows_count = usize::try_from(version.rows_count_about()).unwrap_or(usize::MAX);
+    keyspace.set_stored(rows_count, version.earliest_expiry_ms());
 }
 
 /// Loads what the tables of a group hold, reading them ahead. `hash_seed` is that of the keyspace. Once that takes up more than
@@ -59,8 +82,7 @@ pub async fn load<D: Disk, P: Pace>(
             keyspace.end_residency();
         }
     }
-    let rows_count = usize::try_from(version.rows_count_about()).unwrap_or(usize::MAX);
-    keyspace.set_stored(rows_count, version.earliest_expiry_ms());
+    note_stored(&mut keyspace, version);
     let (last_index, last_term, bytes) = (seal.index, seal.term, version.table_bytes());
     Ok(Loaded { group, last_index, last_term, membership, map, bytes, keyspace })
 }

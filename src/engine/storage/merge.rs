@@ -17,9 +17,7 @@ use super::pace::BackgroundPace;
 use super::store::Ticket;
 use super::{Storage, StorageHost};
 use crate::context::Context;
-use crate::error::Error;
 use crate::limits::{MERGE_BYTES_PER_SECOND_MAX, SENT_RUNS_COUNT_MAX};
-use crate::replicas::Replicas;
 
 /// How long to wait after a merge has failed.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -52,8 +50,8 @@ impl<H: StorageHost> Storage<H> {
 
     fn begin_merge(&mut self, ctx: &Context, id: GroupId) {
         let Some(state) = self.store.group(id) else { return };
-        // Damaged tables are written anew from memory, and an edit under way may change them all.
-        let is_damaged = self.records.index_of(id).is_some_and(|group| self.records.is_damaged(group));
+        // Damaged tables are written anew from memory or replaced, and an edit under way may change them all.
+        let is_damaged = self.records.index_of(id).is_some_and(|group| self.records.is_damaged_or_lost(group));
         if is_damaged || self.store.is_editing(id) {
             return;
         }
@@ -117,36 +115,6 @@ impl<H: StorageHost> Storage<H> {
         }
         tracing::warn!(group = %id, %error, "a merge has failed; it is tried again");
         self.merging.look_at(id);
-    }
-
-    /// The tables of a group turned out not to be what was written.
-    pub(super) fn tables_are_damaged(&mut self, ctx: &mut Context, id: GroupId, error: &lsm::Error) {
-        let Some(group) = self.records.index_of(id) else { return };
-        let index = self.records.snapshot_index(group);
-        if self.records.set_damaged(group, index) {
-            self.newly_damaged.push(group);
-            ctx.counters.tables_damaged += 1;
-            tracing::error!(group = %id, %error, "tables are damaged; all rows are written anew from memory");
-        }
-        self.merging.give_up(id);
-    }
-}
-
-impl<H: StorageHost> Storage<H> {
-    /// Rows of groups whose tables are damaged stay in memory until they are written anew.
-    ///
-    /// # Errors
-    /// [`Error::TablesLost`] if they are not all there.
-    pub(super) fn hold_damaged(&mut self, replicas: &mut impl Replicas) -> Result<(), Error> {
-        for group in std::mem::take(&mut self.newly_damaged) {
-            let id = replicas.view(group).id;
-            let keyspace = replicas.keyspace_mut(group);
-            if !keyspace.is_resident() {
-                return Err(Error::TablesLost { group: id });
-            }
-            keyspace.hold();
-        }
-        Ok(())
     }
 }
 

@@ -18,9 +18,11 @@
 //! Reading order: [`interface`], [`log`] and [`log_reads`], [`disk_health`], [`store`] (the manifest, and what is deleted), [`sealed`],
 //! [`pace`], [`record`] (what is kept of each replica), this page, and then what it does, each behind what it keeps for that: [`flushing`]
 //! and [`flush`], [`merging`] and [`merge`], [`log_length`], [`pressure`] and [`compaction`], [`rewriting`] and [`rewrite`], [`sending`] and
-//! [`send`], [`rounds`], [`receiving`] and [`receive`], [`row_reads`] and [`read_rows`], [`load`], [`load_progress`] and [`recovery`], [`rebuilding`] and [`rebuild`].
+//! [`send`], [`rounds`], [`receiving`] and [`receive`], [`row_reads`] and [`read_rows`], [`opening`], [`load`] and [`recovery`], [`warming`] and
+//! [`warm`], [`rebuilding`], [`rebuild`] and [`damage`].
 
 mod compaction;
+mod damage;
 mod disk_health;
 #[cfg(test)]
 pub(crate) mod fake;
@@ -30,12 +32,12 @@ mod flush;
 mod flushing;
 mod interface;
 mod load;
-mod load_progress;
 mod log;
 mod log_length;
 mod log_reads;
 mod merge;
 mod merging;
+mod opening;
 mod pace;
 mod pressure;
 mod read_rows;
@@ -55,6 +57,8 @@ mod sending;
 mod store;
 #[cfg(test)]
 mod tests;
+mod warm;
+mod warming;
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -72,10 +76,12 @@ use crate::replicas::Replicas;
 
 use flushing::Flushing;
 pub(crate) use interface::{SnapshotInfo, StartedReplica, StorageEffect, StorageHost};
+use load::note_stored;
 pub use load::{Loaded, load};
 use log::Log;
 use log_length::LogLevel;
 use merging::Merging;
+use opening::Opening;
 use pressure::Pressure;
 use rebuilding::Rebuilding;
 use receiving::Receiving;
@@ -84,6 +90,7 @@ use rewriting::Rewriting;
 use row_reads::RowReads;
 use sending::Sending;
 use store::{Edited, Store, Ticket};
+use warming::Warming;
 
 /// What the disk of a core held when it started.
 pub(crate) struct Opened<H: StorageHost> {
@@ -107,6 +114,7 @@ pub(crate) struct Storage<H: StorageHost> {
     merging: Merging,
     /// Replicas whose tables were found damaged since the last tick.
     newly_damaged: Vec<usize>,
+    warming: Warming,
     row_reads: Rc<RowReads>,
     /// For what they have read and nobody has taken.
     row_reads_permit: Permit,
@@ -115,8 +123,6 @@ pub(crate) struct Storage<H: StorageHost> {
     rebuilding: Vec<Rebuilding>,
     links: Links,
     budget: Budget,
-    /// Bytes of rows that were loaded at the start.
-    loaded_bytes: usize,
     /// The cluster map that the group of this id has agreed on, encoded: part of that group's snapshots.
     cluster_map: Option<(GroupId, Vec<u8>)>,
 }
@@ -156,7 +162,9 @@ impl<H: StorageHost> Storage<H> {
     /// # Errors
     /// See [`Error`]. A damaged replica of a group that has others does not fail the start: it stays away.
     pub(crate) async fn open(host: H, config: &Rc<Config>, budget: &Budget) -> Result<Opened<H>, Error> {
+        let opening = Opening::begin(&host, config.place, "its log");
         let (log, recovered) = Log::open(&host, config, budget).await?;
+        opening.go_on("its manifest");
         let store = Store::open(&host, config).await;
         let store = store.map_err(|source| Error::Store { place: config.place, source })?;
         let mut storage = Storage {
@@ -168,6 +176,7 @@ impl<H: StorageHost> Storage<H> {
             flushing: Flushing::new(budget),
             merging: Merging::default(),
             newly_damaged: Vec::new(),
+            warming: Warming::new(budget),
             row_reads: Rc::new(RowReads::new(config.limits.row_reads_bytes_max)),
             row_reads_permit: budget.permit(Pool::Rows),
             sending: Sending::new(budget),
@@ -175,12 +184,11 @@ impl<H: StorageHost> Storage<H> {
             rebuilding: Vec::new(),
             links: Links::default(),
             budget: budget.clone(),
-            loaded_bytes: 0,
             cluster_map: None,
             host,
             config: Rc::clone(config),
         };
-        let (replicas, quarantined) = storage.recover(recovered).await?;
+        let (replicas, quarantined) = storage.recover(recovered)?;
         Ok(Opened { storage, replicas, quarantined })
     }
 
@@ -229,6 +237,7 @@ impl<H: StorageHost> Storage<H> {
         self.log.poll_writes(ctx, effects)?;
         self.records.take_offers(effects);
         self.poll_row_reads(effects);
+        self.poll_warming(effects);
         self.poll_sending(ctx, effects);
         self.poll_receiving(ctx, replicas, effects);
         self.poll_flush(ctx, replicas);
@@ -246,9 +255,7 @@ impl<H: StorageHost> Storage<H> {
             if result.is_ok() {
                 effects.push(StorageEffect::TablesChanged { group, replica });
                 if let Some(idx) = self.records.index_of(group) {
-                    let version = self.store.version(group);
-                    let count = usize::try_from(version.rows_count_about()).unwrap_or(usize::MAX);
-                    replicas.keyspace_mut(idx).set_stored(count, version.earliest_expiry_ms());
+                    note_stored(replicas.keyspace_mut(idx), &self.store.version(group));
                 }
             }
             match ticket {
@@ -270,6 +277,7 @@ impl<H: StorageHost> Storage<H> {
             || self.merging.running.is_some()
             || !self.merging.candidates.is_empty()
             || self.rewriting.is_reading
+            || !self.warming.is_idle()
             || !self.receiving.is_idle()
     }
 
@@ -286,7 +294,7 @@ impl<H: StorageHost> Storage<H> {
         self.log.retry_reads(effects);
         self.tick_sending(ctx);
         self.tick_compaction(ctx, replicas, effects)?;
-        self.hold_damaged(replicas)?;
+        self.hold_damaged(ctx, replicas, effects);
         self.begin_due_flush(ctx, replicas, effects);
         self.tick_merge(ctx);
         self.store.tick(ctx.now);
@@ -294,10 +302,12 @@ impl<H: StorageHost> Storage<H> {
         self.log.tick(ctx)
     }
 
-    /// Copies a slice of the rows of the flush under way. Once per turn, behind what clients and peers wait for. Returns whether there
-    /// is more to do at once.
-    pub(crate) fn work(&mut self, replicas: &mut impl Replicas) -> bool {
-        self.go_on_flushing(replicas) || self.log.reads.has_done()
+    /// Copies a slice of the rows of the flush under way, and takes in a few that come back into memory. Once per turn, behind what clients
+    /// and peers wait for. Returns whether there is more to do at once.
+    pub(crate) fn work(&mut self, ctx: &mut Context, replicas: &mut impl Replicas) -> bool {
+        let is_flushing = self.go_on_flushing(replicas);
+        let is_warming = self.go_on_warming(ctx, replicas);
+        is_flushing || is_warming || self.log.reads.has_done()
     }
 
     /// Begins the write of the log's next block, if none is under way.
@@ -392,6 +402,7 @@ impl<H: StorageHost> Storage<H> {
             "Replicas that wait for a snapshot, as what their disk holds is damaged.",
             self.rebuilding.len() as u64,
         ));
+        self.report_warming(tell);
     }
 
     /// What the log has done, for an observer.

@@ -1,12 +1,14 @@
-//! Replicas that stay away because their tables are lost, and come back with another replica's.
+//! Replicas that lack their state, and go on with another replica's.
 //!
 //! What such a replica has voted and acknowledged stands in its log, which is sound. All that it lacks is the state
 //! before the log's beginning, and a committed state is the same wherever it comes from. So it asks the others for their
-//! snapshots until one reaches into its log, and starts on that as it would have on its own.
+//! snapshots until one reaches into its log. One that found tables and log apart at its start stays away until then, and starts on that as
+//! it would have on its own. One that has lost its state while it ran takes it over as any snapshot, but that it may be older than
+//! what was applied here before: then that is applied again.
 
 use std::time::Duration;
 
-use types::GroupId;
+use types::{GroupId, Index};
 
 use super::load::Loaded;
 use super::recovery::{self, Found, Sealed};
@@ -28,17 +30,23 @@ impl<H: StorageHost> Storage<H> {
             one.ask_at = ctx.now + ASK_EVERY;
             one.next_idx = (one.next_idx + 1) % one.others.len().max(1);
             let link = one.others.get(one.next_idx).and_then(|addr| self.links.up_to(*addr));
-            let group = one.group;
+            let (group, base) = (one.group, one.base);
             if let Some(link) = link {
-                self.begin_receiving(ctx, group, link, 0);
+                // One that is as new will do; if there is none the other side sees to it.
+                self.begin_receiving(ctx, group, link, base);
             }
         }
     }
 
     /// Whether a replica that stays away could start on this snapshot.
     pub(super) fn can_rejoin(&self, group: GroupId, loaded: &Loaded) -> bool {
-        let one = self.rebuilding.iter().find(|one| one.group == group);
-        one.is_some_and(|one| recovery::fits(&one.log, loaded))
+        let log = self.rebuilding.iter().find(|one| one.group == group).and_then(|one| one.log.as_ref());
+        log.is_some_and(|log| recovery::fits(log, loaded))
+    }
+
+    /// Whether a snapshot is of no use to a replica that lacks its state, as its log begins behind that one's end.
+    pub(super) fn is_too_old(&self, group: GroupId, last_index: Index) -> bool {
+        self.rebuilding.iter().any(|one| one.group == group && last_index < one.base)
     }
 
     /// Starts a replica that stayed away on a snapshot that fits its log and is installed.
@@ -48,11 +56,12 @@ impl<H: StorageHost> Storage<H> {
         loaded: Loaded,
         effects: &mut Vec<StorageEffect>,
     ) -> Result<(), Error> {
-        let Some(at) = self.rebuilding.iter().position(|one| one.group == group) else { return Ok(()) };
+        let at = self.rebuilding.iter().position(|one| one.group == group && one.log.is_some());
+        let Some(at) = at else { return Ok(()) };
         let one = self.rebuilding.swap_remove(at);
         let config = self.config.clone();
         let spec = config.map.group(group).expect("replicas here are of the map");
-        let fitted = self.fit_log(group, Some(*one.log), Some(Sealed::installed(&loaded)))?;
+        let fitted = self.fit_log(group, one.log.map(|log| *log), Some(Sealed::installed(&loaded)))?;
         let found = fitted.map(|log| Found { log, state: Some(loaded) });
         let started = found.and_then(|found| self.start(spec, one.replica, found));
         let replica = started.map_err(|lost| Error::LostAlone { group, reason: lost.reason })?;

@@ -273,10 +273,12 @@ impl<H: StorageHost> Storage<H> {
         // the state is.
         if self.flushing.group() == Some(idx) || self.log.is_pending(idx) {
             MayInstall::Later
-        } else if received.seal.index > self.records.snapshot_index(idx).max(replicas.view(idx).applied) {
-            MayInstall::Yes
         } else {
-            MayInstall::Never
+            let (last_index, view) = (received.seal.index, replicas.view(idx));
+            // What was applied to a state that is lost is applied again to an older one, as far as the log still has it.
+            let takes_older = self.records.is_lost(idx) && last_index >= view.base;
+            let is_newer = last_index > self.records.snapshot_index(idx).max(view.applied);
+            if takes_older || is_newer { MayInstall::Yes } else { MayInstall::Never }
         }
     }
 
@@ -346,6 +348,10 @@ impl<H: StorageHost> Storage<H> {
             // An answer to an earlier question.
             transfer.stage = Stage::Asked { part, deadline };
             self.receiving.active.push(transfer);
+            return;
+        }
+        if self.is_too_old(reply.group, reply.last_index) {
+            ctx.counters.snapshots_failed += 1;
             return;
         }
         if let Err(error) = self.check_chunk(ctx, &mut transfer, &chunk) {
@@ -449,7 +455,8 @@ impl<H: StorageHost> Storage<H> {
         }
         tracing::info!(group = %transfer.group, newest, "the snapshot that was being received is gone");
         ctx.counters.snapshots_failed += 1;
-        if newest > 0 && newest != transfer.last_index {
+        let is_of_use = newest > 0 && !self.is_too_old(transfer.group, newest);
+        if is_of_use && newest != transfer.last_index {
             ctx.counters.snapshots_overtaken += 1;
             self.receiving.waiting.push_back((transfer.group, transfer.link, newest));
             self.host.notify();
@@ -467,7 +474,7 @@ impl<H: StorageHost> Storage<H> {
     ) {
         let info = SnapshotInfo::new(loaded.last_index, loaded.last_term, loaded.membership.clone());
         let applied = replicas.view(group).applied;
-        let is_needed = applied < info.last_index;
+        let is_needed = applied < info.last_index || self.records.is_lost(group);
         self.records.set_snapshot(group, info, applied, effects);
         if is_needed {
             self.records.set_clears_flushed(group, loaded.keyspace.clears_count());
@@ -480,18 +487,34 @@ impl<H: StorageHost> Storage<H> {
     /// The tables are those of a state between the last flush and the one in memory. Which rows have changed is known from the
     /// last flush on; so the next one writes all of them.
     fn write_anew(&mut self, group: usize) {
-        self.records.set_damaged(group, self.records.snapshot_index(group));
+        if self.records.set_damaged(group, self.records.snapshot_index(group)) {
+            self.newly_damaged.push(group);
+        }
     }
 
     /// The answer to [`StorageEffect::Install`]: whether Raft has taken the snapshot over. If it has not, as its log has
-    /// brought it as far meanwhile, the snapshot is offered once what it holds is applied here.
-    pub(crate) fn installed(&mut self, ctx: &mut Context, group: usize, is_restored: bool) {
+    /// brought it as far meanwhile, the snapshot is offered once what it holds is applied here. Effects are to be carried out at once.
+    pub(crate) fn installed(
+        &mut self,
+        ctx: &mut Context,
+        replicas: &impl Replicas,
+        group: usize,
+        is_restored: bool,
+        effects: &mut Vec<StorageEffect>,
+    ) {
+        let id = replicas.view(group).id;
         if is_restored {
             ctx.counters.snapshots_received += 1;
             self.records.is_offered(group);
             self.records.restart_log(group);
-        } else {
+            self.records.is_found(group);
+            self.rebuilding.retain(|one| one.group != id);
+            self.warming.remove(id);
+        } else if replicas.keyspace(group).is_resident() {
             self.write_anew(group);
+        } else {
+            // The tables are not those of what is applied here: what they say of rows that are not in memory may not hold.
+            self.lose(ctx, replicas, group, effects);
         }
     }
 }

@@ -77,6 +77,9 @@ pub(super) struct Records {
     long: BTreeSet<usize>,
     /// Replicas whose snapshot turned out to be damaged.
     damaged: BTreeSet<usize>,
+    /// Replicas whose tables are damaged while memory does not hold all rows: nothing of them is flushed, merged or sent until another
+    /// replica's state has taken their place.
+    lost: BTreeSet<usize>,
     /// Replicas with a cut of their log that waits.
     cuts: BTreeSet<usize>,
     /// Replicas whose writers wait since they keep the oldest part of a log that is full.
@@ -93,6 +96,7 @@ impl Records {
             group_log_bytes_max,
             long: BTreeSet::new(),
             damaged: BTreeSet::new(),
+            lost: BTreeSet::new(),
             cuts: BTreeSet::new(),
             full: Vec::new(),
             offers: Vec::new(),
@@ -249,6 +253,27 @@ impl Records {
     /// Whether the tables are of no use: all rows are to be written anew.
     pub(super) fn is_damaged(&self, group: usize) -> bool {
         self.damaged.contains(&group)
+    }
+
+    /// The tables of a replica are damaged, and memory does not hold all of its rows. `false` if that is known.
+    pub(super) fn lose(&mut self, group: usize) -> bool {
+        self.damaged.remove(&group);
+        self.lost.insert(group)
+    }
+
+    /// Whether the state of a replica is lost.
+    pub(super) fn is_lost(&self, group: usize) -> bool {
+        self.lost.contains(&group)
+    }
+
+    /// Whether nobody should read the tables of a replica but for rows that commands need.
+    pub(super) fn is_damaged_or_lost(&self, group: usize) -> bool {
+        self.is_damaged(group) || self.is_lost(group)
+    }
+
+    /// Another state has taken the place of one that was lost.
+    pub(super) fn is_found(&mut self, group: usize) {
+        self.lost.remove(&group);
     }
 
     /// All rows are to be written anew. Whether that is to be begun.

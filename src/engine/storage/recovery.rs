@@ -1,27 +1,27 @@
-//! What a replica starts on: its tables, and the log behind their seal.
+//! What a replica starts on: its tables, of which nothing is read, and the log behind their seal.
+//!
+//! The manifest says as of what entry the tables are, and about how many rows they have. The replica begins with none of them in memory
+//! and serves; [`super::warm`] brings them back. Tables that are damaged are noticed by whoever reads them.
 //!
 //! A crash may fall between any two steps of a flush, of receiving a snapshot, and of cutting the log. All of
 //! them leave the log with the seal within it or at its end. But an installed state may lie beyond the log's end: then the crash came
 //! before the log had noted it, and the log begins anew behind it. A *flushed* state beyond the log's end means that the log has lost
 //! what was acknowledged. Everything else is damage, too.
 
-use std::rc::Rc;
-
 use data::Keyspace;
-use host::IoClass;
 use lsm::manifest::GroupState;
-use lsm::version::Version;
 use raft::{Recovered, TermRun};
 use types::{GroupId, Index, ReplicaId, Term};
 use wal::{Condition, RecoveredGroup};
 use wire::{HardState, Member, Membership, MembershipError};
 
-use super::load::{Loaded, load};
-use super::load_progress::LoadProgress;
+use super::load::{Loaded, unread};
 use super::rebuilding::Rebuilding;
 use super::{SnapshotInfo, StartedReplica, Storage, StorageHost};
-use crate::budget::Pool;
 use crate::error::Error;
+
+/// The replicas that can start, in the order of their indexes, and those that stay away.
+pub(super) type Recovery = (Vec<StartedReplica>, Vec<(GroupId, ReplicaId)>);
 
 /// What a replica starts on.
 pub(super) struct Found {
@@ -51,18 +51,12 @@ impl<H: StorageHost> Storage<H> {
     ///
     /// # Errors
     /// [`Error::LostAlone`] if one must whose group has no other, and whatever else keeps the core from starting.
-    pub(super) async fn recover(
-        &mut self,
-        mut recovered: wal::Recovered,
-    ) -> Result<(Vec<StartedReplica>, Vec<(GroupId, ReplicaId)>), Error> {
+    pub(super) fn recover(&mut self, mut recovered: wal::Recovered) -> Result<Recovery, Error> {
         let config = self.config.clone();
         let (mut replicas, mut quarantined) = (Vec::new(), Vec::new());
-        let versions = config.map.replicas_at(config.place).map(|(spec, _)| self.store.version(spec.id));
-        let total_bytes = versions.map(|version| bytes_of(&version)).sum();
-        let progress = LoadProgress::new(self.host.clone(), config.place, total_bytes);
         for (spec, replica) in config.map.replicas_at(config.place) {
             let log = recovered.groups.remove(&spec.id);
-            let found = self.find(spec.id, replica.id, log, &progress).await?;
+            let found = self.find(spec.id, replica.id, log)?;
             let started = found.and_then(|found| self.start(spec, replica.id, found));
             match started {
                 Ok(started) => replicas.push(started),
@@ -70,7 +64,7 @@ impl<H: StorageHost> Storage<H> {
                     return Err(Error::LostAlone { group: spec.id, reason });
                 }
                 Err(Lost { reason, log }) => {
-                    self.rebuilding.extend(log.map(|log| Rebuilding::new(spec, replica.id, log)));
+                    self.rebuilding.extend(log.map(|log| Rebuilding::of_replica(spec, replica.id, log)));
                     tracing::error!(
                         group = %spec.id, %reason, "this replica is quarantined: it neither votes nor acknowledges"
                     );
@@ -81,17 +75,15 @@ impl<H: StorageHost> Storage<H> {
         Ok((replicas, quarantined))
     }
 
-    /// Loads a group's state and fits the log to it.
+    /// Finds a group's state and fits the log to it.
     ///
     /// # Errors
-    /// Those of the log, and tables that cannot be read for reasons that may pass. Data that cannot be trusted is [`Lost`],
-    /// and what that means is for the caller to say.
-    async fn find(
+    /// Those of the log. Data that cannot be trusted is [`Lost`], and what that means is for the caller to say.
+    fn find(
         &mut self,
         group: GroupId,
         replica: ReplicaId,
         log: Option<RecoveredGroup>,
-        progress: &LoadProgress<H>,
     ) -> Result<Result<Found, Lost>, Error> {
         if let Some(RecoveredGroup { condition: Condition::Quarantined(fault), .. }) = &log {
             return Ok(Err(Lost::whole(format!("the log is damaged: {fault}"))));
@@ -101,29 +93,13 @@ impl<H: StorageHost> Storage<H> {
             let log = self.fit_log(group, log, None)?;
             return Ok(log.map(|log| Found { log, state: None }));
         };
-        let reader = Rc::clone(self.store.reader());
-        let how = (self.config.row_hash_seed(), self.room_for_rows());
-        match load(&reader, &state.version, group, &state.seal, how, (IoClass::Foreground, progress)).await {
-            Ok(loaded) => {
-                self.loaded_bytes += loaded.keyspace.bytes();
+        match unread(&state, group, self.config.row_hash_seed()) {
+            Ok(state_here) => {
                 let log = self.fit_log(group, log, Some(Sealed::of_state(&state)))?;
-                Ok(log.map(|log| Found { log, state: Some(loaded) }))
+                Ok(log.map(|log| Found { log, state: Some(state_here) }))
             }
-            Err(error) if error.is_damage() && log.as_ref().is_some_and(|log| log.start_index == 0) => {
-                tracing::error!(%group, %error, "the tables are lost; the log still begins at the beginning");
-                let dropped = self.store.drop_group(group).await;
-                dropped.map_err(|source| Error::Store { place: self.config.place, source })?;
-                Ok(Ok(Found { log, state: None }))
-            }
-            Err(error) if error.is_damage() => Ok(Err(Lost { reason: error.to_string(), log: log.map(Box::new) })),
-            Err(source) => Err(Error::Load { group, source }),
+            Err(error) => Ok(Err(Lost { reason: error.to_string(), log: log.map(Box::new) })),
         }
-    }
-
-    /// Bytes that rows which are loaded may take up: what is left of the memory for keys to those that were before it.
-    pub(super) fn room_for_rows(&self) -> usize {
-        let rows_bytes_max = self.budget.keys_bytes_mark().min(self.config.limits.rows_bytes_max);
-        rows_bytes_max.saturating_sub(self.loaded_bytes.max(self.budget.used_by(Pool::Keys)))
     }
 
     /// Makes what was found what a replica starts on. From now on it has the next index.
@@ -139,6 +115,9 @@ impl<H: StorageHost> Storage<H> {
             Some(loaded) => (loaded.membership, loaded.keyspace, loaded.map),
             None => (initial_membership(spec), Keyspace::with_hash_seed(self.config.row_hash_seed()), Vec::new()),
         };
+        if !keyspace.is_resident() {
+            self.warming.push(spec.id);
+        }
         Ok(StartedReplica { group: spec.id, replica: id, recovered, membership, keyspace, map })
     }
 
@@ -183,11 +162,6 @@ impl Sealed {
     pub(super) fn installed(loaded: &Loaded) -> Sealed {
         Sealed { index: loaded.last_index, term: loaded.last_term, is_installed: true }
     }
-}
-
-/// What loading a version reads.
-fn bytes_of(version: &Version) -> u64 {
-    version.table_bytes() + version.blobs().map(|live| live.bytes).sum::<u64>()
 }
 
 /// Whether a log could go on behind a state that was received.

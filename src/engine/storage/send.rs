@@ -50,6 +50,12 @@ impl<H: StorageHost> Storage<H> {
             return;
         }
         let newest = self.records.index_of(group).map_or(0, |idx| self.records.covered(idx));
+        if request.last_index > newest
+            && let Some(idx) = self.records.index_of(group)
+        {
+            // Who has lost its state can use none that is as old as ours.
+            self.flushing.wanted.insert(idx, request.last_index);
+        }
         let last_index = if request.last_index == 0 { newest } else { request.last_index };
         let wanted = SnapshotId { group, last_index };
         let is_sound = last_index > 0 && offset.is_multiple_of(ALIGNMENT as u64);
@@ -71,7 +77,8 @@ impl<H: StorageHost> Storage<H> {
 
     /// Opens the newest snapshot of a group, if that is the one that is wanted.
     fn open_snapshot(&mut self, ctx: &Context, wanted: SnapshotId) -> bool {
-        let is_damaged = self.records.index_of(wanted.group).is_none_or(|group| self.records.is_damaged(group));
+        let is_damaged =
+            self.records.index_of(wanted.group).is_none_or(|group| self.records.is_damaged_or_lost(group));
         let state = self.store.group(wanted.group).filter(|state| state.seal.index == wanted.last_index);
         let Some(state) = state.filter(|_| !is_damaged) else { return false };
         let version = Rc::clone(&state.version);

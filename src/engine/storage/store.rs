@@ -140,13 +140,6 @@ impl<H: StorageHost> Store<H> {
         self.groups.range((from, Bound::Unbounded)).next().map(|(group, _)| *group)
     }
 
-    /// Forgets all that there is of a group. For a start, before anything else is done.
-    pub(super) async fn drop_group(&mut self, group: GroupId) -> Result<(), lsm::Error> {
-        let Some(state) = self.groups.remove(&group) else { return Ok(()) };
-        let manifest = self.manifest.as_mut().expect("at a start no edit is under way");
-        manifest.commit(vec![Edit::Group { group, replica: state.replica, kind: EditKind::Drop }]).await
-    }
-
     /// Hands edits of a group over, to be made durable together, behind those before.
     pub(super) fn commit(&mut self, ticket: Ticket, group: GroupId, replica: ReplicaId, kinds: Vec<EditKind>) {
         let before = self.groups.get(&group).filter(|state| state.replica != replica);

@@ -18,9 +18,9 @@ use crate::rows::tables::Tables;
 const ENDS_COUNT_MAX: u32 = 3;
 
 impl Rows {
-    /// Tables may hold keys from now on of which there are no rows.
+    /// Tables may hold keys from now on of which there are no rows. Whoever warms rows warms them in vain.
     pub fn end_residency(&mut self) {
-        self.is_resident = false;
+        (self.is_resident, self.is_warming) = (false, false);
     }
 
     /// Removes clean rows and tombstones of about `want_bytes` from memory, and looks at about `looks_max` of all for that. Returns the

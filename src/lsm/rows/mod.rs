@@ -28,6 +28,9 @@ mod tests;
 mod tidy;
 mod tidying;
 mod trie;
+mod warming;
+#[cfg(test)]
+mod warming_tests;
 #[cfg(test)]
 mod world;
 
@@ -53,6 +56,7 @@ pub use records::{Payloads, Records};
 pub use row::{Content, Row};
 pub use row_mut::RowMut;
 pub use sweep::Swept;
+pub use warming::Warmed;
 
 /// The rows of one group, in memory: what of them differs from the group's tables, and what of the rest there is room for.
 ///
@@ -70,6 +74,9 @@ pub struct Rows {
     tidying: Tidying,
     /// Whether all keys that the tables hold have rows.
     is_resident: bool,
+    /// Whether all rows of tables are being taken in. Invariant: then not all are there, and no row or tombstone has left memory
+    /// since that began but by another in its place, unless the tables never had its key.
+    is_warming: bool,
     /// Raised when a flush is committed, and when rows are removed or replaced all at once.
     epoch: u64,
     /// How often all rows were removed at once.
@@ -97,6 +104,7 @@ impl Rows {
             flush: None,
             tidying: Tidying::default(),
             is_resident: true,
+            is_warming: false,
             epoch: 0,
             clears_count: 0,
             is_held: false,
@@ -251,8 +259,9 @@ impl Rows {
         if is_due && let Some(flush) = &mut self.flush {
             flush.set_aside(slot, self.tables.row(found));
         }
-        let is_gone =
-            flags.is_fresh() && !is_due || has_expired && (flags.is_fresh() || self.is_settled(flags.state()));
+        // Older tables, of which rows are being taken in, may say something else of it.
+        let is_gone_from_tables = flags.is_fresh() || self.is_settled(flags.state()) && !self.is_warming;
+        let is_gone = flags.is_fresh() && !is_due || has_expired && is_gone_from_tables;
         if is_gone {
             return Some(self.tables.remove(slot, hash, found));
         }
@@ -266,7 +275,7 @@ impl Rows {
         self.free_taken();
         self.flush = None;
         self.tidying = Tidying::default();
-        self.is_resident = true;
+        (self.is_resident, self.is_warming) = (true, false);
         self.epoch += 1;
         self.clears_count += 1;
         self.dropped.push(std::mem::take(&mut self.tables).slab);

@@ -12,6 +12,8 @@ use crate::table::{self, Put, Value};
 /// What a key holds: kind, expiry, value.
 pub(crate) type Held = (u8, Option<u64>, Vec<u8>);
 pub(crate) type Truth = BTreeMap<(u16, Vec<u8>), Held>;
+/// One of them.
+type TruthRow = ((u16, Vec<u8>), Held);
 
 /// What happens.
 #[derive(Clone, Debug)]
@@ -44,6 +46,10 @@ pub(crate) enum Step {
     Evict(u16, u16),
     Pin(u16),
     Unpin,
+    /// All rows of the tables of now will be handed over.
+    BeginWarming,
+    /// So many of them are.
+    Warm(u8),
 }
 
 /// Any step of rows that are resident.
@@ -79,6 +85,8 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         8 => (0u16..4_000, 0u16..1_000).prop_map(|(bytes, looks)| Step::Evict(bytes, looks)),
         3 => (0u16..60).prop_map(Step::Pin),
         1 => Just(Step::Unpin),
+        3 => Just(Step::BeginWarming),
+        6 => any::<u8>().prop_map(Step::Warm),
     ]
 }
 
@@ -101,8 +109,11 @@ pub(crate) struct World {
     puts_count: u64,
     asked: Vec<Asked>,
     pinned: Vec<(Slot, Vec<u8>)>,
+    /// Rows of tables of before that are still to be handed over.
+    warming: Option<Vec<TruthRow>>,
     pub(crate) evicted_bytes: usize,
     pub(crate) filled_count: usize,
+    pub(crate) warmed_count: usize,
 }
 
 impl World {
@@ -116,8 +127,10 @@ impl World {
             puts_count: 0,
             asked: Vec::new(),
             pinned: Vec::new(),
+            warming: None,
             evicted_bytes: 0,
             filled_count: 0,
+            warmed_count: 0,
         }
     }
 
@@ -249,6 +262,8 @@ impl World {
                 self.rows.unpin_all();
                 self.pinned.clear();
             }
+            Step::BeginWarming => self.begin_warming(),
+            Step::Warm(count) => self.warm(usize::from(count)),
             _ => unreachable!("{step:?} is one of rows"),
         }
     }
@@ -273,6 +288,35 @@ impl World {
         assert_eq!(is_filled, !was_known && epoch == self.rows.epoch());
         self.filled_count += usize::from(is_filled);
         is_filled
+    }
+
+    /// Somebody begins to read the tables of now from the first row to the last.
+    pub(crate) fn begin_warming(&mut self) {
+        self.rows.begin_warming();
+        self.warming = Some(self.tables.iter().map(|(place, held)| (place.clone(), held.clone())).collect());
+    }
+
+    /// Hands over so many rows of those tables, and says so behind the last one.
+    pub(crate) fn warm(&mut self, count: usize) {
+        let Some(mut left) = self.warming.take() else { return };
+        for _ in 0..count {
+            let Some(((slot, key), held)) = left.pop() else { break };
+            if !is_there(&held, self.time_ms) {
+                continue;
+            }
+            let slot = Slot::new(slot).expect("a slot");
+            let content = Content { kind: held.0, expiry_ms: held.1, value: [&held.2, b""] };
+            match self.rows.warm(slot, &key, &content) {
+                Warmed::Added => self.warmed_count += 1,
+                Warmed::Known => {}
+                Warmed::Over => return,
+            }
+        }
+        if !left.is_empty() {
+            self.warming = Some(left);
+        } else if self.rows.end_warming() {
+            assert!(self.rows.is_resident());
+        }
     }
 
     /// As whoever looks at a key does: the tables are asked if need be.

@@ -75,7 +75,15 @@ pub const REQUIRED: &[(&str, &str)] = &[
     ("applies_from_disk", "a group waits for rows of tables to go on applying"),
     ("merges", "tables are merged"),
     ("merges_failed", "a merge that failed"),
-    ("tables_damaged", "damaged tables are written anew"),
+    ("tables_damaged", "damaged tables are written anew, or the state is lost"),
+    ("groups_warmed", "behind a start a group's tables were read whole, and all of its keys are in memory again"),
+    ("rows_warmed_known", "reading the tables behind a start met a key that was written, read or expired meanwhile"),
+    ("warmings_cut_short", "not all rows came back behind a start, as memory had no more room"),
+    (
+        "warmings_overtaken",
+        "rows left memory, or all were removed or replaced, while those of the tables were coming back",
+    ),
+    ("states_lost", "damaged tables whose rows are not all in memory: another replica's state takes their place"),
 ];
 
 /// Counts that are always 0 here, and why: nobody would learn anything from them.

@@ -47,7 +47,7 @@ impl EqualDigests {
                 Ok(())
             }
             ObservationKind::Tables { index, digest } => self.compare(seen, index, digest),
-            ObservationKind::Stopped | ObservationKind::Quarantined { .. } => {
+            ObservationKind::Stopped | ObservationKind::Quarantined { .. } | ObservationKind::StateLost { .. } => {
                 self.reached.remove(&replica);
                 Ok(())
             }

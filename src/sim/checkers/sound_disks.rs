@@ -27,6 +27,9 @@ impl SoundDisks {
             ObservationKind::Quarantined { is_provoked: false } => {
                 Err(Violation::of_replica(NAME, seen, "stays away although its disk had done nothing wrong"))
             }
+            ObservationKind::StateLost { is_provoked: false } => {
+                Err(Violation::of_replica(NAME, seen, "has lost its state although its disk had done nothing wrong"))
+            }
             ObservationKind::BadTables { error, is_provoked: false } => Err(Violation::of_replica(
                 NAME,
                 seen,

@@ -94,6 +94,12 @@ impl Observer for CoreObserver {
                 let node = world.cores[self.core].node;
                 world.nodes[node].has_quarantined = true;
             }
+            engine::Event::StateLost => {
+                world.trace.tell(at, format_args!("{place} group {group}: has lost its state"));
+                world.count("a replica lost its state");
+                let node = world.cores[self.core].node;
+                world.nodes[node].has_quarantined = true;
+            }
             engine::Event::Digest { applied, .. } => {
                 self.digests.borrow_mut().insert(group, *applied);
             }
@@ -103,7 +109,9 @@ impl Observer for CoreObserver {
             _ => {}
         }
         let mut seen = Observation::of_event(Instant::from_nanos(at), place, group, replica, &event);
-        if let ObservationKind::Quarantined { is_provoked } = &mut seen.kind {
+        if let ObservationKind::Quarantined { is_provoked } | ObservationKind::StateLost { is_provoked } =
+            &mut seen.kind
+        {
             *is_provoked = world.is_provoked(world.cores[self.core].node);
         }
         let observations = &mut *self.observations.borrow_mut();

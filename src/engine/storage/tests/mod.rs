@@ -9,3 +9,4 @@ mod restart;
 mod rounds;
 mod row_reads;
 mod transfer;
+mod warm;

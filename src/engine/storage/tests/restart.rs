@@ -4,7 +4,6 @@ use types::CoreAddr;
 
 use super::super::fake::{EIO, FakeHost};
 use super::super::fake_core::{FakeCore, config, exchange};
-use crate::error::Error;
 use crate::origin::LinkId;
 
 /// A core with tables in group 1 and log behind them.
@@ -26,12 +25,14 @@ fn empty_disk_starts_every_replica_of_the_map_empty() {
 }
 
 #[test]
-fn replica_whose_tables_are_damaged_stays_away_until_another_one_reaches_into_its_log() {
+fn replica_whose_tables_are_damaged_takes_another_ones_state_over_that_reaches_into_its_log() {
     let mut leader = with_tables();
     let core = with_tables();
     core.damage_tables();
     let mut again = core.restart();
-    assert_eq!((again.replicas.list.len(), again.quarantined.len()), (1, 1));
+    assert_eq!((again.replicas.list.len(), again.quarantined.len()), (2, 0), "a start does not read them");
+    again.turn_until("it is noticed", |core| core.replicas.list[1].is_lost);
+    assert_eq!((again.ctx.counters.tables_damaged, again.ctx.counters.states_lost), (1, 1));
     // The other nodes, of which the second one answers.
     let others = [(LinkId(0), 2), (LinkId(1), 3)];
     for (link, node) in others {
@@ -42,12 +43,13 @@ fn replica_whose_tables_are_damaged_stays_away_until_another_one_reaches_into_it
         again.said.retain(|(link, _)| *link == LinkId(1));
         exchange(&mut again, &mut leader);
         leader.turn();
-        if again.replicas.list.len() == 2 {
+        if again.installed_count > 0 {
             break;
         }
     }
-    assert_eq!(again.replicas.list.len(), 2, "it is back");
+    assert_eq!(again.installed_count, 1, "it is back");
     assert_eq!(again.replicas.list[1].applied, 120);
+    assert!(again.storage.rebuilding.is_empty());
     again.settle();
     assert_eq!(again.replicas.list[1].applied, 130, "and goes on with its own log");
     again.check_state(1);
@@ -58,7 +60,7 @@ fn replica_whose_tables_are_damaged_stays_away_until_another_one_reaches_into_it
 }
 
 #[test]
-fn replica_that_stays_away_takes_no_snapshot_that_ends_before_its_log_begins() {
+fn replica_without_its_state_takes_no_snapshot_that_ends_before_its_log_begins() {
     let mut core = with_tables();
     core.append(1, 120);
     core.turn_until("it is flushed again", |core| core.storage.snapshot_index(1) > 130);
@@ -75,8 +77,11 @@ fn replica_that_stays_away_takes_no_snapshot_that_ends_before_its_log_begins() {
         older.turn();
         exchange(&mut again, &mut older);
     }
-    assert_eq!(again.replicas.list.len(), 1, "entries 81 and on are not in its log");
+    assert_eq!(again.installed_count, 0, "entries 81 and on are not in its log");
     assert!(again.ctx.counters.snapshots_failed > 1);
+    // No more of it is sent than tells how far it reaches.
+    let chunks_bytes = again.ctx.counters.snapshots_failed * again.config.limits.chunk_bytes_max as u64;
+    assert!(older.ctx.counters.snapshot_bytes_sent <= chunks_bytes + again.config.limits.chunk_bytes_max as u64);
     older.append(1, 220);
     older.turn_until("a newer one is there", |core| core.storage.snapshot_index(1) == 300);
     for _ in 0..1_000 {
@@ -84,7 +89,8 @@ fn replica_that_stays_away_takes_no_snapshot_that_ends_before_its_log_begins() {
         older.turn();
         exchange(&mut again, &mut older);
     }
-    assert_eq!((again.replicas.list.len(), again.replicas.list[1].applied), (2, 300));
+    assert_eq!((again.installed_count, again.replicas.list[1].applied), (1, 300));
+    again.settle();
     again.check_state(1);
 }
 
@@ -126,7 +132,7 @@ fn replica_without_its_log_never_starts_on_tables_alone() {
 }
 
 #[test]
-fn group_with_no_other_replica_does_not_start_without_its_data() {
+fn group_with_no_other_replica_goes_on_with_what_can_be_read() {
     let mut alone = config(1, 1);
     alone.map.groups[1].replicas.truncate(1);
     let place = alone.map.groups[1].replicas[0].place;
@@ -136,15 +142,21 @@ fn group_with_no_other_replica_does_not_start_without_its_data() {
     core.turn_until("it is flushed", |core| core.storage.snapshot_index(1) > 0);
     core.settle();
     core.damage_tables();
-    let refused = FakeCore::try_start(core.host.crash(), alone).err();
-    assert!(matches!(refused, Some(Error::LostAlone { .. })));
+    let mut again = FakeCore::start(core.host.crash(), alone);
+    again.turn_until("it is noticed", |core| core.ctx.counters.states_lost == 1);
+    assert!(again.storage.rebuilding.is_empty() && !again.replicas.list[1].is_lost);
+    // What is written from now on is flushed, and the log does not grow.
+    again.append(1, 120);
+    again.turn_until("it is flushed", |core| core.storage.snapshot_index(1) > 120);
+    assert!(!again.replicas.list[1].keyspace.is_resident());
 }
 
 #[test]
 fn tables_that_cannot_be_read_are_lost_like_damaged_ones() {
     let core = with_tables();
     core.host.set_unreadable(".data", true);
-    assert_eq!(core.restart().quarantined.len(), 1, "errno {EIO}");
+    let mut again = core.restart();
+    again.turn_until(&format!("errno {EIO} is noticed"), |core| core.replicas.list[1].is_lost);
 }
 
 #[test]

@@ -96,6 +96,32 @@ fn a_state_that_the_log_has_overtaken_is_refused() {
 }
 
 #[test]
+fn a_state_that_is_older_takes_the_place_of_one_that_was_lost() {
+    let mut solo = Solo::with(recovered(2, &[1, 2, 2]), |_| {});
+    solo.append(TWO, 2, (3, 2), &[2, 2], 4);
+    solo.persist();
+    solo.raft.log_read(Purpose::Apply, entries(1, &[1, 2, 2]), solo.now);
+    solo.persist();
+    assert_eq!(solo.raft.applied_index(), 4);
+    assert_eq!(solo.raft.rewind(meta(2, 1), solo.now), Err(RestoreError::Stale), "of another group, or damaged");
+    assert_eq!(solo.raft.applied_index(), 4);
+    solo.committed.clear();
+    solo.raft.rewind(meta(2, 2), solo.now).unwrap();
+    assert_eq!((solo.raft.applied_index(), solo.raft.commit_index(), solo.raft.last_index()), (2, 4, 5));
+    solo.drain();
+    solo.raft.log_read(Purpose::Apply, entries(3, &[2, 2]), solo.now);
+    solo.persist();
+    assert_eq!(
+        solo.committed.iter().map(|entry| entry.index).collect::<Vec<_>>(),
+        [3, 4],
+        "once more, and no others"
+    );
+    // One that is newer is taken over as any other.
+    solo.raft.rewind(meta(8, 2), solo.now).unwrap();
+    assert_eq!((solo.raft.applied_index(), solo.raft.base_index()), (8, 8));
+}
+
+#[test]
 fn a_state_of_what_is_committed_and_not_applied_spares_applying_it() {
     let mut solo = Solo::with(recovered(2, &[1, 2, 2]), |_| {});
     solo.raft.pause_applying(true);
