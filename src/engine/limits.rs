@@ -62,6 +62,12 @@ pub const INBOX_BYTES_MAX: usize = 64 << 20;
 pub const BATCH_COMMANDS_MAX: usize = 1_024;
 /// Clients that are added to the reply of a CLIENT LIST in one turn: there may be very many of them.
 pub const CLIENTS_LISTED_PER_TURN_MAX: usize = 256;
+/// Clients of a core that may be shown all commands at a time: each turn's lines are copied for every one of them.
+pub const MONITORS_COUNT_MAX: usize = 8;
+/// Lines about the commands of one turn are written for them up to about this length, in bytes; further ones are lost.
+pub const MONITORED_PER_TURN_BYTES_MAX: usize = 64 << 10;
+/// What may wait for one of them, in bytes; beyond it lines are lost.
+pub const MONITOR_OUTPUT_BYTES_MAX: usize = 512 << 10;
 /// Rows of tables that are being read for commands at a time.
 pub const ROW_READS_IN_FLIGHT_MAX: usize = 64;
 /// Rows that leave memory in one turn, in bytes.

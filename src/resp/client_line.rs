@@ -36,6 +36,8 @@ pub struct ClientLine<'a> {
     pub total_bytes: usize,
     /// The full name of the command that it sent last, `None` if it has sent none.
     pub command: Option<&'static str>,
+    /// Whether it is shown the commands of others.
+    pub is_monitor: bool,
     /// What it speaks.
     pub protocol: Protocol,
     /// The library that it says it uses, or nothing. Invariant: as that of `name`.
@@ -56,7 +58,9 @@ impl ClientLine<'_> {
         let events = if self.output_bytes > 0 { "rw" } else { "r" };
         put(out, format_args!("id={} addr={} laddr={} fd={} name=", self.id, self.addr, self.local_addr, self.fd));
         out.extend_from_slice(self.name);
-        put(out, format_args!(" age={} idle={} flags=N db=0 sub=0 psub=0 ssub=0 multi=-1", self.age_s, self.idle_s));
+        let flags = if self.is_monitor { 'O' } else { 'N' };
+        put(out, format_args!(" age={} idle={} flags={flags}", self.age_s, self.idle_s));
+        put(out, format_args!(" db=0 sub=0 psub=0 ssub=0 multi=-1"));
         put(out, format_args!(" qbuf={} qbuf-free={}", self.input_bytes, self.input_free_bytes));
         put(out, format_args!(" argv-mem={}", self.arguments_bytes));
         // There is no buffer of a fixed size before the list of replies, and the list has one element.

@@ -146,6 +146,8 @@ command_ids! {
     Latency = 136,
     /// `SLOWLOG`, which takes a subcommand.
     SlowLog = 137,
+    /// `MONITOR`.
+    Monitor = 138,
     /// `COMMANDLOG`, which takes a subcommand.
     CommandLog = 139,
     /// `CORACLE`, which takes a subcommand.

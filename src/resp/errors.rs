@@ -17,6 +17,8 @@ pub const SYNTAX: &str = "ERR syntax error";
 pub const NOT_AN_INTEGER: &str = "ERR value is not an integer or out of range";
 /// A slot number that is none.
 pub const INVALID_SLOT: &str = "ERR Invalid or out of range slot";
+/// A command about keys from a client in `MONITOR`; Redis calls it a replica.
+pub const MONITOR_KEYSPACE: &str = "ERR Replica can't interact with the keyspace";
 /// A name that `CLIENT LIST` could not show.
 pub const CLIENT_NAME: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
 /// `AUTH password` where there is no password.

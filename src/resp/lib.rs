@@ -13,8 +13,10 @@
 //! Deliberately absent: what commands do to keys, sockets, authentication beyond "no password is set", push
 //! messages, and anything about a command that is not served.
 //!
-//! Reading order: [`args`], [`parser`] with `inline`, `ahead` (a look at what comes next), [`command_id`], [`command`], [`table`] with the files of its folder,
-//! [`errors`], [`reply`], [`command_info`], [`hello`], [`client_filter`], [`client_line`], [`answer`](mod@answer), then the
+//! Reading order: [`args`], [`parser`] with `inline`, `ahead` (a look at what comes next), [`command_id`],
+//! [`command`], [`table`] with the files of its folder,
+//! [`errors`], [`reply`], [`command_info`], [`hello`], [`client_filter`], [`client_line`], [`monitor_line`],
+//! [`answer`](mod@answer), then the
 //! leaves [`number`], [`secrets`] and [`glob`].
 
 mod ahead;
@@ -29,6 +31,7 @@ pub mod errors;
 pub mod glob;
 pub mod hello;
 mod inline;
+pub mod monitor_line;
 pub mod number;
 pub mod parser;
 pub mod reply;

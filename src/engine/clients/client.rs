@@ -79,6 +79,8 @@ pub(super) struct Client {
     pub(super) blocker: Option<Blocker>,
     /// Since when something has kept its next command waiting, or did until now.
     pub(super) throttled_since: Option<Instant>,
+    /// It is shown the commands of others: MONITOR.
+    pub(super) is_monitor: bool,
     /// Its CLIENT LIST that is on its way: there is one at a time.
     pub(super) listing: Option<u64>,
     /// Its blocker is gone, and its input was not looked at again since.
@@ -232,6 +234,7 @@ impl Client {
             is_paused: false,
             blocker: None,
             throttled_since: None,
+            is_monitor: false,
             listing: None,
             is_runnable: false,
             place: 0,

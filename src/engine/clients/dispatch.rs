@@ -2,7 +2,7 @@
 
 use host::ConnId;
 use resp::command::{Command, Scope};
-use resp::{Args, CommandId, Reply};
+use resp::{Args, CommandId, Flags, Reply};
 use types::Slot;
 
 use crate::clients::Clients;
@@ -46,6 +46,13 @@ impl Clients {
                 return Dispatch::Answered;
             }
         };
+        // As Redis has it, which takes a monitor for something like a replica.
+        if client.is_monitor && (command.is_write() || command.flags.contains(Flags::READONLY)) {
+            self.note_command(ctx, conn, command.full_name);
+            ctx.commands.reject(command.id);
+            self.answer_now(ctx, conn, resp::errors::MONITOR_KEYSPACE.as_bytes());
+            return Dispatch::Answered;
+        }
         let refused = match command.scope {
             Scope::Local => return Dispatch::Local(command),
             Scope::Read | Scope::Write => match slot_of_keys(command, args) {

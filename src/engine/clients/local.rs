@@ -36,7 +36,13 @@ impl Clients {
                 client.protocol = Protocol::Resp2;
                 client.name.clear();
                 Reply::new(bytes, Protocol::Resp2).simple("RESET");
+                self.end_monitoring(conn);
             }
+            CommandId::Monitor => match self.begin_monitoring(conn) {
+                Ok(true) => Reply::new(bytes, protocol).ok(),
+                Ok(false) => {}
+                Err(message) => Reply::new(bytes, protocol).error(message),
+            },
             CommandId::Auth => resp::hello::auth_without_password(args, &mut Reply::new(bytes, protocol)),
             CommandId::Asking => Reply::new(bytes, protocol).ok(),
             CommandId::ClientList => match ClientFilter::parse(args) {
@@ -151,6 +157,7 @@ fn write_line(ctx: &Context, conn: ConnId, client: &Client, text: &mut Vec<u8>) 
         output_bytes: client.output_bytes(),
         total_bytes: client.held_bytes() + size_of::<Client>(),
         command: client.last_command,
+        is_monitor: client.is_monitor,
         protocol: client.protocol,
         library_name: &client.library_name,
         library_version: &client.library_version,

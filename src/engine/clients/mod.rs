@@ -11,7 +11,7 @@
 //! - Bytes behind QUIT or a protocol error are dropped.
 //!
 //! Reading order: `client`, `reply_queue`, `answered`, `wait_queue`, this page, `dispatch` (what kind of command it is), `fan_out` (commands for all
-//! groups), `listing` and `local` (CLIENT, HELLO and what else needs no group), `sending`.
+//! groups), `listing` and `local` (CLIENT, HELLO and what else needs no group), `monitors` (MONITOR), `sending`.
 
 mod answered;
 mod client;
@@ -19,6 +19,7 @@ mod dispatch;
 mod fan_out;
 mod listing;
 mod local;
+mod monitors;
 mod reply_queue;
 mod sending;
 #[cfg(test)]
@@ -41,6 +42,8 @@ use self::client::{Client, ClientLimits};
 pub(crate) use self::dispatch::{Dispatch, Merge};
 use self::fan_out::{FanOuts, MergedReply};
 use self::listing::Listing;
+pub(crate) use self::monitors::Monitored;
+use self::monitors::Monitors;
 use self::reply_queue::Timing;
 use self::wait_queue::WaitQueue;
 use crate::budget::{Budget, Pool};
@@ -69,6 +72,7 @@ pub(crate) struct Clients {
     /// CLIENT LISTs on their way, at most one per client, by the order in which they were asked for. The first is being written.
     listings: BTreeMap<u64, Listing>,
     next_listing: u64,
+    monitors: Monitors,
     /// Clients with something to send, or to be closed for.
     dirty: Vec<ConnId>,
     /// Clients whose replies wait for the one behind them, and until when; the first is due first. Some do not wait any more.
@@ -111,6 +115,7 @@ impl Clients {
             fan_outs: FanOuts::default(),
             listings: BTreeMap::new(),
             next_listing: 0,
+            monitors: Monitors::default(),
             dirty: Vec::new(),
             held: VecDeque::new(),
             runnable: WaitQueue::default(),
@@ -359,6 +364,9 @@ impl Clients {
         }
         if let Some(listing) = client.listing {
             self.listings.remove(&listing);
+        }
+        if client.is_monitor {
+            self.end_monitoring(conn);
         }
     }
 

@@ -85,6 +85,9 @@ impl Clients {
             spare.clear();
             client.spare_output = spare;
         }
+        if client.is_monitor {
+            self.tell_lost(ctx.unix_ms, conn);
+        }
         self.touch(conn);
     }
 

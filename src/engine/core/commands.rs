@@ -30,6 +30,8 @@ const REPORT_LOOKS_COUNT: usize = 1_024;
 /// Whether a command of a client was taken in, or what it waits for.
 enum Taken {
     Yes,
+    /// It is answered with an error, and was not looked at any further.
+    Refused,
     Later(Blocker),
 }
 
@@ -78,7 +80,7 @@ impl<H: CoreHost> Core<H> {
             }
             match step(parser, buf, pos, &limits) {
                 Step::Command { args, next } => match self.execute_counted(conn, args, next - pos) {
-                    Taken::Yes => {
+                    Taken::Yes | Taken::Refused => {
                         self.lookahead.executed();
                         pos = next;
                     }
@@ -104,8 +106,8 @@ impl<H: CoreHost> Core<H> {
         let taken = self.execute(conn, args);
         let reply_bytes = (self.clients.written_bytes() - written) as usize;
         self.share.spend(1, bytes + reply_bytes);
-        if self.is_worth_a_look(bytes, reply_bytes) && matches!(taken, Taken::Yes) {
-            self.look_at_command(conn, args, bytes, reply_bytes);
+        if self.is_worth_a_look(bytes, reply_bytes) && !matches!(taken, Taken::Later(_)) {
+            self.look_at_command(conn, args, bytes, reply_bytes, matches!(taken, Taken::Refused));
         }
         taken
     }
@@ -113,7 +115,7 @@ impl<H: CoreHost> Core<H> {
     /// Takes in one command of a client.
     fn execute(&mut self, conn: ConnId, args: Args<'_>) -> Taken {
         match self.clients.classify(&mut self.ctx, conn, args) {
-            Dispatch::Answered => Taken::Yes,
+            Dispatch::Answered => Taken::Refused,
             Dispatch::Local(command) => {
                 self.clients.note_command(&mut self.ctx, conn, command.full_name);
                 self.execute_local(conn, command, args);
@@ -138,10 +140,7 @@ impl<H: CoreHost> Core<H> {
                 let route = self.router.of_slot(slot);
                 self.execute_on_route(conn, port, command, slot, route, args)
             }
-            Dispatch::FanOut { port, command, merge } => {
-                self.fan_out(conn, port, command, merge, args);
-                Taken::Yes
-            }
+            Dispatch::FanOut { port, command, merge } => self.fan_out(conn, port, command, merge, args),
         }
     }
 
@@ -189,7 +188,7 @@ impl<H: CoreHost> Core<H> {
                     self.clients.cancel(conn);
                     return Taken::Later(Blocker::Route(route));
                 }
-                Forwarded::Refused(refusal) => self.refuse(conn, command, origin, route, refusal),
+                Forwarded::Refused(refusal) => return self.refuse(conn, command, origin, route, refusal),
             },
             Decision::Moved(addr) => {
                 self.clients.note_command(&mut self.ctx, conn, command.full_name);
@@ -197,34 +196,51 @@ impl<H: CoreHost> Core<H> {
                 self.ctx.counters.commands_redirected += 1;
                 self.ctx.commands.reject(command.id);
                 self.cluster.write_moved(slot, addr, origin, out!(self));
+                return Taken::Refused;
             }
             Decision::ClusterDown(refusal) => match (port, command.id) {
                 // A core port knows its own keys only, as a Redis node does.
                 (Port::Core, CommandId::ClusterGetKeysInSlot) => out!(self).reply(origin, |reply| reply.array(0)),
                 (Port::Core, CommandId::ClusterCountKeysInSlot) => out!(self).reply(origin, |reply| reply.integer(0)),
-                _ => self.refuse(conn, command, origin, route, refusal),
+                _ => return self.refuse(conn, command, origin, route, refusal),
             },
         }
         Taken::Yes
     }
 
-    fn refuse(&mut self, conn: ConnId, command: &'static Command, origin: Origin, route: usize, refusal: Refusal) {
+    fn refuse(
+        &mut self,
+        conn: ConnId,
+        command: &'static Command,
+        origin: Origin,
+        route: usize,
+        refusal: Refusal,
+    ) -> Taken {
         self.clients.note_command(&mut self.ctx, conn, command.full_name);
         self.clients.leave_untimed(conn);
         self.ctx.commands.reject(command.id);
         let group = self.router.route(route).id;
         refuse(&mut self.ctx, out!(self), origin, refusal, Some(group));
+        Taken::Refused
     }
 
     /// Takes a command to every group: on the gateway to those of the whole cluster, on a core port to those led here. It is
     /// refused as a whole if one of them has no room for its part, before any has done it.
-    fn fan_out(&mut self, conn: ConnId, port: Port, command: &'static Command, merge: Merge, args: Args<'_>) {
-        let Some(origin) = self.clients.open(&self.ctx, conn, command, 0) else { return };
+    fn fan_out(
+        &mut self,
+        conn: ConnId,
+        port: Port,
+        command: &'static Command,
+        merge: Merge,
+        args: Args<'_>,
+    ) -> Taken {
+        let Some(origin) = self.clients.open(&self.ctx, conn, command, 0) else { return Taken::Refused };
         let parts = self.parts(port);
         if parts.is_empty() {
             self.clients.note_command(&mut self.ctx, conn, command.full_name);
             self.ctx.commands.count(command.id);
-            return out!(self).reply(origin, |reply| merge.write_empty(reply));
+            out!(self).reply(origin, |reply| merge.write_empty(reply));
+            return Taken::Yes;
         }
         let bytes = Request { origin: Origin::NONE, command, slot: Slot::default(), args }.bytes();
         if let Some(full) = self.part_without_room(&parts, bytes) {
@@ -242,6 +258,7 @@ impl<H: CoreHost> Core<H> {
                 _ => self.forward_part(route, request),
             }
         }
+        Taken::Yes
     }
 
     fn forward_part(&mut self, route: usize, request: Request<'_>) {
@@ -303,6 +320,9 @@ impl<H: CoreHost> Core<H> {
             // Whatever is told of the core or the node is made from a report of all of it.
             let looks_count = if tells_of_core(command.id) { REPORT_LOOKS_COUNT + self.groups.count() } else { 0 };
             self.share.spend(bytes.len() / TOLD_BYTES_PER_COMMAND + looks_count / LOOKS_PER_COMMAND, 0);
+        }
+        if command.id == CommandId::Monitor {
+            self.look_at_all();
         }
         self.clients.reply_local(&mut self.ctx, conn, command.id, &bytes);
         bytes.shrink_to(64 << 10);

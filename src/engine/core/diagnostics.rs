@@ -110,18 +110,48 @@ impl<H: CoreHost> Core<H> {
         true
     }
 
-    /// Whether a command that was taken in is to be looked at, for how long it took or is: those that are short, and are answered
-    /// shortly, take no time worth a look at the clock, unless somebody wants to know of very short times.
-    #[inline]
-    pub(super) fn is_worth_a_look(&self, bytes: usize, reply_bytes: usize) -> bool {
-        let wants_all = self.ctx.config.slow_log_min.is_some_and(|min| min < LOOK_AT_ALL_BELOW);
-        wants_all || bytes.max(reply_bytes) >= LOOK_BYTES_MIN
+    /// Decides which commands of this turn are looked at, for how long they took or are: those that are short, and are answered
+    /// shortly, take no time worth a look at the clock, unless somebody wants to know of very short times, or is shown all.
+    pub(super) fn begin_looking(&mut self) {
+        self.is_monitored = self.clients.are_monitored(self.ctx.now);
+        let is_all = self.is_monitored || self.logs_short_times();
+        self.look_bytes_min = if is_all { 0 } else { LOOK_BYTES_MIN };
     }
 
-    /// Keeps a command that was long, or slow if it is answered already; else it is looked at once it is.
+    /// A client monitors from here on, as it may behind its own command MONITOR.
+    pub(super) fn look_at_all(&mut self) {
+        (self.is_monitored, self.look_bytes_min) = (true, 0);
+    }
+
+    fn logs_short_times(&self) -> bool {
+        self.ctx.config.slow_log_min.is_some_and(|min| min < LOOK_AT_ALL_BELOW)
+    }
+
+    /// Whether a command that was taken in is to be looked at.
+    #[inline]
+    pub(super) fn is_worth_a_look(&self, bytes: usize, reply_bytes: usize) -> bool {
+        bytes.max(reply_bytes) >= self.look_bytes_min
+    }
+
+    /// Shows a command to whoever monitors, unless it was refused. Keeps one that was long, or slow if it is answered already;
+    /// else it is looked at once it is.
     #[cold]
-    pub(super) fn look_at_command(&mut self, conn: ConnId, args: Args<'_>, bytes: usize, reply_bytes: usize) {
-        let (Ok(command), now) = (resp::resolve(args), self.host.now()) else { return };
+    pub(super) fn look_at_command(
+        &mut self,
+        conn: ConnId,
+        args: Args<'_>,
+        bytes: usize,
+        reply_bytes: usize,
+        is_refused: bool,
+    ) {
+        let Ok(command) = resp::resolve(args) else { return };
+        if self.is_monitored && !is_refused {
+            self.clients.note_monitored(&mut self.ctx, conn, command, args);
+        }
+        if bytes.max(reply_bytes) < LOOK_BYTES_MIN && !self.logs_short_times() {
+            return;
+        }
+        let now = self.host.now();
         let Some(asker) = self.clients.asker_at(conn, self.ctx.now) else { return };
         let took = now.since(asker.since);
         let is_slow = reply_bytes > 0 && self.ctx.config.slow_log_min.is_some_and(|min| took >= min);

@@ -3,7 +3,8 @@
 //! This folder is the only one that knows all parts. They return what is to follow from what they did, and it is carried
 //! here to the part concerned; no rule of any of them stands here. `impl Core` stands here and nowhere else.
 //!
-//! Reading order: this page (the turn), `tick`, `commands` (of clients), `diagnostics` (LATENCY), `frames` (from and to other cores), `lookahead` (rows that will be read), `effects`, `sink` (the
+//! Reading order: this page (the turn), `tick`, `commands` (of clients), `diagnostics` (LATENCY), `monitoring` (MONITOR), `frames` (from and to other cores),
+//! `lookahead` (rows that will be read), `effects`, `sink` (the
 //! way of replies), `share` (how much a turn does), `reports` (INFO, and what checkers see), `start`.
 
 mod commands;
@@ -11,6 +12,7 @@ mod diagnostics;
 mod effects;
 mod frames;
 mod lookahead;
+mod monitoring;
 mod reports;
 mod share;
 mod sink;
@@ -30,7 +32,7 @@ use self::lookahead::Lookahead;
 use self::share::Share;
 use self::sink::out;
 use crate::budget::Permit;
-use crate::clients::Clients;
+use crate::clients::{Clients, Monitored};
 use crate::cluster::Cluster;
 use crate::context::Context;
 use crate::error::Error;
@@ -60,6 +62,10 @@ pub enum MeshMessage {
     ResetStats,
     /// Forget something else of the node.
     Reset(Reset),
+    /// A core with clients that monitor the node wants to be handed what this one takes in from its clients, for a while.
+    MonitorWanted,
+    /// That.
+    Monitored(Monitored),
     /// Another node and the incarnation that is remembered of it from now on. Sent by the node, not by a core.
     PeerAdmitted(NodeId, u64),
     /// Hand leaderships over, finish what is under way, and end. Sent by the node, not by a core.
@@ -120,6 +126,10 @@ pub struct Core<H: CoreHost> {
     share: Share,
     lookahead: Lookahead,
     ranges: Vec<ArgRange>,
+    /// Commands are looked at, for MONITOR and for SLOWLOG, from this length of theirs or of their replies on, in bytes.
+    look_bytes_min: usize,
+    /// Whether the commands of this turn are to be shown to anybody.
+    is_monitored: bool,
     /// What was there before the core began to count.
     fixed_permit: Permit,
 }
@@ -158,6 +168,7 @@ impl<H: CoreHost> Core<H> {
         self.ctx.turns.begin(self.ctx.now, &self.ctx.counters);
         self.ctx.shares.begin();
         self.ctx.command_logs.begin_turn();
+        self.begin_looking();
         self.groups.begin_turn(&mut self.ctx, out!(self), &mut self.group_effects);
         self.carry_group_effects()?;
         let is_cut_short = self.take_in();
@@ -192,6 +203,9 @@ impl<H: CoreHost> Core<H> {
         let driven_at = self.host.now();
         self.ctx.turns.mark(Phase::Groups, driven_at);
         self.time_stages(driven_at);
+        if self.is_monitored {
+            self.feed_monitors();
+        }
         self.flush();
         self.router.settle();
         self.observe_budgets();
@@ -244,6 +258,8 @@ impl<H: CoreHost> Core<H> {
                 MeshMessage::ReportWanted(receiver) => self.tell_outside(&receiver),
                 MeshMessage::ResetStats => self.reset_stats(),
                 MeshMessage::Reset(reset) => self.on_reset(&reset),
+                MeshMessage::MonitorWanted => self.clients.monitoring_wanted(from, self.ctx.now),
+                MeshMessage::Monitored(monitored) => self.on_monitored(&monitored),
                 MeshMessage::PeerAdmitted(node, incarnation) => {
                     self.peers.admit(&mut self.ctx, &self.host, node, incarnation);
                     self.carry_peer_events();

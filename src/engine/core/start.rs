@@ -143,6 +143,8 @@ impl<H: CoreHost> Core<H> {
             share: Share::UNLIMITED,
             lookahead: Lookahead::default(),
             ranges: Vec::new(),
+            look_bytes_min: 0,
+            is_monitored: false,
             fixed_permit,
         };
         for link in core.peers.ids() {

@@ -55,6 +55,7 @@ counters! {
         error_replies: "Replies that are errors.",
         keyspace_hits: "Keys that reads found.",
         keyspace_misses: "Keys that reads did not find.",
+        monitor_lines_lost: "Lines that clients in MONITOR were not shown, since they did not take those before in time.",
         batches_proposed: "Batches proposed, each as one log entry.",
         commands_proposed: "Commands in them.",
         commands_applied: "Commands applied, as leader or follower.",

@@ -38,6 +38,11 @@ pub(super) const COMMANDS: &[Command] = &[
     container(CommandId::SlowLog, "slowlog", "2.2.12", "Contains what is about slow commands.").subcommands(SLOWLOG),
     container(CommandId::CommandLog, "commandlog", "8.1.0", "Contains what is about slow and long commands.")
         .subcommands(COMMANDLOG),
+    server(CommandId::Monitor, "monitor", 1).flags(LATENCY_FLAGS).docs(
+        "",
+        "Shows this connection every command that clients send, as it is taken in.",
+        "1.0.0",
+    ),
     container(CommandId::Coracle, "coracle", "1.0.0", "Contains what only Coracle has.").subcommands(CORACLE),
 ];
 

@@ -21,6 +21,8 @@ fn a_line_shows_every_field_once() {
                     tot-mem=37658 events=rw cmd=client|list user=default redir=-1 resp=3 lib-name=lib lib-ver=1.2 \
                     tot-net-in=100 tot-net-out=200 tot-cmds=4\n";
     assert_eq!(text(&line), expected);
+    let monitor = ClientLine { is_monitor: true, ..line };
+    assert_eq!(text(&monitor), expected.replace("flags=N", "flags=O"));
     let silent = ClientLine { output_bytes: 0, command: None, ..line };
     assert!(text(&silent).contains(" oll=0 omem=0 tot-mem=37658 events=r cmd=NULL "));
 }

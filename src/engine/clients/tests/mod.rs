@@ -6,6 +6,7 @@ mod held;
 mod limits;
 mod listing;
 mod memory;
+mod monitors;
 mod order;
 
 use std::collections::HashMap;

@@ -167,6 +167,7 @@ pub(crate) fn some_line() -> ClientLine<'static> {
         output_bytes: 5,
         total_bytes: 37_658,
         command: Some("client|list"),
+        is_monitor: false,
         protocol: Protocol::Resp3,
         library_name: b"lib",
         library_version: b"1.2",
