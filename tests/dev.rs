@@ -176,3 +176,21 @@ fn with_restart_a_dead_node_comes_back() {
     assert_eq!(cluster.gateway(3).command("GET here"), bulk("before"));
     assert!(cluster.stop(Signal::INT).success());
 }
+
+#[test]
+fn logs_are_json_if_asked_for() {
+    let _alone = alone(LIMIT);
+    let set = vec!["log_format=json".to_owned()];
+    let cluster = Cluster::start(Options { nodes: 1, set, ..Options::default() });
+    let log = std::fs::read_to_string(cluster.dir().join("node-1.log")).unwrap();
+    let lines: Vec<serde_json::Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect();
+    assert!(!lines.is_empty(), "a start tells something");
+    for line in &lines {
+        let has = |name: &str| line[name].as_str().is_some_and(|text| !text.is_empty());
+        assert!(["timestamp", "level", "target", "message"].into_iter().all(has), "{line}");
+    }
+    assert!(lines.iter().any(|line| line["core"].is_string()), "{log}");
+}

@@ -107,7 +107,7 @@ pub fn stop_with_parent(parent: u32) -> Result<(), Error> {
 
 /// Runs the node until it is asked to stop or a core ends.
 pub fn run(config: &Config) -> Result<(), Error> {
-    let _logging = logging::start(&config.log_level);
+    let _logging = logging::start(&config.log_level, config.log_as_json);
     let listening = StopRequests::listen();
     let stop = listening.map_err(|source| Error::Os { what: "listening for signals".into(), source })?;
     let mut prepared = prepare(config)?;

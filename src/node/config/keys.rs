@@ -157,6 +157,8 @@ keys! {
     SPIN_US: "spin_us", RUNTIME, Kind::Int { min: 0, max: SPIN_US_MAX }, Fallback::Int(50);
     /// What is logged to stderr; RUST_LOG overrides it with a filter per module
     LOG_LEVEL: "log_level", RUNTIME, Kind::Choice(&["error", "warn", "info", "debug", "trace"]), Fallback::Text("info");
+    /// How log lines are written: as text, or each as a JSON object
+    LOG_FORMAT: "log_format", RUNTIME, Kind::Choice(&["text", "json"]), Fallback::Text("text");
     /// Raft groups that share the 16,384 slots
     GROUPS: "groups", CLUSTER, Kind::Int { min: 1, max: GROUPS_COUNT_MAX as i64 - 1 }, Fallback::Int(8);
     /// Replicas of each group; fewer if there are fewer nodes
@@ -254,6 +256,7 @@ pub static KEYS: &[&Key] = &[
     &PIN,
     &SPIN_US,
     &LOG_LEVEL,
+    &LOG_FORMAT,
     &LATENCY_THRESHOLD_MS,
     &SLOWLOG_LOG_SLOWER_THAN,
     &SLOWLOG_LEN_MAX,

@@ -52,6 +52,8 @@ pub struct Config {
     pub spin_us: u32,
     /// What is logged: error, warn, info, debug or trace.
     pub log_level: String,
+    /// Whether each line of the log is a JSON object.
+    pub log_as_json: bool,
     /// Size of a segment of the log, a multiple of 4,096.
     pub segment_bytes: u64,
     /// A block of the log is closed at this many bytes.
@@ -174,6 +176,7 @@ impl Config {
             pin: top.bool(&keys::PIN)?,
             spin_us: number(top, &keys::SPIN_US),
             log_level: top.text(&keys::LOG_LEVEL)?.to_owned(),
+            log_as_json: top.text(&keys::LOG_FORMAT)? == "json",
             segment_bytes: number(top, &keys::SEGMENT_BYTES_KEY),
             block_bytes_max: number(top, &keys::BLOCK_BYTES_MAX),
             batch_bytes_max: number(top, &keys::BATCH_BYTES_MAX_KEY),
