@@ -22,10 +22,11 @@
 //! (what has expired), `records`, `aside`, `flush` and `flushing` (copying what is dirty while it changes), `tidy` and `tidying` (what a flush leaves to do),
 //! `look`, `row_position` and `evict` (rows that are not in memory).
 //! On disk: `ids`, `codec`, `error`, `pace`, `pending`, [`table`], [`blob`], [`version`], [`files`],
-//! [`manifest`], [`read`], [`write`], [`merge`], [`snapshot`].
+//! [`manifest`], [`read`], [`write`], [`merge`], [`snapshot`], [`digest`].
 
 pub mod blob;
 mod codec;
+pub mod digest;
 mod error;
 pub mod files;
 mod ids;
