@@ -133,6 +133,10 @@ pub mod defaults {
     /// Of [`Config::memory_bytes_max`](super::Config::memory_bytes_max), for worlds that do not say what a machine can give: a
     /// node sets its share of the machine's memory.
     pub const MEMORY_BYTES_MAX: usize = 1 << 30;
+    /// Of [`Config::compare_interval`](super::Config::compare_interval).
+    pub const COMPARE_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
+    /// Of [`Config::compare_wait_max`](super::Config::compare_wait_max).
+    pub const COMPARE_WAIT_MAX: Duration = Duration::from_secs(4 * 60 * 60);
     /// Of [`Config::clients_count_max`](super::Config::clients_count_max).
     pub const CLIENTS_COUNT_MAX: usize = 10_000;
     /// Of [`Config::client_stall_timeout`](super::Config::client_stall_timeout).
@@ -192,6 +196,10 @@ pub struct Config {
     pub log_tail_bytes_max: u64,
     /// How the rows lie on disk.
     pub store: StoreSettings,
+    /// How often the replicas of each group that is led here are compared, about; `None` for never.
+    pub compare_interval: Option<Duration>,
+    /// How long a comparison waits at most for the leader's own digest.
+    pub compare_wait_max: Duration,
     /// Memory of this core for keys, caches, buffers and clients together, in bytes.
     pub memory_bytes_max: usize,
     /// Limits of queues, beyond which clients and peers are held back.
@@ -252,6 +260,8 @@ impl Config {
             log_bytes_max: defaults::LOG_BYTES_MAX,
             log_tail_bytes_max: defaults::LOG_TAIL_BYTES_MAX,
             store: StoreSettings::default(),
+            compare_interval: Some(defaults::COMPARE_INTERVAL),
+            compare_wait_max: defaults::COMPARE_WAIT_MAX,
             memory_bytes_max: defaults::MEMORY_BYTES_MAX,
             limits: Limits::default(),
             clients_count_max: defaults::CLIENTS_COUNT_MAX,

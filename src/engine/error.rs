@@ -91,6 +91,17 @@ pub enum Error {
         /// What is wrong with it.
         source: wire::MembershipError,
     },
+    /// A committed compare entry asks for what this release does not know, though all nodes are of one protocol version: a defect of
+    /// this software or of memory, not of the disk.
+    #[error("group {group}: the committed entry {index} cannot be read: {source}")]
+    Compare {
+        /// The group.
+        group: GroupId,
+        /// The entry.
+        index: Index,
+        /// What is wrong with it.
+        source: wire::ComparisonError,
+    },
     /// A committed entry is not a batch: a defect of this software or of memory, not of the disk.
     #[error("group {group}: the committed entry {index} cannot be read: {source}")]
     Batch {

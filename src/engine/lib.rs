@@ -34,13 +34,14 @@
 //! Deliberately absent: threads, locks, sockets and files (the host has them), expiry.
 //!
 //! Reading order: the leaves [`config`], [`limits`], [`budget`], [`origin`], [`request`], [`row_read`], [`replies`], [`refusal`],
-//! [`local_replica`], [`replicas`], [`topology_view`], [`conn_table`], [`load_error`], [`shares`], [`slow`], [`error`];
+//! [`local_replica`], [`replicas`], [`comparison`], [`topology_view`], [`conn_table`], [`load_error`], [`shares`], [`slow`], [`error`];
 //! [`observe`] (what others see); [`context`] (what all parts use); [`core`](mod@core) (the turn); then the parts:
 //! [`clients`], [`router`], [`groups`], [`storage`], [`peers`], [`cluster`].
 
 mod budget;
 mod clients;
 mod cluster;
+mod comparison;
 mod config;
 mod conn_table;
 mod context;

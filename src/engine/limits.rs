@@ -118,6 +118,12 @@ pub const WARM_BYTES_PER_SECOND_MAX: u64 = 1 << 30;
 pub const WARM_TURN_BYTES: usize = 64 << 10;
 /// Rows that a turn takes in of them: about 50 µs.
 pub const WARM_TURN_ROWS: usize = 256;
+/// How fast the rows of a group are digested, to be compared with those of its other replicas.
+pub const COMPARE_BYTES_PER_SECOND_MAX: u64 = 64 << 20;
+/// States that wait to be digested, on a core, each of which holds on to the tables of a group.
+pub const DIGESTS_COUNT_MAX: usize = 8;
+/// Notes about comparisons in one frame, of which each takes up to 8 KiB.
+pub const COMPARISON_NOTES_COUNT_MAX: usize = 16;
 /// How fast a state that was received is loaded.
 pub const LOAD_BYTES_PER_SECOND_MAX: u64 = 256 << 20;
 /// How fast a snapshot is received from another core.
@@ -228,7 +234,8 @@ const _: () = {
     const REPLIES: usize =
         if FRAME_PAYLOAD_BYTES_MAX > REPLY_BYTES_MAX { FRAME_PAYLOAD_BYTES_MAX } else { REPLY_BYTES_MAX };
     const CHUNKS: usize = CHUNKS_COUNT_MAX * CHUNK_BYTES_MAX;
+    const NOTES: usize = COMPARISON_NOTES_COUNT_MAX * wire::DIGEST_BYTES;
     const METADATA: usize = 16 << 20;
-    assert!(MESSAGES + REQUESTS + REPLIES + CHUNKS + METADATA < FRAME_BYTES_MAX);
+    assert!(MESSAGES + REQUESTS + REPLIES + CHUNKS + NOTES + METADATA < FRAME_BYTES_MAX);
     assert!(CHUNK_BYTES_MAX.is_multiple_of(host::ALIGNMENT));
 };

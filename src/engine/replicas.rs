@@ -43,6 +43,8 @@ pub(crate) struct ReplicaView {
     pub(crate) base: Index,
     /// Whether the state holds a part of the entry behind that one: then it is none that could be sealed.
     pub(crate) is_within_entry: bool,
+    /// Whether clients may wait for what it applies: it leads, or has to tell what became of what it proposed.
+    pub(crate) leads: bool,
     /// The last entry of the snapshot that Raft offers to followers; 0 if it has none.
     pub(crate) offered: Index,
 }

@@ -263,6 +263,7 @@ fn engine_configs(config: &Config, prepared: &Prepared) -> Vec<engine::Config> {
             latency_threshold: config.latency_threshold,
             slow_log_min: config.slow_log_min,
             slow_log_len_max: config.slow_log_len_max,
+            compare_interval: config.compare_interval,
             shown_settings: shown_settings.clone(),
             process: Some(process_stats::probe()),
             known_peers: prepared.known_peers.known(),

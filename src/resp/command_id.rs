@@ -295,6 +295,10 @@ command_ids! {
     CoracleSlowLog = 833,
     /// `CORACLE HELP`.
     CoracleHelp = 834,
+    /// `CORACLE COMPARE [group]`.
+    CoracleCompare = 835,
+    /// `CORACLE COMPARISON [group]`.
+    CoracleComparison = 836,
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Worlds that break what the engine relies on. See [`Broken`].
 
+use std::time::Duration;
+
 use clap::ValueEnum;
 use meta::ReadMode;
 use serde::{Deserialize, Serialize};
@@ -10,6 +12,9 @@ use crate::prng::Prng;
 
 /// How much slower and faster than the truth clocks run that keep to no bound, in millionths.
 const WILD_PPM: [i64; 2] = [-600_000, 1_500_000];
+
+/// How often replicas are compared where a row is altered.
+const ALTERED_ROW_COMPARE_INTERVAL: Duration = Duration::from_secs(3);
 
 /// Ways in which the world breaks what the engine relies on. A checker must object to each within a few seeds: that is
 /// how we know that the checkers see.
@@ -26,6 +31,8 @@ pub enum Broken {
     LostMajority,
     /// Entries are changed on their way between nodes, under checksums that fit.
     ForgedFrames,
+    /// A replica changes a row in a way that nothing in its log explains. The only checker then is the engine's own comparison.
+    AlteredRow,
 }
 
 impl Broken {
@@ -41,6 +48,9 @@ pub fn change_cluster(broken: Option<Broken>, cluster_spec: &mut ClusterSpec) {
     cluster_spec.nodes = cluster_spec.nodes.max(3);
     cluster_spec.faulty_nodes.clear();
     cluster_spec.hostility = Hostility::None;
+    if broken == Broken::AlteredRow {
+        cluster_spec.compare_interval = Some(ALTERED_ROW_COMPARE_INTERVAL);
+    }
     if broken == Broken::WildClocks {
         cluster_spec.read_mode = ReadMode::Lease;
     }
@@ -63,7 +73,7 @@ pub fn change_schedule(broken: Option<Broken>, seed: u64, busy_ms: u64, nodes: u
                 let cut = Fault::Partition { side: vec![node], for_ms: prng.range(500, 2_500) };
                 (1..=nodes).map(drift).chain([cut]).collect()
             }
-            Broken::LostMajority | Broken::ForgedFrames => Vec::new(),
+            Broken::LostMajority | Broken::ForgedFrames | Broken::AlteredRow => Vec::new(),
         };
         schedule.faults.extend(faults.into_iter().map(|fault| Timed { at_ms, fault }));
         at_ms += prng.range(1_500, 4_500);

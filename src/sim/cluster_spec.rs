@@ -86,7 +86,18 @@ pub struct ClusterSpec {
     pub log_tail_bytes_max: u64,
     /// Memory of a core, in bytes.
     pub memory_bytes_max: usize,
+    /// How often the replicas of each group are compared; `None` for never.
+    pub compare_interval: Option<Duration>,
 }
+
+/// In most seeds replicas are compared, in some of them all the time.
+const COMPARE_INTERVALS: [Option<Duration>; 5] = [
+    None,
+    Some(Duration::from_millis(500)),
+    Some(Duration::from_secs(2)),
+    Some(Duration::from_secs(2)),
+    Some(Duration::from_secs(8)),
+];
 
 impl Hostility {
     fn of_seed(seed: u64) -> Hostility {
@@ -128,6 +139,7 @@ impl ClusterSpec {
             log_bytes_max: prng.pick(&[512 << 10, 4 << 20, 1 << 30]),
             log_tail_bytes_max: prng.pick(&[0, 4 << 10, 64 << 10]),
             memory_bytes_max: MEMORY_BYTES_MAX,
+            compare_interval: Prng::stream(seed, "comparisons").pick(&COMPARE_INTERVALS),
         };
         // With the usual bound an election takes longer than clocks part meanwhile, and nobody would see a lease that lasts too
         // long.

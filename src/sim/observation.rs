@@ -110,6 +110,11 @@ pub enum ObservationKind {
         /// The batch, as [`wire::Batch`] reads it.
         payload: Bytes,
     },
+    /// The entry that was applied just now is one at which replicas are compared: a leader may propose it at any time.
+    Compare {
+        /// Its index.
+        index: Index,
+    },
     /// How many batches without commands a core has proposed for keys that are due, since it was started. It concerns the core,
     /// whatever group and replica are given.
     TimeBatches(u64),
@@ -129,6 +134,11 @@ pub enum ObservationKind {
     Compacted(Index),
     /// It was told what cannot be true if it is right, and has dropped it.
     Contradicted,
+    /// The leader, which this replica is, has found that replicas hold different rows behind a compare entry.
+    RowsDiffer {
+        /// The entry.
+        index: Index,
+    },
     /// Role, term or known leader have changed.
     Role {
         /// The role now.
@@ -204,6 +214,7 @@ impl Observation {
             Event::Restored { last } => ObservationKind::Restored { last },
             Event::StateLost => ObservationKind::StateLost { is_provoked: false },
             Event::Contradicted => ObservationKind::Contradicted,
+            Event::RowsDiffer { index } => ObservationKind::RowsDiffer { index },
             Event::Compacted(index) => ObservationKind::Compacted(index),
             Event::Digest { applied, digest } => ObservationKind::Digest { index: applied, digest },
             Event::Role { role, term, leader } => ObservationKind::Role { role, term, leader },

@@ -94,6 +94,9 @@ impl<'a> Run<'a> {
         if !cluster.keeps_all_rows() {
             checkers = checkers.with_rows_on_disk();
         }
+        if spec.broken == Some(Broken::AlteredRow) {
+            checkers = checkers.of_comparisons_only();
+        }
         Run { spec, cluster, injector, checkers, workload }
     }
 

@@ -15,6 +15,8 @@ pub enum EntryKind {
     ClusterMap = 2,
     /// Who takes part in the group from here on ([`Membership`](crate::Membership)).
     Membership = 3,
+    /// The state behind this entry is compared with that of the other replicas ([`comparison`](crate::comparison)).
+    Compare = 4,
 }
 
 impl EntryKind {
@@ -25,6 +27,7 @@ impl EntryKind {
             1 => Some(EntryKind::Batch),
             2 => Some(EntryKind::ClusterMap),
             3 => Some(EntryKind::Membership),
+            4 => Some(EntryKind::Compare),
             _ => None,
         }
     }

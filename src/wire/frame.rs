@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Little-endian. The metadata is an rkyv archive of [`FrameHead`]. The payloads stand behind it in one run:
-//! entries in the order of the messages, then the bytes of the requests, those of the replies, and the pieces of
-//! snapshots. On the way out they are gathered from where they already lie; on the way in they are slices of the frame.
+//! entries in the order of the messages, then the bytes of the requests, those of the replies, the pieces of
+//! snapshots, and what notes about comparisons hold. On the way out they are gathered from where they already lie; on the way in they are slices of the frame.
 
 use alloc::vec::Vec;
 
@@ -21,6 +21,7 @@ use types::{CoreAddr, CoreId, GroupId, NodeId, ReplicaId};
 
 use crate::batch::archive_behind;
 use crate::chunk::{CHUNK_BYTES_MAX, Chunk, ChunkReply, ChunkRequest};
+use crate::comparison::{ComparisonNote, NoteBody};
 use crate::entry::{Entry, EntryKind};
 use crate::forward::{ArchivedReplyHead, ArchivedRequestHead, Replies, ReplyHead, RequestHead, Requests};
 use crate::message::{Body, Message};
@@ -76,6 +77,8 @@ pub struct Frame {
     pub chunk_requests: Vec<ChunkRequest>,
     /// Pieces of snapshots that the receiver wanted.
     pub chunks: Vec<ChunkReply>,
+    /// What replicas say about comparisons.
+    pub comparisons: Vec<ComparisonNote>,
 }
 
 #[derive(Archive, Serialize)]
@@ -88,6 +91,7 @@ struct FrameHead {
     leaders: Vec<LeaderHead>,
     chunk_requests: Vec<ChunkRequestHead>,
     chunks: Vec<ChunkHead>,
+    comparisons: Vec<ComparisonHead>,
 }
 
 #[derive(Archive, Serialize)]
@@ -145,6 +149,15 @@ struct ChunkHead {
     len: u32,
 }
 
+#[derive(Archive, Serialize)]
+struct ComparisonHead {
+    group: u32,
+    index: u64,
+    term: u64,
+    len: u32,
+    kind: u8,
+}
+
 impl Frame {
     /// Whether there is nothing to send.
     pub fn is_empty(&self) -> bool {
@@ -154,6 +167,7 @@ impl Frame {
             && self.leaders.is_empty()
             && self.chunk_requests.is_empty()
             && self.chunks.is_empty()
+            && self.comparisons.is_empty()
     }
 
     /// Encodes the frame for one gathering send: header and metadata as one part, then each payload as it
@@ -170,6 +184,7 @@ impl Frame {
             leaders: Vec::with_capacity(self.leaders.len()),
             chunk_requests: Vec::with_capacity(self.chunk_requests.len()),
             chunks: Vec::with_capacity(self.chunks.len()),
+            comparisons: Vec::with_capacity(self.comparisons.len()),
         };
         for message in self.messages.drain(..) {
             let body = body_head(message.body, &mut head.entries, parts);
@@ -209,6 +224,18 @@ impl Frame {
                 len: chunk.bytes.len() as u32,
             });
             push_part(parts, chunk.bytes);
+        }
+        for note in self.comparisons.drain(..) {
+            let (kind, bytes) = note.body.encode();
+            let len = bytes.len() as u32;
+            head.comparisons.push(ComparisonHead {
+                group: note.group.0,
+                index: note.index,
+                term: note.term,
+                len,
+                kind,
+            });
+            push_part(parts, bytes);
         }
         parts[0] = seal(&head, &parts[1..]);
     }
@@ -347,6 +374,15 @@ impl FrameHeader {
         }));
         for chunk in head.chunks.iter() {
             frame.chunks.push(decode_chunk(chunk, &mut payloads)?);
+        }
+        for note in head.comparisons.iter() {
+            let bytes = payloads.take(note.len.to_native() as usize)?;
+            frame.comparisons.push(ComparisonNote {
+                group: GroupId(note.group.to_native()),
+                index: note.index.to_native(),
+                term: note.term.to_native(),
+                body: NoteBody::decode(note.kind, &bytes).ok_or(FrameError::Metadata)?,
+            });
         }
         if payloads.rest.is_empty() { Ok(frame) } else { Err(FrameError::Payloads) }
     }

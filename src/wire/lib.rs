@@ -5,7 +5,7 @@
 //!
 //! Reading order: [`entry`] (what a log holds), [`message`] (what Raft says), [`batch`] and [`membership`] (what an entry's payload
 //! is); [`frame`] (what a core sends another one in one turn), with what stands in it: [`forward`] (commands and their replies),
-//! [`chunk`] (pieces of a group's state); [`handshake`] (what comes before the first frame) and [`formation`] (what comes before
+//! [`chunk`] (pieces of a group's state) and [`comparison`] (digests of it); [`handshake`] (what comes before the first frame) and [`formation`] (what comes before
 //! there is a cluster).
 
 #![no_std]
@@ -14,6 +14,7 @@ extern crate alloc;
 
 pub mod batch;
 pub mod chunk;
+pub mod comparison;
 pub mod entry;
 pub mod formation;
 pub mod forward;
@@ -24,6 +25,10 @@ pub mod message;
 
 pub use batch::{Batch, BatchBuilder, BatchCommand, BatchError};
 pub use chunk::{CHUNK_BYTES_MAX, Chunk, ChunkReply, ChunkRequest};
+pub use comparison::{
+    ComparisonError, ComparisonNote, DIGEST_BYTES, LEAVES_COUNT, NoDigest, NoteBody, RowsDigest, compare_payload,
+    compare_time_ms,
+};
 pub use entry::{Entry, EntryKind, HardState};
 pub use formation::{
     ANSWER_BYTES, Answer, AnswerCode, ConfigPrint, FormationError, QUESTION_BYTES, Question, QuestionKind,

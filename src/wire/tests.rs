@@ -49,6 +49,9 @@ fn sample() -> Frame {
     let chunk = Chunk { offset: 4_096, total_bytes: 4_100, bytes: Bytes::from_static(b"tail") };
     frame.chunks.push(ChunkReply { group: GroupId(5), last_index: 70, chunk: Some(chunk) });
     frame.chunks.push(ChunkReply { group: GroupId(6), last_index: 71, chunk: None });
+    let note = |index, body| ComparisonNote { group: GroupId(7), index, term: 3, body };
+    frame.comparisons.push(note(80, NoteBody::Differs));
+    frame.comparisons.push(note(81, NoteBody::NoDigest(NoDigest::Busy)));
     frame
 }
 
@@ -76,6 +79,22 @@ fn a_frame_survives_the_journey() {
     assert_eq!(frame.leaders, expected.leaders);
     assert_eq!(frame.chunk_requests, expected.chunk_requests);
     assert_eq!(frame.chunks, expected.chunks);
+    assert_eq!(frame.comparisons, expected.comparisons);
+}
+
+#[test]
+fn a_digest_that_is_cut_short_is_refused() {
+    let frame = |leaves_count: usize| {
+        let digest = RowsDigest { rows: 1, leaves: vec![2; leaves_count] };
+        let body = NoteBody::Digest(digest);
+        let mut frame = Frame::default();
+        frame.comparisons.push(ComparisonNote { group: GroupId(5), index: 70, term: 1, body });
+        let mut parts = Vec::new();
+        frame.encode(&mut parts);
+        decode(&parts.concat())
+    };
+    assert_eq!(frame(LEAVES_COUNT).unwrap().comparisons.len(), 1);
+    assert_eq!(frame(LEAVES_COUNT - 1).err(), Some(FrameError::Metadata));
 }
 
 #[test]

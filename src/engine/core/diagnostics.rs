@@ -6,8 +6,10 @@ use host::ConnId;
 use resp::{Args, CommandId, Reply};
 
 use super::{Core, CoreHost, MeshMessage};
+use crate::groups::CompareRefusal;
 use crate::observe::{
-    LARGE_BYTES_MIN, LogKind, LoggedCommand, Reset, Way, doctor, latency, logged_replies, shown_args,
+    LARGE_BYTES_MIN, LogKind, LoggedCommand, Reset, Way, comparison_replies, doctor, latency, logged_replies,
+    shown_args,
 };
 use crate::origin::Port;
 
@@ -32,6 +34,7 @@ pub(super) fn tells_of_core(id: CommandId) -> bool {
             | CommandId::CommandLogLen
             | CommandId::CoracleSlowLog
             | CommandId::CoracleHotKeys
+            | CommandId::CoracleComparison
     )
 }
 
@@ -83,9 +86,43 @@ impl<H: CoreHost> Core<H> {
             CommandId::CoracleHotKeys => {
                 logged_replies::hot_keys(&self.observed(self.clients.port(conn)).hot, args, reply)
             }
+            CommandId::CoracleCompare => self.compare_command(args, reply),
+            CommandId::CoracleComparison => {
+                comparison_replies::last(&self.observed(self.clients.port(conn)).comparisons, args, reply)
+            }
             _ => return self.answer_command_log(conn, id, args, reply),
         }
         true
+    }
+
+    /// CORACLE COMPARE: has a group compared that is led here, or all of them.
+    fn compare_command(&mut self, args: Args<'_>, reply: &mut Reply<'_>) {
+        if args.len() == 2 {
+            let count = self.groups.compare_all_soon();
+            return reply
+                .simple(&format!("OK {count} groups that this core leads will be compared, one after another"));
+        }
+        let id = match comparison_replies::group_at(args, 2) {
+            Some(id) => id,
+            None => return reply.error(comparison_replies::NO_GROUP),
+        };
+        let Some(route) = self.router.of_group(id).map(|route| self.router.route(route)) else {
+            return reply.error(comparison_replies::NO_GROUP);
+        };
+        let (local, leader, is_known) = (route.local, route.leader, route.is_known);
+        match local.map_or(Err(CompareRefusal::NotLeader), |group| self.groups.compare_soon(group)) {
+            Ok(()) => reply.simple("OK the comparison begins; CORACLE COMPARISON tells what it has found"),
+            Err(CompareRefusal::Alone) => reply.error("ERR the group has one replica: there is nothing to compare"),
+            Err(CompareRefusal::Running) => reply.error("ERR a comparison of this group is under way already"),
+            Err(CompareRefusal::NotLeader) if !is_known || leader == self.ctx.addr() => {
+                reply.error("ERR nobody is known to lead the group now: try again");
+            }
+            Err(CompareRefusal::NotLeader) => {
+                let at = self.ctx.config.map.node(leader.node).map(|node| node.core_addr(leader.core).to_string());
+                let at = at.unwrap_or_default();
+                reply.error(&format!("ERR this core does not lead the group: ask {leader}, the core port {at}"));
+            }
+        }
     }
 
     fn answer_command_log(&mut self, conn: ConnId, id: CommandId, args: Args<'_>, reply: &mut Reply<'_>) -> bool {

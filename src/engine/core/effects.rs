@@ -39,6 +39,15 @@ impl<H: CoreHost> Core<H> {
                 GroupEffect::Applied { group, index, payload_bytes } => {
                     self.storage.applied(group, index, payload_bytes);
                 }
+                GroupEffect::Compare { group, point } => {
+                    self.storage.compare(&self.ctx, &mut self.groups, group, point, &mut self.storage_effects);
+                    self.carry_storage_effects()?;
+                }
+                GroupEffect::ComparisonNote { to, note } => {
+                    if let Some(link) = self.peers.link_to(to) {
+                        self.peers.comparison_note(link, note);
+                    }
+                }
                 GroupEffect::Committed { took } => self.storage.committed(took, self.ctx.now),
                 routing => self.carry_routing_effect(routing),
             }
@@ -97,6 +106,9 @@ impl<H: CoreHost> Core<H> {
                 StorageEffect::OfferSnapshot { group, meta } => self.groups.offer_snapshot(group, meta),
                 StorageEffect::CompactRaft { group, index } => self.groups.compact(&self.ctx, group, index),
                 StorageEffect::HoldApplying { group, is_held } => self.groups.hold_applying(group, is_held),
+                StorageEffect::Digested { group, point, answer } => {
+                    self.groups.digested(&mut self.ctx, &mut self.group_effects, group, point, answer);
+                }
                 StorageEffect::RowsRead { number, group, result } => self.rows_read(number, group, result),
                 StorageEffect::AskChunk { link, request } => self.peers.chunk_request(link, request),
                 StorageEffect::SendChunk { link, reply } => self.peers.chunk(link, reply),

@@ -39,6 +39,11 @@ impl<H: CoreHost> Core<H> {
         for reply in frame.chunks {
             self.storage.on_chunk(&mut self.ctx, link, reply);
         }
+        for note in frame.comparisons {
+            if let Some(group) = self.router.local_of(note.group) {
+                self.groups.keep_comparison_note(group, from, note);
+            }
+        }
         self.peers.keep_input(link, frame.replies, frame.requests);
     }
 

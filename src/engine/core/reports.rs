@@ -71,6 +71,7 @@ impl<H: CoreHost> Core<H> {
         self.next_report = self.ctx.now + REPORT_EVERY;
         let mut report = self.report();
         report.replicas.truncate(REPORTED_GROUPS_COUNT_MAX);
+        report.comparisons.truncate(REPORTED_GROUPS_COUNT_MAX);
         self.tell_node(|| MeshMessage::Report(Box::new(report.clone())));
     }
 

@@ -69,6 +69,7 @@ impl<H: CoreHost> Core<H> {
         self.carry_storage_effects()?;
         self.groups.sweep_expired(&mut self.ctx);
         self.groups.tick(&mut self.ctx, out!(self), &mut self.group_effects);
+        self.groups.tick_comparing(&mut self.ctx, &mut self.group_effects);
         self.carry_group_effects()?;
         let priority = if self.storage.fitness() { raft::PRIORITY_MAX } else { 0 };
         self.groups.set_priority(&self.ctx, priority);

@@ -92,6 +92,7 @@ impl Groups {
                     return Ok(Some((progress, number)));
                 }
             }
+            EntryKind::Compare => self.compare_applied(ctx, effects, group, entry)?,
             EntryKind::ClusterMap => effects.push(GroupEffect::Map { payload: entry.payload.clone() }),
             EntryKind::Membership => {
                 let membership = Membership::decode(&entry.payload);
@@ -112,6 +113,7 @@ impl Groups {
             self.release_later(group);
         }
         effects.push(GroupEffect::Applied { group, index: entry.index, payload_bytes: entry.payload.len() });
+        self.alter_row_if_wanted(ctx, group, entry);
         self.observe_digest_if_wanted(ctx, group);
         Ok(None)
     }

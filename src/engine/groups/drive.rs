@@ -71,7 +71,8 @@ impl Groups {
             if let Some(membership) = ready.membership.take() {
                 replica.learn_addresses(&membership);
             }
-            for message in ready.messages.drain(..) {
+            let is_mute = replica.is_mute();
+            for message in ready.messages.drain(..).filter(|_| !is_mute) {
                 if let Some(to) = replica.addrs.get(message.to) {
                     effects.push(GroupEffect::Send { to, message });
                 }

@@ -22,7 +22,8 @@ impl Groups {
     /// A snapshot is to take the place of a group's tables, or could not: until then nothing is applied.
     pub(crate) fn hold_applying(&mut self, group: usize, is_held: bool) {
         let replica = &mut self.list[group];
-        let is_held = is_held || replica.is_lost;
+        // One that has lost its state, or holds other rows than most, applies nothing before it has those of another one.
+        let is_held = is_held || replica.is_lost || replica.divergent.is_some();
         replica.applying.hold(is_held);
         replica.raft.pause_applying(is_held || !replica.applying.is_empty());
         self.mark(group);
@@ -66,6 +67,7 @@ impl Groups {
         }
         let replaced = std::mem::replace(&mut replica.keyspace, keyspace);
         replica.keyspace.succeed(replaced);
+        self.state_replaced(ctx, group);
         self.observe(ctx, group, Event::Restored { last: (last_index, last_term) });
         self.observe_digest(ctx, group);
         // Whether what was proposed here is part of that state nobody can tell.

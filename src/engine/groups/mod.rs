@@ -14,14 +14,16 @@
 //! Reading order: `replica` (what is kept of one), `addresses`, `batch_queue`, `proposals` and `waiting_reads`, `writes`,
 //! `reads`, `news` (what the groups are told), `drive` (what Raft wants done), `applying` and `apply`, `cold` and `rows_read` (rows that are not in memory), `pressure` and `evict`, `failed` (batches that are not applied),
 //! `forwarded_queue` and `forwarded` (commands of other cores, and who waits for room), `requeue` and `leaving` (a leadership is
-//! lost), `leadership`, `install`, `release` (memory of removed keys), `expiry`, `timers`, `sources`, `views`
-//! (what others see).
+//! lost), `leadership`, `install`, `release` (memory of removed keys), `expiry`, `comparing` and `divergence` (whether replicas hold the
+//! same), `timers`, `sources`, `views` (what others see).
 
 mod addresses;
 mod apply;
 mod applying;
 mod batch_queue;
 mod cold;
+mod comparing;
+mod divergence;
 mod drive;
 mod evict;
 mod expiry;
@@ -56,9 +58,11 @@ use lsm::Prefetch;
 use raft::{LogRead, Persist, Ready, StartError};
 use resp::ArgRange;
 use types::{CoreAddr, GroupId, Index, Instant, Slot, Term};
-use wire::{LeaderNote, Message};
+use wire::{ComparisonNote, LeaderNote, Message};
 
 use self::cold::ColdReads;
+pub(crate) use self::comparing::CompareRefusal;
+use self::comparing::Comparing;
 pub(crate) use self::forwarded::Arrival;
 use self::gather::Gather;
 pub(crate) use self::install::InstalledState;
@@ -68,6 +72,7 @@ use self::replica::Replica;
 use self::sources::Sources;
 use self::timers::Timers;
 use crate::budget::Budget;
+use crate::comparison::ComparePoint;
 use crate::context::Context;
 use crate::limits::WAITING_READS_COUNT_MAX;
 use crate::local_replica::LocalReplica;
@@ -99,6 +104,11 @@ pub(crate) enum GroupEffect {
     Unblocked { group: GroupId },
     /// A committed cluster map.
     Map { payload: Bytes },
+    /// The state is to be compared as it is behind an entry. The answer is [`Groups::digested`]; until the state is sealed, or cannot be,
+    /// nothing more is applied.
+    Compare { group: usize, point: ComparePoint },
+    /// Something to be said to the replica on another core.
+    ComparisonNote { to: CoreAddr, note: ComparisonNote },
     /// An entry was applied.
     Applied { group: usize, index: Index, payload_bytes: usize },
     /// A batch was committed and applied this long after it was proposed here.
@@ -140,6 +150,9 @@ pub(crate) struct Groups {
     cold: ColdReads,
     /// Raft's priority of this core's replicas.
     priority: u8,
+    comparing: Comparing,
+    /// Replicas that have left, since they hold other rows than most.
+    divergent: Vec<usize>,
     ready: Ready,
     ranges: Vec<ArgRange>,
 }
@@ -167,6 +180,8 @@ impl Groups {
             sources: Sources::default(),
             cold: ColdReads::new(budget),
             priority: raft::PRIORITY_MAX,
+            comparing: Comparing::new(budget),
+            divergent: Vec::new(),
             ready: Ready::new(),
             ranges: Vec::new(),
         }
@@ -254,6 +269,10 @@ impl Groups {
                 continue;
             }
             replica.timer_at = Instant::NEVER;
+            if replica.is_mute() {
+                // It would campaign, since it hears nobody.
+                continue;
+            }
             replica.raft.tick(ctx.now);
             self.mark(group);
         }
@@ -277,7 +296,8 @@ impl Groups {
 
     /// Whether something waits for ticks: a proposal or a read for its end, or keys for their time.
     pub(crate) fn wants_ticks(&self) -> bool {
-        !self.watched.is_empty() || !self.expiring.is_empty() || self.pressure.is_on()
+        let is_watched = !self.watched.is_empty() || !self.expiring.is_empty() || self.pressure.is_on();
+        is_watched || self.comparing.wants_ticks() || !self.divergent.is_empty()
     }
 
     /// Looks at what may have waited too long. Called at every tick.

@@ -17,6 +17,9 @@ impl Groups {
             return;
         }
         let replica = &mut self.list[group];
+        if replica.is_mute() {
+            return;
+        }
         let (sender, contradictions) = (message.from, replica.raft.counters().contradictions());
         if replica.raft.step(message, ctx.now) {
             let raft = &replica.raft;

@@ -8,11 +8,14 @@ use types::{CoreAddr, GroupId, Instant, ReplicaId, Slot, Term};
 use wire::Membership;
 
 use crate::budget::{Budget, Permit, Pool};
+use crate::comparison::ComparePoint;
 use crate::config::Config;
 use crate::context::Context;
 use crate::groups::addresses::Addresses;
 use crate::groups::applying::Applying;
 use crate::groups::batch_queue::BatchQueue;
+use crate::groups::comparing;
+use crate::groups::divergence::Divergent;
 use crate::groups::failed::FailedBatches;
 use crate::groups::forwarded_queue::ForwardedQueue;
 use crate::groups::leaving::LeavingReads;
@@ -96,6 +99,12 @@ pub(super) struct Replica {
     /// Whether somebody is to hear when the group has room again.
     pub(super) is_awaited: bool,
     pub(super) is_watched: bool,
+    /// When the group is to be compared next, if it is led here.
+    pub(super) compare_at: Instant,
+    /// Behind which entry the present state was last digested.
+    pub(super) compared: Option<ComparePoint>,
+    /// That it holds other rows than most, and has left.
+    pub(super) divergent: Option<Divergent>,
 }
 
 impl Replica {
@@ -109,6 +118,7 @@ impl Replica {
         new: NewReplica,
         now: Instant,
     ) -> Result<Replica, StartError> {
+        let compare_at = comparing::first_at(config.compare_interval, now, new.seed);
         let raft = Raft::new(raft_config(config, &new), new.recovered, now)?;
         let addrs = known_addrs(config, new.group, &new.membership);
         let mut replica = Replica {
@@ -145,6 +155,9 @@ impl Replica {
             ttl_ms: 0,
             is_awaited: false,
             is_watched: false,
+            compare_at,
+            compared: None,
+            divergent: None,
         };
         replica.keyspace.own(owned_slots(config, new.group));
         replica.settle_permits();
@@ -194,7 +207,13 @@ impl Replica {
 
     /// Whether commands can be taken in here now.
     pub(super) fn leads(&self) -> bool {
-        self.raft.is_leader() && self.raft.transferring_to().is_none() && !self.is_requeuing
+        let may_lead = self.raft.is_leader() && self.divergent.is_none();
+        may_lead && self.raft.transferring_to().is_none() && !self.is_requeuing
+    }
+
+    /// Whether it has left, and says and hears nothing: it holds other rows than most. As long as it leads it speaks, to hand that over.
+    pub(super) fn is_mute(&self) -> bool {
+        self.divergent.is_some() && !self.raft.is_leader()
     }
 
     /// Whether nothing is committed before it is durable here, as there is no other voter.
@@ -290,7 +309,7 @@ impl Replica {
 }
 
 /// The runs of slots that a group owns.
-fn owned_slots(config: &Config, group: GroupId) -> Vec<(Slot, Slot)> {
+pub(super) fn owned_slots(config: &Config, group: GroupId) -> Vec<(Slot, Slot)> {
     let spec = config.map.groups.iter().find(|spec| spec.id == group);
     let ranges = spec.into_iter().flat_map(|spec| &spec.slots);
     ranges.filter_map(|range| Some((Slot::new(range.first)?, Slot::new(range.last)?))).collect()

@@ -1,7 +1,9 @@
 //! What others see of the groups: INFO, the simulator's checkers, and storage.
 
 use data::Keyspace;
-use types::Index;
+use resp::{ArgRange, Args, CommandId};
+use types::{Index, Slot};
+use wire::{Batch, Entry, EntryKind};
 
 use crate::context::Context;
 use crate::groups::replica::Replica;
@@ -19,6 +21,13 @@ impl Groups {
             "Groups of which not all rows are in memory.",
             on_disk as u64,
         ));
+        report.fields.push(Field::sum(
+            "replicas_differing",
+            "Replicas of groups that are led here which hold other rows than most, and are not rebuilt yet.",
+            self.comparing.differing_count() as u64,
+        ));
+        report.groups_quarantined_count += self.divergent.len();
+        report.comparisons.extend(self.comparing.results().cloned());
         for (group, replica) in self.list.iter().enumerate() {
             let raft = &replica.raft;
             report.commit_index_sum += raft.commit_index();
@@ -115,6 +124,21 @@ impl Groups {
         }
     }
 
+    /// Alters a row that an entry has just written, if an observer wants that.
+    pub(super) fn alter_row_if_wanted(&mut self, ctx: &Context, group: usize, entry: &Entry) {
+        let Some(observer) = &ctx.observer else { return };
+        let replica = &mut self.list[group];
+        if entry.kind != EntryKind::Batch || !observer.alters_row(ctx.addr(), replica.id, entry.index) {
+            return;
+        }
+        let Ok(batch) = Batch::access(&entry.payload) else { return };
+        let Some((slot, key)) = batch.first_arguments().find(|(_, key)| !key.is_empty()) else { return };
+        let line = [key, b"!"].concat();
+        let range = |start: usize, end: usize| ArgRange { start: start as u32, end: end as u32 };
+        let ranges = [range(0, 0), range(0, key.len()), range(key.len(), line.len())];
+        replica.keyspace.apply(CommandId::Append, Slot::new(slot).unwrap_or_default(), Args::new(&line, &ranges));
+    }
+
     pub(super) fn observe_counters(&self, ctx: &Context, group: usize) {
         let Some(observer) = &ctx.observer else { return };
         let replica = &self.list[group];
@@ -135,6 +159,7 @@ impl Replicas for Groups {
             base: raft.base_index(),
             offered: raft.snapshot().map_or(0, |snapshot| snapshot.last_index),
             is_within_entry: replica.applying.is_within_entry(),
+            leads: replica.raft.is_leader() || replica.has_unsettled(),
         }
     }
 

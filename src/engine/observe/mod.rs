@@ -6,10 +6,11 @@
 //! Read [`counters`], [`log_limit`], [`distribution`], [`command_stats`], [`error_stats`], [`turns`], [`stages`], [`spikes`], [`command_log`], [`hot_keys`],
 //! [`rates`], [`field`], then [`report`], which puts
 //! them together, [`sections`] and [`info`], which show it, [`figures`] (the same for others than clients), [`server_commands`] (CONFIG GET, TIME, COMMAND), [`latency`] and [`doctor`]
-//! (LATENCY), [`logged_replies`] (SLOWLOG, CORACLE), [`reset`], and [`observer`].
+//! (LATENCY), [`logged_replies`] (SLOWLOG, CORACLE), [`comparison_replies`] (CORACLE COMPARISON), [`reset`], and [`observer`].
 
 mod command_log;
 pub(crate) mod command_stats;
+pub(crate) mod comparison_replies;
 pub(crate) mod counters;
 mod distribution;
 pub(crate) mod doctor;

@@ -28,6 +28,12 @@ pub trait Observer {
     /// What the tables of a replica hold has changed, durably: they hold the state as of some entry whose digest was told.
     fn tables_changed(&self, _place: CoreAddr, _group: GroupId, _replica: ReplicaId) {}
 
+    /// Whether the replica is to change a row in a way that nothing in its log explains, behind this entry: so that one can see that
+    /// comparisons find it. The only thing by which an observer takes part.
+    fn alters_row(&self, _place: CoreAddr, _group: GroupId, _applied: Index) -> bool {
+        false
+    }
+
     /// How full the queues of a core are. Told once per turn, before what the turn has produced is sent.
     fn queues(&self, _place: CoreAddr, _queues: &[QueueLen]) {}
 
@@ -113,6 +119,11 @@ pub enum Event<'a> {
         applied: Index,
         /// The digest.
         digest: u128,
+    },
+    /// The leader, which this replica is, has found that replicas hold different rows behind this entry.
+    RowsDiffer {
+        /// The compare entry.
+        index: Index,
     },
     /// A message of another replica cannot be true if this one is right: of a second leader of a term, or with other
     /// entries than are committed. It was dropped.

@@ -9,6 +9,7 @@ use raft::Role;
 use types::{CoreAddr, GroupId, Index, Term};
 
 use crate::budget::{Budget, Pool};
+use crate::comparison::Comparison;
 use crate::observe::command_log::CommandLogs;
 use crate::observe::command_stats::CommandStats;
 use crate::observe::counters::Counters;
@@ -81,6 +82,8 @@ pub struct CoreReport {
     pub(crate) cluster_info: String,
     /// The replicas here, by group; at most [`REPORTED_GROUPS_COUNT_MAX`] in what is sent to other cores.
     pub(crate) replicas: Vec<ReplicaReport>,
+    /// What was found when replicas of the groups that are led here were last compared; as many as of the replicas.
+    pub(crate) comparisons: Vec<Comparison>,
 }
 
 /// Who holds how much memory.
@@ -117,6 +120,7 @@ impl CoreReport {
         let mut node = own;
         others.into_iter().for_each(|report| node.merge(report));
         node.replicas.sort_unstable_by_key(|replica| replica.group);
+        node.comparisons.sort_by_key(|found| found.point.group);
         node
     }
 
@@ -175,6 +179,7 @@ impl CoreReport {
             }
         }
         self.replicas.extend_from_slice(&other.replicas);
+        self.comparisons.extend_from_slice(&other.comparisons);
     }
 }
 

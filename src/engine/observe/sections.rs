@@ -266,6 +266,20 @@ pub(crate) fn coracle(info: &Info<'_>, text: &mut InfoText) {
     for field in &report.fields {
         text.field(field.name, field.value);
     }
+    for found in report.comparisons.iter().filter(|found| found.is_alarm()) {
+        // An alarm: there as long as the last comparison of the group found that.
+        text.field(
+            format_args!("rows_differ_group{}", found.point.group),
+            format_args!(
+                "index={},unix_ms={},outcome={},replicas={},ranges={}",
+                found.point.index,
+                found.unix_ms,
+                found.outcome.shown().0,
+                found.shown_differing(),
+                found.shown_ranges().replace(", ", ";"),
+            ),
+        );
+    }
     text.field("outcomes_unknown", report.refusals.outcomes_unknown());
     for (name, _, value) in report.refusals.list() {
         text.field(name, value);

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use host::{ConnId, Net, SendBuf};
 use types::{CoreAddr, Instant};
 use wire::{
-    Body, ChunkReply, ChunkRequest, Frame, LeaderNote, Message, RepliesBuilder, Requests, VERDICT_BYTES, Verdict,
+    Body, ChunkReply, ChunkRequest, ComparisonNote, DIGEST_BYTES, Frame, LeaderNote, Message, RepliesBuilder,
+    Requests, VERDICT_BYTES, Verdict,
 };
 
 use crate::budget::Permit;
@@ -45,6 +46,7 @@ pub(super) struct Outbox {
     pub(super) leaders: Vec<LeaderNote>,
     pub(super) chunk_requests: Vec<ChunkRequest>,
     pub(super) chunks: Vec<ChunkReply>,
+    pub(super) comparisons: Vec<ComparisonNote>,
 }
 
 impl Outbox {
@@ -54,26 +56,31 @@ impl Outbox {
             && self.leaders.is_empty()
             && self.chunk_requests.is_empty()
             && self.chunks.is_empty()
+            && self.comparisons.is_empty()
     }
 
     /// Bytes that wait, added up anew.
     pub(super) fn held_bytes(&self) -> usize {
         let chunks = self.chunks.iter().filter_map(|reply| reply.chunk.as_ref()).map(|chunk| chunk.bytes.len());
         let messages = self.messages.iter().map(message_bytes);
-        messages.sum::<usize>() + self.replies.bytes_len() + chunks.sum::<usize>()
+        messages.sum::<usize>() + self.replies.bytes_len() + chunks.sum::<usize>() + self.notes_bytes()
     }
 
     /// Bytes that wait.
     pub(super) fn bytes(&self) -> usize {
         let chunks = self.chunks.iter().filter_map(|reply| reply.chunk.as_ref()).map(|chunk| chunk.bytes.len());
-        self.messages_bytes + self.replies.bytes_len() + chunks.sum::<usize>()
+        self.messages_bytes + self.replies.bytes_len() + chunks.sum::<usize>() + self.notes_bytes()
+    }
+
+    fn notes_bytes(&self) -> usize {
+        self.comparisons.len() * DIGEST_BYTES
     }
 
     /// Takes out as much as one frame may hold, in bytes and in parts to gather.
     pub(super) fn take_frame(&mut self, requests: Requests) -> Frame {
         let mut bytes = 0;
         // Header, requests, replies and chunks take a part each.
-        let mut parts_count = 3 + self.chunks.len();
+        let mut parts_count = 3 + self.chunks.len() + self.comparisons.len();
         let mut fits = 0;
         for message in &self.messages {
             if let Body::Append { entries, .. } = &message.body {
@@ -93,6 +100,7 @@ impl Outbox {
             leaders: std::mem::take(&mut self.leaders),
             chunk_requests: std::mem::take(&mut self.chunk_requests),
             chunks: std::mem::take(&mut self.chunks),
+            comparisons: std::mem::take(&mut self.comparisons),
         };
         self.messages_bytes = self.messages.iter().map(message_bytes).sum();
         frame

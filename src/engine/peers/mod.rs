@@ -27,7 +27,9 @@ use host::Net;
 use resp::Reply;
 use types::limits::REPLY_BYTES_MAX;
 use types::{CoreAddr, Instant};
-use wire::{ChunkReply, ChunkRequest, Frame, Hello, LeaderNote, Message, Replies, ReplyStatus, Requests};
+use wire::{
+    ChunkReply, ChunkRequest, ComparisonNote, Frame, Hello, LeaderNote, Message, Replies, ReplyStatus, Requests,
+};
 
 use self::assembler::FrameAssembler;
 pub(crate) use self::inbox::{Received, ReceivedReplies, ReceivedRequests};
@@ -35,7 +37,7 @@ use self::link::{Link, LinkState, message_bytes};
 use crate::budget::{Permit, Pool};
 use crate::conn_table::ConnTable;
 use crate::context::Context;
-use crate::limits::{CHUNKS_COUNT_MAX, Limits};
+use crate::limits::{CHUNKS_COUNT_MAX, COMPARISON_NOTES_COUNT_MAX, Limits};
 use crate::observe::{QueueLen, fullest};
 use crate::origin::{LinkId, Origin};
 use crate::replies::SHORT_REPLY_BYTES_MAX;
@@ -326,6 +328,15 @@ impl Peers {
         }
     }
 
+    /// Queues what a replica here says about a comparison. If it is lost the comparison goes without it.
+    pub(crate) fn comparison_note(&mut self, link: LinkId, note: ComparisonNote) {
+        let to = &mut self.links[link.idx()];
+        if to.is_up() && to.outbox.comparisons.len() < COMPARISON_NOTES_COUNT_MAX {
+            to.outbox.comparisons.push(note);
+            self.mark(link);
+        }
+    }
+
     /// Queues who leads a group, for all cores.
     pub(crate) fn announce(&mut self, note: LeaderNote) {
         for link in self.ids() {
@@ -421,15 +432,16 @@ impl Peers {
         let short_bytes = limits.forwarded_count_max * SHORT_REPLY_BYTES_MAX;
         let replies_max = 2 * limits.outbox_bytes_max + REPLY_BYTES_MAX + short_bytes;
         let mut one = |name, len: usize, max: usize| queue(QueueLen { name, len: len as u64, max: max as u64 });
-        let [messages, replies, chunks] = fullest(self.links.iter(), |link| {
+        let [messages, replies, chunks, notes] = fullest(self.links.iter(), |link| {
             let outbox = &link.outbox;
-            [outbox.messages_bytes, outbox.replies.bytes_len(), outbox.chunks.len()]
+            [outbox.messages_bytes, outbox.replies.bytes_len(), outbox.chunks.len(), outbox.comparisons.len()]
         });
         one("Raft messages for a core, bytes", messages, messages_max);
         one("replies for a core, bytes", replies, replies_max);
         let inbox_bytes = self.links.iter().map(|link| link.inbox.bytes()).sum();
         one("commands and replies of other cores, bytes", inbox_bytes, limits.inbox_bytes_max);
         one("chunks of snapshots for a core", chunks, CHUNKS_COUNT_MAX);
+        one("notes about comparisons for a core", notes, COMPARISON_NOTES_COUNT_MAX);
     }
 }
 

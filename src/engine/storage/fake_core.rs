@@ -21,6 +21,7 @@ use wire::{ChunkReply, ChunkRequest, Entry, EntryKind, HardState, Membership};
 use super::fake::{FakeHost, block_on};
 use super::{Opened, StartedReplica, Storage, StorageEffect};
 use crate::budget::Budget;
+use crate::comparison::{ComparePoint, DigestAnswer};
 use crate::config::Config;
 use crate::context::Context;
 use crate::error::Error;
@@ -92,9 +93,10 @@ pub(crate) struct FakeReplica {
     unapplied: VecDeque<Entry>,
     is_reading: bool,
     /// Nothing is applied: a snapshot takes the place of the tables.
-    is_held: bool,
+    pub(crate) is_held: bool,
     /// Its state is lost.
     pub(crate) is_lost: bool,
+    pub(crate) leads: bool,
     /// Nothing is applied: the group has no quorum.
     pub(crate) is_stuck: bool,
 }
@@ -118,6 +120,7 @@ impl FakeReplica {
             is_reading: false,
             is_held: false,
             is_lost: false,
+            leads: false,
             is_stuck: false,
         }
     }
@@ -143,6 +146,7 @@ impl Replicas for FakeReplicas {
             base: replica.base,
             offered: replica.offered,
             is_within_entry: false,
+            leads: replica.leads,
         }
     }
 
@@ -190,6 +194,8 @@ pub(crate) struct FakeCore {
     pub(crate) installed_count: usize,
     /// Flushes begun.
     pub(crate) begun_count: usize,
+    /// Digests that were made, or why there was none.
+    pub(crate) digested: Vec<(ComparePoint, DigestAnswer)>,
     /// Whether blocks of the log are written.
     pub(crate) disk_writes: bool,
     /// Whether turns are as far apart as ticks.
@@ -226,6 +232,7 @@ impl FakeCore {
             read_bytes: 0,
             installed_count: 0,
             begun_count: 0,
+            digested: Vec::new(),
             disk_writes: true,
             ticks: true,
             effects: Vec::new(),
@@ -455,9 +462,23 @@ impl FakeCore {
                     self.storage.installed(&mut self.ctx, &self.replicas, group, true, &mut more);
                     assert!(more.is_empty());
                 }
+                StorageEffect::Digested { group, point, answer } => {
+                    assert_eq!(self.replicas.list[group].id, point.group);
+                    self.digested.push((point, answer));
+                }
                 StorageEffect::Rejoin { replica } => self.replicas.list.push(FakeReplica::start(*replica)),
             }
         }
+    }
+
+    /// A replica has applied a compare entry: that is the last one applied.
+    pub(crate) fn compare(&mut self, group: usize) {
+        let replica = &mut self.replicas.list[group];
+        replica.is_held = true;
+        let point = ComparePoint { group: replica.id, index: replica.applied, term: 1 };
+        let mut effects = Vec::new();
+        self.storage.compare(&self.ctx, &mut self.replicas, group, point, &mut effects);
+        self.carry_out(&mut effects);
     }
 
     /// Asserts that a replica's state is what its last index says.

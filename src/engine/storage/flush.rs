@@ -47,7 +47,7 @@ impl<H: StorageHost> Storage<H> {
         }
         let due = self.due_group(replicas);
         if let Some(group) = due.or_else(|| if ctx.wants_flush { self.dirtiest_group(replicas) } else { None }) {
-            self.begin_flush(ctx, replicas, group, effects);
+            let _ = self.begin_flush(ctx, replicas, group, effects);
         }
     }
 
@@ -104,15 +104,16 @@ impl<H: StorageHost> Storage<H> {
         self.records.is_lost(group) && self.rebuilding.iter().any(|one| one.group == id)
     }
 
-    fn begin_flush(
+    /// Begins to flush a group, of which there is no flush under way on the core. Returns the number of the flush, if it could begin now.
+    pub(super) fn begin_flush(
         &mut self,
         ctx: &Context,
         replicas: &mut impl Replicas,
         group: usize,
         effects: &mut Vec<StorageEffect>,
-    ) {
+    ) -> Option<u64> {
         let view = replicas.view(group);
-        let Some(term) = view.applied_term else { return };
+        let term = view.applied_term?;
         let clears_count = replicas.keyspace(group).clears_count();
         let kind = match (self.records.is_damaged(group), self.records.clears_flushed(group) != clears_count) {
             (_, true) => FlushKind::NewGeneration,
@@ -124,7 +125,7 @@ impl<H: StorageHost> Storage<H> {
             keyspace.write_anew();
         }
         if !keyspace.begin_flush() {
-            return;
+            return None;
         }
         self.flushing.wanted.remove(&group);
         effects.push(StorageEffect::FlushBegun { group });
@@ -158,6 +159,7 @@ impl<H: StorageHost> Storage<H> {
             covers_bytes: self.records.applied_bytes(group),
             begun_at: ctx.now,
         });
+        Some(number)
     }
 
     fn flush_task(&self, number: u64, task: impl Future<Output = Result<Step<H>, lsm::Error>> + 'static) {
@@ -296,6 +298,7 @@ impl<H: StorageHost> Storage<H> {
             return Ok(());
         }
         let Some(flush) = self.flushing.running.take() else { return Ok(()) };
+        self.flush_to_digest(&flush);
         let Stage::Committing { written } = flush.stage else { panic!("the manifest was told of a flush") };
         let group = flush.group;
         let bytes = bytes_of(&written);
@@ -314,6 +317,7 @@ impl<H: StorageHost> Storage<H> {
         self.records.set_snapshot(group, info, replicas.view(group).applied, effects);
         self.merging.look_at(flush.id);
         self.cut_behind_snapshot(ctx, replicas, group, effects)?;
+        self.seal_next(ctx, replicas, effects);
         if !self.pressure.pinning().is_empty() {
             // Clients may wait for the log to get shorter: hundreds of small groups that keep it long do not wait for a tick each.
             self.begin_due_flush(ctx, replicas, effects);

@@ -10,6 +10,7 @@ use wal::LogHost;
 use wire::{ChunkReply, ChunkRequest, Entry, Membership, SnapshotMeta};
 
 use super::load::Loaded;
+use crate::comparison::{ComparePoint, DigestAnswer};
 use crate::origin::LinkId;
 use crate::row_read::ReadRows;
 
@@ -74,8 +75,11 @@ pub(crate) enum StorageEffect {
     OfferSnapshot { group: usize, meta: SnapshotMeta },
     /// The log was cut here: for [`raft::Raft::compact`], and the observer.
     CompactRaft { group: usize, index: Index },
-    /// A snapshot is to take the place of a group's tables: nothing is applied until it has, or could not.
+    /// A snapshot is to take the place of a group's tables, or its state is to be sealed behind an entry: nothing is applied until that is
+    /// so, or could not be.
     HoldApplying { group: usize, is_held: bool },
+    /// The answer to [`Storage::compare`](super::Storage::compare).
+    Digested { group: usize, point: ComparePoint, answer: DigestAnswer },
     /// The answer to [`Storage::read_rows`](super::Storage::read_rows).
     RowsRead { number: u64, group: GroupId, result: Result<ReadRows, lsm::Error> },
     /// To be sent to the core at the other end of a link.

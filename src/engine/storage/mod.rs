@@ -18,10 +18,12 @@
 //! Reading order: [`interface`], [`log`] and [`log_reads`], [`disk_health`], [`store`] (the manifest, and what is deleted), [`sealed`],
 //! [`pace`], [`record`] (what is kept of each replica), this page, and then what it does, each behind what it keeps for that: [`flushing`]
 //! and [`flush`], [`merging`] and [`merge`], [`log_length`], [`pressure`] and [`compaction`], [`rewriting`] and [`rewrite`], [`sending`] and
-//! [`send`], [`rounds`], [`receiving`] and [`receive`], [`row_reads`] and [`read_rows`], [`opening`], [`load`] and [`recovery`], [`warming`] and
-//! [`warm`], [`rebuilding`], [`rebuild`] and [`damage`].
+//! [`send`], [`comparing`] and [`compare`], [`rounds`], [`receiving`] and [`receive`], [`row_reads`] and [`read_rows`], [`opening`], [`load`] and
+//! [`recovery`], [`warming`] and [`warm`], [`rebuilding`], [`rebuild`] and [`damage`].
 
 mod compaction;
+mod compare;
+mod comparing;
 mod damage;
 mod disk_health;
 #[cfg(test)]
@@ -74,6 +76,7 @@ use crate::observe::{Field, QueueLen};
 use crate::origin::LinkId;
 use crate::replicas::Replicas;
 
+use comparing::Comparing;
 use flushing::Flushing;
 pub(crate) use interface::{SnapshotInfo, StartedReplica, StorageEffect, StorageHost};
 use load::note_stored;
@@ -112,6 +115,7 @@ pub(crate) struct Storage<H: StorageHost> {
     store: Store<H>,
     flushing: Flushing<H>,
     merging: Merging,
+    comparing: Comparing,
     /// Replicas whose tables were found damaged since the last tick.
     newly_damaged: Vec<usize>,
     warming: Warming,
@@ -175,6 +179,7 @@ impl<H: StorageHost> Storage<H> {
             store,
             flushing: Flushing::new(budget),
             merging: Merging::default(),
+            comparing: Comparing::default(),
             newly_damaged: Vec::new(),
             warming: Warming::new(budget),
             row_reads: Rc::new(RowReads::new(config.limits.row_reads_bytes_max)),
@@ -241,7 +246,9 @@ impl<H: StorageHost> Storage<H> {
         self.poll_sending(ctx, effects);
         self.poll_receiving(ctx, replicas, effects);
         self.poll_flush(ctx, replicas);
-        self.poll_store(ctx, replicas, effects)
+        self.poll_store(ctx, replicas, effects)?;
+        self.poll_comparing(ctx, effects);
+        Ok(())
     }
 
     /// Takes in which edits hold.
@@ -275,6 +282,7 @@ impl<H: StorageHost> Storage<H> {
             || self.pressure.level > LogLevel::Fine
             || self.flushing.running.is_some()
             || self.merging.running.is_some()
+            || self.comparing.wants_ticks()
             || !self.merging.candidates.is_empty()
             || self.rewriting.is_reading
             || !self.warming.is_idle()
@@ -295,6 +303,7 @@ impl<H: StorageHost> Storage<H> {
         self.tick_sending(ctx);
         self.tick_compaction(ctx, replicas, effects)?;
         self.hold_damaged(ctx, replicas, effects);
+        self.seal_next(ctx, replicas, effects);
         self.begin_due_flush(ctx, replicas, effects);
         self.tick_merge(ctx);
         self.store.tick(ctx.now);

@@ -102,6 +102,8 @@ const STOP_TIMEOUT_MS_MAX: i64 = 60_000;
 const LATENCY_THRESHOLD_MS_MAX: i64 = 60_000;
 /// Longest time from which on a command is slow, in microseconds.
 const SLOWLOG_US_MAX: i64 = 600_000_000;
+/// A year.
+const BACKGROUND_INTERVAL_S_MAX: i64 = 365 * 24 * 60 * 60;
 /// Most slow commands that a core keeps: each may take 4 KiB of its memory.
 const SLOWLOG_LEN_MAX_MAX: i64 = 4_096;
 
@@ -234,6 +236,9 @@ keys! {
     /// How many slow commands each core keeps
     SLOWLOG_LEN_MAX: "slowlog_len_max", RUNTIME, Kind::Int { min: 0, max: SLOWLOG_LEN_MAX_MAX },
         Fallback::Int(defaults::SLOW_LOG_LEN_MAX as i64);
+    /// How often the replicas of each group are compared, in seconds, about; 0 for never
+    COMPARE_INTERVAL_S: "compare_interval_s", RUNTIME, Kind::Int { min: 0, max: BACKGROUND_INTERVAL_S_MAX },
+        Fallback::Int(defaults::COMPARE_INTERVAL.as_secs() as i64);
     /// Number of the node
     PEER_ID: "id", ADDRESSES, Kind::Int { min: 1, max: u32::MAX as i64 }, Required;
     /// Its IP address
@@ -260,6 +265,7 @@ pub static KEYS: &[&Key] = &[
     &LATENCY_THRESHOLD_MS,
     &SLOWLOG_LOG_SLOWER_THAN,
     &SLOWLOG_LEN_MAX,
+    &COMPARE_INTERVAL_S,
     &GROUPS,
     &REPLICATION_FACTOR,
     &READ_MODE,

@@ -27,7 +27,7 @@ pub use problem::ConfigError;
 use crate::memory;
 use keys::{Fallback, KEYS};
 use problem::{Problem, Source};
-use table::{FileTables, Table, millis, number};
+use table::{FileTables, Table, millis, number, seconds};
 use value::Origin;
 
 /// Longest configuration file, in bytes.
@@ -92,6 +92,8 @@ pub struct Config {
     pub slow_log_min: Option<Duration>,
     /// How many of them a core keeps.
     pub slow_log_len_max: usize,
+    /// How often the replicas of each group are compared; `None` for never.
+    pub compare_interval: Option<Duration>,
     /// Every key with its value, for CONFIG GET.
     pub shown: Vec<(String, String)>,
     /// The configuration as it stands, as a file with a note behind each value saying where it comes from.
@@ -200,6 +202,7 @@ impl Config {
                 .and_then(|us| u64::try_from(us).ok())
                 .map(Duration::from_micros),
             slow_log_len_max: number(top, &keys::SLOWLOG_LEN_MAX),
+            compare_interval: seconds(top, &keys::COMPARE_INTERVAL_S),
             shown: Vec::new(),
             printed: String::new(),
         };

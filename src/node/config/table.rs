@@ -189,6 +189,11 @@ pub(super) fn number<T: TryFrom<i64>>(table: &Table, key: &Key) -> T {
     number.expect("a key's range fits the type it is read as, and required keys were checked")
 }
 
+/// A time in seconds, of which 0 stands for never.
+pub(super) fn seconds(table: &Table, key: &Key) -> Option<Duration> {
+    Some(Duration::from_secs(number(table, key))).filter(|time| !time.is_zero())
+}
+
 pub(super) fn millis(table: &Table, key: &Key) -> Duration {
     Duration::from_millis(number(table, key))
 }

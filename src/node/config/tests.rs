@@ -97,6 +97,7 @@ fn a_core_that_nobody_configures_is_what_the_table_says() {
         (core.latency_threshold, core.slow_log_min, core.slow_log_len_max),
         (config.latency_threshold, config.slow_log_min, config.slow_log_len_max)
     );
+    assert_eq!(core.compare_interval, config.compare_interval);
 }
 
 #[test]
@@ -120,6 +121,14 @@ fn what_is_slow_can_be_set_and_switched_off() {
     assert_eq!(slow(&none), (None, None));
     assert_eq!(slow(&all).1, Some(Duration::ZERO));
     assert_eq!(slow(&[("latency_threshold_ms", "7")]).0, Some(Duration::from_millis(7)));
+}
+
+#[test]
+fn replicas_are_compared_as_often_as_is_wanted_or_never() {
+    let interval = |flags: &[(&str, &str)]| load(THREE, flags).expect("sound").compare_interval;
+    assert_eq!(interval(&[]), Some(Duration::from_secs(86_400)));
+    assert_eq!(interval(&[("compare_interval_s", "60")]), Some(Duration::from_secs(60)));
+    assert_eq!(interval(&[("compare_interval_s", "0")]), None);
 }
 
 #[test]

@@ -79,6 +79,12 @@ const COMMANDLOG: &[Command] = &[
 ];
 
 const CORACLE: &[Command] = &[
+    logged(CommandId::CoracleCompare, "coracle|compare", -2, NODES_VARYING)
+        .docs("[group]", "Has the replicas of a group compared, or of all groups that the core leads.", "1.0.0")
+        .complexity("O(1); the comparison itself reads all rows in the background"),
+    logged(CommandId::CoracleComparison, "coracle|comparison", -2, NODES_GET)
+        .docs("[group]", "Returns what the last comparisons of groups that are led here have found.", "1.0.0")
+        .complexity("O(N) with N groups"),
     logged(CommandId::CoracleHotKeys, "coracle|hotkeys", -2, NODES_GET).docs(
         "[COUNT count]",
         "Returns which keys and slots commands are about most often, of those led here.",

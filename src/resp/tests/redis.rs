@@ -19,7 +19,7 @@ use resp::{ClientFilter, ClientLine, CommandId, Limits, Parser, Protocol};
 const WAIT_MAX: Duration = Duration::from_secs(20);
 
 /// Commands and subcommands that Redis 7.0 does not have: some came with 7.2, `COMMANDLOG` is Valkey's, and `CORACLE` our own.
-const NOT_THERE: [&str; 13] = [
+const NOT_THERE: [&str; 15] = [
     "client|no-touch",
     "client|setinfo",
     "cluster|myshardid",
@@ -29,6 +29,8 @@ const NOT_THERE: [&str; 13] = [
     "commandlog|len",
     "commandlog|reset",
     "coracle",
+    "coracle|compare",
+    "coracle|comparison",
     "coracle|help",
     "coracle|hotkeys",
     "coracle|slowlog",

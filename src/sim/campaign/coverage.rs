@@ -84,6 +84,9 @@ pub const REQUIRED: &[(&str, &str)] = &[
         "rows left memory, or all were removed or replaced, while those of the tables were coming back",
     ),
     ("states_lost", "damaged tables whose rows are not all in memory: another replica's state takes their place"),
+    ("digests_made", "a state is digested as of an entry, to be compared"),
+    ("comparisons", "the replicas of a group are compared"),
+    ("comparisons_unfinished", "a comparison ends without a result: replicas were busy, or the leader moved"),
 ];
 
 /// Counts that are always 0 here, and why: nobody would learn anything from them.
@@ -99,6 +102,10 @@ pub const ABSENT: &[(&str, &str)] = &[
     ("raft.proposals_during_transfer", "the engine does not propose then"),
     ("raft.proposals_refused", "the engine does not propose more than Raft takes"),
     ("world: a message was forged", "only a broken world forges"),
+    ("world: a row was altered", "only a broken world alters rows"),
+    ("comparisons_differing", "only a broken world alters rows"),
+    ("replicas_left", "only a broken world alters rows"),
+    ("replicas_rebuilt", "only a broken world alters rows"),
 ];
 
 /// Whether a campaign must reach it.

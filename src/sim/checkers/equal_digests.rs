@@ -1,7 +1,7 @@
 //! Replicas that have applied the same entries hold the same state: at any time, across restarts and states that were
 //! taken over, and in the end, when nothing happens any more, all of them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use types::{CoreAddr, GroupId, Index, ReplicaId};
 
@@ -17,6 +17,8 @@ pub struct EqualDigests {
     known: HashMap<(GroupId, Index), (u128, CoreAddr)>,
     /// How far each replica that runs had come at its last digest.
     reached: BTreeMap<(GroupId, ReplicaId), (Index, CoreAddr)>,
+    /// Entries at which replicas are compared: they change nothing, and come also when everything else is at rest.
+    compare_entries: BTreeSet<(GroupId, Index)>,
     compared_count: u64,
 }
 
@@ -44,6 +46,10 @@ impl EqualDigests {
             }
             ObservationKind::Restored { last: (index, _) } => {
                 self.reached.insert(replica, (index, seen.place));
+                Ok(())
+            }
+            ObservationKind::Compare { index } => {
+                self.compare_entries.insert((seen.group, index));
                 Ok(())
             }
             ObservationKind::Tables { index, digest } => self.compare(seen, index, digest),
@@ -83,7 +89,9 @@ impl EqualDigests {
         for ((group, _), (index, place)) in &self.reached {
             let others = self.reached.range((*group, ReplicaId(0))..=(*group, ReplicaId(u64::MAX)));
             let furthest = others.map(|(_, reached)| *reached).max_by_key(|(reached, _)| *reached);
-            if let Some((most, other)) = furthest.filter(|(most, _)| most > index) {
+            let is_behind =
+                |most: &Index| (index + 1..=*most).any(|next| !self.compare_entries.contains(&(*group, next)));
+            if let Some((most, other)) = furthest.filter(|(most, _)| is_behind(most)) {
                 return Err(Violation::new(
                     NAME,
                     format_args!(

@@ -65,6 +65,7 @@ pub(super) fn core_config(
         log_tail_bytes_max: cluster_spec.log_tail_bytes_max,
         cache_bytes_max: cluster_spec.cache_bytes_max,
         memory_bytes_max: cluster_spec.memory_bytes_max,
+        compare_interval: cluster_spec.compare_interval,
         leader_wait: Duration::from_millis(u64::from(cluster_spec.timing_ms.2) * 4),
         store: store_settings(seed),
         ..engine::Config::new(place, map.clone(), incarnation, PathBuf::from(DATA_DIR))

@@ -35,6 +35,10 @@ pub(super) fn world(
     let mut world = World::new(seed, nodes, cores, net, is_told);
     world.is_broken = broken.is_some();
     world.forgets_votes = broken == Some(Broken::ForgottenVote);
+    if broken == Some(Broken::AlteredRow) {
+        let core = Prng::stream(seed, "altered row").below(world.cores.len() as u64) as usize;
+        world.alters_row_on = Some(core);
+    }
     world
 }
 

@@ -19,6 +19,8 @@ use crate::world::Shared;
 const DIGEST_EVERY: Index = 64;
 /// The counter of batches without commands.
 const TIME_BATCHES: &str = "batches_for_expiry";
+/// A row is altered behind one in so many entries of a group: many are written again before replicas are compared.
+const ALTERS_EVERY: Index = 16;
 /// How soon a voter that forgets is restarted after it has voted, in nanoseconds.
 const FORGETS_AFTER_MAX: u64 = 8_000_000;
 
@@ -119,6 +121,9 @@ impl Observer for CoreObserver {
             let kind = ObservationKind::Batch { term: *term, index: *index, payload: payload.clone() };
             observations.push(Observation { kind, ..seen.clone() });
         }
+        if let engine::Event::Applied(Entry { kind: EntryKind::Compare, index, .. }) = event {
+            observations.push(Observation { kind: ObservationKind::Compare { index: *index }, ..seen.clone() });
+        }
         observations.push(seen);
     }
 
@@ -140,6 +145,17 @@ impl Observer for CoreObserver {
     fn wants_digest(&self, _: CoreAddr, group: GroupId, applied: Index) -> bool {
         let is_due = applied.is_multiple_of(DIGEST_EVERY) || self.views.asks_for_digests.get();
         is_due && self.digests.borrow().get(&group) != Some(&applied)
+    }
+
+    fn alters_row(&self, place: CoreAddr, group: GroupId, applied: Index) -> bool {
+        let world = &mut *self.world.borrow_mut();
+        let is_due = applied.is_multiple_of(ALTERS_EVERY) && world.alters_row_on == Some(self.core);
+        if is_due {
+            world.count("a row was altered");
+            let at = world.now();
+            world.trace.tell(at, format_args!("{place} group {group}: a row is altered behind entry {applied}"));
+        }
+        is_due
     }
 
     fn budgets(&self, place: CoreAddr, budgets: &[BudgetUse]) {

@@ -100,6 +100,8 @@ pub struct World {
     pub(crate) is_broken: bool,
     /// What a broken world forgets: the votes of a process.
     pub(crate) forgets_votes: bool,
+    /// The core on which rows are altered, in a world that is broken so.
+    pub alters_row_on: Option<usize>,
 }
 
 impl World {
@@ -126,6 +128,7 @@ impl World {
             promises: Vec::new(),
             is_broken: false,
             forgets_votes: false,
+            alters_row_on: None,
         }
     }
 

@@ -232,6 +232,7 @@ fn kind_name(kind: u8) -> &'static str {
         Some(EntryKind::Batch) => "batch",
         Some(EntryKind::ClusterMap) => "cluster map",
         Some(EntryKind::Membership) => "membership",
+        Some(EntryKind::Compare) => "compare",
         None => "unknown",
     }
 }

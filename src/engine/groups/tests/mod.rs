@@ -1,6 +1,7 @@
 //! Groups without a host: three cores, each with its replicas, whose effects are carried by hand.
 
 mod cold;
+mod comparing;
 mod expiry;
 mod figures;
 mod forwarded;
@@ -50,6 +51,9 @@ struct Side {
     maps: Vec<Bytes>,
     /// The states that were to be fetched: from where, and up to which entry.
     fetches: Vec<(CoreAddr, Index)>,
+    /// Entries behind which states are to be digested, and what is to be said about comparisons.
+    compared: Vec<(usize, ComparePoint)>,
+    notes: Vec<(CoreAddr, ComparisonNote)>,
 }
 
 /// Three cores with a replica each of one group, and the messages between them.
@@ -174,6 +178,8 @@ impl Side {
             leaders: Vec::new(),
             maps: Vec::new(),
             fetches: Vec::new(),
+            compared: Vec::new(),
+            notes: Vec::new(),
         }
     }
 
@@ -226,6 +232,12 @@ impl Side {
             GroupEffect::Requeue { requests, .. } => drop(self.requeued.splice(0..0, requests)),
             GroupEffect::Unblocked { .. } => self.unblocked += 1,
             GroupEffect::Leader { note, is_elected } => self.leaders.push((note, is_elected)),
+            GroupEffect::Compare { group, point } => {
+                self.compared.push((group, point));
+                // Its state is sealed at once.
+                self.groups.hold_applying(group, false);
+            }
+            GroupEffect::ComparisonNote { to, note } => self.notes.push((to, note)),
             GroupEffect::Map { payload } => self.maps.push(payload),
             GroupEffect::NoLeader { .. } | GroupEffect::Applied { .. } | GroupEffect::Committed { .. } => {}
         }

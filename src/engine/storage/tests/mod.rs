@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod compare;
 mod flush;
 mod log;
 mod random;

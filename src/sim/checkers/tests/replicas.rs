@@ -316,6 +316,9 @@ fn equal_digests_sees_a_replica_that_stays_behind() {
     assert!(story.checkers.at_rest().is_err_and(|said| said.message.contains("on 2/0 has applied 1 entries")));
     story.see(2, ObservationKind::Digest { index: 2, digest: 7 });
     assert_eq!(story.checkers.at_rest(), Ok(()));
+    // Replicas are compared also when nothing else happens, so one may not have come to the last of those entries.
+    story.see(1, ObservationKind::Compare { index: 3 }).see(1, ObservationKind::Digest { index: 3, digest: 7 });
+    assert_eq!(story.checkers.at_rest(), Ok(()));
     // One that does not run, or stays away, need not have come as far.
     story.see(2, ObservationKind::Digest { index: 1, digest: 5 }).see(2, ObservationKind::Stopped);
     story
@@ -466,4 +469,11 @@ fn promises_are_kept_by_what_a_start_finds() {
     let mut late = accepted(0);
     late.vote(2, 2, 3).log(2, 2, &[entry(2, 21)]).see(2, ObservationKind::Accepted { term: 1, index: 3 });
     late.start(2, state(2, 3), (2, 2), 0).assert_sound();
+}
+
+#[test]
+fn comparisons_that_find_a_difference_are_objected_to() {
+    let mut story = committed();
+    story.see(1, ObservationKind::RowsDiffer { index: 2 });
+    story.assert_objects("comparisons", "different rows behind entry 2");
 }
