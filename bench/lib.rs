@@ -1,6 +1,6 @@
 //! `coracle-bench`: a load generator for servers that speak the Redis protocol, and comparisons of Coracle with
-//! Redis, etcd and the bare disk, side by side in one run; what a command costs where the keys lie; and how many instructions small
-//! pieces of the engine's work take.
+//! Redis, etcd and the bare disk, side by side in one run; what background work costs clients; what a command costs where the keys lie; and how many
+//! instructions small pieces of the engine's work take.
 //!
 //! Invariants: everything is bounded in time; only servers named on the command line or started here are
 //! spoken to; a process started here is stopped here, by its id, whatever happens. A reply that is not what its
@@ -9,13 +9,16 @@
 //! Deliberately absent: retries of commands, TLS.
 //!
 //! Reading order: [`reply`] (the bytes), [`client`] (questions outside a run), [`topology`] (who owns what), [`load`] (the
-//! generator), [`slo`] (the highest rate that keeps a promise), [`compare`] (servers side by side), [`micro`] (tables of keys side by side), [`counts`] (instructions, against accepted figures), [`hgrm`] and [`plot`]
-//! (files of results), [`cli`] (the arguments), [`text`] (how figures are written), [`error`].
+//! generator), [`slo`] (the highest rate that keeps a promise), [`dev`] (clusters that are started here), [`compare`] (servers side by side),
+//! [`disturb`] (a load beside background work), [`micro`] (tables of keys side by side), [`counts`] (instructions, against accepted figures), [`hgrm`] and
+//! [`plot`] (files of results), [`cli`] (the arguments), [`text`] (how figures are written), [`error`].
 
 pub mod cli;
 pub mod client;
 pub mod compare;
 pub mod counts;
+pub mod dev;
+pub mod disturb;
 pub mod error;
 pub mod hgrm;
 pub mod load;

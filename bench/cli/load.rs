@@ -134,12 +134,12 @@ pub(super) struct LoadArgs {
     /// Write every key once before the run
     #[arg(long, help_heading = "Commands, keys and values")]
     fill: bool,
-    /// Which key comes next: uniform, zipf, latest, hotspot or sequential [default: as the workload has it]
+    /// Which key comes next: uniform, zipf, latest, hotspot, sequential or shuffled [default: as the workload has it]
     ///
     /// uniform: each as likely as any other. zipf[:THETA]: few often, many seldom, with a skew of 0.99 unless THETA is
     /// there; popular keys are no neighbours. latest[:THETA]: the same, the keys inserted last most often.
     /// hotspot[:KEYS:COMMANDS]: a share of the keys gets a share of the commands, 0.2 and 0.8 unless they are there.
-    /// sequential: each key once, and then the run ends.
+    /// sequential: each key once, and then the run ends; shuffled: the same in an order without a pattern.
     #[arg(long, value_name = "ORDER", help_heading = "Commands, keys and values")]
     key_order: Option<KeyOrder>,
     /// How long values are: 256, 4k, 16..4096, zipf:16..4096, or weights such as 64=9,1k=1
@@ -299,13 +299,13 @@ impl LoadArgs {
         within("--slo-windows", self.slo_windows as f64, 1.0, SLO_WINDOWS_MAX as f64)?;
         within("--rate", self.rate.unwrap_or(1.0), 0.001, RATE_MAX)?;
         let key_order = self.key_order.unwrap_or_else(|| self.workload.key_order());
-        let is_sequential = key_order == KeyOrder::Sequential;
-        if is_sequential && (self.rate.is_some() || self.slo.is_some() || self.workload.has(Kind::Insert)) {
-            let what =
-                "--key-order sequential ends behind the last key, so it goes with none of --rate, --slo and inserts";
-            return Err(Error::Usage(what.to_owned()));
+        let is_finite = matches!(key_order, KeyOrder::Sequential | KeyOrder::Shuffled);
+        if is_finite && (self.rate.is_some() || self.slo.is_some() || self.workload.has(Kind::Insert)) {
+            return Err(Error::Usage(format!(
+                "--key-order {key_order} ends behind the last key, so it goes with none of --rate, --slo and inserts"
+            )));
         }
-        let is_endless = requests.is_none() && !is_sequential && self.slo.is_none();
+        let is_endless = requests.is_none() && !is_finite && self.slo.is_none();
         let duration = self.duration.or(is_endless.then_some(10.0));
         let duration = duration.map(Duration::from_secs_f64);
         Ok(Spec {

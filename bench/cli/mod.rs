@@ -1,6 +1,7 @@
 //! The command line. Of its commands, `load` and `counts` have files of their own.
 
 mod counts;
+mod disturb;
 mod document;
 mod load;
 
@@ -58,6 +59,12 @@ enum Command {
     /// Under valgrind's callgrind, so the figures of a build repeat exactly and mean the same on a busy machine.
     /// Exit status: 0 if none is worse than accepted, 1 if one is, 2 if it failed.
     Counts(CountsArgs),
+    /// Measures what background work costs clients: latencies of a steady load beside it, against those without.
+    ///
+    /// Starts its clusters itself: while tables are made and merged, while a node that was away is sent a snapshot, while FLUSHALL
+    /// removes many keys, and while one tag grows to very many. Tells the longest turn of each.
+    /// Exit status: 0 if all was measured, whatever came out, 1 if commands failed, 2 if something could not be measured.
+    Disturb(disturb::DisturbArgs),
 }
 
 #[derive(Args, Debug)]
@@ -131,6 +138,7 @@ impl Cli {
             Command::Compare(args) => args.run(&stop),
             Command::Micro(args) => args.run(&stop),
             Command::Counts(args) => args.run(&stop),
+            Command::Disturb(args) => args.run(&stop),
         };
         match result {
             Ok(0) => ExitCode::SUCCESS,

@@ -52,7 +52,7 @@ fn with_cluster(context: &Context<'_>, dir: &Path) -> Result<Vec<Sample>, Error>
     let (servers, clients) = start(dir)?;
     let pids: Vec<u32> = servers.iter().map(Server::pid).collect();
     let Some(first) = servers.first() else { return Ok(Vec::new()) };
-    let leader = first.await_ready(context, |_| find_leader(&runtime, &clients))?;
+    let leader = first.await_ready(context.stop, |_| find_leader(&runtime, &clients))?;
     let many = context.options.connections_many;
     // (clients, connections); each client has one put on its way.
     let mut loads = vec![(1, 1), (100, 100), (many, many.min(100)), (many, many)];

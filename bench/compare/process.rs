@@ -6,11 +6,11 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 
-use crate::compare::Context;
 use crate::error::Error;
 
 /// How long a program may take to become ready.
@@ -72,14 +72,12 @@ impl Server {
     ///
     /// # Errors
     /// If the program ends, or nothing comes within 30 seconds, or a signal arrives.
-    pub fn await_ready<T>(
-        &self,
-        context: &Context<'_>,
-        mut ready: impl FnMut(&Server) -> Option<T>,
-    ) -> Result<T, Error> {
+    pub fn await_ready<T>(&self, stop: &AtomicBool, mut ready: impl FnMut(&Server) -> Option<T>) -> Result<T, Error> {
         let started = Instant::now();
         loop {
-            context.check_stop()?;
+            if stop.load(Ordering::Relaxed) {
+                return Err(Error::Interrupted);
+            }
             if let Some(value) = ready(self) {
                 return Ok(value);
             }

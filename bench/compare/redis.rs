@@ -36,7 +36,7 @@ fn with_server(context: &Context<'_>, dir: &std::path::Path) -> Result<Vec<Sampl
     let addr = SocketAddr::new(ip, port);
     // Whoever took the port first would answer too.
     let is_ours = |info: &String| client::info_field(info, "process_id") == Some(server.pid().into());
-    server.await_ready(context, |_| client::info(addr, Some("server")).ok().filter(is_ours))?;
+    server.await_ready(context.stop, |_| client::info(addr, Some("server")).ok().filter(is_ours))?;
     let subject = Subject { system: SYSTEM, addrs: &[addr], cluster: false, pids: &[server.pid()], syncs: &|| None };
     fill(context, &subject)?;
     let many = context.options.connections_many;

@@ -42,6 +42,8 @@ pub enum KeyOrder {
     Hotspot(f64, f64),
     /// Each key once, in order; the run ends behind the last one.
     Sequential,
+    /// Each key once, in an order without a pattern; the run ends behind the last one.
+    Shuffled,
 }
 
 /// The skew of YCSB.
@@ -50,7 +52,7 @@ const THETA_DEFAULT: f64 = 0.99;
 impl FromStr for KeyOrder {
     type Err = String;
 
-    /// Reads `uniform`, `zipf[:THETA]`, `latest[:THETA]`, `hotspot[:KEYS:COMMANDS]` or `sequential`.
+    /// Reads `uniform`, `zipf[:THETA]`, `latest[:THETA]`, `hotspot[:KEYS:COMMANDS]`, `sequential` or `shuffled`.
     fn from_str(text: &str) -> Result<KeyOrder, String> {
         let (name, more) = text.split_once(':').map_or((text, None), |(name, more)| (name, Some(more)));
         let theta = || -> Result<f64, String> {
@@ -69,6 +71,7 @@ impl FromStr for KeyOrder {
         match (name, more) {
             ("uniform", None) => Ok(KeyOrder::Uniform),
             ("sequential", None) => Ok(KeyOrder::Sequential),
+            ("shuffled", None) => Ok(KeyOrder::Shuffled),
             ("zipf", _) => theta().map(KeyOrder::Zipf),
             ("latest", _) => theta().map(KeyOrder::Latest),
             ("hotspot", None) => Ok(KeyOrder::Hotspot(0.2, 0.8)),
@@ -77,7 +80,8 @@ impl FromStr for KeyOrder {
                 None => Err(format!("`{text}` lacks a share; write hotspot:0.2:0.8 (of the keys, of the commands)")),
             },
             _ => Err(format!(
-                "`{text}` is none of uniform, zipf[:THETA], latest[:THETA], hotspot[:KEYS:COMMANDS] and sequential"
+                "`{text}` is none of uniform, zipf[:THETA], latest[:THETA], hotspot[:KEYS:COMMANDS], sequential and \
+                 shuffled"
             )),
         }
     }
@@ -91,6 +95,7 @@ impl fmt::Display for KeyOrder {
             KeyOrder::Latest(theta) => write!(f, "latest:{theta}"),
             KeyOrder::Hotspot(keys, commands) => write!(f, "hotspot:{keys}:{commands}"),
             KeyOrder::Sequential => f.write_str("sequential"),
+            KeyOrder::Shuffled => f.write_str("shuffled"),
         }
     }
 }
@@ -158,7 +163,7 @@ enum Law {
     Zipf(Zipf, Shuffle),
     Latest(Zipf),
     Hotspot { hot_count: u32, commands: f64, shuffle: Shuffle },
-    Sequential { rank_next: u32 },
+    EachOnce { rank_next: u32, shuffle: Option<Shuffle> },
 }
 
 /// Chooses keys of one owner for one thread, and numbers for keys to insert.
@@ -186,7 +191,8 @@ impl KeyChooser {
                 let hot_count = ((f64::from(len) * share) as u32).clamp(1, len.saturating_sub(1).max(1));
                 Law::Hotspot { hot_count, commands, shuffle }
             }
-            KeyOrder::Sequential => Law::Sequential { rank_next: thread_idx },
+            KeyOrder::Sequential => Law::EachOnce { rank_next: thread_idx, shuffle: None },
+            KeyOrder::Shuffled => Law::EachOnce { rank_next: thread_idx, shuffle: Some(shuffle) },
         };
         let insert_next = keys.keys_count.checked_add(thread_idx);
         KeyChooser { keys, law, inserted: Vec::new(), insert_next, step: threads_count }
@@ -216,10 +222,10 @@ impl KeyChooser {
                 let is_hot = rng.unit() < *commands || *hot_count >= len;
                 shuffle.at(if is_hot { rng.below(*hot_count) } else { *hot_count + rng.below(len - *hot_count) })
             }
-            Law::Sequential { rank_next } => {
+            Law::EachOnce { rank_next, shuffle } => {
                 let rank = *rank_next;
                 *rank_next = rank.saturating_add(self.step);
-                return self.keys.at(rank);
+                return self.keys.at(shuffle.map_or(rank, |shuffle| shuffle.at(rank)));
             }
         };
         self.keys.at(rank).or_else(|| self.inserted.get((rank - len) as usize).copied())
@@ -286,15 +292,19 @@ mod tests {
     }
 
     #[test]
-    fn sequential_threads_visit_each_key_once() {
-        let mut rng = Rng::new(1);
-        let mut seen = Vec::new();
-        for thread in 0..3 {
-            let mut chooser = KeyChooser::new(OwnedKeys::all(10), KeyOrder::Sequential, thread, 3);
-            seen.extend(std::iter::from_fn(|| chooser.next(&mut rng)));
+    fn threads_visit_each_key_once() {
+        for order in [KeyOrder::Sequential, KeyOrder::Shuffled] {
+            let mut rng = Rng::new(1);
+            let mut seen = Vec::new();
+            for thread in 0..3 {
+                let mut chooser = KeyChooser::new(OwnedKeys::all(100), order, thread, 3);
+                seen.extend(std::iter::from_fn(|| chooser.next(&mut rng)));
+            }
+            let steps = seen.windows(2).filter(|pair| pair[1] == pair[0] + 3).count();
+            assert_eq!(order == KeyOrder::Sequential, steps == 97, "{order}: {steps} times the next key of a thread");
+            seen.sort_unstable();
+            assert_eq!(seen, (0..100).collect::<Vec<u32>>(), "{order}");
         }
-        seen.sort_unstable();
-        assert_eq!(seen, (0..10).collect::<Vec<u32>>());
     }
 
     #[test]
@@ -374,7 +384,7 @@ mod tests {
 
     #[test]
     fn orders_are_read_and_written_alike() {
-        for text in ["uniform", "zipf:1.2", "latest:0.5", "hotspot:0.2:0.8", "sequential"] {
+        for text in ["uniform", "zipf:1.2", "latest:0.5", "hotspot:0.2:0.8", "sequential", "shuffled"] {
             assert_eq!(text.parse::<KeyOrder>().unwrap().to_string(), text);
         }
         for bad in ["", "zipf:0", "zipf:x", "hotspot:2:1", "hotspot:0.2", "uniform:1", "ziff"] {
