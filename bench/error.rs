@@ -55,6 +55,14 @@ pub enum Error {
         /// The end of what it printed.
         log: String,
     },
+    /// A store that runs within a process failed.
+    #[error("{name}: {what}")]
+    Store {
+        /// The store, or what belongs to it.
+        name: &'static str,
+        /// What happened.
+        what: String,
+    },
     /// An RPC failed.
     #[error("etcd at {addr}: {what}")]
     Rpc {

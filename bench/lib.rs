@@ -10,7 +10,8 @@
 //!
 //! Reading order: [`reply`] (the bytes), [`client`] (questions outside a run), [`topology`] (who owns what), [`load`] (the
 //! generator), [`slo`] (the highest rate that keeps a promise), [`dev`] (clusters that are started here), [`compare`] (servers side by side),
-//! [`disturb`] (a load beside background work), [`micro`] (tables of keys side by side), [`counts`] (instructions, against accepted figures), [`hgrm`] and
+//! [`disturb`] (a load beside background work), `stores` (data larger than memory, beside stores within a process; only with the
+//! feature of that name), [`micro`] (tables of keys side by side), [`counts`] (instructions, against accepted figures), [`hgrm`] and
 //! [`plot`] (files of results), [`cli`] (the arguments), [`text`] (how figures are written), [`error`].
 
 pub mod cli;
@@ -26,6 +27,8 @@ pub mod micro;
 pub mod plot;
 pub mod reply;
 pub mod slo;
+#[cfg(feature = "stores")]
+pub mod stores;
 pub mod text;
 pub mod topology;
 

@@ -4,6 +4,8 @@ mod counts;
 mod disturb;
 mod document;
 mod load;
+#[cfg(feature = "stores")]
+mod stores;
 
 use std::fmt::Display;
 use std::io::{ErrorKind, Write};
@@ -65,6 +67,13 @@ enum Command {
     /// removes many keys, and while one tag grows to very many. Tells the longest turn of each.
     /// Exit status: 0 if all was measured, whatever came out, 1 if commands failed, 2 if something could not be measured.
     Disturb(disturb::DisturbArgs),
+    /// Measures data larger than memory: Coracle beside RocksDB and fjall, which run within a process.
+    ///
+    /// Every store gets the same operations, memory, CPU and durability, in turn, and a process of its own. Loads --bytes of
+    /// keys and values in an order without a pattern, and then measures every mix; each answer is checked.
+    /// Exit status: 0 if every answer was right, 1 if one was not, 2 if it failed.
+    #[cfg(feature = "stores")]
+    Stores(stores::StoresArgs),
 }
 
 #[derive(Args, Debug)]
@@ -139,6 +148,8 @@ impl Cli {
             Command::Micro(args) => args.run(&stop),
             Command::Counts(args) => args.run(&stop),
             Command::Disturb(args) => args.run(&stop),
+            #[cfg(feature = "stores")]
+            Command::Stores(args) => args.run(&stop),
         };
         match result {
             Ok(0) => ExitCode::SUCCESS,

@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::load::stats::Stats;
 use crate::text;
@@ -16,7 +16,7 @@ const BUSY_SHARE: f64 = 0.9;
 const LATE_SHARE: f64 = 0.25;
 
 /// A distribution of times, in µs.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Latency {
     /// How many were measured.
     pub count: u64,

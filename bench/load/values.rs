@@ -7,15 +7,17 @@
 //! | 0..8 | the number of its key, in hex digits |
 //! | 8..16 | its tag, in hex digits: drawn anew for every write |
 //! | 16..32 | the hash of key, tag and length, in hex digits |
-//! | 32.. | filler: a text without a pattern, repeated every 16 KiB, from an offset that the hash gives |
+//! | 32.. | filler: a text without a pattern, repeated every 16 KiB (or as asked for), from an offset that the hash gives |
 //!
 //! A shorter value is the first of the hex digits of two hashes of its key and length. So any run can check what any
-//! other run has written: a value that is torn, mixed up of two writes, cut, or under another key shows.
+//! other run with the same period has written: a value that is torn, mixed up of two writes, cut, or under another key shows.
+
+use std::sync::Arc;
 
 use crate::load::rng::{Rng, mix};
 
 const HEAD_BYTES: usize = 32;
-/// The period of the filler.
+/// The period of the filler, unless another one is asked for.
 const FILLER_BYTES: usize = 16 * 1024;
 /// The two hex digits of each byte. Every command of a run writes or reads 32 digits, so they come from a table.
 const HEX: [[u8; 2]; 256] = {
@@ -43,8 +45,8 @@ const NO_DIGIT: u8 = 0xFF;
 /// What every value is made of.
 #[derive(Clone, Debug)]
 pub struct Values {
-    // Invariant: FILLER_BYTES long.
-    filler: Vec<u8>,
+    // Invariant: not empty.
+    filler: Arc<[u8]>,
 }
 
 impl Default for Values {
@@ -56,9 +58,15 @@ impl Default for Values {
 impl Values {
     /// The filler is the same in every process.
     pub fn new() -> Values {
+        Values::with_period(FILLER_BYTES)
+    }
+
+    /// A filler that repeats after so many bytes, one at least: a store that compresses finds nothing in values that it sees
+    /// together if the period is much longer than they are.
+    pub fn with_period(bytes: usize) -> Values {
         const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
         let mut rng = Rng::new(0x0F11_E412);
-        Values { filler: (0..FILLER_BYTES).map(|_| LETTERS[(rng.bits() & 63) as usize]).collect() }
+        Values { filler: (0..bytes.max(1)).map(|_| LETTERS[(rng.bits() & 63) as usize]).collect() }
     }
 
     /// Appends the value of `len` bytes that the write with this tag gives a key.
@@ -102,10 +110,10 @@ impl Values {
 
     /// The filler of a value with this hash, in pieces that are `len` bytes long together.
     fn pieces(&self, hash: u64, len: usize) -> impl Iterator<Item = &[u8]> {
-        let mut at = hash as usize % FILLER_BYTES;
+        let mut at = hash as usize % self.filler.len();
         let mut left = len;
         std::iter::from_fn(move || {
-            let piece = self.filler.get(at..FILLER_BYTES.min(at + left)).filter(|piece| !piece.is_empty())?;
+            let piece = self.filler.get(at..self.filler.len().min(at + left)).filter(|piece| !piece.is_empty())?;
             left -= piece.len();
             at = 0;
             Some(piece)

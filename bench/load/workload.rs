@@ -80,6 +80,11 @@ impl Workload {
         Workload { mix, sizes, check, values: Values::new(), heads: Verb::ALL.map(Verb::head) }
     }
 
+    /// The same with other values.
+    pub fn with_values(self, values: Values) -> Workload {
+        Workload { values, ..self }
+    }
+
     /// The kinds and their weights.
     pub fn mix(&self) -> &Mix {
         &self.mix
