@@ -148,6 +148,8 @@ pub(crate) struct Groups {
     sources: Sources,
     /// Rows on their way from the disk.
     cold: ColdReads,
+    /// Groups that wait for rows which are damaged, and the numbers of their reads.
+    rows_to_ask_again: Vec<(usize, u64)>,
     /// Raft's priority of this core's replicas.
     priority: u8,
     comparing: Comparing,
@@ -179,6 +181,7 @@ impl Groups {
             pressure: Pressure::default(),
             sources: Sources::default(),
             cold: ColdReads::new(budget),
+            rows_to_ask_again: Vec::new(),
             priority: raft::PRIORITY_MAX,
             comparing: Comparing::new(budget),
             divergent: Vec::new(),
@@ -297,11 +300,13 @@ impl Groups {
     /// Whether something waits for ticks: a proposal or a read for its end, or keys for their time.
     pub(crate) fn wants_ticks(&self) -> bool {
         let is_watched = !self.watched.is_empty() || !self.expiring.is_empty() || self.pressure.is_on();
-        is_watched || self.comparing.wants_ticks() || !self.divergent.is_empty()
+        let is_read_again = !self.rows_to_ask_again.is_empty();
+        is_watched || is_read_again || self.comparing.wants_ticks() || !self.divergent.is_empty()
     }
 
     /// Looks at what may have waited too long. Called at every tick.
     pub(crate) fn tick(&mut self, ctx: &mut Context, out: &mut impl ReplySink, effects: &mut Vec<GroupEffect>) {
+        self.ask_for_rows_again();
         for group in std::mem::take(&mut self.watched) {
             self.list[group].is_watched = false;
             self.give_up_unresolved(ctx, out, effects, group);

@@ -105,15 +105,25 @@ impl Groups {
         }
     }
 
-    /// Rows are damaged on the disk. A read of them fails; a group that cannot go on without them waits until another state has taken the
-    /// place of its own.
+    /// Rows are damaged on the disk. A read of them fails; a group that cannot go on without them asks again at the next tick, or waits until
+    /// another state has taken the place of its own.
     pub(crate) fn rows_lost(&mut self, ctx: &mut Context, out: &mut impl ReplySink, number: u64) {
         let Open { group, purpose, .. } = self.cold.end(number);
         match purpose {
-            Purpose::Hint | Purpose::Apply => {}
+            Purpose::Hint => {}
+            Purpose::Apply => self.rows_to_ask_again.push((group, number)),
             Purpose::Read { request, .. } | Purpose::ReadRange { request, .. } => {
                 let id = self.list[group].id;
                 refuse(ctx, out, request.origin, Refusal::RowsNotRead, Some(id));
+            }
+        }
+    }
+
+    /// Groups that cannot go on without rows that are damaged ask for them again.
+    pub(super) fn ask_for_rows_again(&mut self) {
+        for (group, number) in std::mem::take(&mut self.rows_to_ask_again) {
+            if self.list[group].applying.has_rows(number) {
+                self.mark(group);
             }
         }
     }

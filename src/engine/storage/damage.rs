@@ -7,6 +7,7 @@
 //! that kind stops the group.
 
 use std::fmt::Display;
+use std::time::Duration;
 
 use types::GroupId;
 
@@ -14,6 +15,9 @@ use super::rebuilding::Rebuilding;
 use super::{Storage, StorageEffect, StorageHost};
 use crate::context::Context;
 use crate::replicas::Replicas;
+
+/// When the tables of a group without other replicas are read again from the first row on.
+const READ_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 impl<H: StorageHost> Storage<H> {
     /// The tables of a group turned out not to be what was written. What becomes of it the next tick says.
@@ -58,21 +62,26 @@ impl<H: StorageHost> Storage<H> {
         group: usize,
         effects: &mut Vec<StorageEffect>,
     ) {
-        if !self.records.lose(group) {
-            return;
-        }
         let view = replicas.view(group);
-        self.warming.remove(view.id);
-        ctx.counters.states_lost += 1;
         let spec = self.config.map.group(view.id).expect("replicas here are of the map");
         if spec.replicas.len() == 1 {
+            // A disk that could not read for a while may read again.
+            self.records.is_sound_again(group);
+            self.warming.push(view.id);
+            self.warming.not_before = ctx.now + READ_AGAIN_AFTER;
+            ctx.counters.states_lost += 1;
             tracing::error!(
                 group = %view.id,
-                "a part of the keys cannot be read, and no other replica holds them: commands that need them fail. Restore the data \
-                 directory from a backup"
+                "a part of the keys cannot be read, and no other replica holds them: commands that need them fail. If this lasts, restore \
+                 the data directory from a backup"
             );
             return;
         }
+        if !self.records.lose(group) {
+            return;
+        }
+        self.warming.remove(view.id);
+        ctx.counters.states_lost += 1;
         tracing::error!(group = %view.id, "memory does not hold all rows of damaged tables: the state is taken over from another replica");
         self.rebuilding.push(Rebuilding::of_state(spec, view.replica, view.base));
         effects.push(StorageEffect::StateLost { group });

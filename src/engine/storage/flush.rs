@@ -17,7 +17,6 @@ use lsm::Records;
 use lsm::manifest::{EditKind, Seal};
 use lsm::version::{Change, NewRun};
 use lsm::write::{RunWriter, WrittenRun};
-use types::GroupId;
 
 use super::flushing::{Done, Flush, FlushKind, Stage, Step, Writer};
 use super::pace::BackgroundPace;
@@ -96,12 +95,7 @@ impl<H: StorageHost> Storage<H> {
     fn can_flush(&self, replicas: &impl Replicas, group: usize) -> bool {
         let view = replicas.view(group);
         let is_busy = view.is_within_entry || self.receiving.is_receiving(view.id);
-        view.applied > self.records.covered(group) && !is_busy && !self.must_not_flush(group, view.id)
-    }
-
-    /// Whether a group is to be given another state: what has changed in the one here is of no use.
-    fn must_not_flush(&self, group: usize, id: GroupId) -> bool {
-        self.records.is_lost(group) && self.rebuilding.iter().any(|one| one.group == id)
+        view.applied > self.records.covered(group) && !is_busy && !self.records.is_lost(group)
     }
 
     /// Begins to flush a group, of which there is no flush under way on the core. Returns the number of the flush, if it could begin now.

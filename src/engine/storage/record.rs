@@ -261,6 +261,14 @@ impl Records {
         self.lost.insert(group)
     }
 
+    /// Nothing can take the place of damaged tables: they are read as long as they can be.
+    pub(super) fn is_sound_again(&mut self, group: usize) {
+        self.damaged.remove(&group);
+        if let Some(snapshot) = &mut self.list[group].snapshot {
+            snapshot.is_damaged = false;
+        }
+    }
+
     /// Whether the state of a replica is lost.
     pub(super) fn is_lost(&self, group: usize) -> bool {
         self.lost.contains(&group)

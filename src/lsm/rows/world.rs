@@ -12,8 +12,6 @@ use crate::table::{self, Put, Value};
 /// What a key holds: kind, expiry, value.
 pub(crate) type Held = (u8, Option<u64>, Vec<u8>);
 pub(crate) type Truth = BTreeMap<(u16, Vec<u8>), Held>;
-/// One of them.
-type TruthRow = ((u16, Vec<u8>), Held);
 
 /// What happens.
 #[derive(Clone, Debug)]
@@ -98,6 +96,9 @@ pub(crate) fn slot_of(number: u16) -> Slot {
 /// An answer of the tables that is under way: of which key, what it says, and the epoch in which they were asked.
 type Asked = (Slot, Vec<u8>, Option<Held>, u64);
 
+/// A row of tables: its key, and what it holds.
+type Stored = ((u16, Vec<u8>), Held);
+
 /// Rows, what they are to hold, and what the tables hold.
 pub(crate) struct World {
     pub(crate) rows: Rows,
@@ -110,7 +111,7 @@ pub(crate) struct World {
     asked: Vec<Asked>,
     pinned: Vec<(Slot, Vec<u8>)>,
     /// Rows of tables of before that are still to be handed over.
-    warming: Option<Vec<TruthRow>>,
+    warming: Option<Vec<Stored>>,
     pub(crate) evicted_bytes: usize,
     pub(crate) filled_count: usize,
     pub(crate) warmed_count: usize,
