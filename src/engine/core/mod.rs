@@ -39,7 +39,7 @@ use crate::error::Error;
 use crate::groups::{GroupEffect, Groups};
 use crate::limits::EVENTS_PER_TURN_MAX;
 use crate::observe::server_commands::CommandTable;
-use crate::observe::{CoreReport, Phase, ReportReceiver, Reset};
+use crate::observe::{CoreReport, Phase, ReportReceiver, Reset, StallReason};
 use crate::origin::Port;
 use crate::peers::Peers;
 use crate::router::Router;
@@ -186,6 +186,8 @@ impl<H: CoreHost> Core<H> {
         self.ctx.is_flushing = self.storage.is_flushing();
         self.ctx.is_log_backlogged = self.storage.is_backlogged();
         self.ctx.must_clients_wait = self.ctx.is_log_backlogged || self.storage.is_copying_behind(&self.groups);
+        let storage = &self.storage;
+        self.groups.end_stalls(&mut self.ctx, |group| storage.log_is_full_for(group));
         if self.is_tick_due() {
             self.tick()?;
         }
@@ -320,7 +322,9 @@ impl<H: CoreHost> Core<H> {
     /// may: then other groups are left to the next turn.
     fn drive(&mut self) -> Result<(), Error> {
         self.drain_routes()?;
-        if self.groups.has_batches() && !self.ctx.is_log_backlogged {
+        if self.ctx.is_log_backlogged {
+            self.groups.stall_batching(&mut self.ctx, StallReason::LogBehind);
+        } else if self.groups.has_batches() {
             let is_writing = self.storage.is_writing();
             self.groups.propose(&mut self.ctx, out!(self), &mut self.group_effects, is_writing);
             self.carry_group_effects()?;

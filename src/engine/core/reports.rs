@@ -36,7 +36,7 @@ impl<H: CoreHost> Core<H> {
         report.connections_rejected_count = refused.map(|(listener, _)| self.host.refused_count(*listener)).sum();
         report.groups_quarantined_count =
             self.ctx.config.map.replicas_at(self.ctx.addr()).count().saturating_sub(self.groups.count());
-        self.groups.report(&mut report, |group| self.storage.snapshot_index(group));
+        self.groups.report(self.ctx.now, &mut report, |group| self.storage.snapshot_index(group));
         self.storage.report(&mut |field| report.fields.push(field));
         report
     }

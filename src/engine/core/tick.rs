@@ -11,7 +11,7 @@ use super::sink::out;
 use super::{Core, CoreHost, Stopping};
 use crate::cluster::MAP_GROUP;
 use crate::error::Error;
-use crate::observe::Phase;
+use crate::observe::{Phase, StallReason};
 
 impl<H: CoreHost> Core<H> {
     /// When the core must wake, whatever else happens.
@@ -67,6 +67,12 @@ impl<H: CoreHost> Core<H> {
         self.propose_map();
         self.storage.tick(&mut self.ctx, &mut self.groups, &mut self.storage_effects)?;
         self.carry_storage_effects()?;
+        for group in self.storage.groups_with_full_log() {
+            self.groups.stall(&mut self.ctx, group, StallReason::LogLong);
+        }
+        if let Some(group) = self.storage.copies_behind(&self.groups) {
+            self.groups.stall(&mut self.ctx, group, StallReason::FlushBehind);
+        }
         self.groups.sweep_expired(&mut self.ctx);
         self.groups.tick(&mut self.ctx, out!(self), &mut self.group_effects);
         self.groups.tick_comparing(&mut self.ctx, &mut self.group_effects);

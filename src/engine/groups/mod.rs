@@ -43,6 +43,7 @@ mod replica;
 mod requeue;
 mod rows_read;
 mod sources;
+mod stalls;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -146,6 +147,8 @@ pub(crate) struct Groups {
     evict_next: usize,
     pressure: Pressure,
     sources: Sources,
+    /// Groups whose writers are held up.
+    stalled: Vec<usize>,
     /// Rows on their way from the disk.
     cold: ColdReads,
     /// Groups that wait for rows which are damaged, and the numbers of their reads.
@@ -180,6 +183,7 @@ impl Groups {
             evict_next: 0,
             pressure: Pressure::default(),
             sources: Sources::default(),
+            stalled: Vec::new(),
             cold: ColdReads::new(budget),
             rows_to_ask_again: Vec::new(),
             priority: raft::PRIORITY_MAX,
@@ -299,9 +303,9 @@ impl Groups {
 
     /// Whether something waits for ticks: a proposal or a read for its end, or keys for their time.
     pub(crate) fn wants_ticks(&self) -> bool {
-        let is_watched = !self.watched.is_empty() || !self.expiring.is_empty() || self.pressure.is_on();
-        let is_read_again = !self.rows_to_ask_again.is_empty();
-        is_watched || is_read_again || self.comparing.wants_ticks() || !self.divergent.is_empty()
+        let is_watched = !self.watched.is_empty() || !self.expiring.is_empty() || !self.stalled.is_empty();
+        let is_reading = self.pressure.is_on() || !self.rows_to_ask_again.is_empty();
+        is_watched || is_reading || self.comparing.wants_ticks() || !self.divergent.is_empty()
     }
 
     /// Looks at what may have waited too long. Called at every tick.

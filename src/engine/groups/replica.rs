@@ -22,6 +22,7 @@ use crate::groups::leaving::LeavingReads;
 use crate::groups::proposals::Proposals;
 use crate::groups::waiting_reads::WaitingReads;
 use crate::limits::PROPOSED_AHEAD_COUNT_MAX;
+use crate::observe::Stalls;
 use crate::origin::LinkId;
 use crate::request::Request;
 
@@ -78,6 +79,8 @@ pub(super) struct Replica {
     pub(super) refused_links: Vec<LinkId>,
     /// Whether the state is lost, so that nothing is applied until another one has taken its place.
     pub(super) is_lost: bool,
+    /// What holds up those who write here, and has.
+    pub(super) stalls: Stalls,
     /// Whether leadership was handed over because the node stops.
     pub(super) is_handed_over: bool,
     /// The earliest time at which a timer of this replica stands in the core's heap.
@@ -142,6 +145,7 @@ impl Replica {
             leader_term: None,
             refused_links: Vec::new(),
             is_lost: false,
+            stalls: Stalls::default(),
             is_handed_over: false,
             timer_at: Instant::NEVER,
             is_requeuing: false,

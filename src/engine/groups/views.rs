@@ -2,7 +2,7 @@
 
 use data::Keyspace;
 use resp::{ArgRange, Args, CommandId};
-use types::{Index, Slot};
+use types::{Index, Instant, Slot};
 use wire::{Batch, Entry, EntryKind};
 
 use crate::context::Context;
@@ -13,7 +13,7 @@ use crate::replicas::{ReplicaView, Replicas, SealedState};
 
 impl Groups {
     /// Adds what is known here to a report. `snapshot_index` tells the last entry of a group's snapshot.
-    pub(crate) fn report(&self, report: &mut CoreReport, snapshot_index: impl Fn(usize) -> Index) {
+    pub(crate) fn report(&self, now: Instant, report: &mut CoreReport, snapshot_index: impl Fn(usize) -> Index) {
         report.groups_count = self.list.len();
         let on_disk = self.list.iter().filter(|replica| !replica.keyspace.is_resident()).count();
         report.fields.push(Field::sum(
@@ -52,6 +52,7 @@ impl Groups {
                 keys_count: replica.keyspace.keys_count(),
                 backlog_bytes: replica.backlog_bytes(),
                 snapshot: snapshot_index(group),
+                stalls: replica.stalls.report(now),
             });
         }
     }

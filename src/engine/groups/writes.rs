@@ -11,7 +11,7 @@ use crate::groups::proposals::Proposed;
 use crate::groups::replica::Replica;
 use crate::groups::{GroupEffect, Groups};
 use crate::limits::PROPOSALS_COUNT_MAX;
-use crate::observe::{Size, Stage};
+use crate::observe::{Size, Stage, StallReason};
 use crate::refusal::Refusal;
 use crate::replies::{ReplySink, refuse};
 use crate::request::Request;
@@ -30,6 +30,7 @@ impl Groups {
         let reply_bytes = match self.admit_write(ctx, out, group, request) {
             Ok(reply_bytes) => reply_bytes,
             Err(Refusal::DiskFull) => {
+                self.stall(ctx, group, StallReason::DiskFull);
                 ctx.refused(Refusal::DiskFull, Some(self.list[group].id));
                 let message = Refusal::disk_full_message(ctx.disk_full.as_deref());
                 ctx.count_error_to(origin, message.as_bytes());
@@ -144,6 +145,7 @@ impl Groups {
 
     /// Proposes what a group that leads has collected, as far as there is room.
     fn propose_group(&mut self, ctx: &mut Context, group: usize) {
+        let mut lacks_memory = false;
         let Groups { list, pressure, .. } = self;
         let replica = &mut list[group];
         if replica.batches.is_empty() && !replica.wants_time {
@@ -157,6 +159,7 @@ impl Groups {
         };
         while replica.proposed.len() < PROPOSALS_COUNT_MAX && has_room(replica) {
             if !replica.batches.is_empty() && pressure.must_wait(ctx) {
+                lacks_memory = true;
                 break;
             }
             let taken = replica.batches.take_oldest(time_ms);
@@ -190,6 +193,9 @@ impl Groups {
             replica.proposed.push(Proposed { term, index, at: ctx.now, waiters });
             ctx.counters.batches_proposed += 1;
             ctx.counters.commands_proposed += commands_count as u64;
+        }
+        if lacks_memory {
+            self.stall(ctx, group, StallReason::Memory);
         }
         self.watch_if_needed(group);
         self.mark(group);

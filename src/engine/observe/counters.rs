@@ -95,6 +95,8 @@ counters! {
         rows_warmed_known: "Rows that it came across and did not need: something newer was known of the key, or its time had come.",
         warmings_cut_short: "Groups of which not all rows came back into memory, as it had no room for more.",
         warmings_overtaken: "Groups of which not all rows came back into memory, as rows left it meanwhile, or all were removed or replaced.",
+        group_stalls: "How often writers of a group that is led here began to wait or to be refused, for whatever reason.",
+        group_stall_us: "For how long they did, all groups added up, in microseconds.",
         write_stalls: "How often writes began to wait until rows had left memory.",
         write_stall_us: "For how long they did, in microseconds.",
         tables_damaged: "How often tables of a group turned out to be damaged, and its rows were written anew.",

@@ -206,7 +206,7 @@ impl CoreReport {
     }
 }
 
-fn of_replica(replica: &ReplicaReport) -> [Figure; 9] {
+fn of_replica(replica: &ReplicaReport) -> impl Iterator<Item = Figure> {
     let figures = [
         ("group_is_led", "Whether the group is led here.", u64::from(replica.role == Role::Leader)),
         ("group_term", "Term of the replica.", replica.term),
@@ -218,7 +218,13 @@ fn of_replica(replica: &ReplicaReport) -> [Figure; 9] {
         ("group_keys", "Keys of the group.", replica.keys_count as u64),
         ("group_backlog_bytes", "Bytes of commands that wait to be proposed.", replica.backlog_bytes as u64),
     ];
-    figures.map(|(name, help, value)| Figure::gauge(name, help, value).of("group", replica.group.to_string()))
+    let counted = [
+        ("group_stalls", "How often writers of the group began to wait or to be refused.", replica.stalls.count()),
+        ("group_stall_us", "For how long they did, in microseconds.", replica.stalls.us()),
+    ];
+    let figures = figures.map(|(name, help, value)| Figure::gauge(name, help, value));
+    let counted = counted.map(|(name, help, value)| Figure::counter(name, help, value));
+    figures.into_iter().chain(counted).map(|figure| figure.of("group", replica.group.to_string()))
 }
 
 #[cfg(test)]
@@ -229,6 +235,7 @@ mod tests {
 
     use super::*;
     use crate::observe::field::Field;
+    use crate::observe::stalls::StallReport;
 
     #[test]
     fn every_figure_has_its_own_name_and_says_what_it_tells() {
@@ -265,6 +272,7 @@ mod tests {
             keys_count: 4,
             backlog_bytes: 5,
             snapshot: 6,
+            stalls: StallReport::default(),
         };
         let report = CoreReport {
             replicas: vec![replica, ReplicaReport { group: GroupId(4), ..replica }],

@@ -13,6 +13,7 @@ use crate::config::{Config, ProcessStats};
 use crate::observe::field::Field;
 use crate::observe::report::{CoreReport, ReplicaReport};
 use crate::observe::sections::{Info, InfoScope};
+use crate::observe::stalls::StallReport;
 use crate::refusal::Refusal;
 
 const MIB: u64 = 1 << 20;
@@ -29,6 +30,7 @@ fn report() -> CoreReport {
         keys_count: 4,
         backlog_bytes: 5,
         snapshot: 6,
+        stalls: StallReport::default(),
     };
     let mut report = CoreReport {
         cores_count: 1,
@@ -122,7 +124,8 @@ fn the_format_is_that_of_redis() {
          # Errorstats\r\nerrorstat_ERR:count=1\r\n\r\n\
          # Latencystats\r\nlatency_percentiles_usec_client|list:p50=10.239,p99=10.239,p99.9=10.239\r\n\r\n\
          # Cluster\r\ncluster_enabled:1\r\n\r\n\
-         # Groups\r\ngroup3:role=Leader,term=2,commit=9,applied=8,last=10,durable=9,keys=4,backlog=5,snapshot=6\r\n\r\n\
+         # Groups\r\ngroup3:role=Leader,term=2,commit=9,applied=8,last=10,durable=9,keys=4,backlog=5,snapshot=6,\
+         stalls=0,stall_us=0,stalled_by=none,stalled_for_us=0\r\n\r\n\
          # Keyspace\r\ndb0:keys=4,expires=0,avg_ttl=0\r\n"
     );
 }

@@ -3,7 +3,7 @@
 //! Every part may use this folder; it uses none of them. Adding a counter is one line in [`counters`], a reason for
 //! refusing commands one line in [`refusal`](crate::refusal).
 //!
-//! Read [`counters`], [`log_limit`], [`distribution`], [`command_stats`], [`error_stats`], [`turns`], [`stages`], [`spikes`], [`command_log`], [`hot_keys`],
+//! Read [`counters`], [`log_limit`], [`distribution`], [`command_stats`], [`error_stats`], [`turns`], [`stages`], [`stalls`], [`spikes`], [`command_log`], [`hot_keys`],
 //! [`rates`], [`field`], then [`report`], which puts
 //! them together, [`sections`] and [`info`], which show it, [`figures`] (the same for others than clients), [`server_commands`] (CONFIG GET, TIME, COMMAND), [`latency`] and [`doctor`]
 //! (LATENCY), [`logged_replies`] (SLOWLOG, CORACLE), [`comparison_replies`] (CORACLE COMPARISON), [`reset`], and [`observer`].
@@ -30,6 +30,7 @@ mod sections;
 pub(crate) mod server_commands;
 pub(crate) mod spikes;
 pub(crate) mod stages;
+mod stalls;
 pub(crate) mod turns;
 
 pub use command_log::LogKind;
@@ -49,4 +50,5 @@ pub use reset::Reset;
 pub(crate) use sections::{Info, InfoScope};
 pub(crate) use spikes::{SpikeEvent, Spikes};
 pub(crate) use stages::{Size, Stage, Stages};
+pub(crate) use stalls::{StallReason, Stalls};
 pub(crate) use turns::{Phase, Turns};

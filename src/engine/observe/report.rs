@@ -21,6 +21,7 @@ use crate::observe::rates::Rate;
 use crate::observe::reset::Reset;
 use crate::observe::spikes::Spikes;
 use crate::observe::stages::StageStats;
+use crate::observe::stalls::StallReport;
 use crate::observe::turns::TurnStats;
 
 /// Most groups whose state a report to other cores tells one by one. A core with more shows its own only.
@@ -112,6 +113,8 @@ pub(crate) struct ReplicaReport {
     pub(crate) backlog_bytes: usize,
     /// The last entry that the tables hold.
     pub(crate) snapshot: Index,
+    /// What has held up its writers.
+    pub(crate) stalls: StallReport,
 }
 
 impl CoreReport {
@@ -218,6 +221,7 @@ mod tests {
             keys_count: 4,
             backlog_bytes: 0,
             snapshot: 1,
+            stalls: StallReport::default(),
         }
     }
 

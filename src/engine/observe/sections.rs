@@ -317,7 +317,7 @@ pub(crate) fn groups(info: &Info<'_>, text: &mut InfoText) {
         text.field(
             format_args!("group{}", replica.group),
             format_args!(
-                "role={:?},term={},commit={},applied={},last={},durable={},keys={},backlog={},snapshot={}",
+                "role={:?},term={},commit={},applied={},last={},durable={},keys={},backlog={},snapshot={},{}",
                 replica.role,
                 replica.term,
                 replica.commit,
@@ -327,6 +327,7 @@ pub(crate) fn groups(info: &Info<'_>, text: &mut InfoText) {
                 replica.keys_count,
                 replica.backlog_bytes,
                 replica.snapshot,
+                replica.stalls.text(),
             ),
         );
     }

@@ -363,6 +363,16 @@ impl<H: StorageHost> Storage<H> {
         self.records.is_log_full(group)
     }
 
+    /// The groups of which that is so.
+    pub(crate) fn groups_with_full_log(&self) -> Vec<usize> {
+        self.records.full().to_vec()
+    }
+
+    /// The group of which copies for a flush pile up, if that is so.
+    pub(crate) fn copies_behind(&self, replicas: &impl Replicas) -> Option<usize> {
+        self.flushing.group().filter(|_| self.is_copying_behind(replicas))
+    }
+
     /// A replica has applied an entry.
     pub(crate) fn applied(&mut self, group: usize, index: Index, payload_bytes: usize) {
         self.records.applied(group, index, payload_bytes);

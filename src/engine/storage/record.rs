@@ -334,6 +334,11 @@ impl Records {
         self.list[group].is_log_full
     }
 
+    /// Replicas whose writers wait since they keep the oldest part of a log that is full.
+    pub(super) fn full(&self) -> &[usize] {
+        &self.full
+    }
+
     /// Whose writers wait from now on, instead of those until now.
     pub(super) fn set_full(&mut self, full: impl Iterator<Item = usize>) {
         for group in self.full.drain(..) {

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
-use types::ReplicaId;
+use types::{Instant, ReplicaId};
 
 use super::*;
 use crate::budget::Pool;
@@ -94,7 +94,7 @@ fn a_report_adds_up_what_the_replicas_know() {
     for at in 0..3 {
         let mut report = CoreReport::default();
         // As if there were two such groups.
-        (0..2).for_each(|_| world.sides[at].groups.report(&mut report, |_| 7));
+        (0..2).for_each(|_| world.sides[at].groups.report(Instant::ZERO, &mut report, |_| 7));
         let leads = at == leader;
         assert_eq!((report.groups_led_count, report.keys_count), if leads { (2, 4) } else { (0, 0) });
         let replica = &report.replicas[0];
