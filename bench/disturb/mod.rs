@@ -88,20 +88,28 @@ struct Document<'a> {
 /// Measures, prints, and writes everything to `json` if that is given: how many commands failed.
 ///
 /// # Errors
-/// If a cluster cannot be started, a measurement cannot be finished, or a disturbance has not come about. All processes are
-/// ended and all data is removed then too.
+/// If a cluster cannot be started or a measurement cannot be finished. All processes are ended and all data is removed then too. That a
+/// disturbance has not come about is told at the end, behind what the others have shown.
 pub fn run(options: &Options, json: Option<&Path>, stop: &AtomicBool) -> Result<u64, Error> {
     require(&options.coracle, "build it with `cargo build --release`, or give its path with --coracle")?;
     let dir = tempfile::Builder::new().prefix("coracle-bench-").tempdir_in(&options.dir);
     let dir = dir.map_err(Error::os(format!("making a directory in {}", options.dir.display())))?;
     let path = dir.path().canonicalize().map_err(Error::os("finding the directory of the data"))?;
     let context = Context { options, stop };
-    let mut reports = Vec::new();
+    let (mut reports, mut missed) = (Vec::new(), Ok(()));
     for scene in &options.scenes {
         context.check_stop()?;
         let of_scene = path.join(scene.to_string());
         std::fs::create_dir(&of_scene).map_err(Error::os(format!("creating {}", of_scene.display())))?;
-        reports.push(scenes::measure(&context, *scene, &of_scene)?);
+        match scenes::measure(&context, *scene, &of_scene) {
+            Ok(report) => reports.push(report),
+            // What the others show is not lost for that.
+            Err(error @ Error::Usage(_)) => {
+                context.say(&error.to_string());
+                missed = Err(error);
+            }
+            Err(error) => return Err(error),
+        }
         std::fs::remove_dir_all(&of_scene).map_err(Error::os(format!("removing {}", of_scene.display())))?;
     }
     print!("{}", report::render(options, &reports));
@@ -110,5 +118,5 @@ pub fn run(options: &Options, json: Option<&Path>, stop: &AtomicBool) -> Result<
         let text = text.expect("numbers and texts are JSON");
         std::fs::write(file, text + "\n").map_err(Error::os(format!("writing {}", file.display())))?;
     }
-    Ok(reports.iter().map(SceneReport::errors_count).sum())
+    missed.map(|()| reports.iter().map(SceneReport::errors_count).sum())
 }
