@@ -14,7 +14,6 @@ use crate::context::Context;
 use crate::groups::addresses::Addresses;
 use crate::groups::applying::Applying;
 use crate::groups::batch_queue::BatchQueue;
-use crate::groups::comparing;
 use crate::groups::divergence::Divergent;
 use crate::groups::failed::FailedBatches;
 use crate::groups::forwarded_queue::ForwardedQueue;
@@ -121,7 +120,6 @@ impl Replica {
         new: NewReplica,
         now: Instant,
     ) -> Result<Replica, StartError> {
-        let compare_at = comparing::first_at(config.compare_interval, now, new.seed);
         let raft = Raft::new(raft_config(config, &new), new.recovered, now)?;
         let addrs = known_addrs(config, new.group, &new.membership);
         let mut replica = Replica {
@@ -159,7 +157,7 @@ impl Replica {
             ttl_ms: 0,
             is_awaited: false,
             is_watched: false,
-            compare_at,
+            compare_at: Instant::NEVER,
             compared: None,
             divergent: None,
         };
