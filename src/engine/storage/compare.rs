@@ -62,11 +62,12 @@ impl<H: StorageHost> Storage<H> {
         replicas: &mut impl Replicas,
         effects: &mut Vec<StorageEffect>,
     ) {
-        let Storage { comparing: Comparing { unsealed, answers, .. }, receiving, .. } = self;
+        let Storage { comparing: Comparing { unsealed, answers, .. }, receiving, records, .. } = self;
         unsealed.retain(|one| {
             let view = replicas.view(one.group);
             let is_as_of_entry = view.applied == one.point.index && !view.is_within_entry;
-            let reason = if !is_as_of_entry || receiving.is_receiving(one.point.group) || ctx.is_stopping {
+            let is_leaving = ctx.is_stopping || receiving.is_receiving(one.point.group) || records.is_lost(one.group);
+            let reason = if !is_as_of_entry || is_leaving {
                 Some(NoDigest::Leaving)
             } else if ctx.now.since(one.since) >= SEAL_WAIT_MAX || view.leads && ctx.now > one.since {
                 Some(NoDigest::Busy)

@@ -95,7 +95,13 @@ impl<H: StorageHost> Storage<H> {
     fn can_flush(&self, replicas: &impl Replicas, group: usize) -> bool {
         let view = replicas.view(group);
         let is_busy = view.is_within_entry || self.receiving.is_receiving(view.id);
-        view.applied > self.records.covered(group) && !is_busy && !self.records.is_lost(group)
+        view.applied > self.records.covered(group) && !is_busy && self.has_state(group)
+    }
+
+    /// Whether a group has a state to be flushed. What becomes of one whose tables were just found damaged is not decided before the next
+    /// tick.
+    fn has_state(&self, group: usize) -> bool {
+        !self.newly_damaged.contains(&group) && !self.records.is_lost(group)
     }
 
     /// Begins to flush a group, of which there is no flush under way on the core. Returns the number of the flush, if it could begin now.
@@ -107,7 +113,7 @@ impl<H: StorageHost> Storage<H> {
         effects: &mut Vec<StorageEffect>,
     ) -> Option<u64> {
         let view = replicas.view(group);
-        let term = view.applied_term?;
+        let term = view.applied_term.filter(|_| self.has_state(group))?;
         let clears_count = replicas.keyspace(group).clears_count();
         let kind = match (self.records.is_damaged(group), self.records.clears_flushed(group) != clears_count) {
             (_, true) => FlushKind::NewGeneration,

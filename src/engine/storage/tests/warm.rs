@@ -114,3 +114,18 @@ fn damage_that_warming_meets_is_that_replicas_loss() {
     let resident = cold.replicas.list.iter().filter(|replica| replica.keyspace.is_resident()).count();
     assert_eq!((lost, resident), (1, 2), "the other one, and the one without tables");
 }
+
+#[test]
+fn nothing_is_flushed_of_tables_whose_damage_was_just_found() {
+    let core = flushed(1, config(1, 1));
+    let mut cold = core.restart_cold();
+    cold.turn_until("its tables are being read", |core| core.storage.warming.running.is_some());
+    cold.append(1, 15);
+    cold.turn_until("its log is applied", |core| core.replicas.list[1].applied > core.storage.snapshot_index(1));
+    let id = cold.replicas.list[1].id;
+    cold.storage.tables_are_damaged(&mut cold.ctx, id, &"a checksum");
+    // As behind a flush of another group, before the next tick.
+    cold.storage.begin_due_flush(&cold.ctx, &mut cold.replicas, &mut Vec::new());
+    assert!(cold.storage.flushing.running.is_none(), "memory does not hold all rows to write them anew");
+    cold.turn_until("its state is lost", |core| core.replicas.list[1].is_lost);
+}
