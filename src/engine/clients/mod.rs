@@ -11,7 +11,7 @@
 //! - Bytes behind QUIT or a protocol error are dropped.
 //!
 //! Reading order: `client`, `reply_queue`, `answered`, `wait_queue`, this page, `dispatch` (what kind of command it is), `fan_out` (commands for all
-//! groups), `listing` and `local` (CLIENT, HELLO and what else needs no group), `monitors` (MONITOR), `sending`.
+//! groups), `listing` and `local` (CLIENT, HELLO and what else needs no group), `monitors` and `monitoring` (MONITOR), `sending`.
 
 mod answered;
 mod client;
@@ -19,6 +19,7 @@ mod dispatch;
 mod fan_out;
 mod listing;
 mod local;
+mod monitoring;
 mod monitors;
 mod reply_queue;
 mod sending;

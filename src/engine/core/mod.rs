@@ -4,7 +4,7 @@
 //! here to the part concerned; no rule of any of them stands here. `impl Core` stands here and nowhere else.
 //!
 //! Reading order: this page (the turn), `tick`, `commands` (of clients), `diagnostics` (LATENCY), `monitoring` (MONITOR), `frames` (from and to other cores),
-//! `lookahead` (rows that will be read), `effects`, `sink` (the
+//! `lookahead` and `prefetch` (rows that will be read), `effects`, `sink` (the
 //! way of replies), `share` (how much a turn does), `reports` (INFO, and what checkers see), `start`.
 
 mod commands;
@@ -13,6 +13,7 @@ mod effects;
 mod frames;
 mod lookahead;
 mod monitoring;
+mod prefetch;
 mod reports;
 mod share;
 mod sink;

@@ -171,11 +171,7 @@ impl Groups {
         let (mut ahead, mut until_prefetch) = (batch.first_arguments().skip(first), 0);
         batch.for_each_from(first, |command, arguments| {
             if until_prefetch == 0 && are_rows_many {
-                let mut prefetch = Prefetch::default();
-                for (slot, key) in ahead.by_ref().take(PREFETCH_KEYS_COUNT) {
-                    keyspace.prefetch(&mut prefetch, Slot::new(slot).unwrap_or_default(), key);
-                }
-                prefetch.load();
+                prefetch(keyspace, ahead.by_ref().take(PREFETCH_KEYS_COUNT));
                 until_prefetch = PREFETCH_KEYS_COUNT;
             }
             until_prefetch = until_prefetch.saturating_sub(1);
@@ -222,6 +218,15 @@ impl Groups {
         ctx.counters.commands_applied += batch.commands_count() as u64;
         Ok(None)
     }
+}
+
+/// Has the rows of these keys loaded into the CPU's caches.
+fn prefetch<'k>(keyspace: &Keyspace, keys: impl Iterator<Item = (u16, &'k [u8])>) {
+    let mut prefetch = Prefetch::default();
+    for (slot, key) in keys {
+        keyspace.prefetch(&mut prefetch, Slot::new(slot).unwrap_or_default(), key);
+    }
+    prefetch.load();
 }
 
 /// A batch of this core is committed.

@@ -8,23 +8,17 @@
 
 use std::time::Duration;
 
-use types::{CoreAddr, Index, Instant, ReplicaId};
+use types::{CoreAddr, Index, ReplicaId};
 use wire::{ComparisonNote, NoteBody};
 
 use crate::comparison::{ComparePoint, Comparison, Standing};
 use crate::context::Context;
+use crate::groups::comparing::Divergent;
 use crate::groups::{GroupEffect, Groups};
 use crate::observe::Event;
 
 /// How often a replica that has left asks for a snapshot.
 const ASK_EVERY: Duration = Duration::from_secs(5);
-
-/// That a replica has left.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Divergent {
-    /// When it next asks the others.
-    ask_at: Instant,
-}
 
 impl Groups {
     /// The leader says that the replica here differs from most behind an entry.

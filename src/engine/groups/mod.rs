@@ -14,7 +14,7 @@
 //! Reading order: `replica` (what is kept of one), `addresses`, `batch_queue`, `proposals` and `waiting_reads`, `writes`,
 //! `reads`, `news` (what the groups are told), `drive` (what Raft wants done), `applying` and `apply`, `cold` and `rows_read` (rows that are not in memory), `pressure` and `evict`, `failed` (batches that are not applied),
 //! `forwarded_queue` and `forwarded` (commands of other cores, and who waits for room), `requeue` and `leaving` (a leadership is
-//! lost), `leadership`, `install`, `release` (memory of removed keys), `expiry`, `comparing` and `divergence` (whether replicas hold the
+//! lost), `leadership`, `install`, `release` (memory of removed keys), `expiry`, `comparing`, `compare` and `divergence` (whether replicas hold the
 //! same), `timers`, `sources`, `views` (what others see).
 
 mod addresses;
@@ -22,6 +22,7 @@ mod apply;
 mod applying;
 mod batch_queue;
 mod cold;
+mod compare;
 mod comparing;
 mod divergence;
 mod drive;

@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::groups::addresses::Addresses;
 use crate::groups::applying::Applying;
 use crate::groups::batch_queue::BatchQueue;
-use crate::groups::divergence::Divergent;
+use crate::groups::comparing::Divergent;
 use crate::groups::failed::FailedBatches;
 use crate::groups::forwarded_queue::ForwardedQueue;
 use crate::groups::leaving::LeavingReads;

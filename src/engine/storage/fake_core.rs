@@ -19,7 +19,7 @@ use types::{CoreAddr, CoreId, GroupId, Index, NodeId, ReplicaId, Slot};
 use wire::{ChunkReply, ChunkRequest, Entry, EntryKind, HardState, Membership};
 
 use super::fake::{FakeHost, block_on};
-use super::{Opened, StartedReplica, Storage, StorageEffect};
+use super::{Loaded, Opened, StartedReplica, Storage, StorageEffect};
 use crate::budget::Budget;
 use crate::comparison::{ComparePoint, DigestAnswer};
 use crate::config::Config;
@@ -440,28 +440,7 @@ impl FakeCore {
                 }
                 StorageEffect::AskChunk { link, request } => self.said.push((link, Said::Ask(request))),
                 StorageEffect::SendChunk { link, reply } => self.said.push((link, Said::Reply(reply))),
-                StorageEffect::Install { group, loaded, .. } => {
-                    let last = loaded.last_index;
-                    let replica = &mut self.replicas.list[group];
-                    assert!(last > replica.applied || replica.is_lost && last >= replica.base);
-                    (replica.applied, replica.offered) = (last, last);
-                    replica.keyspace = loaded.keyspace;
-                    if std::mem::take(&mut replica.is_lost) {
-                        // What comes behind it is read back.
-                        replica.unapplied.clear();
-                    }
-                    if replica.last < last {
-                        (replica.last, replica.durable, replica.base) = (last, last, last);
-                        replica.unapplied.clear();
-                        replica.writes.clear();
-                        self.persist(group, Some((last, 1)), Vec::new());
-                    }
-                    self.replicas.list[group].is_held = false;
-                    self.installed_count += 1;
-                    let mut more = Vec::new();
-                    self.storage.installed(&mut self.ctx, &self.replicas, group, true, &mut more);
-                    assert!(more.is_empty());
-                }
+                StorageEffect::Install { group, loaded, .. } => self.install(group, *loaded),
                 StorageEffect::Digested { group, point, answer } => {
                     assert_eq!(self.replicas.list[group].id, point.group);
                     self.digested.push((point, answer));
@@ -469,6 +448,29 @@ impl FakeCore {
                 StorageEffect::Rejoin { replica } => self.replicas.list.push(FakeReplica::start(*replica)),
             }
         }
+    }
+
+    fn install(&mut self, group: usize, loaded: Loaded) {
+        let last = loaded.last_index;
+        let replica = &mut self.replicas.list[group];
+        assert!(last > replica.applied || replica.is_lost && last >= replica.base);
+        (replica.applied, replica.offered) = (last, last);
+        replica.keyspace = loaded.keyspace;
+        if std::mem::take(&mut replica.is_lost) {
+            // What comes behind it is read back.
+            replica.unapplied.clear();
+        }
+        if replica.last < last {
+            (replica.last, replica.durable, replica.base) = (last, last, last);
+            replica.unapplied.clear();
+            replica.writes.clear();
+            self.persist(group, Some((last, 1)), Vec::new());
+        }
+        self.replicas.list[group].is_held = false;
+        self.installed_count += 1;
+        let mut more = Vec::new();
+        self.storage.installed(&mut self.ctx, &self.replicas, group, true, &mut more);
+        assert!(more.is_empty());
     }
 
     /// A replica has applied a compare entry: that is the last one applied.

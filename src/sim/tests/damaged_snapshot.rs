@@ -9,7 +9,7 @@ use sim::client::{ClientConn, ClientEvent, ClientNet, Workload};
 use sim::cluster::{Cluster, Death};
 use sim::cluster_spec::ClusterSpec;
 use sim::history::History;
-use sim::observation::ObservationKind;
+use sim::observation::{Observation, ObservationKind};
 use types::{CoreId, GroupId, Index, Instant, NodeId};
 
 const SECOND: u64 = 1_000_000_000;
@@ -50,7 +50,7 @@ impl Workload for Setter {
 /// How far the group's state on a node has come.
 fn applied(cluster: &Cluster, node: usize) -> Index {
     let number = NodeId(cluster.map.nodes[node].id.0);
-    let here = |seen: &sim::observation::Observation| seen.place.node == number && seen.group == GROUP;
+    let here = |seen: &Observation| seen.place.node == number && seen.group == GROUP;
     let observations = cluster.observations.borrow();
     let applied = observations.iter().filter(|seen| here(seen)).rev().find_map(|seen| match seen.kind {
         ObservationKind::Applied { index, .. } | ObservationKind::Restored { last: (index, _) } => Some(index),
@@ -71,9 +71,10 @@ fn rot_tables(disk: &mut sim::disk::NodeDisk, is_first: bool) {
     }
 }
 
-/// A seed whose runs keep all rows in memory, and one whose runs do not.
+/// A seed whose runs keep all rows in memory.
 const SEED_IN_MEMORY: u64 = 10;
-const SEED_ON_DISK: u64 = 7;
+/// Of so many at least one has a run that does not.
+const SEEDS_COUNT: u64 = 40;
 
 /// A replica misses most of what is written; then a bit flips in the first or the last page of each of the leader's tables.
 /// Returns the cluster a while after that, the node that led, the one that was away, and who sets keys.
@@ -120,21 +121,30 @@ fn tables_that_are_found_damaged_at_their_end_are_written_anew() {
 
 #[test]
 fn damaged_tables_of_which_memory_does_not_hold_all_rows_are_taken_over_from_another_replica() {
-    let (cluster, leader, away, mut setter) = run(SEED_ON_DISK, false);
+    // How much memory keeps depends on the seed.
+    assert!((1..=SEEDS_COUNT).any(takes_state_over), "in no run rows had left memory when the damage was found");
+}
+
+/// Whether the leader's tables were found damaged when memory did not hold all rows. Then it goes on with another replica's state.
+fn takes_state_over(seed: u64) -> bool {
+    let (cluster, leader, away, mut setter) = run(seed, false);
     cluster.run_with(60 * SECOND, &mut setter);
     let place = NodeId(cluster.map.nodes[leader].id.0);
     let observations = cluster.observations.borrow();
-    let lost = observations.iter().any(|seen| {
-        seen.place.node == place && matches!(seen.kind, ObservationKind::StateLost { is_provoked: true })
-    });
+    let is_lost =
+        |seen: &Observation| seen.place.node == place && matches!(seen.kind, ObservationKind::StateLost { .. });
+    let Some(lost_at) = observations.iter().position(is_lost) else { return false };
     let has_ended = observations.iter().any(|seen| matches!(seen.kind, ObservationKind::Ended { .. }));
-    let is_back = observations
+    let is_back = observations[lost_at..]
         .iter()
-        .rev()
         .any(|seen| seen.place.node == place && matches!(seen.kind, ObservationKind::Restored { .. }));
-    assert!(lost && is_back && !has_ended, "{lost} {is_back} {has_ended}");
+    assert!(is_back && !has_ended, "seed {seed}: {is_back} {has_ended}");
     drop(observations);
     let home = 3 - leader - away;
     let reached = [leader, home, away].map(|node| applied(&cluster, node));
-    assert!(reached[0] > COMMANDS_COUNT && reached.iter().all(|index| *index == reached[0]), "{reached:?}");
+    assert!(
+        reached[0] > COMMANDS_COUNT && reached.iter().all(|index| *index == reached[0]),
+        "seed {seed}: {reached:?}"
+    );
+    true
 }
