@@ -192,5 +192,5 @@ fn logs_are_json_if_asked_for() {
         let has = |name: &str| line[name].as_str().is_some_and(|text| !text.is_empty());
         assert!(["timestamp", "level", "target", "message"].into_iter().all(has), "{line}");
     }
-    assert!(lines.iter().any(|line| line["core"].is_string()), "{log}");
+    assert!(lines.iter().any(|line| line["cluster"].is_string()), "fields are told by their names: {log}");
 }

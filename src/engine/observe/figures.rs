@@ -190,7 +190,12 @@ impl CoreReport {
                 "Groups led here that are not wholly in memory: how many keys they have is known about.",
                 self.groups_inexact_count,
             ),
-            ("keys_expiring", "Those of them that expire.", self.expiring_count),
+            (
+                "keys_exact",
+                "1 if that number is exact, 0 if it is about so.",
+                usize::from(self.groups_inexact_count == 0),
+            ),
+            ("keys_expiring", "Those keys that expire.", self.expiring_count),
             ("links", "Links to other cores.", self.links_count),
             ("links_up", "Links to other cores that are up.", self.links_up_count),
             ("memory_bytes_max", "Bytes of memory that the core may hold.", self.memory.bytes_max),
