@@ -5,13 +5,12 @@
 #[path = "support/plain_disk.rs"]
 mod plain_disk;
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
 use coracle_tests::client::ok;
-use coracle_tests::{Cluster, Options, Reply, alone, binary, process, wait_until};
+use coracle_tests::{Cluster, Options, Reply, Server, alone, wait_until};
 use futures_lite::future::block_on;
 use host::IoClass;
 use lsm::files::Files;
@@ -34,26 +33,6 @@ struct NoPace;
 
 impl Pace for NoPace {
     async fn pause(&self, _: usize) {}
-}
-
-/// A node that was started again by the test.
-struct Again(Child);
-
-impl Drop for Again {
-    fn drop(&mut self) {
-        // It may have ended already, and either way it is waited for.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Starts a node that was killed.
-fn start_again(dir: &Path, node: usize) -> Again {
-    let log = std::fs::File::options().append(true).create(true).open(dir.join(format!("node-{node}.log"))).unwrap();
-    let mut command = process::bound(binary());
-    command.args(["server", "--config"]).arg(dir.join(format!("node-{node}.toml")));
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-    Again(command.spawn().unwrap())
 }
 
 /// Alters the last byte of a key's value in the tables of a stopped node, which are sound all the same: as a fault of memory might before
@@ -143,7 +122,7 @@ fn an_altered_row_is_found_named_and_taken_over_from_the_others() {
 
     cluster.kill(3);
     let group = alter_row(dir.path().join("node-3/store/core-00"), KEY);
-    let _third = start_again(dir.path(), 3);
+    let _third = Server::start_again(dir.path(), 3);
     cluster.wait_healthy(3, WITHIN);
     let ask = || {
         let asked = (1..=3).filter_map(|node| {

@@ -3,11 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "the helpers here are parts of tests")]
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use coracle_tests::client::ok;
-use coracle_tests::{Client, Cluster, Options, alone, binary, process, replicas, wait_until};
+use coracle_tests::{Client, Cluster, Options, Server, alone, process, replicas, wait_until};
 use rustix::process::Signal;
 
 const LIMIT: Duration = Duration::from_secs(240);
@@ -82,26 +81,6 @@ fn table_bytes(dir: &Path, node: usize) -> u64 {
     data_files(dir, node).iter().filter_map(|path| Some(path.metadata().ok()?.len())).sum()
 }
 
-/// A node that was started again by the test.
-struct Again(Child);
-
-impl Drop for Again {
-    fn drop(&mut self) {
-        // It may have ended already, and either way it is waited for.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Starts a node that has died, as `coracle dev` would.
-fn start_again(dir: &Path, node: usize) -> Again {
-    let log = std::fs::File::options().append(true).create(true).open(dir.join(format!("node-{node}.log"))).unwrap();
-    let mut command = process::bound(binary());
-    command.args(["server", "--config"]).arg(dir.join(format!("node-{node}.toml")));
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-    Again(command.spawn().unwrap())
-}
-
 /// A counter of a node; 0 if it does not answer.
 fn counter(cluster: &Cluster, node: usize, name: &str) -> u64 {
     let node = cluster.node(node);
@@ -166,7 +145,7 @@ fn a_node_that_was_away_takes_a_snapshot_over() {
     let cluster = Cluster::start(options(dir.path()));
     let keys_count = 5_000;
     let round = leave_behind(&cluster, keys_count);
-    let _third = start_again(dir.path(), 3);
+    let _third = Server::start_again(dir.path(), 3);
     replicas::wait_equal(&cluster, &[1, 2, 3], GROUPS_COUNT, WITHIN);
     assert!(counter(&cluster, 3, "snapshots_received") >= 1);
     let sent: u64 = [1, 2].iter().map(|node| counter(&cluster, *node, "snapshots_sent")).sum();
@@ -175,7 +154,7 @@ fn a_node_that_was_away_takes_a_snapshot_over() {
     cluster.kill(1);
     cluster.wait_healthy(3, WITHIN);
     verify(&mut cluster.gateway(3), keys_count, round);
-    let _first = start_again(dir.path(), 1);
+    let _first = Server::start_again(dir.path(), 1);
     replicas::wait_equal(&cluster, &[1, 2, 3], GROUPS_COUNT, WITHIN);
     cluster.kill(2);
     cluster.wait_healthy(3, WITHIN);
@@ -192,19 +171,19 @@ fn either_side_may_die_while_a_snapshot_is_handed_over() {
     let keys_count = 60_000;
     let round = leave_behind(&cluster, keys_count);
     for _ in 0..2 {
-        let _third = start_again(dir.path(), 3);
+        let _third = Server::start_again(dir.path(), 3);
         wait_until("something is taken over", WITHIN, || counter(&cluster, 3, "snapshot_bytes_received") > 1 << 20);
     }
-    let mut third = start_again(dir.path(), 3);
+    let mut third = Server::start_again(dir.path(), 3);
     let begun = || counter(&cluster, 3, "snapshot_bytes_received") > 1 << 20;
     wait_until("something is taken over again", WITHIN, begun);
     let sender =
         if counter(&cluster, 1, "snapshot_bytes_sent") > counter(&cluster, 2, "snapshot_bytes_sent") { 1 } else { 2 };
     cluster.kill(sender);
     cluster.wait_healthy(3, WITHIN);
-    let _sender = start_again(dir.path(), sender);
+    let _sender = Server::start_again(dir.path(), sender);
     replicas::wait_equal(&cluster, &[1, 2, 3], GROUPS_COUNT, WITHIN);
-    assert!(third.0.try_wait().unwrap().is_none(), "the third node has ended");
+    assert!(!third.has_ended(), "the third node has ended");
     assert!(counter(&cluster, 3, "snapshots_received") >= 1);
     (1..=3).for_each(|node| verify(&mut cluster.gateway(node), keys_count, round));
     wait_until("what was received in part is deleted", WITHIN, || table_bytes(dir.path(), 3) < 300 << 20);
@@ -227,7 +206,7 @@ fn tables_that_are_damaged_are_taken_over_anew() {
         bytes[middle] ^= 1;
         std::fs::write(&path, bytes).unwrap();
     }
-    let _second = start_again(dir.path(), 2);
+    let _second = Server::start_again(dir.path(), 2);
     // The others' logs do not stand still meanwhile.
     for round in 30..40 {
         write_with_retries(&mut cluster.gateway(1), keys_count, round);

@@ -1,5 +1,6 @@
 //! A node that is started by itself.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
@@ -21,7 +22,21 @@ impl Server {
     /// # Panics
     /// If it cannot be started.
     pub fn start(config: &Path, log: PathBuf) -> Server {
-        let output = std::fs::File::create(&log).expect("the log's directory is there");
+        let output = File::create(&log).expect("the log's directory is there");
+        Server::spawn(config, log, output)
+    }
+
+    /// Starts a node of `coracle dev` again that has died, as that would, from the directory of the cluster. Its log goes on.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    pub fn start_again(dir: &Path, node: usize) -> Server {
+        let log = dir.join(format!("node-{node}.log"));
+        let output = File::options().append(true).create(true).open(&log).expect("the log's directory is there");
+        Server::spawn(&dir.join(format!("node-{node}.toml")), log, output)
+    }
+
+    fn spawn(config: &Path, log: PathBuf, output: File) -> Server {
         let mut command = process::bound(binary());
         command.arg("server").arg("--config").arg(config);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output);
@@ -36,6 +51,14 @@ impl Server {
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Whether it has ended.
+    ///
+    /// # Panics
+    /// If the system does not say.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("it is a child of this process").is_some()
     }
 
     /// Waits until it ends by itself with exit code 1, and returns what it has said.
