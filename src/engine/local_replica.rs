@@ -12,7 +12,7 @@ pub(crate) struct LocalReplica {
     /// Whether it has no room for commands at the moment.
     pub(crate) is_full: bool,
     /// Whether the log is as long as it may be because of this group. Then writes wait; reads need no log.
-    pub(crate) is_log_full: bool,
+    pub(crate) must_writers_wait: bool,
     /// Whether commands taken in here have no answer yet although it does not lead: newer ones must wait for them.
     pub(crate) has_unsettled: bool,
 }
@@ -20,7 +20,7 @@ pub(crate) struct LocalReplica {
 impl LocalReplica {
     /// Whether it has room for a command at the moment.
     pub(crate) fn has_room_for(&self, command: &Command) -> bool {
-        !(self.is_full || self.is_log_full && command.is_write())
+        !(self.is_full || self.must_writers_wait && command.is_write())
     }
 }
 
@@ -31,11 +31,11 @@ mod tests {
     #[test]
     fn a_full_log_holds_up_writes_and_a_full_group_all_commands() {
         let replica =
-            LocalReplica { group: 0, leads: true, is_full: false, is_log_full: false, has_unsettled: false };
+            LocalReplica { group: 0, leads: true, is_full: false, must_writers_wait: false, has_unsettled: false };
         let command = |name: &[u8]| resp::lookup(name).unwrap();
         let takes = |replica: LocalReplica| [b"get", b"set"].map(|name| replica.has_room_for(command(name)));
         assert_eq!(takes(replica), [true, true]);
-        assert_eq!(takes(LocalReplica { is_log_full: true, ..replica }), [true, false]);
+        assert_eq!(takes(LocalReplica { must_writers_wait: true, ..replica }), [true, false]);
         assert_eq!(takes(LocalReplica { is_full: true, ..replica }), [false, false]);
     }
 }

@@ -402,8 +402,11 @@ impl<H: CoreHost> Core<H> {
             loop {
                 let local = self.local(route);
                 let Some(request) = self.router.drain(&mut self.ctx, route, local) else {
-                    if let Some(local) = local.filter(|local| local.leads && (local.is_full || local.is_log_full)) {
+                    if let Some(local) =
+                        local.filter(|local| local.leads && (local.is_full || local.must_writers_wait))
+                    {
                         self.groups.note_full(local.group);
+                        self.note_slowed(local.group);
                     }
                     break;
                 };
@@ -416,10 +419,17 @@ impl<H: CoreHost> Core<H> {
         Ok(())
     }
 
+    /// A write of a group has to wait, maybe since its writers are slowed down.
+    pub(super) fn note_slowed(&mut self, group: usize) {
+        if let Some(reason) = self.storage.slows(group) {
+            self.groups.stall(&mut self.ctx, group, reason);
+        }
+    }
+
     /// What the way of a command depends on, of the group's replica here.
     pub(super) fn local(&self, route: usize) -> Option<LocalReplica> {
         let group = self.router.route(route).local?;
         let local = self.groups.local(&self.ctx, group);
-        Some(LocalReplica { is_log_full: self.storage.log_is_full_for(group), ..local })
+        Some(LocalReplica { must_writers_wait: self.storage.writers_wait(group), ..local })
     }
 }

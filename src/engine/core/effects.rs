@@ -102,6 +102,7 @@ impl<H: CoreHost> Core<H> {
                     self.groups.log_read_failed(&self.ctx, group, purpose);
                 }
                 StorageEffect::FlushBegun { group } => self.groups.observe_digest(&self.ctx, group),
+                StorageEffect::TidyRows { group } => self.groups.release_later(group),
                 StorageEffect::TablesChanged { group, replica } => self.observe_tables(group, replica),
                 StorageEffect::OfferSnapshot { group, meta } => self.groups.offer_snapshot(group, meta),
                 StorageEffect::CompactRaft { group, index } => self.groups.compact(&self.ctx, group, index),

@@ -137,7 +137,10 @@ impl<H: CoreHost> Core<H> {
             return refuse(&mut self.ctx, out!(self), origin, Refusal::UnknownCommand, None);
         };
         let Some(group) = self.router.local_of(head.group()) else { return self.peers.send_back(link, head.id) };
-        let must_wait = command.is_write() && self.storage.log_is_full_for(group);
+        let must_wait = command.is_write() && self.storage.writers_wait(group);
+        if must_wait {
+            self.note_slowed(group);
+        }
         let request = Request { origin, command, slot, args };
         let arrival = Arrival { group, resumes: head.resumes, must_wait };
         let effects = &mut self.group_effects;

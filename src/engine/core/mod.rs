@@ -188,7 +188,7 @@ impl<H: CoreHost> Core<H> {
         self.ctx.is_log_backlogged = self.storage.is_backlogged();
         self.ctx.must_clients_wait = self.ctx.is_log_backlogged || self.storage.is_copying_behind(&self.groups);
         let storage = &self.storage;
-        self.groups.end_stalls(&mut self.ctx, |group| storage.log_is_full_for(group));
+        self.groups.end_stalls(&mut self.ctx, |group| storage.writers_wait(group));
         if self.is_tick_due() {
             self.tick()?;
         }
@@ -314,8 +314,8 @@ impl<H: CoreHost> Core<H> {
 
     fn resume_full_groups(&mut self) -> Result<(), Error> {
         let storage = &self.storage;
-        let is_log_full = |group| storage.log_is_full_for(group);
-        self.groups.resume_full(&mut self.ctx, out!(self), &mut self.group_effects, is_log_full);
+        let must_writers_wait = |group| storage.writers_wait(group);
+        self.groups.resume_full(&mut self.ctx, out!(self), &mut self.group_effects, must_writers_wait);
         self.carry_group_effects()
     }
 

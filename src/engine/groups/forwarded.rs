@@ -86,15 +86,15 @@ impl Groups {
         true
     }
 
-    /// Goes on with commands that waited because their group was full, as far as it is no longer. `is_log_full` tells whether
-    /// the log is full for a group: then its writes wait on, and what came behind them from the same core. Groups take turns,
-    /// and what a turn may not do of it is left to the next one.
+    /// Goes on with commands that waited because their group was full, as far as it is no longer. `must_writers_wait` tells whether
+    /// the log is full for a group, or its writers are slowed down: then its writes wait on, and what came behind them from the same
+    /// core. Groups take turns, and what a turn may not do of it is left to the next one.
     pub(crate) fn resume_full(
         &mut self,
         ctx: &mut Context,
         out: &mut impl ReplySink,
         effects: &mut Vec<GroupEffect>,
-        is_log_full: impl Fn(usize) -> bool,
+        must_writers_wait: impl Fn(usize) -> bool,
     ) {
         self.is_full_cut_short = false;
         for _ in 0..self.full.len() {
@@ -104,10 +104,10 @@ impl Groups {
             }
             let Some(group) = self.full.pop_front() else { return };
             self.list[group].is_full = false;
-            let is_log_full = is_log_full(group);
-            self.execute_forwarded(ctx, out, group, is_log_full);
+            let must_writers_wait = must_writers_wait(group);
+            self.execute_forwarded(ctx, out, group, must_writers_wait);
             let replica = &mut self.list[group];
-            let is_full = is_full(ctx, replica) || is_log_full;
+            let is_full = is_full(ctx, replica) || must_writers_wait;
             // Commands of a core that takes no replies wait for that core, and have no part in this.
             if !is_full
                 && !replica.forwarded.has(|link| out.takes_replies(link))
@@ -121,14 +121,20 @@ impl Groups {
         }
     }
 
-    fn execute_forwarded(&mut self, ctx: &mut Context, out: &mut impl ReplySink, group: usize, is_log_full: bool) {
+    fn execute_forwarded(
+        &mut self,
+        ctx: &mut Context,
+        out: &mut impl ReplySink,
+        group: usize,
+        must_writers_wait: bool,
+    ) {
         loop {
             let replica = &mut self.list[group];
             if !replica.leads() || is_full(ctx, replica) {
                 break;
             }
             // Reads need no log.
-            let waits = |request: &OwnedRequest| is_log_full && request.command.is_write();
+            let waits = |request: &OwnedRequest| must_writers_wait && request.command.is_write();
             let goes_on = |link, request: &OwnedRequest| !waits(request) && out.takes_replies(link);
             if ctx.shares.is_spent(Kind::Held) {
                 self.is_full_cut_short |= replica.forwarded.has_next(goes_on);

@@ -237,7 +237,7 @@ impl Groups {
             group,
             leads: replica.leads(),
             is_full: is_full(ctx, replica),
-            is_log_full: false,
+            must_writers_wait: false,
             has_unsettled: replica.has_unsettled(),
         }
     }

@@ -6,8 +6,8 @@ use crate::groups::Groups;
 const TIDY_ROWS_COUNT: usize = 500;
 
 impl Groups {
-    /// Notes that a group may have memory to give back.
-    pub(super) fn release_later(&mut self, group: usize) {
+    /// Notes that a group may have memory to give back, or rows to look at behind a flush or before one.
+    pub(crate) fn release_later(&mut self, group: usize) {
         if !std::mem::replace(&mut self.list[group].is_releasing, true) {
             self.releasing.push(group);
         }

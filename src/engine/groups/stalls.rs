@@ -21,8 +21,8 @@ impl Groups {
         }
     }
 
-    /// Looks which groups are held up no more. `is_log_full` tells whether writes of one wait for the log to get shorter. Once per turn.
-    pub(crate) fn end_stalls(&mut self, ctx: &mut Context, is_log_full: impl Fn(usize) -> bool) {
+    /// Looks which groups are held up no more. `must_writers_wait` tells whether writes of one wait for what the disk has to do first. Once per turn.
+    pub(crate) fn end_stalls(&mut self, ctx: &mut Context, must_writers_wait: impl Fn(usize) -> bool) {
         if self.stalled.is_empty() {
             return;
         }
@@ -31,7 +31,9 @@ impl Groups {
             let replica = &mut self.list[group];
             let lasts = match replica.stalls.reason() {
                 Some(StallReason::Memory) => !has_memory,
-                Some(StallReason::LogLong) => is_log_full(group),
+                Some(StallReason::LogLong | StallReason::MergesBehind | StallReason::ReplicaBehind) => {
+                    must_writers_wait(group)
+                }
                 Some(StallReason::LogBehind) => ctx.is_log_backlogged,
                 Some(StallReason::FlushBehind) => ctx.must_clients_wait,
                 Some(StallReason::DiskFull) => ctx.disk_full.is_some(),

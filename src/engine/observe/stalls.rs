@@ -17,15 +17,21 @@ pub(crate) enum StallReason {
     FlushBehind,
     /// The disk is full.
     DiskFull,
+    /// The group has so many tables to be merged that writers are slowed down.
+    MergesBehind,
+    /// A replica catches up, and the log that is kept for it gets long: writers are slowed down.
+    ReplicaBehind,
 }
 
 impl StallReason {
-    const ALL: [StallReason; 5] = [
+    const ALL: [StallReason; 7] = [
         StallReason::Memory,
         StallReason::LogLong,
         StallReason::LogBehind,
         StallReason::FlushBehind,
         StallReason::DiskFull,
+        StallReason::MergesBehind,
+        StallReason::ReplicaBehind,
     ];
 
     /// The name in INFO.
@@ -36,6 +42,8 @@ impl StallReason {
             StallReason::LogBehind => "log_behind",
             StallReason::FlushBehind => "flush_behind",
             StallReason::DiskFull => "disk_full",
+            StallReason::MergesBehind => "merges_behind",
+            StallReason::ReplicaBehind => "replica_behind",
         }
     }
 }

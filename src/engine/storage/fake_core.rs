@@ -416,7 +416,7 @@ impl FakeCore {
                     self.replicas.list[group].is_reading &= purpose != Purpose::Apply;
                 }
                 StorageEffect::FlushBegun { .. } => self.begun_count += 1,
-                StorageEffect::TablesChanged { .. } => {}
+                StorageEffect::TidyRows { .. } | StorageEffect::TablesChanged { .. } => {}
                 StorageEffect::HoldApplying { group, is_held } => {
                     let replica = &mut self.replicas.list[group];
                     replica.is_held = is_held || replica.is_lost;

@@ -115,14 +115,11 @@ impl<H: StorageHost> Storage<H> {
         let view = replicas.view(group);
         let term = view.applied_term.filter(|_| self.has_state(group))?;
         let clears_count = replicas.keyspace(group).clears_count();
-        let kind = match (self.records.is_damaged(group), self.records.clears_flushed(group) != clears_count) {
-            (_, true) => FlushKind::NewGeneration,
-            (true, false) => FlushKind::Everything,
-            (false, false) => FlushKind::Changes,
-        };
+        let kind = self.flush_kind(ctx, replicas, group);
         let keyspace = replicas.keyspace_mut(group);
         if kind == FlushKind::Everything && self.records.begin_to_write_anew(group) {
             keyspace.write_anew();
+            effects.push(StorageEffect::TidyRows { group });
         }
         if !keyspace.begin_flush() {
             return None;
@@ -160,6 +157,40 @@ impl<H: StorageHost> Storage<H> {
             begun_at: ctx.now,
         });
         Some(number)
+    }
+
+    /// What the tables of a group are to hold behind its next flush.
+    fn flush_kind(&self, ctx: &Context, replicas: &impl Replicas, group: usize) -> FlushKind {
+        let id = replicas.view(group).id;
+        let is_cleared = self.records.clears_flushed(group) != replicas.keyspace(group).clears_count();
+        if is_cleared {
+            FlushKind::NewGeneration
+        } else if self.records.is_damaged(group) {
+            FlushKind::Everything
+        } else if ctx.wants_flush || self.sending.is_receiver_of(id, ctx.now) {
+            // Memory is short of what may go from it, or all of it would have to be sent again.
+            FlushKind::Changes
+        } else if self.is_overgrown(replicas, group) {
+            FlushKind::Everything
+        } else {
+            FlushKind::Changes
+        }
+    }
+
+    /// Whether the tables of a group that is rewritten from memory take more than twice the room that its rows do.
+    fn is_overgrown(&self, replicas: &impl Replicas, group: usize) -> bool {
+        let id = replicas.view(group).id;
+        let files_bytes = self.store.group(id).map_or(0, |state| state.version.file_bytes());
+        let rows_bytes = replicas.keyspace(group).used_bytes() as u64;
+        files_bytes > rows_bytes.saturating_mul(2) && self.is_rewritten(replicas, group)
+    }
+
+    /// Whether a group's tables are written anew from memory now and then, instead of being merged: nothing is read for that, and
+    /// what has changed would have to be written anyway. Memory must hold all of its rows, and they must be written before what the
+    /// others write meanwhile makes the log too long.
+    pub(super) fn is_rewritten(&self, replicas: &impl Replicas, group: usize) -> bool {
+        let keyspace = replicas.keyspace(group);
+        keyspace.is_resident() && keyspace.used_bytes() as u64 <= self.config.log_bytes_max / 2
     }
 
     fn flush_task(&self, number: u64, task: impl Future<Output = Result<Step<H>, lsm::Error>> + 'static) {
@@ -315,7 +346,7 @@ impl<H: StorageHost> Storage<H> {
         self.records.set_clears_flushed(group, flush.clears_count);
         let info = SnapshotInfo::new(flush.seal.index, flush.seal.term, flush.membership);
         self.records.set_snapshot(group, info, replicas.view(group).applied, effects);
-        self.merging.look_at(flush.id);
+        self.tables_changed(replicas, flush.id);
         self.cut_behind_snapshot(ctx, replicas, group, effects)?;
         self.seal_next(ctx, replicas, effects);
         if !self.pressure.pinning().is_empty() {

@@ -56,7 +56,7 @@ pub(super) enum FlushKind {
     Changes,
     /// All rows were removed since the last flush: they go.
     NewGeneration,
-    /// All rows are written anew and take their place: what they hold is damaged.
+    /// All rows are written anew and take their place: what they hold is damaged, or mostly rows that newer ones hide.
     Everything,
 }
 

@@ -69,6 +69,8 @@ pub(crate) enum StorageEffect {
     /// The state as it is now is sealed to be flushed: the moment to tell an observer the state's digest, as
     /// whoever starts on what is flushed must come to the same one.
     FlushBegun { group: usize },
+    /// All rows of a group are to become dirty, a part in each turn.
+    TidyRows { group: usize },
     /// The tables of a group have changed: the moment for an observer to look at them.
     TablesChanged { group: GroupId, replica: ReplicaId },
     /// Raft may offer this snapshot: for [`raft::Raft::set_snapshot`].

@@ -3,6 +3,7 @@
 //! Segments are preallocated, so their number is what the disk must hold; how much of the last one is written says how
 //! soon there will be one more.
 
+use super::slowing::share;
 use crate::config::Config;
 
 /// What the length of the log calls for. Ordered: each includes what those before it ask for.
@@ -58,6 +59,12 @@ impl LogLength {
     /// The most there may be.
     pub(super) fn bytes_max(&self) -> u64 {
         self.bytes_max
+    }
+
+    /// In what share of the ticks writers are to wait while a replica needs log that is kept for it: in none up to half of what there
+    /// may be, and in nearly all where it would be let go.
+    pub(super) fn share_for_receivers(&self, stats: &wal::Stats) -> u64 {
+        share(self.bytes(stats), self.bytes_max / 2, self.bytes_max - self.segment_bytes)
     }
 
     /// What the length calls for. Between the levels lies half a segment, so that what is under way has room.

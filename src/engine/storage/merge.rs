@@ -9,31 +9,39 @@ use std::time::Duration;
 
 use host::TaskClass;
 use lsm::manifest::EditKind;
-use lsm::merge::{MergeTask, RowPolicy, execute, pick};
+use lsm::merge::{MergeSettings, MergeTask, RowPolicy, execute, pick};
 use types::GroupId;
 
 use super::merging::{Done, Merge};
 use super::pace::BackgroundPace;
+use super::slowing::share;
 use super::store::Ticket;
 use super::{Storage, StorageHost};
 use crate::context::Context;
 use crate::limits::{MERGE_BYTES_PER_SECOND_MAX, SENT_RUNS_COUNT_MAX};
+use crate::replicas::Replicas;
 
 /// How long to wait after a merge has failed.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// So many times as many runs of a level as else are merged into one in a group whose tables are written anew from memory.
+const REWRITTEN_FAN_OUT_FACTOR: usize = 4;
+/// Writers of a group are slowed down when it has so many times as many runs as make a level full, and wait nearly all the time at so
+/// many times as many. A group that is merged in time has fewer.
+const SLOW_LEVELS: usize = 5;
+const STOP_LEVELS: usize = 10;
 /// How long between two looks for groups in which so many rows have expired by now that a merge is worth it.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 impl<H: StorageHost> Storage<H> {
     /// Begins a merge if a group needs one, and goes on with the one under way.
-    pub(super) fn tick_merge(&mut self, ctx: &mut Context) {
-        self.end_merge_task(ctx);
+    pub(super) fn tick_merge(&mut self, ctx: &mut Context, replicas: &impl Replicas) {
+        self.end_merge_task(ctx, replicas);
         if self.merging.running.is_some() || ctx.now < self.merging.not_before || ctx.is_stopping {
             return;
         }
-        let candidate = self.merging.candidates.pop_first().or_else(|| self.next_to_look_at(ctx));
+        let candidate = self.merging.candidates.pop().or_else(|| self.next_to_look_at(ctx));
         if let Some(group) = candidate {
-            self.begin_merge(ctx, group);
+            self.begin_merge(ctx, replicas, group);
         }
     }
 
@@ -48,7 +56,7 @@ impl<H: StorageHost> Storage<H> {
         self.merging.looked_at
     }
 
-    fn begin_merge(&mut self, ctx: &Context, id: GroupId) {
+    fn begin_merge(&mut self, ctx: &Context, replicas: &impl Replicas, id: GroupId) {
         let Some(state) = self.store.group(id) else { return };
         // Damaged tables are written anew from memory or replaced, and an edit under way may change them all.
         let is_damaged = self.records.index_of(id).is_some_and(|group| self.records.is_damaged_or_lost(group));
@@ -61,7 +69,8 @@ impl<H: StorageHost> Storage<H> {
             return;
         }
         let time_ms = state.seal.time_ms;
-        let Some(task) = pick(&state.version, &self.config.store.merges, time_ms) else { return };
+        let settings = self.merge_settings(replicas, id);
+        let Some(task) = pick(&state.version, &settings, time_ms) else { return };
         let version = Rc::clone(&state.version);
         let number = self.merging.next_number;
         self.merging.next_number += 1;
@@ -77,13 +86,13 @@ impl<H: StorageHost> Storage<H> {
     }
 
     /// A merge's task has ended: tells the manifest.
-    fn end_merge_task(&mut self, ctx: &mut Context) {
+    fn end_merge_task(&mut self, ctx: &mut Context, replicas: &impl Replicas) {
         let Some(Done { number, result }) = self.merging.done.take() else { return };
         // One that was given up since concerns nobody.
         let Some(mut merge) = self.merging.running.take_if(|merge| merge.number == number) else { return };
         let merged = match result {
             Ok(merged) => merged,
-            Err(error) => return self.merge_failed(ctx, merge.group, &error),
+            Err(error) => return self.merge_failed(ctx, replicas, merge.group, &error),
         };
         let Some(state) = self.store.group(merge.group) else { return };
         ctx.counters.merge_bytes_written += merged.bytes();
@@ -95,26 +104,52 @@ impl<H: StorageHost> Storage<H> {
     }
 
     /// The manifest was told, or could not be.
-    pub(super) fn merge_committed(&mut self, ctx: &mut Context, result: Result<(), lsm::Error>) {
+    pub(super) fn merge_committed(
+        &mut self,
+        ctx: &mut Context,
+        replicas: &impl Replicas,
+        result: Result<(), lsm::Error>,
+    ) {
         let Some(merge) = self.merging.running.take() else { return };
         if let Err(error) = result {
-            return self.merge_failed(ctx, merge.group, &error);
+            return self.merge_failed(ctx, replicas, merge.group, &error);
         }
         let (read, written) = merge.committing.map_or((0, 0), |merged| merged.rows);
         let elapsed = ctx.now.since(merge.begun_at);
         ctx.counters.merges += 1;
         tracing::debug!(group = %merge.group, rows_read = read, rows_written = written, ?elapsed, "merged");
-        self.merging.look_at(merge.group);
+        self.tables_changed(replicas, merge.group);
     }
 
-    fn merge_failed(&mut self, ctx: &mut Context, id: GroupId, error: &lsm::Error) {
+    /// A group consists of other tables than before: it may need a merge, and if there are many its writers wait for it.
+    pub(super) fn tables_changed(&mut self, replicas: &impl Replicas, id: GroupId) {
+        let runs_count = self.store.group(id).map_or(0, |state| state.version.runs().len());
+        self.merging.candidates.insert(id, runs_count);
+        if let Some(group) = self.records.index_of(id) {
+            let fan_out = self.merge_settings(replicas, id).fan_out;
+            let share = share(runs_count as u64, (SLOW_LEVELS * fan_out) as u64, (STOP_LEVELS * fan_out) as u64);
+            self.slowing.set(group, share);
+        }
+    }
+
+    fn merge_settings(&self, replicas: &impl Replicas, id: GroupId) -> MergeSettings {
+        let settings = self.config.store.merges;
+        let is_rewritten = self.records.index_of(id).is_some_and(|group| self.is_rewritten(replicas, group));
+        if !is_rewritten {
+            return settings;
+        }
+        // Only small tables are merged of a group that is written anew from memory, before there are very many.
+        MergeSettings { fan_out: REWRITTEN_FAN_OUT_FACTOR * settings.fan_out, oldest_ratio: 0, ..settings }
+    }
+
+    fn merge_failed(&mut self, ctx: &mut Context, replicas: &impl Replicas, id: GroupId, error: &lsm::Error) {
         ctx.counters.merges_failed += 1;
         self.merging.not_before = ctx.now + RETRY_AFTER;
         if error.is_damage() {
             return self.tables_are_damaged(ctx, id, error);
         }
         tracing::warn!(group = %id, %error, "a merge has failed; it is tried again");
-        self.merging.look_at(id);
+        self.tables_changed(replicas, id);
     }
 }
 

@@ -17,7 +17,7 @@
 //!
 //! Reading order: [`interface`], [`log`] and [`log_reads`], [`disk_health`], [`store`] (the manifest, and what is deleted), [`sealed`],
 //! [`pace`], [`record`] (what is kept of each replica), this page, and then what it does, each behind what it keeps for that: [`flushing`]
-//! and [`flush`], [`merging`] and [`merge`], [`log_length`], [`pressure`] and [`compaction`], [`rewriting`] and [`rewrite`], [`sending`] and
+//! and [`flush`], [`merging`] and [`merge`], [`log_length`], [`pressure`] and [`compaction`], [`slowing`], [`rewriting`] and [`rewrite`], [`sending`] and
 //! [`send`], [`comparing`] and [`compare`], [`rounds`], [`receiving`] and [`receive`], [`row_reads`] and [`read_rows`], [`opening`], [`load`] and
 //! [`recovery`], [`warming`] and [`warm`], [`rebuilding`], [`rebuild`] and [`damage`].
 
@@ -56,6 +56,7 @@ mod row_reads;
 mod sealed;
 mod send;
 mod sending;
+mod slowing;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -72,7 +73,7 @@ use crate::budget::{Budget, Permit, Pool};
 use crate::config::Config;
 use crate::context::Context;
 use crate::error::Error;
-use crate::observe::{Field, QueueLen};
+use crate::observe::{Field, QueueLen, StallReason};
 use crate::origin::LinkId;
 use crate::replicas::Replicas;
 
@@ -92,6 +93,7 @@ use record::Records;
 use rewriting::Rewriting;
 use row_reads::RowReads;
 use sending::Sending;
+use slowing::Slowing;
 use store::{Edited, Store, Ticket};
 use warming::Warming;
 
@@ -125,6 +127,7 @@ pub(crate) struct Storage<H: StorageHost> {
     sending: Sending,
     receiving: Receiving<H>,
     rebuilding: Vec<Rebuilding>,
+    slowing: Slowing,
     links: Links,
     budget: Budget,
     /// The cluster map that the group of this id has agreed on, encoded: part of that group's snapshots.
@@ -187,6 +190,7 @@ impl<H: StorageHost> Storage<H> {
             sending: Sending::new(budget),
             receiving: Receiving::new(budget),
             rebuilding: Vec::new(),
+            slowing: Slowing::default(),
             links: Links::default(),
             budget: budget.clone(),
             cluster_map: None,
@@ -267,7 +271,7 @@ impl<H: StorageHost> Storage<H> {
             }
             match ticket {
                 Ticket::Flush => self.flush_committed(ctx, replicas, result, effects)?,
-                Ticket::Merge => self.merge_committed(ctx, result),
+                Ticket::Merge => self.merge_committed(ctx, replicas, result),
                 Ticket::Install(number) => self.install_committed(ctx, replicas, number, result, effects)?,
             }
         }
@@ -287,6 +291,7 @@ impl<H: StorageHost> Storage<H> {
             || self.rewriting.is_reading
             || !self.warming.is_idle()
             || !self.receiving.is_idle()
+            || !self.slowing.is_idle()
     }
 
     /// Begins what is due by now. At every tick.
@@ -300,12 +305,14 @@ impl<H: StorageHost> Storage<H> {
         effects: &mut Vec<StorageEffect>,
     ) -> Result<(), Error> {
         self.log.retry_reads(effects);
-        self.tick_sending(ctx);
+        self.tick_sending(ctx, replicas);
+        self.slow_for_receivers(ctx);
+        self.slowing.tick();
         self.tick_compaction(ctx, replicas, effects)?;
         self.hold_damaged(ctx, replicas, effects);
         self.seal_next(ctx, replicas, effects);
         self.begin_due_flush(ctx, replicas, effects);
-        self.tick_merge(ctx);
+        self.tick_merge(ctx, replicas);
         self.store.tick(ctx.now);
         self.tick_rebuilding(ctx);
         self.log.tick(ctx)
@@ -357,15 +364,21 @@ impl<H: StorageHost> Storage<H> {
         self.log.disk_full()
     }
 
-    /// Whether the log is as long as it may be because of this group: then its writers wait until a snapshot has let
-    /// its oldest entries go. Its followers go on taking entries, as without them nothing could be applied and let go.
-    pub(crate) fn log_is_full_for(&self, group: usize) -> bool {
-        self.records.is_log_full(group)
+    /// Whether the writers of a group wait: the log is as long as it may be because of this group, until a flush has let its oldest
+    /// entries go, or they are slowed down. Its followers go on taking entries, as without them nothing could be applied and let go.
+    #[inline]
+    pub(crate) fn writers_wait(&self, group: usize) -> bool {
+        self.records.is_log_full(group) || self.slowing.waits(group).is_some()
     }
 
-    /// The groups of which that is so.
+    /// The groups that keep a log as long as it may be.
     pub(crate) fn groups_with_full_log(&self) -> Vec<usize> {
         self.records.full().to_vec()
+    }
+
+    /// Why the writers of a group wait in this tick, if they are slowed down.
+    pub(crate) fn slows(&self, group: usize) -> Option<StallReason> {
+        self.slowing.waits(group)
     }
 
     /// The group of which copies for a flush pile up, if that is so.

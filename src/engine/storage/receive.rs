@@ -325,7 +325,7 @@ impl<H: StorageHost> Storage<H> {
             effects.extend(idx.map(|group| StorageEffect::HoldApplying { group, is_held: false }));
             return Ok(());
         }
-        self.merging.look_at(group);
+        self.tables_changed(replicas, group);
         let took = ctx.now.since(transfer.begun_at);
         match self.records.index_of(group) {
             Some(idx) => self.take_into_use(replicas, idx, received.loaded, took, effects),

@@ -25,6 +25,7 @@ use crate::budget::Pool;
 use crate::context::Context;
 use crate::limits::SCRUB_BYTES_PER_SECOND_MAX;
 use crate::origin::LinkId;
+use crate::replicas::Replicas;
 
 /// A snapshot that nobody has asked for in this time is given up.
 const CLOSE_AFTER: Duration = Duration::from_secs(30);
@@ -183,17 +184,30 @@ impl<H: StorageHost> Storage<H> {
     }
 
     /// Gives snapshots up that nobody wants any more, and forgets who received them.
-    pub(super) fn tick_sending(&mut self, ctx: &Context) {
+    pub(super) fn tick_sending(&mut self, ctx: &Context, replicas: &impl Replicas) {
         let now = ctx.now;
         self.sending.open.retain(|open| now.since(open.used_at) < CLOSE_AFTER);
-        let Storage { sending, merging, .. } = self;
-        sending.receivers.retain(|one| {
-            let stays = now < one.until;
-            if !stays {
-                // Its tables have been left alone meanwhile.
-                merging.look_at(one.group);
-            }
-            stays
-        });
+        let gone = self.sending.receivers.extract_if(.., |one| now >= one.until).map(|one| one.group);
+        for group in gone.collect::<Vec<_>>() {
+            // Its tables have been left alone meanwhile.
+            self.tables_changed(replicas, group);
+        }
+    }
+
+    /// Slows writers down while a replica without which too few would be left catches up here and the log that is kept for it gets long:
+    /// else it would be let go in the end, and the replica would have to begin again, for as long as writers are fast.
+    pub(super) fn slow_for_receivers(&mut self, ctx: &Context) {
+        let is_needed =
+            self.sending.receivers.iter().any(|one| ctx.now < one.until && self.is_needed(ctx, one.group));
+        let share = if is_needed { self.pressure.length.share_for_receivers(&self.log.stats()) } else { 0 };
+        self.slowing.set_all(share);
+    }
+
+    /// Whether a group has no replica to lose beside those that receive a snapshot.
+    fn is_needed(&self, ctx: &Context, group: GroupId) -> bool {
+        let Some(spec) = self.config.map.group(group) else { return false };
+        let receiving = self.sending.receivers.iter().filter(|one| one.group == group && ctx.now < one.until).count();
+        let voters_count = spec.replicas.len();
+        voters_count.saturating_sub(receiving) <= voters_count / 2 + 1
     }
 }

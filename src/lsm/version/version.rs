@@ -68,6 +68,11 @@ impl Version {
         self.runs.iter().map(|run| run.bytes()).sum()
     }
 
+    /// Bytes of the tables, and of the values in blob files that rows lead to or once did.
+    pub fn file_bytes(&self) -> u64 {
+        self.table_bytes() + self.blobs().map(|live| live.blob.info.len).sum::<u64>()
+    }
+
     /// About how many rows there are that are not hidden by others: keys that newer runs have again are counted again.
     pub fn rows_count_about(&self) -> u64 {
         let properties = || self.tables().map(|table| &table.info.properties);

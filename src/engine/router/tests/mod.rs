@@ -113,7 +113,7 @@ impl World {
 }
 
 fn local(leads: bool) -> Option<LocalReplica> {
-    Some(LocalReplica { group: 5, leads, is_full: false, is_log_full: false, has_unsettled: false })
+    Some(LocalReplica { group: 5, leads, is_full: false, must_writers_wait: false, has_unsettled: false })
 }
 
 #[test]

@@ -44,7 +44,8 @@ fn nothing_is_sent_behind_a_refused_command_until_all_before_it_are_back() {
 fn a_replica_that_has_unsettled_commands_or_no_room_lets_newer_ones_wait() {
     let mut world = World::new(|_| {});
     let route = world.route();
-    let replica = LocalReplica { group: 5, leads: false, is_full: false, is_log_full: false, has_unsettled: true };
+    let replica =
+        LocalReplica { group: 5, leads: false, is_full: false, must_writers_wait: false, has_unsettled: true };
     let World { ctx, router, .. } = &mut world;
     let taken = with_request(client(1), "SET a 1", |request| router.forward(ctx, route, Some(replica), request));
     assert_eq!(taken, Forwarded::Taken);
@@ -65,7 +66,7 @@ fn reads_go_on_while_the_log_is_full_until_a_write_comes() {
         let taken = with_request(client(1), line, |request| router.forward(ctx, route, Some(leads), request));
         assert_eq!(taken, Forwarded::Taken);
     }
-    let full = LocalReplica { is_log_full: true, ..leads };
+    let full = LocalReplica { must_writers_wait: true, ..leads };
     let mut drain = |replica| router.drain(ctx, route, Some(replica)).map(|request| request.command.id);
     assert_eq!(drain(full), Some(resp::CommandId::Get));
     assert_eq!(drain(full), None);

@@ -127,7 +127,7 @@ fn groups_that_keep_a_full_log_are_flushed_one_behind_the_other() {
     let mut core = FakeCore::start(FakeHost::default(), config);
     (0..core.replicas.list.len()).for_each(|group| core.append(group, 12));
     core.turn_until("the log is full and the first one is begun", |core| {
-        core.storage.log_is_full_for(1) && core.begun_count > 0
+        core.storage.writers_wait(1) && core.begun_count > 0
     });
     let before = core.ctx.counters.flushes;
     core.ticks = false;
@@ -136,7 +136,7 @@ fn groups_that_keep_a_full_log_are_flushed_one_behind_the_other() {
     assert!(written > 20, "{written} between two ticks");
     core.ticks = true;
     core.turns(2);
-    assert!(!core.storage.log_is_full_for(1));
+    assert!(!core.storage.writers_wait(1));
 }
 
 #[test]
@@ -156,4 +156,48 @@ fn idle_groups_cost_a_tick_nothing() {
     core.replicas.views.set(0);
     core.turns(10);
     assert_eq!(core.replicas.views.get(), 0);
+}
+
+/// Flushes a group so often, half of whose keys are written again each time. Returns the most bytes that its files ever took.
+fn flush_again_and_again(core: &mut FakeCore, count: usize) -> u64 {
+    let mut most = 0;
+    for _ in 0..count {
+        let index = core.storage.snapshot_index(1);
+        core.append(1, 20);
+        core.turn_until("it is flushed", |core| core.storage.snapshot_index(1) > index);
+        most = most.max(core.storage.store.version(core.replicas.list[1].id).file_bytes());
+    }
+    most
+}
+
+#[test]
+fn tables_of_rows_in_memory_are_written_anew_from_there_before_they_take_much_room() {
+    let mut core = FakeCore::start(FakeHost::default(), config(1, 1));
+    core.payload_len = 6_000;
+    let once = flush_again_and_again(&mut core, 2);
+    let most = flush_again_and_again(&mut core, 40);
+    assert_eq!(core.ctx.counters.merges, 0, "nothing is read");
+    let rows_bytes = core.replicas.list[1].keyspace.used_bytes() as u64;
+    assert!(most <= 2 * rows_bytes + once, "{most} bytes of files for {rows_bytes} of rows");
+    core.settle();
+    let again = core.restart();
+    again.check_state(1);
+    core.replicas.list[1].keyspace.end_residency();
+    flush_again_and_again(&mut core, 8);
+    assert!(core.ctx.counters.merges > 0, "what memory does not hold is merged");
+}
+
+#[test]
+fn rows_are_written_anew_once_no_replica_receives_what_is_there() {
+    let mut core = FakeCore::start(FakeHost::default(), config(1, 1));
+    core.payload_len = 6_000;
+    let once = flush_again_and_again(&mut core, 2);
+    let rows_bytes = core.replicas.list[1].keyspace.used_bytes() as u64;
+    let id = super::super::sending::SnapshotId { group: core.replicas.list[1].id, last_index: core.storage.snapshot_index(1) };
+    core.storage.sending.receives(crate::origin::LinkId(0), id, core.ctx.now + std::time::Duration::from_secs(3_600));
+    let most = flush_again_and_again(&mut core, 8);
+    assert!(most > 2 * rows_bytes + once, "{most} bytes: what is sent was written anew");
+    core.storage.sending.receivers.clear();
+    flush_again_and_again(&mut core, 1);
+    assert!(core.storage.store.version(core.replicas.list[1].id).file_bytes() <= 2 * rows_bytes + once);
 }

@@ -146,7 +146,7 @@ fn log_stays_within_its_limit_by_flushes_of_the_groups_that_keep_it() {
     let mut core = FakeCore::start(FakeHost::default(), tuned);
     core.append(2, 5);
     for _ in 0..600 {
-        if !core.storage.log_is_full_for(1) {
+        if !core.storage.writers_wait(1) {
             core.append(1, 10);
         }
         core.turn();
@@ -166,19 +166,19 @@ fn writers_wait_for_a_group_that_keeps_a_full_log_and_others_do_not() {
     core.append(2, last);
     core.replicas.list[2].is_stuck = true;
     for _ in 0..300 {
-        if !core.storage.log_is_full_for(1) {
+        if !core.storage.writers_wait(1) {
             core.append(1, 10);
         }
         core.turn();
-        if core.storage.log_is_full_for(2) {
+        if core.storage.writers_wait(2) {
             break;
         }
     }
-    assert!(core.storage.log_is_full_for(2), "nothing of it is committed, so no snapshot can help");
-    assert!(!core.storage.log_is_full_for(1));
+    assert!(core.storage.writers_wait(2), "nothing of it is committed, so no snapshot can help");
+    assert!(!core.storage.writers_wait(1));
     core.replicas.list[2].is_stuck = false;
     core.turn_until("its log is let go", |core| core.replicas.list[2].base == last);
-    core.turn_until("its writers go on", |core| !core.storage.log_is_full_for(2));
+    core.turn_until("its writers go on", |core| !core.storage.writers_wait(2));
 }
 
 /// A group without a majority kept the oldest segment with what it could not commit, and the log of the others grew behind
@@ -201,7 +201,7 @@ fn entries_of_a_group_without_a_majority_do_not_keep_the_log_of_the_others() {
         core.turn();
         let used = core.storage.log_stats().segments_used;
         assert!(used <= segments_max, "{used} segments");
-        assert!(!core.storage.log_is_full_for(1) && !core.storage.log_is_full_for(2));
+        assert!(!core.storage.writers_wait(1) && !core.storage.writers_wait(2));
     }
     assert!(core.storage.log_stats().rewrites >= 4, "{}", core.storage.log_stats().rewrites);
     core.host.complete_write();
@@ -251,7 +251,7 @@ fn looks_at_who_keeps_a_long_log_are_rare_while_nothing_is_written() {
     let mut core = FakeCore::start(FakeHost::default(), tuned);
     core.append(2, 300);
     core.replicas.list[2].is_stuck = true;
-    while !core.storage.log_is_full_for(2) {
+    while !core.storage.writers_wait(2) {
         core.append(1, 10);
         core.turn();
     }

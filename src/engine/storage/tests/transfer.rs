@@ -179,7 +179,7 @@ fn log_behind_a_snapshot_goes_when_the_log_of_the_core_gets_too_long() {
     (0..4).for_each(|_| go_on(&mut leader, &mut follower));
     let segments_max = leader.config.log_bytes_max / leader.config.segment_bytes;
     for _ in 0..400 {
-        if !leader.storage.log_is_full_for(1) {
+        if !leader.storage.writers_wait(1) {
             leader.append(1, 3);
         }
         leader.turn();
