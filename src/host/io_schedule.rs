@@ -17,6 +17,9 @@ pub const BACKGROUND_WRITES_IN_FLIGHT_MAX: usize = 4;
 pub const BACKGROUND_WRITES_BESIDE_LOG_MAX: usize = 1;
 /// Longest background read or write that is in flight as one; longer ones go piece by piece.
 pub const BACKGROUND_BYTES_MAX: usize = 256 << 10;
+/// While merges wait, so many writes of flushes are begun in a row. Merges make less of what flushes have written: if they got nothing as
+/// long as rows come faster than they are flushed, there would be more and more tables.
+pub const FLUSHES_IN_ROW_MAX: u32 = 2;
 /// How long after its last write a log counts as idle. Less than that passes between the blocks of a busy log, and what
 /// was begun in between would be in the way of the next block.
 pub const LOG_IDLE_AFTER: Duration = Duration::from_millis(2);
@@ -100,6 +103,7 @@ pub struct IoSchedule<T> {
     log_in_flight_count: usize,
     log_ended_at: Option<Instant>,
     next_number: u64,
+    flushes_in_row: u32,
 }
 
 impl<T> Default for IoSchedule<T> {
@@ -110,6 +114,7 @@ impl<T> Default for IoSchedule<T> {
             log_in_flight_count: 0,
             log_ended_at: None,
             next_number: 0,
+            flushes_in_row: 0,
         }
     }
 }
@@ -144,10 +149,26 @@ impl<T> IoSchedule<T> {
             if self.waiting[idx].is_empty() || self.in_flight_count[idx] >= self.limit(lot, now) {
                 return None;
             }
-            let (_, operation) = self.waiting[idx].pop_first()?;
+            let operation = self.take_next(lot)?;
             self.in_flight_count[idx] += 1;
             Some((operation, IoPermit(lot)))
         })
+    }
+
+    /// The most urgent that waits, or a merge that has given way to flushes long enough.
+    fn take_next(&mut self, lot: Lot) -> Option<T> {
+        let waiting = &mut self.waiting[lot as usize];
+        let first = *waiting.first_key_value()?.0;
+        if lot != Lot::BackgroundWrites {
+            return waiting.remove(&first);
+        }
+        let mut merges = waiting.range((IoClass::UpperMerge, 0)..(IoClass::Scrub, 0));
+        let key = match merges.next() {
+            Some((merge, _)) if self.flushes_in_row >= FLUSHES_IN_ROW_MAX => *merge,
+            _ => first,
+        };
+        self.flushes_in_row = if key.0 == IoClass::Flush { self.flushes_in_row.saturating_add(1) } else { 0 };
+        waiting.remove(&key)
     }
 
     /// An operation that was let go has ended.
@@ -217,6 +238,24 @@ mod tests {
             assert_eq!(begun(&mut schedule, at_ms(0)).0, [expected]);
         }
         assert!(!schedule.has_waiting());
+    }
+
+    #[test]
+    fn merges_get_a_share_of_the_writes_beside_flushes_that_never_end() {
+        let mut schedule = IoSchedule::default();
+        schedule.begin_log();
+        let classes =
+            [IoClass::Flush; 6].into_iter().chain([IoClass::BottomMerge, IoClass::UpperMerge, IoClass::Scrub]);
+        for class in classes {
+            schedule.enqueue(class, IoKind::Write, class);
+        }
+        let mut order = Vec::new();
+        while let Some((class, permit)) = schedule.next(at_ms(0)) {
+            order.push(class);
+            schedule.end(permit);
+        }
+        use IoClass::{BottomMerge, Flush, Scrub, UpperMerge};
+        assert_eq!(order, [Flush, Flush, UpperMerge, Flush, Flush, BottomMerge, Flush, Flush, Scrub]);
     }
 
     #[test]

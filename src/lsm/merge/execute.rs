@@ -6,7 +6,7 @@ use host::{Disk, IoClass};
 
 use crate::error::Error;
 use crate::ids::FileId;
-use crate::read::{Need, Progress, RangeCursor, Reader, Target, VersionCursor};
+use crate::read::{Need, Progress, RangeCursor, Reader, RunsAhead, Target, VersionCursor};
 use crate::table::{Content, Put, StoredRow, Unit, Value};
 use crate::version::{Change, NewRun, NewTable, PlacedTable, Version};
 use crate::write::{Output, Pace, RunWriter, WrittenRun};
@@ -68,10 +68,11 @@ pub async fn execute<D: Disk, P: Pace>(
     merge.writer.expect(task.bytes());
     merge.writer.set_merged_ms(policy.time_ms);
     let mut cursor = VersionCursor::new(&task.inputs);
+    let mut ahead = RunsAhead::new(task.inputs.len(), class);
     cursor.seek(Target::From(&task.from));
     let mut end = task.until.clone();
     loop {
-        merge.settle(&mut cursor).await?;
+        merge.settle(&mut cursor, &mut ahead).await?;
         let Some(row) = cursor.row() else { break };
         if task.until.as_ref().is_some_and(|until| row.key >= until.as_slice()) {
             break;
@@ -140,12 +141,16 @@ impl<D: Disk, P: Pace> Merge<'_, D, P> {
         Ok(unit)
     }
 
-    async fn settle(&self, cursor: &mut VersionCursor) -> Result<(), Error> {
+    async fn settle(&self, cursor: &mut VersionCursor, ahead: &mut RunsAhead<D>) -> Result<(), Error> {
         loop {
             match cursor.poll() {
                 Progress::Arrived => return Ok(()),
                 Progress::Busy => self.pace.pause(0).await,
-                Progress::Need(need) => cursor.supply(self.unit(&need).await?),
+                Progress::Need(need) => {
+                    let unit = ahead.unit(self.reader, cursor, &need).await?;
+                    cursor.supply(unit);
+                    self.pace.pause(need.unit.len as usize).await;
+                }
             }
         }
     }

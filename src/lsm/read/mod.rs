@@ -5,7 +5,7 @@
 //! task.
 //!
 //! Reading order: `need`, `run_cursor`, `range_cursor`, `version_cursor`, `cache`, `reader`;
-//! then what reads versions whole: `read_ahead`, `table_ahead`, `scan`, `verify`.
+//! then what reads versions whole: `read_ahead`, `table_ahead`, `runs_ahead`, `scan`, `verify`.
 
 mod cache;
 mod need;
@@ -13,6 +13,7 @@ mod range_cursor;
 mod read_ahead;
 mod reader;
 mod run_cursor;
+mod runs_ahead;
 mod scan;
 mod table_ahead;
 mod verify;
@@ -23,6 +24,7 @@ pub use need::{Need, Target};
 pub use range_cursor::RangeCursor;
 pub use reader::{BlobBytes, Found, FoundValue, Reader};
 pub use run_cursor::RunCursor;
+pub use runs_ahead::RunsAhead;
 pub use scan::{Scan, ScanSettings, ScannedRow};
 pub use verify::{Verified, verify};
 pub use version_cursor::{Progress, VersionCursor};

@@ -14,8 +14,8 @@ use crate::files::{Files, ReadBytes};
 
 /// Longest read: what a background class has in flight as one.
 pub(super) const READ_BYTES_MAX: u64 = 256 << 10;
-/// Most reads that are in flight, or done and not asked for yet.
-const READS_COUNT_MAX: usize = 5;
+/// Most reads of a file that are in flight, or done and not asked for yet.
+pub(super) const READS_COUNT_MAX: usize = 5;
 
 const _: () = assert!(READ_BYTES_MAX.is_multiple_of(ALIGNMENT as u64) && READS_COUNT_MAX > 1);
 
@@ -24,6 +24,7 @@ pub(super) struct ReadAhead<D: Disk> {
     files: Rc<Files<D>>,
     number: u64,
     class: IoClass,
+    reads_count: usize,
     /// What has not been begun. Invariant: no range is empty.
     planned: VecDeque<Range<u64>>,
     /// Invariant: in the order in which they are asked for, before all that is planned.
@@ -46,15 +47,16 @@ impl Read {
 }
 
 impl<D: Disk> ReadAhead<D> {
-    /// Ranges of the file with a number, in this order. Long ones are cut at multiples of [`READ_BYTES_MAX`] in the file.
+    /// Ranges of the file with a number, in this order, so many of them at the same time. Long ones are cut at multiples of
+    /// [`READ_BYTES_MAX`] in the file.
     pub(super) fn new(
         files: Rc<Files<D>>,
         number: u64,
-        class: IoClass,
+        (class, reads_count): (IoClass, usize),
         ranges: impl Iterator<Item = Range<u64>>,
     ) -> ReadAhead<D> {
         let planned = ranges.flat_map(cut).collect();
-        ReadAhead { files, number, class, planned, begun: VecDeque::new() }
+        ReadAhead { files, number, class, reads_count, planned, begun: VecDeque::new() }
     }
 
     /// Passes over all before the range that an offset lies in. If it lies in none that is left, does nothing and says
@@ -70,7 +72,7 @@ impl<D: Disk> ReadAhead<D> {
 
     /// The bytes of the next range, and where it begins. `None` behind the last.
     pub(super) async fn next(&mut self) -> Option<Result<(u64, ReadBytes), Error>> {
-        while self.begun.len() < READS_COUNT_MAX {
+        while self.begun.len() < self.reads_count {
             let Some(range) = self.planned.pop_front() else { break };
             self.begun.push_back((range.clone(), self.read(range)));
         }

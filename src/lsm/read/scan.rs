@@ -6,12 +6,12 @@ use host::{Disk, IoClass};
 
 use crate::error::Error;
 use crate::pace::Pace;
-use crate::table::{BlobRef, Content, Put, StoredRow, Unit, UnitKind, Value};
+use crate::table::{BlobRef, Content, Put, StoredRow, Value};
 use crate::version::Version;
 
-use super::need::{Need, Target};
+use super::need::Target;
 use super::reader::{BlobBytes, Reader};
-use super::table_ahead::TableAhead;
+use super::runs_ahead::RunsAhead;
 use super::version_cursor::{Progress, VersionCursor};
 
 /// How a version is scanned.
@@ -41,15 +41,14 @@ pub struct ScannedRow<'a> {
 
 /// A walk over all live rows of a version by ascending keys.
 ///
-/// It reads each run ahead, and takes about 1.5 MiB of memory for each, and the longest value. The caller takes row after row
+/// It reads each run ahead ([`RunsAhead`] tells what memory that takes), and holds the longest value. The caller takes row after row
 /// and pauses when it likes: nothing of what it has not taken is decoded, but for a block.
 pub struct Scan<'a, D: Disk> {
     reader: &'a Reader<D>,
     version: Rc<Version>,
     settings: ScanSettings,
     cursor: VersionCursor,
-    /// The table that each run is being read of.
-    ahead: Vec<Option<TableAhead<D>>>,
+    ahead: RunsAhead<D>,
     /// The value of the row, if it lies in a blob file. All of it was checked.
     blob: Option<BlobBytes>,
     has_begun: bool,
@@ -59,7 +58,7 @@ impl<'a, D: Disk> Scan<'a, D> {
     /// Before the first row.
     pub fn new(reader: &'a Reader<D>, version: Rc<Version>, settings: ScanSettings) -> Scan<'a, D> {
         let cursor = VersionCursor::of_version(&version);
-        let ahead = version.runs().iter().map(|_| None).collect();
+        let ahead = RunsAhead::new(version.runs().len(), settings.class);
         Scan { reader, version, settings, cursor, ahead, blob: None, has_begun: false }
     }
 
@@ -123,29 +122,11 @@ impl<'a, D: Disk> Scan<'a, D> {
                 Progress::Arrived => return Ok(()),
                 Progress::Busy => pace.pause(0).await,
                 Progress::Need(need) => {
-                    let unit = self.unit(&need).await?;
+                    let unit = self.ahead.unit(self.reader, &self.cursor, &need).await?;
                     self.cursor.supply(unit);
                     pace.pause(need.unit.len as usize).await;
                 }
             }
         }
-    }
-
-    /// A unit. What is asked for to go on in a table is read ahead.
-    async fn unit(&mut self, need: &Need) -> Result<Unit, Error> {
-        let ahead = self.cursor.asked_for_row().and_then(|idx| self.ahead.get_mut(idx));
-        let is_new = need.unit.kind == UnitKind::Top;
-        if let Some(Some(ahead)) = ahead.filter(|_| !is_new)
-            && ahead.id() == need.table.info.id
-            && let Some(unit) = ahead.unit(self.reader.files(), need.unit).await?
-        {
-            return Ok(unit);
-        }
-        let unit = self.reader.unit_once(need, self.settings.class).await?;
-        let ahead = self.cursor.asked_for_row().and_then(|idx| self.ahead.get_mut(idx));
-        if let (Some(ahead), Unit::Top(top)) = (ahead, &unit) {
-            *ahead = TableAhead::new(self.reader.files(), &need.table, top, self.settings.class);
-        }
-        Ok(unit)
     }
 }

@@ -29,6 +29,7 @@ impl<D: Disk> TableAhead<D> {
         table: &Rc<PlacedTable>,
         top: &Top,
         class: IoClass,
+        reads_count: usize,
     ) -> Option<TableAhead<D>> {
         let base = table.base;
         base.checked_add(table.info.len)?;
@@ -42,7 +43,7 @@ impl<D: Disk> TableAhead<D> {
         // Of a top that leads beyond its table, nothing is read ahead.
         let ranges = ranges.filter(|range| range.end <= table.info.len);
         let ranges = ranges.map(|range| base + range.start..base + range.end);
-        let reads = ReadAhead::new(Rc::clone(files), table.file.number(), class, ranges);
+        let reads = ReadAhead::new(Rc::clone(files), table.file.number(), (class, reads_count), ranges);
         Some(TableAhead { table: Rc::clone(table), reads, bytes: Vec::new(), offset: 0 })
     }
 

@@ -11,7 +11,7 @@ use crate::pace::Pace;
 use crate::table::TableChecker;
 use crate::version::{PlacedBlob, PlacedTable, Version};
 
-use super::read_ahead::ReadAhead;
+use super::read_ahead::{READS_COUNT_MAX, ReadAhead};
 use super::reader::Reader;
 
 /// Bytes that are checked in one go.
@@ -125,7 +125,7 @@ async fn check<D: Disk, P: Pace>(
     let Some(end) = base.checked_add(len) else {
         return Err(damaged(0, FormatError::Malformed("a part beyond all files")));
     };
-    let mut reads = ReadAhead::new(Rc::clone(files), number, class, std::iter::once(base..end));
+    let mut reads = ReadAhead::new(Rc::clone(files), number, (class, READS_COUNT_MAX), std::iter::once(base..end));
     while let Some(read) = reads.next().await {
         for slice in read?.1.bytes().chunks(SLICE_BYTES) {
             checker.push(slice).map_err(|source| damaged(checker.offset(), source))?;

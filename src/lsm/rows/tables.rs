@@ -124,6 +124,7 @@ pub(crate) struct Tables {
     absent_slots: SlotSet,
     expiring_slots: SlotSet,
     dirty_slots: SlotSet,
+    not_dirty_slots: SlotSet,
 }
 
 impl Default for Tables {
@@ -141,6 +142,7 @@ impl Default for Tables {
             absent_slots: SlotSet::default(),
             expiring_slots: SlotSet::default(),
             dirty_slots: SlotSet::default(),
+            not_dirty_slots: SlotSet::default(),
         }
     }
 }
@@ -178,7 +180,8 @@ impl Tables {
     }
 
     fn pages_bytes(&self) -> usize {
-        let sets = [&self.filled_slots, &self.absent_slots, &self.expiring_slots, &self.dirty_slots];
+        let sets =
+            [&self.filled_slots, &self.absent_slots, &self.expiring_slots, &self.dirty_slots, &self.not_dirty_slots];
         let sets_bytes: usize = sets.into_iter().map(SlotSet::held_bytes).sum();
         size_of_val(&*self.pages) + self.pages_count * size_of::<Page>() + sets_bytes
     }
@@ -216,7 +219,7 @@ impl Tables {
 
     /// The first slot from this one on with rows that are not dirty.
     pub(crate) fn next_not_dirty_slot(&self, from: usize) -> Option<Slot> {
-        self.find_slot(from, |rows| rows.all_count() > rows.dirty_count())
+        self.not_dirty_slots.next(from)
     }
 
     /// The first slot from this one on whose rows are so, of those that have any.
@@ -244,7 +247,7 @@ impl Tables {
 
     /// Adds a row with these flags, of whose key there is none.
     pub(crate) fn insert(&mut self, slot: Slot, hash: Hash48, key: &[u8], content: &Content<'_>, flags: Flags) {
-        let Tables { pages, pages_count, slab, filled_slots, dirty_slots, .. } = self;
+        let Tables { pages, pages_count, slab, filled_slots, dirty_slots, not_dirty_slots, .. } = self;
         let page = pages[slot.idx() / PAGE_SLOTS_COUNT].get_or_insert_with(|| {
             *pages_count += 1;
             Box::new(Page::new())
@@ -258,6 +261,8 @@ impl Tables {
         filled_slots.note_count(slot, rows.count());
         if state.is_dirty() {
             dirty_slots.note_count(slot, rows.dirty_count());
+        } else {
+            not_dirty_slots.note_count(slot, rows.count() - rows.dirty_count());
         }
         self.count_state(state, bytes, 1);
         self.count_key(slot, flags.with_expiry(content.expiry_ms.is_some()), 1);
@@ -300,13 +305,15 @@ impl Tables {
         // SAFETY: the row is there as long as nobody gives it back.
         let row = unsafe { found.handle().row() };
         let (flags, state, bytes) = (row.flags(), row.flags().state(), row.block_bytes());
-        let Tables { pages, slab, filled_slots, dirty_slots, .. } = self;
+        let Tables { pages, slab, filled_slots, dirty_slots, not_dirty_slots, .. } = self;
         let page = pages[slot.idx() / PAGE_SLOTS_COUNT].as_deref_mut().expect("the page of a row");
         let rows = &mut page.rows[slot.idx() % PAGE_SLOTS_COUNT];
         let handle = rows.remove(slab, hash, found, state.is_dirty());
         filled_slots.note_count(slot, rows.count());
         if state.is_dirty() {
             dirty_slots.note_count(slot, rows.dirty_count());
+        } else {
+            not_dirty_slots.note_count(slot, rows.count() - rows.dirty_count());
         }
         self.count_state(state, bytes, -1);
         self.count_key(slot, flags, -1);
@@ -341,11 +348,12 @@ impl Tables {
     #[cfg(test)]
     pub(crate) fn check_sets(&self) {
         type Count = fn(SlotRef<'_>) -> u32;
-        let counts: [(&SlotSet, Count); 4] = [
+        let counts: [(&SlotSet, Count); 5] = [
             (&self.filled_slots, |rows| rows.all_count()),
             (&self.absent_slots, |rows| rows.absent_count()),
             (&self.expiring_slots, |rows| rows.expiring_count()),
             (&self.dirty_slots, |rows| rows.dirty_count()),
+            (&self.not_dirty_slots, |rows| rows.all_count() - rows.dirty_count()),
         ];
         for (set, count) in counts {
             let slots = std::iter::successors(set.next(0), |slot| set.next(slot.idx() + 1));
@@ -404,6 +412,7 @@ impl Tables {
             let rows = &mut page.rows[slot.idx() % PAGE_SLOTS_COUNT];
             rows.change_dirty(if after.is_dirty() { 1 } else { -1 });
             self.dirty_slots.note_count(slot, rows.dirty_count());
+            self.not_dirty_slots.note_count(slot, rows.count() - rows.dirty_count());
         }
     }
 }

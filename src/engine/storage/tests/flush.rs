@@ -193,7 +193,10 @@ fn rows_are_written_anew_once_no_replica_receives_what_is_there() {
     core.payload_len = 6_000;
     let once = flush_again_and_again(&mut core, 2);
     let rows_bytes = core.replicas.list[1].keyspace.used_bytes() as u64;
-    let id = super::super::sending::SnapshotId { group: core.replicas.list[1].id, last_index: core.storage.snapshot_index(1) };
+    let id = super::super::sending::SnapshotId {
+        group: core.replicas.list[1].id,
+        last_index: core.storage.snapshot_index(1),
+    };
     core.storage.sending.receives(crate::origin::LinkId(0), id, core.ctx.now + std::time::Duration::from_secs(3_600));
     let most = flush_again_and_again(&mut core, 8);
     assert!(most > 2 * rows_bytes + once, "{most} bytes: what is sent was written anew");
