@@ -66,6 +66,7 @@ impl<'a> SlotRef<'a> {
     }
 
     /// How many of them are dirty.
+    #[cfg(test)]
     pub(crate) fn dirty_count(self) -> u32 {
         self.rows().dirty_count()
     }
