@@ -8,7 +8,7 @@
 //!
 //! Deliberately absent: retries. A helper that retries says so in its name.
 //!
-//! Reading order: [`watchdog`], [`process`], [`cluster`] and [`ports`], [`server`], [`redis_server`], [`client`], [`http`], [`replicas`], [`load`], [`memory`]; then what breaks
+//! Reading order: [`watchdog`], [`process`], [`cluster`] and [`ports`], [`server`], [`redis_server`], [`client`], [`http`], [`pprof`], [`replicas`], [`load`], [`memory`]; then what breaks
 //! things: [`firewall`], [`mounts`], [`throttle`]. [`source`] and [`modules`] read the source for the tests of the architecture.
 
 #[path = "support/client.rs"]
@@ -29,6 +29,8 @@ pub mod modules;
 pub mod mounts;
 #[path = "support/ports.rs"]
 pub mod ports;
+#[path = "support/pprof.rs"]
+pub mod pprof;
 #[path = "support/process.rs"]
 pub mod process;
 #[path = "support/redis_server.rs"]

@@ -5,7 +5,8 @@
 //!
 //! Invariants:
 //! - There are at most [`CLIENTS_COUNT_MAX`] connections; another one is told 503, or closed.
-//! - A request has at most [`REQUEST_BYTES_MAX`] bytes and [`REQUEST_TIME_MAX`], its response [`RESPONSE_TIME_MAX`] to be taken.
+//! - A request has at most [`REQUEST_BYTES_MAX`] bytes and [`REQUEST_TIME_MAX`], its response [`RESPONSE_TIME_MAX`] to be taken. A
+//!   profile takes a minute at most, and ends when its client leaves.
 //! - All is read and nothing is changed: `GET` and `HEAD` are the only methods.
 //! - Bytes of a client give a response or a close, never a panic.
 //! - What Redis has, too, bears the name that redis_exporter gives it.
@@ -29,4 +30,4 @@ pub mod units;
 
 pub use exposition::{Exposition, Labels};
 pub use server::{CLIENTS_COUNT_MAX, Error, REQUEST_BYTES_MAX, REQUEST_TIME_MAX, RESPONSE_TIME_MAX, bind, serve};
-pub use source::{Source, Unavailable};
+pub use source::{NoProfile, Source, Unavailable};

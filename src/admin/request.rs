@@ -78,8 +78,13 @@ fn parse(bytes: &[u8], bytes_max: usize) -> Result<Option<Request>, RequestError
 impl Request {
     /// Whether the query has this name with the value `1` or `true`.
     pub fn asks_for(&self, name: &str) -> bool {
+        matches!(self.value(name), Some("1" | "true"))
+    }
+
+    /// What the query has for this name, as it stands there.
+    pub fn value(&self, name: &str) -> Option<&str> {
         let mut pairs = self.query.split('&').filter_map(|pair| pair.split_once('='));
-        pairs.any(|(key, value)| key == name && matches!(value, "1" | "true"))
+        pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 }
 

@@ -6,6 +6,7 @@ use crate::request::RequestError;
 const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
 const PLAIN: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
+const BYTES: &str = "application/octet-stream";
 
 /// What a client is answered. The connection is closed behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,18 +15,23 @@ pub struct Response {
     pub status: u16,
     media_type: &'static str,
     /// The body.
-    pub body: String,
+    pub body: Vec<u8>,
 }
 
 impl Response {
     /// Figures.
     pub fn exposition(body: String) -> Response {
-        Response { status: 200, media_type: EXPOSITION, body }
+        Response { status: 200, media_type: EXPOSITION, body: body.into_bytes() }
     }
 
     /// JSON.
     pub fn json(body: String) -> Response {
-        Response { status: 200, media_type: JSON, body }
+        Response { status: 200, media_type: JSON, body: body.into_bytes() }
+    }
+
+    /// A file that no browser shows.
+    pub fn file(body: Vec<u8>) -> Response {
+        Response { status: 200, media_type: BYTES, body }
     }
 
     /// A text, which ends with a line break in any case.
@@ -34,7 +40,7 @@ impl Response {
         if !body.ends_with('\n') {
             body.push('\n');
         }
-        Response { status, media_type: PLAIN, body }
+        Response { status, media_type: PLAIN, body: body.into_bytes() }
     }
 
     /// What a request that cannot be served is answered; `None` if nobody waits for an answer.
@@ -59,8 +65,8 @@ impl Response {
             self.media_type,
             self.body.len(),
         );
-        let body = if is_head { "" } else { &self.body };
-        [head.as_bytes(), body.as_bytes()].concat()
+        let body = if is_head { &[] } else { &self.body[..] };
+        [head.as_bytes(), body].concat()
     }
 }
 
@@ -68,8 +74,10 @@ fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
         400 => "Bad Request",
+        403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
+        409 => "Conflict",
         431 => "Request Header Fields Too Large",
         503 => "Service Unavailable",
         _ => "",

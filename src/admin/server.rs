@@ -25,6 +25,8 @@ const REFUSAL_TIME_MAX: Duration = Duration::from_millis(10);
 const DROPPED_BYTES_MAX: usize = 64 << 10;
 /// Pause after a connection that could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long a look at whether a client is still there may take.
+const LOOK_TIME_MAX: Duration = Duration::from_millis(1);
 /// Stack of a thread that answers, in bytes.
 const STACK_BYTES: usize = 512 << 10;
 
@@ -111,7 +113,7 @@ fn refuse(mut stream: TcpStream) {
 fn converse(stream: TcpStream, source: &dyn Source) -> io::Result<()> {
     let mut timed = Timed { stream, deadline: Instant::now() + REQUEST_TIME_MAX };
     let (response, is_head) = match request::read(&mut timed, REQUEST_BYTES_MAX) {
-        Ok(request) => (routes::answer(source, &request), request.is_head),
+        Ok(request) => (routes::answer(source, &request, &|| is_there(&timed.stream)), request.is_head),
         Err(error) => match Response::of_error(&error) {
             Some(response) => (response, false),
             None => return Ok(()),
@@ -122,6 +124,20 @@ fn converse(stream: TcpStream, source: &dyn Source) -> io::Result<()> {
     timed.stream.shutdown(Shutdown::Write)?;
     timed.deadline = Instant::now() + REQUEST_TIME_MAX;
     io::copy(&mut timed.take(DROPPED_BYTES_MAX as u64), &mut io::sink()).map(drop)
+}
+
+/// Whether the client still waits. One that has ended its side of the connection does not, as for most servers.
+fn is_there(stream: &TcpStream) -> bool {
+    if stream.set_read_timeout(Some(LOOK_TIME_MAX)).is_err() {
+        return false;
+    }
+    match stream.peek(&mut [0]) {
+        Ok(len) => len > 0,
+        Err(error) => {
+            use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
+            [Interrupted, TimedOut, WouldBlock].contains(&error.kind())
+        }
+    }
 }
 
 /// A connection with a deadline for all that is under way, not for each call.

@@ -1,5 +1,7 @@
 //! Where the figures come from.
 
+use std::time::Duration;
+
 /// What a node tells of itself. It is asked on threads of requests, and may let them wait for about a second.
 pub trait Source: Send + Sync + 'static {
     /// All figures in Prometheus's text format, also those of each group if they are asked for.
@@ -25,6 +27,26 @@ pub trait Source: Send + Sync + 'static {
     /// # Errors
     /// Why it should be sent none.
     fn ready(&self) -> Result<String, Unavailable>;
+
+    /// Where the process spends CPU time, as pprof reads it. It lets the request wait for all of `time`, or until `is_wanted` says no.
+    ///
+    /// # Errors
+    /// Why there is none.
+    fn cpu_profile(&self, time: Duration, is_wanted: &dyn Fn() -> bool) -> Result<Vec<u8>, NoProfile>;
+}
+
+/// Why there is no profile.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoProfile {
+    /// A setting forbids it.
+    #[error("{0}")]
+    Off(String),
+    /// One is being taken.
+    #[error("{0}")]
+    Busy(String),
+    /// It cannot be taken here.
+    #[error("{0}")]
+    Failed(String),
 }
 
 /// Why a question has no good answer: all reasons, one a line.

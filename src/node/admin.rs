@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use ::admin::{Exposition, Source, Unavailable, redis_names, units};
+use ::admin::{Exposition, NoProfile, Source, Unavailable, redis_names, units};
 use engine::{CoreReport, Figure, MeshMessage, ReportReceiver, STAGE_BOUNDS_US, TURN_BOUNDS_US};
 use serde_json::{Map, Value, json};
 use types::CoreId;
@@ -32,6 +32,8 @@ pub struct Admin {
 
 struct Shared {
     stop: StopRequests,
+    /// Whether profiles are taken for whoever asks.
+    profiling: bool,
     cores: OnceLock<Cores>,
 }
 
@@ -58,9 +60,9 @@ struct Answer {
 }
 
 impl Admin {
-    /// Of a node that does not run yet.
-    pub fn new(stop: StopRequests) -> Admin {
-        Admin { shared: Arc::new(Shared { stop, cores: OnceLock::new() }) }
+    /// Of a node that does not run yet. `profiling` says whether profiles are taken for whoever asks.
+    pub fn new(stop: StopRequests, profiling: bool) -> Admin {
+        Admin { shared: Arc::new(Shared { stop, profiling, cores: OnceLock::new() }) }
     }
 
     /// Serves from now on; a port that a former process still holds is waited for.
@@ -235,6 +237,24 @@ impl Source for Shared {
             count => format!("ready, but {count} of {groups_count} groups have no leader that is known here"),
         })
     }
+
+    fn cpu_profile(&self, time: Duration, is_wanted: &dyn Fn() -> bool) -> Result<Vec<u8>, NoProfile> {
+        if !self.profiling {
+            return Err(NoProfile::Off("no profiles are taken here: `profiling` is false".to_owned()));
+        }
+        tracing::info!(seconds = time.as_secs(), "a CPU profile is taken");
+        profile::cpu(time, is_wanted).map_err(no_profile)
+    }
+}
+
+/// Why there is no profile, as the server tells it.
+fn no_profile(error: profile::Error) -> NoProfile {
+    match error {
+        profile::Error::Busy => NoProfile::Busy(error.to_string()),
+        profile::Error::Unwanted | profile::Error::SignalTaken | profile::Error::Os { .. } => {
+            NoProfile::Failed(error.to_string())
+        }
+    }
 }
 
 fn silence(core: usize, silent_for: Duration) -> String {
@@ -324,7 +344,7 @@ mod tests {
 
     #[test]
     fn a_node_whose_cores_do_not_run_lives_and_is_not_ready() {
-        let admin = Admin::new(StopRequests::default());
+        let admin = Admin::new(StopRequests::default(), false);
         assert!(admin.shared.live().is_ok());
         for answer in [admin.shared.ready(), admin.shared.state(), admin.shared.metrics(false)] {
             let reason = answer.expect_err("there is nothing to tell").to_string();

@@ -113,7 +113,7 @@ pub fn run(config: &Config) -> Result<(), Error> {
     let mut prepared = prepare(config)?;
     let service_manager = ServiceManager::of_environment();
     service_manager.status("the cluster is formed, or the other nodes are waited for");
-    let admin = Admin::new(stop.clone());
+    let admin = Admin::new(stop.clone(), config.profiling);
     if let Some(addr) = config.admin_addr() {
         admin.serve(addr)?;
     }

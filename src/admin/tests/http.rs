@@ -5,10 +5,11 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use admin::{CLIENTS_COUNT_MAX, Source, Unavailable};
+use admin::{CLIENTS_COUNT_MAX, NoProfile, Source, Unavailable};
 
 struct Fixed;
 
@@ -28,7 +29,27 @@ impl Source for Fixed {
     fn ready(&self) -> Result<String, Unavailable> {
         Err(Unavailable(vec!["it forms".into(), "core 1 is silent".into()]))
     }
+
+    fn cpu_profile(&self, time: Duration, is_wanted: &dyn Fn() -> bool) -> Result<Vec<u8>, NoProfile> {
+        match time.as_secs() {
+            1 => Ok(b"of one second".to_vec()),
+            2 => Err(NoProfile::Off("it is off".into())),
+            3 => Err(NoProfile::Busy("another one".into())),
+            4 => Err(NoProfile::Failed("no timer".into())),
+            60 => {
+                while is_wanted() {
+                    thread::sleep(Duration::from_millis(5));
+                }
+                LEFT.store(true, Ordering::SeqCst);
+                Err(NoProfile::Failed("nobody waits".into()))
+            }
+            seconds => Ok(format!("of {seconds}").into_bytes()),
+        }
+    }
 }
+
+/// Whether a profile has ended as its client was gone.
+static LEFT: AtomicBool = AtomicBool::new(false);
 
 fn start() -> SocketAddr {
     let listener = admin::bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -132,4 +153,37 @@ fn an_address_that_is_taken_is_named() {
     let addr = start();
     let error = admin::bind(addr).expect_err("it is taken").to_string();
     assert!(error.contains(&addr.to_string()) && error.contains("`admin_port`"), "{error}");
+}
+
+#[test]
+fn profiles_say_why_there_is_none_and_take_seconds_within_bounds() {
+    let addr = start();
+    let profile = |query: &str| get(addr, &format!("/debug/pprof/profile{query}"));
+    assert_eq!(profile(""), (200, "of 10".into()));
+    assert_eq!(profile("?seconds=1"), (200, "of one second".into()));
+    assert_eq!(profile("?seconds=2"), (403, "it is off\n".into()));
+    assert_eq!(profile("?seconds=3"), (409, "another one\n".into()));
+    assert_eq!(profile("?seconds=4"), (503, "no timer\n".into()));
+    for wrong in ["0", "61", "-1", "1.5", "ten", "", "99999999999999999999"] {
+        let expected = "`seconds` must be a whole number from 1 to 60\n";
+        assert_eq!(profile(&format!("?seconds={wrong}")), (400, expected.into()), "{wrong}");
+    }
+    assert_eq!(ask(addr, "HEAD /debug/pprof/profile HTTP/1.1\r\n\r\n").0, 400);
+}
+
+#[test]
+fn a_profile_ends_with_its_client_and_others_are_served_meanwhile() {
+    let addr = start();
+    let mut stream = connect(addr);
+    stream.write_all(b"GET /debug/pprof/profile?seconds=60 HTTP/1.1\r\n\r\n").unwrap();
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_millis(300) {
+        assert_eq!(get(addr, "/livez").0, 200);
+    }
+    assert!(!LEFT.load(Ordering::SeqCst), "its client is there");
+    drop(stream);
+    while !LEFT.load(Ordering::SeqCst) {
+        assert!(begin.elapsed() < Duration::from_secs(10), "the client is gone");
+        thread::sleep(Duration::from_millis(5));
+    }
 }

@@ -239,6 +239,8 @@ keys! {
     /// How often the replicas of each group are compared, in seconds, about; 0 for never
     COMPARE_INTERVAL_S: "compare_interval_s", RUNTIME, Kind::Int { min: 0, max: BACKGROUND_INTERVAL_S_MAX },
         Fallback::Int(defaults::COMPARE_INTERVAL.as_secs() as i64);
+    /// Whether CPU profiles are taken for whoever asks on the admin port
+    PROFILING: "profiling", RUNTIME, Kind::Bool, Fallback::Bool(true);
     /// Number of the node
     PEER_ID: "id", ADDRESSES, Kind::Int { min: 1, max: u32::MAX as i64 }, Required;
     /// Its IP address
@@ -266,6 +268,7 @@ pub static KEYS: &[&Key] = &[
     &SLOWLOG_LOG_SLOWER_THAN,
     &SLOWLOG_LEN_MAX,
     &COMPARE_INTERVAL_S,
+    &PROFILING,
     &GROUPS,
     &REPLICATION_FACTOR,
     &READ_MODE,

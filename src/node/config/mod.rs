@@ -94,6 +94,8 @@ pub struct Config {
     pub slow_log_len_max: usize,
     /// How often the replicas of each group are compared; `None` for never.
     pub compare_interval: Option<Duration>,
+    /// Whether profiles are taken for whoever asks on the admin port.
+    pub profiling: bool,
     /// Every key with its value, for CONFIG GET.
     pub shown: Vec<(String, String)>,
     /// The configuration as it stands, as a file with a note behind each value saying where it comes from.
@@ -203,6 +205,7 @@ impl Config {
                 .map(Duration::from_micros),
             slow_log_len_max: number(top, &keys::SLOWLOG_LEN_MAX),
             compare_interval: seconds(top, &keys::COMPARE_INTERVAL_S),
+            profiling: top.bool(&keys::PROFILING)?,
             shown: Vec::new(),
             printed: String::new(),
         };
