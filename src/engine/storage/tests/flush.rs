@@ -1,8 +1,12 @@
 //! Flushes: when one is begun, what it leaves, and crashes at every step of it.
 
+use std::time::Duration;
+
 use super::super::fake::FakeHost;
 use super::super::fake_core::{FakeCore, config};
+use super::super::sending::SnapshotId;
 use crate::budget::Pool;
+use crate::origin::LinkId;
 
 #[test]
 fn rows_are_flushed_once_the_log_is_long_and_the_log_before_goes() {
@@ -193,11 +197,8 @@ fn rows_are_written_anew_once_no_replica_receives_what_is_there() {
     core.payload_len = 6_000;
     let once = flush_again_and_again(&mut core, 2);
     let rows_bytes = core.replicas.list[1].keyspace.used_bytes() as u64;
-    let id = super::super::sending::SnapshotId {
-        group: core.replicas.list[1].id,
-        last_index: core.storage.snapshot_index(1),
-    };
-    core.storage.sending.receives(crate::origin::LinkId(0), id, core.ctx.now + std::time::Duration::from_secs(3_600));
+    let id = SnapshotId { group: core.replicas.list[1].id, last_index: core.storage.snapshot_index(1) };
+    core.storage.sending.receives(LinkId(0), id, core.ctx.now + Duration::from_secs(3_600));
     let most = flush_again_and_again(&mut core, 8);
     assert!(most > 2 * rows_bytes + once, "{most} bytes: what is sent was written anew");
     core.storage.sending.receivers.clear();

@@ -1,14 +1,19 @@
 //! The log: what is durable, what is read back, and how long it may get.
 
+use std::time::Duration;
+
 use raft::{LogRead, Purpose};
 use types::ReplicaId;
 
 use super::super::StorageEffect;
 use super::super::fake::FakeHost;
 use super::super::fake_core::{FakeCore, config};
+use super::super::sending::SnapshotId;
 use crate::budget::Pool;
 use crate::error::Error;
 use crate::limits::{LOG_READ_BYTES_MAX, LOG_READS_BYTES_MAX, LOG_READS_TURN_BYTES};
+use crate::observe::StallReason;
+use crate::origin::LinkId;
 
 /// Found by planting: the block to wait for was taken before the hard state was appended, which may open the next one.
 #[test]
@@ -260,4 +265,39 @@ fn looks_at_who_keeps_a_long_log_are_rare_while_nothing_is_written() {
     core.turns(100);
     let views = core.replicas.views.get();
     assert!(views <= 400, "{views} in 100 ticks");
+}
+
+#[test]
+fn writers_are_slowed_down_while_a_replica_that_is_needed_catches_up_and_the_log_gets_long() {
+    let mut core = FakeCore::start(FakeHost::default(), config(1, 2));
+    // Nothing is committed, so the log grows.
+    core.replicas.list[1].is_stuck = true;
+    let waits = |core: &mut FakeCore| {
+        let mut count = 0;
+        for _ in 0..16 {
+            core.turn();
+            assert_eq!(core.storage.writers_wait(1), core.storage.writers_wait(2), "all of them write one log");
+            count += u32::from(core.storage.writers_wait(1));
+        }
+        count
+    };
+    let receiver = |core: &mut FakeCore, number: u32, lasts: Duration| {
+        let id = SnapshotId { group: core.replicas.list[1].id, last_index: 1 };
+        core.storage.sending.receives(LinkId(number), id, core.ctx.now + lasts);
+    };
+    receiver(&mut core, 0, Duration::from_secs(3_600));
+    assert_eq!(waits(&mut core), 0, "the log is short");
+    let half = core.storage.pressure.length.bytes_max() / 2;
+    while core.storage.pressure.length.bytes(&core.storage.log_stats()) < half + half / 4 {
+        core.append(1, 20);
+        core.turn();
+    }
+    let count = waits(&mut core);
+    assert!((1..15).contains(&count), "{count} of 16 ticks");
+    core.turn_until("they wait", |core| core.storage.slows(1).is_some());
+    assert_eq!(core.storage.slows(1), Some(StallReason::ReplicaBehind));
+    core.storage.sending.receivers.clear();
+    assert_eq!(waits(&mut core), 0, "nobody catches up");
+    receiver(&mut core, 0, Duration::ZERO);
+    assert_eq!(waits(&mut core), 0, "it has gone");
 }
