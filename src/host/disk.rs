@@ -107,3 +107,8 @@ pub trait Disk: Clone + 'static {
     /// Removes a file and syncs its directory.
     fn remove(&self, path: &Path) -> impl Future<Output = io::Result<()>>;
 }
+
+/// Whether an operation has failed since the disk, or the share of it that we may use, is full.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}

@@ -26,7 +26,7 @@ pub mod spawn;
 
 pub use buffer::{ALIGNMENT, AlignedBuf};
 pub use clock::Clock;
-pub use disk::{Disk, WriteDone, WriteToken};
+pub use disk::{Disk, WriteDone, WriteToken, is_full};
 pub use io_schedule::{IoClass, IoKind, IoPermit, IoSchedule, IoTicket};
 pub use mesh::Mesh;
 pub use net::{ConnId, ListenerId, Net, NetEvent, SendBuf};

@@ -92,7 +92,7 @@ impl<F> SegmentTable<F> {
     }
 
     /// All of them, the oldest first.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Segment<F>> {
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Segment<F>> {
         self.segments.iter()
     }
 
@@ -175,10 +175,14 @@ pub(crate) struct Pool<F> {
     /// Id of the next segment to prepare.
     next_id: u64,
     running: bool,
+    /// Whether none is made ahead of its use: room on the disk is for others now.
+    is_held: bool,
+    /// Whether a block waits for a segment.
+    is_awaited: bool,
     /// Files that were kept of quarantined groups are to go.
     has_damaged: bool,
-    /// Why the last preparation failed, until one succeeds.
-    fault: Option<String>,
+    /// Why the last preparation failed, until enough are there.
+    fault: Option<std::io::Error>,
     pub(crate) created: u64,
     pub(crate) recycled: u64,
     pub(crate) removed: u64,
@@ -227,6 +231,8 @@ impl<F: Clone + 'static> Pool<F> {
             freed: VecDeque::new(),
             next_id,
             running: false,
+            is_held: false,
+            is_awaited: false,
             has_damaged: false,
             fault: None,
             created: 0,
@@ -240,6 +246,7 @@ impl<F: Clone + 'static> Pool<F> {
     pub(crate) fn push_ready(&mut self, file: Rc<SegmentFile<F>>) {
         assert_eq!(file.id, self.next_id, "prepared segments have no gaps");
         self.next_id += 1;
+        self.is_awaited = false;
         self.ready.push_back(file);
     }
 
@@ -264,13 +271,38 @@ impl<F: Clone + 'static> Pool<F> {
         }
     }
 
-    /// Whether the disk has room for more segments, as far as is known.
-    pub(crate) fn has_room(&self) -> bool {
-        self.fault.is_none()
+    /// Takes the next segment that is prepared. If there is none, somebody waits for it.
+    pub(crate) fn take_ready(&mut self) -> Option<Rc<SegmentFile<F>>> {
+        let taken = self.ready.pop_front();
+        self.is_awaited = taken.is_none();
+        taken
     }
 
-    pub(crate) fn fault(&self) -> Option<&str> {
-        self.fault.as_deref()
+    /// Says whether segments are to be made only once a block waits for one. Free ones are used again all the same.
+    pub(crate) fn hold(&mut self, is_held: bool) {
+        self.is_held = is_held;
+        self.end_fault();
+    }
+
+    /// Whether as many segments are prepared as there should be.
+    fn is_complete(&self) -> bool {
+        self.ready.len() >= self.ready_target
+    }
+
+    /// Whether the disk has room for more segments, as far as is known.
+    pub(crate) fn has_room(&self) -> bool {
+        self.fault.is_none() && (!self.is_held || self.is_complete())
+    }
+
+    pub(crate) fn fault(&self) -> Option<&std::io::Error> {
+        self.fault.as_ref()
+    }
+
+    /// Forgets why a preparation failed, if that is over. While none is made ahead of its use it is not before all are there.
+    fn end_fault(&mut self) {
+        if (!self.is_held || self.is_complete()) && self.fault.take().is_some() {
+            tracing::info!(dir = %self.dir.display(), "there is room for log segments again");
+        }
     }
 
     pub(crate) fn count(&self, stats: &mut Stats) {
@@ -281,7 +313,8 @@ impl<F: Clone + 'static> Pool<F> {
     }
 
     fn work_is_due(&self) -> bool {
-        self.ready.len() < self.ready_target || self.freed.len() > self.recycled_max || self.has_damaged
+        let is_missing = !self.is_complete() && (!self.freed.is_empty() || !self.is_held || self.is_awaited);
+        is_missing || self.freed.len() > self.recycled_max || self.has_damaged
     }
 
     fn next_job(&mut self) -> Option<Job> {
@@ -291,7 +324,7 @@ impl<F: Clone + 'static> Pool<F> {
         if std::mem::take(&mut self.has_damaged) {
             return Some(Job::RemoveDamaged);
         }
-        let missing = self.ready.len() < self.ready_target;
+        let missing = !self.is_complete();
         Some(match self.freed.pop_front() {
             None => Job::Create { id: self.next_id },
             Some((from, Fate::Reuse)) if missing => Job::Recycle { from, to: self.next_id },
@@ -317,15 +350,13 @@ impl<F: Clone + 'static> Pool<F> {
                 self.removed += 1;
                 return true;
             }
-            (job, Err(error)) => return self.settle_failure(&job, &error),
+            (job, Err(error)) => return self.settle_failure(&job, error),
         }
-        if self.fault.take().is_some() {
-            tracing::info!(dir = %self.dir.display(), "there is room for log segments again");
-        }
+        self.end_fault();
         true
     }
 
-    fn settle_failure(&mut self, job: &Job, error: &std::io::Error) -> bool {
+    fn settle_failure(&mut self, job: &Job, error: std::io::Error) -> bool {
         self.failures += 1;
         match job {
             Job::Remove { id } => self.freed.push_front((*id, Fate::Remove)),
@@ -337,14 +368,14 @@ impl<F: Clone + 'static> Pool<F> {
             Job::Recycle { from, .. } => self.freed.push_front((*from, Fate::Reuse)),
             Job::Create { .. } => {}
         }
-        let missing = self.ready.len() < self.ready_target;
+        let missing = !self.is_complete();
         if !missing {
             tracing::warn!(dir = %self.dir.display(), %error, "cannot remove a free log segment");
         } else if self.fault.is_none() {
             tracing::warn!(dir = %self.dir.display(), %error, "cannot prepare a log segment");
         }
         if missing {
-            self.fault = Some(error.to_string());
+            self.fault = Some(error);
         }
         false
     }

@@ -144,7 +144,30 @@ impl<D: LogHost> Wal<D> {
 
     /// Why [`Wal::has_room`] is false, in the operating system's words.
     pub fn room_fault(&self) -> Option<String> {
-        self.pool.borrow().fault().map(str::to_owned)
+        self.pool.borrow().fault().map(std::io::Error::to_string)
+    }
+
+    /// Whether [`Wal::has_room`] is false because the disk is full, and not for another fault.
+    pub fn is_disk_full(&self) -> bool {
+        self.pool.borrow().fault().is_some_and(host::is_full)
+    }
+
+    /// Bytes of prepared segments behind all that was appended, durable or not: what can still be written if the disk gives
+    /// no more room.
+    pub fn room_bytes(&self) -> u64 {
+        let waiting_count = self.segments.iter().rev().take_while(|segment| segment.file.is_none()).count();
+        let prepared_count = self.pool.borrow().ready.len();
+        // Without a file, the segment that is being filled is one of those that are prepared, or of none.
+        let begun = if waiting_count <= prepared_count { self.writer.segment_left() } else { 0 };
+        let behind = prepared_count.saturating_sub(waiting_count) as u64 * self.config.segment_bytes;
+        begun + behind
+    }
+
+    /// Says whether segments are to be made only once a block waits for one, since what room the disk has is for others. Free
+    /// ones are used again all the same. [`Wal::has_room`] is true then as long as all that should be prepared is.
+    pub fn hold_segments(&mut self, is_held: bool) {
+        self.pool.borrow_mut().hold(is_held);
+        segments::prepare(&self.host, &self.pool);
     }
 
     /// Begins to write the next block, if none is being written and there is one. Without a prepared segment
@@ -331,7 +354,7 @@ impl<D: LogHost> Wal<D> {
     fn file_of(&mut self, id: u64) -> Option<D::File> {
         let segment = self.segments.get_mut(id).expect("blocks stand in segments of the table");
         if segment.file.is_none() {
-            segment.file = self.pool.borrow_mut().ready.pop_front();
+            segment.file = self.pool.borrow_mut().take_ready();
             if let Some(file) = &segment.file {
                 assert_eq!(file.id, id, "segments are prepared in the order of their use");
             }

@@ -117,6 +117,11 @@ impl Writer {
         padded(block_len) as u64 <= self.segment_bytes - self.place.offset
     }
 
+    /// Bytes of the segment behind all that was put into blocks.
+    pub(crate) fn segment_left(&self) -> u64 {
+        (self.segment_bytes - self.place.offset).saturating_sub(padded(self.buf.len()) as u64)
+    }
+
     /// Moves on to the beginning of the next segment. The forming block must be closed.
     pub(crate) fn roll(&mut self, segment_bytes: u64) {
         assert!(self.buf.is_empty(), "a block must not change its place");

@@ -192,3 +192,67 @@ fn a_removed_segment_that_may_come_back_is_removed_again() {
     open_sound(&host);
     assert!(!host.file_names().contains(&"names.seg".to_owned()));
 }
+
+/// A log on a disk without room for another segment, which has noticed.
+fn on_a_full_disk() -> (Host, wal::Wal<Host>, u64) {
+    let host = Host::new();
+    let (mut wal, _) = open_sound(&host);
+    host.set_capacity(Some(3 * SEGMENT));
+    let mut index = 0;
+    while wal.has_room() {
+        index += 1;
+        wal.append_entries(G, &entries(1, index..=index, 1_000)).unwrap();
+        sync(&host, &mut wal);
+    }
+    (host, wal, index)
+}
+
+#[test]
+fn segments_that_are_held_back_leave_the_room_to_others_until_a_block_waits_for_one() {
+    let (host, mut wal, mut index) = on_a_full_disk();
+    assert!(wal.is_disk_full());
+    wal.hold_segments(true);
+    // Somebody gives up room: it is not the log's.
+    host.set_capacity(None);
+    host.advance(Duration::from_secs(2));
+    host.run_tasks();
+    assert_eq!(host.file_names().len(), 3);
+    assert!(!wal.has_room());
+    let mut before = wal.room_bytes();
+    assert!(before > SEGMENT as u64 && before < 2 * SEGMENT as u64, "the reserve and a rest: {before}");
+    while wal.room_bytes() > 8_192 {
+        index += 1;
+        wal.append_entries(G, &entries(1, index..=index, 1_000)).unwrap();
+        assert!(wal.room_bytes() < before, "what is appended counts at once");
+        before = wal.room_bytes();
+        sync(&host, &mut wal);
+    }
+    assert_eq!(host.file_names().len(), 3, "what is prepared is enough so far");
+    while host.file_names().len() == 3 {
+        index += 1;
+        wal.append_entries(G, &entries(1, index..=index, 1_000)).unwrap();
+        sync(&host, &mut wal);
+        assert!(index < 300, "a block gets its segment");
+    }
+    assert!(!wal.has_room());
+    wal.hold_segments(false);
+    host.run_tasks();
+    assert!(wal.has_room() && wal.room_bytes() > SEGMENT as u64);
+    let (wal, _) = open_sound(&host.crash(|_| false));
+    assert_eq!(read(&wal, 7, 1, index).unwrap(), entries(1, 1..=index, 1_000));
+}
+
+#[test]
+fn segments_that_are_free_are_used_again_while_others_are_held_back() {
+    let (host, mut wal, mut index) = on_a_full_disk();
+    wal.hold_segments(true);
+    host.advance(Duration::from_secs(2));
+    wal.compact(G, index).unwrap();
+    while !wal.has_room() {
+        index += 1;
+        wal.append_entries(G, &entries(1, index..=index, 100)).unwrap();
+        sync(&host, &mut wal);
+        assert!(index < 300, "a free segment is used again");
+    }
+    assert_eq!((host.file_names().len(), wal.room_fault()), (3, None));
+}
