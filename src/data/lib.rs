@@ -36,7 +36,7 @@ mod scan_cursor;
 mod store;
 
 pub use cold::ColdKey;
-pub use commands::{Rows, SHORT_REPLY_BYTES_MAX, check, rows};
+pub use commands::{Rows, SHORT_REPLY_BYTES_MAX, check, frees_room, rows};
 pub use keyspace::Keyspace;
 pub use outcome::{Error, ExpiryCommand, Outcome};
 pub use range::RangeExcerpt;

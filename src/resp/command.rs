@@ -142,6 +142,17 @@ pub enum Scope {
     Local,
 }
 
+/// Whether a command makes room on the disk: such ones are let in while that is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FreesRoom {
+    /// It does not, or not always.
+    No,
+    /// It removes keys, or nothing.
+    Yes,
+    /// It removes a key, or nothing, if the time that it gives has come.
+    IfPast,
+}
+
 /// Which arguments are keys: from `first` to `last`, every `step`-th.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeySpec {
@@ -176,6 +187,8 @@ pub struct Command {
     pub key_specs_apart: &'static [KeySpec],
     /// Where it is executed.
     pub scope: Scope,
+    /// Whether it makes room on the disk. Invariant: what does is a write, and does not have [`Flags::DENYOOM`].
+    pub frees_room: FreesRoom,
     /// Its access-control categories.
     pub categories: Categories,
     /// What a client or proxy may make use of.

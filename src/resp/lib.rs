@@ -43,7 +43,7 @@ pub use answer::answer;
 pub use args::{ArgRange, Args};
 pub use client_filter::ClientFilter;
 pub use client_line::ClientLine;
-pub use command::{Command, Flags, Keys, Scope};
+pub use command::{Command, Flags, FreesRoom, Keys, Scope};
 pub use command_id::CommandId;
 pub use errors::Refusal;
 pub use hello::{Greeting, HelloRequest};

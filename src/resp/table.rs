@@ -169,7 +169,7 @@ mod tests {
 
     use super::*;
     use crate::args::ArgRange;
-    use crate::command::{Flags, Scope};
+    use crate::command::{Flags, FreesRoom, Scope};
     use crate::command_id::CommandId;
 
     fn all() -> Vec<&'static Command> {
@@ -222,6 +222,21 @@ mod tests {
         let in_table: HashSet<CommandId> = all().iter().map(|command| command.id).collect();
         assert_eq!(in_table.len(), all().len(), "a number stands twice");
         assert_eq!(in_table, CommandId::ALL.iter().copied().collect());
+    }
+
+    #[test]
+    fn commands_that_make_room_are_those_that_remove_keys() {
+        let of = |frees_room| {
+            let commands = all().into_iter().filter(|command| command.frees_room == frees_room);
+            commands.map(|command| command.name).collect::<HashSet<_>>()
+        };
+        let removing = ["del", "unlink", "delifeq", "getdel", "flushall", "flushdb"];
+        assert_eq!(of(FreesRoom::Yes), removing.into());
+        assert_eq!(of(FreesRoom::IfPast), ["expire", "pexpire", "expireat", "pexpireat"].into());
+        let making_room = all().into_iter().filter(|command| command.frees_room != FreesRoom::No);
+        making_room.for_each(|command| {
+            assert!(command.is_write() && !command.flags.contains(Flags::DENYOOM), "{}", command.full_name);
+        });
     }
 
     #[test]

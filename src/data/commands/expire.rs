@@ -64,6 +64,19 @@ fn check(args: Args<'_>, (unit, command): (ExpiryUnit, ExpiryCommand)) -> Result
     expire_at(args, unit, command, None).map(drop)
 }
 
+/// Whether such a command gives its key a time that has come: then it removes the key, if it does anything.
+pub(super) fn is_past(id: CommandId, args: Args<'_>, time_ms: u64) -> bool {
+    let (unit, command) = match id {
+        CommandId::Expire => EXPIRE,
+        CommandId::PExpire => P_EXPIRE,
+        CommandId::ExpireAt => EXPIRE_AT,
+        CommandId::PExpireAt => P_EXPIRE_AT,
+        _ => return false,
+    };
+    let at = expire_at(args, unit, command, Some(time_ms));
+    at.is_ok_and(|at| u64::try_from(at).is_ok_and(|at| at <= time_ms) || at < 0)
+}
+
 /// Whether the key exists and may expire at that time: 1, else 0. It is gone at once if the time has come.
 fn set_expiry<'s>(
     store: &'s mut Store,

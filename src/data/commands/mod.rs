@@ -27,7 +27,7 @@ mod strings;
 #[cfg(test)]
 mod tests;
 
-use resp::{Args, CommandId};
+use resp::{Args, Command, CommandId, FreesRoom};
 
 use crate::outcome::Error;
 
@@ -74,6 +74,15 @@ static REGISTRY: [Option<&Registration>; IDS_END] = {
     }
     registry
 };
+
+/// Whether a command makes room on the disk, or changes nothing, by this time in milliseconds since 1970 or a later one.
+pub fn frees_room(command: &Command, args: Args<'_>, time_ms: u64) -> bool {
+    match command.frees_room {
+        FreesRoom::No => false,
+        FreesRoom::Yes => true,
+        FreesRoom::IfPast => expire::is_past(command.id, args, time_ms),
+    }
+}
 
 /// The entry of a command that works on the keys of a group.
 #[inline]

@@ -1,6 +1,6 @@
 //! How the table's lines are put together, at compile time.
 
-use crate::command::{Categories, Command, Flags, KeyFlags, KeySpec, Scope};
+use crate::command::{Categories, Command, Flags, FreesRoom, KeyFlags, KeySpec, Scope};
 use crate::command_id::CommandId;
 
 /// One key, the first argument.
@@ -33,6 +33,7 @@ impl Command {
             key_spec: None,
             key_specs_apart: &[],
             scope: Scope::Local,
+            frees_room: FreesRoom::No,
             categories: Categories::SLOW,
             tips: &[],
             syntax: "",
@@ -86,6 +87,12 @@ impl Command {
     /// It is executed there.
     pub(super) const fn scope(mut self, scope: Scope) -> Command {
         self.scope = scope;
+        self
+    }
+
+    /// It makes room on the disk.
+    pub(super) const fn frees_room(mut self, frees_room: FreesRoom) -> Command {
+        self.frees_room = frees_room;
         self
     }
 

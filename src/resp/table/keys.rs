@@ -1,7 +1,7 @@
 //! Commands on keys of any type.
 
 use super::builder::{ALL, ANY_TIME, MULTI_SUM, ONE, SECOND, TWO, VARYING};
-use crate::command::{Categories, Command, Flags, KeyFlags, KeySpec, Scope};
+use crate::command::{Categories, Command, Flags, FreesRoom, KeyFlags, KeySpec, Scope};
 use crate::command_id::CommandId;
 
 const fn generic(id: CommandId, name: &'static str, arity: i32) -> Command {
@@ -11,11 +11,13 @@ const fn generic(id: CommandId, name: &'static str, arity: i32) -> Command {
 pub(super) const COMMANDS: &[Command] = &[
     generic(CommandId::Del, "del", -2)
         .writes(ALL, KeyFlags::RM.union(KeyFlags::DELETE))
+        .frees_room(FreesRoom::Yes)
         .tips(MULTI_SUM)
         .docs("key [key ...]", "Removes keys.", "1.0.0")
         .complexity("O(N) with N keys"),
     generic(CommandId::Unlink, "unlink", -2)
         .writes(ALL, KeyFlags::RM.union(KeyFlags::DELETE))
+        .frees_room(FreesRoom::Yes)
         .flags(Flags::FAST)
         .tips(MULTI_SUM)
         .docs("key [key ...]", "Removes keys, as DEL does.", "4.0.0")
@@ -39,10 +41,12 @@ pub(super) const COMMANDS: &[Command] = &[
         .complexity("O(N) with N keys"),
     generic(CommandId::Expire, "expire", -3)
         .writes(ONE, KeyFlags::RW.union(KeyFlags::UPDATE))
+        .frees_room(FreesRoom::IfPast)
         .flags(Flags::FAST)
         .docs("key seconds [NX | XX | GT | LT]", "Sets the time in seconds after which a key expires.", "1.0.0"),
     generic(CommandId::PExpire, "pexpire", -3)
         .writes(ONE, KeyFlags::RW.union(KeyFlags::UPDATE))
+        .frees_room(FreesRoom::IfPast)
         .flags(Flags::FAST)
         .docs(
             "key milliseconds [NX | XX | GT | LT]",
@@ -51,6 +55,7 @@ pub(super) const COMMANDS: &[Command] = &[
         ),
     generic(CommandId::ExpireAt, "expireat", -3)
         .writes(ONE, KeyFlags::RW.union(KeyFlags::UPDATE))
+        .frees_room(FreesRoom::IfPast)
         .flags(Flags::FAST)
         .docs(
             "key unix-time-seconds [NX | XX | GT | LT]",
@@ -59,6 +64,7 @@ pub(super) const COMMANDS: &[Command] = &[
         ),
     generic(CommandId::PExpireAt, "pexpireat", -3)
         .writes(ONE, KeyFlags::RW.union(KeyFlags::UPDATE))
+        .frees_room(FreesRoom::IfPast)
         .flags(Flags::FAST)
         .docs(
             "key unix-time-milliseconds [NX | XX | GT | LT]",

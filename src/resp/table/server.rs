@@ -1,7 +1,7 @@
 //! Commands about the server: its size, its figures, its settings and its own commands.
 
 use super::builder::{ANY_TIME, SECOND, UNORDERED, VARYING};
-use crate::command::{Categories, Command, Flags, KeyFlags, Scope};
+use crate::command::{Categories, Command, Flags, FreesRoom, KeyFlags, Scope};
 use crate::command_id::CommandId;
 
 const ALL_SUM: &[&str] = &["request_policy:all_shards", "response_policy:agg_sum"];
@@ -23,6 +23,7 @@ const fn flush(id: CommandId, name: &'static str) -> Command {
     server(id, name, -1)
         .flags(Flags::WRITE)
         .scope(Scope::Everywhere)
+        .frees_room(FreesRoom::Yes)
         .categories(Categories::KEYSPACE.union(Categories::DANGEROUS))
         .tips(ALL_SUCCEEDED)
         .complexity("O(N) with N keys")

@@ -1,7 +1,7 @@
 //! Commands on strings.
 
 use super::builder::{ALL, ONE, PAIRS};
-use crate::command::{Categories, Command, Flags, KeyFlags};
+use crate::command::{Categories, Command, Flags, FreesRoom, KeyFlags};
 use crate::command_id::CommandId;
 
 const DENYOOM: Flags = Flags::DENYOOM;
@@ -50,6 +50,7 @@ pub(super) const COMMANDS: &[Command] = &[
     ),
     string(CommandId::DelIfEq, "delifeq", 3)
         .writes(ONE, KeyFlags::RM.union(KeyFlags::DELETE))
+        .frees_room(FreesRoom::Yes)
         .flags(Flags::FAST)
         .docs("key value", "Removes a key if it has this value.", "9.0.0"),
     string(CommandId::SetNx, "setnx", 3)
@@ -64,6 +65,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .deprecated("6.2.0", "`SET` with the `GET` argument"),
     string(CommandId::GetDel, "getdel", 2)
         .writes(ONE, KeyFlags::RW.union(KeyFlags::ACCESS).union(KeyFlags::DELETE))
+        .frees_room(FreesRoom::Yes)
         .flags(Flags::FAST)
         .docs("key", "Returns a key's value and removes the key.", "6.2.0"),
     string(CommandId::MGet, "mget", -2)
