@@ -14,7 +14,9 @@ use rustix::process::Signal;
 const LIMIT: Duration = Duration::from_secs(120);
 const WITHIN: Duration = Duration::from_secs(30);
 /// Room for three segments, the least a node has, and some more.
-const DISK_BYTES: u64 = 160 << 20;
+const DISK_BYTES: u64 = 192 << 20;
+/// Room for a log of some segments and some data.
+const DATA_DISK_BYTES: u64 = 512 << 20;
 /// Room for whatever a node may write in a test.
 const ROOMY_DISK_BYTES: u64 = 2 << 30;
 /// Too little for another segment.
@@ -27,7 +29,7 @@ const STABLE_AFTER: Duration = Duration::from_millis(2_500);
 const SLOW_WRITES_PER_SECOND: u32 = 20;
 
 fn set() -> Vec<String> {
-    vec!["segment_bytes=33554432".to_owned()]
+    vec!["segment_bytes=33554432".to_owned(), "disk_reserve_bytes=8388608".to_owned()]
 }
 
 /// A value of a length that fills disks, told from others by its beginning.
@@ -92,7 +94,8 @@ fn a_full_disk_stops_writes_and_nothing_else() {
     };
     assert!(is_all_there(&mut client), "reads go on");
     assert!(set_value(&mut client, 0).error().is_some_and(|error| error.starts_with("DISKFULL")));
-    assert_eq!(cluster.core(1, 0).info("log_has_room"), 0);
+    let mut core = cluster.core(1, 0);
+    assert_eq!((core.info("disk_is_full"), core.info("disk_reserve_in_hand")), (1, 0));
     disk.make_room();
     let begin = Instant::now();
     wait_until("writes resume by themselves", WITHIN, || client.command("SET resumed yes") == ok());
@@ -110,6 +113,149 @@ fn a_full_disk_stops_writes_and_nothing_else() {
         (0..KEYS_COUNT).all(|key| client.command(&format!("GET key:{key}")) == bulk(value(last[key])))
     };
     assert!(is_all_there(&mut client), "the log has no hole");
+}
+
+/// Values of this length lie in tables.
+const ROW_BYTES: usize = 8 << 10;
+/// Keys of one slot, set with one command.
+const RUN_KEYS_COUNT: usize = 32;
+const RUNS_COUNT_MAX: usize = 2_000;
+/// Refusals that last so long are not over in a moment.
+const FULL_FOR: Duration = Duration::from_secs(4);
+
+fn row_key(run: usize, key: usize) -> Vec<u8> {
+    format!("{{run-{run}}}:{key}").into_bytes()
+}
+
+/// A value that cannot be compressed, and that no other key has.
+fn row_value(run: usize, key: usize) -> Vec<u8> {
+    let mut state = (run * RUN_KEYS_COUNT + key) as u64;
+    let mut next = move || {
+        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB)
+    };
+    (0..ROW_BYTES / 8).flat_map(|_| next().to_le_bytes()).collect()
+}
+
+fn set_run(client: &mut Client, run: usize) -> Reply {
+    let rows: Vec<Vec<u8>> = (0..RUN_KEYS_COUNT).flat_map(|key| [row_key(run, key), row_value(run, key)]).collect();
+    let args: Vec<&[u8]> = [&b"MSET"[..]].into_iter().chain(rows.iter().map(Vec::as_slice)).collect();
+    client.ask(&args).unwrap()
+}
+
+fn delete_run(client: &mut Client, run: usize) -> Reply {
+    let keys: Vec<Vec<u8>> = (0..RUN_KEYS_COUNT).map(|key| row_key(run, key)).collect();
+    let args: Vec<&[u8]> = [&b"DEL"[..]].into_iter().chain(keys.iter().map(Vec::as_slice)).collect();
+    client.ask(&args).unwrap()
+}
+
+/// Sets runs of keys from this one on, until the disk is full for good. Returns the first that was not set, and what was said.
+fn fill_with_runs(client: &mut Client, from: usize) -> (usize, String) {
+    let mut run = from;
+    let mut refused_at: Option<Instant> = None;
+    while run < from + RUNS_COUNT_MAX {
+        match set_run(client, run) {
+            Reply::Error(error) if error.starts_with("DISKFULL") => {
+                let since = *refused_at.get_or_insert_with(Instant::now);
+                if since.elapsed() > FULL_FOR {
+                    return (run, error);
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            reply => {
+                assert_eq!(reply, ok());
+                refused_at = None;
+                run += 1;
+            }
+        }
+    }
+    panic!("the disk does not fill up");
+}
+
+fn assert_runs(client: &mut Client, runs: impl Iterator<Item = usize>, are_there: bool) {
+    for run in runs {
+        for key in [0, RUN_KEYS_COUNT - 1] {
+            let reply = client.ask(&[b"GET", &row_key(run, key)]).unwrap();
+            let expected = if are_there { bulk(row_value(run, key)) } else { Reply::Nil };
+            assert!(reply == expected, "run {run}, key {key}, which is to be there: {are_there}");
+        }
+    }
+}
+
+/// Sets a run until that is accepted. Returns how long that took.
+fn resume(client: &mut Client, run: usize) -> Duration {
+    let begin = Instant::now();
+    wait_until("writes resume by themselves", WITHIN, || set_run(client, run) == ok());
+    begin.elapsed()
+}
+
+/// What is deleted on a full disk makes room on it, without anybody's help.
+#[test]
+fn deletes_on_a_full_disk_make_room_and_writes_resume() {
+    let _alone = alone(LIMIT);
+    let dir = tempfile::tempdir().unwrap();
+    let _disk = match SmallDisk::mount(&dir.path().join("node-1"), DATA_DISK_BYTES) {
+        Ok(disk) => disk,
+        Err(why) => return skipped(&why),
+    };
+    // Sizes that go together on a disk like this: a flush fits the reserve.
+    let sizes = [
+        "segment_bytes=33554432",
+        "log_bytes_max=100663296",
+        "group_log_bytes_max=8388608",
+        "log_tail_bytes_max=0",
+        "disk_reserve_bytes=33554432",
+    ];
+    let options = Options {
+        nodes: 1,
+        groups: 2,
+        set: sizes.map(str::to_owned).to_vec(),
+        data_dir: Some(dir.path().to_owned()),
+        restart: true,
+        ..Options::default()
+    };
+    let cluster = Cluster::start(options.clone());
+    let mut client = cluster.gateway(1);
+    let mut core = cluster.core(1, 0);
+    let (end, error) = fill_with_runs(&mut client, 0);
+    println!("full after {end} runs of {RUN_KEYS_COUNT} keys: {error}");
+    assert!(error.contains("DEL") && error.contains("reads go on"), "{error}");
+    assert_runs(&mut client, 0..end, true);
+    assert_eq!((core.info("disk_is_full"), core.info("disk_reserve_in_hand")), (1, 0));
+    // Three runs in four, which leaves something of each table.
+    let is_deleted = |run: &usize| run % 4 != 0;
+    let begin = Instant::now();
+    for run in (0..end).filter(is_deleted) {
+        let whole = Reply::Int(RUN_KEYS_COUNT as i64);
+        wait_until("the log has room for a deletion", WITHIN, || delete_run(&mut client, run) == whole);
+    }
+    println!("deleted in {:?}; writes resumed {:?} later", begin.elapsed(), resume(&mut client, end));
+    assert_eq!((core.info("disk_is_full"), core.info("disk_reserve_in_hand")), (0, 1));
+    assert!(core.info("commands_admitted_full") > 0 && core.info("disk_reserves_made") > 0);
+    let check = |client: &mut Client| {
+        assert_runs(client, (0..end).filter(is_deleted), false);
+        assert_runs(client, (0..end).filter(|run| !is_deleted(run)), true);
+        assert_runs(client, end..end + 1, true);
+    };
+    check(&mut client);
+    let port = cluster.port();
+    assert!(cluster.stop(Signal::TERM).success());
+    let cluster = Cluster::start_at(options, port);
+    let mut client = cluster.gateway(1);
+    check(&mut client);
+    // Once more, and all at once; with a crash instead of a stop.
+    let (end, error) = fill_with_runs(&mut client, end + 1);
+    println!("full again at run {end}: {error}");
+    assert_eq!(client.command("FLUSHALL"), ok());
+    println!("all is deleted; writes resumed {:?} later", resume(&mut client, end));
+    assert_runs(&mut client, 0..end, false);
+    let pid = cluster.node(1).pid;
+    process::signal(pid, Signal::KILL);
+    cluster.wait_restarted(1, pid);
+    let mut client = cluster.gateway(1);
+    assert_runs(&mut client, 0..end, false);
+    assert_runs(&mut client, end..end + 1, true);
 }
 
 #[test]
@@ -130,7 +276,7 @@ fn one_full_disk_of_three_costs_no_writes() {
     std::thread::sleep(STABLE_AFTER);
     disk.fill(LEFT_BYTES);
     let (mut number, mut errors, mut last_error) = (0, 0, String::new());
-    while full.info("log_has_room") == 1 || full.info("groups_led") > 0 {
+    while full.info("disk_is_full") == 0 || full.info("groups_led") > 0 {
         if let Some(error) = set_value(&mut client, number).error() {
             (errors, last_error) = (errors + 1, error.to_owned());
         }

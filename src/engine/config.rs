@@ -126,6 +126,9 @@ pub mod defaults {
     pub const GROUP_LOG_BYTES_MAX: u64 = 64 << 20;
     /// Of [`Config::log_bytes_max`](super::Config::log_bytes_max).
     pub const LOG_BYTES_MAX: u64 = 1 << 30;
+    /// Of [`Config::disk_reserve_bytes`](super::Config::disk_reserve_bytes): of what a merge needs before it lets the first table go, and
+    /// of what most flushes write.
+    pub const DISK_RESERVE_BYTES: u64 = 2 * SEGMENT_BYTES;
     /// Of [`StoreSettings::cache_bytes_max`](super::StoreSettings::cache_bytes_max).
     pub const TABLE_CACHE_BYTES_MAX: usize = 4 << 20;
     /// Of [`Config::log_tail_bytes_max`](super::Config::log_tail_bytes_max).
@@ -194,6 +197,8 @@ pub struct Config {
     pub log_bytes_max: u64,
     /// Log that a group keeps before the seal of its tables for slow followers, in bytes.
     pub log_tail_bytes_max: u64,
+    /// Room on the disk that the core keeps for when that is full, in bytes; 0 for none.
+    pub disk_reserve_bytes: u64,
     /// How the rows lie on disk.
     pub store: StoreSettings,
     /// How often the replicas of each group that is led here are compared, about; `None` for never.
@@ -259,6 +264,7 @@ impl Config {
             group_log_bytes_max: defaults::GROUP_LOG_BYTES_MAX,
             log_bytes_max: defaults::LOG_BYTES_MAX,
             log_tail_bytes_max: defaults::LOG_TAIL_BYTES_MAX,
+            disk_reserve_bytes: defaults::DISK_RESERVE_BYTES,
             store: StoreSettings::default(),
             compare_interval: Some(defaults::COMPARE_INTERVAL),
             compare_wait_max: defaults::COMPARE_WAIT_MAX,
@@ -335,6 +341,6 @@ impl Config {
         };
         let map = ClusterMap::bootstrap(&bootstrap).expect("a sound bootstrap");
         let place = CoreAddr { node: NodeId(1), core: CoreId(0) };
-        Config::new(place, map, 1, PathBuf::from("/nonexistent"))
+        Config { disk_reserve_bytes: 0, ..Config::new(place, map, 1, PathBuf::from("/nonexistent")) }
     }
 }

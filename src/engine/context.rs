@@ -26,8 +26,10 @@ pub(crate) struct Context {
     pub(crate) now: Instant,
     /// The wall clock at the beginning of the turn, in milliseconds since 1970.
     pub(crate) unix_ms: u64,
-    /// Why the log takes no writes for now; `None` while it does.
+    /// Why the disk has no room for writes but those that make some; `None` while it has.
     pub(crate) disk_full: Option<Rc<str>>,
+    /// Bytes that entries which make room may still take of the log; `None` while the log has room for all.
+    pub(crate) freeing_bytes: Option<usize>,
     /// Whether so much waits to become durable in the log that nothing should be added to it.
     pub(crate) is_log_backlogged: bool,
     /// Whether rows are to be flushed so that they can leave memory.
@@ -80,6 +82,7 @@ impl Context {
             now,
             unix_ms: 0,
             disk_full: None,
+            freeing_bytes: None,
             is_log_backlogged: false,
             wants_flush: false,
             is_flushing: false,

@@ -23,7 +23,11 @@ const CHOKED: &str = "TRYAGAIN Too many bytes of replies are waiting to be sent:
 const REPLY_WITHHELD: &str =
     "ERR the command was applied, but too many bytes of replies are waiting to be sent, and its reply was dropped";
 const REPLY_TOO_LONG: &str = "ERR the reply would be longer than 32 MiB: ask for fewer keys at a time";
-const DISK_FULL: &str = "DISKFULL The log has no room: writes are refused until there is, reads go on";
+const DISK_FULL: &str = "DISKFULL The disk is full: only commands that delete (DEL, UNLINK, FLUSHALL and their like) are accepted \
+     until there is room, reads go on";
+/// What a command that deletes is answered when it would take the room of what must not wait.
+const NO_ROOM_TO_FREE: &str = "DISKFULL The disk is full, and the log has no room for commands that delete either: wait until what \
+     was deleted is flushed, or free room on the file system; reads go on";
 const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
 const UNKNOWN_COMMAND: &str = "ERR the leader runs a release that does not know this command";
 const INVALID_KEYS_COUNT: &str = "ERR Invalid slot or number of keys";
@@ -127,7 +131,9 @@ refusals! {
     RowsNotRead, "refused_rows_not_read", OVERLOADED, Operators,
         "the disk did not give what they look for";
     DiskFull, "refused_disk_full", DISK_FULL, Operators,
-        "the log has no room";
+        "the disk is full, and they do not delete";
+    NoRoomToFree, "refused_no_room_to_free", NO_ROOM_TO_FREE, Operators,
+        "the disk is full, and the log has no room for commands that delete either";
     OutOfMemory, "refused_out_of_memory", OUT_OF_MEMORY, Operators,
         "keys hold all the memory that they may";
     UnknownCommand, "refused_unknown_command", UNKNOWN_COMMAND, Operators,
@@ -160,7 +166,7 @@ impl Refusal {
     pub(crate) fn disk_full_message(fault: Option<&str>) -> Cow<'static, str> {
         match fault {
             Some(fault) => {
-                format!("DISKFULL The log has no room ({fault}): writes are refused until there is, reads go on")
+                format!("DISKFULL The disk is full ({fault}){}", &DISK_FULL["DISKFULL The disk is full".len()..])
                     .into()
             }
             None => Refusal::DiskFull.message().into(),
@@ -215,7 +221,8 @@ mod tests {
     fn the_message_of_a_full_disk_names_the_fault_if_it_is_known() {
         assert_eq!(
             Refusal::disk_full_message(Some("no space left")),
-            "DISKFULL The log has no room (no space left): writes are refused until there is, reads go on"
+            "DISKFULL The disk is full (no space left): only commands that delete (DEL, UNLINK, FLUSHALL and their like) are \
+             accepted until there is room, reads go on"
         );
         assert_eq!(Refusal::disk_full_message(None), Refusal::DiskFull.message());
     }

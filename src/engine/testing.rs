@@ -48,6 +48,7 @@ pub(crate) fn core(node: u32) -> CoreAddr {
 /// The context of the core of node 1.
 pub(crate) fn context(change: impl FnOnce(&mut Config)) -> Context {
     let mut config = Config::new(core(1), map(2), 1, PathBuf::new());
+    config.disk_reserve_bytes = 0;
     change(&mut config);
     Context::new(Rc::new(config), Instant::ZERO, None)
 }

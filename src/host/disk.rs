@@ -95,6 +95,11 @@ pub trait Disk: Clone + 'static {
     /// Puts the names in a directory on stable storage: files that were made in it stay, files that were removed do not return.
     fn sync_dir(&self, path: &Path) -> impl Future<Output = io::Result<()>>;
 
+    /// Bytes that files in a directory may still take of its file system; `None` where nobody knows.
+    fn free_bytes(&self, _: &Path) -> impl Future<Output = io::Result<Option<u64>>> {
+        std::future::ready(Ok(None))
+    }
+
     /// Makes a directory and its parents, durably. Succeeds if it exists.
     fn create_dir_all(&self, path: &Path) -> impl Future<Output = io::Result<()>>;
 

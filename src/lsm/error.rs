@@ -47,6 +47,11 @@ pub enum FormatError {
 const EIO: i32 = 5;
 
 impl Error {
+    /// Whether it is that the disk is full.
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, Error::Io { source, .. } if host::is_full(source))
+    }
+
     /// Whether it is what the disk holds that is wrong: another attempt will find the same.
     pub fn is_damage(&self) -> bool {
         match self {

@@ -254,6 +254,7 @@ fn engine_configs(config: &Config, prepared: &Prepared) -> Vec<engine::Config> {
             group_log_bytes_max: config.group_log_bytes_max,
             log_bytes_max: config.log_bytes_max,
             log_tail_bytes_max: config.log_tail_bytes_max,
+            disk_reserve_bytes: config.disk_reserve_bytes,
             memory_bytes_max: config.memory_bytes_max,
             clients_count_max: prepared.clients_count_max,
             client_output_bytes_max: config.client_output_bytes_max,

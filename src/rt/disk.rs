@@ -114,6 +114,21 @@ pub(crate) fn len(file: &File) -> io::Result<u64> {
     }
 }
 
+/// Bytes that the file system of a directory still has for the likes of us. On a thread of its own: rings have no such operation.
+pub(crate) async fn free_bytes(path: &Path) -> io::Result<Option<u64>> {
+    let name = c_path(path)?;
+    offload(move || {
+        // SAFETY: all zeros is a valid value of this plain C struct.
+        let mut status: libc::statvfs = unsafe { mem::zeroed() };
+        // SAFETY: the path ends with a zero, and the call fills the struct.
+        if unsafe { libc::statvfs(name.as_ptr(), &mut status) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Some(status.f_bavail.saturating_mul(status.f_frsize)))
+    })
+    .await
+}
+
 /// Cuts a file off or makes it longer. On a thread of its own: older kernels have no such operation in their rings.
 pub(crate) async fn set_len(file: &File, len: u64) -> io::Result<()> {
     assert_aligned(len, 0);

@@ -252,6 +252,10 @@ impl<M: 'static> Disk for Runtime<M> {
         })
     }
 
+    fn free_bytes(&self, path: &Path) -> impl Future<Output = io::Result<Option<u64>>> {
+        disk::free_bytes(path)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> impl Future<Output = io::Result<()>> {
         disk::rename(&self.core, from, to)
     }

@@ -84,6 +84,8 @@ pub struct ClusterSpec {
     pub log_bytes_max: u64,
     /// Log kept behind a snapshot for slow followers, in bytes.
     pub log_tail_bytes_max: u64,
+    /// Room on the disk that a core keeps for when that is full, in bytes.
+    pub disk_reserve_bytes: u64,
     /// Memory of a core, in bytes.
     pub memory_bytes_max: usize,
     /// How often the replicas of each group are compared; `None` for never.
@@ -138,6 +140,7 @@ impl ClusterSpec {
             group_log_bytes_max: prng.pick(&[16 << 10, 64 << 10, 256 << 10, 64 << 20]),
             log_bytes_max: prng.pick(&[512 << 10, 4 << 20, 1 << 30]),
             log_tail_bytes_max: prng.pick(&[0, 4 << 10, 64 << 10]),
+            disk_reserve_bytes: Prng::stream(seed, "reserves").pick(&[0, 256 << 10, 1 << 20]),
             memory_bytes_max: MEMORY_BYTES_MAX,
             compare_interval: Prng::stream(seed, "comparisons").pick(&COMPARE_INTERVALS),
         };

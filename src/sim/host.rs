@@ -347,6 +347,12 @@ impl Disk for SimHost {
         }
     }
 
+    async fn free_bytes(&self, _: &Path) -> Result<Option<u64>> {
+        let world = self.world.borrow();
+        let disk = &world.nodes[world.cores[self.core].node].disk;
+        Ok(Some(disk.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(disk.used()))))
+    }
+
     async fn rename(&self, from: &Path, to: &Path) -> Result<()> {
         self.ask_unit(Request::Rename { from: from.to_owned(), to: to.to_owned() }).await?;
         self.sync_dir(dir_of(to)).await

@@ -314,7 +314,9 @@ impl<F: Clone + 'static> Pool<F> {
 
     fn work_is_due(&self) -> bool {
         let is_missing = !self.is_complete() && (!self.freed.is_empty() || !self.is_held || self.is_awaited);
-        is_missing || self.freed.len() > self.recycled_max || self.has_damaged
+        // What is kept for later use is of use to others now.
+        let recycled_max = if self.is_held { 0 } else { self.recycled_max };
+        is_missing || self.freed.len() > recycled_max || self.has_damaged
     }
 
     fn next_job(&mut self) -> Option<Job> {

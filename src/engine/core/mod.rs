@@ -184,6 +184,8 @@ impl<H: CoreHost> Core<H> {
             self.ctx.turns.mark(Phase::Log, self.host.now());
         }
         self.ctx.disk_full = self.storage.disk_full();
+        let freeing_bytes = self.storage.freeing_bytes();
+        self.ctx.freeing_bytes = freeing_bytes.map(|bytes| bytes.saturating_sub(self.groups.batched_bytes()));
         self.ctx.is_flushing = self.storage.is_flushing();
         self.ctx.is_log_backlogged = self.storage.is_backlogged();
         self.ctx.must_clients_wait = self.ctx.is_log_backlogged || self.storage.is_copying_behind(&self.groups);

@@ -1,18 +1,22 @@
 //! What the groups are told: messages of other replicas, what has become of the log, which cores can be reached.
 
+use std::ops::ControlFlow;
+
 use raft::Purpose;
+use resp::{CommandId, FreesRoom};
 use types::{CoreAddr, Index, ReplicaId};
 use wire::{Entry, Message};
 
 use crate::context::Context;
 use crate::groups::Groups;
+use crate::groups::writes::ENTRY_OVERHEAD_BYTES_MAX;
 use crate::observe::{Event, Stage};
 
 impl Groups {
     /// A Raft message of another replica, which lives at `from`.
     pub(crate) fn step(&mut self, ctx: &mut Context, group: usize, from: CoreAddr, message: Message) {
-        // The leader sends it again, for as long as it takes; what is left of the log is for votes.
-        if (ctx.disk_full.is_some() || ctx.is_log_backlogged) && brings_commands(&message) {
+        // The leader sends it again, for as long as it takes.
+        if brings_commands(&message) && !takes_commands(ctx, &message) {
             ctx.counters.appends_refused += 1;
             return;
         }
@@ -123,6 +127,38 @@ impl Groups {
         self.list[group].raft.set_snapshot(meta);
         self.mark(group);
     }
+}
+
+/// Whether entries with commands are taken in now. What is left of a log without more room is for votes, and a part of it for
+/// commands that make room.
+fn takes_commands(ctx: &mut Context, message: &Message) -> bool {
+    if ctx.is_log_backlogged {
+        return false;
+    }
+    let Some(left) = ctx.freeing_bytes else { return true };
+    let wire::Body::Append { entries, .. } = &message.body else { return true };
+    let bytes: usize = entries.iter().map(|entry| entry.payload.len() + ENTRY_OVERHEAD_BYTES_MAX).sum();
+    if bytes > left || !entries.iter().all(makes_room) {
+        return false;
+    }
+    ctx.freeing_bytes = Some(left - bytes);
+    ctx.counters.appends_admitted_full += 1;
+    true
+}
+
+/// Whether an entry has no commands but such as make room. The leader has looked at their arguments.
+fn makes_room(entry: &Entry) -> bool {
+    if entry.kind != wire::EntryKind::Batch {
+        return true;
+    }
+    let Ok(batch) = wire::Batch::access(&entry.payload) else { return false };
+    let mut takes_room = false;
+    let looked = batch.for_each_from(0, |command, _| {
+        let id = CommandId::from_u16(command.id);
+        takes_room = id.is_none_or(|id| resp::table::by_id(id).frees_room == FreesRoom::No);
+        if takes_room { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    looked.is_ok() && !takes_room
 }
 
 /// Whether a message has entries with commands, which take room in the log and can wait.

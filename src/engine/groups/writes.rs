@@ -17,7 +17,7 @@ use crate::replies::{ReplySink, refuse};
 use crate::request::Request;
 
 /// More than what a batch's root and Raft's own account add to the bytes of its commands.
-const ENTRY_OVERHEAD_BYTES_MAX: usize = 1 << 10;
+pub(super) const ENTRY_OVERHEAD_BYTES_MAX: usize = 1 << 10;
 
 impl Groups {
     /// Adds a write to the next batch of a group that is led here.
@@ -29,6 +29,10 @@ impl Groups {
         }
         let reply_bytes = match self.admit_write(ctx, out, group, request) {
             Ok(reply_bytes) => reply_bytes,
+            Err(refusal @ Refusal::NoRoomToFree) => {
+                self.stall(ctx, group, StallReason::DiskFull);
+                return refuse(ctx, out, origin, refusal, Some(self.list[group].id));
+            }
             Err(Refusal::DiskFull) => {
                 self.stall(ctx, group, StallReason::DiskFull);
                 ctx.refused(Refusal::DiskFull, Some(self.list[group].id));
@@ -63,13 +67,13 @@ impl Groups {
     /// be, beyond a short one.
     fn admit_write(
         &mut self,
-        ctx: &Context,
+        ctx: &mut Context,
         out: &mut impl ReplySink,
         group: usize,
         request: Request<'_>,
     ) -> Result<u32, Refusal> {
         if ctx.disk_full.is_some() {
-            return Err(Refusal::DiskFull);
+            admit_to_full_disk(ctx, request)?;
         }
         let adds_data = request.command.flags.contains(resp::Flags::DENYOOM);
         if adds_data && !ctx.makes_room() && !ctx.budget.has_room_for_keys(request.bytes()) {
@@ -87,6 +91,11 @@ impl Groups {
         let reply_bytes = u32::try_from(reply_bytes).unwrap_or(u32::MAX);
         self.sources.write_begun(source, reply_bytes);
         Ok(reply_bytes)
+    }
+
+    /// Bytes of commands that were taken in and not proposed.
+    pub(crate) fn batched_bytes(&self) -> usize {
+        self.batching.iter().map(|group| self.list[*group].batches.bytes()).sum()
     }
 
     /// Proposes what groups have collected: as a rule one entry each. `is_writing` tells whether a block of the log is being
@@ -221,4 +230,17 @@ impl Groups {
         let is_settled = raft.is_leader() && raft.term_at(raft.applied_index()) == Some(raft.term());
         is_settled.then(|| raft.term())
     }
+}
+
+/// Takes in commands that make room, as long as the log has room for them beyond what is for votes.
+fn admit_to_full_disk(ctx: &mut Context, request: Request<'_>) -> Result<(), Refusal> {
+    if !data::frees_room(request.command, request.args, ctx.unix_ms) {
+        return Err(Refusal::DiskFull);
+    }
+    if let Some(left) = ctx.freeing_bytes {
+        let rest = left.checked_sub(request.bytes() + ENTRY_OVERHEAD_BYTES_MAX).ok_or(Refusal::NoRoomToFree)?;
+        ctx.freeing_bytes = Some(rest);
+    }
+    ctx.counters.commands_admitted_full += 1;
+    Ok(())
 }

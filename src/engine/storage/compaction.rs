@@ -77,7 +77,11 @@ impl<H: StorageHost> Storage<H> {
     ) -> Result<(), Error> {
         let stats = self.log.stats();
         self.pressure.length.look(&stats);
-        let level = self.pressure.length.level(&stats);
+        let mut level = self.pressure.length.level(&stats);
+        if self.is_disk_full() && stats.segments_used > 1 {
+            // What it takes to let its oldest segment go is done, so that this can be used again.
+            level = level.max(LogLevel::Long);
+        }
         let before = std::mem::replace(&mut self.pressure.level, level);
         if level == LogLevel::Fine {
             if before > LogLevel::Fine {

@@ -33,6 +33,11 @@ struct World {
     unreadable: BTreeSet<usize>,
     /// Files that are synced at chosen points cannot be made: those of tables and snapshots.
     fails_creations: bool,
+    /// Operations that take room of the disk until it is full, and how many there were.
+    room_left: Option<usize>,
+    room_takers: usize,
+    /// Most bytes of all files; `None` is no bound.
+    capacity: Option<u64>,
     /// Directories are not synced.
     holds_syncs: bool,
     /// Operations that change the disk until it stands still for ever, as in a crash.
@@ -125,6 +130,26 @@ impl FakeHost {
         self.0.borrow_mut().fails_creations = fails;
     }
 
+    /// Lets the disk be full behind this many more operations that take room, or never.
+    pub(crate) fn fill_after(&self, operations: Option<usize>) {
+        self.0.borrow_mut().room_left = operations;
+    }
+
+    /// How many operations have wanted room.
+    pub(crate) fn room_takers(&self) -> usize {
+        self.0.borrow().room_takers
+    }
+
+    /// Bounds the bytes of all files.
+    pub(crate) fn set_capacity(&self, capacity: Option<u64>) {
+        self.0.borrow_mut().capacity = capacity;
+    }
+
+    /// Bytes of all files.
+    pub(crate) fn used_bytes(&self) -> u64 {
+        self.0.borrow().used_bytes()
+    }
+
     /// Lets the syncs of directories, with which tables are complete, wait, or go on.
     pub(crate) fn hold_syncs(&self, holds: bool) {
         self.0.borrow_mut().holds_syncs = holds;
@@ -146,11 +171,36 @@ impl FakeHost {
         true
     }
 
+    /// Takes so many bytes of the disk, if there is room.
+    fn take_room(&self, bytes: u64) -> Result<()> {
+        let mut world = self.0.borrow_mut();
+        world.room_takers += 1;
+        let used_bytes = world.used_bytes();
+        let is_full = match &mut world.room_left {
+            Some(0) => true,
+            Some(left) => {
+                *left -= 1;
+                false
+            }
+            None => false,
+        };
+        if is_full || world.capacity.is_some_and(|capacity| used_bytes + bytes > capacity) {
+            return Err(ErrorKind::StorageFull.into());
+        }
+        Ok(())
+    }
+
     /// Waits for ever if the disk stands still.
     async fn change(&self) {
         if !self.may_change() {
             std::future::pending::<()>().await;
         }
+    }
+}
+
+impl World {
+    fn used_bytes(&self) -> u64 {
+        self.files.values().map(|inode| self.inodes[*inode].len() as u64).sum()
     }
 }
 
@@ -220,6 +270,7 @@ impl Disk for FakeHost {
 
     async fn create_zeroed(&self, path: &Path, len: u64) -> Result<usize> {
         self.change().await;
+        self.take_room(len)?;
         let mut world = self.0.borrow_mut();
         if world.files.contains_key(path) {
             return Err(ErrorKind::AlreadyExists.into());
@@ -252,6 +303,11 @@ impl Disk for FakeHost {
 
     async fn write(&self, file: &usize, offset: u64, buf: AlignedBuf, _: IoClass) -> Result<AlignedBuf> {
         self.change().await;
+        let len = self.0.borrow().inodes[*file].len() as u64;
+        let more = (offset + buf.len() as u64).saturating_sub(len);
+        if more > 0 {
+            self.take_room(more)?;
+        }
         write_at(&mut self.0.borrow_mut().inodes[*file], offset, &buf);
         Ok(buf)
     }
@@ -292,6 +348,12 @@ impl Disk for FakeHost {
             names.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect();
         names.sort();
         Ok(names)
+    }
+
+    async fn free_bytes(&self, _: &Path) -> Result<Option<u64>> {
+        let world = self.0.borrow();
+        let free = world.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(world.used_bytes()));
+        Ok(Some(if world.room_left == Some(0) { 0 } else { free }))
     }
 
     async fn rename(&self, from: &Path, to: &Path) -> Result<()> {

@@ -43,6 +43,7 @@ pub(crate) fn config(node: u32, groups_count: usize) -> Config {
     config.group_log_bytes_max = 64 << 10;
     config.log_bytes_max = 8 * config.segment_bytes;
     config.log_tail_bytes_max = 0;
+    config.disk_reserve_bytes = 0;
     config.limits.chunk_bytes_max = 16 << 10;
     config.store.manifest.bytes_min = 32 << 10;
     config.store.write.table_bytes_max = 16 << 10;

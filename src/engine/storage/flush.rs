@@ -44,7 +44,7 @@ impl<H: StorageHost> Storage<H> {
         if self.flushing.running.is_some() || ctx.now < self.flushing.not_before || ctx.is_stopping {
             return;
         }
-        let due = self.due_group(replicas);
+        let due = self.freed_group(ctx, replicas).or_else(|| self.due_group(replicas));
         if let Some(group) = due.or_else(|| if ctx.wants_flush { self.dirtiest_group(replicas) } else { None }) {
             let _ = self.begin_flush(ctx, replicas, group, effects);
         }
@@ -92,7 +92,7 @@ impl<H: StorageHost> Storage<H> {
         long.max_by_key(|group| self.records.behind_snapshot(*group))
     }
 
-    fn can_flush(&self, replicas: &impl Replicas, group: usize) -> bool {
+    pub(super) fn can_flush(&self, replicas: &impl Replicas, group: usize) -> bool {
         let view = replicas.view(group);
         let is_busy = view.is_within_entry || self.receiving.is_receiving(view.id);
         view.applied > self.records.covered(group) && !is_busy && self.has_state(group)
@@ -125,6 +125,7 @@ impl<H: StorageHost> Storage<H> {
             return None;
         }
         self.flushing.wanted.remove(&group);
+        self.flushes_freed(ctx, group);
         effects.push(StorageEffect::FlushBegun { group });
         let of_state = replicas.sealed_state(group);
         let map = self.cluster_map.as_ref().filter(|(id, _)| *id == view.id).map(|(_, map)| map.clone());
@@ -167,8 +168,8 @@ impl<H: StorageHost> Storage<H> {
             FlushKind::NewGeneration
         } else if self.records.is_damaged(group) {
             FlushKind::Everything
-        } else if ctx.wants_flush || self.sending.is_receiver_of(id, ctx.now) {
-            // Memory is short of what may go from it, or all of it would have to be sent again.
+        } else if ctx.wants_flush || self.is_disk_full() || self.sending.is_receiver_of(id, ctx.now) {
+            // Memory is short of what may go from it, or the disk of room, or all of it would have to be sent again.
             FlushKind::Changes
         } else if self.is_overgrown(replicas, group) {
             FlushKind::Everything
@@ -363,6 +364,10 @@ impl<H: StorageHost> Storage<H> {
         self.flushing.not_before = ctx.now + RETRY_AFTER;
         self.flushing.permit.set(0);
         ctx.counters.flushes_failed += 1;
+        self.note_fault(ctx, error);
+        if self.is_disk_full() {
+            self.freeing.groups.insert(flush.group);
+        }
         if replicas.keyspace(flush.group).clears_count() == flush.clears_count {
             replicas.keyspace_mut(flush.group).give_up_flush();
         }

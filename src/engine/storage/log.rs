@@ -19,6 +19,9 @@ use crate::error::Error;
 use crate::limits::LOG_PENDING_BYTES_MAX;
 use crate::observe::{Field, Size, Stage};
 
+/// Of the room that a log without more has left, this part of a segment is for votes and what else must not wait.
+const VOTES_SHARE: u64 = 2;
+
 /// A write to the log that Raft waits for.
 struct PendingWrite {
     /// The block with which it is durable.
@@ -34,6 +37,7 @@ struct PendingWrite {
 pub(super) struct Log<H: StorageHost> {
     addr: CoreAddr,
     wal: Wal<H>,
+    segment_bytes: u64,
     /// Writes that are not durable yet, in order.
     pending: VecDeque<PendingWrite>,
     /// For blocks that are not durable yet.
@@ -67,6 +71,7 @@ impl<H: StorageHost> Log<H> {
         let log = Log {
             addr,
             wal,
+            segment_bytes: config.segment_bytes,
             pending: VecDeque::new(),
             permit: budget.permit(Pool::Log),
             block_time: None,
@@ -244,6 +249,23 @@ impl<H: StorageHost> Log<H> {
 
     pub(super) fn disk_full(&self) -> Option<Rc<str>> {
         self.room_fault.clone()
+    }
+
+    /// That the disk has no room for segments, in the operating system's words, if that is what is wrong with it.
+    pub(super) fn full_disk(&self) -> Option<Rc<str>> {
+        self.room_fault.clone().filter(|_| self.wal.is_disk_full())
+    }
+
+    /// Bytes that commands which make room may take of the log, if it has no room for others.
+    pub(super) fn freeing_bytes(&self) -> Option<usize> {
+        self.room_fault.as_ref()?;
+        let bytes = self.wal.room_bytes().saturating_sub(self.segment_bytes / VOTES_SHARE);
+        Some(usize::try_from(bytes).unwrap_or(usize::MAX))
+    }
+
+    /// Says whether segments are to be made only once a block waits for one.
+    pub(super) fn hold_segments(&mut self, is_held: bool) {
+        self.wal.hold_segments(is_held);
     }
 
     pub(super) fn report(&self, tell: &mut impl FnMut(Field)) {

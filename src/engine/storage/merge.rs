@@ -31,6 +31,8 @@ const SLOW_LEVELS: usize = 5;
 const STOP_LEVELS: usize = 10;
 /// How long between two looks for groups in which so many rows have expired by now that a merge is worth it.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The same while the disk is full: little is worth it then.
+const LOOK_EVERY_ON_FULL_DISK: Duration = Duration::from_millis(100);
 
 impl<H: StorageHost> Storage<H> {
     /// Begins a merge if a group needs one, and goes on with the one under way.
@@ -50,7 +52,7 @@ impl<H: StorageHost> Storage<H> {
         if ctx.now < self.merging.look_at {
             return None;
         }
-        self.merging.look_at = ctx.now + LOOK_EVERY;
+        self.merging.look_at = ctx.now + if self.is_disk_full() { LOOK_EVERY_ON_FULL_DISK } else { LOOK_EVERY };
         self.merging.looked_at =
             self.store.next_group(self.merging.looked_at.map_or(Bound::Unbounded, Bound::Excluded));
         self.merging.looked_at
@@ -134,6 +136,9 @@ impl<H: StorageHost> Storage<H> {
 
     fn merge_settings(&self, replicas: &impl Replicas, id: GroupId) -> MergeSettings {
         let settings = self.config.store.merges;
+        if self.is_disk_full() {
+            return self.merges_on_full_disk(settings);
+        }
         let is_rewritten = self.records.index_of(id).is_some_and(|group| self.is_rewritten(replicas, group));
         if !is_rewritten {
             return settings;
@@ -145,6 +150,7 @@ impl<H: StorageHost> Storage<H> {
     fn merge_failed(&mut self, ctx: &mut Context, replicas: &impl Replicas, id: GroupId, error: &lsm::Error) {
         ctx.counters.merges_failed += 1;
         self.merging.not_before = ctx.now + RETRY_AFTER;
+        self.note_fault(ctx, error);
         if error.is_damage() {
             return self.tables_are_damaged(ctx, id, error);
         }

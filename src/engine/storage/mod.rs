@@ -17,7 +17,8 @@
 //!
 //! Reading order: [`interface`], [`log`] and [`log_reads`], [`disk_health`], [`store`] (the manifest, and what is deleted), [`sealed`],
 //! [`pace`], [`record`] (what is kept of each replica), this page, and then what it does, each behind what it keeps for that: [`flushing`]
-//! and [`flush`], [`merging`] and [`merge`], [`log_length`], [`pressure`] and [`compaction`], [`slowing`], [`rewriting`] and [`rewrite`], [`sending`] and
+//! and [`flush`], [`merging`] and [`merge`], [`log_length`], [`pressure`] and [`compaction`], [`slowing`], [`disk_reserve`] and [`freeing`],
+//! [`rewriting`] and [`rewrite`], [`sending`] and
 //! [`send`], [`comparing`] and [`compare`], [`rounds`], [`receiving`] and [`receive`], [`row_reads`] and [`read_rows`], [`opening`], [`load`] and
 //! [`recovery`], [`warming`] and [`warm`], [`rebuilding`], [`rebuild`] and [`damage`].
 
@@ -26,12 +27,14 @@ mod compare;
 mod comparing;
 mod damage;
 mod disk_health;
+mod disk_reserve;
 #[cfg(test)]
 pub(crate) mod fake;
 #[cfg(test)]
 mod fake_core;
 mod flush;
 mod flushing;
+mod freeing;
 mod interface;
 mod load;
 mod log;
@@ -78,7 +81,9 @@ use crate::origin::LinkId;
 use crate::replicas::Replicas;
 
 use comparing::Comparing;
+use disk_reserve::DiskReserve;
 use flushing::Flushing;
+use freeing::Freeing;
 pub(crate) use interface::{SnapshotInfo, StartedReplica, StorageEffect, StorageHost};
 use load::note_stored;
 pub use load::{Loaded, load};
@@ -115,6 +120,8 @@ pub(crate) struct Storage<H: StorageHost> {
     pressure: Pressure,
     rewriting: Rewriting,
     store: Store<H>,
+    reserve: DiskReserve<H>,
+    freeing: Freeing,
     flushing: Flushing<H>,
     merging: Merging,
     comparing: Comparing,
@@ -172,7 +179,11 @@ impl<H: StorageHost> Storage<H> {
         let opening = Opening::begin(&host, config.place, "its log");
         let (log, recovered) = Log::open(&host, config, budget).await?;
         opening.go_on("its manifest");
-        let store = Store::open(&host, config).await;
+        let mut store = Store::open(&host, config).await;
+        if store.as_ref().is_err_and(lsm::Error::is_disk_full) && DiskReserve::give_up_at_start(&host, config).await {
+            store = Store::open(&host, config).await;
+        }
+        let reserve = DiskReserve::open(&host, config).await;
         let store = store.map_err(|source| Error::Store { place: config.place, source })?;
         let mut storage = Storage {
             log,
@@ -180,6 +191,8 @@ impl<H: StorageHost> Storage<H> {
             pressure: Pressure::new(config),
             rewriting: Rewriting::new(budget),
             store,
+            reserve,
+            freeing: Freeing::default(),
             flushing: Flushing::new(budget),
             merging: Merging::default(),
             comparing: Comparing::default(),
@@ -244,6 +257,7 @@ impl<H: StorageHost> Storage<H> {
     ) -> Result<(), Error> {
         self.log.poll_reads(&self.host, &self.records, effects)?;
         self.log.poll_writes(ctx, effects)?;
+        self.poll_room(ctx);
         self.records.take_offers(effects);
         self.poll_row_reads(effects);
         self.poll_warming(effects);
@@ -284,6 +298,7 @@ impl<H: StorageHost> Storage<H> {
     pub(crate) fn wants_ticks(&self) -> bool {
         self.log.wants_ticks()
             || self.pressure.level > LogLevel::Fine
+            || self.is_disk_full()
             || self.flushing.running.is_some()
             || self.merging.running.is_some()
             || self.comparing.wants_ticks()
@@ -313,6 +328,7 @@ impl<H: StorageHost> Storage<H> {
         self.seal_next(ctx, replicas, effects);
         self.begin_due_flush(ctx, replicas, effects);
         self.tick_merge(ctx, replicas);
+        self.tick_room(ctx);
         self.store.tick(ctx.now);
         self.tick_rebuilding(ctx);
         self.log.tick(ctx)
@@ -359,9 +375,14 @@ impl<H: StorageHost> Storage<H> {
         self.log.is_backlogged()
     }
 
-    /// Why the log takes no writes of clients for now: its disk is full.
+    /// Why no writes of clients are taken for now but those that make room: the disk is full.
     pub(crate) fn disk_full(&self) -> Option<Rc<str>> {
-        self.log.disk_full()
+        self.reserve.fault().or_else(|| self.log.disk_full())
+    }
+
+    /// Bytes that entries with commands which make room may take of the log; `None` while it has room for all.
+    pub(crate) fn freeing_bytes(&self) -> Option<usize> {
+        self.log.freeing_bytes()
     }
 
     /// Whether the writers of a group wait: the log is as long as it may be because of this group, until a flush has let its oldest
@@ -389,6 +410,9 @@ impl<H: StorageHost> Storage<H> {
     /// A replica has applied an entry.
     pub(crate) fn applied(&mut self, group: usize, index: Index, payload_bytes: usize) {
         self.records.applied(group, index, payload_bytes);
+        if self.reserve.is_given_up() || self.log.freeing_bytes().is_some() {
+            self.freeing.groups.insert(group);
+        }
     }
 
     /// A batch of this core was committed and applied, this long after it was proposed.
@@ -408,7 +432,7 @@ impl<H: StorageHost> Storage<H> {
 
     /// Whether this core is fit to lead: its disk has room and is not slower than those of others.
     pub(crate) fn fitness(&self) -> bool {
-        self.log.has_room() && !self.log.health.is_slow()
+        !self.is_disk_full() && !self.log.health.is_slow()
     }
 
     /// Last index of a group's snapshot on disk; 0 if it has none.
@@ -421,6 +445,12 @@ impl<H: StorageHost> Storage<H> {
         self.log.report(tell);
         self.pressure.report(&self.log.stats(), tell);
         self.store.report(tell);
+        self.reserve.report(tell);
+        tell(Field::greatest(
+            "disk_is_full",
+            "Whether the disk has no room for writes: all but those that delete are refused.",
+            self.is_disk_full().into(),
+        ));
         let rows_to_read = self.row_reads.waiting_count() as u64;
         tell(Field::sum(
             "rows_to_read",

@@ -150,6 +150,7 @@ impl<H: StorageHost> Storage<H> {
             }
             (Step::Written(Err(error)), Stage::Writing) => {
                 tracing::warn!(%group, %error, "a snapshot cannot be received");
+                self.note_fault(ctx, &error);
                 self.receiving.not_before = ctx.now + RETRY_AFTER;
                 ctx.counters.snapshots_failed += 1;
                 return None;

@@ -22,6 +22,8 @@ pub struct MergeSettings {
     pub window_bytes: u64,
     /// A blob file is given up when rows lead to less than so many percent of its bytes.
     pub blob_live_percent_min: u64,
+    /// The live values of files that are given up at once are at most so many bytes: they are written anew before those go.
+    pub relocate_bytes_max: u64,
 }
 
 impl Default for MergeSettings {
@@ -32,6 +34,7 @@ impl Default for MergeSettings {
             garbage_percent_max: 50,
             window_bytes: 1 << 30,
             blob_live_percent_min: 50,
+            relocate_bytes_max: u64::MAX,
         }
     }
 }
@@ -153,7 +156,14 @@ fn blobs_to_relocate(version: &Version, settings: &MergeSettings) -> Vec<FileId>
     let is_sparse = |live: &&crate::version::LiveBlob| {
         live.bytes.saturating_mul(100) < live.blob.info.value_bytes.saturating_mul(settings.blob_live_percent_min)
     };
-    version.blobs().filter(is_sparse).map(|live| live.blob.info.id).collect()
+    let mut sparse: Vec<_> = version.blobs().filter(is_sparse).collect();
+    sparse.sort_by_key(|live| live.bytes);
+    let mut bytes = 0_u64;
+    let fitting = sparse.into_iter().take_while(|live| {
+        bytes = bytes.saturating_add(live.bytes);
+        bytes <= settings.relocate_bytes_max
+    });
+    fitting.map(|live| live.blob.info.id).collect()
 }
 
 /// Whether giving up blob files frees more than all tables, which are written for it.

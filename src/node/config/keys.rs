@@ -204,6 +204,9 @@ keys! {
     /// Bytes of flushed log that a group keeps for followers that are a little behind
     LOG_TAIL_BYTES_MAX: "log_tail_bytes_max", LIMITS, Kind::Int { min: 0, max: LOG_BYTES.1 },
         Fallback::Int(defaults::LOG_TAIL_BYTES_MAX as i64);
+    /// Room on the disk that each core keeps for when that is full, in bytes; 0 for none
+    DISK_RESERVE_BYTES: "disk_reserve_bytes", LIMITS, Kind::Int { min: 0, max: LOG_BYTES.1 },
+        Fallback::Int(defaults::DISK_RESERVE_BYTES as i64);
     /// A batch of commands is closed at this many bytes
     BATCH_BYTES_MAX_KEY: "batch_bytes_max", LIMITS, Kind::Int { min: BATCH_BYTES_MIN, max: BATCH_BYTES_MAX as i64 },
         Fallback::Int(BATCH_BYTES_MAX as i64);
@@ -286,6 +289,7 @@ pub static KEYS: &[&Key] = &[
     &GROUP_LOG_BYTES_MAX,
     &LOG_BYTES_MAX,
     &LOG_TAIL_BYTES_MAX,
+    &DISK_RESERVE_BYTES,
     &MAXCLIENTS,
     &CLIENT_OUTPUT_BYTES_MAX,
     &CLIENT_STALL_TIMEOUT_MS_KEY,

@@ -72,6 +72,8 @@ pub struct Config {
     pub log_bytes_max: u64,
     /// Bytes of log that a group keeps before its snapshot.
     pub log_tail_bytes_max: u64,
+    /// Room on the disk that each core keeps for when that is full, in bytes.
+    pub disk_reserve_bytes: u64,
     /// Memory of a core, in bytes.
     pub memory_bytes_max: usize,
     /// Most clients of each port of a core.
@@ -190,6 +192,7 @@ impl Config {
             group_log_bytes_max: number(top, &keys::GROUP_LOG_BYTES_MAX),
             log_bytes_max: number(top, &keys::LOG_BYTES_MAX),
             log_tail_bytes_max: number(top, &keys::LOG_TAIL_BYTES_MAX),
+            disk_reserve_bytes: number(top, &keys::DISK_RESERVE_BYTES),
             memory_bytes_max: 0,
             clients_count_max: number(top, &keys::MAXCLIENTS),
             clients_count_is_set: top.get(&keys::MAXCLIENTS).is_some(),

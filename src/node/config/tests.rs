@@ -82,8 +82,8 @@ fn a_core_that_nobody_configures_is_what_the_table_says() {
         (config.inflight_bytes_max, config.uncommitted_bytes_max, config.cache_bytes_max)
     );
     assert_eq!(
-        (core.group_log_bytes_max, core.log_bytes_max, core.log_tail_bytes_max),
-        (config.group_log_bytes_max, config.log_bytes_max, config.log_tail_bytes_max)
+        (core.group_log_bytes_max, core.log_bytes_max, core.log_tail_bytes_max, core.disk_reserve_bytes),
+        (config.group_log_bytes_max, config.log_bytes_max, config.log_tail_bytes_max, config.disk_reserve_bytes)
     );
     assert_eq!(
         (core.clients_count_max, core.client_output_bytes_max),

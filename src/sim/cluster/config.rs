@@ -63,6 +63,7 @@ pub(super) fn core_config(
         group_log_bytes_max: cluster_spec.group_log_bytes_max,
         log_bytes_max: cluster_spec.log_bytes_max,
         log_tail_bytes_max: cluster_spec.log_tail_bytes_max,
+        disk_reserve_bytes: cluster_spec.disk_reserve_bytes,
         cache_bytes_max: cluster_spec.cache_bytes_max,
         memory_bytes_max: cluster_spec.memory_bytes_max,
         compare_interval: cluster_spec.compare_interval,

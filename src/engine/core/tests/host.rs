@@ -212,6 +212,10 @@ impl Disk for TestHost {
         self.disk.list(dir).await
     }
 
+    async fn free_bytes(&self, path: &Path) -> io::Result<Option<u64>> {
+        self.disk.free_bytes(path).await
+    }
+
     async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.disk.rename(from, to).await
     }

@@ -5,6 +5,7 @@ mod comparing;
 mod expiry;
 mod figures;
 mod forwarded;
+mod full_disk;
 mod leaders;
 mod log;
 mod peers;

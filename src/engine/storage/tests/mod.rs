@@ -4,6 +4,7 @@
 
 mod compare;
 mod flush;
+mod full;
 mod log;
 mod random;
 mod restart;
