@@ -224,7 +224,7 @@ fn deletes_on_a_full_disk_make_room_and_writes_resume() {
     assert_runs(&mut client, 0..end, true);
     assert_eq!((core.info("disk_is_full"), core.info("disk_reserve_in_hand")), (1, 0));
     // Three runs in four, which leaves something of each table.
-    let is_deleted = |run: &usize| run % 4 != 0;
+    let is_deleted = |run: &usize| !run.is_multiple_of(4);
     let begin = Instant::now();
     for run in (0..end).filter(is_deleted) {
         let whole = Reply::Int(RUN_KEYS_COUNT as i64);

@@ -47,9 +47,12 @@ pub enum FormatError {
 const EIO: i32 = 5;
 
 impl Error {
-    /// Whether it is that the disk is full.
-    pub fn is_disk_full(&self) -> bool {
-        matches!(self, Error::Io { source, .. } if host::is_full(source))
+    /// The operating system's error, if it is that the disk is full.
+    pub fn disk_full(&self) -> Option<&io::Error> {
+        match self {
+            Error::Io { source, .. } if host::is_full(source) => Some(source),
+            _ => None,
+        }
     }
 
     /// Whether it is what the disk holds that is wrong: another attempt will find the same.

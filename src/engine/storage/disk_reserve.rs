@@ -13,7 +13,7 @@ use std::time::Duration;
 use host::{ALIGNMENT, TaskClass};
 use types::Instant;
 
-use super::StorageHost;
+use super::interface::StorageHost;
 use crate::config::Config;
 use crate::observe::Field;
 

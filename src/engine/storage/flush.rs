@@ -339,6 +339,7 @@ impl<H: StorageHost> Storage<H> {
         }
         let elapsed = ctx.now.since(flush.begun_at);
         ctx.counters.flushes += 1;
+        self.freeing.flushed();
         ctx.counters.flush_bytes_written += bytes;
         ctx.counters.flush_last_ms = elapsed.as_millis() as u64;
         tracing::debug!(group = %flush.id, index = flush.seal.index, bytes, ?elapsed, "flushed");

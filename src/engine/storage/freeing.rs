@@ -5,11 +5,9 @@
 //! commands have freed something, so that log can go; their tables are merged for whatever little that frees, in small windows, as the
 //! room for them is small. Then the reserve is made again, and writes resume.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use lsm::merge::MergeSettings;
-use types::Instant;
 
 use super::disk_reserve::ReserveNews;
 use super::{Storage, StorageHost};
@@ -28,15 +26,6 @@ const WINDOW_BYTES_MIN: u64 = 4 << 20;
 const GARBAGE_PERCENT_MAX: u64 = 1;
 /// And blob files written anew of which less than so many percent are live.
 const BLOB_LIVE_PERCENT_MIN: u64 = 90;
-
-/// The groups in which room can be freed.
-#[derive(Default)]
-pub(super) struct Freeing {
-    /// Replicas that have applied something while the disk was full, and were not flushed since.
-    pub(super) groups: BTreeSet<usize>,
-    /// Not before this is another one of them flushed.
-    pub(super) not_before: Instant,
-}
 
 impl<H: StorageHost> Storage<H> {
     /// Looks whether the disk is full, and takes in what has become of the reserve. Once per turn.
@@ -61,8 +50,8 @@ impl<H: StorageHost> Storage<H> {
 
     /// Something has failed: if that is for want of room, the reserve is given up.
     pub(super) fn note_fault(&mut self, ctx: &mut Context, error: &lsm::Error) {
-        if error.is_disk_full() {
-            self.found_full(ctx, &error.to_string());
+        if let Some(fault) = error.disk_full() {
+            self.found_full(ctx, &fault.to_string());
         }
     }
 
@@ -80,6 +69,12 @@ impl<H: StorageHost> Storage<H> {
 
     /// Makes the reserve again, if there is room. What is under way comes first.
     pub(super) fn tick_room(&mut self, ctx: &Context) {
+        if std::mem::take(&mut self.freeing.is_new) && std::mem::take(&mut self.freeing.may_hurry) {
+            // What has failed may need less room by now.
+            let soon = ctx.now + FLUSH_PAUSE;
+            self.flushing.not_before = self.flushing.not_before.min(soon);
+            self.merging.not_before = self.merging.not_before.min(soon);
+        }
         let is_idle = self.flushing.running.is_none() && self.merging.running.is_none() && self.receiving.is_idle();
         self.reserve.tick(ctx.now, is_idle);
     }

@@ -17,8 +17,8 @@
 //!
 //! Reading order: [`interface`], [`log`] and [`log_reads`], [`disk_health`], [`store`] (the manifest, and what is deleted), [`sealed`],
 //! [`pace`], [`record`] (what is kept of each replica), this page, and then what it does, each behind what it keeps for that: [`flushing`]
-//! and [`flush`], [`merging`] and [`merge`], [`log_length`], [`pressure`] and [`compaction`], [`slowing`], [`disk_reserve`] and [`freeing`],
-//! [`rewriting`] and [`rewrite`], [`sending`] and
+//! and [`flush`], [`merging`] and [`merge`], [`log_length`], [`pressure`] and [`compaction`], [`slowing`], [`disk_reserve`], [`freed`] and
+//! [`freeing`], [`rewriting`] and [`rewrite`], [`sending`] and
 //! [`send`], [`comparing`] and [`compare`], [`rounds`], [`receiving`] and [`receive`], [`row_reads`] and [`read_rows`], [`opening`], [`load`] and
 //! [`recovery`], [`warming`] and [`warm`], [`rebuilding`], [`rebuild`] and [`damage`].
 
@@ -34,6 +34,7 @@ pub(crate) mod fake;
 mod fake_core;
 mod flush;
 mod flushing;
+mod freed;
 mod freeing;
 mod interface;
 mod load;
@@ -83,7 +84,7 @@ use crate::replicas::Replicas;
 use comparing::Comparing;
 use disk_reserve::DiskReserve;
 use flushing::Flushing;
-use freeing::Freeing;
+use freed::Freeing;
 pub(crate) use interface::{SnapshotInfo, StartedReplica, StorageEffect, StorageHost};
 use load::note_stored;
 pub use load::{Loaded, load};
@@ -180,7 +181,8 @@ impl<H: StorageHost> Storage<H> {
         let (log, recovered) = Log::open(&host, config, budget).await?;
         opening.go_on("its manifest");
         let mut store = Store::open(&host, config).await;
-        if store.as_ref().is_err_and(lsm::Error::is_disk_full) && DiskReserve::give_up_at_start(&host, config).await {
+        let is_full = store.as_ref().is_err_and(|error| error.disk_full().is_some());
+        if is_full && DiskReserve::give_up_at_start(&host, config).await {
             store = Store::open(&host, config).await;
         }
         let reserve = DiskReserve::open(&host, config).await;
@@ -411,7 +413,7 @@ impl<H: StorageHost> Storage<H> {
     pub(crate) fn applied(&mut self, group: usize, index: Index, payload_bytes: usize) {
         self.records.applied(group, index, payload_bytes);
         if self.reserve.is_given_up() || self.log.freeing_bytes().is_some() {
-            self.freeing.groups.insert(group);
+            self.freeing.applied(group);
         }
     }
 

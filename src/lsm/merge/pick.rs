@@ -338,6 +338,13 @@ mod tests {
         assert!(pick(&of(1 << 19), &settings, 0).is_none());
         let task = pick(&of((1 << 19) - 1), &settings, 0).expect("less than half of it is live");
         assert_eq!(task.relocate, [id]);
+        // Its live values must fit what may be written for that.
+        let bytes_of = |relocate_bytes_max| {
+            let version = of(1 << 10);
+            let settings = MergeSettings { relocate_bytes_max, ..MergeSettings::default() };
+            MergeTask::all(&version, &settings).expect("there are runs").relocate.len()
+        };
+        assert_eq!((bytes_of((1 << 10) - 1), bytes_of(1 << 10)), (0, 1));
     }
 
     /// Overwrites rows at random, and merges as picked: how many bytes are written and taken.
