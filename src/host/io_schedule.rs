@@ -242,10 +242,10 @@ mod tests {
 
     #[test]
     fn merges_get_a_share_of_the_writes_beside_flushes_that_never_end() {
+        use IoClass::{BottomMerge, Flush, Scrub, UpperMerge};
         let mut schedule = IoSchedule::default();
         schedule.begin_log();
-        let classes =
-            [IoClass::Flush; 6].into_iter().chain([IoClass::BottomMerge, IoClass::UpperMerge, IoClass::Scrub]);
+        let classes = [Flush; 6].into_iter().chain([BottomMerge, UpperMerge, Scrub]);
         for class in classes {
             schedule.enqueue(class, IoKind::Write, class);
         }
@@ -254,7 +254,6 @@ mod tests {
             order.push(class);
             schedule.end(permit);
         }
-        use IoClass::{BottomMerge, Flush, Scrub, UpperMerge};
         assert_eq!(order, [Flush, Flush, UpperMerge, Flush, Flush, BottomMerge, Flush, Flush, Scrub]);
     }
 
