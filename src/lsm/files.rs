@@ -76,6 +76,25 @@ impl<D: Disk> FileWriter<D> {
     }
 }
 
+/// A file of the manifest that is read and not written.
+pub(crate) struct FileReader<D: Disk> {
+    disk: D,
+    file: D::File,
+    path: PathBuf,
+}
+
+impl<D: Disk> FileReader<D> {
+    /// Reads at an offset; offset and length are multiples of [`ALIGNMENT`].
+    pub(crate) async fn read(&self, offset: u64, len: usize, class: IoClass) -> Result<ReadBuf, Error> {
+        self.disk.read(&self.file, offset, len, class).await.map_err(failed("read", &self.path))
+    }
+
+    /// That it is damaged.
+    pub(crate) fn damaged(&self, offset: u64, source: FormatError) -> Error {
+        Error::Damaged { path: self.path.clone(), offset, source }
+    }
+}
+
 /// Bytes that were read together with those around them.
 pub struct ReadBytes {
     buf: ReadBuf,
@@ -175,6 +194,13 @@ impl<D: Disk> Files<D> {
         let path = self.path(name);
         let file = self.disk.open(&path).await.map_err(failed("open", &path))?;
         Ok(FileWriter { disk: self.disk.clone(), file, path, class: IoClass::Log })
+    }
+
+    /// Opens a file to read it. Whoever has it open reads it on if its name is given to another one.
+    pub(crate) async fn open_to_read(&self, name: &str) -> Result<FileReader<D>, Error> {
+        let path = self.path(name);
+        let file = self.disk.open(&path).await.map_err(failed("open", &path))?;
+        Ok(FileReader { disk: self.disk.clone(), file, path })
     }
 
     /// Gives a file another name, and takes that from whichever file had it.

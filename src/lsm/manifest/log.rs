@@ -15,6 +15,7 @@ use super::block::{BLOCK_BYTES_MAX, BlockHeader, HEADER_BYTES, encode_block};
 use super::edit::{Edit, EditKind};
 use super::scan::{Copy, scan};
 use super::state::{GroupState, State};
+use super::written::Written;
 
 pub(super) const NAMES: [&str; 2] = ["manifest.a", "manifest.b"];
 const NEW_NAMES: [&str; 2] = ["manifest.a.new", "manifest.b.new"];
@@ -191,6 +192,20 @@ impl<D: Disk> Manifest<D> {
     /// ([`FileSet::add_unnamed`]).
     pub fn take_unnamed(&self) -> Option<u64> {
         if self.is_unsettled { None } else { self.set.take_unnamed() }
+    }
+
+    /// What both copies hold; `None` while nobody knows what a start would find.
+    pub fn written(&self) -> Option<Written> {
+        let Copies { epoch, blocks, end, chain, .. } = self.copies;
+        (!self.is_unsettled).then_some(Written { store: self.store, epoch, blocks, end, chain })
+    }
+
+    /// Writes both copies anew: one of them turned out to be damaged.
+    ///
+    /// # Errors
+    /// The disk refuses. Then a start finds the state as it is now all the same, if one of the copies is sound.
+    pub async fn renew(&mut self) -> Result<(), Error> {
+        self.rewrite().await
     }
 
     /// Makes edits durable, all of them or none, and does what they say.

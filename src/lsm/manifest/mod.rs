@@ -67,7 +67,7 @@
 //! one between had been durable in both, so that edits are lost that were acknowledged: an error. Else what lies behind
 //! the end was never acknowledged, and is dropped: the manifest is written anew.
 //!
-//! Reading order: `edit`, `block`, `scan`, `state`, `log`, `survey`.
+//! Reading order: `edit`, `block`, `scan`, `state`, `written`, `log`, `survey`, `verify`.
 
 mod block;
 mod edit;
@@ -75,6 +75,8 @@ mod log;
 mod scan;
 mod state;
 mod survey;
+mod verify;
+mod written;
 
 pub use block::{BLOCK_BYTES_MAX, BlockHeader};
 pub use edit::{Edit, EditKind, Seal};
@@ -82,3 +84,5 @@ pub use log::{Manifest, ManifestSettings};
 pub use scan::{Copy, scan, scan_blocks};
 pub use state::{GroupState, Staged, State};
 pub use survey::{CopySurvey, Survey, Surveyed};
+pub use verify::verify_copies;
+pub use written::Written;

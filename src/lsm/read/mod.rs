@@ -26,5 +26,5 @@ pub use reader::{BlobBytes, Found, FoundValue, Reader};
 pub use run_cursor::RunCursor;
 pub use runs_ahead::RunsAhead;
 pub use scan::{Scan, ScanSettings, ScannedRow};
-pub use verify::{Verified, verify};
+pub use verify::{Part, PartPlace, Verified, verify};
 pub use version_cursor::{Progress, VersionCursor};

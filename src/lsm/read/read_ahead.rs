@@ -16,6 +16,8 @@ use crate::files::{Files, ReadBytes};
 pub(super) const READ_BYTES_MAX: u64 = 256 << 10;
 /// Most reads of a file that are in flight, or done and not asked for yet.
 pub(super) const READS_COUNT_MAX: usize = 5;
+/// Bytes of these reads.
+pub(super) const READ_AHEAD_BYTES_MAX: usize = READS_COUNT_MAX * READ_BYTES_MAX as usize;
 
 const _: () = assert!(READ_BYTES_MAX.is_multiple_of(ALIGNMENT as u64) && READS_COUNT_MAX > 1);
 

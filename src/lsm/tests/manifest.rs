@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use futures_lite::future::block_on;
+use host::IoClass;
 use lsm::files::Files;
 use lsm::manifest::{
-    BlockHeader, Edit, EditKind, GroupState, Manifest, ManifestSettings, Seal, State, Survey, scan, scan_blocks,
+    BlockHeader, Edit, EditKind, GroupState, Manifest, ManifestSettings, Seal, State, Survey, Written, scan,
+    scan_blocks, verify_copies,
 };
 use lsm::table::{TableInfo, TableSettings};
 use lsm::version::{Change, NewRun, NewTable};
@@ -18,6 +20,7 @@ use lsm::{Error, FileId, FormatError, TableId};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use support::disk::TestDisk;
+use support::store::NoPace;
 use support::*;
 use types::{GroupId, ReplicaId};
 
@@ -416,4 +419,70 @@ fn a_start_removes_files_that_are_not_complete_and_no_others() {
         names
     };
     assert_eq!(complete(disk.names()), complete(expected));
+}
+
+/// Checks the copies of a manifest that is in use.
+fn verify(disk: &TestDisk, written: &Written) -> Result<u64, Error> {
+    let files = block_on(Files::open(disk.clone(), PathBuf::from(DIR)))?;
+    block_on(verify_copies(&files, written, IoClass::Scrub, &NoPace))
+}
+
+#[test]
+fn every_flipped_byte_of_a_copy_is_found_while_the_manifest_is_in_use() {
+    let disk = TestDisk::new();
+    let mut manifest = open(&disk).unwrap();
+    (1..6).for_each(|group| step(&disk, &mut manifest, Op::Flush(group)).unwrap());
+    let written = manifest.written().unwrap();
+    assert!(written.blocks > 5 && written.end == 4_096 * written.blocks, "{written:?}");
+    assert_eq!(verify(&disk, &written).unwrap(), 2 * written.end);
+    for name in ["manifest.a", "manifest.b"] {
+        let content = disk.content(&path(name)).unwrap();
+        let mut found_count = 0;
+        // All of the headers, and some of the rest.
+        for at in (0..written.end as usize).filter(|at| at % 4_096 < 128 || at % 97 == 0) {
+            let mut damaged = content[..written.end as usize].to_vec();
+            damaged[at] ^= 1 << (at % 8);
+            disk.put(&path(name), damaged);
+            match verify(&disk, &written) {
+                Err(Error::Damaged { path: found, offset, .. }) => {
+                    assert_eq!((found, offset as usize), (path(name), at / 4_096 * 4_096), "byte {at}");
+                    found_count += 1;
+                }
+                // Behind its edits a block is padded.
+                Ok(_) => assert_eq!(content[at..at / 4_096 * 4_096 + 4_096].iter().max(), Some(&0), "byte {at}"),
+                Err(other) => panic!("byte {at}: {other}"),
+            }
+        }
+        assert!(found_count > 64 * written.blocks, "{found_count}");
+        disk.put(&path(name), content);
+        let (unreadable, missing) = (disk.restart(), disk.restart());
+        unreadable.set_unreadable(&path(name));
+        missing.delete(&path(name));
+        for disk in [unreadable, missing] {
+            assert!(verify(&disk, &written).unwrap_err().is_damage());
+        }
+    }
+}
+
+#[test]
+fn what_is_written_to_a_manifest_meanwhile_is_no_damage_and_a_copy_that_stood_still_is() {
+    let disk = TestDisk::new();
+    let mut manifest = open(&disk).unwrap();
+    step(&disk, &mut manifest, Op::Flush(1)).unwrap();
+    let (before, stale) = (manifest.written().unwrap(), disk.content(&path("manifest.b")).unwrap());
+    step(&disk, &mut manifest, Op::Flush(2)).unwrap();
+    let after = manifest.written().unwrap();
+    assert!(verify(&disk, &before).is_ok() && verify(&disk, &after).is_ok());
+    disk.put(&path("manifest.b"), stale);
+    assert!(verify(&disk, &after).is_err(), "an acknowledged write never came");
+    // Written anew it is sound, and of a later epoch than what was looked for.
+    let expected = content(&manifest);
+    block_on(manifest.renew()).unwrap();
+    let renewed = manifest.written().unwrap();
+    assert_eq!(renewed.epoch, after.epoch + 1);
+    assert!(verify(&disk, &renewed).is_ok() && verify(&disk, &after).is_ok());
+    step(&disk, &mut manifest, Op::Flush(3)).unwrap();
+    assert!(verify(&disk, &manifest.written().unwrap()).is_ok());
+    let again = open(&disk.restart()).unwrap();
+    assert_eq!(content(&again)[..expected.len()], expected[..]);
 }
