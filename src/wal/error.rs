@@ -8,6 +8,22 @@ use types::{GroupId, Index};
 
 use crate::recovered::Fault;
 
+/// The system's number for a place that the disk cannot read.
+const EIO: i32 = 5;
+
+impl Error {
+    /// Whether it is what the disk holds that is wrong: another attempt will find the same.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Error::Corrupt { .. } => true,
+            Error::Io { source, .. } => {
+                source.raw_os_error() == Some(EIO) || source.kind() == io::ErrorKind::UnexpectedEof
+            }
+            _ => false,
+        }
+    }
+}
+
 /// An error of the log.
 #[derive(Debug, Error)]
 #[non_exhaustive]

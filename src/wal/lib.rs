@@ -20,7 +20,7 @@
 //! Reading order: [`mod@format`] (bytes on disk), [`record`], `config` and `error`, `group` (what is known of one group),
 //! `writer` (forming blocks), `segments` (files and their preparation); then from bytes to what can be trusted:
 //! `recovered` (the report), `scan` (one segment), `walk` (along the blocks), `replay` (their records), `recover`, `survey`
-//! (the same for whoever only looks); then `reader` (reading back), `stats`, and `wal`, which joins them.
+//! (the same for whoever only looks); then `reader` (reading back), `verify` (a sealed segment), `stats`, and `wal`, which joins them.
 
 mod config;
 mod error;
@@ -35,6 +35,7 @@ mod scan;
 mod segments;
 mod stats;
 mod survey;
+mod verify;
 mod wal;
 mod walk;
 mod writer;
@@ -44,6 +45,7 @@ pub use error::Error;
 pub use recovered::{Condition, Damage, DamageKind, Fault, Recovered, RecoveredGroup, SetAside};
 pub use stats::Stats;
 pub use survey::{GroupSurvey, Piece, SegmentSurvey, Survey};
+pub use verify::{SealedSegment, Verified};
 pub use wal::Wal;
 pub use wal::append::{Append, BlockSeq};
 

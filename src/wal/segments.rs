@@ -316,7 +316,9 @@ impl<F: Clone + 'static> Pool<F> {
         let is_missing = !self.is_complete() && (!self.freed.is_empty() || !self.is_held || self.is_awaited);
         // What is kept for later use is of use to others now.
         let recycled_max = if self.is_held { 0 } else { self.recycled_max };
-        is_missing || self.freed.len() > recycled_max || self.has_damaged
+        // A start would read what lies under the name of a segment, and meet its damage again.
+        let has_bad = self.freed.iter().any(|(_, fate)| matches!(fate, Fate::SetAside));
+        is_missing || self.freed.len() > recycled_max || self.has_damaged || has_bad
     }
 
     fn next_job(&mut self) -> Option<Job> {

@@ -3,6 +3,7 @@
 
 pub(crate) mod append;
 mod rewrite;
+mod seal;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
