@@ -140,6 +140,10 @@ pub mod defaults {
     pub const COMPARE_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
     /// Of [`Config::compare_wait_max`](super::Config::compare_wait_max).
     pub const COMPARE_WAIT_MAX: Duration = Duration::from_secs(4 * 60 * 60);
+    /// Of [`Config::scrub_bytes_per_s`](super::Config::scrub_bytes_per_s).
+    pub const SCRUB_BYTES_PER_S: u64 = 10 << 20;
+    /// Of [`Config::scrub_interval`](super::Config::scrub_interval).
+    pub const SCRUB_INTERVAL: Duration = Duration::from_secs(7 * 24 * 60 * 60);
     /// Of [`Config::clients_count_max`](super::Config::clients_count_max).
     pub const CLIENTS_COUNT_MAX: usize = 10_000;
     /// Of [`Config::client_stall_timeout`](super::Config::client_stall_timeout).
@@ -205,6 +209,10 @@ pub struct Config {
     pub compare_interval: Option<Duration>,
     /// How long a comparison waits at most for the leader's own digest.
     pub compare_wait_max: Duration,
+    /// How fast what lies at rest is read to be checked, in bytes per second; 0 for not at all.
+    pub scrub_bytes_per_s: u64,
+    /// From the beginning of one pass over all of it to that of the next; `None` for no pass but those that somebody wants.
+    pub scrub_interval: Option<Duration>,
     /// Memory of this core for keys, caches, buffers and clients together, in bytes.
     pub memory_bytes_max: usize,
     /// Limits of queues, beyond which clients and peers are held back.
@@ -268,6 +276,8 @@ impl Config {
             store: StoreSettings::default(),
             compare_interval: Some(defaults::COMPARE_INTERVAL),
             compare_wait_max: defaults::COMPARE_WAIT_MAX,
+            scrub_bytes_per_s: defaults::SCRUB_BYTES_PER_S,
+            scrub_interval: Some(defaults::SCRUB_INTERVAL),
             memory_bytes_max: defaults::MEMORY_BYTES_MAX,
             limits: Limits::default(),
             clients_count_max: defaults::CLIENTS_COUNT_MAX,

@@ -34,7 +34,7 @@
 //! Deliberately absent: threads, locks, sockets and files (the host has them), expiry.
 //!
 //! Reading order: the leaves [`config`], [`limits`], [`budget`], [`origin`], [`request`], [`row_read`], [`replies`], [`refusal`],
-//! [`local_replica`], [`replicas`], [`comparison`], [`topology_view`], [`conn_table`], [`load_error`], [`shares`], [`slow`], [`error`];
+//! [`local_replica`], [`replicas`], [`comparison`], [`scrub_report`], [`topology_view`], [`conn_table`], [`load_error`], [`shares`], [`slow`], [`error`];
 //! [`observe`] (what others see); [`context`] (what all parts use); [`core`](mod@core) (the turn); then the parts:
 //! [`clients`], [`router`], [`groups`], [`storage`], [`peers`], [`cluster`].
 
@@ -60,6 +60,7 @@ mod replies;
 mod request;
 mod router;
 mod row_read;
+mod scrub_report;
 mod shares;
 mod slow;
 mod storage;

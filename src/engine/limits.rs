@@ -110,8 +110,8 @@ pub const FLUSH_COPIES_BYTES_MAX: usize = 64 << 20;
 pub const FLUSH_BYTES_PER_SECOND_MAX: u64 = 512 << 20;
 /// How fast a merge works. Each row counts when it is read, and about twice when it is written.
 pub const MERGE_BYTES_PER_SECOND_MAX: u64 = 256 << 20;
-/// How fast tables are read that nobody waits for, to be checked.
-pub const SCRUB_BYTES_PER_SECOND_MAX: u64 = 64 << 20;
+/// How fast tables are checked that were sent and of no use to whoever has received them.
+pub const RECHECK_BYTES_PER_SECOND_MAX: u64 = 64 << 20;
 /// How fast tables are read whose rows are to come back into memory.
 pub const WARM_BYTES_PER_SECOND_MAX: u64 = 1 << 30;
 /// Rows that a turn takes in of them, in bytes; a single value may exceed it.

@@ -265,6 +265,8 @@ fn engine_configs(config: &Config, prepared: &Prepared) -> Vec<engine::Config> {
             slow_log_min: config.slow_log_min,
             slow_log_len_max: config.slow_log_len_max,
             compare_interval: config.compare_interval,
+            scrub_bytes_per_s: config.scrub_bytes_per_s,
+            scrub_interval: config.scrub_interval,
             shown_settings: shown_settings.clone(),
             process: Some(process_stats::probe()),
             known_peers: prepared.known_peers.known(),

@@ -299,6 +299,8 @@ command_ids! {
     CoracleCompare = 835,
     /// `CORACLE COMPARISON [group]`.
     CoracleComparison = 836,
+    /// `CORACLE SCRUB [STATUS]`.
+    CoracleScrub = 837,
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::{Core, CoreHost, MeshMessage};
 use crate::groups::CompareRefusal;
 use crate::observe::{
     LARGE_BYTES_MIN, LogKind, LoggedCommand, Reset, Way, comparison_replies, doctor, latency, logged_replies,
-    shown_args,
+    scrub_replies, shown_args,
 };
 use crate::origin::Port;
 
@@ -35,6 +35,7 @@ pub(super) fn tells_of_core(id: CommandId) -> bool {
             | CommandId::CoracleSlowLog
             | CommandId::CoracleHotKeys
             | CommandId::CoracleComparison
+            | CommandId::CoracleScrub
     )
 }
 
@@ -90,9 +91,28 @@ impl<H: CoreHost> Core<H> {
             CommandId::CoracleComparison => {
                 comparison_replies::last(&self.observed(self.clients.port(conn)).comparisons, args, reply)
             }
+            CommandId::CoracleScrub => self.scrub_command(conn, args, reply),
             _ => return self.answer_command_log(conn, id, args, reply),
         }
         true
+    }
+
+    /// CORACLE SCRUB: has what lies at rest checked, of the core, or on the gateway of the node; or tells how far that is.
+    fn scrub_command(&mut self, conn: ConnId, args: Args<'_>, reply: &mut Reply<'_>) {
+        match args.get(2) {
+            None => {}
+            Some(word) if args.len() == 3 && word.eq_ignore_ascii_case(b"status") => {
+                return scrub_replies::status(&self.observed(self.clients.port(conn)).scrubs, reply);
+            }
+            Some(_) => return reply.error(resp::errors::SYNTAX),
+        }
+        if !self.storage.scrub_soon() {
+            return reply.error("ERR the scrub is turned off: scrub_bytes_per_s is 0");
+        }
+        if self.clients.port(conn) == Some(Port::Gateway) {
+            self.tell_node(|| MeshMessage::ScrubWanted);
+        }
+        reply.simple("OK a pass begins where none is under way; CORACLE SCRUB STATUS tells what it has found");
     }
 
     /// CORACLE COMPARE: has a group compared that is led here, or all of them.

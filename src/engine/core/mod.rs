@@ -67,6 +67,8 @@ pub enum MeshMessage {
     MonitorWanted,
     /// That.
     Monitored(Monitored),
+    /// Check what the core has at rest: CORACLE SCRUB on the gateway means the node.
+    ScrubWanted,
     /// Another node and the incarnation that is remembered of it from now on. Sent by the node, not by a core.
     PeerAdmitted(NodeId, u64),
     /// Hand leaderships over, finish what is under way, and end. Sent by the node, not by a core.
@@ -263,6 +265,7 @@ impl<H: CoreHost> Core<H> {
                 MeshMessage::ReportWanted(receiver) => self.tell_outside(&receiver),
                 MeshMessage::ResetStats => self.reset_stats(),
                 MeshMessage::Reset(reset) => self.on_reset(&reset),
+                MeshMessage::ScrubWanted => drop(self.storage.scrub_soon()),
                 MeshMessage::MonitorWanted => self.clients.monitoring_wanted(from, self.ctx.now),
                 MeshMessage::Monitored(monitored) => self.on_monitored(&monitored),
                 MeshMessage::PeerAdmitted(node, incarnation) => {

@@ -38,6 +38,7 @@ impl<H: CoreHost> Core<H> {
             self.ctx.config.map.replicas_at(self.ctx.addr()).count().saturating_sub(self.groups.count());
         self.groups.report(self.ctx.now, &mut report, |group| self.storage.snapshot_index(group));
         self.storage.report(&mut |field| report.fields.push(field));
+        report.scrubs.push(self.storage.scrub_report(&self.ctx));
         report
     }
 

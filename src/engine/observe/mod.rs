@@ -6,7 +6,7 @@
 //! Read [`counters`], [`log_limit`], [`distribution`], [`command_stats`], [`error_stats`], [`turns`], [`stages`], [`stalls`], [`spikes`], [`command_log`], [`hot_keys`],
 //! [`rates`], [`field`], then [`report`], which puts
 //! them together, [`sections`] and [`info`], which show it, [`figures`] (the same for others than clients), [`server_commands`] (CONFIG GET, TIME, COMMAND), [`latency`] and [`doctor`]
-//! (LATENCY), [`logged_replies`] (SLOWLOG, CORACLE), [`comparison_replies`] (CORACLE COMPARISON), [`reset`], and [`observer`].
+//! (LATENCY), [`logged_replies`] (SLOWLOG, CORACLE), [`comparison_replies`] (CORACLE COMPARISON), [`scrub_replies`] (CORACLE SCRUB), [`reset`], and [`observer`].
 
 mod command_log;
 pub(crate) mod command_stats;
@@ -26,6 +26,7 @@ mod observer;
 pub(crate) mod rates;
 pub(crate) mod report;
 mod reset;
+pub(crate) mod scrub_replies;
 mod sections;
 pub(crate) mod server_commands;
 pub(crate) mod spikes;

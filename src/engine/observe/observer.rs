@@ -28,6 +28,12 @@ pub trait Observer {
     /// What the tables of a replica hold has changed, durably: they hold the state as of some entry whose digest was told.
     fn tables_changed(&self, _place: CoreAddr, _group: GroupId, _replica: ReplicaId) {}
 
+    /// A core begins to check what it has at rest.
+    fn scrub_begun(&self, _place: CoreAddr) {}
+
+    /// It has come to the end, and says that all that the tables of these groups consisted of when it began is sound.
+    fn scrub_ended(&self, _place: CoreAddr, _sound: &[GroupId]) {}
+
     /// Whether the replica is to change a row in a way that nothing in its log explains, behind this entry: so that one can see that
     /// comparisons find it. The only thing by which an observer takes part.
     fn alters_row(&self, _place: CoreAddr, _group: GroupId, _applied: Index) -> bool {

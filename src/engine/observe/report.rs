@@ -23,6 +23,7 @@ use crate::observe::spikes::Spikes;
 use crate::observe::stages::StageStats;
 use crate::observe::stalls::StallReport;
 use crate::observe::turns::TurnStats;
+use crate::scrub_report::ScrubReport;
 
 /// Most groups whose state a report to other cores tells one by one. A core with more shows its own only.
 pub(crate) const REPORTED_GROUPS_COUNT_MAX: usize = 1_024;
@@ -85,6 +86,8 @@ pub struct CoreReport {
     pub(crate) replicas: Vec<ReplicaReport>,
     /// What was found when replicas of the groups that are led here were last compared; as many as of the replicas.
     pub(crate) comparisons: Vec<Comparison>,
+    /// The scrub of each core.
+    pub(crate) scrubs: Vec<ScrubReport>,
 }
 
 /// Who holds how much memory.
@@ -124,6 +127,7 @@ impl CoreReport {
         others.into_iter().for_each(|report| node.merge(report));
         node.replicas.sort_unstable_by_key(|replica| replica.group);
         node.comparisons.sort_by_key(|found| found.point.group);
+        node.scrubs.sort_by_key(|scrub| scrub.core);
         node
     }
 
@@ -183,6 +187,7 @@ impl CoreReport {
         }
         self.replicas.extend_from_slice(&other.replicas);
         self.comparisons.extend_from_slice(&other.comparisons);
+        self.scrubs.extend_from_slice(&other.scrubs);
     }
 }
 

@@ -280,12 +280,31 @@ pub(crate) fn coracle(info: &Info<'_>, text: &mut InfoText) {
             ),
         );
     }
+    scrub(report, text);
     text.field("outcomes_unknown", report.refusals.outcomes_unknown());
     for (name, _, value) in report.refusals.list() {
         text.field(name, value);
     }
     for (name, _, value) in report.raft.list() {
         text.field(format_args!("raft_{name}"), value);
+    }
+}
+
+/// What the scrub has found damaged: alarms, there until a pass has found nothing of it any more.
+fn scrub(report: &CoreReport, text: &mut InfoText) {
+    let found = report.scrubs.iter().flat_map(|scrub| scrub.findings.iter().map(|finding| (scrub.core, finding)));
+    for (number, (core, finding)) in found.enumerate() {
+        text.field(
+            format_args!("scrub_damage{number}"),
+            format_args!(
+                "core={core},what={},file={},offset={},groups={},unix_ms={}",
+                finding.part.name(),
+                finding.file,
+                finding.offset,
+                finding.shown_groups(),
+                finding.unix_ms,
+            ),
+        );
     }
 }
 

@@ -47,6 +47,8 @@ impl<H: StorageHost> Storage<H> {
             let keyspace = replicas.keyspace_mut(group);
             if keyspace.is_resident() {
                 keyspace.hold();
+                let id = self.records.get(group).group;
+                tracing::error!(group = %id, "all rows of damaged tables are in memory: they are written anew");
                 continue;
             }
             keyspace.give_up_warming();

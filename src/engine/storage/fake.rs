@@ -104,6 +104,17 @@ impl FakeHost {
         self.0.borrow().changes
     }
 
+    /// Whether there is a file.
+    pub(crate) fn has(&self, path: &Path) -> bool {
+        self.0.borrow().files.contains_key(path)
+    }
+
+    /// Length of a file in bytes.
+    pub(crate) fn len_of(&self, path: &Path) -> u64 {
+        let world = self.0.borrow();
+        world.inodes[world.files[path]].len() as u64
+    }
+
     /// Flips a bit of a file.
     pub(crate) fn damage(&self, path: &Path, at: usize) {
         let mut world = self.0.borrow_mut();

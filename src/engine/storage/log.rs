@@ -222,6 +222,16 @@ impl<H: StorageHost> Log<H> {
         self.wal.pins()
     }
 
+    /// The first sealed segment behind the one with this id, to be checked.
+    pub(super) fn sealed_behind(&self, id: u64) -> Option<wal::SealedSegment<H>> {
+        self.wal.sealed_behind(id)
+    }
+
+    /// A segment turned out to be damaged: the groups that keep it, and up to where each must be compacted to let it go.
+    pub(super) fn segment_is_damaged(&mut self, id: u64) -> Vec<(GroupId, Index)> {
+        self.wal.damaged(id)
+    }
+
     pub(super) fn stats(&self) -> wal::Stats {
         self.wal.stats()
     }

@@ -215,10 +215,18 @@ impl LogReads {
         unreadable.map(|(group, failures)| (*group, failures.unreadable_to)).collect()
     }
 
+    /// The log of a replica is damaged up to this index, or somewhere before it.
+    pub(super) fn is_damaged(&mut self, group: usize, index: Index) {
+        let failures = self.failures.entry(group).or_default();
+        failures.unreadable_to = failures.unreadable_to.max(index);
+    }
+
     /// The log of a replica that could not be read was let go.
     pub(super) fn is_dropped(&mut self, group: usize) {
-        if let Some(failures) = self.failures.get_mut(&group) {
-            failures.unreadable_to = 0;
+        let Some(failures) = self.failures.get_mut(&group) else { return };
+        failures.unreadable_to = 0;
+        if failures.count == 0 && failures.of_apply == 0 {
+            self.failures.remove(&group);
         }
     }
 

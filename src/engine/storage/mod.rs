@@ -20,7 +20,7 @@
 //! and [`flush`], [`merging`] and [`merge`], [`log_length`], [`pressure`] and [`compaction`], [`slowing`], [`disk_reserve`], [`freed`] and
 //! [`freeing`], [`rewriting`] and [`rewrite`], [`sending`] and
 //! [`send`], [`comparing`] and [`compare`], [`rounds`], [`receiving`] and [`receive`], [`row_reads`] and [`read_rows`], [`opening`], [`load`] and
-//! [`recovery`], [`warming`] and [`warm`], [`rebuilding`], [`rebuild`] and [`damage`].
+//! [`recovery`], [`warming`] and [`warm`], [`rebuilding`], [`rebuild`] and [`damage`], [`scrubbing`] and [`scrub`].
 
 mod compaction;
 mod compare;
@@ -57,6 +57,8 @@ mod rewrite;
 mod rewriting;
 mod rounds;
 mod row_reads;
+mod scrub;
+mod scrubbing;
 mod sealed;
 mod send;
 mod sending;
@@ -98,9 +100,10 @@ use receiving::Receiving;
 use record::Records;
 use rewriting::Rewriting;
 use row_reads::RowReads;
+use scrubbing::Scrubbing;
 use sending::Sending;
 use slowing::Slowing;
-use store::{Edited, Store, Ticket};
+use store::{Edited, Ended, Store, Ticket};
 use warming::Warming;
 
 /// What the disk of a core held when it started.
@@ -136,6 +139,7 @@ pub(crate) struct Storage<H: StorageHost> {
     receiving: Receiving<H>,
     rebuilding: Vec<Rebuilding>,
     slowing: Slowing,
+    scrubbing: Scrubbing,
     links: Links,
     budget: Budget,
     /// The cluster map that the group of this id has agreed on, encoded: part of that group's snapshots.
@@ -206,6 +210,7 @@ impl<H: StorageHost> Storage<H> {
             receiving: Receiving::new(budget),
             rebuilding: Vec::new(),
             slowing: Slowing::default(),
+            scrubbing: Scrubbing::new(config, host.now()),
             links: Links::default(),
             budget: budget.clone(),
             cluster_map: None,
@@ -268,17 +273,25 @@ impl<H: StorageHost> Storage<H> {
         self.poll_flush(ctx, replicas);
         self.poll_store(ctx, replicas, effects)?;
         self.poll_comparing(ctx, effects);
+        self.poll_scrub(ctx, replicas);
         Ok(())
     }
 
-    /// Takes in which edits hold.
+    /// Takes in which edits hold, and what else the manifest was wanted for.
     fn poll_store(
         &mut self,
         ctx: &mut Context,
         replicas: &mut impl Replicas,
         effects: &mut Vec<StorageEffect>,
     ) -> Result<(), Error> {
-        while let Some(Edited { ticket, group, replica, result }) = self.store.poll() {
+        while let Some(ended) = self.store.poll() {
+            let Edited { ticket, group, replica, result } = match ended {
+                Ended::Edited(edited) => edited,
+                Ended::Renewed(result) => {
+                    self.manifest_renewed(ctx, result);
+                    continue;
+                }
+            };
             if result.is_ok() {
                 effects.push(StorageEffect::TablesChanged { group, replica });
                 if let Some(idx) = self.records.index_of(group) {
@@ -288,7 +301,10 @@ impl<H: StorageHost> Storage<H> {
             match ticket {
                 Ticket::Flush => self.flush_committed(ctx, replicas, result, effects)?,
                 Ticket::Merge => self.merge_committed(ctx, replicas, result),
-                Ticket::Install(number) => self.install_committed(ctx, replicas, number, result, effects)?,
+                Ticket::Install(number) => {
+                    self.scrub_replaced(group);
+                    self.install_committed(ctx, replicas, number, result, effects)?;
+                }
             }
         }
         Ok(())
@@ -309,6 +325,7 @@ impl<H: StorageHost> Storage<H> {
             || !self.warming.is_idle()
             || !self.receiving.is_idle()
             || !self.slowing.is_idle()
+            || self.scrubbing.wants_ticks()
     }
 
     /// Begins what is due by now. At every tick.
@@ -333,6 +350,7 @@ impl<H: StorageHost> Storage<H> {
         self.tick_room(ctx);
         self.store.tick(ctx.now);
         self.tick_rebuilding(ctx);
+        self.tick_scrub(ctx);
         self.log.tick(ctx)
     }
 
@@ -467,6 +485,7 @@ impl<H: StorageHost> Storage<H> {
             self.rebuilding.len() as u64,
         ));
         self.report_warming(tell);
+        self.report_scrub(tell);
     }
 
     /// What the log has done, for an observer.

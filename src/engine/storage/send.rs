@@ -23,7 +23,7 @@ use super::sending::{Checked, ChunkRead, OpenSnapshot, SnapshotId};
 use super::{Storage, StorageEffect, StorageHost};
 use crate::budget::Pool;
 use crate::context::Context;
-use crate::limits::SCRUB_BYTES_PER_SECOND_MAX;
+use crate::limits::RECHECK_BYTES_PER_SECOND_MAX;
 use crate::origin::LinkId;
 use crate::replicas::Replicas;
 
@@ -125,7 +125,7 @@ impl<H: StorageHost> Storage<H> {
     fn check_sent(&self, id: SnapshotId, version: Rc<Version>) {
         let (checked, host, reader) =
             (Rc::clone(&self.sending.checked), self.host.clone(), Rc::clone(self.store.reader()));
-        let pace = BackgroundPace::new(self.host.clone(), SCRUB_BYTES_PER_SECOND_MAX);
+        let pace = BackgroundPace::new(self.host.clone(), RECHECK_BYTES_PER_SECOND_MAX);
         self.host.spawn(TaskClass::Background, async move {
             let result = verify(&reader, &version, IoClass::Scrub, &pace).await;
             checked.borrow_mut().push(Checked { id, result: result.map(drop) });

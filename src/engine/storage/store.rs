@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use host::TaskClass;
 use lsm::files::Files;
-use lsm::manifest::{Edit, EditKind, GroupState, Manifest};
+use lsm::manifest::{Edit, EditKind, GroupState, Manifest, Written};
 use lsm::read::Reader;
 use lsm::version::{FileSet, Version};
 use lsm::write::Output;
@@ -36,8 +36,23 @@ pub(super) enum Ticket {
     Install(u64),
 }
 
+/// What has ended that the manifest was wanted for.
+pub(super) enum Ended {
+    /// An edit.
+    Edited(Edited),
+    /// It was written anew, or could not be.
+    Renewed(Result<(), lsm::Error>),
+}
+
+/// What the manifest is wanted for.
+enum Waiting {
+    Edit(WaitingEdit),
+    /// It is to be written anew.
+    Renewal,
+}
+
 /// An edit on its way to the manifest.
-struct Waiting {
+struct WaitingEdit {
     ticket: Ticket,
     group: GroupId,
     replica: ReplicaId,
@@ -53,7 +68,7 @@ pub(super) struct Edited {
     pub(super) result: Result<(), lsm::Error>,
 }
 
-/// An edit that was made durable, or not.
+/// An edit that was made durable, or not; or a manifest that was written anew, or not.
 struct Done<H: StorageHost> {
     manifest: Box<Manifest<H>>,
     result: Result<(), lsm::Error>,
@@ -67,6 +82,8 @@ pub(super) struct Store<H: StorageHost> {
     files: FileSet,
     /// Away while an edit is made durable.
     manifest: Option<Box<Manifest<H>>>,
+    /// What its copies held when it was here last.
+    written: Option<Written>,
     /// What the manifest says of each group.
     groups: BTreeMap<GroupId, GroupState>,
     /// Invariant: the first one is the one under way, if the manifest is away.
@@ -100,6 +117,7 @@ impl<H: StorageHost> Store<H> {
             reader: Rc::new(Reader::new(files, settings.cache_bytes_max)),
             output: Rc::new(output),
             files: set,
+            written: manifest.written(),
             manifest: Some(Box::new(manifest)),
             groups,
             waiting: VecDeque::new(),
@@ -147,38 +165,66 @@ impl<H: StorageHost> Store<H> {
         let dropped = before.map(|state| Edit::Group { group, replica: state.replica, kind: EditKind::Drop });
         let edits = kinds.into_iter().map(|kind| Edit::Group { group, replica, kind });
         let edits = dropped.into_iter().chain(edits).collect();
-        self.waiting.push_back(Waiting { ticket, group, replica, edits });
+        self.waiting.push_back(Waiting::Edit(WaitingEdit { ticket, group, replica, edits }));
         self.begin();
+    }
+
+    /// Has both copies of the manifest written anew, behind what is on its way.
+    pub(super) fn renew(&mut self) {
+        self.waiting.push_back(Waiting::Renewal);
+        self.begin();
+    }
+
+    /// What both copies of the manifest hold, or held before the edit that is on its way; `None` if nobody knows.
+    pub(super) fn written(&self) -> Option<Written> {
+        self.written
+    }
+
+    /// Whether nothing is being written to the manifest.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.manifest.is_some()
     }
 
     /// Whether edits of a group are on their way.
     pub(super) fn is_editing(&self, group: GroupId) -> bool {
-        self.waiting.iter().any(|waiting| waiting.group == group)
+        self.waiting.iter().any(|waiting| matches!(waiting, Waiting::Edit(edit) if edit.group == group))
     }
 
     fn begin(&mut self) {
         let Some(waiting) = self.waiting.front_mut() else { return };
         let Some(mut manifest) = self.manifest.take() else { return };
-        let edits = std::mem::take(&mut waiting.edits);
+        let edits = match waiting {
+            Waiting::Edit(edit) => Some(std::mem::take(&mut edit.edits)),
+            Waiting::Renewal => None,
+        };
         let (done, host) = (Rc::clone(&self.done), self.host.clone());
         self.host.spawn(TaskClass::Background, async move {
-            let result = manifest.commit(edits).await;
+            let result = match edits {
+                Some(edits) => manifest.commit(edits).await,
+                None => manifest.renew().await,
+            };
             *done.borrow_mut() = Some(Done { manifest, result });
             host.notify();
         });
     }
 
-    /// Takes in an edit that has ended, and begins the next one.
-    pub(super) fn poll(&mut self) -> Option<Edited> {
+    /// Takes in what has ended, and begins what comes next.
+    pub(super) fn poll(&mut self) -> Option<Ended> {
         let Done { manifest, result } = self.done.take()?;
-        let Waiting { ticket, group, replica, .. } = self.waiting.pop_front().expect("it was handed over");
-        match manifest.group(group) {
-            Some(state) => drop(self.groups.insert(group, state.clone())),
-            None => drop(self.groups.remove(&group)),
-        }
+        let ended = match self.waiting.pop_front().expect("it was handed over") {
+            Waiting::Edit(WaitingEdit { ticket, group, replica, .. }) => {
+                match manifest.group(group) {
+                    Some(state) => drop(self.groups.insert(group, state.clone())),
+                    None => drop(self.groups.remove(&group)),
+                }
+                Ended::Edited(Edited { ticket, group, replica, result })
+            }
+            Waiting::Renewal => Ended::Renewed(result),
+        };
+        self.written = manifest.written();
         self.manifest = Some(manifest);
         self.begin();
-        Some(Edited { ticket, group, replica, result })
+        Some(ended)
     }
 
     /// Deletes a file that nothing names, if there is one and none is being deleted.

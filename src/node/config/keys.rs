@@ -104,6 +104,8 @@ const LATENCY_THRESHOLD_MS_MAX: i64 = 60_000;
 const SLOWLOG_US_MAX: i64 = 600_000_000;
 /// A year.
 const BACKGROUND_INTERVAL_S_MAX: i64 = 365 * 24 * 60 * 60;
+/// More than a disk for servers reads, in bytes per second.
+const SCRUB_BYTES_PER_S_MAX: i64 = 16 << 30;
 /// Most slow commands that a core keeps: each may take 4 KiB of its memory.
 const SLOWLOG_LEN_MAX_MAX: i64 = 4_096;
 
@@ -244,6 +246,12 @@ keys! {
         Fallback::Int(defaults::COMPARE_INTERVAL.as_secs() as i64);
     /// Whether CPU profiles are taken for whoever asks on the admin port
     PROFILING: "profiling", RUNTIME, Kind::Bool, Fallback::Bool(true);
+    /// How fast each core reads what lies at rest to check it, in bytes per second; 0 for not at all
+    SCRUB_BYTES_PER_S: "scrub_bytes_per_s", RUNTIME, Kind::Int { min: 0, max: SCRUB_BYTES_PER_S_MAX },
+        Fallback::Int(defaults::SCRUB_BYTES_PER_S as i64);
+    /// From the start of one check of all that lies at rest to the next, in seconds; 0 for none but those that are asked for
+    SCRUB_INTERVAL_S: "scrub_interval_s", RUNTIME, Kind::Int { min: 0, max: BACKGROUND_INTERVAL_S_MAX },
+        Fallback::Int(defaults::SCRUB_INTERVAL.as_secs() as i64);
     /// Number of the node
     PEER_ID: "id", ADDRESSES, Kind::Int { min: 1, max: u32::MAX as i64 }, Required;
     /// Its IP address
@@ -272,6 +280,8 @@ pub static KEYS: &[&Key] = &[
     &SLOWLOG_LEN_MAX,
     &COMPARE_INTERVAL_S,
     &PROFILING,
+    &SCRUB_BYTES_PER_S,
+    &SCRUB_INTERVAL_S,
     &GROUPS,
     &REPLICATION_FACTOR,
     &READ_MODE,

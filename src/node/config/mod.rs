@@ -98,6 +98,10 @@ pub struct Config {
     pub compare_interval: Option<Duration>,
     /// Whether profiles are taken for whoever asks on the admin port.
     pub profiling: bool,
+    /// How fast each core reads what lies at rest to check it, in bytes per second; 0 for not at all.
+    pub scrub_bytes_per_s: u64,
+    /// From the start of one such check to the next; `None` for none but those that are asked for.
+    pub scrub_interval: Option<Duration>,
     /// Every key with its value, for CONFIG GET.
     pub shown: Vec<(String, String)>,
     /// The configuration as it stands, as a file with a note behind each value saying where it comes from.
@@ -202,13 +206,12 @@ impl Config {
             stop_timeout: millis(top, &keys::STOP_TIMEOUT_MS),
             latency_threshold: Some(millis(top, &keys::LATENCY_THRESHOLD_MS))
                 .filter(|threshold| !threshold.is_zero()),
-            slow_log_min: top
-                .int(&keys::SLOWLOG_LOG_SLOWER_THAN)
-                .and_then(|us| u64::try_from(us).ok())
-                .map(Duration::from_micros),
+            slow_log_min: slow_log_min(top),
             slow_log_len_max: number(top, &keys::SLOWLOG_LEN_MAX),
             compare_interval: seconds(top, &keys::COMPARE_INTERVAL_S),
             profiling: top.bool(&keys::PROFILING)?,
+            scrub_bytes_per_s: number(top, &keys::SCRUB_BYTES_PER_S),
+            scrub_interval: seconds(top, &keys::SCRUB_INTERVAL_S),
             shown: Vec::new(),
             printed: String::new(),
         };
@@ -217,6 +220,12 @@ impl Config {
         config.memory_bytes_max = memory_bytes_max.unwrap_or_else(|| memory::share_of_core(cores_count));
         Some(config)
     }
+}
+
+/// From how long on a command is slow; `None` if none is.
+fn slow_log_min(top: &Table) -> Option<Duration> {
+    let us = u64::try_from(top.int(&keys::SLOWLOG_LOG_SLOWER_THAN)?).ok()?;
+    Some(Duration::from_micros(us))
 }
 
 fn settings(top: &Table) -> Settings {

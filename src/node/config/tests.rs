@@ -98,6 +98,7 @@ fn a_core_that_nobody_configures_is_what_the_table_says() {
         (config.latency_threshold, config.slow_log_min, config.slow_log_len_max)
     );
     assert_eq!(core.compare_interval, config.compare_interval);
+    assert_eq!((core.scrub_bytes_per_s, core.scrub_interval), (config.scrub_bytes_per_s, config.scrub_interval));
 }
 
 #[test]
@@ -129,6 +130,17 @@ fn replicas_are_compared_as_often_as_is_wanted_or_never() {
     assert_eq!(interval(&[]), Some(Duration::from_secs(86_400)));
     assert_eq!(interval(&[("compare_interval_s", "60")]), Some(Duration::from_secs(60)));
     assert_eq!(interval(&[("compare_interval_s", "0")]), None);
+}
+
+#[test]
+fn what_lies_at_rest_is_checked_as_fast_and_as_often_as_is_wanted() {
+    let scrub = |flags: &[(&str, &str)]| {
+        let config = load(THREE, flags).expect("sound");
+        (config.scrub_bytes_per_s, config.scrub_interval)
+    };
+    assert_eq!(scrub(&[]), (10 << 20, Some(Duration::from_secs(7 * 86_400))));
+    assert_eq!(scrub(&[("scrub_bytes_per_s", "0"), ("scrub_interval_s", "60")]), (0, Some(Duration::from_secs(60))));
+    assert_eq!(scrub(&[("scrub_interval_s", "0")]).1, None);
 }
 
 #[test]

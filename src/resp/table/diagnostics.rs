@@ -90,6 +90,13 @@ const CORACLE: &[Command] = &[
         "Returns which keys and slots commands are about most often, of those led here.",
         "1.0.0",
     ),
+    logged(CommandId::CoracleScrub, "coracle|scrub", -2, NODES_VARYING)
+        .docs(
+            "[STATUS]",
+            "Has all that lies at rest checked, or tells how far that is and what was damaged.",
+            "1.0.0",
+        )
+        .complexity("O(1); the check itself reads all files in the background"),
     logged(CommandId::CoracleSlowLog, "coracle|slowlog", -2, NODES_GET)
         .docs("[count]", "Returns the newest slow commands with how long their stages took.", "1.0.0")
         .complexity("O(N) with N commands returned"),

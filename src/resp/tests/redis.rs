@@ -19,7 +19,7 @@ use resp::{ClientFilter, ClientLine, CommandId, Limits, Parser, Protocol};
 const WAIT_MAX: Duration = Duration::from_secs(20);
 
 /// Commands and subcommands that Redis 7.0 does not have: some came with 7.2, `COMMANDLOG` is Valkey's, and `CORACLE` our own.
-const NOT_THERE: [&str; 15] = [
+const NOT_THERE: [&str; 16] = [
     "client|no-touch",
     "client|setinfo",
     "cluster|myshardid",
@@ -33,6 +33,7 @@ const NOT_THERE: [&str; 15] = [
     "coracle|comparison",
     "coracle|help",
     "coracle|hotkeys",
+    "coracle|scrub",
     "coracle|slowlog",
     "delifeq",
 ];

@@ -10,5 +10,6 @@ mod random;
 mod restart;
 mod rounds;
 mod row_reads;
+mod scrub;
 mod transfer;
 mod warm;
