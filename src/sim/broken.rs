@@ -15,6 +15,9 @@ const WILD_PPM: [i64; 2] = [-600_000, 1_500_000];
 
 /// How often replicas are compared where a row is altered.
 const ALTERED_ROW_COMPARE_INTERVAL: Duration = Duration::from_secs(3);
+/// How often all is scrubbed, and how soon rows are flushed to tables, where disks flatter.
+const FLATTERED_SCRUB_INTERVAL: Duration = Duration::from_millis(500);
+const FLATTERED_GROUP_LOG_BYTES_MAX: u64 = 16 << 10;
 
 /// Ways in which the world breaks what the engine relies on. A checker must object to each within a few seeds: that is
 /// how we know that the checkers see.
@@ -33,6 +36,8 @@ pub enum Broken {
     ForgedFrames,
     /// A replica changes a row in a way that nothing in its log explains. The only checker then is the engine's own comparison.
     AlteredRow,
+    /// Disks answer the scrub as if nothing had rotted on them, so that it passes over damage.
+    FlatteringDisk,
 }
 
 impl Broken {
@@ -50,6 +55,11 @@ pub fn change_cluster(broken: Option<Broken>, cluster_spec: &mut ClusterSpec) {
     cluster_spec.hostility = Hostility::None;
     if broken == Broken::AlteredRow {
         cluster_spec.compare_interval = Some(ALTERED_ROW_COMPARE_INTERVAL);
+    }
+    if broken == Broken::FlatteringDisk {
+        cluster_spec.scrub_interval = Some(FLATTERED_SCRUB_INTERVAL);
+        cluster_spec.scrub_bytes_per_s = 64 << 20;
+        cluster_spec.group_log_bytes_max = FLATTERED_GROUP_LOG_BYTES_MAX;
     }
     if broken == Broken::WildClocks {
         cluster_spec.read_mode = ReadMode::Lease;
@@ -73,6 +83,8 @@ pub fn change_schedule(broken: Option<Broken>, seed: u64, busy_ms: u64, nodes: u
                 let cut = Fault::Partition { side: vec![node], for_ms: prng.range(500, 2_500) };
                 (1..=nodes).map(drift).chain([cut]).collect()
             }
+            // Always of the same one, so that the others have it sound.
+            Broken::FlatteringDisk => vec![Fault::RotAtRest { node: 1, flips: 3 }],
             Broken::LostMajority | Broken::ForgedFrames | Broken::AlteredRow => Vec::new(),
         };
         schedule.faults.extend(faults.into_iter().map(|fault| Timed { at_ms, fault }));

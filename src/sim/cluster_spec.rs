@@ -90,6 +90,10 @@ pub struct ClusterSpec {
     pub memory_bytes_max: usize,
     /// How often the replicas of each group are compared; `None` for never.
     pub compare_interval: Option<Duration>,
+    /// From the start of one pass of the scrub to the next; `None` for never.
+    pub scrub_interval: Option<Duration>,
+    /// How fast it reads, in bytes per second.
+    pub scrub_bytes_per_s: u64,
 }
 
 /// In most seeds replicas are compared, in some of them all the time.
@@ -100,6 +104,17 @@ const COMPARE_INTERVALS: [Option<Duration>; 5] = [
     Some(Duration::from_secs(2)),
     Some(Duration::from_secs(8)),
 ];
+
+/// In most seeds what lies at rest is scrubbed, in some of them all the time.
+const SCRUB_INTERVALS: [Option<Duration>; 5] = [
+    None,
+    Some(Duration::from_millis(500)),
+    Some(Duration::from_secs(2)),
+    Some(Duration::from_secs(2)),
+    Some(Duration::from_secs(8)),
+];
+/// So slowly that a pass meets much of what happens, and so fast that there are many.
+const SCRUB_RATES: [u64; 3] = [256 << 10, 2 << 20, 64 << 20];
 
 impl Hostility {
     fn of_seed(seed: u64) -> Hostility {
@@ -143,6 +158,8 @@ impl ClusterSpec {
             disk_reserve_bytes: Prng::stream(seed, "reserves").pick(&[0, 256 << 10, 1 << 20]),
             memory_bytes_max: MEMORY_BYTES_MAX,
             compare_interval: Prng::stream(seed, "comparisons").pick(&COMPARE_INTERVALS),
+            scrub_interval: Prng::stream(seed, "scrubs").pick(&SCRUB_INTERVALS),
+            scrub_bytes_per_s: Prng::stream(seed, "scrub rates").pick(&SCRUB_RATES),
         };
         // With the usual bound an election takes longer than clocks part meanwhile, and nobody would see a lease that lasts too
         // long.

@@ -103,6 +103,10 @@ pub struct NodeDisk {
     pub write_faults: VecDeque<WriteFault>,
     /// Whether it acknowledges writes that a crash undoes. No real disk may.
     pub forgets: bool,
+    /// Whether it answers those who check it as if nothing had rotted. No real disk does.
+    pub flatters: bool,
+    // Bits that have flipped on a disk that flatters: file, page, bit.
+    flipped: Vec<(u32, u64, usize)>,
     forgets_all: bool,
     forgettable: VecDeque<(File, u64, Vec<Option<Page>>)>,
     hidden: Vec<Hidden>,
@@ -142,6 +146,8 @@ impl NodeDisk {
             slowness: 1,
             write_faults: VecDeque::new(),
             forgets: false,
+            flatters: false,
+            flipped: Vec::new(),
             forgets_all: false,
             forgettable: VecDeque::new(),
             hidden: Vec::new(),
@@ -404,6 +410,8 @@ impl NodeDisk {
 
     fn put(&mut self, file: File, offset: u64, bytes: &[u8]) {
         let end = offset + bytes.len() as u64;
+        let pages = offset / ALIGNMENT as u64..end.div_ceil(ALIGNMENT as u64);
+        self.flipped.retain(|(inode, page, _)| *inode != file.inode || !pages.contains(page));
         if self.inodes[file.inode as usize].as_ref().is_some_and(|inode| inode.len < end) {
             self.set_len(file, end.next_multiple_of(ALIGNMENT as u64));
         }

@@ -130,6 +130,11 @@ pub enum ObservationKind {
         /// Whether a fault of the disk explains it.
         is_provoked: bool,
     },
+    /// The scrub of its core says that its tables are sound, and they are not.
+    OverlookedRot {
+        /// What is damaged in them.
+        error: String,
+    },
     /// The log's beginning was dropped, up to and with this index.
     Compacted(Index),
     /// It was told what cannot be true if it is right, and has dropped it.

@@ -25,6 +25,7 @@ mod objects;
 mod progress;
 mod promises;
 mod registers;
+mod scrubs;
 mod search;
 mod sound_disks;
 mod state_machine_safety;
@@ -157,6 +158,7 @@ impl Checkers {
         self.accountant.observe(seen)?;
         self.bounded_queues.observe(seen)?;
         self.sound_disks.observe(seen)?;
+        scrubs::observe(seen)?;
         contradictions::observe(seen)?;
         self.promises.observe(seen)?;
         self.leader_completeness.before(seen, &self.logs)?;

@@ -54,6 +54,7 @@ fn node(
     let drift = prng.range(0, 2 * bound as u64) as i64 - bound;
     let mut disk = NodeDisk::new(prng.pick(&SECTOR_BYTES));
     disk.forgets = broken == Some(Broken::ForgetfulDisk);
+    disk.flatters = broken == Some(Broken::FlatteringDisk);
     let clock = NodeClock::new(prng.below(1 << 50), drift);
     let mut node = Node::new(spec.host, first_core..first_core + usize::from(spec.cores), clock, disk);
     node.disk_latency = (prng.range(20_000, 200_000), prng.range(10_000, 300_000));

@@ -2,18 +2,18 @@
 //! report.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use engine::{BudgetUse, Observer, QueueLen};
 use types::{CoreAddr, GroupId, Index, Instant, ReplicaId};
 use wire::{Entry, EntryKind};
 
-use super::counters;
+use super::{counters, tables};
 use crate::observation::{Observation, ObservationKind};
 use crate::queue::Event;
 use crate::trace::Kind;
-use crate::world::Shared;
+use crate::world::{ScrubEnded, Shared};
 
 /// A replica tells the digest of its state whenever it has applied this number of entries.
 const DIGEST_EVERY: Index = 64;
@@ -55,6 +55,8 @@ pub(crate) struct CoreObserver {
     pub(crate) views: Rc<Views>,
     /// The index of the last digest of each replica.
     pub(crate) digests: RefCell<BTreeMap<GroupId, Index>>,
+    /// When the scrub under way had begun, in nanoseconds, and the files of tables that there were.
+    pub(crate) scrub_begun: RefCell<(u64, BTreeSet<u64>)>,
 }
 
 impl CoreObserver {
@@ -133,6 +135,20 @@ impl Observer for CoreObserver {
 
     fn tables_changed(&self, _: CoreAddr, group: GroupId, _: ReplicaId) {
         self.world.borrow_mut().tables_changed.push((self.core, group));
+    }
+
+    fn scrub_begun(&self, place: CoreAddr) {
+        let (now, node) = {
+            let world = self.world.borrow();
+            (world.now(), world.cores[self.core].node)
+        };
+        *self.scrub_begun.borrow_mut() = (now, tables::numbers(&self.world, node, place.core));
+    }
+
+    fn scrub_ended(&self, _: CoreAddr, sound: &[GroupId]) {
+        let (begun_at, numbers) = self.scrub_begun.take();
+        let ended = ScrubEnded { core: self.core, begun_at, numbers, sound: sound.to_vec() };
+        self.world.borrow_mut().scrubs_ended.push(ended);
     }
 
     fn core_counted(&self, place: CoreAddr, wal: &wal::Stats, counts: &[(&'static str, u64)]) {

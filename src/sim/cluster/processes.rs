@@ -11,7 +11,7 @@ use super::{Cluster, config, tables};
 use crate::host::SimHost;
 use crate::observation::{Observation, ObservationKind};
 use crate::queue::Event;
-use crate::world::{Death, NodeState};
+use crate::world::{Death, NodeState, ScrubEnded};
 
 /// After this number of failures in a row a node is left alone, as an operator's tools would.
 const FAILURES_MAX: u32 = 5;
@@ -48,6 +48,7 @@ impl Cluster {
             observations: self.observations.clone(),
             views: self.views.clone(),
             digests: RefCell::default(),
+            scrub_begun: RefCell::default(),
         });
         let world = self.world.clone();
         let turn_loop = async move {
@@ -100,11 +101,12 @@ impl Cluster {
         {
             let world = self.world.borrow();
             let has_nothing = world.ended.is_empty() && world.boots_due.is_empty() && world.kills_due.is_empty();
-            if has_nothing && world.tables_changed.is_empty() {
+            if has_nothing && world.tables_changed.is_empty() && world.scrubs_ended.is_empty() {
                 return;
             }
         }
         self.read_tables_back();
+        self.check_scrubs();
         let kills = std::mem::take(&mut self.world.borrow_mut().kills_due);
         for (node, epoch) in kills {
             if self.world.borrow().nodes[node].epoch == epoch {
@@ -150,6 +152,34 @@ impl Cluster {
             let replica = replica.map_or(ReplicaId::default(), |(_, replica)| replica.id);
             self.world.borrow_mut().count("tables were read back");
             self.observations.borrow_mut().push(Observation { at, place, group, replica, kind });
+        }
+    }
+
+    /// Looks for itself whether what a scrub calls sound is.
+    fn check_scrubs(&self) {
+        let ended = std::mem::take(&mut self.world.borrow_mut().scrubs_ended);
+        for ScrubEnded { core, begun_at, numbers, sound } in ended {
+            let (node, place, damaged_at) = {
+                let world = self.world.borrow();
+                let node = world.cores[core].node;
+                (node, world.cores[core].place, world.nodes[node].damaged_at)
+            };
+            // What has rotted since may have been read before.
+            if damaged_at >= begun_at {
+                continue;
+            }
+            for group in sound {
+                let Err(error) = tables::verify(&self.world, node, place.core, group, &numbers) else { continue };
+                let at = Instant::from_nanos(self.world.borrow().now());
+                let kind = ObservationKind::OverlookedRot { error };
+                self.observations.borrow_mut().push(Observation {
+                    at,
+                    place,
+                    group,
+                    replica: ReplicaId::default(),
+                    kind,
+                });
+            }
         }
     }
 

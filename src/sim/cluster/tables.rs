@@ -1,6 +1,7 @@
 //! Tables read back: whenever those of a group have changed, they are loaded at once, by the engine's own code, as a
 //! start would, and the digest of what they hold is told to the checkers.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::io::{Error, ErrorKind, Result};
 use std::path::Path;
@@ -11,8 +12,9 @@ use std::task::{Context, Poll, Waker};
 use engine::{Loaded, load};
 use host::{AlignedBuf, Disk, IoClass, ReadBuf, WriteDone, WriteToken};
 use lsm::files::Files;
-use lsm::manifest::Survey;
-use lsm::read::Reader;
+use lsm::manifest::{Survey, Surveyed};
+use lsm::read::{Part, Reader};
+use lsm::version::Version;
 use lsm::write::Pace;
 use types::{CoreId, GroupId, Index};
 
@@ -31,11 +33,68 @@ pub(crate) fn read_back(
     group: GroupId,
 ) -> std::result::Result<(Index, u128), String> {
     let disk = DiskView { world: world.clone(), node };
-    let loaded = pin!(load_group(disk, core, group));
-    let Poll::Ready(loaded) = loaded.poll(&mut Context::from_waker(Waker::noop())) else {
+    at_once(load_group(disk, core, group)).map(|loaded| (loaded.last_index, digest(&loaded)))
+}
+
+/// The numbers of the files that the tables of a core's groups lie in, as the manifest on its disk has them.
+pub(crate) fn numbers(world: &Shared, node: usize, core: CoreId) -> BTreeSet<u64> {
+    let disk = DiskView { world: world.clone(), node };
+    at_once(async {
+        let Some((_, surveyed)) = survey(disk, core).await else { return BTreeSet::new() };
+        let versions = surveyed.state.groups().map(|(_, state)| Rc::clone(&state.version));
+        versions.flat_map(|version| numbers_of(&version)).collect()
+    })
+}
+
+/// Whether what a group of a core consists of is sound, of what lies in these files.
+///
+/// # Errors
+/// Says what is damaged, and where.
+pub(crate) fn verify(
+    world: &Shared,
+    node: usize,
+    core: CoreId,
+    group: GroupId,
+    numbers: &BTreeSet<u64>,
+) -> std::result::Result<(), String> {
+    let disk = DiskView { world: world.clone(), node };
+    at_once(async {
+        // A manifest that cannot be read says nothing of tables.
+        let Some((files, surveyed)) = survey(disk, core).await else { return Ok(()) };
+        let Some(state) = surveyed.state.group(group) else { return Ok(()) };
+        let mut behind = None;
+        while let Some(part) = Part::next_behind(&state.version, behind) {
+            behind = Some(part.place());
+            if numbers.contains(&part.place().0) {
+                let verified = part.verify(&files, IoClass::Foreground, &AtOnce).await;
+                verified.map_err(|error| error.to_string())?;
+            }
+        }
+        Ok(())
+    })
+}
+
+fn numbers_of(version: &Version) -> Vec<u64> {
+    let (mut numbers, mut behind) = (Vec::new(), None);
+    while let Some(part) = Part::next_behind(version, behind) {
+        behind = Some(part.place());
+        numbers.push(part.place().0);
+    }
+    numbers
+}
+
+async fn survey(disk: DiskView, core: CoreId) -> Option<(Rc<Files<DiskView>>, Surveyed)> {
+    let dir = engine::store_dir(Path::new(DATA_DIR), core);
+    let files = Rc::new(Files::open(disk, dir).await.ok()?);
+    let surveyed = Survey::take(&files).await.state.ok()??;
+    Some((files, surveyed))
+}
+
+fn at_once<T>(future: impl Future<Output = T>) -> T {
+    let Poll::Ready(done) = pin!(future).poll(&mut Context::from_waker(Waker::noop())) else {
         unreachable!("what is read here is there at once")
     };
-    loaded.map(|loaded| (loaded.last_index, digest(&loaded)))
+    done
 }
 
 /// Takes no time between blocks.

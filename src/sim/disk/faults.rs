@@ -1,6 +1,7 @@
 //! What a disk does wrong while its machine runs.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::io::{Error, Result};
 use std::path::Path;
 
@@ -58,6 +59,11 @@ impl NodeDisk {
         let kinds: BTreeSet<_> = self.names.keys().map(|path| path.extension()).collect();
         let kinds: Vec<_> = kinds.into_iter().collect();
         let kind = if kinds.is_empty() { return None } else { prng.pick(&kinds) };
+        self.old_place_of(kind, prng)
+    }
+
+    /// The same in files whose names end so.
+    fn old_place_of(&self, kind: Option<&OsStr>, prng: &mut Prng) -> Option<(u32, u64)> {
         let mut places = Vec::new();
         for (_, number) in self.names.iter().filter(|(path, _)| path.extension() == kind) {
             let Some(inode) = &self.inodes[*number as usize] else { continue };
@@ -77,6 +83,12 @@ impl NodeDisk {
         self.flip(number, page, prng.below(8 * ALIGNMENT as u64) as usize)
     }
 
+    /// Flips one bit of something written earlier to tables or blob files. `false` if there is nothing.
+    pub fn rot_tables(&mut self, prng: &mut Prng) -> bool {
+        let Some((number, page)) = self.old_place_of(Some(OsStr::new("data")), prng) else { return false };
+        self.flip(number, page, prng.below(8 * ALIGNMENT as u64) as usize)
+    }
+
     /// Flips a bit of the given page of a file. `false` if nothing was written there.
     pub fn rot_at(&mut self, path: &Path, page: u64, bit: usize) -> bool {
         self.names.get(path).copied().is_some_and(|number| self.flip(number, page, bit))
@@ -86,7 +98,22 @@ impl NodeDisk {
         let pages = self.inodes[number as usize].as_mut().map(|inode| &mut inode.pages);
         let Some(Some(bytes)) = pages.and_then(|pages| pages.get_mut(page as usize)) else { return false };
         bytes[bit / 8] ^= 1 << (bit % 8);
+        if self.flatters {
+            self.flipped.push((number, page, bit));
+        }
         true
+    }
+
+    /// Reads for whoever checks what is there. A disk that flatters shows what was written, and not what it has become.
+    pub fn read_to_check(&self, file: File, offset: u64, len: usize) -> Result<AlignedBuf> {
+        let mut buf = self.read(file, offset, len)?;
+        for (_, page, bit) in self.flipped.iter().filter(|(inode, ..)| *inode == file.inode) {
+            let at = (page * ALIGNMENT as u64 + *bit as u64 / 8).checked_sub(offset);
+            if let Some(byte) = at.and_then(|at| buf.get_mut(usize::try_from(at).ok()?)) {
+                *byte ^= 1 << (bit % 8);
+            }
+        }
+        Ok(buf)
     }
 
     /// Makes a page of something written earlier unreadable until it is written again. `false` if there is nothing.

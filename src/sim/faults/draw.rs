@@ -53,12 +53,30 @@ impl Schedule {
         loop {
             at_ms += prng.range(1, 2 * mean_gap_ms);
             if at_ms >= end_ms || kinds.is_empty() {
-                return Schedule { faults };
+                break;
             }
             let kind = pick_by_weight(&mut prng, &kinds);
             faults.extend(draw(kind, &mut prng, cluster_spec).map(|fault| Timed { at_ms, fault }));
         }
+        faults.extend(rot_at_rest(seed, cluster_spec, end_ms));
+        faults.sort_by_key(|timed| timed.at_ms);
+        Schedule { faults }
     }
+}
+
+/// What rots under a scrub, in most of the runs that have one, whatever else happens there.
+fn rot_at_rest(seed: u64, cluster_spec: &ClusterSpec, end_ms: u64) -> Vec<Timed> {
+    let mut prng = Prng::stream(seed, "rot at rest");
+    let is_scrubbed = cluster_spec.scrub_interval.is_some() && !cluster_spec.faulty_nodes.is_empty();
+    if !is_scrubbed || end_ms <= QUIET_START_MS || !prng.bernoulli(800_000) {
+        return Vec::new();
+    }
+    let count = prng.range(2, 6);
+    let one = |_| {
+        let fault = Fault::RotAtRest { node: prng.pick(&cluster_spec.faulty_nodes), flips: prng.range(1, 8) as u32 };
+        Timed { at_ms: prng.range(QUIET_START_MS, end_ms - 1), fault }
+    };
+    (0..count).map(one).collect()
 }
 
 fn leader_kinds(prng: &mut Prng) -> Vec<FaultKind> {
@@ -70,7 +88,7 @@ fn leader_kinds(prng: &mut Prng) -> Vec<FaultKind> {
 /// The kinds that a run draws from.
 fn kinds_of_run(prng: &mut Prng, cluster_spec: &ClusterSpec) -> Vec<FaultKind> {
     let likely = prng.pick(&[100_000, 300_000, 600_000]);
-    let is_drawn = FAULTS.iter().filter(|_| prng.bernoulli(likely));
+    let is_drawn = FAULTS.iter().filter(|row| row.kind != FaultKind::RotAtRest && prng.bernoulli(likely));
     let makes_sense = is_drawn.filter(|row| match row.needs {
         Needs::Anything => true,
         Needs::Peers => cluster_spec.nodes > 1,
@@ -164,6 +182,7 @@ fn draw(kind: FaultKind, prng: &mut Prng, cluster_spec: &ClusterSpec) -> Option<
         FaultKind::ReadErrors => Fault::ReadErrors { node, likely: prng.pick(&[10_000, 300_000]), for_ms },
         FaultKind::DiskFull => Fault::DiskFull { node, for_ms },
         FaultKind::BitRot => Fault::BitRot { node: faulty?, flips: prng.range(1, 3) as u32, down_ms: for_ms },
+        FaultKind::RotAtRest => Fault::RotAtRest { node: faulty?, flips: prng.range(1, 3) as u32 },
         FaultKind::LostWrite => Fault::LostWrite { node: faulty? },
         FaultKind::MisdirectedWrite => Fault::MisdirectedWrite { node: faulty? },
         FaultKind::LostFile => Fault::LostFile { node: faulty?, down_ms: for_ms },
@@ -209,6 +228,7 @@ mod tests {
                 seen.insert(timed.fault.kind());
                 let faulty = match timed.fault {
                     Fault::BitRot { node, .. }
+                    | Fault::RotAtRest { node, .. }
                     | Fault::LostWrite { node }
                     | Fault::MisdirectedWrite { node }
                     | Fault::LostFile { node, .. } => node,

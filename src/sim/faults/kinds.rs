@@ -116,6 +116,8 @@ faults! {
     DiskFull { node: NodeNumber, for_ms: u64 } = "full disk", weight 10, Anything;
     /// Bits of a node's files flip while it is down: it crashes and is started again.
     BitRot { node: NodeNumber, flips: u32, down_ms: u64 } = "bit rot", weight 10, FaultyNodes;
+    /// Bits of a node's files flip while it runs. Drawn by itself where what lies at rest is scrubbed.
+    RotAtRest { node: NodeNumber, flips: u32 } = "rot at rest", weight 10, FaultyNodes;
     /// The next write of a node's disk is acknowledged and not carried out.
     LostWrite { node: NodeNumber } = "lost write", weight 10, FaultyNodes;
     /// The next write of a node's disk goes to another place of the file.

@@ -67,6 +67,7 @@ impl Injector {
             }
             Fault::DiskFull { node, for_ms } => self.fill_disk(cluster, idx(node)?, until(for_ms)),
             Fault::BitRot { node, flips, down_ms } => self.rot(cluster, idx(node)?, *flips, *down_ms, prng)?,
+            Fault::RotAtRest { node, flips } => rot_at_rest(cluster, running(cluster, *node)?, *flips, prng),
             Fault::LostWrite { node } => spoil_write(cluster, running(cluster, *node)?, WriteFault::Lose),
             Fault::MisdirectedWrite { node } => spoil_write(cluster, running(cluster, *node)?, WriteFault::Misdirect),
             Fault::LostFile { node, down_ms } => self.lose_file(cluster, idx(node)?, *down_ms, prng)?,
@@ -201,6 +202,21 @@ fn is_up(cluster: &Cluster, node: usize) -> bool {
 /// Index of a node, if it runs.
 fn running(cluster: &Cluster, number: NodeNumber) -> Option<usize> {
     cluster.node_idx(number).filter(|node| is_up(cluster, *node))
+}
+
+/// Bits of what a node has written flip while it runs: in tables more often than elsewhere, as all of their bytes count.
+fn rot_at_rest(cluster: &Cluster, node: usize, flips: u32, prng: &mut Prng) {
+    let world = &mut *cluster.world.borrow_mut();
+    let now = world.now();
+    world.nodes[node].is_damaged = true;
+    world.nodes[node].damaged_at = now;
+    for _ in 0..flips {
+        let disk = &mut world.nodes[node].disk;
+        let is_flipped = if prng.bernoulli(500_000) { disk.rot_tables(prng) } else { disk.rot(prng) };
+        if is_flipped {
+            world.count("a bit flipped under a running process");
+        }
+    }
 }
 
 /// The next log write of a node fails; its process is started again so much later, in nanoseconds.

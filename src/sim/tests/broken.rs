@@ -53,6 +53,12 @@ fn forged_frames_are_noticed() {
     is_caught("forged-frames");
 }
 
+/// A scrub that calls sound what is damaged.
+#[test]
+fn rot_that_the_scrub_passes_over_is_noticed() {
+    is_caught_by("flattering-disk", |said| said.contains("scrubs:"));
+}
+
 /// Nothing else looks there: it is the comparison of the replicas that finds it.
 #[test]
 fn an_altered_row_is_found_by_comparing_replicas() {

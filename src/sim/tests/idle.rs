@@ -21,6 +21,7 @@ fn quiet(seed: u64, nodes: u32, cores: u16) -> Cluster {
     (cluster_spec.timing_ms, cluster_spec.faulty_nodes) = ((50, 500, 1_000), Vec::new());
     // What is done once a day by an idle cluster, and all the time by some seeds.
     cluster_spec.compare_interval = None;
+    cluster_spec.scrub_interval = None;
     let cluster = Cluster::new(seed, &cluster_spec, None, std::env::var_os("TOLD").is_some());
     (0..nodes as usize).for_each(|node| cluster.boot(node));
     run_to(&cluster, SETTLED_S * SECOND);

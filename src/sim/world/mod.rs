@@ -27,7 +27,7 @@ mod tasks;
 mod turns;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use types::{GroupId, Instant};
@@ -56,6 +56,18 @@ pub(crate) struct FlushResets {
     pub(crate) until: u64,
     /// How soon at the latest.
     pub(crate) within: u64,
+}
+
+/// A scrub that has come to its end.
+pub(crate) struct ScrubEnded {
+    /// Of this core.
+    pub(crate) core: usize,
+    /// When it had begun, in nanoseconds.
+    pub(crate) begun_at: u64,
+    /// The numbers of the files that there were then.
+    pub(crate) numbers: BTreeSet<u64>,
+    /// The groups that it calls sound.
+    pub(crate) sound: Vec<GroupId>,
 }
 
 /// Everything.
@@ -92,6 +104,8 @@ pub struct World {
     pub(crate) kills_due: Vec<(usize, u32)>,
     /// Replicas whose tables have changed: their core, and the group.
     pub(crate) tables_changed: Vec<(usize, GroupId)>,
+    /// Scrubs that have come to their end.
+    pub(crate) scrubs_ended: Vec<ScrubEnded>,
     /// Whether connections are reset behind a `FLUSHALL`.
     pub(crate) flush_resets: Option<FlushResets>,
     /// What replicas have told others of their disks since it was last taken.
@@ -124,6 +138,7 @@ impl World {
             boots_due: Vec::new(),
             kills_due: Vec::new(),
             tables_changed: Vec::new(),
+            scrubs_ended: Vec::new(),
             flush_resets: None,
             promises: Vec::new(),
             is_broken: false,

@@ -66,6 +66,8 @@ pub struct Node {
     pub(crate) dies_writing: Option<u32>,
     /// Whether its disk has lost or changed something that it had called durable.
     pub is_damaged: bool,
+    /// When its disk last lost or changed something while its process ran, in nanoseconds.
+    pub(crate) damaged_at: u64,
     /// Whether its disk has failed a request of its process.
     pub has_disk_failed: bool,
     /// Whether a replica of its process stays away because of what its disk holds.
@@ -94,6 +96,7 @@ impl Node {
             stop_order: None,
             dies_writing: None,
             is_damaged: false,
+            damaged_at: 0,
             has_disk_failed: false,
             has_quarantined: false,
         }

@@ -3,7 +3,7 @@
 use std::io::{Error, ErrorKind, Result};
 use std::ops::Range;
 
-use host::{AlignedBuf, WriteDone};
+use host::{AlignedBuf, IoClass, WriteDone};
 use types::Instant;
 
 use super::operations::{Answer, EIO, Request};
@@ -123,10 +123,9 @@ impl World {
             None => disk.write(file, offset, buf),
             Some(fault) => {
                 let result = disk.write_wrong(fault, file, offset, buf, &mut self.disk_prng);
-                if fault != WriteFault::Fail {
-                    let node = self.cores[core].node;
-                    self.nodes[node].is_damaged = true;
-                }
+                let node = self.cores[core].node;
+                self.nodes[node].damaged_at = self.queue.now();
+                self.nodes[node].is_damaged |= fault != WriteFault::Fail;
                 self.count(match fault {
                     WriteFault::Fail => "a write failed",
                     WriteFault::Lose => "a write was lost",
@@ -147,12 +146,15 @@ impl World {
             }
             Request::Sync { file, mark, .. } => self.sync(core, file, mark).map(|()| Answer::Done),
             Request::SetLen { file, len } => disk.truncate(file, len).map(|()| Answer::Done),
-            Request::Read { file, offset, len, .. } => {
+            Request::Read { file, offset, len, class } => {
                 if self.disk_prng.bernoulli(node.read_errors) {
                     self.count("a read failed");
                     return Err(Error::from_raw_os_error(EIO));
                 }
-                let result = disk.read(file, offset, len);
+                let result = match class {
+                    IoClass::Scrub => disk.read_to_check(file, offset, len),
+                    _ => disk.read(file, offset, len),
+                };
                 if result.is_err() {
                     self.count("a read failed");
                 }

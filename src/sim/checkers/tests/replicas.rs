@@ -472,6 +472,13 @@ fn promises_are_kept_by_what_a_start_finds() {
 }
 
 #[test]
+fn damage_that_a_scrub_calls_sound_is_objected_to() {
+    let mut story = committed();
+    story.see(1, ObservationKind::OverlookedRot { error: "a checksum".to_owned() });
+    story.assert_objects("scrubs", "passed over this: a checksum");
+}
+
+#[test]
 fn comparisons_that_find_a_difference_are_objected_to() {
     let mut story = committed();
     story.see(1, ObservationKind::RowsDiffer { index: 2 });
