@@ -387,9 +387,9 @@ impl<H: StorageHost> Storage<H> {
             is_under_way.into(),
         ));
         tell(Field::least(
-            "scrub_last_end_unix_s",
-            "When the last pass of the scrub ended, in seconds since 1970; of several cores the one longest ago, 0 if one has had none.",
-            self.scrubbing.last_end_unix_ms / 1_000,
+            "scrub_last_end_unix_ms",
+            "When the last pass of the scrub ended, in milliseconds since 1970; of several cores the one longest ago, 0 if one has had none.",
+            self.scrubbing.last_end_unix_ms,
         ));
     }
 
