@@ -166,7 +166,7 @@ impl<H: StorageHost> Storage<H> {
         let is_cleared = self.records.clears_flushed(group) != replicas.keyspace(group).clears_count();
         if is_cleared {
             FlushKind::NewGeneration
-        } else if self.records.is_damaged(group) {
+        } else if self.records.is_damaged(group) || self.is_being_rewritten(replicas, group) {
             FlushKind::Everything
         } else if ctx.wants_flush || self.is_disk_full() || self.sending.is_receiver_of(id, ctx.now) {
             // Memory is short of what may go from it, or the disk of room, or all of it would have to be sent again.
@@ -176,6 +176,12 @@ impl<H: StorageHost> Storage<H> {
         } else {
             FlushKind::Changes
         }
+    }
+
+    /// Whether all rows of a group have been made dirty, or are on the way to be, to be written anew: that many dirty rows may be what
+    /// memory is short of.
+    fn is_being_rewritten(&self, replicas: &impl Replicas, group: usize) -> bool {
+        self.records.is_written_anew(group) && replicas.keyspace(group).is_resident()
     }
 
     /// Whether the tables of a group that is rewritten from memory take more than twice the room that its rows do.

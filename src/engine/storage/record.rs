@@ -289,6 +289,11 @@ impl Records {
         !std::mem::replace(&mut self.list[group].is_written_anew, true)
     }
 
+    /// Whether that was begun, and has not ended.
+    pub(super) fn is_written_anew(&self, group: usize) -> bool {
+        self.list[group].is_written_anew
+    }
+
     /// How often all rows had been removed at once when they were last flushed, since the replica was loaded.
     pub(super) fn clears_flushed(&self, group: usize) -> u64 {
         self.list[group].clears_flushed

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use host::io_schedule::{
     BACKGROUND_READS_IN_FLIGHT_MAX, BACKGROUND_WRITES_BESIDE_LOG_MAX, BACKGROUND_WRITES_IN_FLIGHT_MAX,
-    FOREGROUND_IN_FLIGHT_MAX, LOG_IDLE_AFTER,
+    FLUSHES_IN_ROW_MAX, FOREGROUND_IN_FLIGHT_MAX, LOG_IDLE_AFTER,
 };
 use host::{IoClass, IoKind, IoPermit, IoSchedule, IoTicket};
 use proptest::prelude::*;
@@ -63,6 +63,7 @@ struct Model {
     now: Duration,
     asked_count: u64,
     begun_or_cancelled_count: u64,
+    flushes_in_row: u32,
 }
 
 impl Model {
@@ -122,10 +123,28 @@ impl Model {
             let idx = self.waiting.iter().position(|(it, ..)| *it == name).expect("it waits");
             let (_, share, class, _) = self.waiting.remove(idx);
             assert!(self.in_flight_count(share) < self.limit(share), "{share:?}");
-            let is_behind = |(other, its_share, its_class, _): &(u64, Share, IoClass, IoTicket)| {
-                *its_share == share && (*its_class, *other) < (class, name)
+            // Merges have their turn behind so many flushes, and it is theirs alone that others do not come first in.
+            let is_merge = |class: IoClass| matches!(class, IoClass::UpperMerge | IoClass::BottomMerge);
+            let is_write = share == Share::BackgroundWrites;
+            let is_turn_of_merges = is_write && is_merge(class) && self.flushes_in_row >= FLUSHES_IN_ROW_MAX;
+            let mut of_share = self.waiting.iter().filter(|(_, its_share, ..)| *its_share == share);
+            let is_before = |other: u64, its_class: IoClass| {
+                (its_class, other) < (class, name) && (is_merge(its_class) || !is_turn_of_merges)
             };
-            assert!(!self.waiting.iter().any(is_behind), "a more urgent or older one waits");
+            assert!(
+                !of_share.any(|(other, _, its_class, _)| is_before(*other, *its_class)),
+                "a more urgent or older one waits"
+            );
+            if is_write && class == IoClass::Flush {
+                let mut merges = self
+                    .waiting
+                    .iter()
+                    .filter(|(_, its_share, its_class, _)| *its_share == share && is_merge(*its_class));
+                assert!(self.flushes_in_row < FLUSHES_IN_ROW_MAX || merges.next().is_none(), "merges wait for ever");
+                self.flushes_in_row += 1;
+            } else if is_write {
+                self.flushes_in_row = 0;
+            }
             self.in_flight.push((share, permit));
             self.begun_or_cancelled_count += 1;
         }

@@ -205,3 +205,18 @@ fn rows_are_written_anew_once_no_replica_receives_what_is_there() {
     flush_again_and_again(&mut core, 1);
     assert!(core.storage.store.version(core.replicas.list[1].id).file_bytes() <= 2 * rows_bytes + once);
 }
+
+#[test]
+fn rows_that_are_being_written_anew_take_the_place_of_tables_also_if_memory_gets_short_of_them() {
+    let mut core = FakeCore::start(FakeHost::default(), config(1, 1));
+    let runs_count = |core: &FakeCore| core.storage.store.version(core.replicas.list[1].id).runs().len();
+    core.payload_len = 6_000;
+    flush_again_and_again(&mut core, 2);
+    assert_eq!(runs_count(&core), 2);
+    assert!(core.storage.records.begin_to_write_anew(1));
+    core.replicas.list[1].keyspace.write_anew();
+    core.ctx.wants_flush = true;
+    flush_again_and_again(&mut core, 1);
+    assert_eq!(runs_count(&core), 1, "all rows were dirty, and are not written beside what they were before");
+    assert!(!core.storage.records.is_written_anew(1));
+}
