@@ -40,10 +40,10 @@ fn restore<'s>(store: &'s mut Store, slot: Slot, args: Args<'_>) -> Result<Outco
     let options = RestoreOptions::parse(args)?;
     let serialized = Serialized::parse(arg(args, 3))?;
     let (key, time_ms) = (arg(args, 1), store.time_ms());
-    let expiry_ms = options.expiry_ms(time_ms)?;
     if !options.replaces && store.exists(slot, key) {
         return Err(Error::BusyKey);
     }
+    let expiry_ms = options.expiry_ms(time_ms)?;
     if expiry_ms.is_some_and(|expiry_ms| expiry_ms <= time_ms) {
         store.remove(slot, key);
         return Ok(Outcome::Ok);

@@ -193,8 +193,21 @@ impl Ours {
     }
 }
 
-/// Runs the commands on both sides and compares all replies, then the keys that are left.
+/// How often commands are compared before a difference counts: what is meant relative to now may be told a millisecond later here than
+/// there.
+const ATTEMPTS_COUNT: usize = 3;
+
+/// Compares what the commands do on both sides.
 fn compare(redis: &Redis, protocol: Protocol, context: &str, commands: &[Args]) {
+    let mut differences = Vec::new();
+    while let Err(difference) = compare_once(redis, protocol, context, commands) {
+        differences.push(difference);
+        assert!(differences.len() < ATTEMPTS_COUNT, "{}", differences[0]);
+    }
+}
+
+/// Runs the commands on both sides and compares all replies, then the keys that are left.
+fn compare_once(redis: &Redis, protocol: Protocol, context: &str, commands: &[Args]) -> Result<(), String> {
     let mut theirs = redis.connect(protocol);
     let mut ours = Ours::new(protocol);
     theirs.run(&[args(&["FLUSHALL"])]);
@@ -203,7 +216,7 @@ fn compare(redis: &Redis, protocol: Protocol, context: &str, commands: &[Args]) 
             let got = ours.run(&pipeline[idx]);
             if !agree(&pipeline[idx], &got, &expected) {
                 let until = pipeline_idx * PIPELINE_COUNT + idx;
-                fail(context, protocol, &commands[..=until], &got, &expected);
+                return Err(told(context, protocol, &commands[..=until], &got, &expected));
             }
         }
     }
@@ -216,9 +229,10 @@ fn compare(redis: &Redis, protocol: Protocol, context: &str, commands: &[Args]) 
         let expected = theirs.run(std::slice::from_ref(&get)).remove(0);
         assert_eq!(ours.run(&get), expected, "{context}: value left under {}", get[1].escape_ascii());
     }
+    Ok(())
 }
 
-fn fail(context: &str, protocol: Protocol, commands: &[Args], got: &[u8], expected: &[u8]) -> ! {
+fn told(context: &str, protocol: Protocol, commands: &[Args], got: &[u8], expected: &[u8]) -> String {
     let since_flush = commands.iter().rposition(|args| args[0] == b"FLUSHALL").unwrap_or(0);
     let first = since_flush.max(commands.len().saturating_sub(SHOWN_COUNT_MAX));
     let mut text = format!("{context}, {protocol:?}: command {} differs\n", commands.len());
@@ -226,7 +240,7 @@ fn fail(context: &str, protocol: Protocol, commands: &[Args], got: &[u8], expect
         let words: Vec<String> = args.iter().map(|arg| format!("\"{}\"", arg.escape_ascii())).collect();
         let _ = writeln!(text, "  {}", words.join(" "));
     }
-    panic!("{text}Redis: {}\nours:  {}", expected.escape_ascii(), got.escape_ascii());
+    format!("{text}Redis: {}\nours:  {}", expected.escape_ascii(), got.escape_ascii())
 }
 
 /// The fixed seeds and a fresh one, or the one that is asked for.
