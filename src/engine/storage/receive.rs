@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use host::{AlignedBuf, IoClass, TaskClass};
 use lsm::manifest::EditKind;
+use lsm::read::verify;
 use lsm::snapshot::{HEAD_BYTES_MAX, IncomingSnapshot};
 use lsm::version::Version;
 use types::{GroupId, Index, Instant};
@@ -202,7 +203,11 @@ impl<H: StorageHost> Storage<H> {
                 let seal = head.seal().clone();
                 let version = Version::default().apply(&change, &files);
                 let version = version.map_err(|source| LoadError::Store(lsm::Error::Edit { source }))?;
-                let loaded = load(&reader, &Rc::new(version), group, &seal, how, (IoClass::Flush, &pace)).await?;
+                let version = Rc::new(version);
+                // Not all of it is read to be loaded: filters are not, nor values that nothing leads to any more. What rots at the sender
+                // would go from replica to replica.
+                verify(&reader, &version, IoClass::Flush, &pace).await.map_err(LoadError::Store)?;
+                let loaded = load(&reader, &version, group, &seal, how, (IoClass::Flush, &pace)).await?;
                 Ok(Box::new(Received { seal, change, _files: received_files, loaded }))
             };
             Step::Loaded(load.await)
