@@ -291,6 +291,13 @@ impl<H: StorageHost> Storage<H> {
                     self.manifest_renewed(ctx, result);
                     continue;
                 }
+                Ended::Numbered(result) => {
+                    if result.is_ok() {
+                        // What has failed for want of a number need not wait.
+                        (self.flushing.not_before, self.merging.not_before) = (ctx.now, ctx.now);
+                    }
+                    continue;
+                }
             };
             if result.is_ok() {
                 effects.push(StorageEffect::TablesChanged { group, replica });

@@ -42,6 +42,8 @@ pub(super) enum Ended {
     Edited(Edited),
     /// It was written anew, or could not be.
     Renewed(Result<(), lsm::Error>),
+    /// Numbers for files were reserved, or could not be.
+    Numbered(Result<(), lsm::Error>),
 }
 
 /// What the manifest is wanted for.
@@ -49,6 +51,8 @@ enum Waiting {
     Edit(WaitingEdit),
     /// It is to be written anew.
     Renewal,
+    /// Numbers for files are to be reserved, which comes with any edit, and a start on a full disk could not do.
+    Numbers,
 }
 
 /// An edit on its way to the manifest.
@@ -92,6 +96,8 @@ pub(super) struct Store<H: StorageHost> {
     /// The number of the file that is being deleted, and with its end why it could not be.
     deleting: Rc<RefCell<Deleting>>,
     delete_not_before: Instant,
+    /// When numbers are to be reserved again at the earliest, if there are none.
+    numbers_not_before: Instant,
     deleted_count: u64,
 }
 
@@ -124,6 +130,7 @@ impl<H: StorageHost> Store<H> {
             done: Rc::default(),
             deleting: Rc::default(),
             delete_not_before: Instant::ZERO,
+            numbers_not_before: Instant::ZERO,
             deleted_count: 0,
         })
     }
@@ -195,6 +202,7 @@ impl<H: StorageHost> Store<H> {
         let Some(mut manifest) = self.manifest.take() else { return };
         let edits = match waiting {
             Waiting::Edit(edit) => Some(std::mem::take(&mut edit.edits)),
+            Waiting::Numbers => Some(Vec::new()),
             Waiting::Renewal => None,
         };
         let (done, host) = (Rc::clone(&self.done), self.host.clone());
@@ -220,6 +228,7 @@ impl<H: StorageHost> Store<H> {
                 Ended::Edited(Edited { ticket, group, replica, result })
             }
             Waiting::Renewal => Ended::Renewed(result),
+            Waiting::Numbers => Ended::Numbered(result),
         };
         self.written = manifest.written();
         self.manifest = Some(manifest);
@@ -229,6 +238,11 @@ impl<H: StorageHost> Store<H> {
 
     /// Deletes a file that nothing names, if there is one and none is being deleted.
     pub(super) fn tick(&mut self, now: Instant) {
+        if self.files.is_exhausted() && self.waiting.is_empty() && now >= self.numbers_not_before {
+            self.numbers_not_before = now + RETRY_AFTER;
+            self.waiting.push_back(Waiting::Numbers);
+            self.begin();
+        }
         match self.deleting.take() {
             Deleting::UnderWay => {
                 *self.deleting.borrow_mut() = Deleting::UnderWay;

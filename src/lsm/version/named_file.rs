@@ -63,6 +63,11 @@ impl FileSet {
         inner.limit = limit;
     }
 
+    /// Whether [`FileSet::give`] has no number left, since none could be reserved: a start on a full disk does without.
+    pub fn is_exhausted(&self) -> bool {
+        self.numbers_left() == 0
+    }
+
     /// How many numbers are left to give.
     pub(crate) fn numbers_left(&self) -> u64 {
         let inner = self.0.borrow();

@@ -229,3 +229,18 @@ fn start_on_a_disk_that_is_full_does_without_a_reserve_and_gives_one_up_that_it_
     again.settle();
     again.check_state(1);
 }
+
+/// Found by seed 443446508524: a start on a full disk could reserve no numbers for files, which came with the next edit of the manifest,
+/// and that with a flush, which had no number for its file.
+#[test]
+fn core_without_numbers_for_files_reserves_some_and_flushes() {
+    let mut core = FakeCore::start(FakeHost::default(), config(1, 1));
+    let files = core.storage.store.files().clone();
+    let given: Vec<_> = std::iter::from_fn(|| files.give()).collect();
+    assert!(files.is_exhausted());
+    core.append(1, 120);
+    core.turn_until("it is flushed", |core| core.storage.snapshot_index(1) > 0);
+    assert!(!files.is_exhausted() && given.len() > 100);
+    core.settle();
+    core.check_state(1);
+}
