@@ -19,16 +19,20 @@ pub struct Progress {
     groups: Vec<GroupId>,
     recovery_max: Duration,
     leaders: BTreeMap<(GroupId, ReplicaId), u64>,
+    /// When replicas lost their states, since their disks had rotted: the fault may have been long before.
+    lost_at: Vec<Instant>,
 }
 
 const NAME: &str = "progress";
+/// How long after a command has met rot the replica has lost its state.
+const NOTICED_WITHIN: Duration = Duration::from_secs(1);
 /// By when a cluster without faults has its first leaders.
 const FIRST_LEADERS: Instant = Instant::from_nanos(10_000_000_000);
 
 impl Progress {
     /// All of `groups` must have leaders `recovery_max` after the last fault.
     pub fn new(groups: Vec<GroupId>, recovery_max: Duration) -> Progress {
-        Progress { groups, recovery_max, leaders: BTreeMap::new() }
+        Progress { groups, recovery_max, leaders: BTreeMap::new(), lost_at: Vec::new() }
     }
 
     /// Takes in what a replica did.
@@ -44,6 +48,7 @@ impl Progress {
             | ObservationKind::Quarantined { .. } => {
                 self.leaders.remove(&key);
             }
+            ObservationKind::StateLost { is_provoked: true } => self.lost_at.push(seen.at),
             _ => {}
         }
     }
@@ -75,7 +80,7 @@ impl Progress {
         let mut reasons = BTreeMap::<&str, (usize, String)>::new();
         let mut failed_count = 0;
         for operation in history.operations() {
-            let is_failed = !operation.is_known() && operation.begin >= due;
+            let is_failed = !operation.is_known() && operation.begin >= due && !self.is_beside_loss(operation);
             let is_stuck = operation.outcome == Outcome::Unknown
                 && operation.end == Instant::NEVER
                 && now.since(operation.begin.max(healed)) > self.recovery_max;
@@ -101,6 +106,14 @@ impl Progress {
         let what =
             format!("{seconds} s after the last fault {failed_count} operations failed: {}", listed.join("; "));
         Err(Violation::new(NAME, what))
+    }
+
+    /// Whether an operation ended behind the moment at which rot was found somewhere, or just before, and began before all must work again behind that.
+    fn is_beside_loss(&self, operation: &Operation) -> bool {
+        let is_beside = |lost_at: &Instant| {
+            operation.end + NOTICED_WITHIN >= *lost_at && operation.begin < *lost_at + self.recovery_max
+        };
+        self.lost_at.iter().any(is_beside)
     }
 
     fn seconds(&self) -> f64 {

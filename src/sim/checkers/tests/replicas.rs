@@ -444,6 +444,9 @@ fn progress_sees_operations_that_fail_or_never_end() {
     history.end(late, at(8), Outcome::NotApplied, refused);
     let violation = story.checkers.finish(&history, at(20)).expect_err("it failed too late");
     assert!(violation.message.contains("1 times \"CLUSTERDOWN"), "{violation}");
+    story.now = at(8).as_nanos();
+    story.see(2, ObservationKind::StateLost { is_provoked: true });
+    assert!(story.checkers.finish(&history, at(20)).is_ok(), "rot was found just then");
     let mut history = History::new();
     history.heal(at(1));
     history.begin(1, at(2), call());
