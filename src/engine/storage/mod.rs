@@ -17,8 +17,8 @@
 //!
 //! Reading order: [`interface`], [`log`] and [`log_reads`], [`disk_health`], [`store`] (the manifest, and what is deleted), [`sealed`],
 //! [`pace`], [`record`] (what is kept of each replica), this page, and then what it does, each behind what it keeps for that: [`flushing`]
-//! and [`flush`], [`merging`] and [`merge`], [`log_length`], [`pressure`] and [`compaction`], [`slowing`], [`disk_reserve`], [`freed`] and
-//! [`freeing`], [`rewriting`] and [`rewrite`], [`sending`] and
+//! and [`flush`], [`merging`] and [`merge`], [`log_length`], [`pressure`] and [`compaction`], [`slowing`], [`disk_reserve`], [`freeing`]
+//! and [`free`], [`rewriting`] and [`rewrite`], [`sending`] and
 //! [`send`], [`comparing`] and [`compare`], [`rounds`], [`receiving`] and [`receive`], [`row_reads`] and [`read_rows`], [`opening`], [`load`] and
 //! [`recovery`], [`warming`] and [`warm`], [`rebuilding`], [`rebuild`] and [`damage`], [`scrubbing`] and [`scrub`].
 
@@ -34,7 +34,7 @@ pub(crate) mod fake;
 mod fake_core;
 mod flush;
 mod flushing;
-mod freed;
+mod free;
 mod freeing;
 mod interface;
 mod load;
@@ -86,7 +86,7 @@ use crate::replicas::Replicas;
 use comparing::Comparing;
 use disk_reserve::DiskReserve;
 use flushing::Flushing;
-use freed::Freeing;
+use freeing::Freeing;
 pub(crate) use interface::{SnapshotInfo, StartedReplica, StorageEffect, StorageHost};
 use load::note_stored;
 pub use load::{Loaded, load};

@@ -125,16 +125,22 @@ fn what_a_crash_left_of_a_preparation_is_removed() {
     assert!(host.file_names().iter().all(|name| name.ends_with(".seg")));
 }
 
+/// Appends entries to an empty log until it is so. Returns the index of the last one.
+fn append_until(host: &Host, wal: &mut wal::Wal<Host>, is_so: impl Fn(&wal::Wal<Host>) -> bool) -> u64 {
+    let mut index = 0;
+    while !is_so(wal) {
+        index += 1;
+        wal.append_entries(G, &entries(1, index..=index, 1_000)).unwrap();
+        sync(host, wal);
+    }
+    index
+}
+
 /// A log whose first segment is free, with every preparation still to come.
 fn with_a_free_segment(config: wal::Config) -> (Host, wal::Wal<Host>, u64) {
     let host = Host::new();
     let (mut wal, _) = open_with(&host, config);
-    let mut index = 0;
-    while wal.stats().segments_used < 3 {
-        index += 1;
-        wal.append_entries(G, &entries(1, index..=index, 1_000)).unwrap();
-        sync(&host, &mut wal);
-    }
+    let index = append_until(&host, &mut wal, |wal| wal.stats().segments_used >= 3);
     (host, wal, index)
 }
 
@@ -198,12 +204,7 @@ fn on_a_full_disk() -> (Host, wal::Wal<Host>, u64) {
     let host = Host::new();
     let (mut wal, _) = open_sound(&host);
     host.set_capacity(Some(3 * SEGMENT));
-    let mut index = 0;
-    while wal.has_room() {
-        index += 1;
-        wal.append_entries(G, &entries(1, index..=index, 1_000)).unwrap();
-        sync(&host, &mut wal);
-    }
+    let index = append_until(&host, &mut wal, |wal| !wal.has_room());
     (host, wal, index)
 }
 

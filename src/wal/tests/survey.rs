@@ -16,17 +16,9 @@ use wal::{Condition, Survey, Wal};
 
 const DIR: &str = "/data/wal/core-00";
 
-/// Three groups over some segments; group 2 has its only entries in the first.
-fn filled() -> (Host, Wal<Host>) {
-    let host = Host::new();
-    let (mut wal, _) = open_sound(&host);
-    wal.append_entries(GroupId(2), &entries(1, 1..=3, 100)).unwrap();
-    sync(&host, &mut wal);
-    for index in 1..=30 {
-        wal.append_entries(GroupId(1), &entries(1, index..=index, 6_000)).unwrap();
-        wal.append_entries(GroupId(3), &entries(1, index..=index, 100)).unwrap();
-        sync(&host, &mut wal);
-    }
+/// Such a log, of which the first group has let some go.
+fn compacted() -> (Host, Wal<Host>) {
+    let (host, mut wal) = filled();
     wal.compact(GroupId(1), 25).unwrap();
     sync(&host, &mut wal);
     (host, wal)
@@ -70,7 +62,7 @@ fn compare(host: &Host) -> Survey {
 
 #[test]
 fn it_finds_what_a_start_finds() {
-    let (host, wal) = filled();
+    let (host, wal) = compacted();
     let found = compare(&host);
     assert_eq!(found.log_id, Some(0));
     assert_eq!(found.pins().first(), Some(&(GroupId(2), 3)));
@@ -87,7 +79,7 @@ fn it_finds_what_a_start_finds() {
 
 #[test]
 fn it_names_all_damage_and_the_groups_that_it_concerns() {
-    let (host, _) = filled();
+    let (host, _) = compacted();
     for place in [8_192, 24_576] {
         host.flip(1, place * 8);
     }
@@ -114,7 +106,7 @@ fn an_empty_directory_has_nothing_to_survey_and_zeros_are_a_log_that_did_not_beg
 
 #[test]
 fn what_another_log_has_left_is_an_error() {
-    let (host, _) = filled();
+    let (host, _) = compacted();
     let foreign = wal::format::BlockHeader {
         log: 99,
         segment: 7,

@@ -11,20 +11,6 @@ use types::GroupId;
 use wal::format::{BlockHeader, HEADER_BYTES, padded};
 use wal::{Error, SealedSegment, Verified, Wal};
 
-/// Three groups over some segments; group 2 has its only entries in the first.
-fn filled() -> (Host, Wal<Host>) {
-    let host = Host::new();
-    let (mut wal, _) = open_sound(&host);
-    wal.append_entries(GroupId(2), &entries(1, 1..=3, 100)).unwrap();
-    sync(&host, &mut wal);
-    for index in 1..=30 {
-        wal.append_entries(GroupId(1), &entries(1, index..=index, 6_000)).unwrap();
-        wal.append_entries(GroupId(3), &entries(1, index..=index, 100)).unwrap();
-        sync(&host, &mut wal);
-    }
-    (host, wal)
-}
-
 fn sealed(wal: &Wal<Host>) -> Vec<SealedSegment<Host>> {
     let mut sealed: Vec<SealedSegment<Host>> = Vec::new();
     while let Some(segment) = wal.sealed_behind(sealed.last().map_or(0, SealedSegment::id)) {

@@ -454,3 +454,17 @@ pub fn sync(host: &Host, wal: &mut Wal<Host>) {
 pub fn read(wal: &Wal<Host>, group: u32, first: Index, last: Index) -> std::result::Result<Vec<Entry>, wal::Error> {
     futures_lite::future::block_on(wal.reader(GroupId(group), first, last, usize::MAX))
 }
+
+/// Three groups over some segments; group 2 has its only entries in the first.
+pub fn filled() -> (Host, Wal<Host>) {
+    let host = Host::new();
+    let (mut wal, _) = open_sound(&host);
+    wal.append_entries(GroupId(2), &entries(1, 1..=3, 100)).unwrap();
+    sync(&host, &mut wal);
+    for index in 1..=30 {
+        wal.append_entries(GroupId(1), &entries(1, index..=index, 6_000)).unwrap();
+        wal.append_entries(GroupId(3), &entries(1, index..=index, 100)).unwrap();
+        sync(&host, &mut wal);
+    }
+    (host, wal)
+}
