@@ -56,7 +56,8 @@ impl ClusterMap {
         }
         let settings = bootstrap.settings.clone();
         let next_replica = ReplicaId(ids.0);
-        let map = ClusterMap { epoch: 1, cluster_id: bootstrap.cluster_id, nodes, groups, next_replica, settings };
+        let (epoch, cluster_id, replaced) = (1, bootstrap.cluster_id, Vec::new());
+        let map = ClusterMap { epoch, cluster_id, nodes, groups, next_replica, settings, replaced };
         map.validate()?;
         Ok(map)
     }

@@ -17,6 +17,9 @@ pub enum Error {
     /// Two nodes have one id.
     #[error("two nodes have the id {0}")]
     RepeatedNode(NodeId),
+    /// A node that came back is none of the cluster, or stands out of order.
+    #[error("node {0} is said to have come back, and stands out of order or is none of the cluster")]
+    ReplacedNode(NodeId),
     /// A node without cores, or with too many.
     #[error("node {node} has {count} cores; 1 to {CORES_COUNT_MAX} are possible")]
     CoresCount {

@@ -1,8 +1,8 @@
 //! The cluster map and the placement of groups, pure.
 //!
 //! The map says which nodes there are, which group owns which slots, and on which core of which node each
-//! replica of a group lives. At first it is built from the bootstrap configuration, which is the same on
-//! every node: so is the map, since placement is a pure function of it.
+//! replica of a group is to live. At first it is built from the bootstrap configuration, which is the same on
+//! every node: so is the map, since placement is a pure function of it. Later it changes by entries of group 0.
 //!
 //! Invariants of a valid map ([`ClusterMap::validate`]):
 //! - every one of the 16,384 slots belongs to exactly one group, and none to group 0;
@@ -12,21 +12,25 @@
 //! Deliberately absent: I/O, clocks, chance, and knowledge of who leads. A first replica is where a group's
 //! leader *should* be at first boot, no more.
 //!
-//! Reading order: [`map`], [`bootstrap`], [`placement`], [`validate`]; [`slots`] finds a slot's group; [`archive`] turns a map into
+//! Reading order: [`map`], [`bootstrap`], [`placement`], [`validate`], [`change`], [`token`]; [`slots`] finds a slot's group; [`archive`] turns a map into
 //! bytes and back, with [`archived_ids`], [`id`] holds the cluster's identity and the 40-digit ids that Redis clients see; [`error`].
 
 pub mod archive;
 pub mod archived_ids;
 pub mod bootstrap;
+pub mod change;
 pub mod error;
 pub mod id;
 pub mod map;
 pub mod placement;
 pub mod slots;
+pub mod token;
 pub mod validate;
 
 pub use bootstrap::Bootstrap;
+pub use change::{Admit, Await, Keep, MapChange, Replace};
 pub use error::Error;
 pub use id::{ClusterId, Id40};
-pub use map::{ClusterMap, Group, Node, ReadMode, Replica, Settings, SlotRange};
+pub use map::{ClusterMap, Group, Node, ReadMode, ReplacedNode, Replica, Settings, SlotRange};
 pub use slots::SlotTable;
+pub use token::{Fingerprint, JoinToken};

@@ -6,6 +6,7 @@ use types::{CoreAddr, CoreId, GroupId, NodeId, ReplicaId};
 
 use crate::archived_ids::{GroupIdDef, NodeIdDef, PlaceDef, ReplicaIdDef};
 use crate::id::{ClusterId, Id40};
+use crate::token::Fingerprint;
 
 /// Who is in the cluster, and what lives where.
 #[derive(
@@ -34,6 +35,33 @@ pub struct ClusterMap {
     pub next_replica: ReplicaId,
     /// What all nodes must agree on.
     pub settings: Settings,
+    /// The nodes that have lost their data, and come or came back with none. Invariant: sorted by node.
+    pub replaced: Vec<ReplacedNode>,
+}
+
+/// A node that has lost its data. All its replicas are lost with that: it comes back with others.
+#[derive(
+    Clone,
+    Debug,
+    PartialEq,
+    Eq,
+    rkyv::Archive,
+    rkyv::Serialize,
+    rkyv::Deserialize,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+pub struct ReplacedNode {
+    /// The node.
+    #[rkyv(with = NodeIdDef)]
+    #[serde(with = "NodeIdDef")]
+    pub id: NodeId,
+    /// The data directory that it must have: its incarnation, or 0 while that is the one it first had.
+    pub incarnation: u64,
+    /// Whoever shows the token of which this is the fingerprint may come back as this node, once.
+    pub awaited: Option<Fingerprint>,
+    /// That of the token which the present data directory has shown.
+    pub joined_with: Option<Fingerprint>,
 }
 
 /// A node: where it listens, and how many cores it has.
@@ -89,7 +117,7 @@ pub struct Group {
     pub id: GroupId,
     /// The slots it owns, ascending; empty for group 0.
     pub slots: Vec<SlotRange>,
-    /// Its replicas. The first one should lead at first boot.
+    /// Its replicas as they are to be. Who takes part in fact stands in the group's own log. The first one should lead at first boot.
     pub replicas: Vec<Replica>,
 }
 
@@ -210,6 +238,12 @@ impl ClusterMap {
     pub fn node(&self, id: NodeId) -> Option<&Node> {
         let idx = self.nodes.binary_search_by_key(&id, |node| node.id).ok()?;
         self.nodes.get(idx)
+    }
+
+    /// What there is to know of a node that has lost its data.
+    pub fn replaced(&self, id: NodeId) -> Option<&ReplacedNode> {
+        let idx = self.replaced.binary_search_by_key(&id, |node| node.id).ok()?;
+        self.replaced.get(idx)
     }
 
     /// The group with this id.

@@ -29,6 +29,10 @@ impl ClusterMap {
         if let Some(pair) = self.groups.windows(2).find(|pair| pair[0].id >= pair[1].id) {
             return Err(Error::RepeatedGroup(pair[1].id));
         }
+        let is_sorted = self.replaced.windows(2).all(|pair| pair[0].id < pair[1].id);
+        if let Some(unknown) = self.replaced.iter().find(|node| !is_sorted || self.node(node.id).is_none()) {
+            return Err(Error::ReplacedNode(unknown.id));
+        }
         let mut replicas = HashSet::new();
         for group in &self.groups {
             self.validate_replicas(group, &mut replicas)?;
