@@ -172,6 +172,8 @@ pub struct Config {
     pub map: ClusterMap,
     /// Drawn when the data directory was made; peers remember it.
     pub incarnation: u64,
+    /// Whether the node has lost its data and come back with none: the replicas of the first map that lived here are lost.
+    pub has_come_back: bool,
     /// What nodes without data are compared with that ask whether the cluster is formed.
     pub config_print: ConfigPrint,
     /// The other nodes' incarnations, as far as they are known.
@@ -258,6 +260,7 @@ impl Config {
             place,
             map,
             incarnation,
+            has_come_back: false,
             config_print: ConfigPrint::default(),
             known_peers: Vec::new(),
             remember_peer: None,
@@ -306,6 +309,11 @@ impl Config {
     /// A core of another node of which nothing was heard for so long is taken to be down.
     pub(crate) fn silence_max(&self) -> Duration {
         Duration::from_millis(u64::from(self.map.settings.election_timeout_min_ms))
+    }
+
+    /// A leader steps down that has not heard a majority for so long.
+    pub(crate) fn election_timeout_max(&self) -> Duration {
+        Duration::from_millis(u64::from(self.map.settings.election_timeout_max_ms))
     }
 
     /// How often the core ticks while something waits for that: twice per heartbeat.

@@ -78,6 +78,14 @@ pub enum Error {
         /// Epoch of the map in group 0.
         agreed: u64,
     },
+    /// The cluster goes on with another data directory of this node.
+    #[error(
+        "node {node} has been replaced: it came back with another data directory while this one was away. Remove this one, and          do not start it again"
+    )]
+    Replaced {
+        /// The node.
+        node: types::NodeId,
+    },
     /// The map in group 0 cannot be read.
     #[error("the cluster map in the log of group 0 cannot be read: {0}")]
     MapEntry(meta::Error),

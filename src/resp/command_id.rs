@@ -301,6 +301,14 @@ command_ids! {
     CoracleComparison = 836,
     /// `CORACLE SCRUB [STATUS]`.
     CoracleScrub = 837,
+    /// `CORACLE NODES`.
+    CoracleNodes = 838,
+    /// `CORACLE GROUPS`.
+    CoracleGroups = 839,
+    /// `CORACLE REPLACE node`.
+    CoracleReplace = 840,
+    /// `CORACLE JOIN node incarnation token map`.
+    CoracleJoin = 841,
 }
 
 #[cfg(test)]

@@ -25,6 +25,31 @@ impl EntryHash {
     }
 }
 
+/// The voters of a group, in the joint state those of both sides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Electorate {
+    /// Those that vote, or will once the joint state ends.
+    pub voters: Vec<ReplicaId>,
+    /// Those of before, in the joint state.
+    pub outgoing: Vec<ReplicaId>,
+}
+
+impl Electorate {
+    /// Whether those for whom `holds` are a majority, of both sides in the joint state.
+    pub fn is_majority(&self, holds: impl Fn(ReplicaId) -> bool) -> bool {
+        let of = |side: &[ReplicaId]| side.iter().filter(|id| holds(**id)).count() > side.len() / 2;
+        of(&self.voters) && (self.outgoing.is_empty() || of(&self.outgoing))
+    }
+
+    /// All of them, each once.
+    pub fn all(&self) -> Vec<ReplicaId> {
+        let mut all = [&self.voters[..], &self.outgoing].concat();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+}
+
 /// Something that happened to a replica.
 #[derive(Clone, Debug)]
 pub struct Observation {
@@ -93,6 +118,15 @@ pub enum ObservationKind {
         first: Index,
         /// Entries, which replace what the log held from `first` on. Without any the log stays as it is.
         entries: Vec<EntryHash>,
+    },
+    /// A configuration was handed to the log.
+    Membership {
+        /// The entry's term.
+        term: Term,
+        /// Its index.
+        index: Index,
+        /// Who votes from there on.
+        electorate: Electorate,
     },
     /// An entry was applied.
     Applied {
@@ -197,6 +231,11 @@ pub enum ObservationKind {
 }
 
 impl Observation {
+    /// The same of another kind.
+    pub fn with(&self, kind: ObservationKind) -> Observation {
+        Observation { kind, ..self.clone() }
+    }
+
     /// What a core's observer was told at true time `at`.
     pub fn of_event(
         at: Instant,

@@ -72,7 +72,7 @@ pub enum Error {
         /// The id expected.
         expected: u64,
     },
-    /// This group's part of the log cannot be trusted. Only forgetting the group is accepted.
+    /// This group's part of the log cannot be trusted. Only another replica's beginning or a destruction is accepted.
     #[error("group {group} is quarantined: {fault}")]
     Quarantined {
         /// The group.

@@ -1,4 +1,4 @@
-//! What stands on disk, byte by byte. Version 2. Little-endian throughout, nothing is aligned inside a block.
+//! What stands on disk, byte by byte. Version 3. Little-endian throughout, nothing is aligned inside a block.
 //!
 //! # Files
 //!
@@ -16,7 +16,7 @@
 //! block does not fit behind the last one, or the rest of the segment is not trusted, it is the first of the next segment.
 //!
 //! ```text
-//!  0 u64 magic, "CORAWAL2": the last byte is the version
+//!  0 u64 magic, "CORAWAL3": the last byte is the version
 //!  8 u64 id of the log, which no client can know
 //! 16 u64 segment id; equals that in the name of the file
 //! 24 u64 block sequence: 1 for the first block of a log, +1 for each one, across segments
@@ -64,34 +64,45 @@
 //! 4 compaction (prefix)
 //!     28 u64 last index removed; all before it go too. Beyond the last entry: the log restarts behind it
 //!     36 u64 its term
-//! 5 group state: everything known of a group at this place
-//!     28 hard state as in 2, 25 bytes
-//!     53 u64 index of the last compacted entry, 0 if none
-//!     61 u64 its term
-//!     69 u64 index of the last entry
-//!     77 u64 its term
-//! 6 group forgotten: nothing of what was said before holds
-//! 7 group quarantined: nothing of what was said before can be trusted, until the group is forgotten
-//!     28 u8  why: 1 blocks were lost, 2 the commit index lies beyond the log, 3 entries are missing, 4 a contradiction
-//!     29 u64 segment; commit index; first missing entry; segment
-//!     37 u64 offset; last entry; last missing entry; offset
+//! 5 group state: everything known at this place of a group of which a replica lives here
+//!     28 u64 the replica, at least 1
+//!     36 hard state as in 2, 25 bytes
+//!     61 u64 index of the last compacted entry, 0 if none
+//!     69 u64 its term
+//!     77 u64 index of the last entry
+//!     85 u64 its term
+//! 6 replica destroyed: nothing of what was said of the group before holds, and no replica of it begins here any more but with
+//!   a greater id than this one
+//!     28 u64 the replica, at least 1
+//! 7 group quarantined: nothing of what was said before can be trusted, until a replica begins or is destroyed
+//!     28 u64 the replica last known, 0 if none: another one with a greater id may have begun since, or this one be destroyed
+//!     36 u8  why: 1 blocks were lost, 2 the commit index lies beyond the log, 3 entries are missing, 4 a contradiction
+//!     37 u64 segment; commit index; first missing entry; segment
+//!     45 u64 offset; last entry; last missing entry; offset
 //! 8 opening: with this every segment but the first of a log begins. Of group 0, without a link
-//!     28 u32 how many groups there are: as many records of type 5 or 7 follow, one for each
+//!     28 u32 how many groups there are: as many records of type 5, 6 or 7 follow, one for each
 //! 9 roll call: all groups there are, each with its last record. Of group 0, without a link
 //!     28 n × { u32 group, u64 and u32 what a link to its last record says }
+//! 10 beginning: nothing of what was said of the group before holds, and from here on its records are this replica's
+//!     28 u64 the replica, at least 1, and greater than any that lived here or was destroyed here before
 //! ```
+//!
+//! The first record of a group is a beginning or a destruction. From then on the group is one of those there are, for good: one
+//! whose replica was destroyed stands as that in all openings and roll calls to come, however old its last record of another
+//! kind may be. So its replica never comes back with nothing to say that it voted here once.
 //!
 //! Other types are free. The checksum of a record covers its place, so a record that was written elsewhere, or
 //! here in an earlier use of the file, does not pass for the one looked for.
 //!
-//! The links make the records of each group a chain of its own. Where blocks were lost, a later record whose link leads to
+//! The links make the records of each group a chain of its own, over all replicas that lived here. Where blocks were lost, a later record whose link leads to
 //! the last one known of the group proves that nothing of it was among them; an opening or a roll call proves it of all
-//! groups at once. A group state behind the damage tells all that counts of a group whose chain is broken.
+//! groups at once. A group state, a destruction or a beginning behind the damage tells all that counts of a group whose chain is
+//! broken.
 
 use host::ALIGNMENT;
 
 /// First bytes of every block; the last of them is the version.
-pub const MAGIC: u64 = u64::from_le_bytes(*b"CORAWAL2");
+pub const MAGIC: u64 = u64::from_le_bytes(*b"CORAWAL3");
 /// Length of a block's header.
 pub const HEADER_BYTES: usize = 52;
 /// What the header's own checksum covers: all before it.
@@ -236,7 +247,7 @@ mod tests {
     #[test]
     fn a_header_stands_as_documented() {
         let (bytes, crc) = HEADER.encode();
-        assert_eq!(&bytes[..8], b"CORAWAL2");
+        assert_eq!(&bytes[..8], b"CORAWAL3");
         let numbers = [9_u64, 7, 99].map(u64::to_le_bytes).concat();
         let more = [8_192_u32, 5_000, 4, 5, crc].map(u32::to_le_bytes).concat();
         assert_eq!(&bytes[8..], [numbers, more].concat());
@@ -254,10 +265,10 @@ mod tests {
     fn other_versions_are_told_from_flipped_bits() {
         let (mut bytes, _) = HEADER.encode();
         assert_eq!(foreign_version(&bytes), None);
-        bytes[7] = b'1';
+        bytes[7] = b'2';
         assert_eq!(foreign_version(&bytes), None, "the rest is a header of this version");
         bytes[20] ^= 1;
-        assert_eq!(foreign_version(&bytes), Some('1'));
+        assert_eq!(foreign_version(&bytes), Some('2'));
         assert_eq!(foreign_version(&bytes[..20]), None);
         assert_eq!(foreign_version(&[0; HEADER_BYTES]), None);
     }

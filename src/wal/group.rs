@@ -4,10 +4,10 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use types::{Index, Term};
+use types::{Index, ReplicaId, Term};
 use wire::HardState;
 
-use crate::record::{GroupState, Link, LogPosition};
+use crate::record::{Body, GroupState, Link, LogPosition};
 use crate::recovered::{Condition, Fault, RecoveredGroup};
 
 /// The part of one record that still counts: its entries from `first` up to the next run's first.
@@ -26,6 +26,11 @@ pub(crate) struct Run {
 /// One group's part of the log.
 #[derive(Debug)]
 pub(crate) struct GroupLog {
+    /// The replica that lives here, or the last one that was destroyed here; 0 if none is known. Of a group that is
+    /// quarantined a lower bound.
+    pub(crate) replica: ReplicaId,
+    /// Nothing lives here. Invariant: then no entry and no hard state is known.
+    pub(crate) is_destroyed: bool,
     /// Term, vote and commit as last recorded. Invariant while sound: commit <= last_index.
     pub(crate) hard_state: HardState,
     /// Last compacted index and its term.
@@ -57,6 +62,8 @@ impl GroupLog {
     /// A group of which nothing is known.
     pub(crate) fn new() -> GroupLog {
         GroupLog {
+            replica: ReplicaId(0),
+            is_destroyed: false,
             hard_state: HardState::default(),
             start: (0, 0),
             last_index: 0,
@@ -79,11 +86,44 @@ impl GroupLog {
             return Err("a group state ends before it starts");
         }
         let absent = (state.last.0 > state.start.0).then_some(state.last);
+        self.replica = state.replica;
         self.hard_state = state.hard_state;
         self.start = state.start;
         self.last_index = state.last.0;
         self.absent = absent;
         Ok(())
+    }
+
+    /// A replica begins: nothing of what was known holds.
+    pub(crate) fn begin(&mut self, replica: ReplicaId, dropped: impl FnMut(u64)) -> Result<(), &'static str> {
+        // Where blocks were lost, what is known may be what stands there in their stead.
+        if replica <= self.replica && self.broken_at.is_none() {
+            return Err("a replica begins where it or a later one lived or was destroyed");
+        }
+        self.clear(dropped);
+        self.replica = replica;
+        Ok(())
+    }
+
+    /// A replica is destroyed, whether it lived here or not: nothing of what was known holds.
+    pub(crate) fn destroy(&mut self, replica: ReplicaId, dropped: impl FnMut(u64)) -> Result<(), &'static str> {
+        if replica < self.replica && self.broken_at.is_none() {
+            return Err("a replica is destroyed where a later one lived or was destroyed");
+        }
+        self.clear(dropped);
+        self.replica = replica;
+        self.is_destroyed = true;
+        Ok(())
+    }
+
+    /// Whether a replica has begun here and lives, as far as is known.
+    pub(crate) fn is_begun(&self) -> bool {
+        self.replica > ReplicaId(0) && !self.is_destroyed
+    }
+
+    /// Whether nothing lives here any more for sure.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.is_destroyed && self.fault.is_none()
     }
 
     /// Notes the group's last record.
@@ -102,9 +142,23 @@ impl GroupLog {
         self.last_index
     }
 
-    /// Everything known, as a record.
+    /// Everything known of a replica that lives here, as a record.
     pub(crate) fn state(&self) -> GroupState {
-        GroupState { hard_state: self.hard_state, start: self.start, last: (self.last_index, self.last_term()) }
+        GroupState {
+            replica: self.replica,
+            hard_state: self.hard_state,
+            start: self.start,
+            last: (self.last_index, self.last_term()),
+        }
+    }
+
+    /// Everything known, as the record with which a segment opens.
+    pub(crate) fn opening(&self) -> Body<'static> {
+        match self.fault {
+            Some(fault) => Body::Quarantine { replica: self.replica, fault },
+            None if self.is_destroyed => Body::Destroyed { replica: self.replica },
+            None => Body::GroupState(self.state()),
+        }
     }
 
     /// Whether a group state found later in the log agrees with what the records before it add up to.
@@ -112,7 +166,8 @@ impl GroupLog {
         // Of absent entries only the end is known, and not its term once a part was truncated.
         let last_agrees =
             if self.absent.is_some() { self.last_index == state.last.0 } else { self.state().last == state.last };
-        last_agrees && self.hard_state == state.hard_state && self.start == state.start
+        let replica_agrees = self.is_begun() && self.replica == state.replica;
+        replica_agrees && last_agrees && self.hard_state == state.hard_state && self.start == state.start
     }
 
     /// Term of the last entry, or of the one compacted away before it.
@@ -266,6 +321,7 @@ impl GroupLog {
     /// The report on this group.
     pub(crate) fn report(&self) -> RecoveredGroup {
         RecoveredGroup {
+            replica: self.replica,
             hard_state: self.hard_state,
             start_index: self.start.0,
             start_term: self.start.1,
@@ -284,6 +340,7 @@ mod tests {
     /// Entries 5 to 9 behind a compaction up to 4: two of term 2 and three of term 3.
     fn log() -> GroupLog {
         let mut log = GroupLog::new();
+        log.begin(ReplicaId(6), |_| {}).expect("nothing lived here");
         log.hard_state.term = 3;
         log.compact(4, 1, |_| {});
         let run = |first| Run { first, segment: 1, offset: 0, len: 100 };
@@ -305,6 +362,7 @@ mod tests {
         let log = log();
         let state = log.state();
         assert!(log.agrees(&state));
+        assert!(!log.agrees(&GroupState { replica: ReplicaId(7), ..state }));
         assert!(!log.agrees(&GroupState { start: (4, 2), ..state }));
         assert!(!log.agrees(&GroupState { last: (9, 2), ..state }));
         assert!(!log.agrees(&GroupState { last: (8, 3), ..state }));
@@ -333,6 +391,29 @@ mod tests {
         log.record(link);
         log.clear(|_| {});
         assert_eq!((log.link, log.vouched_seq, log.start_index(), log.last_index()), (link, 12, 0, 0));
+    }
+
+    #[test]
+    fn a_replica_begins_only_behind_all_that_lived_or_were_destroyed() {
+        let mut log = log();
+        for earlier in [0, 5, 6] {
+            assert!(log.begin(ReplicaId(earlier), |_| {}).is_err(), "{earlier}");
+        }
+        assert_eq!((log.replica, log.last_index()), (ReplicaId(6), 9), "an error changes nothing");
+        let mut dropped = Vec::new();
+        log.begin(ReplicaId(8), |segment| dropped.push(segment)).expect("a later one");
+        assert_eq!((log.replica, log.last_index(), log.hard_state), (ReplicaId(8), 0, HardState::default()));
+        assert_eq!(dropped, [1, 1], "the runs of the one before");
+        assert!(log.destroy(ReplicaId(7), |_| {}).is_err());
+        log.destroy(ReplicaId(9), |_| {}).expect("it need not have lived here");
+        assert!(!log.is_begun() && log.begin(ReplicaId(9), |_| {}).is_err());
+        assert!(!log.agrees(&GroupState { replica: ReplicaId(9), ..GroupLog::new().state() }));
+        log.begin(ReplicaId(10), |_| {}).expect("a later one");
+        assert!(log.is_begun());
+        // What is known may be wrong behind blocks that were lost.
+        log.broken_at = Some(LogPosition { segment: 1, offset: 0 });
+        log.begin(ReplicaId(3), |_| {}).expect("the record tells the truth");
+        assert_eq!((log.replica, log.broken_at), (ReplicaId(3), None));
     }
 
     #[test]

@@ -8,10 +8,12 @@
 //!   So whoever finds block `n + 2` on disk knows that block `n` and `n + 1` had been acknowledged.
 //! - A position (segment id, offset) is never used for two different acknowledged blocks.
 //! - What is reported durable ([`Wal::poll`]) is found again by [`Wal::open`], or `open` says of each group that may have
-//!   lost some of it that it is quarantined ([`Condition::Quarantined`]), and so does every later `open` until the group is
-//!   forgotten. The one exception: damage to the very last block while no mark stands behind it looks like a torn write.
+//!   lost some of it that it is quarantined ([`Condition::Quarantined`]), and so does every later `open` until another
+//!   replica of the group begins or one is destroyed. The one exception: damage to the very last block while no mark stands behind it looks like a torn write.
+//! - What a record tells is told of one replica: the first record of a replica is its beginning ([`Wal::begin`]), and no replica
+//!   begins that lived here or was destroyed here ([`Wal::destroy`]), nor one with a smaller id. That outlasts all segments.
 //! - A failed write poisons the log for good; nothing is ever written twice in the hope of better luck.
-//! - Every segment opens with the state of every group, so an older segment is free as soon as no live
+//! - Every segment opens with the state of every group, those of destroyed replicas included, so an older segment is free as soon as no live
 //!   entry lies in it.
 //!
 //! Deliberately absent: a cache of payloads (Raft keeps recent entries), repair of quarantined groups (peers

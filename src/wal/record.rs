@@ -20,11 +20,13 @@ pub const TRUNCATION_BYTES: usize = RECORD_HEADER_BYTES + 8;
 /// Length of a compaction record.
 pub const COMPACTION_BYTES: usize = RECORD_HEADER_BYTES + 16;
 /// Length of a group state record.
-pub const GROUP_STATE_BYTES: usize = HARD_STATE_BYTES + 32;
-/// Length of a record that forgets a group.
-pub const FORGOTTEN_BYTES: usize = RECORD_HEADER_BYTES;
-/// Length of a record that quarantines a group. Invariant: not longer than a group state, in whose stead it may stand.
-pub const QUARANTINE_BYTES: usize = RECORD_HEADER_BYTES + 17;
+pub const GROUP_STATE_BYTES: usize = RECORD_HEADER_BYTES + 8 + 25 + 32;
+/// Length of the record of a destroyed replica. Invariant: not longer than a group state, in whose stead it may stand.
+pub const DESTROYED_BYTES: usize = RECORD_HEADER_BYTES + 8;
+/// Length of a record that quarantines a group. Invariant: as of [`DESTROYED_BYTES`].
+pub const QUARANTINE_BYTES: usize = RECORD_HEADER_BYTES + 25;
+/// Length of the record with which a replica begins.
+pub const BEGINNING_BYTES: usize = RECORD_HEADER_BYTES + 8;
 /// Length of the record that a segment opens with.
 pub const OPENING_BYTES: usize = RECORD_HEADER_BYTES + 4;
 /// Length of one element of a roll call.
@@ -35,13 +37,17 @@ const TYPE_HARD_STATE: u8 = 2;
 const TYPE_TRUNCATION: u8 = 3;
 const TYPE_COMPACTION: u8 = 4;
 const TYPE_GROUP_STATE: u8 = 5;
-const TYPE_FORGOTTEN: u8 = 6;
+const TYPE_DESTROYED: u8 = 6;
 const TYPE_QUARANTINE: u8 = 7;
 const TYPE_OPENING: u8 = 8;
 const TYPE_ROLL_CALL: u8 = 9;
+const TYPE_BEGINNING: u8 = 10;
 
 // Where what the types tell begins.
 const BODY: usize = RECORD_HEADER_BYTES;
+// Where what it tells of the replica's log begins in a group state.
+const STATE_HARD_STATE: usize = BODY + 8;
+const STATE_RANGE: usize = STATE_HARD_STATE + 25;
 
 /// Where a record begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,6 +75,8 @@ impl Link {
 /// Everything known of a group at one place of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupState {
+    /// The replica of the group that lives here.
+    pub replica: ReplicaId,
     /// Term, vote and commit.
     pub hard_state: HardState,
     /// Last compacted index and its term; zeros if nothing was compacted.
@@ -113,10 +121,23 @@ pub enum Body<'a> {
     },
     /// Everything known of the group.
     GroupState(GroupState),
-    /// The group is unknown from here on.
-    Forgotten,
+    /// The replica is no more, and nothing holds that was said of the group. Neither it nor one before it comes back.
+    Destroyed {
+        /// The replica.
+        replica: ReplicaId,
+    },
     /// The group cannot be trusted from here on, whatever was said of it.
-    Quarantine(Fault),
+    Quarantine {
+        /// The replica last known; 0 if none.
+        replica: ReplicaId,
+        /// Why.
+        fault: Fault,
+    },
+    /// A replica begins here, and nothing holds that was said of the group before.
+    Beginning {
+        /// The replica.
+        replica: ReplicaId,
+    },
     /// A segment begins, and this number of groups is named next.
     Opening {
         /// How many groups there are.
@@ -268,17 +289,26 @@ pub(crate) fn put_small(buf: &mut AlignedBuf, address: &Address, body: &Body<'_>
             TYPE_COMPACTION
         }
         Body::GroupState(state) => {
-            put_hard_state(&mut bytes[BODY..], &state.hard_state);
+            put_numbers(&mut bytes[BODY..], &[state.replica.0]);
+            put_hard_state(&mut bytes[STATE_HARD_STATE..], &state.hard_state);
             let ((start, start_term), (last, last_term)) = (state.start, state.last);
-            put_numbers(&mut bytes[HARD_STATE_BYTES..], &[start, start_term, last, last_term]);
+            put_numbers(&mut bytes[STATE_RANGE..], &[start, start_term, last, last_term]);
             TYPE_GROUP_STATE
         }
-        Body::Forgotten => TYPE_FORGOTTEN,
-        Body::Quarantine(fault) => {
+        Body::Destroyed { replica } => {
+            put_numbers(&mut bytes[BODY..], &[replica.0]);
+            TYPE_DESTROYED
+        }
+        Body::Quarantine { replica, fault } => {
             let (code, numbers) = fault_numbers(fault);
-            bytes[BODY] = code;
-            put_numbers(&mut bytes[BODY + 1..], &numbers);
+            put_numbers(&mut bytes[BODY..], &[replica.0]);
+            bytes[BODY + 8] = code;
+            put_numbers(&mut bytes[BODY + 9..], &numbers);
             TYPE_QUARANTINE
+        }
+        Body::Beginning { replica } => {
+            put_numbers(&mut bytes[BODY..], &[replica.0]);
+            TYPE_BEGINNING
         }
         Body::Opening { groups } => {
             bytes[BODY..BODY + 4].copy_from_slice(&groups.to_le_bytes());
@@ -299,8 +329,9 @@ pub(crate) fn small_bytes(body: &Body<'_>) -> usize {
         Body::Truncation { .. } => TRUNCATION_BYTES,
         Body::Compaction { .. } => COMPACTION_BYTES,
         Body::GroupState(_) => GROUP_STATE_BYTES,
-        Body::Forgotten => FORGOTTEN_BYTES,
-        Body::Quarantine(_) => QUARANTINE_BYTES,
+        Body::Destroyed { .. } => DESTROYED_BYTES,
+        Body::Quarantine { .. } => QUARANTINE_BYTES,
+        Body::Beginning { .. } => BEGINNING_BYTES,
         Body::Opening { .. } => OPENING_BYTES,
     }
 }
@@ -322,22 +353,29 @@ pub fn decode(bytes: &[u8], place: LogPosition) -> Result<Record<'_>, &'static s
     }
     let group = GroupId(u32_at(bytes, 8).ok_or(SHORT)?);
     let link = Link { seq: u64_at(bytes, 16).ok_or(SHORT)?, crc: u32_at(bytes, 24).ok_or(SHORT)? };
-    let u64_of = |offset| u64_at(bytes, offset).ok_or(SHORT);
     let (kind, reserved) = (bytes[12], &bytes[13..16]);
     if reserved.iter().any(|byte| *byte != 0) {
         return Err("a record's reserved bytes are not zero");
     }
+    Ok(Record { group, link, crc, len, body: decode_body(kind, bytes)? })
+}
+
+/// What a record of a type says, all of which these bytes are.
+fn decode_body(kind: u8, bytes: &[u8]) -> Result<Body<'_>, &'static str> {
+    const SHORT: &str = "a record is cut off";
+    let u64_of = |offset| u64_at(bytes, offset).ok_or(SHORT);
     let index_of = |offset| {
         // Room to count on from here, whatever the bytes say.
         u64_of(offset).and_then(|index| if index < Index::MAX { Ok(index) } else { Err("an index makes no sense") })
     };
-    let exact =
-        |expected: usize| if len == expected { Ok(()) } else { Err("a record's length does not suit its type") };
-    let body = match kind {
+    let exact = |expected: usize| {
+        if bytes.len() == expected { Ok(()) } else { Err("a record's length does not suit its type") }
+    };
+    Ok(match kind {
         TYPE_ENTRIES => Body::Entries(decode_entries(bytes)?),
         TYPE_HARD_STATE => {
             exact(HARD_STATE_BYTES)?;
-            Body::HardState(decode_hard_state(bytes).ok_or(SHORT)?)
+            Body::HardState(decode_hard_state(bytes, BODY).ok_or(SHORT)?)
         }
         TYPE_TRUNCATION => {
             exact(TRUNCATION_BYTES)?;
@@ -350,18 +388,24 @@ pub fn decode(bytes: &[u8], place: LogPosition) -> Result<Record<'_>, &'static s
         TYPE_GROUP_STATE => {
             exact(GROUP_STATE_BYTES)?;
             Body::GroupState(GroupState {
-                hard_state: decode_hard_state(bytes).ok_or(SHORT)?,
-                start: (index_of(HARD_STATE_BYTES)?, u64_of(HARD_STATE_BYTES + 8)?),
-                last: (index_of(HARD_STATE_BYTES + 16)?, u64_of(HARD_STATE_BYTES + 24)?),
+                replica: replica_of(bytes)?,
+                hard_state: decode_hard_state(bytes, STATE_HARD_STATE).ok_or(SHORT)?,
+                start: (index_of(STATE_RANGE)?, u64_of(STATE_RANGE + 8)?),
+                last: (index_of(STATE_RANGE + 16)?, u64_of(STATE_RANGE + 24)?),
             })
         }
-        TYPE_FORGOTTEN => {
-            exact(FORGOTTEN_BYTES)?;
-            Body::Forgotten
+        TYPE_DESTROYED => {
+            exact(DESTROYED_BYTES)?;
+            Body::Destroyed { replica: replica_of(bytes)? }
         }
         TYPE_QUARANTINE => {
             exact(QUARANTINE_BYTES)?;
-            Body::Quarantine(fault_of(bytes[BODY], u64_of(BODY + 1)?, u64_of(BODY + 9)?)?)
+            let fault = fault_of(bytes[BODY + 8], u64_of(BODY + 9)?, u64_of(BODY + 17)?)?;
+            Body::Quarantine { replica: ReplicaId(u64_of(BODY)?), fault }
+        }
+        TYPE_BEGINNING => {
+            exact(BEGINNING_BYTES)?;
+            Body::Beginning { replica: replica_of(bytes)? }
         }
         TYPE_OPENING => {
             exact(OPENING_BYTES)?;
@@ -375,8 +419,7 @@ pub fn decode(bytes: &[u8], place: LogPosition) -> Result<Record<'_>, &'static s
             Body::RollCall(RollCall { table })
         }
         _ => return Err("a record's type is unknown"),
-    };
-    Ok(Record { group, link, crc, len, body })
+    })
 }
 
 fn decode_entries(bytes: &[u8]) -> Result<Entries<'_>, &'static str> {
@@ -403,12 +446,20 @@ fn decode_entries(bytes: &[u8]) -> Result<Entries<'_>, &'static str> {
     Ok(Entries { term, first, count, table, payloads })
 }
 
-fn decode_hard_state(bytes: &[u8]) -> Option<HardState> {
-    let vote = match bytes.get(BODY + 24)? {
+/// The replica that a record begins with, of those that always name one.
+fn replica_of(bytes: &[u8]) -> Result<ReplicaId, &'static str> {
+    match u64_at(bytes, BODY) {
+        None | Some(0) => Err("a record names no replica"),
+        Some(id) => Ok(ReplicaId(id)),
+    }
+}
+
+fn decode_hard_state(bytes: &[u8], offset: usize) -> Option<HardState> {
+    let vote = match bytes.get(offset + 24)? {
         0 => None,
-        _ => Some(ReplicaId(u64_at(bytes, BODY + 8)?)),
+        _ => Some(ReplicaId(u64_at(bytes, offset + 8)?)),
     };
-    Some(HardState { term: u64_at(bytes, BODY)?, vote, commit: u64_at(bytes, BODY + 16)? })
+    Some(HardState { term: u64_at(bytes, offset)?, vote, commit: u64_at(bytes, offset + 16)? })
 }
 
 fn put_hard_state(bytes: &mut [u8], state: &HardState) {
@@ -466,109 +517,4 @@ fn checksum(record: &[u8], place: LogPosition) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-
-    use super::*;
-
-    const PLACE: LogPosition = LogPosition { segment: 9, offset: 4_136 };
-    const LINK: Link = Link { seq: 77, crc: 0xABCD };
-    const ADDRESS: Address = Address { place: PLACE, group: GroupId(2), link: LINK };
-
-    fn put<T>(put: impl FnOnce(&mut AlignedBuf) -> T) -> (Vec<u8>, T) {
-        let mut buf = AlignedBuf::default();
-        let crc = put(&mut buf);
-        (buf.to_vec(), crc)
-    }
-
-    #[test]
-    fn an_entries_record_stands_as_documented() {
-        let entry =
-            |index, kind, payload: &'static [u8]| Entry { term: 3, index, kind, payload: Bytes::from(payload) };
-        let entries =
-            [entry(5, EntryKind::Batch, b"abc"), entry(6, EntryKind::Empty, b""), entry(7, EntryKind::Batch, b"d")];
-        let (bytes, crc) = put(|buf| put_entries(buf, &ADDRESS, &entries));
-        let mut expected = [&67_u32.to_le_bytes()[..], &2_u32.to_le_bytes(), &[1, 0, 0, 0]].concat();
-        expected.extend([&77_u64.to_le_bytes()[..], &0xABCD_u32.to_le_bytes()].concat());
-        expected.extend([&3_u64.to_le_bytes()[..], &5_u64.to_le_bytes(), &3_u32.to_le_bytes()].concat());
-        expected.extend([3, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1]);
-        expected.extend(b"abcd");
-        assert_eq!((&bytes[..4], &bytes[4..]), (&crc.to_le_bytes()[..], &expected[..]));
-        let record = decode(&bytes, PLACE).expect("it is sound");
-        let Body::Entries(decoded) = record.body else { panic!("not entries") };
-        assert_eq!((record.group, record.link, record.crc), (GroupId(2), LINK, crc));
-        assert_eq!((decoded.term, decoded.first, decoded.last()), (3, 5, 7));
-        let parts: Vec<_> = decoded.iter().map(|(kind, range)| (kind, &decoded.payloads()[range])).collect();
-        assert_eq!(parts, [(1, &b"abc"[..]), (0, b""), (1, b"d")]);
-    }
-
-    #[test]
-    fn a_group_state_and_a_quarantine_stand_as_documented() {
-        let hard_state = HardState { term: 8, vote: Some(ReplicaId(6)), commit: 4 };
-        let state = Body::GroupState(GroupState { hard_state, start: (1, 2), last: (3, 5) });
-        let (bytes, _) = put(|buf| put_small(buf, &ADDRESS, &state));
-        assert_eq!(bytes[12], 5);
-        let expected =
-            [[8_u64, 6, 4].map(u64::to_le_bytes).concat(), vec![1], [1_u64, 2, 3, 5].map(u64::to_le_bytes).concat()];
-        assert_eq!(bytes[28..], expected.concat());
-        let fault = Body::Quarantine(Fault::EntriesMissing { first: 11, last: 12 });
-        let (bytes, _) = put(|buf| put_small(buf, &ADDRESS, &fault));
-        assert_eq!(
-            (bytes[12], &bytes[28..]),
-            (7, &[vec![3], [11_u64, 12].map(u64::to_le_bytes).concat()].concat()[..])
-        );
-    }
-
-    #[test]
-    fn other_records_read_back_at_their_place_and_nowhere_else() {
-        let hard_state = HardState { term: 8, vote: Some(ReplicaId(0)), commit: 4 };
-        let state = GroupState { hard_state, start: (1, 2), last: (3, 4) };
-        let bodies = [
-            Body::HardState(hard_state),
-            Body::HardState(HardState { vote: None, ..hard_state }),
-            Body::Truncation { from: 6 },
-            Body::Compaction { index: 7, term: 2 },
-            Body::GroupState(state),
-            Body::Forgotten,
-            Body::Quarantine(Fault::BlocksLost { segment: 3, offset: 4 }),
-            Body::Quarantine(Fault::CommitBeyondLog { commit: 3, last_index: 2 }),
-            Body::Quarantine(Fault::EntriesMissing { first: 3, last: 4 }),
-            Body::Quarantine(Fault::Contradiction {
-                segment: 1,
-                offset: 2,
-                what: "a record contradicted those before it",
-            }),
-            Body::Opening { groups: 7 },
-        ];
-        for body in bodies {
-            let (bytes, crc) = put(|buf| put_small(buf, &ADDRESS, &body));
-            assert_eq!(bytes.len(), small_bytes(&body));
-            let expected = Record { group: GroupId(2), link: LINK, crc, len: bytes.len(), body };
-            assert_eq!(decode(&bytes, PLACE), Ok(expected));
-            reads_nowhere_else(&bytes);
-        }
-    }
-
-    #[test]
-    fn a_roll_call_reads_back() {
-        let named = [(GroupId(1), LINK), (GroupId(9), Link { seq: 1, crc: 2 })];
-        let (bytes, ()) = put(|buf| put_roll_call(buf, PLACE, named.into_iter()));
-        assert_eq!(bytes.len(), roll_call_bytes(2));
-        let record = decode(&bytes, PLACE).expect("it is sound");
-        let Body::RollCall(read) = record.body else { panic!("not a roll call") };
-        assert!(read.iter().eq(named));
-        assert_eq!((record.group, record.link), (GroupId(0), Link::NONE));
-        reads_nowhere_else(&bytes);
-    }
-
-    fn reads_nowhere_else(bytes: &[u8]) {
-        for place in [LogPosition { segment: 8, ..PLACE }, LogPosition { offset: 8_232, ..PLACE }] {
-            assert!(decode(bytes, place).is_err());
-        }
-        for bit in 0..bytes.len() * 8 {
-            let mut flipped = bytes.to_vec();
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(decode(&flipped, PLACE).is_err(), "bit {bit}");
-        }
-    }
-}
+mod tests;

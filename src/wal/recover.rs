@@ -52,7 +52,8 @@ pub(crate) async fn recover<D: LogHost>(host: &D, config: &Config) -> Result<(Lo
     recovered.torn_tail = walk.is_torn();
     recovered.blocks_count = walk.blocks_count;
     recovered.records_count = walk.replay.records_count;
-    recovered.groups = walk.replay.groups.iter().map(|(group, log)| (*group, log.report())).collect();
+    recovered.groups = walk.replay.living().map(|(group, log)| (group, log.report())).collect();
+    recovered.destroyed = walk.replay.destroyed();
     recovered.damage = walk.damages.first().copied();
     if let Some(damage) = &recovered.damage {
         tracing::error!(dir = %config.dir.display(), %damage, "the log is damaged");

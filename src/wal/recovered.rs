@@ -4,14 +4,18 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use bytes::Bytes;
-use types::{GroupId, Index, Term};
+use types::{GroupId, Index, ReplicaId, Term};
 use wire::HardState;
 
 /// What [`crate::Wal::open`] found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovered {
-    /// The groups known to the log, and those of [`crate::Config::groups`] of which it may have lost everything.
+    /// The groups of which the log holds a replica, and those of [`crate::Config::groups`] of which it may have lost everything.
     pub groups: BTreeMap<GroupId, RecoveredGroup>,
+    /// The groups of which no replica lives here any more, each with the greatest id of those that were destroyed: neither it
+    /// nor one before it ever begins here. One of which another replica may have begun since, in blocks that are lost, stands
+    /// in `groups` instead, quarantined.
+    pub destroyed: BTreeMap<GroupId, ReplicaId>,
     /// Acknowledged blocks are missing or changed: what the first of them is, and where. Which groups that concerns, their
     /// [`Condition`] says; the others are complete. Told at each start as long as the log holds the place.
     pub damage: Option<Damage>,
@@ -40,6 +44,13 @@ pub struct SetAside {
 /// What the log holds of one group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecoveredGroup {
+    /// The replica of the group that lives here.
+    ///
+    /// Of a sound group it is that. Of a quarantined one it is the greatest id that the log still tells of, and a lower bound:
+    /// the record of a later beginning may be in the blocks that are lost, as may that of its destruction. It is 0 if no record
+    /// is left that tells of any. Where the log names the group again behind what is lost, as each segment does that it opens,
+    /// and no fault was found before that, the id is right again.
+    pub replica: ReplicaId,
     /// Term, vote, and the hint of what is committed.
     pub hard_state: HardState,
     /// The log starts behind this index: it and all before it were compacted away. 0: nothing was.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use types::GroupId;
+use types::{GroupId, ReplicaId};
 use wire::EntryKind;
 
 use crate::format::HEADER_BYTES;
@@ -81,9 +81,9 @@ impl Replay {
             match (&record.body, &mut opening) {
                 (Body::Opening { groups }, None) => opening = Some((*groups, BTreeSet::new())),
                 (Body::RollCall(call), None) => self.roll_call(call, block, segments),
-                (Body::GroupState(_) | Body::Quarantine(_), Some((_, named))) => {
+                (Body::GroupState(_) | Body::Destroyed { .. } | Body::Quarantine { .. }, Some((_, named))) => {
                     named.insert(record.group);
-                    is_mark &= matches!(record.body, Body::GroupState(_));
+                    is_mark &= !matches!(record.body, Body::Quarantine { .. });
                     self.record(&record, place, block, segments);
                 }
                 (Body::Opening { .. } | Body::RollCall(_), _) | (_, Some(_)) => {
@@ -115,7 +115,7 @@ impl Replay {
         for group in unnamed {
             let log = self.groups.get_mut(&group).expect("just listed");
             if self.lost.is_some_and(|lost| lost.through >= log.link.seq) {
-                // It was forgotten in a block that is lost.
+                // A group that was there once is named for ever: what told of it is not what was written.
                 log.clear(|id| segments.run_dropped(id));
                 self.groups.remove(&group);
             } else if log.fault.is_none() {
@@ -148,44 +148,44 @@ impl Replay {
     }
 
     fn record<F>(&mut self, record: &Record<'_>, place: LogPosition, block: BlockAt, segments: &mut SegmentTable<F>) {
-        if matches!(record.body, Body::Forgotten) {
-            if let Some(mut log) = self.groups.remove(&record.group) {
-                log.clear(|id| segments.run_dropped(id));
-            }
-            return;
-        }
         let known = self.groups.get(&record.group).map_or(Link::NONE, |log| log.link);
         let lost_at = self.lost_behind(known.seq);
         let log = self.groups.entry(record.group).or_insert_with(GroupLog::new);
         log.record(Link { seq: block.seq, crc: record.crc });
         if record.link != known && !block.is_first {
-            match lost_at {
-                // It was forgotten in a block that is lost, and begins anew here.
-                Some(_) if record.link == Link::NONE => log.clear(|id| segments.run_dropped(id)),
-                Some(place) => log.broken_at = Some(place),
-                None if log.fault.is_none() => {
-                    log.fault = Some(contradiction(place, "a record does not follow the one before it"));
-                }
-                None => {}
-            }
+            let Some(place) = lost_at else {
+                log.fault.get_or_insert(contradiction(place, "a record does not follow the one before it"));
+                return;
+            };
+            log.broken_at = Some(place);
         }
-        if log.fault.is_some() {
-            return;
-        }
-        if let Body::Quarantine(fault) = record.body {
-            (log.fault, log.is_fault_recorded) = (Some(fault), true);
-            return;
-        }
+        let dropped = |id| segments.run_dropped(id);
         let result = match record.body {
-            Body::GroupState(state) if block.is_first || log.broken_at.is_some() => {
-                log.begin_with(state, |id| segments.run_dropped(id))
+            // These end whatever was wrong with the group before.
+            Body::Beginning { replica } => log.begin(replica, dropped),
+            Body::Destroyed { replica } => log.destroy(replica, dropped),
+            _ if log.fault.is_some() => return,
+            Body::Quarantine { replica, fault } => {
+                (log.replica, log.fault, log.is_fault_recorded) = (replica, Some(fault), true);
+                return;
             }
+            Body::GroupState(state) if block.is_first || log.broken_at.is_some() => log.begin_with(state, dropped),
             _ if log.broken_at.is_some() => Ok(()),
             _ => apply(log, record, place, segments),
         };
         if let Err(what) = result {
-            log.fault = Some(contradiction(place, what));
+            log.fault.get_or_insert(contradiction(place, what));
         }
+    }
+
+    /// The groups of which something lives here or may live here, as recovery reports them.
+    pub(crate) fn living(&self) -> impl Iterator<Item = (GroupId, &GroupLog)> {
+        self.groups.iter().filter(|(_, log)| !log.is_gone()).map(|(group, log)| (*group, log))
+    }
+
+    /// The groups of which nothing lives here any more, each with the last replica that was destroyed.
+    pub(crate) fn destroyed(&self) -> BTreeMap<GroupId, ReplicaId> {
+        self.groups.iter().filter(|(_, log)| log.is_gone()).map(|(group, log)| (*group, log.replica)).collect()
     }
 
     /// Says at the end of the log of which groups something is or may be missing. `expected` are those that live here, named
@@ -230,6 +230,9 @@ fn apply<F>(
     place: LogPosition,
     segments: &mut SegmentTable<F>,
 ) -> Result<(), &'static str> {
+    if !log.is_begun() {
+        return Err("a record is of a replica that has not begun");
+    }
     match record.body {
         Body::Entries(entries) => {
             let run = Run {
@@ -255,7 +258,11 @@ fn apply<F>(
                 return Err("a group state contradicts the records before it");
             }
         }
-        Body::Forgotten | Body::Quarantine(_) | Body::Opening { .. } | Body::RollCall(_) => {}
+        Body::Beginning { .. }
+        | Body::Destroyed { .. }
+        | Body::Quarantine { .. }
+        | Body::Opening { .. }
+        | Body::RollCall(_) => {}
     }
     Ok(())
 }

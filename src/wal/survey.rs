@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use host::{ALIGNMENT, Disk, IoClass};
-use types::{GroupId, Index};
+use types::{GroupId, Index, ReplicaId};
 
 use crate::error::Error;
 use crate::format::BlockHeader;
@@ -23,8 +23,10 @@ pub struct Survey {
     pub log_id: Option<u64>,
     /// The segments, the oldest first.
     pub segments: Vec<SegmentSurvey>,
-    /// The groups known to the log.
+    /// The groups of which the log holds a replica.
     pub groups: BTreeMap<GroupId, GroupSurvey>,
+    /// The groups of which no replica lives here any more, each with the greatest id of those that were destroyed.
+    pub destroyed: BTreeMap<GroupId, ReplicaId>,
     /// All places at which acknowledged blocks are missing or changed, in the order in which the walk met them.
     pub damages: Vec<Damage>,
     /// Whether groups may have lived here that the log does not name any more. Which, only the configuration knows.
@@ -119,8 +121,8 @@ impl Survey {
         // Where entries lie is told by what there was before quarantine lets go of it.
         let pieces: BTreeMap<_, _> = walk.replay.groups.iter().map(|(group, log)| (*group, pieces_of(log))).collect();
         walk.replay.finish(&[], segments);
-        let group_of = |(group, log): (&GroupId, &GroupLog)| {
-            (*group, GroupSurvey { group: log.report(), pieces: pieces.get(group).cloned().unwrap_or_default() })
+        let group_of = |(group, log): (GroupId, &GroupLog)| {
+            (group, GroupSurvey { group: log.report(), pieces: pieces.get(&group).cloned().unwrap_or_default() })
         };
         let segment_of = |segment: &Segment<_>| {
             let (used_bytes, blocks_count) = used.get(&segment.id).copied().unwrap_or_default();
@@ -137,7 +139,8 @@ impl Survey {
         Ok(Some(Survey {
             log_id,
             segments: segments.iter().map(segment_of).collect(),
-            groups: walk.replay.groups.iter().map(group_of).collect(),
+            groups: walk.replay.living().map(group_of).collect(),
+            destroyed: walk.replay.destroyed(),
             may_lack_groups: walk.replay.may_lack_groups(),
             blocks_count: walk.blocks_count,
             records_count: walk.replay.records_count,

@@ -1,7 +1,8 @@
-//! The log of one core: opening, writing, reading back, room. What is appended and what is
-//! written again have files of their own.
+//! The log of one core: opening, writing, reading back, room. What is appended, what is
+//! written again, and which replicas begin and end have files of their own.
 
 pub(crate) mod append;
+mod replica;
 mod rewrite;
 mod seal;
 

@@ -159,7 +159,7 @@ impl Writer {
         (place, value)
     }
 
-    /// Appends what a segment opens with: the state of each group, or that it is quarantined.
+    /// Appends what a segment opens with: the state of each group, or that it is quarantined or its replica destroyed.
     pub(crate) fn put_opening(&mut self, groups: &mut BTreeMap<GroupId, GroupLog>) {
         let count = u32::try_from(groups.len()).expect("a core has fewer groups");
         let opening = Body::Opening { groups: count };
@@ -168,8 +168,7 @@ impl Writer {
         });
         let seq = self.seq;
         for (group, log) in groups {
-            let body = log.fault.map_or_else(|| Body::GroupState(log.state()), Body::Quarantine);
-            let (group, link) = (*group, log.link);
+            let (group, link, body) = (*group, log.link, log.opening());
             let (_, crc) = self.put(log.fault.is_some(), |buf, place| {
                 record::put_small(buf, &Address { place, group, link }, &body)
             });

@@ -17,6 +17,8 @@ pub enum EntryKind {
     Membership = 3,
     /// The state behind this entry is compared with that of the other replicas ([`comparison`](crate::comparison)).
     Compare = 4,
+    /// An archived change of the cluster map. Only in group 0, behind the map.
+    MapChange = 5,
 }
 
 impl EntryKind {
@@ -28,6 +30,7 @@ impl EntryKind {
             2 => Some(EntryKind::ClusterMap),
             3 => Some(EntryKind::Membership),
             4 => Some(EntryKind::Compare),
+            5 => Some(EntryKind::MapChange),
             _ => None,
         }
     }

@@ -1,14 +1,14 @@
 //! The frame: what one core sends another core of a different node in one turn, for all groups of the pair.
 //!
 //! ```text
-//!  0 u32 magic "CRF1"
+//!  0 u32 magic "CRF2"
 //!  4 u32 length of the metadata        12 u32 crc32 of the metadata      20 u32 crc32 of bytes 0..20
 //!  8 u32 length of the payloads        16 u32 crc32 of the payloads      24 metadata, then payloads
 //! ```
 //!
 //! Little-endian. The metadata is an rkyv archive of [`FrameHead`]. The payloads stand behind it in one run:
 //! entries in the order of the messages, then the bytes of the requests, those of the replies, the pieces of
-//! snapshots, and what notes about comparisons hold. On the way out they are gathered from where they already lie; on the way in they are slices of the frame.
+//! snapshots, what notes about comparisons hold, and changes of the cluster map and the map itself. On the way out they are gathered from where they already lie; on the way in they are slices of the frame.
 
 use alloc::vec::Vec;
 
@@ -29,7 +29,7 @@ use crate::message::{Body, Message};
 /// Length of the fixed part of a frame.
 pub const FRAME_HEADER_BYTES: usize = 24;
 
-const MAGIC: u32 = u32::from_le_bytes(*b"CRF1");
+const MAGIC: u32 = u32::from_le_bytes(*b"CRF2");
 
 /// Why bytes are not a frame. After any of these the stream cannot be trusted any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -62,6 +62,17 @@ pub struct LeaderNote {
     pub place: CoreAddr,
 }
 
+/// What one core tells another of the cluster map.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MapNote {
+    /// The epoch of the latest map that the sender knows.
+    pub epoch: u64,
+    /// Whether the sender wants the receiver's map.
+    pub is_wanted: bool,
+    /// The sender's map, archived, if the receiver wanted it; else empty.
+    pub map: Bytes,
+}
+
 /// What goes into one frame.
 #[derive(Debug, Default)]
 pub struct Frame {
@@ -79,6 +90,10 @@ pub struct Frame {
     pub chunks: Vec<ChunkReply>,
     /// What replicas say about comparisons.
     pub comparisons: Vec<ComparisonNote>,
+    /// Changes of the cluster map that the sender asks for, archived. Whoever leads group 0 proposes them.
+    pub changes: Vec<Bytes>,
+    /// About the cluster map. Its epoch is in every frame.
+    pub map: MapNote,
 }
 
 #[derive(Archive, Serialize)]
@@ -92,6 +107,8 @@ struct FrameHead {
     chunk_requests: Vec<ChunkRequestHead>,
     chunks: Vec<ChunkHead>,
     comparisons: Vec<ComparisonHead>,
+    change_lens: Vec<u32>,
+    map: MapHead,
 }
 
 #[derive(Archive, Serialize)]
@@ -158,8 +175,28 @@ struct ComparisonHead {
     kind: u8,
 }
 
+#[derive(Archive, Serialize)]
+struct MapHead {
+    epoch: u64,
+    is_wanted: bool,
+    // 0: there is none.
+    len: u32,
+}
+
+impl ChunkRequestHead {
+    fn of(request: ChunkRequest) -> ChunkRequestHead {
+        ChunkRequestHead { group: request.group.0, last_index: request.last_index, offset: request.offset }
+    }
+}
+
+impl MapHead {
+    fn of(note: &MapNote) -> MapHead {
+        MapHead { epoch: note.epoch, is_wanted: note.is_wanted, len: note.map.len() as u32 }
+    }
+}
+
 impl Frame {
-    /// Whether there is nothing to send.
+    /// Whether there is nothing to send but the epoch of the map.
     pub fn is_empty(&self) -> bool {
         self.messages.is_empty()
             && self.requests.is_empty()
@@ -168,6 +205,9 @@ impl Frame {
             && self.chunk_requests.is_empty()
             && self.chunks.is_empty()
             && self.comparisons.is_empty()
+            && self.changes.is_empty()
+            && !self.map.is_wanted
+            && self.map.map.is_empty()
     }
 
     /// Encodes the frame for one gathering send: header and metadata as one part, then each payload as it
@@ -185,6 +225,8 @@ impl Frame {
             chunk_requests: Vec::with_capacity(self.chunk_requests.len()),
             chunks: Vec::with_capacity(self.chunks.len()),
             comparisons: Vec::with_capacity(self.comparisons.len()),
+            change_lens: self.changes.iter().map(|change| change.len() as u32).collect(),
+            map: MapHead::of(&self.map),
         };
         for message in self.messages.drain(..) {
             let body = body_head(message.body, &mut head.entries, parts);
@@ -209,11 +251,7 @@ impl Frame {
             node: note.place.node.0,
             core: note.place.core.0,
         }));
-        head.chunk_requests.extend(self.chunk_requests.drain(..).map(|request| ChunkRequestHead {
-            group: request.group.0,
-            last_index: request.last_index,
-            offset: request.offset,
-        }));
+        head.chunk_requests.extend(self.chunk_requests.drain(..).map(ChunkRequestHead::of));
         for reply in self.chunks.drain(..) {
             let chunk = reply.chunk.unwrap_or(Chunk { offset: 0, total_bytes: 0, bytes: Bytes::new() });
             head.chunks.push(ChunkHead {
@@ -237,6 +275,8 @@ impl Frame {
             });
             push_part(parts, bytes);
         }
+        self.changes.drain(..).for_each(|change| push_part(parts, change));
+        push_part(parts, core::mem::take(&mut self.map).map);
         parts[0] = seal(&head, &parts[1..]);
     }
 }
@@ -384,6 +424,14 @@ impl FrameHeader {
                 body: NoteBody::decode(note.kind, &bytes).ok_or(FrameError::Metadata)?,
             });
         }
+        for len in head.change_lens.iter() {
+            frame.changes.push(payloads.take(len.to_native() as usize)?);
+        }
+        frame.map = MapNote {
+            epoch: head.map.epoch.to_native(),
+            is_wanted: head.map.is_wanted,
+            map: payloads.take(head.map.len.to_native() as usize)?,
+        };
         if payloads.rest.is_empty() { Ok(frame) } else { Err(FrameError::Payloads) }
     }
 }

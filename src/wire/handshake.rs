@@ -14,7 +14,7 @@ use thiserror::Error;
 use types::{CoreAddr, CoreId, NodeId};
 
 /// Version of everything that travels between nodes.
-pub const PROTOCOL_VERSION: u16 = 3;
+pub const PROTOCOL_VERSION: u16 = 4;
 /// Length of an encoded [`Hello`].
 pub const HELLO_BYTES: usize = 64;
 /// Length of an encoded [`Verdict`].
@@ -72,7 +72,9 @@ pub enum Verdict {
     #[error("the peer does not know this node: check that all nodes have the same list of peers")]
     Unknown = 3,
     /// The sender's node id is in use with other data.
-    #[error("the peer knows this node id with another data directory: a node that lost its data needs a new id")]
+    #[error(
+        "the peer knows this node with another data directory: put that one back, or have the node replaced (CORACLE REPLACE)"
+    )]
     OtherIncarnation = 4,
     /// The versions differ.
     #[error("the peer speaks another protocol version: run the same release on all nodes")]

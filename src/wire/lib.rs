@@ -34,7 +34,7 @@ pub use formation::{
     ANSWER_BYTES, Answer, AnswerCode, ConfigPrint, FormationError, QUESTION_BYTES, Question, QuestionKind,
 };
 pub use forward::{Replies, RepliesBuilder, ReplyHead, ReplyStatus, RequestHead, Requests, RequestsBuilder};
-pub use frame::{FRAME_HEADER_BYTES, Frame, FrameError, FrameHeader, LeaderNote};
+pub use frame::{FRAME_HEADER_BYTES, Frame, FrameError, FrameHeader, LeaderNote, MapNote};
 pub use handshake::{HELLO_BYTES, Hello, HelloError, VERDICT_BYTES, Verdict};
 pub use membership::{Member, Membership, MembershipError, SnapshotMeta};
 pub use message::{Body, Message};

@@ -52,6 +52,8 @@ fn sample() -> Frame {
     let note = |index, body| ComparisonNote { group: GroupId(7), index, term: 3, body };
     frame.comparisons.push(note(80, NoteBody::Differs));
     frame.comparisons.push(note(81, NoteBody::NoDigest(NoDigest::Busy)));
+    frame.changes = vec![Bytes::from_static(b"a change"), Bytes::from_static(b"another one")];
+    frame.map = MapNote { epoch: 12, is_wanted: true, map: Bytes::from_static(b"the map") };
     frame
 }
 
@@ -80,6 +82,19 @@ fn a_frame_survives_the_journey() {
     assert_eq!(frame.chunk_requests, expected.chunk_requests);
     assert_eq!(frame.chunks, expected.chunks);
     assert_eq!(frame.comparisons, expected.comparisons);
+    assert_eq!(frame.changes, expected.changes);
+    assert_eq!(frame.map, expected.map);
+}
+
+#[test]
+fn the_epoch_of_the_map_alone_is_nothing_to_send() {
+    let mut frame = Frame { map: MapNote { epoch: 12, ..MapNote::default() }, ..Frame::default() };
+    assert!(frame.is_empty());
+    let mut parts = Vec::new();
+    frame.encode(&mut parts);
+    assert_eq!(decode(&parts.concat()).unwrap().map.epoch, 12);
+    assert!(!Frame { map: MapNote { is_wanted: true, ..MapNote::default() }, ..Frame::default() }.is_empty());
+    assert!(!Frame { changes: vec![Bytes::from_static(b"a change")], ..Frame::default() }.is_empty());
 }
 
 #[test]

@@ -144,7 +144,10 @@ impl LogBlock {
         let disk = MemoryDisk::default();
         let groups = (0..PIPELINE).map(GroupId).collect();
         let config = wal::Config { log_id: 7, groups, segment_bytes: 4 << 20, ..wal::Config::new("wal") };
-        let (wal, _) = at_once(Wal::open(disk.clone(), config)).expect("a disk in memory does not fail");
+        let (mut wal, _) = at_once(Wal::open(disk.clone(), config)).expect("a disk in memory does not fail");
+        for group in (0..PIPELINE).map(GroupId) {
+            wal.begin(group, ReplicaId(1)).expect("the log takes it");
+        }
         disk.run_tasks();
         let payload = Bytes::from(vec![b'v'; 1 << 10]);
         Box::new(LogBlock { wal, disk, payload, last_index: 0 })

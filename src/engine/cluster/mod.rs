@@ -1,19 +1,22 @@
-//! The cluster as this core knows it: the map that all nodes have agreed on, and what CLUSTER tells clients.
+//! The cluster as this core knows it: its map, and what CLUSTER tells clients.
 //!
 //! Pure: who leads and who is connected comes in through [`topology_view`](crate::topology_view), what is to be proposed
 //! goes out as bytes.
 //!
-//! Read [`map`], then [`topology`] and [`replies`].
+//! Read [`map`], then [`topology`], [`replies`] and [`listings`].
 
+mod listings;
 mod map;
 mod replies;
 mod topology;
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use meta::ClusterMap;
 use resp::{Args, Command, CommandId, Reply};
-use types::{CoreAddr, Slot, Term};
+use types::{CoreAddr, Instant, Slot, Term};
 
 use crate::config::Config;
 use crate::error::Error;
@@ -21,58 +24,103 @@ use crate::observe::Counters;
 use crate::origin::Origin;
 use crate::replies::ReplySink;
 use crate::topology_view::{LeaderTable, LinkTable};
+use map::KnownMap;
 pub(crate) use map::MAP_GROUP;
-use map::MapAgreement;
 use replies::ReplyCache;
 use topology::Topology;
+
+/// How long to wait for an answer before another core is asked for its map.
+const ASK_EVERY: Duration = Duration::from_millis(200);
 
 /// What a core knows of its cluster.
 pub(crate) struct Cluster {
     config: Rc<Config>,
-    agreement: MapAgreement,
+    known: KnownMap,
     topology: Topology,
     cache: ReplyCache,
+    /// When another core was last asked for its map.
+    asked_at: Instant,
 }
 
 impl Cluster {
     /// A core that knows its configuration and nothing else yet.
     pub(crate) fn new(config: Rc<Config>) -> Cluster {
-        let topology = Topology::new(&config.map);
-        Cluster { config, agreement: MapAgreement::default(), topology, cache: ReplyCache::default() }
+        let (topology, known) = (Topology::new(&config.map), KnownMap::new(config.map.clone()));
+        Cluster { config, known, topology, cache: ReplyCache::default(), asked_at: Instant::ZERO }
     }
 
-    /// Takes in the map that the cluster has agreed on: an entry of group 0, or what a snapshot of it holds. An empty one
-    /// comes from a snapshot that was written before there was any.
-    pub(crate) fn on_map(&mut self, map: &[u8]) -> Result<(), Error> {
-        if map.is_empty() { Ok(()) } else { self.agreement.agree_on(map, &self.config.map) }
+    /// The latest map known.
+    pub(crate) fn map(&self) -> &Rc<ClusterMap> {
+        self.known.latest()
     }
 
-    /// The map to propose to group 0, if this core leads it and nothing is agreed on yet. `is_settled_leader` means that
+    /// Takes in an entry of group 0 that holds the first map.
+    ///
+    /// # Errors
+    /// It is of another cluster than the one configured, or not to be understood.
+    pub(crate) fn on_entry(&mut self, map: &[u8]) -> Result<(), Error> {
+        self.known.on_entry(map)
+    }
+
+    /// Takes in an entry of group 0 that holds a change of the map.
+    ///
+    /// # Errors
+    /// It is not to be understood.
+    pub(crate) fn on_change(&mut self, change: &[u8]) -> Result<(), Error> {
+        self.known.on_change(change).map(|_| ())
+    }
+
+    /// Takes in the map of a state that the replica of group 0 here begins or goes on with; empty if there was none yet.
+    ///
+    /// # Errors
+    /// As [`Cluster::on_entry`].
+    pub(crate) fn on_state(&mut self, map: &[u8]) -> Result<(), Error> {
+        self.known.on_state(map)
+    }
+
+    /// Takes in what another core knows. Returns whether that is news.
+    ///
+    /// # Errors
+    /// As [`Cluster::on_entry`].
+    pub(crate) fn on_told(&mut self, map: &[u8]) -> Result<bool, Error> {
+        self.known.on_told(map)
+    }
+
+    /// Whether to ask a core for its map that knows the one of this epoch: not while the answer to another question may still come.
+    pub(crate) fn wants_map(&mut self, epoch: u64, now: Instant) -> bool {
+        let wants = epoch > self.map().epoch && now >= self.asked_at + ASK_EVERY;
+        if wants {
+            self.asked_at = now;
+        }
+        wants
+    }
+
+    /// The map to propose to group 0, if this core leads it and it holds none yet. `is_settled_leader` means that
     /// the leader has applied an entry of its own `term`: then everything committed earlier is applied. If the proposal
     /// is taken, tell [`Cluster::map_proposed`]; if not, the next leader or the next tick tries again.
     pub(crate) fn wants_to_propose(&self, is_settled_leader: bool, term: Term) -> Option<Bytes> {
-        let wants = self.agreement.wants_to_propose(is_settled_leader, term);
+        let wants = self.known.wants_to_propose(is_settled_leader, term);
         wants.then(|| self.config.map.to_bytes().into())
     }
 
     /// The map was proposed in `term`.
     pub(crate) fn map_proposed(&mut self, term: Term) {
-        self.agreement.proposed(term);
+        self.known.proposed(term);
     }
 
-    /// Whether the cluster has agreed on its map.
+    /// Whether the replica of group 0 here knows the map.
     pub(crate) fn is_agreed(&self) -> bool {
-        self.agreement.is_agreed()
+        self.known.applied().is_some()
     }
 
-    /// The agreed map as it stands in snapshots of group 0; `None` until there is one.
+    /// The map as it stands in snapshots of group 0; `None` until there is one.
     pub(crate) fn agreed_map(&self) -> Option<Vec<u8>> {
-        self.agreement.is_agreed().then(|| self.config.map.to_bytes())
+        self.known.applied().map(|map| map.to_bytes())
     }
 
     /// Tells a client which core leads the group of a slot.
     pub(crate) fn write_moved(&self, slot: Slot, to: CoreAddr, origin: Origin, out: &mut impl ReplySink) {
-        let node = self.config.map.node(to.node).expect("routes lead to cores of the map");
+        let node = self.map().node(to.node).expect("routes lead to cores of the map");
         let addr = node.core_addr(to.core);
         let message = resp::errors::moved(slot.number(), &addr.ip().to_string(), addr.port());
         out.fail(origin, &message);
@@ -81,13 +129,23 @@ impl Cluster {
     /// What CLUSTER INFO tells.
     pub(crate) fn info(&mut self, leaders: &impl LeaderTable, counters: &Counters) -> String {
         self.update_topology(leaders);
-        replies::info(&self.config.map, &self.topology, counters)
+        replies::info(self.known.latest(), &self.topology, counters)
     }
 
     fn update_topology(&mut self, leaders: &impl LeaderTable) {
-        if self.topology.update(&self.config.map, leaders) {
+        if self.topology.update(self.known.latest(), leaders) {
             self.cache.clear();
         }
+    }
+
+    /// Answers CORACLE NODES.
+    pub(crate) fn tell_nodes(&self, leaders: &impl LeaderTable, links: &impl LinkTable, reply: &mut Reply<'_>) {
+        listings::nodes(self.map(), self.config.place.node, leaders, links, reply);
+    }
+
+    /// Answers CORACLE GROUPS.
+    pub(crate) fn tell_groups(&self, leaders: &impl LeaderTable, reply: &mut Reply<'_>) {
+        listings::groups(self.map(), leaders, reply);
     }
 
     /// Answers a subcommand of CLUSTER that needs no keys.
@@ -101,7 +159,7 @@ impl Cluster {
         reply: &mut Reply<'_>,
     ) {
         self.update_topology(leaders);
-        let (map, me) = (&self.config.map, self.config.place);
+        let (map, me) = (&**self.known.latest(), self.config.place);
         match command.id {
             CommandId::ClusterSlots => self.cache.write(command.id, reply, |reply| {
                 replies::slots(map, &self.topology, reply);

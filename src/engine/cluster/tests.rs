@@ -212,9 +212,9 @@ fn the_map_is_proposed_by_a_settled_leader_and_taken_in_once_it_is_agreed_on() {
     let map = cluster.wants_to_propose(true, 1).expect("nothing is agreed on");
     cluster.map_proposed(1);
     assert_eq!(cluster.wants_to_propose(true, 1), None);
-    cluster.on_map(b"").expect("a snapshot from before the agreement says nothing");
+    cluster.on_state(b"").expect("a snapshot from before the agreement says nothing");
     assert_eq!(cluster.agreed_map(), None);
-    cluster.on_map(&map).expect("it is the configured one");
+    cluster.on_entry(&map).expect("it is the configured one");
     assert_eq!(cluster.agreed_map().as_deref(), Some(&map[..]));
     assert_eq!(cluster.wants_to_propose(true, 2), None);
 }

@@ -36,6 +36,10 @@ pub(super) fn tells_of_core(id: CommandId) -> bool {
             | CommandId::CoracleHotKeys
             | CommandId::CoracleComparison
             | CommandId::CoracleScrub
+            | CommandId::CoracleNodes
+            | CommandId::CoracleGroups
+            | CommandId::CoracleReplace
+            | CommandId::CoracleJoin
     )
 }
 
@@ -92,6 +96,10 @@ impl<H: CoreHost> Core<H> {
                 comparison_replies::last(&self.observed(self.clients.port(conn)).comparisons, args, reply)
             }
             CommandId::CoracleScrub => self.scrub_command(conn, args, reply),
+            CommandId::CoracleNodes => self.cluster.tell_nodes(&self.router, &self.peers, reply),
+            CommandId::CoracleGroups => self.cluster.tell_groups(&self.router, reply),
+            CommandId::CoracleReplace => self.replace_command(args, reply),
+            CommandId::CoracleJoin => self.join_command(args, reply),
             _ => return self.answer_command_log(conn, id, args, reply),
         }
         true

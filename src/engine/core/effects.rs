@@ -28,14 +28,16 @@ impl<H: CoreHost> Core<H> {
                     self.storage.persist(&mut self.ctx, group, self.groups.id(group), &persist)?;
                 }
                 GroupEffect::ReadLog { group, read } => {
-                    self.storage.read_log(&mut self.ctx, group, self.groups.id(group), read);
+                    let place = self.groups.place_of(group, read.purpose);
+                    self.storage.read_log(&mut self.ctx, group, self.groups.id(group), place, read);
                 }
                 GroupEffect::WantSnapshot { group, from, last_index } => {
                     if let Some(link) = self.peers.link_to(from) {
                         self.storage.want_snapshot(self.groups.id(group), link, last_index);
                     }
                 }
-                GroupEffect::Map { payload } => self.take_map(&payload)?,
+                GroupEffect::Map { payload } => self.take_map_entry(&payload)?,
+                GroupEffect::MapChange { payload } => self.take_map_change(&payload)?,
                 GroupEffect::Applied { group, index, payload_bytes } => {
                     self.storage.applied(group, index, payload_bytes);
                 }
@@ -117,6 +119,7 @@ impl<H: CoreHost> Core<H> {
                 StorageEffect::StateLost { group } => self.groups.lose_state(&self.ctx, group),
                 StorageEffect::Resident { group } => self.groups.observe_residency(&self.ctx, group),
                 StorageEffect::Rejoin { replica } => self.rejoin(*replica)?,
+                StorageEffect::Begun { replica } => self.begun(*replica)?,
             }
         }
         self.storage_effects = effects;
@@ -153,7 +156,7 @@ impl<H: CoreHost> Core<H> {
         if is_restored {
             tracing::info!(group = %id, last_index, bytes, elapsed = ?took, "a snapshot was installed");
             if id == MAP_GROUP {
-                self.take_map(&map)?;
+                self.take_map_of_state(&map)?;
             }
         }
         let mut effects = Vec::new();
@@ -171,7 +174,13 @@ impl<H: CoreHost> Core<H> {
         let map = self.add_replica(started)?.map_err(|reason| Error::LostAlone { group: id, reason })?;
         tracing::info!(group = %id, "the replica is back, with the snapshot of another one");
         self.ctx.counters.snapshots_received += 1;
-        if id == MAP_GROUP { self.take_map(&map) } else { Ok(()) }
+        if id == MAP_GROUP { self.take_map_of_state(&map) } else { Ok(()) }
+    }
+
+    /// A replica that never was here starts with nothing.
+    pub(super) fn begun(&mut self, started: StartedReplica) -> Result<(), Error> {
+        let id = started.group;
+        self.add_replica(started)?.map(drop).map_err(|reason| Error::LostAlone { group: id, reason })
     }
 
     /// Adds a replica to the groups and the router. Returns the cluster map that its snapshot holds, or what Raft has
@@ -189,26 +198,6 @@ impl<H: CoreHost> Core<H> {
                 Ok(Err(format!("what its log holds contradicts itself: {reason}")))
             }
             Err(source) => Err(Error::Start { group: id, source }),
-        }
-    }
-
-    /// Takes in a map that the cluster has agreed on.
-    pub(crate) fn take_map(&mut self, map: &[u8]) -> Result<(), Error> {
-        self.cluster.on_map(map)?;
-        if let Some(map) = self.cluster.agreed_map() {
-            self.storage.set_cluster_map(MAP_GROUP, map);
-        }
-        Ok(())
-    }
-
-    /// Proposes the map of the configuration, if this core leads group 0 and nothing is agreed on yet.
-    pub(super) fn propose_map(&mut self) {
-        let Some(group) = self.router.local_of(MAP_GROUP) else { return };
-        let Some(term) = self.groups.settled_leader_term(group) else { return };
-        if let Some(map) = self.cluster.wants_to_propose(true, term)
-            && let Some(term) = self.groups.propose_map(&self.ctx, group, map)
-        {
-            self.cluster.map_proposed(term);
         }
     }
 }

@@ -44,6 +44,10 @@ impl<H: CoreHost> Core<H> {
                 self.groups.keep_comparison_note(group, from, note);
             }
         }
+        self.on_map_note(link, frame.map);
+        if !frame.changes.is_empty() {
+            self.propose_changes(&frame.changes);
+        }
         self.peers.keep_input(link, frame.replies, frame.requests);
     }
 

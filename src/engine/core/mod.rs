@@ -3,7 +3,7 @@
 //! This folder is the only one that knows all parts. They return what is to follow from what they did, and it is carried
 //! here to the part concerned; no rule of any of them stands here. `impl Core` stands here and nowhere else.
 //!
-//! Reading order: this page (the turn), `tick`, `commands` (of clients), `diagnostics` (LATENCY), `monitoring` (MONITOR), `frames` (from and to other cores),
+//! Reading order: this page (the turn), `tick`, `commands` (of clients), `diagnostics` (LATENCY), `monitoring` (MONITOR), `frames` (from and to other cores), `map` (the cluster map), `replacing` (nodes that have lost their data),
 //! `lookahead` and `prefetch` (rows that will be read), `effects`, `sink` (the
 //! way of replies), `share` (how much a turn does), `reports` (INFO, and what checkers see), `start`.
 
@@ -12,8 +12,10 @@ mod diagnostics;
 mod effects;
 mod frames;
 mod lookahead;
+mod map;
 mod monitoring;
 mod prefetch;
+mod replacing;
 mod reports;
 mod share;
 mod sink;
@@ -119,6 +121,8 @@ pub struct Core<H: CoreHost> {
     /// What the other cores of the node have last told of themselves, and when this one next does.
     reports: Vec<CoreReport>,
     next_report: Instant,
+    /// When the core next looks at what the map wants of it.
+    next_map_look: Instant,
     /// Effects on their way from one part to another. Empty between calls.
     group_effects: Vec<GroupEffect>,
     storage_effects: Vec<StorageEffect>,

@@ -34,8 +34,7 @@ impl<H: CoreHost> Core<H> {
         (report.links_count, report.links_up_count) = self.peers.counts();
         let refused = self.listeners.iter().filter(|(_, kind)| matches!(kind, ListenerKind::Clients(_)));
         report.connections_rejected_count = refused.map(|(listener, _)| self.host.refused_count(*listener)).sum();
-        report.groups_quarantined_count =
-            self.ctx.config.map.replicas_at(self.ctx.addr()).count().saturating_sub(self.groups.count());
+        report.groups_quarantined_count = self.storage.away_count();
         self.groups.report(self.ctx.now, &mut report, |group| self.storage.snapshot_index(group));
         self.storage.report(&mut |field| report.fields.push(field));
         report.scrubs.push(self.storage.scrub_report(&self.ctx));

@@ -71,12 +71,12 @@ impl<H: CoreHost> Core<H> {
                         return Err(Error::LostAlone { group, reason });
                     }
                     tracing::error!(%group, %reason, "this replica is quarantined: it neither votes nor acknowledges");
-                    core.storage.quarantine(core.groups.count());
+                    core.storage.quarantine(core.groups.count(), group, replica);
                     core.observe_quarantine(group, replica);
                 }
             }
         }
-        core.take_map(&map)?;
+        core.take_map_of_state(&map)?;
         core.hold_fixed();
         Ok(core)
     }
@@ -136,6 +136,7 @@ impl<H: CoreHost> Core<H> {
             stopping: Stopping::No,
             reports: Vec::new(),
             next_report: now + REPORT_EVERY,
+            next_map_look: now,
             group_effects: Vec::new(),
             storage_effects: Vec::new(),
             local_reply: Vec::new(),

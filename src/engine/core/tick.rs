@@ -65,6 +65,7 @@ impl<H: CoreHost> Core<H> {
         }
         self.carry_peer_events();
         self.propose_map();
+        self.tick_map()?;
         self.storage.tick(&mut self.ctx, &mut self.groups, &mut self.storage_effects)?;
         self.carry_storage_effects()?;
         for group in self.storage.groups_with_full_log() {
@@ -75,6 +76,7 @@ impl<H: CoreHost> Core<H> {
         }
         self.groups.sweep_expired(&mut self.ctx);
         self.groups.tick(&mut self.ctx, out!(self), &mut self.group_effects);
+        self.groups.fit_members(&mut self.ctx, self.cluster.map());
         self.groups.tick_comparing(&mut self.ctx, &mut self.group_effects);
         self.carry_group_effects()?;
         let priority = if self.storage.fitness() { raft::PRIORITY_MAX } else { 0 };

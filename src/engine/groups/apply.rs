@@ -94,6 +94,7 @@ impl Groups {
             }
             EntryKind::Compare => self.compare_applied(ctx, effects, group, entry)?,
             EntryKind::ClusterMap => effects.push(GroupEffect::Map { payload: entry.payload.clone() }),
+            EntryKind::MapChange => effects.push(GroupEffect::MapChange { payload: entry.payload.clone() }),
             EntryKind::Membership => {
                 let membership = Membership::decode(&entry.payload);
                 let membership =
@@ -101,6 +102,7 @@ impl Groups {
                 let replica = &mut self.list[group];
                 replica.learn_addresses(&membership);
                 replica.membership = membership;
+                self.fit_members_later(group);
             }
         }
         let replica = &mut self.list[group];

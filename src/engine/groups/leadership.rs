@@ -39,6 +39,7 @@ impl Groups {
         if is_elected {
             ctx.counters.leaderships_gained += 1;
             tracing::info!(group = %id, term, "leader");
+            self.fit_members_later(group);
         }
         effects.push(GroupEffect::Leader { note: LeaderNote { group: id, term, place }, is_elected });
     }

@@ -14,7 +14,7 @@
 //! Reading order: `replica` (what is kept of one), `addresses`, `batch_queue`, `proposals` and `waiting_reads`, `writes`,
 //! `reads`, `news` (what the groups are told), `drive` (what Raft wants done), `applying` and `apply`, `cold` and `rows_read` (rows that are not in memory), `pressure` and `evict`, `failed` (batches that are not applied),
 //! `forwarded_queue` and `forwarded` (commands of other cores, and who waits for room), `requeue` and `leaving` (a leadership is
-//! lost), `leadership`, `install`, `release` (memory of removed keys), `expiry`, `comparing`, `compare` and `divergence` (whether replicas hold the
+//! lost), `leadership`, `members` (who takes part), `install`, `release` (memory of removed keys), `expiry`, `comparing`, `compare` and `divergence` (whether replicas hold the
 //! same), `timers`, `sources`, `views` (what others see).
 
 mod addresses;
@@ -35,6 +35,7 @@ mod gather;
 mod install;
 mod leadership;
 mod leaving;
+mod members;
 mod news;
 mod pressure;
 mod proposals;
@@ -57,9 +58,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lsm::Prefetch;
-use raft::{LogRead, Persist, Ready, StartError};
+use raft::{LogRead, Persist, Purpose, Ready, StartError};
 use resp::ArgRange;
-use types::{CoreAddr, GroupId, Index, Instant, Slot, Term};
+use types::{CoreAddr, GroupId, Index, Instant, ReplicaId, Slot, Term};
 use wire::{ComparisonNote, LeaderNote, Message};
 
 use self::cold::ColdReads;
@@ -106,6 +107,8 @@ pub(crate) enum GroupEffect {
     Unblocked { group: GroupId },
     /// A committed cluster map.
     Map { payload: Bytes },
+    /// A committed change of the cluster map.
+    MapChange { payload: Bytes },
     /// The state is to be compared as it is behind an entry. The answer is [`Groups::digested`]; until the state is sealed, or cannot be,
     /// nothing more is applied.
     Compare { group: usize, point: ComparePoint },
@@ -159,6 +162,9 @@ pub(crate) struct Groups {
     comparing: Comparing,
     /// Replicas that have left, since they hold other rows than most.
     divergent: Vec<usize>,
+    /// Groups whose members may not be those that the map wants, and when these are looked at next.
+    unfit: Vec<usize>,
+    fit_at: Instant,
     ready: Ready,
     ranges: Vec<ArgRange>,
 }
@@ -190,6 +196,8 @@ impl Groups {
             priority: raft::PRIORITY_MAX,
             comparing: Comparing::new(budget),
             divergent: Vec::new(),
+            unfit: Vec::new(),
+            fit_at: Instant::ZERO,
             ready: Ready::new(),
             ranges: Vec::new(),
         }
@@ -228,6 +236,17 @@ impl Groups {
     /// The group of a replica.
     pub(crate) fn id(&self, group: usize) -> GroupId {
         self.list[group].id
+    }
+
+    /// The replica's own id.
+    pub(crate) fn replica_id(&self, group: usize) -> ReplicaId {
+        self.list[group].raft.id()
+    }
+
+    /// Where the follower lives for which log is read back, if it is for one.
+    pub(crate) fn place_of(&self, group: usize, purpose: Purpose) -> Option<CoreAddr> {
+        let Purpose::Peer(replica) = purpose else { return None };
+        self.list[group].addrs.get(replica)
     }
 
     /// What decides where a command for this group goes.
@@ -308,7 +327,11 @@ impl Groups {
     pub(crate) fn wants_ticks(&self) -> bool {
         let is_watched = !self.watched.is_empty() || !self.expiring.is_empty() || !self.stalled.is_empty();
         let is_reading = self.pressure.is_on() || !self.rows_to_ask_again.is_empty();
-        is_watched || is_reading || self.comparing.wants_ticks() || !self.divergent.is_empty()
+        is_watched
+            || is_reading
+            || self.comparing.wants_ticks()
+            || !self.divergent.is_empty()
+            || !self.unfit.is_empty()
     }
 
     /// Looks at what may have waited too long. Called at every tick.

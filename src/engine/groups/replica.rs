@@ -101,6 +101,8 @@ pub(super) struct Replica {
     /// Whether somebody is to hear when the group has room again.
     pub(super) is_awaited: bool,
     pub(super) is_watched: bool,
+    /// Whether its members are to be compared with those that the map wants.
+    pub(super) is_unfit: bool,
     /// When the group is to be compared next, if it is led here.
     pub(super) compare_at: Instant,
     /// Behind which entry the present state was last digested.
@@ -157,6 +159,7 @@ impl Replica {
             ttl_ms: 0,
             is_awaited: false,
             is_watched: false,
+            is_unfit: false,
             compare_at: Instant::NEVER,
             compared: None,
             divergent: None,
@@ -320,7 +323,9 @@ pub(super) fn owned_slots(config: &Config, group: GroupId) -> Vec<(Slot, Slot)> 
 fn raft_config(config: &Config, new: &NewReplica) -> raft::Config {
     let settings = &config.map.settings;
     let spec = config.map.groups.iter().find(|spec| spec.id == new.group);
-    let voters = spec.into_iter().flat_map(|spec| &spec.replicas).map(|replica| replica.id).collect();
+    // A replica that joined later learns from the others who takes part.
+    let first = spec.filter(|spec| spec.replicas.iter().any(|replica| replica.id == new.id));
+    let voters = first.into_iter().flat_map(|spec| &spec.replicas).map(|replica| replica.id).collect();
     let mut raft_config = raft::Config::new(new.group, new.id, voters);
     let millis = |ms: u32| Duration::from_millis(u64::from(ms));
     raft_config.heartbeat_interval = millis(settings.heartbeat_interval_ms);

@@ -210,12 +210,18 @@ impl Groups {
         self.mark(group);
     }
 
-    /// Proposes a cluster map for the group that holds it, if the group is led here and nothing of an earlier term is left
-    /// to be applied. Returns the term in which it did.
-    pub(crate) fn propose_map(&mut self, ctx: &Context, group: usize, map: bytes::Bytes) -> Option<types::Term> {
+    /// Proposes a cluster map or a change of it for the group that holds it, if the group is led here. Returns the term in which
+    /// it did.
+    pub(crate) fn propose_map(
+        &mut self,
+        ctx: &Context,
+        group: usize,
+        kind: wire::EntryKind,
+        map: bytes::Bytes,
+    ) -> Option<types::Term> {
         let raft = &mut self.list[group].raft;
         // Refused during a transfer, for example: the next leader, or the next tick, tries again.
-        let proposed = raft.propose_kind(wire::EntryKind::ClusterMap, map, ctx.now).ok();
+        let proposed = raft.propose_kind(kind, map, ctx.now).ok();
         let term = proposed.map(|(term, _)| term);
         if term.is_some() {
             self.mark(group);

@@ -41,6 +41,13 @@ impl Peers {
         }
     }
 
+    /// A node has come back with another data directory: from now on it is let in with that one alone.
+    pub(crate) fn replace_node(&mut self, node: NodeId, incarnation: u64) {
+        for link in self.links.iter_mut().filter(|link| link.to.node == node) {
+            link.incarnation = Some(incarnation);
+        }
+    }
+
     fn note_incarnation(&mut self, node: NodeId, incarnation: u64) {
         for link in self.links.iter_mut().filter(|link| link.to.node == node) {
             link.incarnation.get_or_insert(incarnation);

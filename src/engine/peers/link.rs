@@ -7,8 +7,8 @@ use bytes::Bytes;
 use host::{ConnId, Net, SendBuf};
 use types::{CoreAddr, Instant};
 use wire::{
-    Body, ChunkReply, ChunkRequest, ComparisonNote, DIGEST_BYTES, Frame, LeaderNote, Message, RepliesBuilder,
-    Requests, VERDICT_BYTES, Verdict,
+    Body, ChunkReply, ChunkRequest, ComparisonNote, DIGEST_BYTES, Frame, LeaderNote, MapNote, Message,
+    RepliesBuilder, Requests, VERDICT_BYTES, Verdict,
 };
 
 use crate::budget::Permit;
@@ -47,6 +47,10 @@ pub(super) struct Outbox {
     pub(super) chunk_requests: Vec<ChunkRequest>,
     pub(super) chunks: Vec<ChunkReply>,
     pub(super) comparisons: Vec<ComparisonNote>,
+    pub(super) changes: Vec<Bytes>,
+    /// Whether that core's map is wanted, and this one's as it wants it.
+    pub(super) is_map_wanted: bool,
+    pub(super) map: Bytes,
 }
 
 impl Outbox {
@@ -57,6 +61,9 @@ impl Outbox {
             && self.chunk_requests.is_empty()
             && self.chunks.is_empty()
             && self.comparisons.is_empty()
+            && self.changes.is_empty()
+            && !self.is_map_wanted
+            && self.map.is_empty()
     }
 
     /// Bytes that wait, added up anew.
@@ -73,14 +80,15 @@ impl Outbox {
     }
 
     fn notes_bytes(&self) -> usize {
-        self.comparisons.len() * DIGEST_BYTES
+        self.comparisons.len() * DIGEST_BYTES + self.map.len() + self.changes.iter().map(Bytes::len).sum::<usize>()
     }
 
     /// Takes out as much as one frame may hold, in bytes and in parts to gather.
-    pub(super) fn take_frame(&mut self, requests: Requests) -> Frame {
+    /// `map_epoch` is that of the latest map known here.
+    pub(super) fn take_frame(&mut self, requests: Requests, map_epoch: u64) -> Frame {
         let mut bytes = 0;
-        // Header, requests, replies and chunks take a part each.
-        let mut parts_count = 3 + self.chunks.len() + self.comparisons.len();
+        // Header, requests, replies, the map and chunks take a part each.
+        let mut parts_count = 4 + self.chunks.len() + self.comparisons.len() + self.changes.len();
         let mut fits = 0;
         for message in &self.messages {
             if let Body::Append { entries, .. } = &message.body {
@@ -101,6 +109,12 @@ impl Outbox {
             chunk_requests: std::mem::take(&mut self.chunk_requests),
             chunks: std::mem::take(&mut self.chunks),
             comparisons: std::mem::take(&mut self.comparisons),
+            changes: std::mem::take(&mut self.changes),
+            map: MapNote {
+                epoch: map_epoch,
+                is_wanted: std::mem::take(&mut self.is_map_wanted),
+                map: std::mem::take(&mut self.map),
+            },
         };
         self.messages_bytes = self.messages.iter().map(message_bytes).sum();
         frame

@@ -98,6 +98,8 @@ pub(crate) struct Peers {
     /// When a link next wants a tick. Invariant: no later than any of [`Link::due`], but for links of which something was sent
     /// or heard since the last tick.
     next_due: Instant,
+    /// The epoch of the latest map known here: every frame tells it.
+    map_epoch: u64,
     /// Whether a keep-alive has come since the last [`Peers::take_keep_alives`].
     has_keep_alives: bool,
 }
@@ -130,6 +132,7 @@ impl Peers {
             with_input: VecDeque::new(),
             events: Vec::new(),
             next_due: Instant::ZERO,
+            map_epoch: config.map.epoch,
             has_keep_alives: false,
         }
     }
@@ -163,6 +166,12 @@ impl Peers {
     /// Whether frames can be sent over a link.
     pub(crate) fn is_up(&self, link: LinkId) -> bool {
         self.links[link.idx()].is_up()
+    }
+
+    /// Whether a core is connected, in one direction at least.
+    pub(crate) fn is_linked(&self, addr: CoreAddr) -> bool {
+        let link = self.link_to(addr).map(|link| &self.links[link.idx()]);
+        link.is_some_and(|link| link.is_up() || link.inbound.is_some())
     }
 
     /// Whether nothing has been heard of a core for as long as makes it count as silent.
@@ -337,6 +346,51 @@ impl Peers {
         }
     }
 
+    /// The epoch of the latest map of which all cores hear.
+    pub(crate) fn map_epoch(&self) -> u64 {
+        self.map_epoch
+    }
+
+    /// A later map is known here: all cores are to hear so.
+    pub(crate) fn map_changed(&mut self, epoch: u64) {
+        self.map_epoch = epoch;
+        for link in self.ids() {
+            let to = &mut self.links[link.idx()];
+            if to.is_up() {
+                to.is_keep_alive_due = true;
+                self.mark(link);
+            }
+        }
+    }
+
+    /// Asks another core for the map that it knows.
+    pub(crate) fn want_map(&mut self, link: LinkId) {
+        let to = &mut self.links[link.idx()];
+        if to.is_up() {
+            to.outbox.is_map_wanted = true;
+            self.mark(link);
+        }
+    }
+
+    /// Queues the map for a core that wants it.
+    pub(crate) fn send_map(&mut self, link: LinkId, map: bytes::Bytes) {
+        let to = &mut self.links[link.idx()];
+        if to.is_up() {
+            to.outbox.map = map;
+            self.mark(link);
+        }
+    }
+
+    /// Queues changes of the map that this core asks for, for the core that leads group 0. Whoever asks does so again until the map is
+    /// as it wants it: what was queued before and has not left is of no use any more.
+    pub(crate) fn ask_changes(&mut self, link: LinkId, changes: Vec<bytes::Bytes>) {
+        let to = &mut self.links[link.idx()];
+        if to.is_up() {
+            to.outbox.changes = changes;
+            self.mark(link);
+        }
+    }
+
     /// Queues who leads a group, for all cores.
     pub(crate) fn announce(&mut self, note: LeaderNote) {
         for link in self.ids() {
@@ -376,7 +430,7 @@ impl Peers {
                 LinkState::Down { .. } | LinkState::Connecting { .. } => false,
             };
             if is_free {
-                let frame = link.outbox.take_frame(requests(id).unwrap_or_default());
+                let frame = link.outbox.take_frame(requests(id).unwrap_or_default(), self.map_epoch);
                 let is_wanted = !frame.is_empty() || std::mem::take(&mut link.is_keep_alive_due);
                 match link.state {
                     _ if !is_wanted => {}

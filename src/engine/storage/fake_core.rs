@@ -79,7 +79,7 @@ pub(crate) fn digest_at(index: Index, len: usize) -> u128 {
 /// A replica as `groups` would keep it.
 pub(crate) struct FakeReplica {
     pub(crate) id: GroupId,
-    replica: ReplicaId,
+    pub(crate) replica: ReplicaId,
     membership: Membership,
     pub(crate) keyspace: Keyspace,
     pub(crate) applied: Index,
@@ -391,7 +391,7 @@ impl FakeCore {
             let (first, last, bytes_max) = (replica.applied + 1, replica.durable, 4 << 20);
             let read = LogRead { purpose: Purpose::Apply, first, last, bytes_max };
             let id = replica.id;
-            self.storage.read_log(&mut self.ctx, group, id, read);
+            self.storage.read_log(&mut self.ctx, group, id, None, read);
         }
     }
 
@@ -446,7 +446,9 @@ impl FakeCore {
                     assert_eq!(self.replicas.list[group].id, point.group);
                     self.digested.push((point, answer));
                 }
-                StorageEffect::Rejoin { replica } => self.replicas.list.push(FakeReplica::start(*replica)),
+                StorageEffect::Rejoin { replica } | StorageEffect::Begun { replica } => {
+                    self.replicas.list.push(FakeReplica::start(*replica))
+                }
             }
         }
     }

@@ -97,4 +97,7 @@ pub(crate) enum StorageEffect {
     Resident { group: usize },
     /// A replica that had stayed away starts, with the next index.
     Rejoin { replica: Box<StartedReplica> },
+    /// A replica that never was here starts with nothing, with the next index: the answer to
+    /// [`Storage::begin_successor`](super::Storage::begin_successor).
+    Begun { replica: Box<StartedReplica> },
 }

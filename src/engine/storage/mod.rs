@@ -20,7 +20,7 @@
 //! and [`flush`], [`merging`] and [`merge`], [`log_length`], [`pressure`] and [`compaction`], [`slowing`], [`disk_reserve`], [`freeing`]
 //! and [`free`], [`rewriting`] and [`rewrite`], [`sending`] and
 //! [`send`], [`comparing`] and [`compare`], [`rounds`], [`receiving`] and [`receive`], [`row_reads`] and [`read_rows`], [`opening`], [`load`] and
-//! [`recovery`], [`warming`] and [`warm`], [`rebuilding`], [`rebuild`] and [`damage`], [`scrubbing`] and [`scrub`].
+//! [`recovery`], [`warming`] and [`warm`], [`rebuilding`], [`rebuild`] and [`damage`], [`succeeding`] and [`succeed`], [`scrubbing`] and [`scrub`].
 
 mod compaction;
 mod compare;
@@ -64,6 +64,8 @@ mod send;
 mod sending;
 mod slowing;
 mod store;
+mod succeed;
+mod succeeding;
 #[cfg(test)]
 mod tests;
 mod warm;
@@ -72,7 +74,6 @@ mod warming;
 use std::rc::Rc;
 use std::time::Duration;
 
-use raft::Purpose;
 use types::{CoreAddr, GroupId, Index, Instant, ReplicaId};
 
 use crate::budget::{Budget, Permit, Pool};
@@ -104,6 +105,7 @@ use scrubbing::Scrubbing;
 use sending::Sending;
 use slowing::Slowing;
 use store::{Edited, Ended, Store, Ticket};
+use succeeding::Succeeding;
 use warming::Warming;
 
 /// What the disk of a core held when it started.
@@ -138,6 +140,7 @@ pub(crate) struct Storage<H: StorageHost> {
     sending: Sending,
     receiving: Receiving<H>,
     rebuilding: Vec<Rebuilding>,
+    succeeding: Succeeding,
     slowing: Slowing,
     scrubbing: Scrubbing,
     links: Links,
@@ -209,6 +212,7 @@ impl<H: StorageHost> Storage<H> {
             sending: Sending::new(budget),
             receiving: Receiving::new(budget),
             rebuilding: Vec::new(),
+            succeeding: Succeeding::default(),
             slowing: Slowing::default(),
             scrubbing: Scrubbing::new(config, host.now()),
             links: Links::default(),
@@ -223,9 +227,10 @@ impl<H: StorageHost> Storage<H> {
 
     /// Raft refuses what was recovered of the replica with this index: it stays away, and those that were recovered
     /// behind it move up by one. Only before the first turn.
-    pub(crate) fn quarantine(&mut self, group: usize) {
+    pub(crate) fn quarantine(&mut self, group: usize, id: GroupId, replica: ReplicaId) {
         self.records.remove(group);
         self.log.reads.remove(group);
+        self.give_up(id, replica);
     }
 
     /// Hands what Raft wants made durable to the log.
@@ -242,10 +247,18 @@ impl<H: StorageHost> Storage<H> {
         self.log.persist(ctx, group, id, persist)
     }
 
-    /// Reads entries back for Raft. Answered by a [`StorageEffect::LogRead`] or [`StorageEffect::LogReadFailed`].
-    pub(crate) fn read_log(&mut self, ctx: &mut Context, group: usize, id: GroupId, read: raft::LogRead) {
-        if let Purpose::Peer(replica) = read.purpose {
-            self.follower_reads(ctx, id, replica, read.first);
+    /// Reads entries back for Raft, for a follower that lives at `place` if it is for one. Answered by a [`StorageEffect::LogRead`] or
+    /// [`StorageEffect::LogReadFailed`].
+    pub(crate) fn read_log(
+        &mut self,
+        ctx: &mut Context,
+        group: usize,
+        id: GroupId,
+        place: Option<CoreAddr>,
+        read: raft::LogRead,
+    ) {
+        if let Some(place) = place {
+            self.follower_reads(ctx, id, place, read.first);
         }
         let Storage { log, host, .. } = self;
         log.read(host, group, id, read);
@@ -308,6 +321,7 @@ impl<H: StorageHost> Storage<H> {
             match ticket {
                 Ticket::Flush => self.flush_committed(ctx, replicas, result, effects)?,
                 Ticket::Merge => self.merge_committed(ctx, replicas, result),
+                Ticket::Begin => self.begin_committed(ctx, group, replica, result, effects)?,
                 Ticket::Install(number) => {
                     self.scrub_replaced(group);
                     self.install_committed(ctx, replicas, number, result, effects)?;

@@ -295,9 +295,9 @@ impl<H: StorageHost> Storage<H> {
         effects: &mut Vec<StorageEffect>,
     ) {
         let group = transfer.group;
-        let spec = self.config.map.group(group);
-        let replica = spec.and_then(|spec| spec.replicas.iter().find(|replica| replica.place == self.config.place));
-        let replica = replica.expect("what is received is of a group of this core").id;
+        let away = || self.rebuilding.iter().find(|one| one.group == group).map(|one| one.replica);
+        let replica = self.records.replica_of(group).or_else(away);
+        let replica = replica.expect("what is received is for a replica of this core");
         // Generations count what this replica has seen.
         let generation = self.store.group(group).map_or(0, |state| state.seal.generation);
         let seal = lsm::manifest::Seal { generation, ..received.seal.clone() };
@@ -462,7 +462,9 @@ impl<H: StorageHost> Storage<H> {
         tracing::info!(group = %transfer.group, newest, "the snapshot that was being received is gone");
         ctx.counters.snapshots_failed += 1;
         let is_of_use = newest > 0 && !self.is_too_old(transfer.group, newest);
-        if is_of_use && newest != transfer.last_index {
+        // Another replica may have been named meanwhile to ask instead.
+        let is_wanted_elsewhere = self.receiving.waiting.iter().any(|(group, ..)| *group == transfer.group);
+        if is_of_use && newest != transfer.last_index && !is_wanted_elsewhere {
             ctx.counters.snapshots_overtaken += 1;
             self.receiving.waiting.push_back((transfer.group, transfer.link, newest));
             self.host.notify();

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use types::{GroupId, Index};
+use types::{GroupId, Index, ReplicaId};
 
 use super::interface::{SnapshotInfo, StorageEffect};
 
@@ -50,6 +50,7 @@ impl LogSize {
 /// What is kept of one replica.
 pub(super) struct Record {
     pub(super) group: GroupId,
+    replica: ReplicaId,
     /// The snapshot that has its name on disk.
     snapshot: Option<SnapshotInfo>,
     /// The snapshot on disk is ahead of the state, and is offered once this index is applied; 0 if it is not.
@@ -104,10 +105,11 @@ impl Records {
     }
 
     /// A replica starts, on this snapshot. Its index is the next one.
-    pub(super) fn push(&mut self, group: GroupId, snapshot: Option<SnapshotInfo>) {
+    pub(super) fn push(&mut self, group: GroupId, replica: ReplicaId, snapshot: Option<SnapshotInfo>) {
         self.index_of.insert(group, self.list.len());
         self.list.push(Record {
             group,
+            replica,
             snapshot,
             offer_at: 0,
             log_size: LogSize::default(),
@@ -125,6 +127,11 @@ impl Records {
         assert!(is_untouched && self.full.is_empty(), "replicas are removed before the first turn only");
         self.list.remove(group);
         self.index_of = self.list.iter().enumerate().map(|(idx, record)| (record.group, idx)).collect();
+    }
+
+    /// The replica of a group that runs here.
+    pub(super) fn replica_of(&self, group: GroupId) -> Option<ReplicaId> {
+        self.index_of(group).map(|idx| self.list[idx].replica)
     }
 
     /// The index of the replica of a group, if it has started here.
@@ -362,7 +369,7 @@ mod tests {
 
     fn records(group_log_bytes_max: u64) -> Records {
         let mut records = Records::new(group_log_bytes_max);
-        (1..=3).for_each(|id| records.push(GroupId(id), None));
+        (1..=3).for_each(|id| records.push(GroupId(id), ReplicaId(1), None));
         records
     }
 

@@ -7,6 +7,9 @@
 //! them leave the log with the seal within it or at its end. But an installed state may lie beyond the log's end: then the crash came
 //! before the log had noted it, and the log begins anew behind it. A *flushed* state beyond the log's end means that the log has lost
 //! what was acknowledged. Everything else is damage, too.
+//!
+//! A replica begins in the log before anything else of it is written. What another replica of the group has left in the log is not its
+//! successor's, and one that was destroyed does not come back.
 
 use data::Keyspace;
 use lsm::manifest::GroupState;
@@ -47,32 +50,57 @@ impl Lost {
 }
 
 impl<H: StorageHost> Storage<H> {
-    /// Recovers the replicas that the map places on this core, and names those that must stay away.
+    /// Recovers the replicas that live on this core, and names those that must stay away.
     ///
     /// # Errors
     /// [`Error::LostAlone`] if one must whose group has no other, and whatever else keeps the core from starting.
     pub(super) fn recover(&mut self, mut recovered: wal::Recovered) -> Result<Recovery, Error> {
         let config = self.config.clone();
         let (mut replicas, mut quarantined) = (Vec::new(), Vec::new());
-        for (spec, replica) in config.map.replicas_at(config.place) {
+        for spec in &config.map.groups {
             let log = recovered.groups.remove(&spec.id);
-            let found = self.find(spec.id, replica.id, log)?;
-            let started = found.and_then(|found| self.start(spec, replica.id, found));
+            let is_destroyed = recovered.destroyed.contains_key(&spec.id);
+            let Some(id) = self.resident(spec, log.as_ref(), is_destroyed)? else { continue };
+            let found = self.find(spec.id, id, log)?;
+            let started = found.and_then(|found| self.start(spec, id, found));
             match started {
                 Ok(started) => replicas.push(started),
                 Err(Lost { reason, .. }) if spec.replicas.len() == 1 => {
                     return Err(Error::LostAlone { group: spec.id, reason });
                 }
                 Err(Lost { reason, log }) => {
-                    self.rebuilding.extend(log.map(|log| Rebuilding::of_replica(spec, replica.id, log)));
                     tracing::error!(
                         group = %spec.id, %reason, "this replica is quarantined: it neither votes nor acknowledges"
                     );
-                    quarantined.push((spec.id, replica.id));
+                    match log {
+                        Some(log) => self.rebuilding.push(Rebuilding::of_replica(spec, id, log)),
+                        None => self.give_up(spec.id, id),
+                    }
+                    quarantined.push((spec.id, id));
                 }
             }
         }
         Ok((replicas, quarantined))
+    }
+
+    /// Which replica of a group lives here. The log says so, and the manifest where the log has lost it. A core without either is
+    /// that of a cluster which was just formed: the replicas begin that the first map places here. Or its node has lost its data, and
+    /// the replicas with it.
+    fn resident(
+        &mut self,
+        spec: &meta::Group,
+        log: Option<&RecoveredGroup>,
+        is_destroyed: bool,
+    ) -> Result<Option<ReplicaId>, Error> {
+        let first = spec.replicas.iter().find(|replica| replica.place == self.config.place).map(|replica| replica.id);
+        let of_manifest = self.store.group(spec.id).map(|state| state.replica);
+        if log.is_some() || of_manifest.is_some() && !is_destroyed {
+            return Ok([log.map(|log| log.replica), of_manifest, first].into_iter().flatten().max());
+        }
+        let Some(first) = first.filter(|_| !is_destroyed && !self.config.has_come_back) else { return Ok(None) };
+        let begun = self.log.wal_mut().begin(spec.id, first);
+        begun.map_err(|source| Error::Wal { place: self.config.place, source })?;
+        Ok(Some(first))
     }
 
     /// Finds a group's state and fits the log to it.
@@ -87,6 +115,11 @@ impl<H: StorageHost> Storage<H> {
     ) -> Result<Result<Found, Lost>, Error> {
         if let Some(RecoveredGroup { condition: Condition::Quarantined(fault), .. }) = &log {
             return Ok(Err(Lost::whole(format!("the log is damaged: {fault}"))));
+        }
+        // The manifest names a successor before the log does: then this one was given up.
+        if let Some(log) = log.as_ref().filter(|log| log.replica != replica) {
+            let reason = format!("the log is that of replica {}, which was given up", log.replica);
+            return Ok(Err(Lost::whole(reason)));
         }
         // What another replica of the group has left here is not its successor's.
         let Some(state) = self.store.group(group).filter(|state| state.replica == replica).cloned() else {
@@ -110,7 +143,7 @@ impl<H: StorageHost> Storage<H> {
             .map(|loaded| SnapshotInfo::new(loaded.last_index, loaded.last_term, loaded.membership.clone()));
         let recovered = recovered(log.as_ref(), info.as_ref());
         let recovered = recovered.map_err(|error| Lost::whole(format!("its log names {error}")))?;
-        self.records.push(spec.id, info);
+        self.records.push(spec.id, id, info);
         let (membership, keyspace, map) = match state {
             Some(loaded) => (loaded.membership, loaded.keyspace, loaded.map),
             None => (initial_membership(spec), Keyspace::with_hash_seed(self.config.row_hash_seed()), Vec::new()),
@@ -170,7 +203,7 @@ pub(super) fn fits(log: &RecoveredGroup, loaded: &Loaded) -> bool {
 }
 
 /// Those that a group began with.
-fn initial_membership(spec: &meta::Group) -> Membership {
+pub(super) fn initial_membership(spec: &meta::Group) -> Membership {
     let member = |replica: &meta::Replica| Member { id: replica.id, place: replica.place };
     Membership::of_voters(spec.replicas.iter().map(member))
 }
@@ -274,6 +307,7 @@ mod tests {
 
     fn log(start: (Index, Term), last_index: Index, terms: &[(Index, Term)], term: Term) -> RecoveredGroup {
         RecoveredGroup {
+            replica: ReplicaId(1),
             hard_state: HardState { term, vote: Some(ReplicaId(2)), commit: start.0 },
             start_index: start.0,
             start_term: start.1,

@@ -15,7 +15,7 @@ use host::{ALIGNMENT, IoClass, TaskClass};
 use lsm::read::verify;
 use lsm::snapshot::OutgoingSnapshot;
 use lsm::version::Version;
-use types::{GroupId, Index, ReplicaId};
+use types::{CoreAddr, GroupId, Index};
 use wire::{Chunk, ChunkReply, ChunkRequest};
 
 use super::pace::BackgroundPace;
@@ -95,14 +95,12 @@ impl<H: StorageHost> Storage<H> {
         true
     }
 
-    /// Raft reads log back for a follower.
-    pub(super) fn follower_reads(&mut self, ctx: &Context, group: GroupId, replica: ReplicaId, first: Index) {
+    /// Raft reads log back for a follower that lives there.
+    pub(super) fn follower_reads(&mut self, ctx: &Context, group: GroupId, place: CoreAddr, first: Index) {
         if self.sending.receivers.is_empty() {
             return;
         }
-        let spec = self.config.map.group(group);
-        let member = spec.and_then(|spec| spec.replicas.iter().find(|member| member.id == replica));
-        if let Some(link) = member.and_then(|member| self.links.up_to(member.place)) {
+        if let Some(link) = self.links.up_to(place) {
             self.sending.follower_reads(group, link, first, ctx.now + WANTED_FOR);
         }
     }

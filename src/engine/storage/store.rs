@@ -34,6 +34,8 @@ pub(super) enum Ticket {
     Merge,
     /// The snapshot with this number that was received.
     Install(u64),
+    /// A replica that begins.
+    Begin,
 }
 
 /// What has ended that the manifest was wanted for.

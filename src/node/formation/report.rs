@@ -84,8 +84,8 @@ pub fn conflict_words(conflict: Conflict, me: NodeId, dir: &Path, peers: &[Peer]
         let addr = peers.iter().find(|peer| peer.id == node).map(|peer| format!(" at {}", peer.addr));
         format!("node {node}{}", addr.unwrap_or_default())
     };
-    const REPLACE: &str = "a node whose data is lost for good is replaced under a new node id, which comes with a \
-                           later release";
+    const REPLACE: &str = "a node whose data is lost for good comes back with an empty directory and --join TOKEN: \
+                           CORACLE REPLACE with its id, asked on the gateway of any other node, prints the token";
     match conflict {
         Conflict::EmptyBesideFormed(other) => format!(
             "node {me} has no data in {dir}, and {} belongs to this cluster, which is formed: the data of node {me} is gone, \

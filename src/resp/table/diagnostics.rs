@@ -85,9 +85,25 @@ const CORACLE: &[Command] = &[
     logged(CommandId::CoracleComparison, "coracle|comparison", -2, NODES_GET)
         .docs("[group]", "Returns what the last comparisons of groups that are led here have found.", "1.0.0")
         .complexity("O(N) with N groups"),
+    logged(CommandId::CoracleGroups, "coracle|groups", 2, NODES_GET)
+        .docs("", "Returns the groups: who leads each, where its replicas are to live.", "1.0.0")
+        .complexity("O(N) with N groups"),
     logged(CommandId::CoracleHotKeys, "coracle|hotkeys", -2, NODES_GET).docs(
         "[COUNT count]",
         "Returns which keys and slots commands are about most often, of those led here.",
+        "1.0.0",
+    ),
+    logged(CommandId::CoracleJoin, "coracle|join", 6, NODES_VARYING).docs(
+        "node incarnation token map",
+        "Admits a node that comes back without data. The node itself says it.",
+        "1.0.0",
+    ),
+    logged(CommandId::CoracleNodes, "coracle|nodes", 2, NODES_GET)
+        .docs("", "Returns the nodes: their state, and how many groups each leads and has copies of.", "1.0.0")
+        .complexity("O(N) with N groups"),
+    logged(CommandId::CoracleReplace, "coracle|replace", 3, NODES_VARYING).docs(
+        "node",
+        "Returns a token with which a node that has lost its data comes back with an empty directory.",
         "1.0.0",
     ),
     logged(CommandId::CoracleScrub, "coracle|scrub", -2, NODES_VARYING)

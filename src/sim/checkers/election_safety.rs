@@ -6,14 +6,13 @@ use raft::Role;
 use types::{GroupId, ReplicaId, Term};
 use wire::HardState;
 
-use super::{Violation, Voters, majority};
+use super::{Memberships, Violation};
 use crate::observation::{Observation, ObservationKind};
 
 /// Objects to two leaders of one term, to a leader without a majority of logged votes, to a replica that votes twice or
 /// goes back to an older term, and to a vote that counted and that a restart does not find.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct ElectionSafety {
-    voters: Voters,
     states: BTreeMap<(GroupId, ReplicaId), HardState>,
     leaders: HashMap<(GroupId, Term), ReplicaId>,
     /// Who has ever logged a vote, by group, term and candidate.
@@ -25,32 +24,21 @@ pub struct ElectionSafety {
 const NAME: &str = "election-safety";
 
 impl ElectionSafety {
-    /// For groups with these voters.
-    pub fn new(voters: Voters) -> ElectionSafety {
-        ElectionSafety {
-            voters,
-            states: BTreeMap::new(),
-            leaders: HashMap::new(),
-            votes: HashMap::new(),
-            needed: HashMap::new(),
-        }
-    }
-
     /// How many leaders were elected.
     pub fn leaders_count(&self) -> u64 {
         self.leaders.len() as u64
     }
 
-    /// Takes in what a replica did.
+    /// Takes in what a replica did; `memberships` are as they were before.
     ///
     /// # Errors
     /// Election safety is broken.
-    pub fn observe(&mut self, seen: &Observation) -> Result<(), Violation> {
+    pub fn observe(&mut self, seen: &Observation, memberships: &Memberships) -> Result<(), Violation> {
         let key = (seen.group, seen.replica);
         match &seen.kind {
             ObservationKind::Started { hard_state, .. } => self.started(seen, *hard_state),
             ObservationKind::Logged { hard_state: Some(state), .. } => self.logged(seen, *state),
-            ObservationKind::Role { role: Role::Leader, term, .. } => self.elected(seen, *term),
+            ObservationKind::Role { role: Role::Leader, term, .. } => self.elected(seen, *term, memberships),
             ObservationKind::Damaged | ObservationKind::Quarantined { .. } => {
                 self.states.remove(&key);
                 self.needed.remove(&key);
@@ -96,7 +84,7 @@ impl ElectionSafety {
         Ok(())
     }
 
-    fn elected(&mut self, seen: &Observation, term: Term) -> Result<(), Violation> {
+    fn elected(&mut self, seen: &Observation, term: Term, memberships: &Memberships) -> Result<(), Violation> {
         let other = *self.leaders.entry((seen.group, term)).or_insert(seen.replica);
         if other != seen.replica {
             return Err(Violation::of_replica(
@@ -105,20 +93,22 @@ impl ElectionSafety {
                 format!("leads in term {term}, in which replica {other} has led"),
             ));
         }
-        let voters_count = self.voters.get(&seen.group).map_or(1, Vec::len);
-        let votes = self.votes.get(&(seen.group, term, seen.replica));
-        let votes_count = votes.map_or(0, BTreeSet::len);
-        if votes_count < majority(voters_count) {
-            let what = format!("leads in term {term} with {votes_count} logged votes of {voters_count} voters");
+        let none = BTreeSet::new();
+        let votes = self.votes.get(&(seen.group, term, seen.replica)).unwrap_or(&none);
+        let elects = |without: Option<ReplicaId>| {
+            let has_voted = |id| votes.contains(&id) && Some(id) != without;
+            memberships.in_effect(seen.group).any(|electorate| electorate.is_majority(has_voted))
+        };
+        if !elects(None) {
+            let electorates: Vec<_> = memberships.in_effect(seen.group).collect();
+            let what = format!("leads in term {term} with the logged votes of {votes:?} among {electorates:?}");
             return Err(Violation::of_replica(NAME, seen, &what));
         }
-        if votes_count == majority(voters_count) {
-            // Each of these votes was needed, so each had to be durable before it counted.
-            for voter in votes.into_iter().flatten() {
-                let needed = self.needed.entry((seen.group, *voter)).or_insert((term, seen.replica));
-                if needed.0 < term {
-                    *needed = (term, seen.replica);
-                }
+        // A vote that was needed had to be durable before it counted.
+        for voter in votes.iter().filter(|voter| !elects(Some(**voter))) {
+            let needed = self.needed.entry((seen.group, *voter)).or_insert((term, seen.replica));
+            if needed.0 < term {
+                *needed = (term, seen.replica);
             }
         }
         Ok(())

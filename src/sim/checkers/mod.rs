@@ -4,7 +4,7 @@
 //! those that judge clients' [`History`] do so at the end. An objection names what contradicts what. None of them looks
 //! inside the engine: they know entries, terms and replies, and what the Raft paper and the protocol promise about them.
 //!
-//! Read `logs` first: what each replica's log holds, on which four checkers rest.
+//! Read `logs` first: what each replica's log holds, on which four checkers rest; then `memberships`: who votes.
 
 mod accountant;
 mod bounded_queues;
@@ -20,6 +20,7 @@ mod leader_completeness;
 mod linearizability;
 mod log_matching;
 mod logs;
+mod memberships;
 mod object;
 mod objects;
 mod progress;
@@ -29,6 +30,7 @@ mod scrubs;
 mod search;
 mod sound_disks;
 mod state_machine_safety;
+mod strength;
 mod unknowns;
 mod value;
 mod violation;
@@ -52,11 +54,12 @@ pub use expiry::{Expiry, GONE_WITHIN};
 pub use leader_completeness::LeaderCompleteness;
 pub use log_matching::LogMatching;
 pub use logs::{Log, Logs};
+pub use memberships::Memberships;
 pub use progress::Progress;
 pub use promises::Promises;
 pub use sound_disks::SoundDisks;
 pub use state_machine_safety::StateMachineSafety;
-pub(crate) use violation::majority;
+pub use strength::Strength;
 pub use violation::{Violation, Voters};
 
 /// What a run gave the checkers to look at, so that a run that shows nothing is not taken for one that is right.
@@ -96,6 +99,7 @@ impl Coverage {
 /// All checkers.
 pub struct Checkers {
     logs: Logs,
+    memberships: Memberships,
     log_matching: LogMatching,
     election_safety: ElectionSafety,
     leader_completeness: LeaderCompleteness,
@@ -106,6 +110,7 @@ pub struct Checkers {
     sound_disks: SoundDisks,
     promises: Promises,
     progress: Progress,
+    strength: Strength,
     expiry: Expiry,
     recovery_max: Duration,
     /// Whether the engine's own comparisons are all that is looked at.
@@ -118,16 +123,18 @@ impl Checkers {
     pub fn new(voters: Voters, recovery_max: Duration) -> Checkers {
         Checkers {
             logs: Logs::default(),
+            memberships: Memberships::new(voters.clone()),
             log_matching: LogMatching,
-            election_safety: ElectionSafety::new(voters.clone()),
+            election_safety: ElectionSafety::default(),
             leader_completeness: LeaderCompleteness::default(),
-            state_machine_safety: StateMachineSafety::new(voters.clone()),
+            state_machine_safety: StateMachineSafety::default(),
             equal_digests: EqualDigests::default(),
             accountant: Accountant,
             bounded_queues: BoundedQueues,
             sound_disks: SoundDisks,
             promises: Promises::default(),
             progress: Progress::new(voters.keys().copied().collect(), recovery_max),
+            strength: Strength::new(voters),
             expiry: Expiry::default(),
             recovery_max,
             sees_comparisons_only: false,
@@ -164,12 +171,14 @@ impl Checkers {
         self.leader_completeness.before(seen, &self.logs)?;
         self.log_matching.observe(seen, &self.logs)?;
         self.logs.observe(seen);
-        self.election_safety.observe(seen)?;
-        self.state_machine_safety.observe(seen, &self.logs)?;
+        self.election_safety.observe(seen, &self.memberships)?;
+        self.state_machine_safety.observe(seen, &self.logs, &self.memberships)?;
+        self.memberships.observe(seen);
         self.leader_completeness.observe(seen, &self.logs)?;
         self.equal_digests.observe(seen)?;
         self.expiry.observe(seen)?;
         self.progress.observe(seen);
+        self.strength.observe(seen);
         Ok(())
     }
 
@@ -181,6 +190,7 @@ impl Checkers {
         if self.sees_comparisons_only {
             return Ok(());
         }
+        self.strength.at_rest(&self.memberships)?;
         self.equal_digests.at_rest()
     }
 

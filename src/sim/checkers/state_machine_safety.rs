@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, HashMap};
 use types::{GroupId, Index, ReplicaId};
 
 use super::log_matching::entry_name;
-use super::{Logs, Violation, Voters, majority};
-use crate::observation::{EntryHash, Observation, ObservationKind};
+use super::{Logs, Memberships, Violation};
+use crate::observation::{Electorate, EntryHash, Observation, ObservationKind};
 
 /// An applied entry.
 #[derive(Clone, Debug)]
@@ -17,13 +17,14 @@ struct Applied {
     /// Whose logs had it when it was first applied, without those that have started without it since: these had it not on
     /// stable storage when it was committed. A majority must remain.
     holders: Vec<ReplicaId>,
+    /// Whose majority that was.
+    electorate: Electorate,
 }
 
 /// Objects to two entries applied at one index, to gaps and repetitions, to an entry applied that no majority has in its
 /// logs, and to replicas that start without the entry if that leaves no majority that can have had it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct StateMachineSafety {
-    voters: Voters,
     applied: HashMap<GroupId, BTreeMap<Index, Applied>>,
     /// The last entry each replica has applied since it started.
     last: HashMap<(GroupId, ReplicaId), Index>,
@@ -33,21 +34,16 @@ pub struct StateMachineSafety {
 const NAME: &str = "state-machine-safety";
 
 impl StateMachineSafety {
-    /// For groups with these voters.
-    pub fn new(voters: Voters) -> StateMachineSafety {
-        StateMachineSafety { voters, applied: HashMap::new(), last: HashMap::new(), damaged: Vec::new() }
-    }
-
     /// How many entries were applied, each counted once.
     pub fn committed_count(&self) -> u64 {
         self.applied.values().map(|applied| applied.len() as u64).sum()
     }
 
-    /// Takes in what a replica did; `logs` are as they are behind it.
+    /// Takes in what a replica did; `logs` are as they are behind it, and `memberships` as they were before.
     ///
     /// # Errors
     /// State machine safety is broken.
-    pub fn observe(&mut self, seen: &Observation, logs: &Logs) -> Result<(), Violation> {
+    pub fn observe(&mut self, seen: &Observation, logs: &Logs, memberships: &Memberships) -> Result<(), Violation> {
         let key = (seen.group, seen.replica);
         match &seen.kind {
             ObservationKind::Started { last, applied, .. } => self.started(seen, last.0, *applied),
@@ -56,7 +52,7 @@ impl StateMachineSafety {
                 self.last.insert(key, last.0);
                 Ok(())
             }
-            ObservationKind::Applied { index, entry } => self.apply(seen, *index, *entry, logs),
+            ObservationKind::Applied { index, entry } => self.apply(seen, *index, *entry, logs, memberships),
             ObservationKind::Damaged | ObservationKind::Quarantined { .. } => {
                 self.damaged.push(key);
                 Ok(())
@@ -72,17 +68,17 @@ impl StateMachineSafety {
         if self.damaged.contains(&key) {
             return Ok(());
         }
-        let voters_count = self.voters.get(&seen.group).map_or(1, Vec::len);
         let Some(all) = self.applied.get_mut(&seen.group) else { return Ok(()) };
         for (index, known) in all.range_mut(log_last.max(applied) + 1..) {
             let count_before = known.holders.len();
             known.holders.retain(|holder| *holder != seen.replica);
-            if known.holders.len() < count_before && known.holders.len() < majority(voters_count) {
+            let is_majority = known.electorate.is_majority(|id| known.holders.contains(&id));
+            if known.holders.len() < count_before && !is_majority {
                 let name = entry_name(seen.group, *index, known.entry);
                 let what = format!(
                     "starts on a log that ends at {log_last}, but {name} was committed because its log had it, and only \
-                     {:?} of {voters_count} can have had it besides",
-                    known.holders
+                     {:?} of {:?} can have had it besides",
+                    known.holders, known.electorate
                 );
                 return Err(Violation::of_replica(NAME, seen, &what));
             }
@@ -100,7 +96,14 @@ impl StateMachineSafety {
         Ok(())
     }
 
-    fn apply(&mut self, seen: &Observation, index: Index, entry: EntryHash, logs: &Logs) -> Result<(), Violation> {
+    fn apply(
+        &mut self,
+        seen: &Observation,
+        index: Index,
+        entry: EntryHash,
+        logs: &Logs,
+        memberships: &Memberships,
+    ) -> Result<(), Violation> {
         let key = (seen.group, seen.replica);
         let before = self.last.insert(key, index).unwrap_or(0);
         if index != before + 1 {
@@ -124,14 +127,15 @@ impl StateMachineSafety {
             }
             return Ok(());
         }
-        let voters = self.voters.get(&seen.group).map_or(&[][..], Vec::as_slice);
-        let holds = |voter: &&ReplicaId| logs.has_held(seen.group, **voter, index, entry.term);
-        let holders: Vec<_> = voters.iter().filter(holds).copied().collect();
-        if holders.len() < majority(voters.len()) {
-            let what = format!("applies {}, which only {holders:?} of {voters:?} have in their logs", name());
+        let holds = |voter: ReplicaId| logs.has_held(seen.group, voter, index, entry.term);
+        let Some(electorate) = memberships.in_effect(seen.group).find(|electorate| electorate.is_majority(holds))
+        else {
+            let electorates: Vec<_> = memberships.in_effect(seen.group).collect();
+            let what = format!("applies {}, which no majority of any of {electorates:?} has in its logs", name());
             return Err(Violation::of_replica(NAME, seen, &what));
-        }
-        all.insert(index, Applied { entry, by: seen.replica, holders });
+        };
+        let holders = electorate.all().into_iter().filter(|id| holds(*id)).collect();
+        all.insert(index, Applied { entry, by: seen.replica, holders, electorate: electorate.clone() });
         Ok(())
     }
 }

@@ -33,8 +33,3 @@ impl Violation {
 
 /// The replicas that vote in each group.
 pub type Voters = BTreeMap<GroupId, Vec<ReplicaId>>;
-
-/// How many votes are a majority of `voters_count`.
-pub(crate) fn majority(voters_count: usize) -> usize {
-    voters_count / 2 + 1
-}

@@ -151,14 +151,12 @@ impl Cluster {
         let at = Instant::from_nanos(self.world.borrow().now());
         let mut observations = self.observations.borrow_mut();
         for place in self.map.nodes[node].places() {
-            for (group, replica) in self.map.replicas_at(place) {
-                observations.push(Observation {
-                    at,
-                    place,
-                    group: group.id,
-                    replica: replica.id,
-                    kind: kind.clone(),
-                });
+            let mut residents: BTreeMap<_, _> =
+                self.map.replicas_at(place).map(|(group, replica)| (group.id, replica.id)).collect();
+            let views = self.views.residents.borrow();
+            residents.extend(views.iter().filter(|((at, _), _)| *at == place).map(|((_, group), id)| (*group, *id)));
+            for (group, replica) in residents {
+                observations.push(Observation { at, place, group, replica, kind: kind.clone() });
             }
         }
     }

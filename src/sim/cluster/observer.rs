@@ -7,10 +7,10 @@ use std::rc::Rc;
 
 use engine::{BudgetUse, Observer, QueueLen};
 use types::{CoreAddr, GroupId, Index, Instant, ReplicaId};
-use wire::{Entry, EntryKind};
+use wire::{Entry, EntryKind, Member, Membership};
 
 use super::{counters, tables};
-use crate::observation::{Observation, ObservationKind};
+use crate::observation::{Electorate, Observation, ObservationKind};
 use crate::queue::Event;
 use crate::trace::Kind;
 use crate::world::{ScrubEnded, Shared};
@@ -39,6 +39,8 @@ pub(crate) struct Views {
     pub(crate) replicas: RefCell<BTreeMap<(CoreAddr, u32, GroupId), raft::Counters>>,
     /// The fullest that each kind of queue has been.
     pub(crate) queues: RefCell<Vec<QueueLen>>,
+    /// The last replica of a group that was seen on a core.
+    pub(crate) residents: RefCell<BTreeMap<(CoreAddr, GroupId), ReplicaId>>,
     /// Whether every replica is to tell how far it has come.
     pub(crate) asks_for_digests: Cell<bool>,
 }
@@ -71,6 +73,14 @@ impl CoreObserver {
         let seen = Observation { at, place, group: NO_GROUP, replica: ReplicaId::default(), kind };
         self.observations.borrow_mut().push(seen);
     }
+}
+
+/// The configuration that an entry holds.
+fn configuration(entry: &Entry) -> ObservationKind {
+    let membership = Membership::decode(&entry.payload).expect("it was checked before it was logged");
+    let ids = |members: &[Member]| members.iter().map(|member| member.id).collect();
+    let electorate = Electorate { voters: ids(&membership.voters), outgoing: ids(&membership.outgoing) };
+    ObservationKind::Membership { term: entry.term, index: entry.index, electorate }
 }
 
 impl Observer for CoreObserver {
@@ -108,6 +118,7 @@ impl Observer for CoreObserver {
                 self.digests.borrow_mut().insert(group, *applied);
             }
             engine::Event::Started { last_index, hard_state, .. } => {
+                self.views.residents.borrow_mut().insert((place, group), replica);
                 world.trace.add(at, Kind::Replica, [*last_index, hard_state.term]);
             }
             _ => {}
@@ -121,10 +132,14 @@ impl Observer for CoreObserver {
         let observations = &mut *self.observations.borrow_mut();
         if let engine::Event::Applied(Entry { kind: EntryKind::Batch, term, index, payload }) = event {
             let kind = ObservationKind::Batch { term: *term, index: *index, payload: payload.clone() };
-            observations.push(Observation { kind, ..seen.clone() });
+            observations.push(seen.with(kind));
         }
         if let engine::Event::Applied(Entry { kind: EntryKind::Compare, index, .. }) = event {
-            observations.push(Observation { kind: ObservationKind::Compare { index: *index }, ..seen.clone() });
+            observations.push(seen.with(ObservationKind::Compare { index: *index }));
+        }
+        if let engine::Event::Logged(persist) = event {
+            let configurations = persist.entries.iter().filter(|entry| entry.kind == EntryKind::Membership);
+            observations.extend(configurations.map(|entry| seen.with(configuration(entry))));
         }
         observations.push(seen);
     }
@@ -133,8 +148,8 @@ impl Observer for CoreObserver {
         self.views.replicas.borrow_mut().insert((place, self.epoch, group), *counters);
     }
 
-    fn tables_changed(&self, _: CoreAddr, group: GroupId, _: ReplicaId) {
-        self.world.borrow_mut().tables_changed.push((self.core, group));
+    fn tables_changed(&self, _: CoreAddr, group: GroupId, replica: ReplicaId) {
+        self.world.borrow_mut().tables_changed.push((self.core, group, replica));
     }
 
     fn scrub_begun(&self, place: CoreAddr) {

@@ -135,7 +135,7 @@ impl Cluster {
     /// Tells the checkers what is in tables that have just changed.
     fn read_tables_back(&self) {
         let changed = std::mem::take(&mut self.world.borrow_mut().tables_changed);
-        for (core, group) in changed {
+        for (core, group, replica) in changed {
             let (node, place) = {
                 let world = self.world.borrow();
                 (world.cores[core].node, world.cores[core].place)
@@ -148,8 +148,6 @@ impl Cluster {
                 }
             };
             let at = Instant::from_nanos(self.world.borrow().now());
-            let replica = self.map.replicas_at(place).find(|(other, _)| other.id == group);
-            let replica = replica.map_or(ReplicaId::default(), |(_, replica)| replica.id);
             self.world.borrow_mut().count("tables were read back");
             self.observations.borrow_mut().push(Observation { at, place, group, replica, kind });
         }

@@ -30,7 +30,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use types::{GroupId, Instant};
+use types::{GroupId, Instant, ReplicaId};
 
 use crate::net::Net;
 use crate::observation::Observation;
@@ -103,7 +103,7 @@ pub struct World {
     /// Processes that a broken world ends.
     pub(crate) kills_due: Vec<(usize, u32)>,
     /// Replicas whose tables have changed: their core, and the group.
-    pub(crate) tables_changed: Vec<(usize, GroupId)>,
+    pub(crate) tables_changed: Vec<(usize, GroupId, ReplicaId)>,
     /// Scrubs that have come to their end.
     pub(crate) scrubs_ended: Vec<ScrubEnded>,
     /// Whether connections are reset behind a `FLUSHALL`.

@@ -5,7 +5,7 @@
 mod support;
 
 use support::*;
-use types::GroupId;
+use types::{GroupId, ReplicaId};
 use wal::format::{HEADER_BYTES, padded};
 use wal::record::{ENTRIES_HEADER_BYTES, ENTRY_HEADER_BYTES, GROUP_STATE_BYTES, OPENING_BYTES};
 use wal::{Condition, Config, Error};
@@ -24,12 +24,14 @@ fn as_many_groups_as_a_segment_can_open_with_and_no_more() {
     let host = Host::new();
     let (mut wal, _) = open_with(&host, sizes.clone());
     let state = |term| HardState { term, ..HardState::default() };
-    let count = (1..).find(|id| wal.append_hard_state(GroupId(*id), state(1)).is_err()).unwrap() - 1;
+    let count = (1..).find(|id| wal.begin(GroupId(*id), ReplicaId(1)).is_err()).unwrap() - 1;
     assert!(room(&sizes, 0) / GROUP_STATE_BYTES == count as usize + 1, "{count} and room for one record");
-    let error = wal.append_hard_state(GroupId(count + 1), state(1)).unwrap_err();
-    assert!(matches!(error, Error::TooLarge { bytes, bytes_max: 8_192 } if bytes > 8_192), "{error}");
+    for refused in [wal.begin(GroupId(count + 1), ReplicaId(1)), wal.destroy(GroupId(count + 1), ReplicaId(1))] {
+        let error = refused.unwrap_err();
+        assert!(matches!(error, Error::TooLarge { bytes, bytes_max: 8_192 } if bytes > 8_192), "{error}");
+    }
     // All of them go on over many segments.
-    for term in 2..=20 {
+    for term in 1..=20 {
         (1..=count).for_each(|id| wal.append_hard_state(GroupId(id), state(term)).unwrap());
         sync(&host, &mut wal);
     }
@@ -43,15 +45,14 @@ fn as_many_groups_as_a_segment_can_open_with_and_no_more() {
 
 #[test]
 fn the_longest_record_fits_behind_the_states_of_all_groups() {
-    let host = Host::new();
-    let (mut wal, _) = open_sound(&host);
+    let (host, mut wal) = begun((1..=5).chain([7]));
     for id in 1..=5 {
         wal.append_hard_state(GroupId(id), HardState { term: 1, ..HardState::default() }).unwrap();
     }
     let Error::TooLarge { bytes, bytes_max } = wal.append_entries(G, &entries(1, 1..=1, 65_000)).unwrap_err() else {
         panic!("another error")
     };
-    assert_eq!(bytes_max, room(&config(), 6), "with the group that comes");
+    assert_eq!(bytes_max, room(&config(), 7), "with one that may come");
     let longest = bytes_max - (bytes - 65_000);
     assert!(wal.append_entries(G, &entries(1, 1..=1, longest + 1)).is_err());
     wal.append_entries(G, &entries(1, 1..=1, longest)).unwrap();
@@ -65,6 +66,7 @@ fn what_may_wait_is_refused_beyond_twice_as_much_to_the_byte() {
     for over in [0, 1] {
         let host = Host::new();
         let (mut wal, _) = open_with(&host, Config { pending_bytes_max: 16 << 10, ..config() });
+        begin(&mut wal, [7]);
         wal.append_entries(G, &entries(1, 1..=1, 20_000)).unwrap();
         let rest = (32 << 10) - wal.pending_bytes() - ENTRIES_HEADER_BYTES - ENTRY_HEADER_BYTES;
         let appended = wal.append_entries(G, &entries(1, 2..=2, rest + over));
@@ -74,8 +76,8 @@ fn what_may_wait_is_refused_beyond_twice_as_much_to_the_byte() {
 
 #[test]
 fn blocks_of_short_entries_are_full_and_not_longer_than_they_may_be() {
-    let host = Host::new();
-    let (mut wal, _) = open_sound(&host);
+    let (host, mut wal) = begun([7]);
+    sync(&host, &mut wal);
     let all = entries(1, 1..=1_000, 33);
     wal.append_entries(G, &all).unwrap();
     let mut lens = Vec::new();
@@ -96,10 +98,11 @@ fn the_log_tells_what_it_has_done() {
     let host = Host::new();
     let (mut wal, recovered) = open_sound(&host);
     assert_eq!((recovered.segments_count, recovered.records_count), (1, 0));
+    begin(&mut wal, [7]);
     wal.append_entries(G, &[entries(1, 1..=3, 100), entries(2, 4..=5, 100)].concat()).unwrap();
     wal.append_hard_state(G, HardState { term: 2, ..HardState::default() }).unwrap();
     let stats = wal.stats();
-    assert_eq!((stats.records, stats.entries, stats.blocks), (3, 5, 0));
+    assert_eq!((stats.records, stats.entries, stats.blocks), (4, 5, 0));
     assert!(stats.pending_bytes > 500 && stats.pending_bytes == wal.pending_bytes() as u64);
     assert!(!wal.idle().unwrap(), "something waits to be written");
     sync(&host, &mut wal);
@@ -110,7 +113,7 @@ fn the_log_tells_what_it_has_done() {
     wal.compact(G, 5).unwrap();
     assert_eq!(wal.bounds(G), None);
     let (_, recovered) = open_sound(&host.crash(|_| false));
-    assert_eq!(recovered.records_count, 3);
+    assert_eq!(recovered.records_count, 4);
     assert!(recovered.segments_count >= 1);
 }
 
@@ -134,6 +137,7 @@ fn groups_that_were_silent_for_long_are_named_now_and_then() {
     let host = Host::new();
     let (mut wal, _) = open_with(&host, config());
     for group in 1..=8 {
+        begin(&mut wal, [group]);
         wal.append_entries(GroupId(group), &entries(1, 1..=1, 1_000)).unwrap();
         sync(&host, &mut wal);
     }

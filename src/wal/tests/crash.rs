@@ -12,8 +12,7 @@ const G: GroupId = GroupId(7);
 
 /// A log with one durable block, and a second one of 12 KiB under way.
 fn torn_tail() -> (Host, wal::Wal<Host>) {
-    let host = Host::new();
-    let (mut wal, _) = open_sound(&host);
+    let (host, mut wal) = begun([7]);
     wal.append_entries(G, &entries(1, 1..=3, 100)).unwrap();
     sync(&host, &mut wal);
     wal.append_entries(G, &entries(1, 4..=14, 1_000)).unwrap();
@@ -71,8 +70,7 @@ fn a_block_in_flight_that_reached_the_disk_is_kept() {
 #[test]
 fn what_recovery_finds_last_survives_a_failure_of_power_whatever_it_is() {
     for is_mark in [false, true] {
-        let host = Host::new();
-        let (mut wal, _) = open_sound(&host);
+        let (host, mut wal) = begun([7]);
         wal.append_entries(G, &entries(1, 1..=3, 100)).unwrap();
         if is_mark {
             sync(&host, &mut wal);
@@ -94,8 +92,7 @@ fn what_recovery_finds_last_survives_a_failure_of_power_whatever_it_is() {
 #[test]
 fn the_first_block_of_a_new_segment_may_be_torn() {
     for keep in 0..=4 {
-        let host = Host::new();
-        let (mut wal, _) = open_sound(&host);
+        let (host, mut wal) = begun([7]);
         let mut index = 0;
         while wal.stats().rolls == 0 {
             sync(&host, &mut wal);
@@ -117,8 +114,7 @@ fn the_first_block_of_a_new_segment_may_be_torn() {
 
 #[test]
 fn one_mark_is_written_per_idle_period() {
-    let host = Host::new();
-    let (mut wal, _) = open_sound(&host);
+    let (host, mut wal) = begun([7]);
     assert!(!wal.idle().unwrap(), "an empty log has nothing to confirm");
     wal.append_entries(G, &entries(1, 1..=3, 100)).unwrap();
     assert!(!wal.idle().unwrap(), "not while records wait");
@@ -134,8 +130,7 @@ fn one_mark_is_written_per_idle_period() {
 
 #[test]
 fn damage_to_the_last_block_looks_torn_without_a_mark_and_is_damage_with_one() {
-    let host = Host::new();
-    let (mut wal, _) = open_sound(&host);
+    let (host, mut wal) = begun([7]);
     wal.append_entries(G, &entries(1, 1..=3, 100)).unwrap();
     sync(&host, &mut wal);
     wal.append_entries(G, &entries(1, 4..=6, 100)).unwrap();
@@ -162,8 +157,7 @@ fn damage_to_the_last_block_looks_torn_without_a_mark_and_is_damage_with_one() {
 
 #[test]
 fn recovery_confirms_what_it_reports() {
-    let host = Host::new();
-    let (mut wal, _) = open_sound(&host);
+    let (host, mut wal) = begun([7]);
     wal.append_entries(G, &entries(1, 1..=3, 100)).unwrap();
     sync(&host, &mut wal);
     let host = host.crash(|_| false);
@@ -179,8 +173,7 @@ fn recovery_confirms_what_it_reports() {
 
 #[test]
 fn stale_blocks_of_recycled_segments_are_not_taken_for_the_tail() {
-    let host = Host::new();
-    let (mut wal, _) = open_sound(&host);
+    let (host, mut wal) = begun([7]);
     let mut index = 0;
     // Every block ends at the same offsets as in the segments' earlier lives.
     while wal.stats().segments_recycled < 6 {
@@ -198,8 +191,7 @@ fn stale_blocks_of_recycled_segments_are_not_taken_for_the_tail() {
 
 #[test]
 fn segments_of_another_length_are_continued_and_replaced() {
-    let host = Host::new();
-    let (mut wal, _) = open_sound(&host);
+    let (host, mut wal) = begun([7]);
     wal.append_entries(G, &entries(1, 1..=10, 1_000)).unwrap();
     sync(&host, &mut wal);
     let host = host.crash(|_| false);

@@ -5,7 +5,7 @@
 mod support;
 
 use support::*;
-use types::GroupId;
+use types::{GroupId, ReplicaId};
 use wal::format::{HEADER_BYTES, segment_name};
 use wal::{Condition, Config, DamageKind, Error, Fault, Wal};
 use wire::HardState;
@@ -15,8 +15,7 @@ const OTHER: GroupId = GroupId(9);
 
 /// Blocks 1 to 10 at offsets 0, 4096, ...; one entry each; not marked.
 fn ten_blocks() -> (Host, Wal<Host>) {
-    let host = Host::new();
-    let (mut wal, _) = open_sound(&host);
+    let (host, mut wal) = begun([7]);
     append_blocks(&host, &mut wal, 1..=10);
     (host, wal)
 }
@@ -28,8 +27,8 @@ fn append_blocks(host: &Host, wal: &mut Wal<Host>, indices: std::ops::RangeInclu
     }
 }
 
-/// Opens a log that has lost something of the only group: that one is quarantined, at the next start too, until it is
-/// forgotten, and others are as if nothing was. Says what is wrong.
+/// Opens a log that has lost something of the only group: that one is quarantined, at the next start too, until
+/// another replica begins, and others are as if nothing was. Says what is wrong.
 fn damage_after(host: &Host) -> DamageKind {
     let host = host.crash(|_| false);
     let (mut wal, recovered) = open_with(&host, expecting_g());
@@ -39,6 +38,7 @@ fn damage_after(host: &Host) -> DamageKind {
     let error = wal.append_hard_state(G, HardState::default()).unwrap_err();
     assert!(matches!(error, Error::Quarantined { .. }), "{error}");
     assert!(matches!(read(&wal, 7, 1, 1), Err(Error::Quarantined { .. })));
+    begin(&mut wal, [OTHER.0]);
     for index in 1..=30 {
         wal.append_entries(OTHER, &entries(1, index..=index, 1_000)).unwrap();
         sync(&host, &mut wal);
@@ -51,7 +51,7 @@ fn damage_after(host: &Host) -> DamageKind {
     drop(wal);
     let host = host.crash(|_| false);
     let (mut wal, _) = open_with(&host, expecting_g());
-    wal.forget(G).unwrap();
+    wal.begin(G, ReplicaId(2)).unwrap();
     wal.append_entries(G, &entries(9, 1..=1, 10)).unwrap();
     sync(&host, &mut wal);
     assert_eq!(open_with(&host.crash(|_| false), expecting_g()).1.groups[&G].condition, Condition::Sound);
@@ -143,6 +143,7 @@ fn an_old_version_of_a_block_breaks_the_chain() {
     let other = {
         let (host, mut wal) = (Host::new(), None::<Wal<Host>>);
         let wal = wal.insert(open_sound(&host).0);
+        begin(wal, [7]);
         append_blocks(&host, wal, 1..=9);
         wal.append_entries(G, &entries(2, 10..=10, 1_000)).unwrap();
         sync(&host, wal);
@@ -168,6 +169,7 @@ fn a_missing_segment_is_damage_or_loss_of_its_groups() {
     last.delete(wal.stats().segments_used);
     assert_eq!(damage_after(&last), DamageKind::SegmentMissing, "prepared segments stand behind it");
 
+    begin(&mut wal, [8]);
     wal.append_entries(GroupId(8), &entries(1, 1..=1, 10)).unwrap();
     sync(&host, &mut wal);
     let first = host.crash(|_| false);
@@ -180,11 +182,11 @@ fn a_missing_segment_is_damage_or_loss_of_its_groups() {
     let error = wal.append_entries(G, &entries(1, 51..=51, 10)).unwrap_err();
     assert!(matches!(error, Error::Quarantined { .. }), "{error}");
     // The replica comes back under a new id.
-    wal.forget(G).unwrap();
+    wal.begin(G, ReplicaId(2)).unwrap();
     wal.append_entries(G, &entries(9, 1..=1, 10)).unwrap();
     sync(&first, &mut wal);
     let (_, recovered) = open_sound(&first.crash(|_| false));
-    assert_eq!(recovered.groups[&G].terms, [(1, 9)]);
+    assert_eq!((recovered.groups[&G].replica, &recovered.groups[&G].terms[..]), (ReplicaId(2), &[(1, 9)][..]));
 }
 
 #[test]
@@ -235,10 +237,10 @@ fn a_mark_over_the_only_block_of_the_oldest_segment_is_noticed() {
 }
 
 #[test]
-fn a_log_without_groups_may_begin_with_any_segment() {
+fn a_log_in_which_nothing_lives_may_begin_with_any_segment() {
     let (host, mut wal) = ten_blocks();
     append_blocks(&host, &mut wal, 11..=15);
-    wal.forget(G).unwrap();
+    wal.destroy(G, ReplicaId(1)).unwrap();
     sync(&host, &mut wal);
     wal.idle().unwrap();
     sync(&host, &mut wal);
@@ -248,7 +250,8 @@ fn a_log_without_groups_may_begin_with_any_segment() {
     host.delete(1);
     let host = host.crash(|_| false);
     let (mut wal, recovered) = open_sound(&host);
-    assert!(recovered.groups.is_empty());
+    assert!(recovered.groups.is_empty() && recovered.destroyed.into_iter().eq([(G, ReplicaId(1))]));
+    wal.begin(G, ReplicaId(2)).unwrap();
     append_blocks(&host, &mut wal, 1..=2);
     assert_eq!(open_sound(&host.crash(|_| false)).1.groups[&G].last_index, 2);
 }
@@ -260,6 +263,7 @@ fn a_first_segment_too_short_for_the_first_block_is_left_out() {
     let host = host.crash(|_| false);
     host.change(1, Vec::clear);
     let (mut wal, _) = open_sound(&host);
+    begin(&mut wal, [7]);
     append_blocks(&host, &mut wal, 1..=2);
     let (wal, recovered) = open_sound(&host.crash(|_| false));
     assert_eq!(recovered.groups[&G].last_index, 2);
@@ -333,8 +337,7 @@ fn reading_back_gives_entries_or_an_error() {
 
 #[test]
 fn a_commit_index_beyond_the_log_quarantines_that_group_alone() {
-    let host = Host::new();
-    let (mut wal, _) = open_sound(&host);
+    let (host, mut wal) = begun([7, 8]);
     wal.append_entries(GroupId(8), &entries(1, 1..=2, 10)).unwrap();
     sync(&host, &mut wal);
     wal.append_entries(G, &entries(1, 1..=5, 10)).unwrap();
@@ -347,8 +350,8 @@ fn a_commit_index_beyond_the_log_quarantines_that_group_alone() {
         let entries_at = wal::record::LogPosition { segment: 1, offset: place as u64 };
         let behind = place + wal::record::decode(&bytes[place..], entries_at).unwrap().len;
         let mut record = bytes[behind..behind + hard_state].to_vec();
-        // It is the first of the group now.
-        record[16..28].fill(0);
+        // It follows the beginning now.
+        record[16..28].copy_from_slice(&bytes[place + 16..place + 28]);
         bytes[place..8_192].fill(0);
         let mut hasher = crc32fast::Hasher::new();
         hasher.update(&1_u64.to_le_bytes());
@@ -374,6 +377,9 @@ fn a_commit_index_beyond_the_log_quarantines_that_group_alone() {
 fn eight_groups(host: &Host) -> Wal<Host> {
     let (mut wal, _) = open_with(host, expecting(1..=9));
     for (block, group) in (1..=8).chain(1..=7).enumerate() {
+        if block < 8 {
+            begin(&mut wal, [group]);
+        }
         let index = 1 + (block / 8) as u64;
         wal.append_entries(GroupId(group), &entries(1, index..=index, 1_000)).unwrap();
         sync(host, &mut wal);
@@ -452,14 +458,15 @@ fn a_group_that_the_log_does_not_name_may_have_been_lost() {
     sync(&host, &mut wal);
     let (mut wal, recovered) = open_with(&host.crash(|_| false), expecting(1..=10));
     assert_eq!(quarantined(&recovered), expected, "that stands in the log now, and group 10 is new");
+    begin(&mut wal, [10]);
     wal.append_entries(GroupId(10), &entries(1, 1..=1, 10)).unwrap();
 }
 
 #[test]
 fn what_a_later_segment_tells_makes_up_for_records_that_count_no_more() {
-    let host = Host::new();
-    let (mut wal, _) = open_sound(&host);
+    let (host, mut wal) = begun([7]);
     append_blocks(&host, &mut wal, 1..=40);
+    begin(&mut wal, [OTHER.0]);
     for index in 1..=3 {
         wal.append_entries(OTHER, &entries(1, index..=index, 1_000)).unwrap();
         sync(&host, &mut wal);
@@ -483,13 +490,13 @@ fn a_log_of_another_version_or_another_directory_is_refused_and_left_alone() {
     let (host, _wal) = ten_blocks();
     let open = |host: &Host, config| futures_lite::future::block_on(Wal::open(host.clone(), config)).map(drop);
     let other = host.crash(|_| false);
-    other.change(1, |bytes| bytes[7] = b'1');
+    other.change(1, |bytes| bytes[7] = b'2');
     assert!(open(&other, config()).is_ok(), "a flipped bit is damage");
     let other = host.crash(|_| false);
-    other.change(1, |bytes| bytes[..16].copy_from_slice(b"CORAWAL1\x01\0\0\0\0\0\0\0"));
+    other.change(1, |bytes| bytes[..16].copy_from_slice(b"CORAWAL2\x01\0\0\0\0\0\0\0"));
     let before = other.content(1);
     let error = open(&other, config()).unwrap_err();
-    assert!(matches!(error, Error::Version { found: '1', expected: '2', .. }), "{error}");
+    assert!(matches!(error, Error::Version { found: '2', expected: '3', .. }), "{error}");
     let error = open(&host, Config { log_id: 5, ..config() }).unwrap_err();
     assert!(matches!(error, Error::Foreign { found: 0, expected: 5, .. }), "{error}");
     assert_eq!(other.content(1), before);
@@ -497,8 +504,7 @@ fn a_log_of_another_version_or_another_directory_is_refused_and_left_alone() {
 
 #[test]
 fn a_sector_that_cannot_be_read_between_the_records_of_a_group_does_not_hinder_reading_them() {
-    let host = Host::new();
-    let (mut wal, _) = open_sound(&host);
+    let (host, mut wal) = begun([G.0, OTHER.0]);
     for index in 1..=3 {
         wal.append_entries(G, &entries(1, index..=index, 1_000)).unwrap();
         sync(&host, &mut wal);
@@ -522,7 +528,7 @@ fn read_errors_that_pass_are_no_damage() {
 }
 
 #[test]
-fn a_quarantined_group_keeps_no_segment_and_what_it_had_stays_until_it_is_forgotten() {
+fn a_quarantined_group_keeps_no_segment_and_what_it_had_stays_until_another_replica_begins() {
     let (host, mut wal) = ten_blocks();
     append_blocks(&host, &mut wal, 11..=40);
     let host = host.crash(|_| false);
@@ -530,6 +536,7 @@ fn a_quarantined_group_keeps_no_segment_and_what_it_had_stays_until_it_is_forgot
     let (mut wal, recovered) = open(&host);
     assert_eq!(quarantined(&recovered), [G.0]);
     // Another group writes on and on, and compacts.
+    begin(&mut wal, [OTHER.0]);
     for index in 1..=200 {
         wal.append_entries(OTHER, &entries(1, index..=index, 1_000)).unwrap();
         wal.compact(OTHER, index - 1).unwrap();
@@ -543,7 +550,7 @@ fn a_quarantined_group_keeps_no_segment_and_what_it_had_stays_until_it_is_forgot
     let kept =
         |host: &Host| host.file_names().into_iter().filter(|name| name.ends_with(".damaged")).collect::<Vec<_>>();
     assert_eq!(kept(&host), [1, 2, 3].map(|id| format!("{}.damaged", segment_name(id))), "those with its entries");
-    // That lasts over restarts, and ends with the group.
+    // That lasts over restarts, and ends with the quarantine.
     let host = host.crash(|_| false);
     let (mut wal, recovered) = open(&host);
     assert_eq!(
@@ -552,7 +559,7 @@ fn a_quarantined_group_keeps_no_segment_and_what_it_had_stays_until_it_is_forgot
         "nothing damaged is in the log any more"
     );
     assert_eq!(kept(&host).len(), 3);
-    wal.forget(G).unwrap();
+    wal.begin(G, ReplicaId(2)).unwrap();
     sync(&host, &mut wal);
     assert_eq!(kept(&host).len(), 0);
     assert_eq!(quarantined(&open(&host.crash(|_| false)).1), Vec::<u32>::new());

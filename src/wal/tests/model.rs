@@ -11,7 +11,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use support::model::{GROUPS, Op, Run, content};
 use support::*;
-use types::GroupId;
+use types::{GroupId, ReplicaId};
 use wal::Condition;
 
 fn op() -> impl Strategy<Value = Op> {
@@ -24,7 +24,8 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (group.clone(), 0..6_u64).prop_map(|(group, back)| Op::Compact { group, back }),
         1 => (group.clone(), 1..5_u64).prop_map(|(group, ahead)| Op::Reset { group, ahead }),
         2 => (group.clone(), 0..4_u64).prop_map(|(group, from)| Op::Rewrite { group, from }),
-        1 => group.prop_map(|group| Op::Forget { group }),
+        1 => (group.clone(), 1..4_u64).prop_map(|(group, ahead)| Op::Begin { group, ahead }),
+        1 => (group, 0..4_u64).prop_map(|(group, ahead)| Op::Destroy { group, ahead }),
         8 => Just(Op::Submit),
         8 => Just(Op::Complete),
         1 => Just(Op::Idle),
@@ -148,6 +149,10 @@ fn check_damaged(run: &Run, host: &Host, last_kept: u64, what: &dyn std::fmt::De
         content(wal, &recovered)
     };
     let found = sound(&wal, &recovered);
+    for (group, state) in recovered.groups.iter().filter(|(_, state)| state.condition != Condition::Sound) {
+        let last = run.at(run.durable).get(&group.0).map_or(ReplicaId(0), |known| known.replica);
+        prop_assert!(state.replica <= last, "group {}: no lower bound: {what:?}, {state:?}", group);
+    }
     for group in (0..GROUPS).filter(|group| !is_quarantined(&recovered, *group)) {
         // Nothing tells a last block of which nothing is left, and no block behind it, from one that never came to be.
         let is_complete = (last_kept..=run.durable).any(|seq| found.get(&group) == run.at(seq).get(&group));
@@ -208,6 +213,7 @@ proptest! {
     ) {
         let host = Host::new();
         let (mut wal, _) = open_sound(&host);
+        begin(&mut wal, [1]);
         for index in 1..=30 {
             wal.append_entries(GroupId(1), &entries(1, index..=index, 1_500)).unwrap();
             sync(&host, &mut wal);
@@ -232,7 +238,7 @@ proptest! {
     #[test]
     fn records_of_any_bytes_decode_or_fail(
         bytes in vec(any::<u8>(), 0..200),
-        kind in 0..9_u8,
+        kind in 0..12_u8,
         offset in 0..100_000_u64,
     ) {
         // A right checksum and type, so that the parts behind them are reached.

@@ -22,8 +22,7 @@ fn reads(host: &Host, wal: &Wal<Host>, expected: &[Entry]) -> u64 {
 
 #[test]
 fn no_more_is_read_than_a_bounded_answer_takes() {
-    let host = Host::new();
-    let (mut wal, _) = open_sound(&host);
+    let (host, mut wal) = begun([7]);
     // Records of a block each, about 16 KiB long.
     wal.append_entries(G, &entries(1, 1..=100, 1_000)).unwrap();
     sync(&host, &mut wal);
@@ -41,6 +40,7 @@ fn records_are_read_together_if_they_are_near_and_not_too_many() {
     let host = Host::new();
     let sizes = Config { segment_bytes: 8 << 20, block_bytes_max: 256 << 10, pending_bytes_max: 8 << 20, ..config() };
     let (mut wal, _) = open_with(&host, sizes);
+    begin(&mut wal, [G.0, OTHER.0]);
     let mut others = 0;
     let mut fill = |wal: &mut Wal<Host>, count: u64| {
         wal.append_entries(OTHER, &entries(1, others + 1..=others + count, 100 << 10)).unwrap();
@@ -67,8 +67,7 @@ fn records_are_read_together_if_they_are_near_and_not_too_many() {
 
 /// A log whose second block is written by `append`, each group beginning behind an index.
 fn second_block(start: u64, append: impl FnOnce(&mut Wal<Host>)) -> (Host, Wal<Host>) {
-    let host = Host::new();
-    let (mut wal, _) = open_sound(&host);
+    let (host, mut wal) = begun([G.0, OTHER.0]);
     wal.reset(G, start, 1).unwrap();
     wal.reset(OTHER, start, 1).unwrap();
     sync(&host, &mut wal);

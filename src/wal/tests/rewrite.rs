@@ -20,8 +20,7 @@ fn tail(last: Index) -> Vec<Entry> {
 
 /// A log whose first segment is kept by the stuck group alone.
 fn pinned(last: Index) -> (Host, wal::Wal<Host>, Index) {
-    let host = Host::new();
-    let (mut wal, _) = open_sound(&host);
+    let (host, mut wal) = begun([STUCK.0, G.0]);
     wal.append_entries(STUCK, &tail(last)).unwrap();
     wal.append_hard_state(STUCK, STATE).unwrap();
     wal.compact(STUCK, 2).unwrap();

@@ -16,8 +16,7 @@ const SEGMENT: usize = 64 << 10;
 
 #[test]
 fn a_failed_write_poisons_the_log_for_good() {
-    let host = Host::new();
-    let (mut wal, _) = open_sound(&host);
+    let (host, mut wal) = begun([7]);
     wal.append_entries(G, &entries(1, 1..=3, 100)).unwrap();
     sync(&host, &mut wal);
     wal.append_entries(G, &entries(1, 4..=6, 100)).unwrap();
@@ -39,8 +38,7 @@ fn a_failed_write_poisons_the_log_for_good() {
 
 #[test]
 fn a_full_disk_is_met_with_a_reserve_and_left_without_a_hole() {
-    let host = Host::new();
-    let (mut wal, _) = open_sound(&host);
+    let (host, mut wal) = begun([7]);
     assert_eq!(host.file_names().len(), 3, "one in use, the next, one in reserve");
     host.set_capacity(Some(3 * SEGMENT));
     let mut index = 0;
@@ -87,8 +85,7 @@ fn a_full_disk_is_met_with_a_reserve_and_left_without_a_hole() {
 
 #[test]
 fn a_full_disk_at_the_start_of_a_process_hinders_nothing_but_new_segments() {
-    let host = Host::new();
-    let (mut wal, _) = open_sound(&host);
+    let (host, mut wal) = begun([7]);
     wal.append_entries(G, &entries(1, 1..=3, 100)).unwrap();
     sync(&host, &mut wal);
     let host = host.crash(|_| false);
@@ -140,6 +137,7 @@ fn append_until(host: &Host, wal: &mut wal::Wal<Host>, is_so: impl Fn(&wal::Wal<
 fn with_a_free_segment(config: wal::Config) -> (Host, wal::Wal<Host>, u64) {
     let host = Host::new();
     let (mut wal, _) = open_with(&host, config);
+    begin(&mut wal, [7]);
     let index = append_until(&host, &mut wal, |wal| wal.stats().segments_used >= 3);
     (host, wal, index)
 }
@@ -201,8 +199,7 @@ fn a_removed_segment_that_may_come_back_is_removed_again() {
 
 /// A log on a disk without room for another segment, which has noticed.
 fn on_a_full_disk() -> (Host, wal::Wal<Host>, u64) {
-    let host = Host::new();
-    let (mut wal, _) = open_sound(&host);
+    let (host, mut wal) = begun([7]);
     host.set_capacity(Some(3 * SEGMENT));
     let index = append_until(&host, &mut wal, |wal| !wal.has_room());
     (host, wal, index)

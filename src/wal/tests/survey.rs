@@ -9,7 +9,7 @@ use std::path::Path;
 
 use futures_lite::future::block_on;
 use support::*;
-use types::GroupId;
+use types::{GroupId, ReplicaId};
 use wal::format::HEADER_BYTES;
 use wal::record::{self, LogPosition};
 use wal::{Condition, Survey, Wal};
@@ -51,7 +51,7 @@ fn compare(host: &Host) -> Survey {
     assert_eq!(contents(host), before, "nothing was written");
     let (wal, recovered) = open(&host.crash(|_| false));
     let groups: BTreeMap<_, _> = survey.groups.iter().map(|(id, group)| (*id, group.group.clone())).collect();
-    assert_eq!(groups, recovered.groups);
+    assert_eq!((&groups, &survey.destroyed), (&recovered.groups, &recovered.destroyed));
     assert_eq!(survey.damages.first().copied(), recovered.damage);
     assert_eq!((survey.torn_at.is_some(), survey.blocks_count), (recovered.torn_tail, recovered.blocks_count));
     assert_eq!((survey.blocks_count, survey.records_count), (blocks_count, records_count));
@@ -75,6 +75,19 @@ fn it_finds_what_a_start_finds() {
     assert!(pieces.windows(2).all(|pair| pair[0].1 + 1 == pair[1].0), "{pieces:?}");
     let live: u64 = found.segments.iter().map(|segment| segment.live_records_count).sum();
     assert_eq!(live, 1 + 30 + 5);
+}
+
+#[test]
+fn it_tells_who_lives_there_and_who_was_destroyed() {
+    let (host, mut wal) = compacted();
+    wal.destroy(GroupId(1), ReplicaId(4)).unwrap();
+    wal.begin(GroupId(2), ReplicaId(9)).unwrap();
+    sync(&host, &mut wal);
+    let found = compare(&host);
+    assert_eq!(found.destroyed, BTreeMap::from([(GroupId(1), ReplicaId(4))]));
+    let living: Vec<_> = found.groups.iter().map(|(id, group)| (id.0, group.group.replica.0)).collect();
+    assert_eq!(living, [(2, 9), (3, 1)]);
+    assert!(found.groups[&GroupId(2)].pieces.is_empty(), "what it held is no more");
 }
 
 #[test]
@@ -123,8 +136,8 @@ fn what_another_log_has_left_is_an_error() {
     assert_eq!(found.log_id, Some(0), "one segment of many");
     let versions = Host::new();
     let mut bytes = vec![0; 64 << 10];
-    bytes[..8].copy_from_slice(b"CORAWAL1");
+    bytes[..8].copy_from_slice(b"CORAWAL2");
     versions.put_file("000000000001.seg", bytes);
     let error = block_on(Survey::take(&versions, Path::new(DIR), |_, _| {})).unwrap_err();
-    assert!(matches!(error, wal::Error::Version { found: '1', .. }), "{error}");
+    assert!(matches!(error, wal::Error::Version { found: '2', .. }), "{error}");
 }

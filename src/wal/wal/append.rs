@@ -9,8 +9,10 @@ use crate::error::Error;
 use crate::format::HEADER_BYTES;
 use crate::group::{GroupLog, Run};
 use crate::record::{self, Address, Body, GROUP_STATE_BYTES, Link, OPENING_BYTES};
-use crate::segments;
 use crate::wal::Wal;
+
+/// Why a group is known that is written to.
+const BEGUN: &str = "a replica of it has begun";
 
 /// What one [`Wal::append`] makes durable.
 #[derive(Clone, Copy, Debug, Default)]
@@ -66,7 +68,8 @@ impl<D: LogHost> Wal<D> {
     /// appended. [`Error::Quarantined`] and [`Error::Poisoned`] are final.
     ///
     /// # Panics
-    /// If the indices have gaps or reach into the compacted or committed part: Raft never asks for that.
+    /// If no replica of the group lives here, or the indices have gaps or reach into the compacted or committed part: Raft never
+    /// asks for that.
     pub fn append_entries(&mut self, group: GroupId, entries: &[Entry]) -> Result<(), Error> {
         self.check_writable(group)?;
         let Some(first) = entries.first() else { return Ok(()) };
@@ -90,12 +93,14 @@ impl<D: LogHost> Wal<D> {
     ///
     /// # Errors
     /// [`Error::Quarantined`] and [`Error::Poisoned`], both final.
+    ///
+    /// # Panics
+    /// If no replica of the group lives here.
     pub fn append_hard_state(&mut self, group: GroupId, state: HardState) -> Result<(), Error> {
         self.check_writable(group)?;
-        let last_index = self.groups.get(&group).map_or(0, GroupLog::last_index);
-        let state = HardState { commit: state.commit.min(last_index), ..state };
+        let state = HardState { commit: state.commit.min(self.last_index(group)), ..state };
         self.put_small(group, &Body::HardState(state));
-        self.group_mut(group).hard_state = state;
+        self.groups.get_mut(&group).expect(BEGUN).hard_state = state;
         Ok(())
     }
 
@@ -105,16 +110,16 @@ impl<D: LogHost> Wal<D> {
     /// As [`Wal::append_hard_state`].
     ///
     /// # Panics
-    /// If `from` lies in the compacted or committed part.
+    /// If no replica of the group lives here, or `from` lies in the compacted or committed part.
     pub fn truncate(&mut self, group: GroupId, from: Index) -> Result<(), Error> {
         self.check_writable(group)?;
-        if self.groups.get(&group).is_none_or(|log| log.last_index() < from) {
+        if self.last_index(group) < from {
             return Ok(());
         }
         self.assert_follows(group, from);
         self.put_small(group, &Body::Truncation { from });
         let Wal { groups, segments, .. } = self;
-        let log = groups.get_mut(&group).expect("looked up above");
+        let log = groups.get_mut(&group).expect(BEGUN);
         log.truncate(from, |id| segments.run_dropped(id)).expect("Raft does not truncate what was compacted");
         Ok(())
     }
@@ -124,11 +129,12 @@ impl<D: LogHost> Wal<D> {
     ///
     /// # Errors
     /// [`Error::OutOfRange`] beyond the last entry; otherwise as [`Wal::append_hard_state`].
+    ///
+    /// # Panics
+    /// If no replica of the group lives here.
     pub fn compact(&mut self, group: GroupId, index: Index) -> Result<(), Error> {
         self.check_writable(group)?;
-        let Some(log) = self.groups.get(&group) else {
-            return Err(Error::OutOfRange { group, first: index, last: index });
-        };
+        let log = self.groups.get(&group).expect(BEGUN);
         if index <= log.start_index() {
             return Ok(());
         }
@@ -144,9 +150,12 @@ impl<D: LogHost> Wal<D> {
     ///
     /// # Errors
     /// As [`Wal::append_hard_state`].
+    ///
+    /// # Panics
+    /// If no replica of the group lives here.
     pub fn reset(&mut self, group: GroupId, index: Index, term: Term) -> Result<(), Error> {
         self.check_writable(group)?;
-        if self.groups.get(&group).is_some_and(|log| index <= log.start_index()) {
+        if index <= self.groups.get(&group).expect(BEGUN).start_index() {
             return Ok(());
         }
         let Some(behind) = index.checked_add(1) else {
@@ -157,37 +166,10 @@ impl<D: LogHost> Wal<D> {
         Ok(())
     }
 
-    /// Forgets all of a group: its hard state, its entries, its quarantine. For a replica that left this core
-    /// or comes back under a new id.
-    ///
-    /// # Errors
-    /// [`Error::Poisoned`], which is final.
-    pub fn forget(&mut self, group: GroupId) -> Result<(), Error> {
-        self.check_alive()?;
-        if !self.groups.contains_key(&group) {
-            return Ok(());
-        }
-        self.put_small(group, &Body::Forgotten);
-        if let Some(mut log) = self.groups.remove(&group) {
-            let is_quarantined = log.fault.is_some();
-            let segments = &mut self.segments;
-            log.clear(|id| segments.run_dropped(id));
-            if is_quarantined {
-                self.faults_count -= 1;
-                if self.faults_count == 0 {
-                    self.pool.borrow_mut().remove_damaged();
-                    segments::prepare(&self.host, &self.pool);
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Refuses to replace what is committed: that would lose acknowledged writes.
     fn assert_follows(&self, group: GroupId, first: Index) {
-        let log = self.groups.get(&group);
-        let (start, last) = log.map_or((0, 0), |log| (log.start_index(), log.last_index()));
-        let fixed = log.map_or(0, |log| log.hard_state.commit).max(start);
+        let log = self.groups.get(&group).expect(BEGUN);
+        let (fixed, last) = (log.hard_state.commit.max(log.start_index()), log.last_index());
         assert!(
             first > fixed && first <= last + 1,
             "group {group}: entry {first} neither follows the last one, {last}, nor replaces one behind {fixed}"
@@ -195,18 +177,20 @@ impl<D: LogHost> Wal<D> {
     }
 
     pub(super) fn check_writable(&self, group: GroupId) -> Result<(), Error> {
+        self.check_trusted(group)?;
+        let is_begun = self.groups.get(&group).is_some_and(GroupLog::is_begun);
+        assert!(is_begun, "group {group}: nothing has begun here");
+        Ok(())
+    }
+
+    pub(super) fn check_trusted(&self, group: GroupId) -> Result<(), Error> {
         self.check_alive()?;
-        match self.groups.get(&group) {
-            Some(log) => match log.fault {
-                Some(fault) => Err(Error::Quarantined { group, fault }),
-                None => Ok(()),
-            },
-            None => self.check_one_more_group(),
-        }
+        let fault = self.groups.get(&group).and_then(|log| log.fault);
+        fault.map_or(Ok(()), |fault| Err(Error::Quarantined { group, fault }))
     }
 
     /// A segment opens with the states of all groups and still needs room for a record.
-    fn check_one_more_group(&self) -> Result<(), Error> {
+    pub(super) fn check_one_more_group(&self) -> Result<(), Error> {
         let bytes = HEADER_BYTES + OPENING_BYTES + (self.groups.len() + 2) * GROUP_STATE_BYTES;
         let bytes_max = self.segment_len();
         if bytes > bytes_max { Err(Error::TooLarge { bytes, bytes_max }) } else { Ok(()) }
@@ -275,7 +259,7 @@ impl<D: LogHost> Wal<D> {
         };
         let count = u32::try_from(entries.len()).expect("a record's count is below its length");
         let Wal { groups, segments, .. } = self;
-        let log = groups.get_mut(&group).expect("its record is noted");
+        let log = groups.get_mut(&group).expect(BEGUN);
         log.append(run, count, entries[0].term, |id| segments.run_dropped(id)).expect("checked before appending");
         for entry in entries.iter().filter(|entry| entry.kind == EntryKind::Membership) {
             // The entry's payload may be a slice of something much longer.
@@ -287,10 +271,10 @@ impl<D: LogHost> Wal<D> {
     fn put_compaction(&mut self, group: GroupId, index: Index, term: Term) {
         self.put_small(group, &Body::Compaction { index, term });
         let Wal { groups, segments, .. } = self;
-        groups.entry(group).or_insert_with(GroupLog::new).compact(index, term, |id| segments.run_dropped(id));
+        groups.get_mut(&group).expect(BEGUN).compact(index, term, |id| segments.run_dropped(id));
     }
 
-    fn put_small(&mut self, group: GroupId, body: &Body<'_>) {
+    pub(super) fn put_small(&mut self, group: GroupId, body: &Body<'_>) {
         self.make_room(record::small_bytes(body));
         let link = self.link_of(group);
         let (_, crc) =
@@ -307,9 +291,5 @@ impl<D: LogHost> Wal<D> {
     fn note_record(&mut self, group: GroupId, crc: u32) {
         let link = Link { seq: self.writer.forming_seq(), crc };
         self.groups.entry(group).or_insert_with(GroupLog::new).record(link);
-    }
-
-    fn group_mut(&mut self, group: GroupId) -> &mut GroupLog {
-        self.groups.entry(group).or_insert_with(GroupLog::new)
     }
 }

@@ -11,14 +11,14 @@
 //! - if a later block is as it was written, nothing before it is missing without a word. Only a tail of blocks of which
 //!   none is left may be;
 //! - opened once more, the log holds the same of the sound groups, and the others are still quarantined; sound groups can be
-//!   written, and quarantined ones once they were forgotten.
+//!   written, and the others once another replica has begun.
 
 mod edits;
 mod history;
 
 use std::ops::RangeInclusive;
 
-use types::GroupId;
+use types::{GroupId, ReplicaId};
 use wal::{Condition, Config, Recovered, Wal};
 
 use crate::input::Input;
@@ -74,9 +74,12 @@ fn allowed(history: &History, last_kept: Option<&Block>) -> RangeInclusive<u64> 
     last_kept.map_or(before_all, |last| last.seq)..=history.run.durable
 }
 
-/// Of each group its hard state, where it starts and where it ends.
-fn outline(model: &Model) -> Vec<(u32, wire::HardState, (u64, u64), u64)> {
-    model.iter().map(|(group, known)| (*group, known.hard_state, known.start, known.last())).collect()
+/// Of each group its replica and whether that was destroyed, its hard state, where it starts and where it ends.
+fn outline(model: &Model) -> Vec<(u32, (ReplicaId, bool), wire::HardState, (u64, u64), u64)> {
+    let of = |(group, known): (&u32, &support::model::Group)| {
+        (*group, (known.replica, known.is_destroyed), known.hard_state, known.start, known.last())
+    };
+    model.iter().map(of).collect()
 }
 
 fn is_sound(recovered: &Recovered) -> bool {
@@ -112,10 +115,17 @@ fn nothing_is_made_up(history: &History, wal: &Wal<Host>, recovered: &Recovered)
         let once = history.models().any(|model| {
             model.get(&group.0).is_some_and(|known| {
                 let start = (state.start_index, state.start_term);
-                (known.hard_state, known.start, known.last()) == (state.hard_state, start, state.last_index)
+                (known.replica, known.is_destroyed) == (state.replica, false)
+                    && (known.hard_state, known.start, known.last()) == (state.hard_state, start, state.last_index)
             })
         });
         assert!(once, "group {group} never was as it is said to be: {state:?}");
+    }
+    for (group, replica) in &recovered.destroyed {
+        let once = history.models().any(|model| {
+            model.get(&group.0).is_some_and(|known| known.is_destroyed && known.replica == *replica)
+        });
+        assert!(once, "replica {replica} of group {group} was never destroyed");
     }
 }
 
@@ -140,6 +150,10 @@ fn goes_on(host: &Host, mut wal: Wal<Host>, first: &Recovered, found: Model, edi
             continue;
         }
         let group = expected.entry(number).or_default();
+        if group.is_destroyed || group.replica == ReplicaId(0) {
+            *group = support::model::Group::begun(ReplicaId(group.replica.0 + 1));
+            wal.begin(GroupId(number), group.replica).expect("a group in which nothing lives takes a replica");
+        }
         let more = more(group);
         wal.append_entries(GroupId(number), &more).expect("a sound group takes entries");
         group.entries.extend(more);
@@ -149,12 +163,15 @@ fn goes_on(host: &Host, mut wal: Wal<Host>, first: &Recovered, found: Model, edi
     same(&wal, &recovered, &expected, "behind what was written behind the end");
     // A new life for those that are quarantined.
     let host = host.crash(|_| false);
-    (wal, _) = open_expecting(&host);
+    let recovered;
+    (wal, recovered) = open_expecting(&host);
     for number in (0..GROUPS).filter(|number| is_quarantined(first, *number)) {
-        wal.forget(GroupId(number)).expect("the log is not poisoned");
+        let replica = ReplicaId(recovered.groups[&GroupId(number)].replica.0 + 1);
+        wal.begin(GroupId(number), replica).expect("a quarantined group takes another replica");
         let fresh = entries(7, 1..=1, 100);
-        wal.append_entries(GroupId(number), &fresh).expect("a forgotten group takes entries");
-        expected.entry(number).or_default().entries = fresh;
+        wal.append_entries(GroupId(number), &fresh).expect("a new replica takes entries");
+        let group = support::model::Group { entries: fresh, ..support::model::Group::begun(replica) };
+        expected.insert(number, group);
     }
     sync(&host, &mut wal);
     let (wal, recovered) = open_expecting(&host.crash(|_| false));

@@ -25,7 +25,8 @@ pub(super) fn check_fit(logs: &[(CoreDir, Log)], stores: &[Store]) -> Vec<Findin
             let what = mismatch(of_log, state.group(*group));
             findings.extend(what.map(|what| Finding::damage(&dir.shown, format!("group {group}: {what}"), LOST)));
         }
-        for (group, state) in store.groups().filter(|(group, _)| !survey.groups.contains_key(group)) {
+        let is_named = |group| survey.groups.contains_key(&group) || survey.destroyed.contains_key(&group);
+        for (group, state) in store.groups().filter(|(group, _)| !is_named(*group)) {
             findings.extend(without_log(group, state, dir));
         }
     }
@@ -71,9 +72,18 @@ mod tests {
 
     fn log(start_index: u64, last_index: u64, condition: Condition) -> GroupSurvey {
         let (terms, memberships) = (Vec::new(), Vec::new());
-        let hard_state = HardState::default();
-        let group =
-            RecoveredGroup { hard_state, start_index, start_term: 1, last_index, terms, memberships, condition };
+        let (replica, hard_state) = (ReplicaId(1), HardState::default());
+        let start_term = 1;
+        let group = RecoveredGroup {
+            replica,
+            hard_state,
+            start_index,
+            start_term,
+            last_index,
+            terms,
+            memberships,
+            condition,
+        };
         GroupSurvey { group, pieces: Vec::new() }
     }
 

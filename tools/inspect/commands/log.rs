@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use types::GroupId;
+use types::{GroupId, ReplicaId};
 use wal::format::{BlockHeader, HEADER_BYTES};
 use wal::record::{self, Body, GroupState, LogPosition, Record};
 use wal::{Condition, Survey};
@@ -47,6 +47,7 @@ struct LogContent {
     end: String,
     segments: Vec<SegmentContent>,
     groups: Vec<GroupContent>,
+    destroyed: Vec<DestroyedReplica>,
     blocks: Option<Vec<BlockContent>>,
     records: Option<Vec<RecordContent>>,
     left_off_count: u64,
@@ -77,6 +78,8 @@ struct SegmentGroup {
 #[derive(Serialize)]
 struct GroupContent {
     group: u32,
+    /// Absent if the log has lost what told of it.
+    replica: Option<u64>,
     term: u64,
     vote: Option<u64>,
     commit: u64,
@@ -86,6 +89,13 @@ struct GroupContent {
     oldest_segment: Option<u64>,
     live_bytes: u64,
     quarantined: Option<String>,
+}
+
+/// The last replica of a group that was destroyed here, where none lives any more.
+#[derive(Serialize)]
+struct DestroyedReplica {
+    group: u32,
+    replica: u64,
 }
 
 #[derive(Serialize)]
@@ -209,13 +219,15 @@ fn describe(body: &Body<'_>) -> (&'static str, String) {
         Body::HardState(state) => ("hard state", hard_state(state)),
         Body::Truncation { from } => ("truncation", format!("removes {from} and all behind it")),
         Body::Compaction { index, term } => ("compaction", format!("removes all up to {index}, of term {term}")),
-        Body::GroupState(GroupState { hard_state: state, start, last }) => {
+        Body::GroupState(GroupState { replica, hard_state: state, start, last }) => {
             let range =
                 format!("starts behind {} of term {}, ends with {} of term {}", start.0, start.1, last.0, last.1);
-            ("group state", format!("{}; {range}", hard_state(state)))
+            ("group state", format!("replica {replica}; {}; {range}", hard_state(state)))
         }
-        Body::Forgotten => ("forgotten", "nothing that was said before holds".to_owned()),
-        Body::Quarantine(fault) => ("quarantine", fault.to_string()),
+        Body::Beginning { replica } => ("beginning", format!("of replica {replica}; nothing before it holds")),
+        Body::Destroyed { replica } => ("destroyed", format!("replica {replica}; nothing before it holds")),
+        Body::Quarantine { replica: ReplicaId(0), fault } => ("quarantine", fault.to_string()),
+        Body::Quarantine { replica, fault } => ("quarantine", format!("replica {replica}; {fault}")),
         Body::Opening { groups } => ("opening", format!("of a segment, with {}", count(*groups, "group"))),
         Body::RollCall(call) => ("roll call", format!("of {}", count(call.iter().count() as u64, "group"))),
     }
@@ -233,6 +245,7 @@ fn kind_name(kind: u8) -> &'static str {
         Some(EntryKind::ClusterMap) => "cluster map",
         Some(EntryKind::Membership) => "membership",
         Some(EntryKind::Compare) => "compare",
+        Some(EntryKind::MapChange) => "map change",
         None => "unknown",
     }
 }
@@ -271,7 +284,9 @@ fn content(dir: &CoreDir, survey: &Survey, mut collector: Collector) -> LogConte
         groups: collector.segments.remove(&segment.id).unwrap_or_default().into_values().collect(),
     };
     let segments = segments.map(segment_content).collect();
-    let groups = survey.groups.iter().filter(|(group, _)| query.group.is_none_or(|wanted| wanted == group.0));
+    let is_wanted = |group: &GroupId| query.group.is_none_or(|wanted| wanted == group.0);
+    let groups = survey.groups.iter().filter(|(group, _)| is_wanted(group));
+    let destroyed = survey.destroyed.iter().filter(|(group, _)| is_wanted(group));
     LogContent {
         dir: dir.shown.clone(),
         core: dir.core,
@@ -284,6 +299,9 @@ fn content(dir: &CoreDir, survey: &Survey, mut collector: Collector) -> LogConte
         end: end_of(survey),
         segments,
         groups: groups.map(|(group, survey)| group_content(*group, survey)).collect(),
+        destroyed: destroyed
+            .map(|(group, replica)| DestroyedReplica { group: group.0, replica: replica.0 })
+            .collect(),
         blocks: query.segment.map(|_| collector.blocks),
         records: query.records.then_some(collector.records),
         left_off_count: collector.left_off_count,
@@ -294,6 +312,7 @@ fn group_content(group: GroupId, survey: &wal::GroupSurvey) -> GroupContent {
     let found = &survey.group;
     GroupContent {
         group: group.0,
+        replica: Some(found.replica.0).filter(|replica| *replica > 0),
         term: found.hard_state.term,
         vote: found.hard_state.vote.map(|vote| vote.0),
         commit: found.hard_state.commit,
@@ -344,6 +363,7 @@ impl LogContent {
         let row = |group: &GroupContent| {
             vec![
                 group.group.to_string(),
+                group.replica.map_or("-".to_owned(), |replica| replica.to_string()),
                 group.term.to_string(),
                 group.vote.map_or("-".to_owned(), |vote| vote.to_string()),
                 group.commit.to_string(),
@@ -353,8 +373,13 @@ impl LogContent {
                 if group.quarantined.is_some() { "quarantined" } else { "sound" }.to_owned(),
             ]
         };
-        let header = [">group", ">term", ">vote", ">commit", "entries", ">oldest segment", ">bytes", "condition"];
+        let header = [">group", ">replica", ">term", ">vote", ">commit", "entries", ">oldest", ">bytes", "condition"];
         page.table(&header, self.groups.iter().map(row).collect());
+        if !self.destroyed.is_empty() {
+            page.heading("Groups whose replica here was destroyed");
+            let row = |gone: &DestroyedReplica| vec![gone.group.to_string(), gone.replica.to_string()];
+            page.table(&[">group", ">replica"], self.destroyed.iter().map(row).collect());
+        }
         self.show_lists(page);
     }
 

@@ -6,6 +6,7 @@ mod frames;
 mod host;
 mod listening;
 mod lookahead;
+mod map;
 mod monitoring;
 mod slices;
 mod ticks;

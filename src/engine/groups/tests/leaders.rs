@@ -38,7 +38,7 @@ fn members_that_join_are_spoken_to_where_they_live() {
     let leader = world.leader();
     // Nobody lives there in these tests.
     world.cut = vec![8];
-    let joins = wire::Member { id: types::ReplicaId(99), place: testing::core(9) };
+    let joins = wire::Member { id: ReplicaId(99), place: testing::core(9) };
     let side = &mut world.sides[leader];
     side.replica().raft.change_membership(&[raft::Change::AddLearner(joins)], world.now).unwrap();
     side.groups.mark(GROUP);
@@ -56,7 +56,8 @@ fn only_the_leader_proposes_a_map_and_all_apply_it() {
     let leader = world.leader();
     for at in 0..3 {
         let side = &mut world.sides[at];
-        let proposed = side.groups.propose_map(&side.ctx, GROUP, Bytes::from_static(b"map"));
+        let proposed =
+            side.groups.propose_map(&side.ctx, GROUP, wire::EntryKind::ClusterMap, Bytes::from_static(b"map"));
         assert_eq!(proposed, (at == leader).then(|| side.groups.list[GROUP].raft.term()));
         assert_eq!(side.groups.list[GROUP].has_work, at == leader);
     }

@@ -239,7 +239,7 @@ impl Side {
                 self.groups.hold_applying(group, false);
             }
             GroupEffect::ComparisonNote { to, note } => self.notes.push((to, note)),
-            GroupEffect::Map { payload } => self.maps.push(payload),
+            GroupEffect::Map { payload } | GroupEffect::MapChange { payload } => self.maps.push(payload),
             GroupEffect::NoLeader { .. } | GroupEffect::Applied { .. } | GroupEffect::Committed { .. } => {}
         }
         None

@@ -116,7 +116,7 @@ fn log_that_cannot_be_read_for_a_follower_is_replaced_by_a_snapshot() {
     for _ in 0..12 {
         let id = core.replicas.list[1].id;
         let read = LogRead { purpose, first: 3, last: 10, bytes_max: 1 << 20 };
-        core.storage.read_log(&mut core.ctx, 1, id, read);
+        core.storage.read_log(&mut core.ctx, 1, id, None, read);
         core.turns(2);
     }
     core.turn_until("the log is let go", |core| core.replicas.list[1].base >= 10);
@@ -133,7 +133,7 @@ fn read_that_waits_finds_its_entries_though_the_log_was_cut() {
     core.settle();
     let id = core.replicas.list[1].id;
     let read = LogRead { purpose: Purpose::Peer(ReplicaId(9)), first: 1, last: 5, bytes_max: 1 << 20 };
-    core.storage.read_log(&mut core.ctx, 1, id, read);
+    core.storage.read_log(&mut core.ctx, 1, id, None, read);
     core.storage.log.compact(id, 50).unwrap();
     core.host.run_tasks();
     let mut effects = Vec::new();
@@ -236,12 +236,12 @@ fn reads_of_entries_that_are_being_written_again_wait_for_the_disk_however_slow(
     let id = core.replicas.list[2].id;
     let read = |purpose| LogRead { purpose, first: 1, last: 10, bytes_max: 1 << 20 };
     for _ in 0..300 {
-        core.storage.read_log(&mut core.ctx, 2, id, read(Purpose::Apply));
+        core.storage.read_log(&mut core.ctx, 2, id, None, read(Purpose::Apply));
         core.try_turn().unwrap();
     }
     core.disk_writes = true;
     core.turns(20);
-    core.storage.read_log(&mut core.ctx, 2, id, read(Purpose::Peer(ReplicaId(9))));
+    core.storage.read_log(&mut core.ctx, 2, id, None, read(Purpose::Peer(ReplicaId(9))));
     core.host.run_tasks();
     let mut effects = Vec::new();
     core.storage.poll(&mut core.ctx, &mut core.replicas, &mut effects).unwrap();

@@ -1,8 +1,8 @@
 //! Starts: on what a replica starts, and when it stays away.
 
-use types::CoreAddr;
+use types::{CoreAddr, GroupId, ReplicaId};
 
-use super::super::fake::{EIO, FakeHost};
+use super::super::fake::{EIO, FakeHost, block_on};
 use super::super::fake_core::{FakeCore, config, exchange};
 use crate::origin::LinkId;
 
@@ -110,14 +110,14 @@ fn damage_of_the_log_concerns_the_groups_that_may_have_lost_something() {
     let segment = std::path::Path::new("/data/wal/core-00").join(wal::format::segment_name(1));
     core.host.damage(&segment, block + 100);
     let mut again = core.restart();
-    assert_eq!(again.quarantined, [types::GroupId(2)]);
+    assert_eq!(again.quarantined, [GroupId(2)]);
     again.settle();
     assert_eq!(again.replicas.list[1].applied, 20);
     again.check_state(1);
     again.append(1, 10);
     again.settle();
     let mut third = again.restart();
-    assert_eq!(third.quarantined, [types::GroupId(2)], "it stays away");
+    assert_eq!(third.quarantined, [GroupId(2)], "it stays away");
     third.settle();
     assert_eq!(third.replicas.list[1].applied, 30);
 }
@@ -129,6 +129,64 @@ fn replica_without_its_log_never_starts_on_tables_alone() {
     other.forget("/wal/");
     let again = FakeCore::start(other, config(1, 1));
     assert_eq!(again.quarantined.len(), 1, "what it has voted stood in the log");
+}
+
+/// It would have taken its predecessor's vote for its own.
+#[test]
+fn replica_never_starts_on_the_log_of_another_one_of_its_group() {
+    let core = with_tables();
+    let mut moved = config(1, 1);
+    let place = moved.place;
+    let replica = moved.map.groups[1].replicas.iter_mut().find(|replica| replica.place == place).unwrap();
+    replica.id = ReplicaId(replica.id.0 + 1_000);
+    let again = FakeCore::start(core.host.crash(), moved);
+    assert_eq!(again.quarantined, [GroupId(1)]);
+    assert_eq!(again.replicas.list.len(), 1, "the cluster's group goes on");
+    let mut back = FakeCore::start(again.host.crash(), config(1, 1));
+    assert!(back.quarantined.is_empty());
+    back.settle();
+    assert_eq!(back.replicas.list[1].applied, 130);
+}
+
+#[test]
+fn replica_begins_in_the_log_before_anything_else_of_it_is_written() {
+    let mut core = FakeCore::start(FakeHost::default(), config(1, 1));
+    core.append(1, 3);
+    core.settle();
+    let mut survey = Vec::new();
+    let seen = |header: &wal::format::BlockHeader, records: &[u8]| {
+        let (mut rest, mut offset) = (records, u64::from(header.offset) + wal::format::HEADER_BYTES as u64);
+        while !rest.is_empty() {
+            let place = wal::record::LogPosition { segment: header.segment, offset };
+            let record = wal::record::decode(rest, place).unwrap();
+            survey.push((record.group.0, matches!(record.body, wal::record::Body::Beginning { .. })));
+            (rest, offset) = (&rest[record.len..], offset + record.len as u64);
+        }
+    };
+    let dir = std::path::Path::new("/data/wal/core-00");
+    let found = block_on(wal::Survey::take(&core.host, dir, seen)).unwrap().unwrap();
+    for (group, spec) in found.groups.iter().zip(&core.config.map.groups) {
+        let here = spec.replicas.iter().find(|replica| replica.place == core.config.place).unwrap();
+        assert_eq!((*group.0, group.1.group.replica), (spec.id, here.id));
+    }
+    let begun = |of: u32| survey.iter().filter(|(group, _)| *group == of).map(|(_, is)| *is).collect::<Vec<_>>();
+    assert_eq!((found.groups.len(), begun(0)), (2, vec![true]));
+    assert!(begun(1).len() > 1 && begun(1).iter().enumerate().all(|(at, is_beginning)| *is_beginning == (at == 0)));
+}
+
+#[test]
+fn replica_that_was_destroyed_neither_starts_nor_counts_as_quarantined() {
+    let mut core = with_tables();
+    let config = core.config.clone();
+    let (_, replica) = config.map.replicas_at(config.place).find(|(spec, _)| spec.id == GroupId(1)).unwrap();
+    core.storage.log.wal_mut().destroy(GroupId(1), replica.id).unwrap();
+    for _ in 0..4 {
+        core.storage.log.submit().unwrap();
+        core.host.complete_write();
+        core.storage.log.wal_mut().poll().unwrap();
+    }
+    let again = core.restart();
+    assert_eq!((again.replicas.list.len(), again.quarantined.len()), (1, 0));
 }
 
 #[test]
@@ -162,10 +220,11 @@ fn tables_that_cannot_be_read_are_lost_like_damaged_ones() {
 #[test]
 fn replica_that_raft_refuses_leaves_its_index_to_the_next_one() {
     let mut core = FakeCore::start(FakeHost::default(), config(1, 3));
-    core.storage.quarantine(1);
+    let refused = (core.replicas.list[1].id, core.replicas.list[1].replica);
+    core.storage.quarantine(1, refused.0, refused.1);
     core.replicas.list.remove(1);
     core.append(1, 120);
     core.turn_until("it is flushed", |core| core.storage.snapshot_index(1) > 0);
-    assert_eq!(core.replicas.list[1].id, types::GroupId(2));
-    assert!(core.storage.store.group(types::GroupId(2)).is_some_and(|state| state.seal.index == 120));
+    assert_eq!(core.replicas.list[1].id, GroupId(2));
+    assert!(core.storage.store.group(GroupId(2)).is_some_and(|state| state.seal.index == 120));
 }

@@ -167,7 +167,7 @@ fn log_stays_for_a_follower_that_reads_on_in_it() {
         assert!(base < first, "the log from {base} on is gone, and entry {first} is next");
         let read =
             raft::LogRead { purpose: raft::Purpose::Peer(replica), first, last: first + 39, bytes_max: 1 << 20 };
-        leader.storage.read_log(&mut leader.ctx, 1, group, read);
+        leader.storage.read_log(&mut leader.ctx, 1, group, Some(addr), read);
     }
     assert!(leader.replicas.list[1].base > 300, "what it has read may go");
 }

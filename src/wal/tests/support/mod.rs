@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use host::{AlignedBuf, Clock, Disk, IoClass, ReadBuf, Spawn, TaskClass, WriteDone, WriteToken};
-use types::{GroupId, Index, Instant, Term};
+use types::{GroupId, Index, Instant, ReplicaId, Term};
 use wal::{Config, Recovered, Wal};
 use wire::{Entry, EntryKind};
 
@@ -424,6 +424,19 @@ pub fn open_sound(host: &Host) -> (Wal<Host>, Recovered) {
     (wal, recovered)
 }
 
+/// The first replica of each of these groups begins.
+pub fn begin(wal: &mut Wal<Host>, groups: impl IntoIterator<Item = u32>) {
+    groups.into_iter().for_each(|group| wal.begin(GroupId(group), ReplicaId(1)).unwrap());
+}
+
+/// A log in which replicas of these groups have begun, which is not written yet.
+pub fn begun(groups: impl IntoIterator<Item = u32>) -> (Host, Wal<Host>) {
+    let host = Host::new();
+    let (mut wal, _) = open_sound(&host);
+    begin(&mut wal, groups);
+    (host, wal)
+}
+
 pub fn entry(term: Term, index: Index, payload: &[u8]) -> Entry {
     Entry { term, index, kind: EntryKind::Batch, payload: Bytes::copy_from_slice(payload) }
 }
@@ -457,8 +470,7 @@ pub fn read(wal: &Wal<Host>, group: u32, first: Index, last: Index) -> std::resu
 
 /// Three groups over some segments; group 2 has its only entries in the first.
 pub fn filled() -> (Host, Wal<Host>) {
-    let host = Host::new();
-    let (mut wal, _) = open_sound(&host);
+    let (host, mut wal) = begun(1..=3);
     wal.append_entries(GroupId(2), &entries(1, 1..=3, 100)).unwrap();
     sync(&host, &mut wal);
     for index in 1..=30 {

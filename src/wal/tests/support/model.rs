@@ -17,7 +17,8 @@ pub enum Op {
     Truncate { group: u32, back: u64 },
     Compact { group: u32, back: u64 },
     Reset { group: u32, ahead: u64 },
-    Forget { group: u32 },
+    Begin { group: u32, ahead: u64 },
+    Destroy { group: u32, ahead: u64 },
     Rewrite { group: u32, from: u64 },
     Submit,
     Complete,
@@ -28,12 +29,22 @@ pub enum Op {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Group {
+    pub replica: ReplicaId,
+    pub is_destroyed: bool,
     pub hard_state: HardState,
     pub start: (Index, Term),
     pub entries: Vec<Entry>,
 }
 
 impl Group {
+    pub fn begun(replica: ReplicaId) -> Group {
+        Group { replica, ..Group::default() }
+    }
+
+    pub fn destroyed(replica: ReplicaId) -> Group {
+        Group { replica, is_destroyed: true, ..Group::default() }
+    }
+
     pub fn last(&self) -> Index {
         self.start.0 + self.entries.len() as u64
     }
@@ -76,7 +87,7 @@ impl Run {
             Op::HardState { group, newer, back } => self.hard_state(group, newer, back),
             Op::Truncate { group, back } => self.truncate(group, back),
             Op::Compact { group, back } => {
-                let Some(known) = self.model.get_mut(&group) else { return };
+                let Some(known) = self.living(group) else { return };
                 let index = known.last().saturating_sub(back).max(known.start.0);
                 let count = (index - known.start.0) as usize;
                 if let Some(entry) = known.entries.drain(..count).last() {
@@ -86,22 +97,20 @@ impl Run {
                 self.record();
             }
             Op::Reset { group, ahead } => {
-                let known = self.model.entry(group).or_default();
+                let known = self.begun(group);
                 *known = Group {
                     start: (known.last() + ahead, known.last_term() + 1),
-                    hard_state: known.hard_state,
                     entries: Vec::new(),
+                    ..known.clone()
                 };
-                self.wal.reset(GroupId(group), known.start.0, known.start.1).unwrap();
+                let (index, term) = known.start;
+                self.wal.reset(GroupId(group), index, term).unwrap();
                 self.record();
             }
-            Op::Forget { group } => {
-                self.wal.forget(GroupId(group)).unwrap();
-                self.model.remove(&group);
-                self.record();
-            }
+            Op::Begin { group, ahead } => self.begin(group, ahead),
+            Op::Destroy { group, ahead } => self.destroy(group, ahead),
             Op::Rewrite { group, from } => {
-                let Some(known) = self.model.get(&group) else { return };
+                let Some(known) = self.model.get(&group).filter(|known| !known.is_destroyed) else { return };
                 let first = known.fixed() + 1 + from;
                 let tail = known.entries.get((first - known.start.0 - 1) as usize..).unwrap_or_default();
                 let can = self.wal.rewritable_bytes(GroupId(group), first).is_some();
@@ -124,14 +133,42 @@ impl Run {
         }
     }
 
+    /// A replica begins whose id lies so far ahead of all that were here.
+    fn begin(&mut self, group: u32, ahead: u64) {
+        let replica = ReplicaId(self.model.get(&group).map_or(0, |known| known.replica.0) + ahead);
+        self.wal.begin(GroupId(group), replica).unwrap();
+        self.model.insert(group, Group::begun(replica));
+        self.record();
+    }
+
+    fn destroy(&mut self, group: u32, ahead: u64) {
+        let known = self.model.get(&group).map_or(0, |known| known.replica.0);
+        let replica = ReplicaId((known + ahead).max(1));
+        self.wal.destroy(GroupId(group), replica).unwrap();
+        self.model.insert(group, Group::destroyed(replica));
+        self.record();
+    }
+
+    fn living(&mut self, group: u32) -> Option<&mut Group> {
+        self.model.get_mut(&group).filter(|known| !known.is_destroyed)
+    }
+
+    /// The replica that lives here, a new one if there is none.
+    fn begun(&mut self, group: u32) -> &mut Group {
+        if self.living(group).is_none() {
+            self.begin(group, 1);
+        }
+        self.model.get_mut(&group).unwrap()
+    }
+
     fn append(&mut self, group: u32, back: u64, count: u64, len: usize, newer: bool) {
-        let known = self.model.get(&group).cloned().unwrap_or_default();
+        let known = self.begun(group).clone();
         let first = (known.last() + 1).saturating_sub(back).max(known.fixed() + 1);
         let term = (known.last_term() + u64::from(newer)).max(1);
         let batch = entries(term, first..=first + count - 1, len);
         match self.wal.append_entries(GroupId(group), &batch) {
             Ok(()) => {
-                let known = self.model.entry(group).or_default();
+                let known = self.begun(group);
                 known.keep_to(first - 1);
                 known.entries.extend(batch);
                 self.record();
@@ -141,16 +178,17 @@ impl Run {
     }
 
     fn hard_state(&mut self, group: u32, newer: bool, back: u64) {
-        let known = self.model.entry(group).or_default();
+        let known = self.begun(group);
         let commit = known.last().saturating_sub(back).max(known.hard_state.commit);
         let vote = newer.then_some(ReplicaId(back));
         known.hard_state = HardState { term: known.hard_state.term + u64::from(newer), vote, commit };
-        self.wal.append_hard_state(GroupId(group), known.hard_state).unwrap();
+        let hard_state = known.hard_state;
+        self.wal.append_hard_state(GroupId(group), hard_state).unwrap();
         self.record();
     }
 
     fn truncate(&mut self, group: u32, back: u64) {
-        let Some(known) = self.model.get_mut(&group) else { return };
+        let Some(known) = self.living(group) else { return };
         let from = (known.last() + 1).saturating_sub(back).max(known.fixed() + 1);
         known.keep_to(from - 1);
         self.wal.truncate(GroupId(group), from).unwrap();
@@ -205,7 +243,8 @@ pub fn content(wal: &Wal<Host>, recovered: &Recovered) -> Model {
         let changes: Vec<_> = changes.map(|entry| (entry.index, entry.payload.clone())).collect();
         assert_eq!(state.memberships, changes);
         let start = (state.start_index, state.start_term);
-        (group.0, Group { hard_state: state.hard_state, start, entries })
+        (group.0, Group { hard_state: state.hard_state, start, entries, ..Group::begun(state.replica) })
     };
-    recovered.groups.iter().map(group).collect()
+    let destroyed = recovered.destroyed.iter().map(|(group, replica)| (group.0, Group::destroyed(*replica)));
+    recovered.groups.iter().map(group).chain(destroyed).collect()
 }

@@ -1,4 +1,4 @@
-//! A log of three groups over some segments.
+//! A log of three groups and what is left of a fourth, over some segments.
 
 use std::path::Path;
 
@@ -34,7 +34,8 @@ fn sync(host: &Host, wal: &mut Wal<Host>) {
     host.run_tasks();
 }
 
-/// Writes it: group 1 is busy and cut, group 2 keeps an old segment, group 3 was deposed once. The last block is a mark.
+/// Writes it: group 1 is busy and cut, group 2 keeps an old segment, group 3 was deposed once, and the replica of group 4 was
+/// destroyed. The last block is a mark.
 pub fn write(dir: &Path) {
     let host = Host::default();
     let config = Config {
@@ -47,10 +48,14 @@ pub fn write(dir: &Path) {
     let (mut wal, recovered) = block_on(Wal::open(host.clone(), config)).unwrap();
     assert_eq!(recovered.damage, None);
     host.run_tasks();
+    for group in 1..=3 {
+        wal.begin(GroupId(group), ReplicaId(u64::from(group) + 10)).unwrap();
+    }
     put(&mut wal, 1, &entries(1, 1..=4, 3_000), 4);
     put(&mut wal, 2, &entries(1, 1..=2, 500), 2);
     put(&mut wal, 3, &entries(1, 1..=5, 200), 3);
     sync(&host, &mut wal);
+    wal.destroy(GroupId(4), ReplicaId(14)).unwrap();
     wal.truncate(GroupId(3), 4).unwrap();
     put(&mut wal, 3, &entries(2, 4..=6, 200), 6);
     sync(&host, &mut wal);
