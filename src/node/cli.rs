@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use meta::JoinToken;
 
 use crate::config::{Config, ConfigError, Flags};
 use crate::dev::{self, DevArgs};
@@ -42,6 +43,9 @@ struct ServerArgs {
     /// Check the configuration and end
     #[arg(long, conflicts_with = "print_config")]
     check_config: bool,
+    /// Come back to the cluster with an empty data directory, as the node that CORACLE REPLACE has named when it printed this token
+    #[arg(long, value_name = "TOKEN")]
+    join: Option<JoinToken>,
     /// End at once if this process, which must be the parent, ends
     #[arg(long, value_name = "PID")]
     stop_with_parent: Option<u32>,
@@ -125,7 +129,7 @@ fn serve(args: &ServerArgs) -> Result<(), Error> {
     if let Some(parent) = args.stop_with_parent {
         server::stop_with_parent(parent)?;
     }
-    Ok(server::run(&config)?)
+    Ok(server::run(&config, args.join)?)
 }
 
 /// The command line as clap sees it, for tests and for generated documentation.

@@ -4,7 +4,8 @@
 //! number that tells it from an emptied one that came back under the same name), and the stage of
 //! [`formation`](crate::formation). It is written when the node agrees to the cluster's id, before any data, and once more
 //! when the cluster is formed; then it never changes. `map` is the beginning of the fingerprint of the cluster map that
-//! the node has agreed to.
+//! the node has agreed to. A node that has lost its data and comes back passes another stage, `joining`, without a cluster id, and is
+//! told apart for ever by `has_come_back = true`.
 //!
 //! ```toml
 //! format = 2
@@ -14,6 +15,7 @@
 //! incarnation = "0123456789abcdef"
 //! map = "a0a1a2a3a4a5a6a7a8a9aaab"
 //! stage = "formed"
+//! has_come_back = false
 //! ```
 
 use std::io;
@@ -36,6 +38,9 @@ const DATA_NAMES: [&str; 2] = ["wal", "groups"];
 pub enum Stage {
     /// It has no data and has agreed to nothing.
     Empty,
+    /// It has lost its data and asks its cluster, with a token, to let it come back under this incarnation. No core has ever started
+    /// on its directory.
+    Joining,
     /// It has agreed to this cluster id. No core has ever started on its directory.
     Forming(ClusterId),
     /// The cluster with this id is formed, and this node is a part of it.
@@ -46,7 +51,7 @@ impl Stage {
     /// The cluster id that the node has agreed to.
     pub fn cluster_id(self) -> Option<ClusterId> {
         match self {
-            Stage::Empty => None,
+            Stage::Empty | Stage::Joining => None,
             Stage::Forming(id) | Stage::Formed(id) => Some(id),
         }
     }
@@ -65,6 +70,8 @@ pub struct Identity {
     pub map: [u8; 12],
     /// How far the node is, with the id that was drawn for the cluster.
     pub stage: Stage,
+    /// Whether it has come back without data to a cluster that was formed before.
+    pub has_come_back: bool,
 }
 
 /// Why a data directory cannot be used.
@@ -170,11 +177,14 @@ struct Contents {
     incarnation: String,
     map: String,
     stage: StageName,
+    #[serde(default)]
+    has_come_back: bool,
 }
 
 #[derive(Clone, Copy, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum StageName {
+    Joining,
     Forming,
     Formed,
 }
@@ -199,7 +209,7 @@ impl Identity {
                     return Err(IdentityError::NoIdentity { dir: dir.to_owned(), name });
                 }
                 let incarnation = getrandom::u64().map_err(|error| failed(error.into()))?;
-                return Ok(Identity { name, node_id, incarnation, map, stage: Stage::Empty });
+                return Ok(Identity { name, node_id, incarnation, map, stage: Stage::Empty, has_come_back: false });
             }
             Err(error) => return Err(failed(error)),
         };
@@ -212,7 +222,7 @@ impl Identity {
             let (found, expected) = (identity.node_id, node_id);
             return Err(IdentityError::OtherNode { dir: dir.to_owned(), found, expected });
         }
-        if let Stage::Forming(_) = identity.stage {
+        if matches!(identity.stage, Stage::Forming(_) | Stage::Joining) {
             if let Some(name) = data {
                 return Err(IdentityError::DataBeforeFormation { dir: dir.to_owned(), name });
             }
@@ -228,8 +238,10 @@ impl Identity {
         let (cluster_id, stage_name) = match stage {
             Stage::Forming(id) => (id, StageName::Forming),
             Stage::Formed(id) => (id, StageName::Formed),
+            Stage::Joining => (ClusterId(0), StageName::Joining),
             Stage::Empty => unreachable!("no stage is followed by the first one"),
         };
+        self.has_come_back |= stage == Stage::Joining;
         let contents = Contents {
             format: FORMAT,
             name: self.name,
@@ -238,6 +250,7 @@ impl Identity {
             incarnation: format!("{:016x}", self.incarnation),
             map: self.map.iter().map(|byte| format!("{byte:02x}")).collect(),
             stage: stage_name,
+            has_come_back: self.has_come_back,
         };
         let text = toml::to_string(&contents).expect("plain numbers and texts are TOML");
         let path = dir.join(FILE_NAME);
@@ -256,14 +269,16 @@ impl Identity {
         let incarnation = u64::from_str_radix(&contents.incarnation, 16);
         let incarnation = incarnation.map_err(|_| damaged("incarnation is not a hexadecimal number".to_owned()))?;
         let map = parse_map(&contents.map).ok_or_else(|| damaged("map is not 24 hexadecimal digits".to_owned()))?;
-        if contents.cluster_id == ClusterId(0) {
-            return Err(damaged("cluster_id is zero".to_owned()));
+        if (contents.cluster_id == ClusterId(0)) != matches!(contents.stage, StageName::Joining) {
+            return Err(damaged("cluster_id is zero, or the stage one without it".to_owned()));
         }
         let stage = match contents.stage {
+            StageName::Joining => Stage::Joining,
             StageName::Forming => Stage::Forming(contents.cluster_id),
             StageName::Formed => Stage::Formed(contents.cluster_id),
         };
-        Ok(Identity { name: contents.name, node_id: NodeId(contents.node_id), incarnation, map, stage })
+        let (name, node_id, has_come_back) = (contents.name, NodeId(contents.node_id), contents.has_come_back);
+        Ok(Identity { name, node_id, incarnation, map, stage, has_come_back })
     }
 }
 
@@ -332,6 +347,21 @@ mod tests {
         // Once it is formed, what has changed is told to it by its peers.
         let dir = formed();
         Identity::open(dir.path(), NAME, NodeId(1), [1; 12]).expect("a formed node");
+    }
+
+    #[test]
+    fn a_node_that_comes_back_keeps_its_incarnation_from_before_it_asks() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mut identity = open(dir.path()).expect("a new directory");
+        identity.store(dir.path(), Stage::Joining).expect("written");
+        let again = open(dir.path()).expect("the same");
+        assert_eq!(again, identity);
+        assert_eq!((again.stage, again.stage.cluster_id(), again.has_come_back), (Stage::Joining, None, true));
+        let error = Identity::open(dir.path(), NAME, NodeId(1), [1; 12]).expect_err("another map");
+        assert!(matches!(error, IdentityError::OtherMap { .. }), "{error}");
+        identity.store(dir.path(), Stage::Formed(DRAWN)).expect("written");
+        let formed = open(dir.path()).expect("the same");
+        assert!(formed.has_come_back && formed.stage == Stage::Formed(DRAWN), "{formed:?}");
     }
 
     #[test]

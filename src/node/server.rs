@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use engine::{CoreHost, MeshMessage};
-use meta::ClusterMap;
+use meta::{ClusterMap, JoinToken};
 use types::{CoreId, NodeId};
 
 use crate::admin::Admin;
@@ -17,11 +17,12 @@ use crate::atomic_file;
 use crate::config::Config;
 use crate::conns;
 use crate::formation;
-use crate::identity::{Identity, IdentityError};
+use crate::identity::{Identity, IdentityError, Stage};
 use crate::known_peers::{self, KnownPeers};
 use crate::logging;
 use crate::port_wait::PortWait;
 use crate::process_stats;
+use crate::rejoin;
 use crate::service_manager::ServiceManager;
 use crate::shown;
 use crate::signals::StopRequests;
@@ -41,6 +42,9 @@ pub enum Error {
     /// The cluster is not formed and cannot be.
     #[error(transparent)]
     Formation(#[from] formation::Error),
+    /// The node cannot come back.
+    #[error(transparent)]
+    Rejoin(#[from] rejoin::Error),
     /// The cluster map cannot be made.
     #[error(transparent)]
     Map(#[from] meta::Error),
@@ -105,8 +109,8 @@ pub fn stop_with_parent(parent: u32) -> Result<(), Error> {
     if u32::try_from(found) == Ok(parent) { Ok(()) } else { Err(Error::ParentGone { expected: parent, found }) }
 }
 
-/// Runs the node until it is asked to stop or a core ends.
-pub fn run(config: &Config) -> Result<(), Error> {
+/// Runs the node until it is asked to stop or a core ends. With a token a node that has lost its data comes back.
+pub fn run(config: &Config, join: Option<JoinToken>) -> Result<(), Error> {
     let _logging = logging::start(&config.log_level, config.log_as_json);
     let listening = StopRequests::listen();
     let stop = listening.map_err(|source| Error::Os { what: "listening for signals".into(), source })?;
@@ -118,7 +122,11 @@ pub fn run(config: &Config) -> Result<(), Error> {
         admin.serve(addr)?;
     }
     let config_print = formation::config_print(&prepared.map);
-    let formed = formation::run(&config.data_dir, &prepared.map, prepared.identity, &stop)?;
+    let formed = match join {
+        Some(token) => rejoin::run(&config.data_dir, &prepared.map, prepared.identity, token, &stop)?,
+        None if prepared.identity.stage == Stage::Joining => return Err(rejoin::Error::NoToken.into()),
+        None => formation::run(&config.data_dir, &prepared.map, prepared.identity, &stop)?,
+    };
     let Some((identity, cluster_id)) = formed else { return Ok(()) };
     (prepared.identity, prepared.map.cluster_id) = (identity, cluster_id);
     let node = config.node();
@@ -270,6 +278,7 @@ fn engine_configs(config: &Config, prepared: &Prepared) -> Vec<engine::Config> {
             shown_settings: shown_settings.clone(),
             process: Some(process_stats::probe()),
             known_peers: prepared.known_peers.known(),
+            has_come_back: prepared.identity.has_come_back,
             ..engine::Config::new(place, prepared.map.clone(), prepared.identity.incarnation, config.data_dir.clone())
         })
         .collect()

@@ -23,7 +23,7 @@ impl Server {
     /// If it cannot be started.
     pub fn start(config: &Path, log: PathBuf) -> Server {
         let output = File::create(&log).expect("the log's directory is there");
-        Server::spawn(config, log, output)
+        Server::spawn(config, log, output, &[])
     }
 
     /// Starts a node of `coracle dev` again that has died, as that would, from the directory of the cluster. Its log goes on.
@@ -31,14 +31,22 @@ impl Server {
     /// # Panics
     /// If it cannot be started.
     pub fn start_again(dir: &Path, node: usize) -> Server {
-        let log = dir.join(format!("node-{node}.log"));
-        let output = File::options().append(true).create(true).open(&log).expect("the log's directory is there");
-        Server::spawn(&dir.join(format!("node-{node}.toml")), log, output)
+        Server::start_again_with(dir, node, &[])
     }
 
-    fn spawn(config: &Path, log: PathBuf, output: File) -> Server {
+    /// The same, with more arguments.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    pub fn start_again_with(dir: &Path, node: usize, args: &[&str]) -> Server {
+        let log = dir.join(format!("node-{node}.log"));
+        let output = File::options().append(true).create(true).open(&log).expect("the log's directory is there");
+        Server::spawn(&dir.join(format!("node-{node}.toml")), log, output, args)
+    }
+
+    fn spawn(config: &Path, log: PathBuf, output: File, args: &[&str]) -> Server {
         let mut command = process::bound(binary());
-        command.arg("server").arg("--config").arg(config);
+        command.arg("server").arg("--config").arg(config).args(args);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output);
         Server { child: command.spawn().expect("setpriv is part of util-linux"), log }
     }

@@ -64,7 +64,7 @@ pub fn ask(from: IpAddr, to: SocketAddr, question: &Question) -> Result<Answer, 
 }
 
 /// Connects from a local address; the standard library cannot choose it.
-fn connect_from(from: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
+pub(crate) fn connect_from(from: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
     let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     // On Linux this bounds connecting, too.
