@@ -1,7 +1,7 @@
 //! The `coracle` binary: it hands its arguments to `node`, nothing else.
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: profile::Sampled<mimalloc::MiMalloc> = profile::Sampled(mimalloc::MiMalloc);
 
 fn main() -> std::process::ExitCode {
     node::main()

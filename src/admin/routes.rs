@@ -11,6 +11,9 @@ const PROFILE_SECONDS: u64 = 10;
 /// How long it takes at most: one of the few clients is busy with it.
 const PROFILE_SECONDS_MAX: u64 = 60;
 
+/// What a `HEAD` for a profile is told.
+const GET_ALONE: &str = "a profile is taken for GET alone";
+
 /// A path, what it tells, and who answers.
 struct Route {
     path: &'static str,
@@ -25,7 +28,7 @@ struct Asked<'a> {
     is_wanted: &'a dyn Fn() -> bool,
 }
 
-const ROUTES: [Route; 5] = [
+const ROUTES: [Route; 6] = [
     Route {
         path: "/metrics",
         help: "figures for Prometheus; with ?per_group=1 also those of each group",
@@ -53,6 +56,11 @@ const ROUTES: [Route; 5] = [
         help: "where CPU time goes, for `go tool pprof`; ?seconds=1 to 60, 10 if it is not there; one at a time",
         answer: cpu_profile,
     },
+    Route {
+        path: "/debug/pprof/heap",
+        help: "what has allocated memory and what of it is in use, for `go tool pprof`; one at a time",
+        answer: heap_profile,
+    },
 ];
 
 /// Answers a request. What takes long ends once `is_wanted` says that nobody waits for it.
@@ -66,7 +74,7 @@ pub fn answer(source: &dyn Source, request: &Request, is_wanted: &dyn Fn() -> bo
 
 fn cpu_profile(asked: &Asked<'_>) -> Response {
     if asked.request.is_head {
-        return Response::text(400, "a profile is taken for GET alone");
+        return Response::text(400, GET_ALONE);
     }
     let given = asked.request.value("seconds");
     let seconds = given.map_or(Some(PROFILE_SECONDS), |text| text.parse().ok());
@@ -74,7 +82,18 @@ fn cpu_profile(asked: &Asked<'_>) -> Response {
         let range = format!("`seconds` must be a whole number from 1 to {PROFILE_SECONDS_MAX}");
         return Response::text(400, range);
     };
-    match asked.source.cpu_profile(Duration::from_secs(seconds), asked.is_wanted) {
+    or_no_profile(asked.source.cpu_profile(Duration::from_secs(seconds), asked.is_wanted))
+}
+
+fn heap_profile(asked: &Asked<'_>) -> Response {
+    if asked.request.is_head {
+        return Response::text(400, GET_ALONE);
+    }
+    or_no_profile(asked.source.heap_profile())
+}
+
+fn or_no_profile(profile: Result<Vec<u8>, NoProfile>) -> Response {
+    match profile {
         Ok(profile) => Response::file(profile),
         Err(error) => {
             let status = match error {

@@ -33,6 +33,12 @@ pub trait Source: Send + Sync + 'static {
     /// # Errors
     /// Why there is none.
     fn cpu_profile(&self, time: Duration, is_wanted: &dyn Fn() -> bool) -> Result<Vec<u8>, NoProfile>;
+
+    /// What has allocated memory, and what of it is in use, as pprof reads it.
+    ///
+    /// # Errors
+    /// Why there is none.
+    fn heap_profile(&self) -> Result<Vec<u8>, NoProfile>;
 }
 
 /// Why there is no profile.

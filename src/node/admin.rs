@@ -245,12 +245,22 @@ impl Source for Shared {
         tracing::info!(seconds = time.as_secs(), "a CPU profile is taken");
         profile::cpu(time, is_wanted).map_err(no_profile)
     }
+
+    fn heap_profile(&self) -> Result<Vec<u8>, NoProfile> {
+        if !self.profiling {
+            return Err(NoProfile::Off("no profiles are taken here: `profiling` is false".to_owned()));
+        }
+        profile::heap().map_err(no_profile)
+    }
 }
 
 /// Why there is no profile, as the server tells it.
 fn no_profile(error: profile::Error) -> NoProfile {
     match error {
         profile::Error::Busy => NoProfile::Busy(error.to_string()),
+        profile::Error::NotStarted => {
+            NoProfile::Off("allocations are not sampled here: `heap_profile_bytes` is 0".to_owned())
+        }
         profile::Error::Unwanted | profile::Error::SignalTaken | profile::Error::Os { .. } => {
             NoProfile::Failed(error.to_string())
         }

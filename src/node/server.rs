@@ -112,6 +112,8 @@ pub fn stop_with_parent(parent: u32) -> Result<(), Error> {
 /// Runs the node until it is asked to stop or a core ends. With a token a node that has lost its data comes back.
 pub fn run(config: &Config, join: Option<JoinToken>) -> Result<(), Error> {
     let _logging = logging::start(&config.log_level, config.log_as_json);
+    // Before anything that lasts is allocated.
+    profile::heap::start(if config.profiling { config.heap_profile_bytes } else { 0 });
     let listening = StopRequests::listen();
     let stop = listening.map_err(|source| Error::Os { what: "listening for signals".into(), source })?;
     let mut prepared = prepare(config)?;

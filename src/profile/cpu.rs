@@ -54,6 +54,8 @@ pub fn cpu(time: Duration, is_wanted: impl Fn() -> bool) -> Result<Vec<u8>, Erro
     drop(collector);
     let head = Head {
         values: vec![("samples", "count"), ("cpu", "nanoseconds")],
+        default_value: None,
+        drop_frames: None,
         period_type: ("cpu", "nanoseconds"),
         period: SAMPLE_PERIOD.as_nanos() as u64,
         begun,

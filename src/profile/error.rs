@@ -5,9 +5,12 @@ use std::io;
 /// Errors of profiles.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Another CPU profile is being taken.
-    #[error("a CPU profile is being taken already: one is taken at a time")]
+    /// Another profile of that kind is being taken.
+    #[error("such a profile is being taken already: one is taken at a time")]
     Busy,
+    /// Allocations are not sampled.
+    #[error("allocations are not sampled")]
+    NotStarted,
     /// Whoever wanted it is gone.
     #[error("nobody waits for the profile any more")]
     Unwanted,

@@ -19,12 +19,16 @@ pub(crate) type ValueType = (&'static str, &'static str);
 pub(crate) struct Head {
     /// What the values of each sample are.
     pub(crate) values: Vec<ValueType>,
+    /// The name of the one that is shown first; the last one if none is said to be.
+    pub(crate) default_value: Option<&'static str>,
+    /// Names of functions, as a regular expression, that are not shown, nor what they call.
+    pub(crate) drop_frames: Option<&'static str>,
     /// Of what one sample is taken per `period`.
     pub(crate) period_type: ValueType,
     pub(crate) period: u64,
     /// When it was begun.
     pub(crate) begun: SystemTime,
-    /// For how long samples were taken.
+    /// For how long samples were taken; zero for one moment.
     pub(crate) duration: Duration,
 }
 
@@ -59,6 +63,14 @@ impl<R: FnMut(u64) -> Vec<SourceLine>> Profile<R> {
         let period_type = profile.value_type(head.period_type);
         profile.message.message(11, &period_type);
         profile.message.number(12, head.period);
+        if let Some(names) = head.drop_frames {
+            let place = profile.strings.place(names);
+            profile.message.number(7, place);
+        }
+        if let Some(name) = head.default_value {
+            let place = profile.strings.place(name);
+            profile.message.number(14, place);
+        }
         profile.mappings();
         profile
     }

@@ -10,6 +10,8 @@ use std::io::Read;
 pub struct Sample {
     /// The names of functions.
     pub functions: Vec<String>,
+    /// The file of each.
+    pub files: Vec<String>,
     /// One for each type.
     pub values: Vec<i64>,
     /// By their keys.
@@ -117,9 +119,9 @@ pub fn read(gzip: &[u8]) -> Profile {
         let numbers = numbers(bytes);
         (text(numbers.get(&1)), text(numbers.get(&2)))
     };
-    let functions: BTreeMap<u64, String> = of(5)
+    let functions: BTreeMap<u64, (String, String)> = of(5)
         .map(|function| numbers(function.bytes()))
-        .map(|function| (function[&1], text(function.get(&2))))
+        .map(|function| (function[&1], (text(function.get(&2)), text(function.get(&4)))))
         .collect();
     let mappings: Vec<u64> = of(3).map(|mapping| numbers(mapping.bytes())[&1]).collect();
     let location = |bytes: &[u8]| {
@@ -129,12 +131,18 @@ pub fn read(gzip: &[u8]) -> Profile {
         let lines = all.filter(|(place, _)| *place == 4).map(|(_, line)| numbers(line.bytes())[&1]);
         (plain[&1], lines.map(|function| functions[&function].clone()).collect())
     };
-    let locations: BTreeMap<u64, Vec<String>> = of(4).map(|field| location(field.bytes())).collect();
+    let locations: BTreeMap<u64, Vec<(String, String)>> = of(4).map(|field| location(field.bytes())).collect();
     let sample = |bytes: &[u8]| {
-        let mut sample = Sample { functions: Vec::new(), values: Vec::new(), labels: BTreeMap::new() };
+        let mut sample =
+            Sample { functions: Vec::new(), files: Vec::new(), values: Vec::new(), labels: BTreeMap::new() };
         for (place, field) in fields(bytes) {
             match place {
-                1 => field.numbers().iter().for_each(|id| sample.functions.extend_from_slice(&locations[id])),
+                1 => {
+                    for (name, file) in field.numbers().iter().flat_map(|id| &locations[id]) {
+                        sample.functions.push(name.clone());
+                        sample.files.push(file.clone());
+                    }
+                }
                 2 => sample.values.extend(field.numbers().iter().map(|value| *value as i64)),
                 3 => {
                     let label = numbers(field.bytes());

@@ -46,6 +46,10 @@ impl Source for Fixed {
             seconds => Ok(format!("of {seconds}").into_bytes()),
         }
     }
+
+    fn heap_profile(&self) -> Result<Vec<u8>, NoProfile> {
+        Ok(b"of the heap".to_vec())
+    }
 }
 
 /// Whether a profile has ended as its client was gone.
@@ -168,7 +172,10 @@ fn profiles_say_why_there_is_none_and_take_seconds_within_bounds() {
         let expected = "`seconds` must be a whole number from 1 to 60\n";
         assert_eq!(profile(&format!("?seconds={wrong}")), (400, expected.into()), "{wrong}");
     }
-    assert_eq!(ask(addr, "HEAD /debug/pprof/profile HTTP/1.1\r\n\r\n").0, 400);
+    assert_eq!(get(addr, "/debug/pprof/heap"), (200, "of the heap".into()));
+    for path in ["profile", "heap"] {
+        assert_eq!(ask(addr, &format!("HEAD /debug/pprof/{path} HTTP/1.1\r\n\r\n")).0, 400, "{path}");
+    }
 }
 
 #[test]

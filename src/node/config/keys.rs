@@ -106,6 +106,8 @@ const SLOWLOG_US_MAX: i64 = 600_000_000;
 const BACKGROUND_INTERVAL_S_MAX: i64 = 365 * 24 * 60 * 60;
 /// More than a disk for servers reads, in bytes per second.
 const SCRUB_BYTES_PER_S_MAX: i64 = 16 << 30;
+/// Sampling less often than once in so many bytes finds nothing.
+const HEAP_PROFILE_BYTES_MAX: i64 = 1 << 30;
 /// Most slow commands that a core keeps: each may take 4 KiB of its memory.
 const SLOWLOG_LEN_MAX_MAX: i64 = 4_096;
 
@@ -244,8 +246,11 @@ keys! {
     /// How often the replicas of each group are compared, in seconds, about; 0 for never
     COMPARE_INTERVAL_S: "compare_interval_s", RUNTIME, Kind::Int { min: 0, max: BACKGROUND_INTERVAL_S_MAX },
         Fallback::Int(defaults::COMPARE_INTERVAL.as_secs() as i64);
-    /// Whether CPU profiles are taken for whoever asks on the admin port
+    /// Whether profiles of CPU time and of the heap are taken for whoever asks on the admin port
     PROFILING: "profiling", RUNTIME, Kind::Bool, Fallback::Bool(true);
+    /// One allocation in so many bytes is kept for heap profiles, on average; 0, or no profiling, for none
+    HEAP_PROFILE_BYTES: "heap_profile_bytes", RUNTIME, Kind::Int { min: 0, max: HEAP_PROFILE_BYTES_MAX },
+        Fallback::Int(2 << 20);
     /// How fast each core reads what lies at rest to check it, in bytes per second; 0 for not at all
     SCRUB_BYTES_PER_S: "scrub_bytes_per_s", RUNTIME, Kind::Int { min: 0, max: SCRUB_BYTES_PER_S_MAX },
         Fallback::Int(defaults::SCRUB_BYTES_PER_S as i64);
@@ -280,6 +285,7 @@ pub static KEYS: &[&Key] = &[
     &SLOWLOG_LEN_MAX,
     &COMPARE_INTERVAL_S,
     &PROFILING,
+    &HEAP_PROFILE_BYTES,
     &SCRUB_BYTES_PER_S,
     &SCRUB_INTERVAL_S,
     &GROUPS,

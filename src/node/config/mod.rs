@@ -34,6 +34,8 @@ use value::Origin;
 const FILE_BYTES_MAX: u64 = 4 << 20;
 /// Segments of the log are made of whole blocks of this size.
 const BLOCK_BYTES: i64 = 4_096;
+/// Sampling allocations more often costs more than it tells: each sample takes up to a page of memory and a walk over the stack.
+const HEAP_PROFILE_BYTES_MIN: u64 = 64 << 10;
 
 /// A configuration that was checked: every value lies in its range, and the first cluster map can be made.
 #[derive(Clone, Debug)]
@@ -98,6 +100,8 @@ pub struct Config {
     pub compare_interval: Option<Duration>,
     /// Whether profiles are taken for whoever asks on the admin port.
     pub profiling: bool,
+    /// In how many bytes one allocation is kept for heap profiles, on average; 0 for none.
+    pub heap_profile_bytes: u64,
     /// How fast each core reads what lies at rest to check it, in bytes per second; 0 for not at all.
     pub scrub_bytes_per_s: u64,
     /// From the start of one such check to the next; `None` for none but those that are asked for.
@@ -173,11 +177,7 @@ impl Config {
         }
         let own_host = bootstrap.nodes.iter().find(|node| node.id == node_id).map(|node| node.host)?;
         let admin_host = top.text(&keys::ADMIN_HOST).and_then(|host| host.parse().ok()).unwrap_or(own_host);
-        let segment_bytes: i64 = number(top, &keys::SEGMENT_BYTES_KEY);
-        if segment_bytes % BLOCK_BYTES != 0 {
-            let message = format!("`segment_bytes` must be a multiple of {BLOCK_BYTES}, not {segment_bytes}");
-            problems.push(Problem::new(message, top.origin(&keys::SEGMENT_BYTES_KEY)));
-        }
+        check_values(top, problems);
         let mut config = Config {
             bootstrap,
             node_id,
@@ -210,6 +210,7 @@ impl Config {
             slow_log_len_max: number(top, &keys::SLOWLOG_LEN_MAX),
             compare_interval: seconds(top, &keys::COMPARE_INTERVAL_S),
             profiling: top.bool(&keys::PROFILING)?,
+            heap_profile_bytes: number(top, &keys::HEAP_PROFILE_BYTES),
             scrub_bytes_per_s: number(top, &keys::SCRUB_BYTES_PER_S),
             scrub_interval: seconds(top, &keys::SCRUB_INTERVAL_S),
             shown: Vec::new(),
@@ -219,6 +220,21 @@ impl Config {
         let cores_count = usize::from(config.node().cores);
         config.memory_bytes_max = memory_bytes_max.unwrap_or_else(|| memory::share_of_core(cores_count));
         Some(config)
+    }
+}
+
+/// What values may be beside their ranges.
+fn check_values(top: &Table, problems: &mut Vec<Problem>) {
+    let segment_bytes: i64 = number(top, &keys::SEGMENT_BYTES_KEY);
+    if segment_bytes % BLOCK_BYTES != 0 {
+        let message = format!("`segment_bytes` must be a multiple of {BLOCK_BYTES}, not {segment_bytes}");
+        problems.push(Problem::new(message, top.origin(&keys::SEGMENT_BYTES_KEY)));
+    }
+    let heap_profile_bytes: u64 = number(top, &keys::HEAP_PROFILE_BYTES);
+    if (1..HEAP_PROFILE_BYTES_MIN).contains(&heap_profile_bytes) {
+        let message =
+            format!("`heap_profile_bytes` must be 0 or at least {HEAP_PROFILE_BYTES_MIN}, not {heap_profile_bytes}");
+        problems.push(Problem::new(message, top.origin(&keys::HEAP_PROFILE_BYTES)));
     }
 }
 

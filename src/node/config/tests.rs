@@ -202,6 +202,8 @@ fn a_value_out_of_range_is_shown_with_its_range() {
     assert_eq!(first_line("host = \"localhost\""), "`host` must be an IP address, not \"localhost\"");
     assert_eq!(first_line("host = \"0.0.0.0\""), "`host` must be an IP address, not \"0.0.0.0\"");
     assert_eq!(first_line("segment_bytes = 67108865"), "`segment_bytes` must be a multiple of 4096, not 67108865");
+    let told = first_line("heap_profile_bytes = 65535");
+    assert_eq!(told, "`heap_profile_bytes` must be 0 or at least 65536, not 65535");
     assert_eq!(first_line("peers = 3"), "`peers` must be a list of tables, each headed [[peers]]");
     assert!(first_line("cores = = 3").starts_with("not valid TOML: "));
 }
