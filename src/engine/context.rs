@@ -181,7 +181,7 @@ impl Context {
     #[inline]
     pub(crate) fn is_slow(&self, since: Instant) -> bool {
         self.config.slow_log_min.is_some_and(|min| self.latest().since(since) >= min)
-            && self.command_logs.takes(LogKind::Slow)
+            && (self.command_logs.takes(LogKind::Slow) || self.command_logs.takes(LogKind::Forwarded))
     }
 
     /// Keeps a command that was slow, or long.
@@ -234,6 +234,11 @@ impl Context {
     /// judged.
     pub(crate) fn latest(&self) -> Instant {
         self.now.max(self.turns.marked_at())
+    }
+
+    /// The wall clock at a time of this turn, in microseconds since 1970.
+    pub(crate) fn unix_us_at(&self, at: Instant) -> u64 {
+        self.unix_ms * 1_000 + at.since(self.now).as_micros() as u64
     }
 
     /// The address of this core.

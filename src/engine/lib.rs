@@ -73,7 +73,7 @@ pub use core::{Core, CoreHost, MeshMessage};
 pub use error::Error;
 pub use limits::peer_conns_count_max;
 pub use observe::{
-    BudgetUse, CoreReport, Event, Figure, Observer, QueueLen, ReportReceiver, STAGE_BOUNDS_US, StageFigures,
-    TURN_BOUNDS_US, TurnFigures, node_info,
+    BudgetUse, CoreReport, Event, Figure, Observer, QueueLen, ReportReceiver, STAGE_BOUNDS_US, SlowCommand,
+    StageFigures, TURN_BOUNDS_US, TraceIds, TurnFigures, node_info,
 };
 pub use storage::{Loaded, load};

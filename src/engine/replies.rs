@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use resp::Reply;
-use types::{GroupId, Instant};
+use types::{CoreAddr, GroupId, Instant};
 
 use crate::context::Context;
 use crate::origin::{LinkId, Origin};
@@ -36,6 +36,11 @@ pub(crate) trait ReplySink {
 
     /// Who has asked, if that is a client of this core whose command is not answered yet.
     fn asker(&self, _origin: Origin) -> Option<Asker> {
+        None
+    }
+
+    /// The core at the other end of a link.
+    fn peer(&self, _link: LinkId) -> Option<CoreAddr> {
         None
     }
 

@@ -8,8 +8,8 @@ use resp::{Args, CommandId, Reply};
 use super::{Core, CoreHost, MeshMessage};
 use crate::groups::CompareRefusal;
 use crate::observe::{
-    LARGE_BYTES_MIN, LogKind, LoggedCommand, Reset, Way, comparison_replies, doctor, latency, logged_replies,
-    scrub_replies, shown_args,
+    AskedBy, LARGE_BYTES_MIN, LogKind, LoggedCommand, Reset, TraceIds, Way, comparison_replies, doctor, latency,
+    logged_replies, scrub_replies, shown_args,
 };
 use crate::origin::Port;
 
@@ -229,13 +229,14 @@ impl<H: CoreHost> Core<H> {
             if is_kept && self.ctx.command_logs.takes(kind) {
                 let command = LoggedCommand {
                     number: 0,
+                    sequence: 0,
                     core: self.ctx.addr(),
-                    unix_s: self.ctx.unix_ms / 1_000,
+                    unix_us: self.ctx.unix_us_at(now),
                     measure,
                     args: shown_args(command, args),
-                    client_addr: asker.addr,
-                    client_name: asker.name.clone(),
+                    asked_by: AskedBy::Client { addr: asker.addr, name: asker.name.clone() },
                     way: Way::AtOnce,
+                    trace: TraceIds::default(),
                 };
                 self.ctx.log_command(kind, command);
             }

@@ -1,6 +1,7 @@
 //! The way of replies out of a core.
 
 use resp::Reply;
+use types::CoreAddr;
 
 use crate::clients::Clients;
 use crate::origin::{LinkId, Origin};
@@ -30,6 +31,10 @@ impl ReplySink for Replies<'_> {
 
     fn asker(&self, origin: Origin) -> Option<Asker> {
         self.clients.asker(origin)
+    }
+
+    fn peer(&self, link: LinkId) -> Option<CoreAddr> {
+        Some(self.peers.addr_of(link))
     }
 
     fn takes_replies(&self, link: LinkId) -> bool {

@@ -251,17 +251,19 @@ fn time_apply(ctx: &mut Context, waiters: &Waiters) {
     }
 }
 
-/// The way of the commands of a batch that is being applied.
+/// The way of the commands of a batch that is being applied, and when the batch was begun.
 #[cold]
-fn way_of(ctx: &Context, waiters: &Waiters) -> Way {
+fn way_of(ctx: &Context, waiters: &Waiters) -> (Way, Instant) {
     let times = waiters.times;
     let us = |from: Instant, to: Instant| to.since(from).as_micros() as u64;
-    Way::Batch {
-        batch_us: us(times.begun_at.unwrap_or(times.proposed_at), times.proposed_at),
+    let begun_at = times.begun_at.unwrap_or(times.proposed_at);
+    let way = Way::Batch {
+        batch_us: us(begun_at, times.proposed_at),
         durable_us: times.durable_at.map(|durable_at| us(times.proposed_at, durable_at)),
         commit_us: us(times.proposed_at, times.committed_at),
         apply_us: us(times.committed_at, ctx.latest()),
-    }
+    };
+    (way, begun_at)
 }
 
 /// Keys whose rows are to be read, in the order in which they are needed.
@@ -321,7 +323,8 @@ fn answer_write(
         && let Some(id) = id
     {
         let request = Request { origin, command: resp::table::by_id(id), slot: Slot::default(), args };
-        log_if_slow(ctx, out, request, way_of(ctx, &progress.waiters));
+        let (way, since) = way_of(ctx, &progress.waiters);
+        log_if_slow(ctx, out, request, way, since);
     }
     if let (Outcome::Error(error), Some(id)) = (outcome, id) {
         ctx.count_failed(origin, id, error.message().as_bytes());
@@ -353,7 +356,8 @@ fn serve_reads(
         ctx.counters.reads_in_batch += 1;
         let request = Request { origin, command, slot, args: progress.waiters.args.get(span) };
         if progress.is_slow {
-            log_if_slow(ctx, out, request, way_of(ctx, &progress.waiters));
+            let (way, since) = way_of(ctx, &progress.waiters);
+            log_if_slow(ctx, out, request, way, since);
         }
         answer_read(ctx, out, keyspace, cold, place, request);
     }

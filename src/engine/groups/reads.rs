@@ -136,7 +136,7 @@ impl Groups {
                     let place = (group, replica.id);
                     let stage = if is_confirmed { Stage::ReadIndex } else { Stage::ReadBehind };
                     if ctx.is_slow(since) {
-                        log_if_slow(ctx, out, request.as_request(), Way::Waited(stage.name()));
+                        log_if_slow(ctx, out, request.as_request(), Way::Waited(stage.name()), since);
                     }
                     if answer_read(ctx, out, &replica.keyspace, cold, place, request.as_request()) {
                         ctx.stages.ends_with_turn(stage, since);

@@ -29,7 +29,7 @@ impl Groups {
             Purpose::Read { request, .. } | Purpose::ReadRange { request, .. } => {
                 ctx.stages.ends_with_turn(Stage::ReadRows, since);
                 if ctx.is_slow(since) {
-                    log_if_slow(ctx, out, request.as_request(), Way::Waited(Stage::ReadRows.name()));
+                    log_if_slow(ctx, out, request.as_request(), Way::Waited(Stage::ReadRows.name()), since);
                 }
             }
             Purpose::Apply => ctx.stages.record(Stage::ApplyRows, ctx.latest().since(since)),

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use resp::{Args, Command};
 use types::CoreAddr;
 
+use crate::observe::trace::TraceIds;
+
 /// Arguments that are kept of a command, as in Redis.
 const ARGS_COUNT_MAX: usize = 32;
 /// Bytes that are kept of an argument, as in Redis.
@@ -30,11 +32,18 @@ pub enum LogKind {
     LargeRequest,
     /// The reply is long; in bytes.
     LargeReply,
+    /// It took long here, and another core has forwarded it: that one keeps it for its client. In microseconds.
+    Forwarded,
 }
 
 impl LogKind {
     /// All kinds, in the order of their numbers.
-    pub(crate) const ALL: [LogKind; 3] = [LogKind::Slow, LogKind::LargeRequest, LogKind::LargeReply];
+    pub(crate) const ALL: [LogKind; 4] =
+        [LogKind::Slow, LogKind::LargeRequest, LogKind::LargeReply, LogKind::Forwarded];
+
+    fn is_of_slow_ones(self) -> bool {
+        matches!(self, LogKind::Slow | LogKind::Forwarded)
+    }
 
     /// The kind that COMMANDLOG knows by this name.
     pub(crate) fn from_name(name: &[u8]) -> Option<LogKind> {
@@ -62,8 +71,8 @@ pub(crate) enum Way {
         /// From then until it was applied.
         apply_us: u64,
     },
-    /// Another core has answered it.
-    Forwarded(CoreAddr),
+    /// Another core has answered it, and knew it by this number.
+    Forwarded { to: CoreAddr, number: u64 },
 }
 
 impl Way {
@@ -73,7 +82,7 @@ impl Way {
             Way::AtOnce => "at_once".to_owned(),
             Way::Waited(stage) => stage.to_owned(),
             Way::Batch { .. } => "batch".to_owned(),
-            Way::Forwarded(to) => format!("forwarded to {to}"),
+            Way::Forwarded { to, .. } => format!("forwarded to {to}"),
         }
     }
 
@@ -84,6 +93,45 @@ impl Way {
         let behind = [("commit", commit_us), ("apply", apply_us)];
         std::iter::once(("batch", batch_us)).chain(durable).chain(behind).collect()
     }
+
+    /// The stages of a command that took so long, each with when it began since the command came, and how long it took from then, in
+    /// microseconds. A batch that was there before the command begins with it here.
+    pub(crate) fn placed_stages(self, took_us: u64) -> Vec<(&'static str, u64, u64)> {
+        let Way::Batch { durable_us, commit_us, apply_us, .. } = self else { return Vec::new() };
+        let committed_us = took_us.saturating_sub(apply_us);
+        let proposed_us = committed_us.saturating_sub(commit_us);
+        let durable = durable_us.map(|us| ("durable", proposed_us, us.min(took_us - proposed_us)));
+        let behind =
+            [("commit", proposed_us, committed_us - proposed_us), ("apply", committed_us, took_us - committed_us)];
+        std::iter::once(("batch", 0, proposed_us)).chain(durable).chain(behind).collect()
+    }
+}
+
+/// Who wants a command to be executed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum AskedBy {
+    /// A client of this core.
+    Client { addr: SocketAddr, name: Vec<u8> },
+    /// Another core, which has forwarded it.
+    Core(CoreAddr),
+}
+
+impl AskedBy {
+    /// Its address, as it is written.
+    pub(crate) fn addr(&self) -> String {
+        match self {
+            AskedBy::Client { addr, .. } => addr.to_string(),
+            AskedBy::Core(core) => core.to_string(),
+        }
+    }
+
+    /// The name that a client has given itself.
+    pub(crate) fn name(&self) -> &[u8] {
+        match self {
+            AskedBy::Client { name, .. } => name,
+            AskedBy::Core(_) => &[],
+        }
+    }
 }
 
 /// A command that is kept.
@@ -91,23 +139,35 @@ impl Way {
 pub(crate) struct LoggedCommand {
     /// Unique on its node, and growing.
     pub(crate) number: u64,
-    /// The core that the client has connected to.
+    /// How many that took long came before it on its core; 0 for others.
+    pub(crate) sequence: u64,
+    /// The core that has answered it: the one that the client has connected to, unless another one has forwarded it.
     pub(crate) core: CoreAddr,
-    /// When it was answered, in seconds since 1970.
-    pub(crate) unix_s: u64,
+    /// When it was answered, in microseconds since 1970.
+    pub(crate) unix_us: u64,
     /// How long it took, in microseconds, or how long it or its reply is, in bytes.
     pub(crate) measure: u64,
     /// Its arguments, the name first; cut, and without secrets.
     pub(crate) args: Vec<Vec<u8>>,
-    pub(crate) client_addr: SocketAddr,
-    pub(crate) client_name: Vec<u8>,
+    pub(crate) asked_by: AskedBy,
     pub(crate) way: Way,
+    /// Given to it with its number, unless it was forwarded: then it has those of its way.
+    pub(crate) trace: TraceIds,
 }
 
 impl LoggedCommand {
+    /// When it was answered, in seconds since 1970.
+    pub(crate) fn unix_s(&self) -> u64 {
+        self.unix_us / 1_000_000
+    }
+
     fn bytes(&self) -> usize {
         let args = self.args.iter().map(|arg| arg.capacity() + size_of::<Vec<u8>>()).sum::<usize>();
-        args + self.client_name.capacity() + size_of::<LoggedCommand>()
+        let name_bytes = match &self.asked_by {
+            AskedBy::Client { name, .. } => name.capacity(),
+            AskedBy::Core(_) => 0,
+        };
+        args + name_bytes + size_of::<LoggedCommand>()
     }
 }
 
@@ -150,6 +210,8 @@ pub(crate) struct CommandLogs {
     /// The number of the next one, and how far the numbers of a core are apart: each core of a node has its own.
     next_number: u64,
     numbers_step: u64,
+    /// The sequence of the next one that took long.
+    next_sequence: u64,
 }
 
 impl CommandLogs {
@@ -175,6 +237,13 @@ impl CommandLogs {
             return;
         }
         self.kept_counts[kind as usize] += 1;
+        if kind.is_of_slow_ones() {
+            command.sequence = self.next_sequence;
+            self.next_sequence += 1;
+        }
+        if command.trace == TraceIds::default() {
+            command.trace = TraceIds::local(command.core, self.next_number, command.unix_us);
+        }
         command.number = self.next_number;
         self.next_number += self.numbers_step;
         self.bytes += command.bytes();
@@ -213,7 +282,7 @@ impl CommandLogs {
         let len_max = self.len_max.max(other.len_max);
         for (mine, theirs) in self.logs.iter_mut().zip(&other.logs) {
             mine.extend(theirs.iter().cloned());
-            mine.make_contiguous().sort_by_key(|command| (command.unix_s, command.number));
+            mine.make_contiguous().sort_by_key(|command| (command.unix_s(), command.number));
             mine.drain(..mine.len().saturating_sub(len_max));
         }
         self.len_max = len_max;
@@ -230,13 +299,14 @@ mod tests {
     fn command(measure: u64) -> LoggedCommand {
         LoggedCommand {
             number: 0,
+            sequence: 0,
             core: CoreAddr::default(),
-            unix_s: measure,
+            unix_us: measure * 1_000_000,
             measure,
             args: vec![b"GET".to_vec(), vec![b'k'; 10]],
-            client_addr: SocketAddr::from(([127, 0, 0, 1], 5)),
-            client_name: Vec::new(),
+            asked_by: AskedBy::Client { addr: SocketAddr::from(([127, 0, 0, 1], 5)), name: Vec::new() },
             way: Way::AtOnce,
+            trace: TraceIds::default(),
         }
     }
 
@@ -262,6 +332,30 @@ mod tests {
         let mut none = CommandLogs::new(0, 1, 0);
         none.push(LogKind::Slow, command(1));
         assert_eq!((none.len(LogKind::Slow), none.takes(LogKind::Slow)), (0, false));
+    }
+
+    #[test]
+    fn those_that_took_long_are_counted_through_and_told_apart() {
+        let mut logs = CommandLogs::new(0, 1, 2);
+        let kinds = [LogKind::Slow, LogKind::LargeReply, LogKind::Forwarded, LogKind::Slow, LogKind::Slow];
+        for kind in kinds {
+            logs.begin_turn();
+            logs.push(kind, command(1));
+        }
+        let of = |kind| logs.newest(kind).map(|command| (command.number, command.sequence)).collect::<Vec<_>>();
+        assert_eq!((of(LogKind::Slow), of(LogKind::Forwarded)), (vec![(4, 3), (3, 2)], vec![(2, 1)]));
+        let [last, before] = [0, 1].map(|at| logs.newest(LogKind::Slow).nth(at).expect("two are kept").trace);
+        assert!(last.trace_id != before.trace_id && last.span_id != 0, "{last:?} {before:?}");
+        assert_eq!(LogKind::from_name(b"forwarded"), None, "COMMANDLOG has the kinds of Valkey");
+    }
+
+    #[test]
+    fn stages_end_with_the_command_and_none_begins_before_it() {
+        let way = Way::Batch { batch_us: 50, durable_us: Some(90), commit_us: 70, apply_us: 10 };
+        let placed = [("batch", 0, 20), ("durable", 20, 80), ("commit", 20, 70), ("apply", 90, 10)];
+        assert_eq!(way.placed_stages(100), placed);
+        assert_eq!(way.placed_stages(5), [("batch", 0, 0), ("durable", 0, 5), ("commit", 0, 0), ("apply", 0, 5)]);
+        assert_eq!(Way::AtOnce.placed_stages(100), []);
     }
 
     #[test]

@@ -39,11 +39,11 @@ pub(crate) fn get(logs: &CommandLogs, kind: LogKind, args: Args<'_>, reply: &mut
     for command in logs.newest(kind).take(count) {
         reply.array(6);
         reply.integer(command.number as i64);
-        reply.integer(command.unix_s as i64);
+        reply.integer(command.unix_s() as i64);
         reply.integer(command.measure as i64);
         write_args(command, reply);
-        reply.bulk(command.client_addr.to_string().as_bytes());
-        reply.bulk(&command.client_name);
+        reply.bulk(command.asked_by.addr().as_bytes());
+        reply.bulk(command.asked_by.name());
     }
 }
 
@@ -58,18 +58,19 @@ pub(crate) fn slow_with_stages(logs: &CommandLogs, args: Args<'_>, reply: &mut R
     let Some(count) = count_at(args, 2, SLOWLOG_GET_COUNT) else { return reply.error(INVALID_COUNT) };
     reply.array(logs.len(LogKind::Slow).min(count));
     for command in logs.newest(LogKind::Slow).take(count) {
-        reply.map(9);
-        for (name, number) in [("id", command.number), ("time", command.unix_s), ("duration_us", command.measure)] {
+        reply.map(10);
+        for (name, number) in [("id", command.number), ("time", command.unix_s()), ("duration_us", command.measure)] {
             reply.bulk(name.as_bytes());
             reply.integer(number as i64);
         }
         reply.bulk(b"command");
         write_args(command, reply);
         for (name, text) in [
-            ("client", command.client_addr.to_string().into_bytes()),
-            ("client_name", command.client_name.clone()),
+            ("client", command.asked_by.addr().into_bytes()),
+            ("client_name", command.asked_by.name().to_vec()),
             ("core", command.core.to_string().into_bytes()),
             ("way", command.way.name().into_bytes()),
+            ("trace", format!("{:032x}", command.trace.trace_id).into_bytes()),
         ] {
             reply.bulk(name.as_bytes());
             reply.bulk(&text);
@@ -120,7 +121,8 @@ mod tests {
     use types::CoreAddr;
 
     use super::*;
-    use crate::observe::command_log::Way;
+    use crate::observe::command_log::{AskedBy, Way};
+    use crate::observe::trace::TraceIds;
 
     fn ask(line: &str, protocol: Protocol, answer: impl FnOnce(Args<'_>, &mut Reply<'_>)) -> String {
         let (mut ranges, mut bytes, mut start) = (Vec::new(), Vec::new(), 0);
@@ -141,13 +143,14 @@ mod tests {
                 LogKind::Slow,
                 LoggedCommand {
                     number: 0,
+                    sequence: 0,
                     core: CoreAddr::default(),
-                    unix_s: 100 + number,
+                    unix_us: (100 + number) * 1_000_000,
                     measure: 15,
                     args: vec![b"SET".to_vec(), b"k".to_vec()],
-                    client_addr: SocketAddr::from(([127, 0, 0, 1], 5)),
-                    client_name: b"me".to_vec(),
+                    asked_by: AskedBy::Client { addr: SocketAddr::from(([127, 0, 0, 1], 5)), name: b"me".to_vec() },
                     way,
+                    trace: TraceIds { trace_id: 7, span_id: 8, parent_id: None },
                 },
             );
         }
@@ -173,7 +176,7 @@ mod tests {
         let logs = logs(1);
         let text = ask("CORACLE SLOWLOG", Protocol::Resp3, |args, reply| slow_with_stages(&logs, args, reply));
         let stages = "$9\r\nstages_us\r\n%4\r\n$5\r\nbatch\r\n:5\r\n$7\r\ndurable\r\n:7\r\n$6\r\ncommit\r\n:9\r\n$5\r\napply\r\n:1\r\n";
-        assert!(text.starts_with("*1\r\n%9\r\n$2\r\nid\r\n:0\r\n") && text.ends_with(stages), "{text}");
+        assert!(text.starts_with("*1\r\n%10\r\n$2\r\nid\r\n:0\r\n") && text.ends_with(stages), "{text}");
     }
 
     #[test]

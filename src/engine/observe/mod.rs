@@ -3,9 +3,9 @@
 //! Every part may use this folder; it uses none of them. Adding a counter is one line in [`counters`], a reason for
 //! refusing commands one line in [`refusal`](crate::refusal).
 //!
-//! Read [`counters`], [`log_limit`], [`distribution`], [`command_stats`], [`error_stats`], [`turns`], [`stages`], [`stalls`], [`spikes`], [`command_log`], [`hot_keys`],
+//! Read [`counters`], [`log_limit`], [`distribution`], [`command_stats`], [`error_stats`], [`turns`], [`stages`], [`stalls`], [`spikes`], [`trace`], [`command_log`], [`hot_keys`],
 //! [`rates`], [`field`], then [`report`], which puts
-//! them together, [`sections`] and [`info`], which show it, [`figures`] (the same for others than clients), [`server_commands`] (CONFIG GET, TIME, COMMAND), [`latency`] and [`doctor`]
+//! them together, [`sections`] and [`info`], which show it, [`figures`] and [`slow_commands`] (the same for others than clients), [`server_commands`] (CONFIG GET, TIME, COMMAND), [`latency`] and [`doctor`]
 //! (LATENCY), [`logged_replies`] (SLOWLOG, CORACLE), [`comparison_replies`] (CORACLE COMPARISON), [`scrub_replies`] (CORACLE SCRUB), [`reset`], and [`observer`].
 
 mod command_log;
@@ -29,13 +29,15 @@ mod reset;
 pub(crate) mod scrub_replies;
 mod sections;
 pub(crate) mod server_commands;
+mod slow_commands;
 pub(crate) mod spikes;
 pub(crate) mod stages;
 mod stalls;
+mod trace;
 pub(crate) mod turns;
 
 pub use command_log::LogKind;
-pub(crate) use command_log::{CommandLogs, LARGE_BYTES_MIN, LoggedCommand, Way, shown_args};
+pub(crate) use command_log::{AskedBy, CommandLogs, LARGE_BYTES_MIN, LoggedCommand, Way, shown_args};
 pub(crate) use command_stats::CommandStats;
 pub(crate) use counters::Counters;
 pub(crate) use error_stats::ErrorStats;
@@ -49,7 +51,9 @@ pub use report::CoreReport;
 pub(crate) use report::{MemoryReport, REPORTED_GROUPS_COUNT_MAX, ReplicaReport};
 pub use reset::Reset;
 pub(crate) use sections::{Info, InfoScope};
+pub use slow_commands::SlowCommand;
 pub(crate) use spikes::{SpikeEvent, Spikes};
 pub(crate) use stages::{Size, Stage, Stages};
 pub(crate) use stalls::{StallReason, Stalls};
+pub use trace::TraceIds;
 pub(crate) use turns::{Phase, Turns};

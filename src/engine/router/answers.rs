@@ -59,10 +59,12 @@ impl Router {
     /// Keeps a command for SLOWLOG whose answer has come late. Its arguments lie in its frame until it is taken out.
     fn log_if_slow(&self, ctx: &mut Context, out: &impl ReplySink, link: LinkId, id: u64) {
         let Some((sent, _)) = self.in_flight.get(link, id) else { return };
-        if ctx.is_slow(sent.deadline - ctx.config.leader_wait) {
-            let leader = self.routes.get(sent.route()).leader;
+        let since = sent.deadline - ctx.config.leader_wait;
+        if ctx.is_slow(since)
+            && let Some(to) = out.peer(link)
+        {
             let request = self.in_flight.request_of(link, sent);
-            log_if_slow(ctx, out, request.as_request(), Way::Forwarded(leader));
+            log_if_slow(ctx, out, request.as_request(), Way::Forwarded { to, number: id }, since);
         }
     }
 
