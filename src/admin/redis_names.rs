@@ -212,7 +212,7 @@ mod tests {
         let mut out = Exposition::default();
         let settings = [("maxclients", "10"), ("save", ""), ("io-threads", "2")];
         write((info, "cluster_state:fail\r\ncluster_slots_ok:5\r\n"), settings, 1_000.0, &mut out);
-        out.into_text()
+        out.to_text()
     }
 
     #[test]

@@ -33,7 +33,8 @@ const ROUTES: [Route; 6] = [
         path: "/metrics",
         help: "figures for Prometheus; with ?per_group=1 also those of each group",
         answer: |asked| {
-            or_unavailable(asked.source.metrics(asked.request.asks_for("per_group")), Response::exposition)
+            let figures = asked.source.metrics(asked.request.asks_for("per_group"));
+            or_unavailable(figures.map(|figures| figures.to_text()), Response::exposition)
         },
     },
     Route {

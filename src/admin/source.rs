@@ -2,13 +2,22 @@
 
 use std::time::Duration;
 
+use crate::exposition::Exposition;
+use crate::slow_command::SlowCommand;
+
 /// What a node tells of itself. It is asked on threads of requests, and may let them wait for about a second.
 pub trait Source: Send + Sync + 'static {
-    /// All figures in Prometheus's text format, also those of each group if they are asked for.
+    /// All figures, also those of each group if they are asked for.
     ///
     /// # Errors
     /// Why there are none.
-    fn metrics(&self, per_group: bool) -> Result<String, Unavailable>;
+    fn metrics(&self, per_group: bool) -> Result<Exposition, Unavailable>;
+
+    /// The slow commands that cores still keep.
+    ///
+    /// # Errors
+    /// Why there is nothing to tell.
+    fn slow_commands(&self) -> Result<Vec<SlowCommand>, Unavailable>;
 
     /// The same for people and scripts, as JSON, and how each group stands.
     ///

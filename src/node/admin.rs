@@ -9,13 +9,14 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use ::admin::{Exposition, NoProfile, Source, Unavailable, redis_names, units};
+use ::admin::{Exposition, NoProfile, OtlpCounts, SlowCommand, Source, Telemetry, Unavailable, redis_names, units};
 use engine::{CoreReport, Figure, MeshMessage, ReportReceiver, STAGE_BOUNDS_US, TURN_BOUNDS_US};
 use serde_json::{Map, Value, json};
 use types::CoreId;
 
 use crate::port_wait::PortWait;
 use crate::signals::StopRequests;
+use crate::telemetry;
 
 /// How old answers may be before the cores are asked again.
 const ASK_EVERY: Duration = Duration::from_millis(250);
@@ -34,6 +35,8 @@ struct Shared {
     stop: StopRequests,
     /// Whether profiles are taken for whoever asks.
     profiling: bool,
+    /// What became of what a collector was to be sent; `None` if there is none.
+    otlp: OnceLock<Arc<OtlpCounts>>,
     cores: OnceLock<Cores>,
 }
 
@@ -62,7 +65,7 @@ struct Answer {
 impl Admin {
     /// Of a node that does not run yet. `profiling` says whether profiles are taken for whoever asks.
     pub fn new(stop: StopRequests, profiling: bool) -> Admin {
-        Admin { shared: Arc::new(Shared { stop, profiling, cores: OnceLock::new() }) }
+        Admin { shared: Arc::new(Shared { stop, profiling, otlp: OnceLock::new(), cores: OnceLock::new() }) }
     }
 
     /// Serves from now on; a port that a former process still holds is waited for.
@@ -81,6 +84,19 @@ impl Admin {
             }
         };
         ::admin::serve(listener, Arc::clone(&self.shared) as Arc<dyn Source>)
+    }
+
+    /// Tells others of its own accord from now on.
+    ///
+    /// # Errors
+    /// That there is no thread for it.
+    pub fn tell(&self, telemetry: Telemetry) -> Result<(), ::admin::Error> {
+        let counts = Arc::<OtlpCounts>::default();
+        if telemetry.otlp_endpoint.is_some() {
+            let is_first = self.shared.otlp.set(Arc::clone(&counts)).is_ok();
+            assert!(is_first, "a node has one collector");
+        }
+        ::admin::tell(telemetry, Arc::clone(&self.shared) as Arc<dyn Source>, counts)
     }
 
     /// The cores run from now on. `config` is that of any of them.
@@ -175,7 +191,7 @@ impl Shared {
 }
 
 impl Source for Shared {
-    fn metrics(&self, per_group: bool) -> Result<String, Unavailable> {
+    fn metrics(&self, per_group: bool) -> Result<Exposition, Unavailable> {
         let (cores, reports, ages) = self.reports()?;
         let unix = unix_time();
         let info = engine::node_info(&cores.config, &reports, unix.as_millis() as u64);
@@ -186,7 +202,15 @@ impl Source for Shared {
         for (report, age) in reports.iter().zip(ages) {
             write_core(report, age, per_group, &mut out);
         }
-        Ok(out.into_text())
+        if let Some(counts) = self.otlp.get() {
+            counts.write(&[("node", &cores.config.place.node.to_string())], &mut out);
+        }
+        Ok(out)
+    }
+
+    fn slow_commands(&self) -> Result<Vec<SlowCommand>, Unavailable> {
+        let (_, reports, _) = self.reports()?;
+        Ok(reports.iter().flat_map(telemetry::slow_commands).collect())
     }
 
     fn state(&self) -> Result<String, Unavailable> {
@@ -356,7 +380,8 @@ mod tests {
     fn a_node_whose_cores_do_not_run_lives_and_is_not_ready() {
         let admin = Admin::new(StopRequests::default(), false);
         assert!(admin.shared.live().is_ok());
-        for answer in [admin.shared.ready(), admin.shared.state(), admin.shared.metrics(false)] {
+        let figures = admin.shared.metrics(false).map(|figures| figures.to_text());
+        for answer in [admin.shared.ready(), admin.shared.state(), figures] {
             let reason = answer.expect_err("there is nothing to tell").to_string();
             assert!(reason.contains("waits for the others to form the cluster"), "{reason}");
         }
@@ -366,7 +391,7 @@ mod tests {
     fn figures_of_a_core_are_labelled_and_in_base_units() {
         let mut out = Exposition::default();
         write_core(&CoreReport::default(), Duration::from_millis(1_500), true, &mut out);
-        let text = out.into_text();
+        let text = out.to_text();
         for line in [
             "coracle_report_age_seconds{node=\"0\",core=\"0\"} 1.5",
             "coracle_turns_total{node=\"0\",core=\"0\"} 0",

@@ -16,7 +16,7 @@
 //! Exit codes: 0 after a clean end, 1 after an error, 2 if the arguments or the configuration are wrong.
 //!
 //! Reading order: [`cli`], [`config`], [`server`] and what it calls in its order ([`identity`], [`formation`], [`rejoin`], [`known_peers`],
-//! [`shown`], [`admin`], [`service_manager`]), then [`dev`]; [`atomic_file`], [`conns`], [`memory`], `port_wait`, [`process_stats`], [`signals`] and [`logging`] are small and stand by
+//! [`shown`], [`admin`], `telemetry`, [`service_manager`]), then [`dev`]; [`atomic_file`], [`conns`], [`memory`], `port_wait`, [`process_stats`], [`signals`] and [`logging`] are small and stand by
 //! themselves.
 
 #![forbid(unsafe_code)]
@@ -39,5 +39,6 @@ pub mod server;
 pub mod service_manager;
 pub mod shown;
 pub mod signals;
+mod telemetry;
 
 pub use cli::main;

@@ -26,6 +26,7 @@ use crate::rejoin;
 use crate::service_manager::ServiceManager;
 use crate::shown;
 use crate::signals::StopRequests;
+use crate::telemetry;
 
 /// Why a node cannot start, or has ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -122,6 +123,9 @@ pub fn run(config: &Config, join: Option<JoinToken>) -> Result<(), Error> {
     let admin = Admin::new(stop.clone(), config.profiling);
     if let Some(addr) = config.admin_addr() {
         admin.serve(addr)?;
+    }
+    if let Some(telemetry) = telemetry::wanted(config) {
+        admin.tell(telemetry)?;
     }
     let config_print = formation::config_print(&prepared.map);
     let formed = match join {

@@ -9,13 +9,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use admin::{CLIENTS_COUNT_MAX, NoProfile, Source, Unavailable};
+use admin::{CLIENTS_COUNT_MAX, Exposition, NoProfile, SlowCommand, Source, Unavailable};
 
 struct Fixed;
 
 impl Source for Fixed {
-    fn metrics(&self, per_group: bool) -> Result<String, Unavailable> {
-        Ok(format!("per_group {}\n", u8::from(per_group)))
+    fn metrics(&self, per_group: bool) -> Result<Exposition, Unavailable> {
+        let mut figures = Exposition::default();
+        figures.gauge("per_group", "Whether groups are asked for.", &[], f64::from(per_group));
+        Ok(figures)
+    }
+
+    fn slow_commands(&self) -> Result<Vec<SlowCommand>, Unavailable> {
+        Ok(Vec::new())
     }
 
     fn state(&self) -> Result<String, Unavailable> {
@@ -102,8 +108,9 @@ fn get(addr: SocketAddr, path: &str) -> (u16, String) {
 #[test]
 fn each_path_answers_and_says_why_not() {
     let addr = start();
-    assert_eq!(get(addr, "/metrics"), (200, "per_group 0\n".into()));
-    assert_eq!(get(addr, "/metrics?per_group=1"), (200, "per_group 1\n".into()));
+    let head = "# HELP per_group Whether groups are asked for.\n# TYPE per_group gauge\n";
+    assert_eq!(get(addr, "/metrics"), (200, format!("{head}per_group 0\n")));
+    assert_eq!(get(addr, "/metrics?per_group=1"), (200, format!("{head}per_group 1\n")));
     assert_eq!(get(addr, "/livez"), (200, "alive\n".into()));
     assert_eq!(get(addr, "/readyz"), (503, "it forms\ncore 1 is silent\n".into()));
     assert_eq!(get(addr, "/debug/state"), (200, "{}".into()));

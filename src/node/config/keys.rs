@@ -106,6 +106,10 @@ const SLOWLOG_US_MAX: i64 = 600_000_000;
 const BACKGROUND_INTERVAL_S_MAX: i64 = 365 * 24 * 60 * 60;
 /// More than a disk for servers reads, in bytes per second.
 const SCRUB_BYTES_PER_S_MAX: i64 = 16 << 30;
+/// Longest address of a collector, in bytes.
+const OTLP_ENDPOINT_BYTES_MAX: usize = 1_024;
+/// An hour.
+const TELEMETRY_INTERVAL_S_MAX: i64 = 3_600;
 /// Sampling less often than once in so many bytes finds nothing.
 const HEAP_PROFILE_BYTES_MAX: i64 = 1 << 30;
 /// Most slow commands that a core keeps: each may take 4 KiB of its memory.
@@ -251,6 +255,13 @@ keys! {
     /// One allocation in so many bytes is kept for heap profiles, on average; 0, or no profiling, for none
     HEAP_PROFILE_BYTES: "heap_profile_bytes", RUNTIME, Kind::Int { min: 0, max: HEAP_PROFILE_BYTES_MAX },
         Fallback::Int(2 << 20);
+    /// Where a collector of OpenTelemetry takes OTLP over HTTP, such as http://127.0.0.1:4318, for figures and slow commands
+    OTLP_ENDPOINT: "otlp_endpoint", RUNTIME, Kind::Text { bytes_max: OTLP_ENDPOINT_BYTES_MAX }, Optional("nothing is sent");
+    /// Whether slow commands are lines of the log, with the ids that they have on all nodes
+    LOG_SLOW_COMMANDS: "log_slow_commands", RUNTIME, Kind::Bool, Fallback::Bool(false);
+    /// How often a collector is sent figures, and slow commands are sent and logged, in seconds
+    TELEMETRY_INTERVAL_S: "telemetry_interval_s", RUNTIME, Kind::Int { min: 1, max: TELEMETRY_INTERVAL_S_MAX },
+        Fallback::Int(10);
     /// How fast each core reads what lies at rest to check it, in bytes per second; 0 for not at all
     SCRUB_BYTES_PER_S: "scrub_bytes_per_s", RUNTIME, Kind::Int { min: 0, max: SCRUB_BYTES_PER_S_MAX },
         Fallback::Int(defaults::SCRUB_BYTES_PER_S as i64);
@@ -286,6 +297,9 @@ pub static KEYS: &[&Key] = &[
     &COMPARE_INTERVAL_S,
     &PROFILING,
     &HEAP_PROFILE_BYTES,
+    &OTLP_ENDPOINT,
+    &LOG_SLOW_COMMANDS,
+    &TELEMETRY_INTERVAL_S,
     &SCRUB_BYTES_PER_S,
     &SCRUB_INTERVAL_S,
     &GROUPS,

@@ -102,6 +102,12 @@ pub struct Config {
     pub profiling: bool,
     /// In how many bytes one allocation is kept for heap profiles, on average; 0 for none.
     pub heap_profile_bytes: u64,
+    /// Where a collector takes OTLP over HTTP.
+    pub otlp_endpoint: Option<String>,
+    /// Whether slow commands are lines of the log.
+    pub log_slow_commands: bool,
+    /// How often a collector is sent something.
+    pub telemetry_interval: Duration,
     /// How fast each core reads what lies at rest to check it, in bytes per second; 0 for not at all.
     pub scrub_bytes_per_s: u64,
     /// From the start of one such check to the next; `None` for none but those that are asked for.
@@ -211,6 +217,9 @@ impl Config {
             compare_interval: seconds(top, &keys::COMPARE_INTERVAL_S),
             profiling: top.bool(&keys::PROFILING)?,
             heap_profile_bytes: number(top, &keys::HEAP_PROFILE_BYTES),
+            otlp_endpoint: top.text(&keys::OTLP_ENDPOINT).map(str::to_owned),
+            log_slow_commands: top.bool(&keys::LOG_SLOW_COMMANDS)?,
+            telemetry_interval: Duration::from_secs(number(top, &keys::TELEMETRY_INTERVAL_S)),
             scrub_bytes_per_s: number(top, &keys::SCRUB_BYTES_PER_S),
             scrub_interval: seconds(top, &keys::SCRUB_INTERVAL_S),
             shown: Vec::new(),
@@ -235,6 +244,12 @@ fn check_values(top: &Table, problems: &mut Vec<Problem>) {
         let message =
             format!("`heap_profile_bytes` must be 0 or at least {HEAP_PROFILE_BYTES_MIN}, not {heap_profile_bytes}");
         problems.push(Problem::new(message, top.origin(&keys::HEAP_PROFILE_BYTES)));
+    }
+    if let Some(endpoint) = top.text(&keys::OTLP_ENDPOINT)
+        && !endpoint.strip_prefix("http://").is_some_and(|rest| !rest.is_empty())
+    {
+        let message = "`otlp_endpoint` must begin with http:// and name a host: a collector beside the node speaks TLS with others";
+        problems.push(Problem::new(message, top.origin(&keys::OTLP_ENDPOINT)));
     }
 }
 

@@ -204,6 +204,11 @@ fn a_value_out_of_range_is_shown_with_its_range() {
     assert_eq!(first_line("segment_bytes = 67108865"), "`segment_bytes` must be a multiple of 4096, not 67108865");
     let told = first_line("heap_profile_bytes = 65535");
     assert_eq!(told, "`heap_profile_bytes` must be 0 or at least 65536, not 65535");
+    let told =
+        "`otlp_endpoint` must begin with http:// and name a host: a collector beside the node speaks TLS with others";
+    for endpoint in ["https://collector:4318", "127.0.0.1:4318", "http://"] {
+        assert_eq!(first_line(&format!("otlp_endpoint = \"{endpoint}\"")), told, "{endpoint}");
+    }
     assert_eq!(first_line("peers = 3"), "`peers` must be a list of tables, each headed [[peers]]");
     assert!(first_line("cores = = 3").starts_with("not valid TOML: "));
 }
