@@ -7,6 +7,7 @@ use types::Index;
 use crate::log::Log;
 
 /// A write that was handed out and not reported durable yet.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug)]
 struct Write {
     seq: u64,
@@ -27,6 +28,7 @@ enum HardStatePlace {
 }
 
 /// Follows the writes from handing out to completion.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug)]
 pub(crate) struct Durability {
     /// Invariant: numbers grow by one.
@@ -78,6 +80,21 @@ impl Durability {
         for write in &mut self.writes {
             write.last_index = write.last_index.min(last_index);
         }
+    }
+
+    /// Numbers the writes under way from 1 on, as if none had been handed out before them. Returns by how much their
+    /// numbers fell.
+    #[cfg(test)]
+    pub(crate) fn renumber(&mut self) -> u64 {
+        let done = self.last_seq - self.writes.len() as u64;
+        self.last_seq -= done;
+        for write in &mut self.writes {
+            write.seq -= done;
+        }
+        if let HardStatePlace::Written(seq) = &mut self.hard_state {
+            *seq -= done;
+        }
+        done
     }
 
     /// All writes up to number `seq` are durable.

@@ -28,6 +28,7 @@ pub(crate) struct Insistence {
 }
 
 /// What replicas have told of terms too far ahead.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug)]
 pub(crate) struct FarTerms {
     insistence: Insistence,

@@ -86,6 +86,8 @@
 #![no_std]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 mod config;
 mod counters;
@@ -114,6 +116,9 @@ mod quiescence;
 mod replication;
 mod snapshot;
 mod transfer;
+
+#[cfg(test)]
+mod explore;
 
 pub use config::{Config, ConfigError, PRIORITY_MAX, defaults};
 pub use counters::Counters;

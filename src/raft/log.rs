@@ -31,6 +31,7 @@ pub(crate) fn entry_bytes(entry: &Entry) -> usize {
 
 /// The log. Invariants: `base_index <= durable <= handed <= last_index`; the cache is a suffix of the log and
 /// holds at least what is not durable.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug)]
 pub(crate) struct Log {
     /// Index and term of the entry before the first; 0 at the start of time.

@@ -100,6 +100,7 @@ impl Recovered {
 }
 
 /// One replica of one group. See the crate's documentation for how to drive it.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug)]
 pub struct Raft {
     pub(crate) config: Config,

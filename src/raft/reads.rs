@@ -22,6 +22,7 @@ pub struct ReadState {
 }
 
 /// The heartbeat rounds of one term of leadership.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug, Default)]
 pub(crate) struct Rounds {
     /// Number of the last round sent; 0 before the first.
@@ -67,9 +68,19 @@ impl Rounds {
     pub(crate) fn confirmed_at(&self) -> Option<Instant> {
         self.confirmed_at
     }
+
+    /// Dates everything anew.
+    #[cfg(test)]
+    pub(crate) fn date(&mut self, anew: impl Fn(Instant) -> Instant) {
+        for (_, at) in &mut self.sent {
+            *at = anew(*at);
+        }
+        self.confirmed_at = self.confirmed_at.map(anew);
+    }
 }
 
 /// Reads by ReadIndex that a leader was asked for and that are not confirmed.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug, Default)]
 pub(crate) struct Reads {
     /// Asked for, and part of no round yet.
@@ -79,6 +90,7 @@ pub(crate) struct Reads {
 }
 
 /// Reads by ReadIndex that need nothing more here. They outlive the leadership in which they were asked for.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug, Default)]
 pub(crate) struct ReadResults {
     done: Vec<ReadState>,

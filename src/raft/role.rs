@@ -8,6 +8,7 @@ use crate::reads::{Reads, Rounds};
 use crate::ready::Role;
 
 /// What a replica knows in its role.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug)]
 pub(crate) enum RoleState {
     Follower(Follower),
@@ -28,6 +29,7 @@ pub(crate) struct Follower {
 }
 
 /// One that asks whether it would be elected. Its term goes on, and it may hear the leader again.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug)]
 pub(crate) struct PreCandidate {
     /// What it knows as a follower in the same term.
@@ -38,6 +40,7 @@ pub(crate) struct PreCandidate {
 }
 
 /// One that asks to be elected.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug, Default)]
 pub(crate) struct Candidate {
     /// Its vote for itself is durable, and counts.
@@ -46,6 +49,7 @@ pub(crate) struct Candidate {
 }
 
 /// The others' answers to a campaign.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug, Default)]
 pub(crate) struct Votes(Vec<(ReplicaId, bool)>);
 
@@ -61,9 +65,16 @@ impl Votes {
             None => self.0.push((voter, granted)),
         }
     }
+
+    /// Forgets in which order they came.
+    #[cfg(test)]
+    pub(crate) fn sort(&mut self) {
+        self.0.sort_unstable();
+    }
 }
 
 /// What a leader keeps in its term. What it knows of each member is in `Progress`.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug)]
 pub(crate) struct Leader {
     /// Index of the entry that began its term.

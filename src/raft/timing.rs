@@ -52,6 +52,7 @@ pub(crate) struct Retuned {
 }
 
 /// Measurements, and what follows from them.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug)]
 pub(crate) struct Timing {
     /// From the sending of a heartbeat round to the answer that made a majority; measured while leading.

@@ -6,6 +6,7 @@ use types::{Index, ReplicaId};
 use wire::Membership;
 
 /// The configurations that are in effect or may be again: the last one that is committed, and those behind it.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug)]
 pub(crate) struct Memberships {
     /// With the index of its entry; 0 for the one the group began with. Invariants: indexes grow; never empty.

@@ -1,0 +1,11 @@
+//! Explorer.
+
+mod check;
+mod disk;
+mod replica;
+mod scenario;
+mod scenarios;
+mod search;
+mod show;
+mod space;
+mod state;
