@@ -11,7 +11,7 @@ use std::vec::Vec;
 use types::{Index, Term};
 
 use super::scenario::REPLICAS_COUNT;
-use super::space::{Facts, Input, Outcome, Space, voters_behind};
+use super::space::{Facts, Outcome, Space, voters_behind};
 use crate::{PROMOTION_LAG_MAX, Role};
 
 /// Terms that are told apart; no scenario gets beyond them.
@@ -37,7 +37,6 @@ pub(super) struct Checker {
 
 /// A step as the checkers see it.
 pub(super) struct Step<'a> {
-    pub(super) input: Input,
     pub(super) outcome: &'a Outcome,
     /// All replicas before and behind it.
     pub(super) before: [u32; REPLICAS_COUNT],
@@ -85,7 +84,7 @@ impl Checker {
         one_log_is_applied(old, &mut new, outcome, is)?;
         let now = new.as_ref().unwrap_or(old);
         if now.committed.len() > old.committed.len() && was.role == Role::Leader {
-            a_majority_holds_it(space, step, was, all, now)?;
+            a_majority_holds_it(space, was, &all, old, now)?;
         }
         if was.log != is.log {
             logs_match(space, is, &all)?;
@@ -166,23 +165,25 @@ fn one_log_is_applied(
     Ok(())
 }
 
-/// What a leader commits is durable on a majority of each set of voters, learners left out.
+/// What a leader commits is durable on a majority of each set of voters, learners left out. The configuration in effect
+/// counts: that before the step, or a later one for what was appended in it.
 fn a_majority_holds_it(
     space: &Space,
-    step: &Step<'_>,
     was: &Facts,
-    all: [&Facts; REPLICAS_COUNT],
+    all: &[&Facts; REPLICAS_COUNT],
+    old: &Promises,
     now: &Promises,
 ) -> Result<(), String> {
-    let last = now.committed.len();
-    let holds = |facts: &&Facts| facts.durable.get(last - 1) == now.committed.last().map(|(entry, _)| entry);
-    let holders = all.iter().filter(|facts| holds(facts)).fold(0, |bits, facts| bits | 1 << facts.id.0);
-    let voters = voters_behind(space, &was.log);
-    // A change that leaves fewer voters may commit what comes before it.
-    if voters.have_majority(holders) || matches!(step.input, Input::Change(_)) {
-        return Ok(());
+    let entries: Vec<u32> = now.committed.iter().map(|(entry, _)| *entry).collect();
+    for len in old.committed.len() + 1..=entries.len() {
+        let holds = |facts: &&&Facts| facts.durable.get(len - 1) == Some(&entries[len - 1]);
+        let holders = all.iter().filter(holds).fold(0, |bits, facts| bits | 1 << facts.id.0);
+        let in_effect = if len > was.log.len() { &entries[..len] } else { &was.log[..] };
+        if !voters_behind(space, in_effect).have_majority(holders) {
+            return Err(format!("replica {} commits {len}, and no majority of each set of voters has it", was.id));
+        }
     }
-    Err(format!("replica {} commits {last}, of which no majority of each set of voters has a copy", was.id))
+    Ok(())
 }
 
 /// Log matching (Raft paper, figure 3).
@@ -281,7 +282,8 @@ fn orders_are_for_the_complete(
     }
     for letter in outcome.sent.iter().map(|message| space.letter(*message)).filter(|letter| letter.is_order) {
         let to = all[letter.to.0 as usize - 1];
-        if to.durable != is.log {
+        // One that has got to a later term meanwhile drops the order.
+        if to.term <= is.term && to.durable != is.log {
             return Err(format!("replica {} hands over to {}, which lacks entries", is.id, to.id));
         }
     }

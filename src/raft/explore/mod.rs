@@ -2,6 +2,7 @@
 
 mod check;
 mod disk;
+mod hash;
 mod replica;
 mod scenario;
 mod scenarios;

@@ -39,6 +39,17 @@ pub(super) enum Clocks {
     Bounded([u64; REPLICAS_COUNT]),
 }
 
+/// What happens behind a step that leads to the beginning of a scenario.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    /// All writes are done and all messages received, those too that they lead to.
+    AllArrives,
+    /// All messages are lost.
+    AllIsLost,
+    /// The next step.
+    Next,
+}
+
 /// What there is a bounded number of in any one run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -98,8 +109,8 @@ pub(super) struct Scenario {
     pub(super) successors: &'static [ReplicaId],
     /// Entries in the state that the three replicas of the group begin with.
     pub(super) genesis_len: u8,
-    /// Steps that lead to the beginning. All messages are received and all writes done behind each of them.
-    pub(super) prepared: &'static [&'static str],
+    /// Steps that lead to the beginning, and what becomes of the messages under way behind each.
+    pub(super) prepared: &'static [(&'static str, Then)],
     /// Those of the test.
     pub(super) bounds: Bounds,
     /// The states that the test finds at least.
@@ -119,6 +130,8 @@ impl Scenario {
             election_timeout_max: Duration::from_millis(12),
             // A lease ends just before four of six milliseconds.
             clock_drift_ppm_max: 333_334,
+            // Entries travel one by one.
+            append_bytes_max: 1,
             ..Config::new(GroupId(1), id, voters)
         }
     }

@@ -5,11 +5,15 @@ use std::{env, eprintln};
 use types::ReplicaId;
 use wire::Body;
 
-use super::scenario::{Bounds, Budget, Clocks, Disks, PreVotes, Scenario, member};
-use super::search::{explore, replay};
+use super::scenario::{Bounds, Budget, Clocks, Disks, PreVotes, Scenario, Then, member};
+use super::search::explore;
 use crate::Change;
 
-fn no_message(_: &Body) -> bool {
+const TWO: ReplicaId = ReplicaId(2);
+const THREE: ReplicaId = ReplicaId(3);
+const FOUR: ReplicaId = ReplicaId(4);
+
+fn none(_: &Body) -> bool {
     false
 }
 
@@ -17,11 +21,9 @@ fn heartbeats(body: &Body) -> bool {
     matches!(body, Body::Heartbeat { .. } | Body::HeartbeatReply { .. })
 }
 
-const NO_BOUNDS: Bounds = Bounds::new(6, 100);
-
 /// Three replicas, of which nobody has led yet.
 const BASE: Scenario = Scenario {
-    name: "base",
+    name: "",
     disks: Disks::Prompt,
     pre_votes: PreVotes::Granted,
     clocks: Clocks::Free,
@@ -30,15 +32,16 @@ const BASE: Scenario = Scenario {
     successors: &[],
     genesis_len: 0,
     prepared: &[],
-    bounds: NO_BOUNDS,
+    bounds: Bounds::new(0, 0),
     states_min: 0,
-    deep: NO_BOUNDS,
+    deep: Bounds::new(0, 0),
 };
 
-/// Explores a scenario as far as the test does, or as `EXPLORE` says.
+/// Explores a scenario as far as the test does, or with `EXPLORE=deep` as far as it makes sense.
 fn run(scenario: Scenario) {
-    let deep = env::var_os("EXPLORE").is_some();
-    let bounds = if deep { scenario.deep } else { scenario.bounds };
+    let is_deep = env::var("EXPLORE").is_ok_and(|how| how == "deep");
+    let states_max = env::var("EXPLORE_STATES").ok().and_then(|count| count.parse().ok());
+    let bounds = Bounds { states: states_max.unwrap_or(if is_deep { usize::MAX } else { 400_000 }), ..if is_deep { scenario.deep } else { scenario.bounds } };
     match explore(scenario, bounds) {
         Ok(report) => {
             eprintln!("{}: {report}", scenario.name);
@@ -48,21 +51,217 @@ fn run(scenario: Scenario) {
     }
 }
 
+/// Three brand-new replicas that want to lead, and one of which may forget what is not durable.
 #[test]
 fn elections() {
     run(Scenario {
         name: "elections",
-        bounds: Bounds::new(4, 100).with(Budget::Elections, 2).with(Budget::Crashes, 1),
+        bounds: Bounds::new(3, 99).with(Budget::Elections, 2).with(Budget::Crashes, 1),
+        deep: Bounds::new(4, 99).with(Budget::Elections, 3).with(Budget::Crashes, 1),
         ..BASE
     });
 }
 
+/// The same with disks that take their time.
+#[test]
+fn late_disks() {
+    run(Scenario {
+        name: "late disks",
+        disks: Disks::Late,
+        bounds: Bounds::new(3, 13).with(Budget::Elections, 2).with(Budget::Crashes, 1),
+        deep: Bounds::new(4, 99).with(Budget::Elections, 2).with(Budget::Crashes, 1).with(Budget::Proposals, 1),
+        ..BASE
+    });
+}
+
+/// Candidates that ask before they campaign.
+#[test]
+fn pre_votes() {
+    run(Scenario {
+        name: "pre-votes",
+        pre_votes: PreVotes::Asked,
+        bounds: Bounds::new(3, 99).with(Budget::Elections, 2),
+        deep: Bounds::new(4, 99).with(Budget::Elections, 3).with(Budget::Copies, 1),
+        ..BASE
+    });
+}
+
+/// A leader, its entries, and others that would lead.
+#[test]
+fn replication() {
+    run(Scenario {
+        name: "replication",
+        prepared: &[("1 misses a leader", Then::AllArrives)],
+        bounds: Bounds::new(3, 9).with(Budget::Elections, 2).with(Budget::Proposals, 2).with(Budget::Copies, 1),
+        deep: Bounds::new(4, 24).with(Budget::Elections, 3).with(Budget::Proposals, 2).with(Budget::Crashes, 1),
+        ..BASE
+    });
+}
+
+/// The middle of figure 8 of the Raft paper: replica 1 has an entry of term 1 that nobody else has, replica 3 one of term 2.
 #[test]
 fn figure_8() {
     run(Scenario {
-        name: "replication",
-        prepared: &["1 misses a leader"],
-        bounds: Bounds::new(4, 20).with(Budget::Elections, 2).with(Budget::Proposals, 1).with(Budget::Crashes, 1),
+        name: "figure 8",
+        prepared: &[
+            ("1 misses a leader", Then::AllArrives),
+            ("1 proposes batch 0", Then::AllIsLost),
+            ("3 misses a leader", Then::Next),
+            ("2 receives Vote(1 of term 1) of 3 in term 2", Then::Next),
+            ("3 receives VoteReply(yes) of 2 in term 2", Then::AllIsLost),
+            ("1 has heard no majority for long", Then::Next),
+            ("1 misses a leader", Then::AllIsLost),
+        ],
+        bounds: Bounds::new(3, 99).with(Budget::Elections, 2),
+        deep: Bounds::new(4, 30).with(Budget::Elections, 3).with(Budget::Crashes, 1).with(Budget::Proposals, 1),
+        ..BASE
+    });
+}
+
+/// Logs whose beginning is dropped, and states that are taken over.
+#[test]
+fn snapshots() {
+    run(Scenario {
+        name: "snapshots",
+        prepared: &[("1 misses a leader", Then::AllArrives), ("1 proposes batch 0", Then::AllIsLost)],
+        bounds: Bounds::new(3, 11)
+            .with(Budget::Elections, 1)
+            .with(Budget::Compactions, 2)
+            .with(Budget::Proposals, 1)
+            .with(Budget::Crashes, 1),
+        deep: Bounds::new(4, 20)
+            .with(Budget::Elections, 2)
+            .with(Budget::Compactions, 2)
+            .with(Budget::Proposals, 1)
+            .with(Budget::Crashes, 1),
+        ..BASE
+    });
+}
+
+const DEMOTE: &[Change] = &[Change::AddLearner(member(2))];
+const LEARN: &[Change] = &[Change::AddLearner(member(4))];
+
+const A_LEARNER_IN_STEP: &[(&str, Then)] = &[
+    ("1 misses a leader", Then::AllArrives),
+    ("1 is asked that 4 learns", Then::AllArrives),
+];
+
+/// A learner that becomes a voter, alone or in the place of the leader or of a follower.
+#[test]
+fn joint_consensus() {
+    run(Scenario {
+        name: "joint consensus",
+        changes: &[
+            LEARN,
+            &[Change::Promote(FOUR)],
+            &[Change::Promote(FOUR), Change::Remove(ReplicaId(1))],
+            &[Change::Promote(FOUR), Change::Remove(THREE), Change::Remove(TWO)],
+        ],
+        prepared: A_LEARNER_IN_STEP,
+        bounds: Bounds::new(3, 11).with(Budget::Elections, 1).with(Budget::Changes, 1),
+        deep: Bounds::new(4, 20).with(Budget::Elections, 2).with(Budget::Changes, 2),
+        ..BASE
+    });
+}
+
+/// Voters that leave or become learners, and changes that are cut off.
+#[test]
+fn shrinking() {
+    run(Scenario {
+        name: "shrinking",
+        changes: &[
+            &[Change::Remove(ReplicaId(1))],
+            &[Change::Remove(THREE)],
+            DEMOTE,
+            &[Change::Remove(TWO), Change::Remove(THREE)],
+        ],
+        prepared: &[("1 misses a leader", Then::AllArrives)],
+        bounds: Bounds::new(3, 11).with(Budget::Elections, 1).with(Budget::Changes, 2),
+        deep: Bounds::new(4, 22).with(Budget::Elections, 2).with(Budget::Changes, 2).with(Budget::Crashes, 1),
+        ..BASE
+    });
+}
+
+/// A learner that begins with nothing, where the others hold 70 entries in a state.
+#[test]
+fn learners() {
+    run(Scenario {
+        name: "learners",
+        changes: &[LEARN, &[Change::Promote(FOUR)], &[Change::Remove(FOUR)]],
+        genesis_len: 70,
+        prepared: &[("1 misses a leader", Then::AllArrives)],
+        bounds: Bounds::new(3, 11).with(Budget::Changes, 3).with(Budget::Elections, 1),
+        deep: Bounds::new(4, 20).with(Budget::Changes, 3).with(Budget::Elections, 1).with(Budget::Crashes, 1),
+        ..BASE
+    });
+}
+
+/// Leadership that is handed over.
+#[test]
+fn transfers() {
+    run(Scenario {
+        name: "transfers",
+        successors: &[TWO, THREE],
+        prepared: &[("1 misses a leader", Then::AllArrives)],
+        bounds: Bounds::new(3, 12)
+            .with(Budget::Transfers, 2)
+            .with(Budget::Proposals, 1)
+            .with(Budget::Elections, 1)
+            .with(Budget::Copies, 1),
+        deep: Bounds::new(4, 22)
+            .with(Budget::Transfers, 2)
+            .with(Budget::Proposals, 1)
+            .with(Budget::Elections, 1)
+            .with(Budget::Copies, 1)
+            .with(Budget::Crashes, 1),
+        ..BASE
+    });
+}
+
+/// Reads by ReadIndex.
+#[test]
+fn read_index() {
+    run(Scenario {
+        name: "ReadIndex",
+        is_lost: none,
+        prepared: &[("1 misses a leader", Then::AllArrives)],
+        bounds: Bounds::new(4, 8)
+            .with(Budget::Reads, 1)
+            .with(Budget::Elections, 1)
+            .with(Budget::Proposals, 1)
+            .with(Budget::Heartbeats, 1),
+        deep: Bounds::new(5, 18)
+            .with(Budget::Reads, 1)
+            .with(Budget::Elections, 2)
+            .with(Budget::Proposals, 1)
+            .with(Budget::Copies, 1)
+            .with(Budget::Heartbeats, 1),
+        ..BASE
+    });
+}
+
+/// Leases on clocks that drift apart as far as they may: replica 1 has the slowest, and leads.
+#[test]
+fn leases() {
+    run(Scenario {
+        name: "leases",
+        is_lost: none,
+        clocks: Clocks::Bounded([2, 3, 3, 3]),
+        successors: &[THREE],
+        prepared: &[("1 misses a leader", Then::AllArrives)],
+        bounds: Bounds::new(3, 14)
+            .with(Budget::Heartbeats, 2)
+            .with(Budget::Elections, 1)
+            .with(Budget::Transfers, 1)
+            .with(Budget::Crashes, 1)
+            .with(Budget::Ticks, 3),
+        deep: Bounds::new(4, 20)
+            .with(Budget::Heartbeats, 2)
+            .with(Budget::Elections, 2)
+            .with(Budget::Transfers, 1)
+            .with(Budget::Crashes, 1)
+            .with(Budget::Proposals, 1)
+            .with(Budget::Ticks, 6),
         ..BASE
     });
 }

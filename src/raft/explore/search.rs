@@ -3,38 +3,20 @@
 use std::collections::HashSet;
 use std::fmt::{self, Display};
 use std::format;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::string::String;
 use std::time::{Duration, Instant};
 use std::vec::Vec;
 use std::{eprintln, fs};
 
+use super::hash::Quick;
 use super::scenario::{Bounds, Scenario};
 use super::show;
-use super::state::{State, World};
+use super::state::{Action, State, World};
 
 /// How often a long run says where it is.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
 /// Before the first state there is none.
 const NONE: u32 = u32::MAX;
-
-/// Passes on what is a hash already.
-#[derive(Default)]
-struct Same(u64);
-
-impl Hasher for Same {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("only digests are hashed");
-    }
-
-    fn write_u64(&mut self, digest: u64) {
-        self.0 = digest;
-    }
-}
 
 /// How a state was first met: the number of the state before it, and which of those behind that it is.
 #[derive(Clone, Copy)]
@@ -95,7 +77,7 @@ impl Display for Broken {
 
 struct Search {
     world: World,
-    seen: HashSet<u64, BuildHasherDefault<Same>>,
+    seen: HashSet<u64, Quick>,
     origins: Vec<Origin>,
     report: Report,
     began: Instant,
@@ -110,7 +92,7 @@ pub(super) fn explore(scenario: Scenario, bounds: Bounds) -> Result<Report, Brok
     let mut world = World::new(scenario, bounds);
     let first = world.first();
     let began = Instant::now();
-    let mut search = Search {
+    let search = Search {
         world,
         seen: HashSet::default(),
         origins: Vec::new(),
@@ -184,7 +166,7 @@ impl Search {
         first: &State,
         number: u32,
         what: String,
-        action: super::state::Action,
+        action: Action,
         next: Option<&State>,
     ) -> Broken {
         let mut nths = Vec::new();

@@ -4,11 +4,9 @@
 //! event; whenever the same replica meets the same event again, in whatever state of the group, the result is looked up.
 
 use std::collections::HashMap;
-use std::collections::hash_map::{DefaultHasher, Entry as Slot};
-use std::fmt::Write as _;
+use std::collections::hash_map::Entry as Slot;
 use std::fmt::{self, Debug};
 use std::format;
-use std::hash::Hasher;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::string::String;
 use std::time::Duration;
@@ -18,6 +16,7 @@ use types::{Index, ReplicaId, Term};
 use wire::{Body, Entry, EntryKind, Membership, Message};
 
 use super::disk::Snapshot;
+use super::hash::{Quick, digest};
 use super::replica::{Event, Output, Replica, membership_as_of};
 use super::scenario::{Clocks, PreVotes, Scenario};
 use crate::Role;
@@ -109,7 +108,6 @@ pub(super) struct Facts {
 /// A message as far as the group looks at it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Letter {
-    pub(super) from: ReplicaId,
     pub(super) to: ReplicaId,
     pub(super) term: Term,
     pub(super) is_answer: bool,
@@ -139,23 +137,6 @@ pub(super) struct Outcome {
     pub(super) reads: Vec<(Index, Index)>,
 }
 
-/// Feeds text to a hash.
-struct Digest(DefaultHasher);
-
-impl fmt::Write for Digest {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.0.write(text.as_bytes());
-        Ok(())
-    }
-}
-
-/// A hash of all that a thing shows of itself. Derived `Debug` shows every field, and one that is added later too.
-fn digest(thing: &dyn Debug) -> u64 {
-    let mut digest = Digest(DefaultHasher::new());
-    write!(digest, "{thing:?}").expect("a hash takes any text");
-    digest.0.finish()
-}
-
 /// All that was met so far in one scenario.
 pub(super) struct Space {
     pub(super) scenario: Scenario,
@@ -167,7 +148,7 @@ pub(super) struct Space {
     entry_numbers: HashMap<u64, u32>,
     snapshots: Vec<Snapshot>,
     outcomes: Vec<Result<Option<Outcome>, String>>,
-    steps: HashMap<(u32, Input, bool), u32>,
+    steps: HashMap<(u32, Input, bool), u32, Quick>,
 }
 
 impl Space {
@@ -182,7 +163,7 @@ impl Space {
             entry_numbers: HashMap::new(),
             snapshots: Vec::new(),
             outcomes: Vec::new(),
-            steps: HashMap::new(),
+            steps: HashMap::default(),
         }
     }
 
@@ -239,9 +220,9 @@ impl Space {
                     | Body::AppendRejected { .. }
                     | Body::HeartbeatReply { .. }
             );
-            let Message { from, to, term, .. } = message;
+            let (to, term) = (message.to, message.term);
             let is_order = message.body == Body::TimeoutNow;
-            messages.push((message, Letter { from, to, term, is_answer, is_order }));
+            messages.push((message, Letter { to, term, is_answer, is_order }));
             messages.len() as u32 - 1
         })
     }

@@ -1,13 +1,15 @@
 //! A state of the group, and the steps that lead on from it.
 
+use std::hash::Hasher;
 use std::string::String;
 use std::vec::Vec;
 
 
 use super::check::{Checker, Step};
 use super::disk::Disk;
+use super::hash::Mix;
 use super::replica::{Replica, first_membership};
-use super::scenario::{BUDGETS_COUNT, Bounds, Budget, Clocks, Disks, REPLICAS_COUNT, Scenario};
+use super::scenario::{BUDGETS_COUNT, Bounds, Budget, Clocks, Disks, REPLICAS_COUNT, Scenario, Then};
 use super::show;
 use super::space::{Facts, Input, Space, id_of};
 use crate::Role;
@@ -53,14 +55,11 @@ impl State {
 
     /// 64 bits that stand for the state. Two states of ten million share them with a chance of one in 300,000.
     pub(super) fn digest(&self) -> u64 {
-        let mut hash = u64::from(self.promises);
-        let mut mix = |word: u64| {
-            hash = (hash.rotate_left(23) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-            hash ^= hash >> 32;
-        };
-        self.replicas.iter().chain(&self.letters).for_each(|number| mix(u64::from(*number)));
-        self.used.iter().for_each(|count| mix(u64::from(*count)));
-        hash
+        let mut mix = Mix::default();
+        mix.mix(u64::from(self.promises));
+        self.replicas.iter().chain(&self.letters).for_each(|number| mix.mix(u64::from(*number)));
+        self.used.iter().for_each(|count| mix.mix(u64::from(*count)));
+        mix.finish()
     }
 
     /// Whether a message can do nothing any more: it answers what was asked in a term that its receiver has left for good.
@@ -105,9 +104,13 @@ impl World {
             State { replicas, letters: [NONE; LETTERS_COUNT_MAX], used: [0; BUDGETS_COUNT], promises };
         let bounds = core::mem::replace(&mut self.bounds, Bounds::new(LETTERS_COUNT_MAX, 0));
         self.bounds.budgets = [u8::MAX; BUDGETS_COUNT];
-        for step in scenario.prepared {
+        for (step, then) in scenario.prepared {
             state = self.follow(&state, step)?;
-            state = self.settle(state)?;
+            match then {
+                Then::AllArrives => state = self.settle(state)?,
+                Then::AllIsLost => state = state.with_letters(&[]),
+                Then::Next => {}
+            }
             state.used = [0; BUDGETS_COUNT];
         }
         self.bounds = bounds;
@@ -273,7 +276,7 @@ impl World {
         letters.sort_unstable();
         letters.dedup();
         letters.retain(|letter| !next.is_dead(&self.space, *letter));
-        let step = Step { input, outcome, before: state.replicas, behind: next.replicas, actor: replica_idx };
+        let step = Step { outcome, before: state.replicas, behind: next.replicas, actor: replica_idx };
         let checked = self.checker.check(&self.space, state.promises, &step);
         if let Ok(promises) = checked {
             next.promises = promises;
