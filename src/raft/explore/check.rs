@@ -49,11 +49,7 @@ impl Checker {
     /// The promises of a group all of whose replicas hold these entries, and are in term 1 if there are any.
     pub(super) fn first(&mut self, committed: Vec<u32>) -> u32 {
         let committed = committed.into_iter().map(|entry| (entry, 1)).collect();
-        self.number(Promises {
-            leaders: [0; TERMS_COUNT],
-            votes: [[0; TERMS_COUNT]; REPLICAS_COUNT],
-            committed,
-        })
+        self.number(Promises { leaders: [0; TERMS_COUNT], votes: [[0; TERMS_COUNT]; REPLICAS_COUNT], committed })
     }
 
     fn number(&mut self, promises: Promises) -> u32 {
@@ -291,11 +287,7 @@ fn orders_are_for_the_complete(
 }
 
 /// A read by ReadIndex sees what was committed when it was asked for; one by lease what is committed now (thesis §6.4).
-fn reads_see_everything(
-    all: &[&Facts; REPLICAS_COUNT],
-    outcome: &Outcome,
-    now: &Promises,
-) -> Result<(), String> {
+fn reads_see_everything(all: &[&Facts; REPLICAS_COUNT], outcome: &Outcome, now: &Promises) -> Result<(), String> {
     if let Some((wanted, seen)) = outcome.reads.iter().find(|(wanted, seen)| seen < wanted) {
         return Err(format!("a read by ReadIndex sees entries up to {seen} and misses those up to {wanted}"));
     }
@@ -305,7 +297,9 @@ fn reads_see_everything(
 fn leases_hold(all: &[&Facts; REPLICAS_COUNT], now: &Promises) -> Result<(), String> {
     let committed = now.committed.len() as Index;
     match all.iter().find(|facts| facts.lease.is_some_and(|index| index < committed)) {
-        Some(facts) => Err(format!("replica {} has a lease and misses what is committed up to {committed}", facts.id)),
+        Some(facts) => {
+            Err(format!("replica {} has a lease and misses what is committed up to {committed}", facts.id))
+        }
         None => Ok(()),
     }
 }

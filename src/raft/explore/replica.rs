@@ -18,8 +18,8 @@ use super::scenario::{Clocks, Disks, PreVotes, Scenario};
 use crate::counters::Counters;
 use crate::membership;
 use crate::raft::Raft;
-use crate::ready::{Persist, Purpose, Ready, SnapshotRequest};
 use crate::reads::ReadState;
+use crate::ready::{Persist, Purpose, Ready, SnapshotRequest};
 use crate::rng::Rng;
 use crate::role::RoleState;
 use crate::timing::Timing;
@@ -172,7 +172,7 @@ impl Replica {
             Event::Pass(duration) => self.raft.advance(START + duration),
             Event::Persist => {
                 if let Some(write) = self.writes.pop_front() {
-                    self.complete(write);
+                    self.complete(write, scenario);
                 }
             }
             Event::Crash(survivors) => self.restart(usize::from(survivors), scenario),
@@ -237,10 +237,12 @@ impl Replica {
         *self = Replica::start(self.raft.config.clone(), disk, scenario);
     }
 
-    fn complete(&mut self, write: Write) {
+    fn complete(&mut self, write: Write, scenario: &Scenario) {
         let seq = write.seq;
         self.disk.write(write);
-        self.raft.persisted(seq, START);
+        if scenario.disks != Disks::Lying {
+            self.raft.persisted(seq, START);
+        }
     }
 
     /// Does what the replica wants done. True if `crashes` ended that before a write was durable.
@@ -273,8 +275,12 @@ impl Replica {
     fn begin_write(&mut self, persist: Persist, scenario: &Scenario) {
         let write = Write::from(persist);
         match scenario.disks {
-            Disks::Prompt => self.complete(write),
+            Disks::Prompt => self.complete(write, scenario),
             Disks::Late => self.writes.push_back(write),
+            Disks::Lying => {
+                self.raft.persisted(write.seq, START);
+                self.writes.push_back(write);
+            }
         }
     }
 
@@ -331,7 +337,7 @@ impl Replica {
         }
         let fell = raft.durability.renumber();
         for write in &mut self.writes {
-            write.seq -= fell;
+            write.seq = write.seq.saturating_sub(fell);
         }
     }
 

@@ -18,6 +18,8 @@ pub(super) enum Disks {
     Prompt,
     /// Whenever it may be, one after the other.
     Late,
+    /// As with `Late`, but said to be durable at once: no replica can do with such a disk.
+    Lying,
 }
 
 /// What becomes of questions whether to campaign.

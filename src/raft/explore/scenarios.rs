@@ -1,12 +1,14 @@
 //! The scenarios.
 
+use std::string::String;
+use std::vec::Vec;
 use std::{env, eprintln};
 
 use types::ReplicaId;
 use wire::Body;
 
 use super::scenario::{Bounds, Budget, Clocks, Disks, PreVotes, Scenario, Then, member};
-use super::search::explore;
+use super::search::{explore, replay};
 use crate::Change;
 
 const TWO: ReplicaId = ReplicaId(2);
@@ -37,18 +39,55 @@ const BASE: Scenario = Scenario {
     deep: Bounds::new(0, 0),
 };
 
-/// Explores a scenario as far as the test does, or with `EXPLORE=deep` as far as it makes sense.
-fn run(scenario: Scenario) {
+/// The states of a scenario that the test looks at, at most.
+const STATES_MAX: usize = 400_000;
+/// The same of a long run, unless `EXPLORE_STATES` says otherwise: about two GiB.
+const DEEP_STATES_MAX: usize = 20_000_000;
+
+/// The bounds of a scenario: those of the test, or with `EXPLORE=deep` those of a long run.
+fn bounds_of(scenario: &Scenario) -> Bounds {
     let is_deep = env::var("EXPLORE").is_ok_and(|how| how == "deep");
-    let states_max = env::var("EXPLORE_STATES").ok().and_then(|count| count.parse().ok());
-    let bounds = Bounds { states: states_max.unwrap_or(if is_deep { usize::MAX } else { 400_000 }), ..if is_deep { scenario.deep } else { scenario.bounds } };
-    match explore(scenario, bounds) {
+    let (bounds, states) = if is_deep { (scenario.deep, DEEP_STATES_MAX) } else { (scenario.bounds, STATES_MAX) };
+    let told = env::var("EXPLORE_STATES").ok().and_then(|count| count.parse().ok());
+    Bounds { states: told.unwrap_or(states), ..bounds }
+}
+
+/// Explores a scenario, and finds nothing broken in as many states as it is known to have.
+fn run(scenario: Scenario) {
+    match explore(scenario, bounds_of(&scenario)) {
         Ok(report) => {
             eprintln!("{}: {report}", scenario.name);
             assert!(report.states >= scenario.states_min, "{}: only {report}", scenario.name);
         }
         Err(broken) => panic!("{broken}"),
     }
+}
+
+/// Explores a scenario in which something must break that no replica can make good, and takes the way there again.
+fn finds(scenario: Scenario, what: &str) {
+    let bounds = bounds_of(&scenario);
+    let broken = explore(scenario, bounds).expect_err("what must break is found");
+    assert!(broken.what.contains(what), "{broken}");
+    let steps: Vec<&str> = broken.steps.iter().map(String::as_str).collect();
+    let again = replay(scenario, bounds, &steps).expect_err("the same steps break the same");
+    assert!(broken.what.ends_with(&again), "{again} instead of {broken}");
+    let (_, before) = steps.split_last().expect("nothing is broken in the beginning");
+    assert_eq!(replay(scenario, bounds, before), Ok(()), "the last step breaks it");
+}
+
+/// Disks that call durable what they may lose: one replica gives two votes.
+#[test]
+fn lying_disks_are_found_out() {
+    let bounds = Bounds::new(4, 99).with(Budget::Elections, 2).with(Budget::Crashes, 1);
+    finds(Scenario { name: "lying disks", disks: Disks::Lying, bounds, deep: bounds, ..BASE }, "votes for");
+}
+
+/// Clocks that drift apart by more than is configured: a leader whose lease goes on does not know of the next one.
+#[test]
+fn clocks_that_drift_too_far_are_found_out() {
+    let bounds = Bounds::new(4, 99).with(Budget::Elections, 1).with(Budget::Ticks, 3);
+    let clocks = Clocks::Bounded([1, 3, 3, 3]);
+    finds(Scenario { name: "drifting clocks", clocks, bounds, deep: bounds, ..LEASES }, "has a lease and misses");
 }
 
 /// Three brand-new replicas that want to lead, and one of which may forget what is not durable.
@@ -141,10 +180,8 @@ fn snapshots() {
 const DEMOTE: &[Change] = &[Change::AddLearner(member(2))];
 const LEARN: &[Change] = &[Change::AddLearner(member(4))];
 
-const A_LEARNER_IN_STEP: &[(&str, Then)] = &[
-    ("1 misses a leader", Then::AllArrives),
-    ("1 is asked that 4 learns", Then::AllArrives),
-];
+const A_LEARNER_IN_STEP: &[(&str, Then)] =
+    &[("1 misses a leader", Then::AllArrives), ("1 is asked that 4 learns", Then::AllArrives)];
 
 /// A learner that becomes a voter, alone or in the place of the leader or of a follower.
 #[test]
@@ -241,27 +278,29 @@ fn read_index() {
 }
 
 /// Leases on clocks that drift apart as far as they may: replica 1 has the slowest, and leads.
+const LEASES: Scenario = Scenario {
+    name: "leases",
+    is_lost: none,
+    clocks: Clocks::Bounded([2, 3, 3, 3]),
+    successors: &[THREE],
+    prepared: &[("1 misses a leader", Then::AllArrives)],
+    bounds: Bounds::new(3, 14)
+        .with(Budget::Heartbeats, 1)
+        .with(Budget::Elections, 1)
+        .with(Budget::Transfers, 1)
+        .with(Budget::Crashes, 1)
+        .with(Budget::Ticks, 3),
+    deep: Bounds::new(4, 20)
+        .with(Budget::Heartbeats, 2)
+        .with(Budget::Elections, 2)
+        .with(Budget::Transfers, 1)
+        .with(Budget::Crashes, 1)
+        .with(Budget::Proposals, 1)
+        .with(Budget::Ticks, 6),
+    ..BASE
+};
+
 #[test]
 fn leases() {
-    run(Scenario {
-        name: "leases",
-        is_lost: none,
-        clocks: Clocks::Bounded([2, 3, 3, 3]),
-        successors: &[THREE],
-        prepared: &[("1 misses a leader", Then::AllArrives)],
-        bounds: Bounds::new(3, 14)
-            .with(Budget::Heartbeats, 2)
-            .with(Budget::Elections, 1)
-            .with(Budget::Transfers, 1)
-            .with(Budget::Crashes, 1)
-            .with(Budget::Ticks, 3),
-        deep: Bounds::new(4, 20)
-            .with(Budget::Heartbeats, 2)
-            .with(Budget::Elections, 2)
-            .with(Budget::Transfers, 1)
-            .with(Budget::Crashes, 1)
-            .with(Budget::Proposals, 1)
-            .with(Budget::Ticks, 6),
-        ..BASE
-    });
+    run(LEASES);
 }

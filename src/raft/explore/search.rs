@@ -161,14 +161,7 @@ impl Search {
     }
 
     /// The way to what is broken behind the state with this number.
-    fn trace(
-        &mut self,
-        first: &State,
-        number: u32,
-        what: String,
-        action: Action,
-        next: Option<&State>,
-    ) -> Broken {
+    fn trace(&mut self, first: &State, number: u32, what: String, action: Action, next: Option<&State>) -> Broken {
         let mut nths = Vec::new();
         let mut at = self.origins[number as usize];
         while at.before != NONE {

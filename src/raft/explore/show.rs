@@ -43,7 +43,8 @@ fn lost<'a>(space: &'a Space, state: &State, action: Action, next: &State) -> Ve
     });
     let outcome = actor.and_then(|idx| space.known(state.replicas[idx], input, crashes));
     let sent = outcome.into_iter().flat_map(|outcome| outcome.sent.iter().copied());
-    let mut gone: Vec<u32> = state.letters().chain(sent).filter(|letter| !next.letters().any(|left| left == *letter)).collect();
+    let mut gone: Vec<u32> =
+        state.letters().chain(sent).filter(|letter| !next.letters().any(|left| left == *letter)).collect();
     gone.sort_unstable();
     gone.dedup();
     gone.retain(|letter| input != Input::Message(*letter) && !next.is_dead(space, *letter));
@@ -89,7 +90,8 @@ fn message_in_words(message: &Message) -> String {
             format!("{}VoteReply({})", if *pre { "Pre-" } else { "" }, if *granted { "yes" } else { "no" })
         }
         Body::Append { prev_index, prev_term, commit, entries } => {
-            let entries: Vec<String> = entries.iter().map(|entry| format!("{}:{:?}", entry.term, entry.kind)).collect();
+            let entries: Vec<String> =
+                entries.iter().map(|entry| format!("{}:{:?}", entry.term, entry.kind)).collect();
             format!("Append(behind {prev_index} of term {prev_term}, commit {commit}, [{}])", entries.join(" "))
         }
         Body::AppendAccepted { match_index } => format!("Accepted({match_index})"),

@@ -4,7 +4,6 @@ use std::hash::Hasher;
 use std::string::String;
 use std::vec::Vec;
 
-
 use super::check::{Checker, Step};
 use super::disk::Disk;
 use super::hash::Mix;
@@ -100,8 +99,7 @@ impl World {
             self.space.replica_number(replica)
         });
         let promises = self.checker.first(committed);
-        let mut state =
-            State { replicas, letters: [NONE; LETTERS_COUNT_MAX], used: [0; BUDGETS_COUNT], promises };
+        let mut state = State { replicas, letters: [NONE; LETTERS_COUNT_MAX], used: [0; BUDGETS_COUNT], promises };
         let bounds = core::mem::replace(&mut self.bounds, Bounds::new(LETTERS_COUNT_MAX, 0));
         self.bounds.budgets = [u8::MAX; BUDGETS_COUNT];
         for (step, then) in scenario.prepared {
@@ -145,8 +143,7 @@ impl World {
     fn settle(&mut self, mut state: State) -> Result<State, String> {
         let mut behind = Vec::new();
         loop {
-            let writing =
-                (0..REPLICAS_COUNT).find(|idx| self.space.facts(state.replicas[*idx]).writes_count > 0);
+            let writing = (0..REPLICAS_COUNT).find(|idx| self.space.facts(state.replicas[*idx]).writes_count > 0);
             let action = match (writing, state.letters().next()) {
                 (Some(idx), _) => Action::Do { replica_idx: idx as u8, input: Input::Persist, crashes: false },
                 (None, Some(message)) => Action::Receive { message, comes_again: false, crashes: false },
