@@ -90,7 +90,7 @@ impl Checker {
             a_leader_has_everything(leader, now)?;
         }
         if is.role == Role::Leader {
-            a_leader_votes(space, was, is, now)?;
+            a_leader_votes(space, is)?;
             orders_are_for_the_complete(space, was, is, &all, outcome)?;
         }
         reads_see_everything(&all, outcome, now)?;
@@ -246,23 +246,16 @@ fn a_leader_has_everything(leader: &Facts, now: &Promises) -> Result<(), String>
     }
 }
 
-/// A leader votes in the configuration that is committed or in one behind it, and steps down once one is committed in
-/// which it does not (thesis §4.2.2).
-fn a_leader_votes(space: &Space, was: &Facts, is: &Facts, now: &Promises) -> Result<(), String> {
-    let has_vote_from = |index: usize| {
-        let later = is.log[index..].iter().filter_map(|entry| space.entry(*entry).voters);
-        voters_behind(space, &is.log[..index]).contain(is.id) || later.into_iter().any(|voters| voters.contain(is.id))
-    };
-    if (was.role, was.term) != (Role::Leader, is.term) {
-        let certain = now.committed.iter().take_while(|(_, term)| *term < is.term).count();
-        if !has_vote_from(certain) {
-            return Err(format!("replica {} was elected after it was removed", is.id));
-        }
+/// A leader votes in the last configuration that it knows to be committed, or in one behind that (thesis §4.2.2). One that is to
+/// leave may be elected as long as it does not know that this is committed: those that vote for it stay, its log has all that is
+/// committed, and it steps down with the first entry of its term.
+fn a_leader_votes(space: &Space, is: &Facts) -> Result<(), String> {
+    let (known, later) = is.log.split_at((is.commit as usize).min(is.log.len()));
+    let mut later = later.iter().filter_map(|entry| space.entry(*entry).voters);
+    if voters_behind(space, known).contain(is.id) || later.any(|voters| voters.contain(is.id)) {
+        return Ok(());
     }
-    if !has_vote_from((is.commit as usize).min(is.log.len())) {
-        return Err(format!("replica {} leads on though its removal is committed", is.id));
-    }
-    Ok(())
+    Err(format!("replica {} leads though it knows that it was removed", is.id))
 }
 
 /// A leader that hands over orders only one to campaign that holds its whole log (thesis §3.10).

@@ -34,9 +34,9 @@ const BASE: Scenario = Scenario {
     successors: &[],
     genesis_len: 0,
     prepared: &[],
-    bounds: Bounds::new(0, 0),
+    bounds: Bounds::new(0, 99),
     states_min: 0,
-    deep: Bounds::new(0, 0),
+    deep: Bounds::new(0, 99),
 };
 
 /// The states of a scenario that the test looks at, at most.
@@ -95,6 +95,7 @@ fn clocks_that_drift_too_far_are_found_out() {
 fn elections() {
     run(Scenario {
         name: "elections",
+        states_min: STATES_MAX,
         bounds: Bounds::new(3, 99).with(Budget::Elections, 2).with(Budget::Crashes, 1),
         deep: Bounds::new(4, 99).with(Budget::Elections, 3).with(Budget::Crashes, 1),
         ..BASE
@@ -106,8 +107,9 @@ fn elections() {
 fn late_disks() {
     run(Scenario {
         name: "late disks",
+        states_min: STATES_MAX,
         disks: Disks::Late,
-        bounds: Bounds::new(3, 13).with(Budget::Elections, 2).with(Budget::Crashes, 1),
+        bounds: Bounds::new(3, 99).with(Budget::Elections, 2).with(Budget::Crashes, 1),
         deep: Bounds::new(4, 99).with(Budget::Elections, 2).with(Budget::Crashes, 1).with(Budget::Proposals, 1),
         ..BASE
     });
@@ -118,9 +120,31 @@ fn late_disks() {
 fn pre_votes() {
     run(Scenario {
         name: "pre-votes",
+        states_min: 228_000,
         pre_votes: PreVotes::Asked,
         bounds: Bounds::new(3, 99).with(Budget::Elections, 2),
         deep: Bounds::new(4, 99).with(Budget::Elections, 3).with(Budget::Copies, 1),
+        ..BASE
+    });
+}
+
+/// Two candidates of one term, and a third replica that may learn of the term before it is asked for its vote.
+#[test]
+fn split_votes() {
+    run(Scenario {
+        name: "split votes",
+        states_min: STATES_MAX,
+        pre_votes: PreVotes::Asked,
+        prepared: &[
+            ("1 misses a leader", Then::Next),
+            ("3 misses a leader", Then::Next),
+            ("2 receives Pre-Vote(0 of term 0) of 1 in term 1", Then::Next),
+            ("2 receives Pre-Vote(0 of term 0) of 3 in term 1", Then::Next),
+            ("1 receives Pre-VoteReply(yes) of 2 in term 1", Then::Next),
+            ("3 receives Pre-VoteReply(yes) of 2 in term 1", Then::Next),
+        ],
+        bounds: Bounds::new(6, 99).with(Budget::Elections, 1).with(Budget::Crashes, 1),
+        deep: Bounds::new(8, 99).with(Budget::Elections, 2).with(Budget::Crashes, 2),
         ..BASE
     });
 }
@@ -130,9 +154,10 @@ fn pre_votes() {
 fn replication() {
     run(Scenario {
         name: "replication",
+        states_min: STATES_MAX,
         prepared: &[("1 misses a leader", Then::AllArrives)],
-        bounds: Bounds::new(3, 9).with(Budget::Elections, 2).with(Budget::Proposals, 2).with(Budget::Copies, 1),
-        deep: Bounds::new(4, 24).with(Budget::Elections, 3).with(Budget::Proposals, 2).with(Budget::Crashes, 1),
+        bounds: Bounds::new(3, 99).with(Budget::Elections, 2).with(Budget::Proposals, 2).with(Budget::Copies, 1),
+        deep: Bounds::new(4, 99).with(Budget::Elections, 3).with(Budget::Proposals, 2).with(Budget::Crashes, 1),
         ..BASE
     });
 }
@@ -142,6 +167,7 @@ fn replication() {
 fn figure_8() {
     run(Scenario {
         name: "figure 8",
+        states_min: 40_000,
         prepared: &[
             ("1 misses a leader", Then::AllArrives),
             ("1 proposes batch 0", Then::AllIsLost),
@@ -152,7 +178,7 @@ fn figure_8() {
             ("1 misses a leader", Then::AllIsLost),
         ],
         bounds: Bounds::new(3, 99).with(Budget::Elections, 2),
-        deep: Bounds::new(4, 30).with(Budget::Elections, 3).with(Budget::Crashes, 1).with(Budget::Proposals, 1),
+        deep: Bounds::new(4, 99).with(Budget::Elections, 3).with(Budget::Crashes, 1).with(Budget::Proposals, 1),
         ..BASE
     });
 }
@@ -162,13 +188,14 @@ fn figure_8() {
 fn snapshots() {
     run(Scenario {
         name: "snapshots",
+        states_min: STATES_MAX,
         prepared: &[("1 misses a leader", Then::AllArrives), ("1 proposes batch 0", Then::AllIsLost)],
-        bounds: Bounds::new(3, 11)
+        bounds: Bounds::new(3, 99)
             .with(Budget::Elections, 1)
             .with(Budget::Compactions, 2)
             .with(Budget::Proposals, 1)
             .with(Budget::Crashes, 1),
-        deep: Bounds::new(4, 20)
+        deep: Bounds::new(4, 99)
             .with(Budget::Elections, 2)
             .with(Budget::Compactions, 2)
             .with(Budget::Proposals, 1)
@@ -188,6 +215,7 @@ const A_LEARNER_IN_STEP: &[(&str, Then)] =
 fn joint_consensus() {
     run(Scenario {
         name: "joint consensus",
+        states_min: STATES_MAX,
         changes: &[
             LEARN,
             &[Change::Promote(FOUR)],
@@ -195,8 +223,8 @@ fn joint_consensus() {
             &[Change::Promote(FOUR), Change::Remove(THREE), Change::Remove(TWO)],
         ],
         prepared: A_LEARNER_IN_STEP,
-        bounds: Bounds::new(3, 11).with(Budget::Elections, 1).with(Budget::Changes, 1),
-        deep: Bounds::new(4, 20).with(Budget::Elections, 2).with(Budget::Changes, 2),
+        bounds: Bounds::new(3, 99).with(Budget::Elections, 1).with(Budget::Changes, 1),
+        deep: Bounds::new(4, 99).with(Budget::Elections, 2).with(Budget::Changes, 2),
         ..BASE
     });
 }
@@ -206,6 +234,7 @@ fn joint_consensus() {
 fn shrinking() {
     run(Scenario {
         name: "shrinking",
+        states_min: STATES_MAX,
         changes: &[
             &[Change::Remove(ReplicaId(1))],
             &[Change::Remove(THREE)],
@@ -213,8 +242,8 @@ fn shrinking() {
             &[Change::Remove(TWO), Change::Remove(THREE)],
         ],
         prepared: &[("1 misses a leader", Then::AllArrives)],
-        bounds: Bounds::new(3, 11).with(Budget::Elections, 1).with(Budget::Changes, 2),
-        deep: Bounds::new(4, 22).with(Budget::Elections, 2).with(Budget::Changes, 2).with(Budget::Crashes, 1),
+        bounds: Bounds::new(3, 99).with(Budget::Elections, 1).with(Budget::Changes, 2),
+        deep: Bounds::new(4, 99).with(Budget::Elections, 2).with(Budget::Changes, 2).with(Budget::Crashes, 1),
         ..BASE
     });
 }
@@ -224,11 +253,12 @@ fn shrinking() {
 fn learners() {
     run(Scenario {
         name: "learners",
+        states_min: STATES_MAX,
         changes: &[LEARN, &[Change::Promote(FOUR)], &[Change::Remove(FOUR)]],
         genesis_len: 70,
         prepared: &[("1 misses a leader", Then::AllArrives)],
-        bounds: Bounds::new(3, 11).with(Budget::Changes, 3).with(Budget::Elections, 1),
-        deep: Bounds::new(4, 20).with(Budget::Changes, 3).with(Budget::Elections, 1).with(Budget::Crashes, 1),
+        bounds: Bounds::new(3, 99).with(Budget::Changes, 3).with(Budget::Elections, 1),
+        deep: Bounds::new(4, 99).with(Budget::Changes, 3).with(Budget::Elections, 1).with(Budget::Crashes, 1),
         ..BASE
     });
 }
@@ -238,14 +268,15 @@ fn learners() {
 fn transfers() {
     run(Scenario {
         name: "transfers",
+        states_min: STATES_MAX,
         successors: &[TWO, THREE],
         prepared: &[("1 misses a leader", Then::AllArrives)],
-        bounds: Bounds::new(3, 12)
+        bounds: Bounds::new(3, 99)
             .with(Budget::Transfers, 2)
             .with(Budget::Proposals, 1)
             .with(Budget::Elections, 1)
             .with(Budget::Copies, 1),
-        deep: Bounds::new(4, 22)
+        deep: Bounds::new(4, 99)
             .with(Budget::Transfers, 2)
             .with(Budget::Proposals, 1)
             .with(Budget::Elections, 1)
@@ -260,14 +291,15 @@ fn transfers() {
 fn read_index() {
     run(Scenario {
         name: "ReadIndex",
+        states_min: STATES_MAX,
         is_lost: none,
         prepared: &[("1 misses a leader", Then::AllArrives)],
-        bounds: Bounds::new(4, 8)
+        bounds: Bounds::new(4, 99)
             .with(Budget::Reads, 1)
             .with(Budget::Elections, 1)
             .with(Budget::Proposals, 1)
             .with(Budget::Heartbeats, 1),
-        deep: Bounds::new(5, 18)
+        deep: Bounds::new(5, 99)
             .with(Budget::Reads, 1)
             .with(Budget::Elections, 2)
             .with(Budget::Proposals, 1)
@@ -280,17 +312,18 @@ fn read_index() {
 /// Leases on clocks that drift apart as far as they may: replica 1 has the slowest, and leads.
 const LEASES: Scenario = Scenario {
     name: "leases",
+    states_min: STATES_MAX,
     is_lost: none,
     clocks: Clocks::Bounded([2, 3, 3, 3]),
     successors: &[THREE],
     prepared: &[("1 misses a leader", Then::AllArrives)],
-    bounds: Bounds::new(3, 14)
+    bounds: Bounds::new(3, 99)
         .with(Budget::Heartbeats, 1)
         .with(Budget::Elections, 1)
         .with(Budget::Transfers, 1)
         .with(Budget::Crashes, 1)
         .with(Budget::Ticks, 3),
-    deep: Bounds::new(4, 20)
+    deep: Bounds::new(4, 99)
         .with(Budget::Heartbeats, 2)
         .with(Budget::Elections, 2)
         .with(Budget::Transfers, 1)
