@@ -204,6 +204,7 @@ fn snapshots() {
     });
 }
 
+const REPLACE_TWO: &[Change] = &[Change::Promote(FOUR), Change::Remove(THREE), Change::Remove(TWO)];
 const DEMOTE: &[Change] = &[Change::AddLearner(member(2))];
 const LEARN: &[Change] = &[Change::AddLearner(member(4))];
 
@@ -220,11 +221,31 @@ fn joint_consensus() {
             LEARN,
             &[Change::Promote(FOUR)],
             &[Change::Promote(FOUR), Change::Remove(ReplicaId(1))],
-            &[Change::Promote(FOUR), Change::Remove(THREE), Change::Remove(TWO)],
+            REPLACE_TWO,
         ],
         prepared: A_LEARNER_IN_STEP,
         bounds: Bounds::new(3, 99).with(Budget::Elections, 1).with(Budget::Changes, 1),
         deep: Bounds::new(4, 99).with(Budget::Elections, 2).with(Budget::Changes, 2),
+        ..BASE
+    });
+}
+
+/// Elections while a leader that nobody hears has begun to replace replicas 2 and 3 by replica 4, which knows of it.
+#[test]
+fn joint_elections() {
+    run(Scenario {
+        name: "joint elections",
+        states_min: STATES_MAX,
+        changes: &[LEARN, REPLACE_TWO],
+        prepared: &[
+            ("1 misses a leader", Then::AllArrives),
+            ("1 is asked that 4 learns", Then::AllArrives),
+            ("1 is asked that 4 votes, 3 leaves, 2 leaves", Then::Next),
+            ("4 receives Append(behind 2 of term 1, commit 2, [1:Membership]) of 1 in term 1", Then::AllIsLost),
+            ("1 has heard no majority for long", Then::AllIsLost),
+        ],
+        bounds: Bounds::new(4, 99).with(Budget::Elections, 2),
+        deep: Bounds::new(5, 99).with(Budget::Elections, 3).with(Budget::Crashes, 1).with(Budget::Proposals, 1),
         ..BASE
     });
 }
