@@ -158,6 +158,11 @@ fn one_log_is_applied(
         let promises = new.get_or_insert_with(|| old.clone());
         promises.committed.extend(more.iter().map(|entry| (*entry, outcome.applied_in)));
     }
+    let committed = &new.as_ref().unwrap_or(old).committed;
+    let known = is.log.iter().take(is.commit as usize).zip(committed);
+    if let Some(index) = known.into_iter().position(|(one, (other, _))| one != other) {
+        return Err(format!("state machine safety: replica {} has another entry at {}", is.id, index + 1));
+    }
     Ok(())
 }
 

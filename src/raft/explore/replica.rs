@@ -341,12 +341,11 @@ impl Replica {
         }
     }
 
-    /// All entries that the log holds or held, from index 1 on.
+    /// All entries that the log holds, and before its beginning those that were applied, from index 1 on.
     pub(super) fn log(&self) -> Vec<Entry> {
-        let applied = self.applied.len() as Index;
-        let mut log = self.applied.clone();
-        let cached = self.raft.log.cache_first();
-        for index in applied + 1..=self.raft.last_index() {
+        let (base, cached) = (self.raft.base_index(), self.raft.log.cache_first());
+        let mut log = self.applied[..base as usize].to_vec();
+        for index in base + 1..=self.raft.last_index() {
             if index >= cached {
                 self.raft.log.copy(index, index, 1, &mut log);
             } else {

@@ -105,6 +105,8 @@ pub(super) struct Scenario {
     pub(super) clocks: Clocks,
     /// Messages that are always lost, so that others have room.
     pub(super) is_lost: fn(&Body) -> bool,
+    /// Answers of terms that their receiver has left for good are let go: no rule but one rests on them, and they are many.
+    pub(super) drops_old_answers: bool,
     /// The changes of membership that a leader may be asked for.
     pub(super) changes: &'static [&'static [Change]],
     /// Replicas that leadership may be handed to.

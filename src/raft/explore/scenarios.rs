@@ -30,6 +30,7 @@ const BASE: Scenario = Scenario {
     pre_votes: PreVotes::Granted,
     clocks: Clocks::Free,
     is_lost: heartbeats,
+    drops_old_answers: true,
     changes: &[],
     successors: &[],
     genesis_len: 0,
@@ -177,8 +178,57 @@ fn figure_8() {
             ("1 has heard no majority for long", Then::Next),
             ("1 misses a leader", Then::AllIsLost),
         ],
-        bounds: Bounds::new(3, 99).with(Budget::Elections, 2),
-        deep: Bounds::new(4, 99).with(Budget::Elections, 3).with(Budget::Crashes, 1).with(Budget::Proposals, 1),
+        bounds: Bounds::new(3, 99).with(Budget::Elections, 2).with(Budget::QuorumsLost, 1),
+        deep: Bounds::new(4, 99)
+            .with(Budget::Elections, 3)
+            .with(Budget::QuorumsLost, 1)
+            .with(Budget::Crashes, 1)
+            .with(Budget::Proposals, 1),
+        ..BASE
+    });
+}
+
+/// Answers that come when their receiver is in a later term.
+#[test]
+fn old_answers() {
+    run(Scenario {
+        name: "old answers",
+        states_min: STATES_MAX,
+        drops_old_answers: false,
+        bounds: Bounds::new(4, 99).with(Budget::Elections, 3),
+        deep: Bounds::new(5, 99).with(Budget::Elections, 3).with(Budget::Proposals, 1),
+        ..BASE
+    });
+}
+
+/// A leader whose log begins behind where that of replica 1 contradicts it.
+#[test]
+fn offers() {
+    run(Scenario {
+        name: "offers",
+        states_min: STATES_MAX,
+        is_lost: none,
+        prepared: &[
+            ("1 misses a leader", Then::AllArrives),
+            ("1 proposes batch 0", Then::AllIsLost),
+            ("3 misses a leader", Then::Next),
+            ("2 receives Vote(1 of term 1) of 3 in term 2", Then::Next),
+            ("3 receives VoteReply(yes) of 2 in term 2", Then::Next),
+            ("2 receives Append(behind 1 of term 1, commit 1, [2:Empty]) of 3 in term 2", Then::Next),
+            ("3 receives Accepted(2) of 2 in term 2", Then::AllIsLost),
+            ("3 makes its state durable and drops its log", Then::AllIsLost),
+        ],
+        bounds: Bounds::new(3, 99)
+            .with(Budget::Heartbeats, 1)
+            .with(Budget::Elections, 1)
+            .with(Budget::Crashes, 1)
+            .with(Budget::Compactions, 1),
+        deep: Bounds::new(4, 99)
+            .with(Budget::Heartbeats, 2)
+            .with(Budget::Elections, 1)
+            .with(Budget::Crashes, 1)
+            .with(Budget::Proposals, 1)
+            .with(Budget::Compactions, 1),
         ..BASE
     });
 }
@@ -338,23 +388,34 @@ const LEASES: Scenario = Scenario {
     clocks: Clocks::Bounded([2, 3, 3, 3]),
     successors: &[THREE],
     prepared: &[("1 misses a leader", Then::AllArrives)],
-    bounds: Bounds::new(3, 99)
-        .with(Budget::Heartbeats, 1)
-        .with(Budget::Elections, 1)
-        .with(Budget::Transfers, 1)
-        .with(Budget::Crashes, 1)
-        .with(Budget::Ticks, 3),
-    deep: Bounds::new(4, 99)
-        .with(Budget::Heartbeats, 2)
-        .with(Budget::Elections, 2)
-        .with(Budget::Transfers, 1)
-        .with(Budget::Crashes, 1)
-        .with(Budget::Proposals, 1)
-        .with(Budget::Ticks, 6),
+    bounds: Bounds::new(3, 99).with(Budget::Heartbeats, 1).with(Budget::Elections, 1).with(Budget::Ticks, 2),
+    deep: Bounds::new(4, 99).with(Budget::Heartbeats, 2).with(Budget::Elections, 2).with(Budget::Ticks, 6),
     ..BASE
 };
 
 #[test]
 fn leases() {
     run(LEASES);
+}
+
+/// Voters that forget whom they heard.
+#[test]
+fn leases_and_crashes() {
+    run(Scenario {
+        name: "leases and crashes",
+        bounds: LEASES.bounds.with(Budget::Crashes, 2),
+        deep: LEASES.deep.with(Budget::Crashes, 2),
+        ..LEASES
+    });
+}
+
+/// A leader that has told another one to campaign.
+#[test]
+fn leases_and_transfers() {
+    run(Scenario {
+        name: "leases and transfers",
+        bounds: LEASES.bounds.with(Budget::Transfers, 1),
+        deep: LEASES.deep.with(Budget::Transfers, 1).with(Budget::Crashes, 1),
+        ..LEASES
+    });
 }

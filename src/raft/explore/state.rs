@@ -61,10 +61,12 @@ impl State {
         mix.finish()
     }
 
-    /// Whether a message can do nothing any more: it answers what was asked in a term that its receiver has left for good.
+    /// Whether a message is let go: it answers what was asked in a term that its receiver has left for good.
     pub(super) fn is_dead(&self, space: &Space, letter: u32) -> bool {
         let letter = space.letter(letter);
-        letter.is_answer && letter.term < space.facts(self.replicas[letter.to.0 as usize - 1]).term_durable
+        space.scenario.drops_old_answers
+            && letter.is_answer
+            && letter.term < space.facts(self.replicas[letter.to.0 as usize - 1]).term_durable
     }
 
     fn with_letters(&self, letters: &[u32]) -> State {
