@@ -168,7 +168,7 @@ fn replication() {
 fn figure_8() {
     run(Scenario {
         name: "figure 8",
-        states_min: 40_000,
+        states_min: STATES_MAX,
         prepared: &[
             ("1 misses a leader", Then::AllArrives),
             ("1 proposes batch 0", Then::AllIsLost),
@@ -214,7 +214,7 @@ fn offers() {
             ("3 misses a leader", Then::Next),
             ("2 receives Vote(1 of term 1) of 3 in term 2", Then::Next),
             ("3 receives VoteReply(yes) of 2 in term 2", Then::Next),
-            ("2 receives Append(behind 1 of term 1, commit 1, [2:Empty]) of 3 in term 2", Then::Next),
+            ("2 receives Append(behind 1 of term 1, commit 0, [2:Empty]) of 3 in term 2", Then::Next),
             ("3 receives Accepted(2) of 2 in term 2", Then::AllIsLost),
             ("3 makes its state durable and drops its log", Then::AllIsLost),
         ],
@@ -383,7 +383,7 @@ fn read_index() {
 /// Leases on clocks that drift apart as far as they may: replica 1 has the slowest, and leads.
 const LEASES: Scenario = Scenario {
     name: "leases",
-    states_min: STATES_MAX,
+    states_min: 72_000,
     is_lost: none,
     clocks: Clocks::Bounded([2, 3, 3, 3]),
     successors: &[THREE],
@@ -403,6 +403,7 @@ fn leases() {
 fn leases_and_crashes() {
     run(Scenario {
         name: "leases and crashes",
+        states_min: STATES_MAX,
         bounds: LEASES.bounds.with(Budget::Crashes, 2),
         deep: LEASES.deep.with(Budget::Crashes, 2),
         ..LEASES
@@ -414,6 +415,7 @@ fn leases_and_crashes() {
 fn leases_and_transfers() {
     run(Scenario {
         name: "leases and transfers",
+        states_min: STATES_MAX,
         bounds: LEASES.bounds.with(Budget::Transfers, 1),
         deep: LEASES.deep.with(Budget::Transfers, 1).with(Budget::Crashes, 1),
         ..LEASES
