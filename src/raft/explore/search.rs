@@ -1,5 +1,6 @@
 //! Breadth first through all states that a scenario can get to within its bounds.
 
+use std::boxed::Box;
 use std::collections::HashSet;
 use std::fmt::{self, Display};
 use std::format;
@@ -88,7 +89,7 @@ struct Search {
 ///
 /// # Errors
 /// What is broken, if something is.
-pub(super) fn explore(scenario: Scenario, bounds: Bounds) -> Result<Report, Broken> {
+pub(super) fn explore(scenario: Scenario, bounds: Bounds) -> Result<Report, Box<Broken>> {
     let mut world = World::new(scenario, bounds);
     let first = world.first();
     let began = Instant::now();
@@ -107,7 +108,7 @@ pub(super) fn explore(scenario: Scenario, bounds: Bounds) -> Result<Report, Brok
 }
 
 impl Search {
-    fn run(mut self, first: State) -> Result<Report, Broken> {
+    fn run(mut self, first: State) -> Result<Report, Box<Broken>> {
         self.seen.insert(first.digest());
         self.origins.push(Origin { before: NONE, nth: 0 });
         let (mut level, mut next) = (Vec::from([(first, 0)]), Vec::new());
@@ -161,7 +162,14 @@ impl Search {
     }
 
     /// The way to what is broken behind the state with this number.
-    fn trace(&mut self, first: &State, number: u32, what: String, action: Action, next: Option<&State>) -> Broken {
+    fn trace(
+        &mut self,
+        first: &State,
+        number: u32,
+        what: String,
+        action: Action,
+        next: Option<&State>,
+    ) -> Box<Broken> {
         let mut nths = Vec::new();
         let mut at = self.origins[number as usize];
         while at.before != NONE {
@@ -179,9 +187,9 @@ impl Search {
         self.broken(what, text, steps)
     }
 
-    fn broken(&self, what: String, state: String, steps: Vec<String>) -> Broken {
+    fn broken(&self, what: String, state: String, steps: Vec<String>) -> Box<Broken> {
         let what = format!("{}: {what}", self.world.space.scenario.name);
-        Broken { what, steps, state, report: self.report() }
+        Box::new(Broken { what, steps, state, report: self.report() })
     }
 
     /// One of the states behind `state`, and the step that leads there.
