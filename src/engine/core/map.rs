@@ -110,7 +110,7 @@ impl<H: CoreHost> Core<H> {
         if in_force != 0 && in_force != self.ctx.config.incarnation {
             return Err(Error::Replaced { node: me.node });
         }
-        let mut changes = Vec::new();
+        let mut changes = self.awaited_changes();
         for (group, replica) in self.storage.lost() {
             let wanted = map.group(group).and_then(|spec| spec.replicas.iter().find(|one| one.place == me));
             if let Some(wanted) = wanted

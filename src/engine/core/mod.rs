@@ -121,6 +121,8 @@ pub struct Core<H: CoreHost> {
     /// What the other cores of the node have last told of themselves, and when this one next does.
     reports: Vec<CoreReport>,
     next_report: Instant,
+    /// Tokens that were handed out here, until the map knows of them, or for so long.
+    tokens: Vec<(meta::Await, Instant)>,
     /// When the core next looks at what the map wants of it.
     next_map_look: Instant,
     /// Effects on their way from one part to another. Empty between calls.

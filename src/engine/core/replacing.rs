@@ -4,12 +4,16 @@
 //! which incarnation it comes back. From then on the node is let in with that directory alone, and other replicas are wanted on it than
 //! those that it has lost: they begin there with nothing, as any successor of a lost replica does.
 
+use std::time::Duration;
+
 use meta::{Admit, Await, JoinToken, MapChange};
 use resp::{Args, Reply};
-use types::NodeId;
+use types::{Instant, NodeId};
 
 use super::{Core, CoreHost};
 
+/// For how long group 0 is asked to know of a token. An operator whose token has not come there by then asks for another one.
+const ASK_FOR: Duration = Duration::from_secs(60);
 /// What a node is answered that is to ask again.
 const WAIT: &str = "WAIT";
 
@@ -17,14 +21,18 @@ impl<H: CoreHost> Core<H> {
     /// CORACLE REPLACE node.
     pub(super) fn replace_command(&mut self, args: Args<'_>, reply: &mut Reply<'_>) {
         let Some(node) = self.node_at(args, reply) else { return };
-        if node == self.ctx.addr().node || self.is_connected(node) {
+        if node == self.ctx.addr().node || self.is_there(node) {
             return reply.error(&format!(
                 "ERR node {node} is there: stop it first, if its data is to be given up; one that has its data needs no token"
             ));
         }
         let random = u128::from(self.host.random_u64()) << 64 | u128::from(self.host.random_u64());
         let token = JoinToken::new(random);
-        self.ask_changes(&[MapChange::Await(Await { node, token: token.fingerprint() })]);
+        let awaited = Await { node, token: token.fingerprint() };
+        // The last one counts.
+        self.tokens.retain(|(other, _)| other.node != node);
+        self.tokens.push((awaited, self.ctx.now + ASK_FOR));
+        self.ask_changes(&[MapChange::Await(awaited)]);
         tracing::warn!(%node, "an operator lets this node come back without data");
         reply.bulk(token.to_string().as_bytes());
     }
@@ -55,7 +63,7 @@ impl<H: CoreHost> Core<H> {
             return reply
                 .error("ERR the token was used with another data directory: ask for a new one with CORACLE REPLACE");
         }
-        if self.is_connected(node) {
+        if self.is_there(node) {
             return reply.error(&format!("ERR node {node} is there with other data: stop it first"));
         }
         if awaited == Some(shown) {
@@ -75,9 +83,22 @@ impl<H: CoreHost> Core<H> {
         node
     }
 
-    /// Whether any core of another node is there.
-    fn is_connected(&self, node: NodeId) -> bool {
-        let map = self.cluster.map();
-        map.node(node).is_some_and(|node| node.places().any(|place| self.peers.is_linked(place)))
+    /// Whether any core of another node is there: it is connected, and was heard of late.
+    fn is_there(&self, node: NodeId) -> bool {
+        let links = self.cluster.map().node(node).into_iter().flat_map(|node| node.places());
+        let mut links = links.filter_map(|place| self.peers.link_to(place));
+        links.any(|link| self.peers.is_up(link) && !self.peers.is_silent(&self.ctx, link))
+    }
+
+    /// Asks once more that nodes are awaited with tokens that were handed out here, until the map says so. Called with each look at it.
+    pub(super) fn awaited_changes(&mut self) -> Vec<MapChange> {
+        let (map, now) = (self.cluster.map().clone(), self.ctx.now);
+        let is_open = |(awaited, until): &(Await, Instant)| {
+            let known = map.replaced(awaited.node);
+            let is_known = known.is_some_and(|it| [it.awaited, it.joined_with].contains(&Some(awaited.token)));
+            *until > now && !is_known
+        };
+        self.tokens.retain(is_open);
+        self.tokens.iter().map(|(awaited, _)| MapChange::Await(*awaited)).collect()
     }
 }

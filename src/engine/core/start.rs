@@ -136,6 +136,7 @@ impl<H: CoreHost> Core<H> {
             stopping: Stopping::No,
             reports: Vec::new(),
             next_report: now + REPORT_EVERY,
+            tokens: Vec::new(),
             next_map_look: now,
             group_effects: Vec::new(),
             storage_effects: Vec::new(),

@@ -168,12 +168,6 @@ impl Peers {
         self.links[link.idx()].is_up()
     }
 
-    /// Whether a core is connected, in one direction at least.
-    pub(crate) fn is_linked(&self, addr: CoreAddr) -> bool {
-        let link = self.link_to(addr).map(|link| &self.links[link.idx()]);
-        link.is_some_and(|link| link.is_up() || link.inbound.is_some())
-    }
-
     /// Whether nothing has been heard of a core for as long as makes it count as silent.
     pub(crate) fn is_silent(&self, ctx: &Context, link: LinkId) -> bool {
         self.links[link.idx()].is_silent(ctx.now, ctx.config.silence_max())

@@ -29,7 +29,7 @@
 //! `cargo test -p coracle-raft --lib explore` looks at 400,000 states of each scenario, or at all if there are fewer. A long run:
 //!
 //! ```text
-//! EXPLORE=deep cargo test --release -p coracle-raft --lib explore::scenarios::joint -- --nocapture --test-threads=1
+//! EXPLORE=deep cargo test -p coracle-raft --lib explore::scenarios::joint -- --nocapture --test-threads=1
 //! ```
 //!
 //! Its bounds are wider, and it ends after 20 million states (about two GiB) or as many as `EXPLORE_STATES` says. It tells where it is every

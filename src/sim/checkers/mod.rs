@@ -194,6 +194,14 @@ impl Checkers {
         self.equal_digests.at_rest()
     }
 
+    /// Judges whether every group that was left alone for long is at full strength.
+    ///
+    /// # Errors
+    /// A group is not.
+    pub fn at_strength(&self) -> Result<(), Violation> {
+        self.strength.at_rest(&self.memberships)
+    }
+
     /// Judges the end of a run at `now` and everything clients have seen.
     ///
     /// # Errors

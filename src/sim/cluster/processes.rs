@@ -38,8 +38,9 @@ impl Cluster {
         let host = SimHost::new(self.world.clone(), core, epoch);
         let config = {
             let world = self.world.borrow();
-            let (place, incarnation) = (world.cores[core].place, world.nodes[node].incarnation);
-            config::core_config(self.seed, &self.cluster_spec, &self.map, place, incarnation)
+            let (place, data) = (world.cores[core].place, &world.nodes[node]);
+            let config = config::core_config(self.seed, &self.cluster_spec, &self.map, place, data.incarnation);
+            engine::Config { has_come_back: data.has_come_back, ..config }
         };
         let observer: Rc<dyn Observer> = Rc::new(CoreObserver {
             world: self.world.clone(),

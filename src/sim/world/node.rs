@@ -56,6 +56,8 @@ pub struct Node {
     pub(crate) cores_ended: usize,
     /// Drawn when its data directory was made.
     pub incarnation: u64,
+    /// Whether it has lost its data and come back.
+    pub has_come_back: bool,
     /// How often its process has ended by itself with an error since the last deliberate start.
     pub failures: u32,
     /// When it ends by itself: how long it stays down, in nanoseconds.
@@ -91,6 +93,7 @@ impl Node {
             cores_count: cores.len(),
             cores_ended: 0,
             incarnation: 0,
+            has_come_back: false,
             failures: 0,
             restart_after: None,
             stop_order: None,
