@@ -17,7 +17,6 @@ use prost::Message;
 
 const LIMIT: Duration = Duration::from_secs(180);
 const WITHIN: Duration = Duration::from_secs(60);
-const KEYS_COUNT: usize = 40;
 
 /// A span of a command, of the node that has told it.
 #[derive(Clone, Debug)]
@@ -133,7 +132,8 @@ fn a_command_that_is_forwarded_is_one_trace_of_both_nodes_and_one_id_in_both_log
     ];
     let cluster = Cluster::start(Options { nodes: 2, set: set.to_vec(), ..Options::default() });
     let mut client = cluster.gateway(1);
-    for key in 0..KEYS_COUNT {
+    // Slots of names that differ in one digit alone would all belong to one of the nodes.
+    for key in (0..200).step_by(5) {
         assert_eq!(client.command(&format!("SET key-{key} value")), ok());
     }
     let (spans, of_nodes) = collected(&posted, |spans| joined(spans).len() >= 5);
@@ -185,7 +185,8 @@ fn nodes_serve_as_ever_while_their_collector_is_away_and_say_so() {
     let failures = || {
         let (_, text) = http::get(&node.host, node.admin, "/metrics").unwrap();
         let count = text.lines().find_map(|line| line.strip_prefix("coracle_otlp_failures_total{node=\"1\"} "));
-        count.unwrap().parse::<u64>().unwrap()
+        // Figures are there once all cores have answered.
+        count.map_or(0, |count| count.parse::<u64>().unwrap())
     };
     wait_until("attempts fail", WITHIN, || failures() >= 2);
     assert_eq!(cluster.gateway(1).command("SET k v"), ok());
