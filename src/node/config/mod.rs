@@ -246,7 +246,7 @@ fn check_values(top: &Table, problems: &mut Vec<Problem>) {
         problems.push(Problem::new(message, top.origin(&keys::HEAP_PROFILE_BYTES)));
     }
     if let Some(endpoint) = top.text(&keys::OTLP_ENDPOINT)
-        && !endpoint.strip_prefix("http://").is_some_and(|rest| !rest.is_empty())
+        && endpoint.strip_prefix("http://").is_none_or(str::is_empty)
     {
         let message = "`otlp_endpoint` must begin with http:// and name a host: a collector beside the node speaks TLS with others";
         problems.push(Problem::new(message, top.origin(&keys::OTLP_ENDPOINT)));
