@@ -20,10 +20,12 @@ pub enum Moment {
     LongAppend,
     /// It was elected.
     Election,
+    /// An edit of the manifest is on its way to the disk: what a flush, a merge or an install has made is about to count.
+    Manifest,
 }
 
 /// All of them.
-pub(super) const MOMENTS: [Moment; 7] = [
+pub(super) const MOMENTS: [Moment; 8] = [
     Moment::Truncation,
     Moment::Restore,
     Moment::Compaction,
@@ -31,4 +33,5 @@ pub(super) const MOMENTS: [Moment; 7] = [
     Moment::Append,
     Moment::LongAppend,
     Moment::Election,
+    Moment::Manifest,
 ];

@@ -14,7 +14,7 @@ use types::{GroupId, Term};
 
 use crate::cluster::Cluster;
 use crate::cluster_spec::ClusterSpec;
-use crate::faults::{Fault, FaultKind, LeaderFault, Schedule};
+use crate::faults::{Fault, FaultKind, LeaderFault, Moment, Schedule};
 use crate::observation::ObservationKind;
 use crate::prng::{Ppm, Prng};
 use crate::queue::Event;
@@ -148,6 +148,8 @@ impl Injector {
                 _ => {}
             }
         }
+        let manifest_writes = std::mem::take(&mut cluster.world.borrow_mut().manifest_writes);
+        moments.extend(manifest_writes.into_iter().map(|node| (Moment::Manifest, node)));
         if self.is_over {
             return;
         }

@@ -27,7 +27,7 @@ fn elections() -> impl Iterator<Item = (u64, Fault)> {
 
 #[test]
 fn a_node_dies_behind_the_moment_that_was_chosen() {
-    for moment in [Moment::Append, Moment::Vote, Moment::Election] {
+    for moment in [Moment::Append, Moment::Vote, Moment::Election, Moment::Manifest] {
         let trap = Fault::CrashBehind { moment, within_us: 50, down_ms: 1, for_ms: 4_000 };
         let faults: Vec<_> = [(600, trap)].into_iter().chain(elections()).collect();
         let counter = "world: a crash met a chosen moment";

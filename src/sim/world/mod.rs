@@ -106,6 +106,8 @@ pub struct World {
     pub(crate) tables_changed: Vec<(usize, GroupId, ReplicaId)>,
     /// Scrubs that have come to their end.
     pub(crate) scrubs_ended: Vec<ScrubEnded>,
+    /// Nodes that have begun to write to a manifest since it was last taken.
+    pub(crate) manifest_writes: Vec<usize>,
     /// Whether connections are reset behind a `FLUSHALL`.
     pub(crate) flush_resets: Option<FlushResets>,
     /// What replicas have told others of their disks since it was last taken.
@@ -139,6 +141,7 @@ impl World {
             kills_due: Vec::new(),
             tables_changed: Vec::new(),
             scrubs_ended: Vec::new(),
+            manifest_writes: Vec::new(),
             flush_resets: None,
             promises: Vec::new(),
             is_broken: false,

@@ -59,9 +59,14 @@ impl World {
         let (weight, bytes) = (request.weight(), request.bytes());
         let latency = self.disk_prng.latency(least * weight / 4, mean * weight / 4) + bytes / 2;
         let at = self.queue.now() + latency * node.disk.slowness;
+        // Who writes with the log's urgency and waits in a task writes to the manifest.
+        let is_of_manifest = matches!(request, Request::Write { class: IoClass::Log, .. });
         if matches!(request, Request::LogWrite { .. }) {
             self.cores[core].schedule.begin_log();
             self.die_writing_if_due(core, at);
+        }
+        if is_of_manifest {
+            self.manifest_writes.push(self.cores[core].node);
         }
         self.queue.push(at, Event::DiskEnd { op, generation });
     }
