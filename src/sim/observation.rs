@@ -1,5 +1,7 @@
 //! What checkers see of replicas: the events of [`engine::Observer`], owned and with the time at which they happened.
 
+use std::fmt;
+
 use bytes::Bytes;
 use engine::Event;
 use raft::Role;
@@ -47,6 +49,15 @@ impl Electorate {
         all.sort_unstable();
         all.dedup();
         all
+    }
+}
+
+impl fmt::Display for Electorate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.outgoing.is_empty() {
+            true => write!(f, "{:?}", self.voters),
+            false => write!(f, "{:?} and {:?}", self.voters, self.outgoing),
+        }
     }
 }
 

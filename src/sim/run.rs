@@ -132,6 +132,7 @@ impl<'a> Run<'a> {
         now += REST.as_nanos() as u64;
         self.go_on(now)?;
         self.checkers.at_rest()?;
+        self.checkers.at_strength()?;
         self.checkers.finish(self.workload.history(), Instant::from_nanos(now))
     }
 

@@ -19,7 +19,7 @@ use resp::{ClientFilter, ClientLine, CommandId, Limits, Parser, Protocol};
 const WAIT_MAX: Duration = Duration::from_secs(20);
 
 /// Commands and subcommands that Redis 7.0 does not have: some came with 7.2, `COMMANDLOG` is Valkey's, and `CORACLE` our own.
-const NOT_THERE: [&str; 16] = [
+const NOT_THERE: [&str; 20] = [
     "client|no-touch",
     "client|setinfo",
     "cluster|myshardid",
@@ -31,8 +31,12 @@ const NOT_THERE: [&str; 16] = [
     "coracle",
     "coracle|compare",
     "coracle|comparison",
+    "coracle|groups",
     "coracle|help",
     "coracle|hotkeys",
+    "coracle|join",
+    "coracle|nodes",
+    "coracle|replace",
     "coracle|scrub",
     "coracle|slowlog",
     "delifeq",

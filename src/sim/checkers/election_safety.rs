@@ -100,8 +100,8 @@ impl ElectionSafety {
             memberships.in_effect(seen.group).any(|electorate| electorate.is_majority(has_voted))
         };
         if !elects(None) {
-            let electorates: Vec<_> = memberships.in_effect(seen.group).collect();
-            let what = format!("leads in term {term} with the logged votes of {votes:?} among {electorates:?}");
+            let among: Vec<_> = memberships.in_effect(seen.group).map(ToString::to_string).collect();
+            let what = format!("leads in term {term} with {} logged votes of {}", votes.len(), among.join(" or "));
             return Err(Violation::of_replica(NAME, seen, &what));
         }
         // A vote that was needed had to be durable before it counted.

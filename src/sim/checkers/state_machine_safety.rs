@@ -1,7 +1,7 @@
 //! State machine safety (Raft paper, §5.4.3): replicas apply the same entries, each once and in order, and only what a
 //! majority holds.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use types::{GroupId, Index, ReplicaId};
 
@@ -77,7 +77,7 @@ impl StateMachineSafety {
                 let name = entry_name(seen.group, *index, known.entry);
                 let what = format!(
                     "starts on a log that ends at {log_last}, but {name} was committed because its log had it, and only \
-                     {:?} of {:?} can have had it besides",
+                     {:?} of {} can have had it besides",
                     known.holders, known.electorate
                 );
                 return Err(Violation::of_replica(NAME, seen, &what));
@@ -130,8 +130,11 @@ impl StateMachineSafety {
         let holds = |voter: ReplicaId| logs.has_held(seen.group, voter, index, entry.term);
         let Some(electorate) = memberships.in_effect(seen.group).find(|electorate| electorate.is_majority(holds))
         else {
-            let electorates: Vec<_> = memberships.in_effect(seen.group).collect();
-            let what = format!("applies {}, which no majority of any of {electorates:?} has in its logs", name());
+            let all: BTreeSet<_> = memberships.in_effect(seen.group).flat_map(Electorate::all).collect();
+            let holders: Vec<_> = all.into_iter().filter(|id| holds(*id)).collect();
+            let among: Vec<_> = memberships.in_effect(seen.group).map(ToString::to_string).collect();
+            let what =
+                format!("applies {}, which only {holders:?} of {} have in their logs", name(), among.join(" or "));
             return Err(Violation::of_replica(NAME, seen, &what));
         };
         let holders = electorate.all().into_iter().filter(|id| holds(*id)).collect();

@@ -65,7 +65,7 @@ impl Strength {
                 electorate.voters.iter().filter(|id| !self.live.contains_key(&(*group, **id))).collect();
             if !missing.is_empty() || !electorate.outgoing.is_empty() || electorate.voters.len() != first.len() {
                 let what = format!(
-                    "with everything at rest group {group} has the voters {electorate:?}, of which {missing:?} take no part; \
+                    "with everything at rest group {group} has the voters {electorate}, of which {missing:?} take no part; \
                      it began with {first:?}"
                 );
                 return Err(Violation::new(NAME, what));

@@ -80,7 +80,9 @@ fn applied(cluster: &Cluster, node: NodeId) -> BTreeMap<GroupId, Index> {
 
 /// Flips bits in the second page of each segment of a node's log, behind which others follow: what was acknowledged is damaged.
 fn rot_log(cluster: &Cluster, node: usize) {
-    let disk = &mut cluster.world.borrow_mut().nodes[node].disk;
+    let machine = &mut cluster.world.borrow_mut().nodes[node];
+    machine.is_damaged = true;
+    let disk = &mut machine.disk;
     let dir = Path::new("/data/wal/core-00");
     let rotten = disk.list(dir).unwrap().into_iter().filter(|name| name.ends_with(".seg"));
     let count = rotten.map(|name| u32::from(disk.rot_at(&dir.join(name), 1, 1_000))).sum::<u32>();

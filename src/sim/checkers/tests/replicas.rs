@@ -117,7 +117,7 @@ fn election_safety_sees_two_leaders() {
 fn election_safety_sees_a_leader_without_votes() {
     let mut story = Story::new();
     story.vote(1, 1, 1).lead(1, 1);
-    story.assert_objects("election-safety", "1 logged votes of 3");
+    story.assert_objects("election-safety", "1 logged votes of [ReplicaId(1), ReplicaId(2), ReplicaId(3)]");
 }
 
 #[test]
@@ -264,7 +264,10 @@ fn state_machine_safety_sees_that_too_few_had_an_entry_on_stable_storage() {
     // It has the entry again, and that is of no help: it had not when the entry was committed.
     story.log(3, 1, &[entry(1, 11)]);
     story.see(2, ObservationKind::Stopped).start(2, state(1, 1), (0, 0), 0);
-    story.assert_objects("state-machine-safety", "only [ReplicaId(1)] of 3 can have had it");
+    story.assert_objects(
+        "state-machine-safety",
+        "only [ReplicaId(1)] of [ReplicaId(1), ReplicaId(2), ReplicaId(3)] can have had it",
+    );
 }
 
 #[test]
