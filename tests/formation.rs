@@ -101,7 +101,7 @@ fn two_emptied_nodes_of_three_do_not_serve_beside_the_third() {
             "node 1 at 127.0.0.1",
             "which is formed",
             "Put its directory back",
-            "under a new node id",
+            "--join TOKEN",
         ] {
             assert!(told.contains(part), "`{part}` is missing in: {told}");
         }

@@ -12,8 +12,8 @@ const LIMIT: Duration = Duration::from_secs(180);
 /// What of it need not be the same: an allocator rounds up to its size classes, of which there are four per doubling.
 const INEXACT_SHARE_MAX: f64 = 0.05;
 /// And what is no part of any sum: pages that the allocator keeps for a moment, tables that double, buffers that grow with
-/// their first use.
-const INEXACT_BYTES_MAX: u64 = 16 << 20;
+/// their first use. Or is too much in one: what a start holds only for itself is counted as fixed.
+const INEXACT_BYTES_MAX: u64 = 20 << 20;
 /// What memory is held for, as INFO names it.
 const POOLS: [&str; 11] = [
     "fixed",
