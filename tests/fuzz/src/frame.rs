@@ -31,7 +31,7 @@ fn sealed(data: &[u8]) {
     let head_len = usize::from(u16::from_le_bytes([*low, *high])).min(body.len());
     let (head, payloads) = body.split_at(head_len);
     let words = [
-        u32::from_le_bytes(*b"CRF1"),
+        u32::from_le_bytes(*b"CRF2"),
         head.len() as u32,
         payloads.len() as u32,
         crc32fast::hash(head),
