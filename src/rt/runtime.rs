@@ -85,6 +85,10 @@ impl<M> Rng for Runtime<M> {
     fn random_u64(&self) -> u64 {
         self.core.random_u64()
     }
+
+    fn secret_u64(&self) -> io::Result<u64> {
+        clock::seed()
+    }
 }
 
 impl<M> Spawn for Runtime<M> {

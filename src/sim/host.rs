@@ -75,6 +75,10 @@ impl Rng for SimHost {
     fn random_u64(&self) -> u64 {
         self.world.borrow_mut().cores[self.core].prng.next_u64()
     }
+
+    fn secret_u64(&self) -> Result<u64> {
+        Ok(self.random_u64())
+    }
 }
 
 impl Mesh for SimHost {

@@ -26,8 +26,12 @@ impl<H: CoreHost> Core<H> {
                 "ERR node {node} is there: stop it first, if its data is to be given up; one that has its data needs no token"
             ));
         }
-        let random = u128::from(self.host.random_u64()) << 64 | u128::from(self.host.random_u64());
-        let token = JoinToken::new(random);
+        let token = match (self.host.secret_u64(), self.host.secret_u64()) {
+            (Ok(high), Ok(low)) => JoinToken::new(u128::from(high) << 64 | u128::from(low)),
+            (Err(error), _) | (_, Err(error)) => {
+                return reply.error(&format!("ERR the system has no random numbers for a token: {error}; try again"));
+            }
+        };
         let awaited = Await { node, token: token.fingerprint() };
         // The last one counts.
         self.tokens.retain(|(other, _)| other.node != node);

@@ -250,6 +250,10 @@ impl Rng for FakeHost {
         world.random += 1;
         world.random
     }
+
+    fn secret_u64(&self) -> Result<u64> {
+        Ok(self.random_u64())
+    }
 }
 
 impl Spawn for FakeHost {

@@ -139,6 +139,10 @@ impl Rng for TestHost {
     fn random_u64(&self) -> u64 {
         self.disk.random_u64()
     }
+
+    fn secret_u64(&self) -> io::Result<u64> {
+        Ok(self.random_u64())
+    }
 }
 
 impl Spawn for TestHost {
