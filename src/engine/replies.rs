@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use host::ConnId;
 use resp::Reply;
 use types::{CoreAddr, GroupId, Instant};
 
@@ -33,6 +34,9 @@ pub(crate) trait ReplySink {
 
     /// Sends a forwarded command back: it did not run, and this core does not lead its group.
     fn send_back(&mut self, link: LinkId, id: u64);
+
+    /// The last request of a client by a route, the one of this number, that is answered while one before it is not.
+    fn last_early_by(&self, conn: ConnId, route: usize) -> Option<u64>;
 
     /// Who has asked, if that is a client of this core whose command is not answered yet.
     fn asker(&self, _origin: Origin) -> Option<Asker> {

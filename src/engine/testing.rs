@@ -55,7 +55,12 @@ pub(crate) fn context(change: impl FnOnce(&mut Config)) -> Context {
 
 /// The one client of these tests, its request of this number.
 pub(crate) fn client(seq: u64) -> Origin {
-    Origin::Client { conn: ConnId { idx: 0, generation: 0 }, seq, protocol: Protocol::Resp2 }
+    client_at(0, seq)
+}
+
+/// The client in this place, which has sent request `seq`.
+pub(crate) fn client_at(idx: u32, seq: u64) -> Origin {
+    Origin::Client { conn: ConnId { idx, generation: 0 }, seq, protocol: Protocol::Resp2 }
 }
 
 /// Hands a command in words, separated by single spaces, to `take`.
@@ -75,6 +80,10 @@ pub(crate) fn with_request<T>(origin: Origin, line: &str, take: impl FnOnce(Requ
 #[derive(Default)]
 pub(crate) struct Answers {
     pub(crate) replies: BTreeMap<u64, String>,
+    /// Whose requests they answer.
+    conns: BTreeMap<u64, ConnId>,
+    /// By which routes requests went, where a test says so; else by the first.
+    pub(crate) routes: BTreeMap<u64, usize>,
     pub(crate) to_peers: Vec<(LinkId, u64, String)>,
     pub(crate) sent_back: Vec<(LinkId, u64)>,
     /// Whether there is no room for long replies.
@@ -91,7 +100,8 @@ impl ReplySink for Answers {
         write(&mut Reply::new(&mut bytes, origin.protocol()));
         let text = String::from_utf8(bytes).unwrap();
         match origin {
-            Origin::Client { seq, .. } => {
+            Origin::Client { conn, seq, .. } => {
+                self.conns.insert(seq, conn);
                 let former = self.replies.insert(seq, text);
                 assert!(former.is_none(), "request {seq} is answered twice");
             }
@@ -110,6 +120,11 @@ impl ReplySink for Answers {
 
     fn send_back(&mut self, link: LinkId, id: u64) {
         self.sent_back.push((link, id));
+    }
+
+    fn last_early_by(&self, conn: ConnId, route: usize) -> Option<u64> {
+        let is_by = |seq: &u64| self.routes.get(seq).copied().unwrap_or_default() == route;
+        self.conns.iter().rev().find(|(seq, other)| **other == conn && is_by(seq)).map(|(seq, _)| *seq)
     }
 }
 

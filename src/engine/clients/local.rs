@@ -85,7 +85,7 @@ impl Clients {
     }
 
     fn begin_listing(&mut self, ctx: &Context, conn: ConnId, command: &Command, filter: ClientFilter) {
-        let Some(origin) = self.open(ctx, conn, command, 0) else { return };
+        let Some(origin) = self.open(ctx, conn, command, 0, None) else { return };
         if let Some(client) = self.table.get_mut(conn) {
             client.listing = Some(self.next_listing);
         }

@@ -389,11 +389,18 @@ impl Clients {
         self.touch(conn);
     }
 
-    /// Opens the place of a request of this length, in bytes, in the client's order.
-    pub(crate) fn open(&mut self, ctx: &Context, conn: ConnId, command: &Command, bytes: usize) -> Option<Origin> {
+    /// Opens the place of a request of this length, in bytes, in the client's order. If it concerns a single group, that of a route.
+    pub(crate) fn open(
+        &mut self,
+        ctx: &Context,
+        conn: ConnId,
+        command: &Command,
+        bytes: usize,
+        route: Option<usize>,
+    ) -> Option<Origin> {
         let client = self.table.get_mut(conn)?;
         let timing = Timing { command: Some(command.id), since: ctx.now };
-        Some(Origin::Client { conn, seq: client.replies.open(bytes, timing), protocol: client.protocol })
+        Some(Origin::Client { conn, seq: client.replies.open(bytes, route, timing), protocol: client.protocol })
     }
 
     /// The request whose place was opened last is refused: how long that takes tells nothing of its command.
@@ -427,6 +434,11 @@ impl Clients {
         if let Some(client) = self.table.get_mut(conn) {
             client.replies.note_read_elsewhere();
         }
+    }
+
+    /// The last of a client's requests by a route that is answered while one before it is not.
+    pub(crate) fn last_early_by(&self, conn: ConnId, route: usize) -> Option<u64> {
+        self.table.get(conn)?.replies.last_early_by(route)
     }
 
     /// Closes the place that was opened last: its request was not taken in after all.

@@ -31,20 +31,26 @@ pub(crate) struct Timing {
     pub(crate) since: Instant,
 }
 
+/// The route of a request that concerns no single group.
+const NO_ROUTE: u16 = u16::MAX;
+
 #[derive(Clone, Copy)]
 enum Slot {
-    /// No reply yet, with the length of the request in bytes. It is a read that another core answers, or anything else.
-    Pending { bytes: u32, is_read_elsewhere: bool, timing: Timing },
+    /// No reply yet, with the length of the request in bytes and the route of its group. It is a read that another core answers, or
+    /// anything else.
+    Pending { bytes: u32, route: u16, is_read_elsewhere: bool, timing: Timing },
     /// Ready, at this place in `early`.
-    Early { start: usize, end: usize },
+    Early { start: usize, end: usize, route: u16 },
 }
 
 impl ReplyQueue {
-    /// Opens the place of a request of this length, in bytes, and returns its number.
-    pub(super) fn open(&mut self, bytes: usize, timing: Timing) -> u64 {
+    /// Opens the place of a request of this length, in bytes, for the group of a route if it concerns just one, and returns its number.
+    pub(super) fn open(&mut self, bytes: usize, route: Option<usize>, timing: Timing) -> u64 {
+        let route =
+            route.map_or(NO_ROUTE, |route| u16::try_from(route).expect("there are no more groups than slots"));
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.open_bytes += bytes as usize;
-        self.slots.push_back(Slot::Pending { bytes, is_read_elsewhere: false, timing });
+        self.slots.push_back(Slot::Pending { bytes, route, is_read_elsewhere: false, timing });
         self.first_seq + self.slots.len() as u64 - 1
     }
 
@@ -60,6 +66,12 @@ impl ReplyQueue {
         if let Some(Slot::Pending { is_read_elsewhere, .. }) = self.slots.back_mut() {
             *is_read_elsewhere = true;
         }
+    }
+
+    /// The last of the requests by a route that has its reply while one before it has none.
+    pub(super) fn last_early_by(&self, route: usize) -> Option<u64> {
+        let is_of_it = |slot: &Slot| matches!(slot, Slot::Early { route: other, .. } if usize::from(*other) == route);
+        self.slots.iter().rposition(is_of_it).map(|idx| self.first_seq + idx as u64)
     }
 
     /// The request that was opened last is refused: it is not timed.
@@ -88,7 +100,7 @@ impl ReplyQueue {
             self.first_seq += 1;
             write(&mut self.out);
         } else {
-            let seq = self.open(0, Timing { command: None, since: Instant::ZERO });
+            let seq = self.open(0, None, Timing { command: None, since: Instant::ZERO });
             self.fulfil(seq, write);
         }
     }
@@ -98,7 +110,7 @@ impl ReplyQueue {
     pub(super) fn fulfil(&mut self, seq: u64, write: impl FnOnce(&mut Vec<u8>)) -> Option<Timing> {
         let idx = seq.checked_sub(self.first_seq)?;
         let slot = self.slots.get_mut(idx as usize)?;
-        let Slot::Pending { bytes, timing, .. } = *slot else { return None };
+        let Slot::Pending { bytes, route, timing, .. } = *slot else { return None };
         self.open_bytes -= bytes as usize;
         if idx == 0 {
             write(&mut self.out);
@@ -108,14 +120,14 @@ impl ReplyQueue {
         } else {
             let start = self.early.len();
             write(&mut self.early);
-            *slot = Slot::Early { start, end: self.early.len() };
+            *slot = Slot::Early { start, end: self.early.len(), route };
             self.early_count += 1;
         }
         Some(timing)
     }
 
     fn move_up(&mut self) {
-        while let Some(Slot::Early { start, end }) = self.slots.front().copied() {
+        while let Some(Slot::Early { start, end, .. }) = self.slots.front().copied() {
             self.out.extend_from_slice(&self.early[start..end]);
             self.slots.pop_front();
             self.first_seq += 1;
@@ -178,7 +190,7 @@ mod tests {
     fn replies_leave_in_the_order_of_the_requests() {
         let mut queue = ReplyQueue::default();
         queue.write_next(write("0"));
-        let (one, two, three) = (queue.open(5, GET), queue.open(6, GET), queue.open(7, GET));
+        let (one, two, three) = (queue.open(5, None, GET), queue.open(6, None, GET), queue.open(7, None, GET));
         assert!(queue.fulfil(three, write("3")).is_some());
         queue.write_next(write("4"));
         assert!(queue.fulfil(two, write("2")).is_some());
@@ -194,7 +206,7 @@ mod tests {
     #[test]
     fn a_second_answer_to_one_request_is_dropped() {
         let mut queue = ReplyQueue::default();
-        let (one, two) = (queue.open(0, GET), queue.open(0, GET));
+        let (one, two) = (queue.open(0, None, GET), queue.open(0, None, GET));
         assert!(queue.fulfil(two, write("2")).is_some());
         assert!(queue.fulfil(two, write("again")).is_none());
         assert!(queue.fulfil(one, write("1")).is_some());
@@ -206,11 +218,11 @@ mod tests {
     #[test]
     fn a_request_that_was_not_taken_in_leaves_no_place() {
         let mut queue = ReplyQueue::default();
-        let one = queue.open(10, GET);
-        queue.open(20, GET);
+        let one = queue.open(10, None, GET);
+        queue.open(20, None, GET);
         queue.cancel_last();
         assert_eq!((queue.open_count(), queue.open_bytes()), (1, 10));
-        let three = queue.open(30, GET);
+        let three = queue.open(30, None, GET);
         assert_eq!(three, one + 1);
         assert!(queue.fulfil(three, write("3")).is_some() && queue.fulfil(one, write("1")).is_some());
         assert_eq!(queue.take_output(Vec::new()), b"13");
@@ -218,9 +230,26 @@ mod tests {
     }
 
     #[test]
+    fn replies_that_came_before_their_turn_are_known_by_their_routes() {
+        let mut queue = ReplyQueue::default();
+        let seqs: Vec<u64> = [3, 4, 3, 4, 3].into_iter().map(|route| queue.open(0, Some(route), GET)).collect();
+        queue.fulfil(seqs[2], write("2"));
+        queue.fulfil(seqs[3], write("3"));
+        assert_eq!([3, 4, 5].map(|route| queue.last_early_by(route)), [Some(seqs[2]), Some(seqs[3]), None]);
+        queue.fulfil(seqs[0], write("0"));
+        queue.fulfil(seqs[1], write("1"));
+        assert_eq!(
+            (queue.last_early_by(3), queue.open_count()),
+            (None, 1),
+            "what has left came before all that is open"
+        );
+        assert_eq!(queue.last_early_by(usize::from(NO_ROUTE)), None);
+    }
+
+    #[test]
     fn a_reply_tells_what_its_request_is_timed_as_unless_that_is_refused() {
         let mut queue = ReplyQueue::default();
-        let (one, two) = (queue.open(0, GET), queue.open(0, GET));
+        let (one, two) = (queue.open(0, None, GET), queue.open(0, None, GET));
         queue.leave_untimed();
         assert_eq!(queue.timing(one), Some(GET));
         assert_eq!(queue.fulfil(two, write("2")), Some(Timing { command: None, ..GET }));

@@ -127,7 +127,9 @@ impl<H: CoreHost> Core<H> {
             }
             Dispatch::Cursor { port, command, slot } => {
                 let Some(slot) = self.next_scanned(port, slot) else {
-                    let Some(origin) = self.clients.open(&self.ctx, conn, command, 0) else { return Taken::Yes };
+                    let Some(origin) = self.clients.open(&self.ctx, conn, command, 0, None) else {
+                        return Taken::Yes;
+                    };
                     self.clients.note_command(&mut self.ctx, conn, command.full_name);
                     self.ctx.commands.count(command.id);
                     out!(self).reply(origin, |reply| {
@@ -163,7 +165,7 @@ impl<H: CoreHost> Core<H> {
             return Taken::Later(Blocker::Route(route));
         }
         let bytes = Request { origin: Origin::NONE, command, slot, args }.bytes();
-        let Some(origin) = self.clients.open(&self.ctx, conn, command, bytes) else { return Taken::Yes };
+        let Some(origin) = self.clients.open(&self.ctx, conn, command, bytes, Some(route)) else { return Taken::Yes };
         let request = Request { origin, command, slot, args };
         match decision {
             Decision::Local(group) => {
@@ -234,7 +236,7 @@ impl<H: CoreHost> Core<H> {
         merge: Merge,
         args: Args<'_>,
     ) -> Taken {
-        let Some(origin) = self.clients.open(&self.ctx, conn, command, 0) else { return Taken::Refused };
+        let Some(origin) = self.clients.open(&self.ctx, conn, command, 0, None) else { return Taken::Refused };
         let parts = self.parts(port);
         if parts.is_empty() {
             self.clients.note_command(&mut self.ctx, conn, command.full_name);

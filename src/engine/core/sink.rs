@@ -1,5 +1,6 @@
 //! The way of replies out of a core.
 
+use host::ConnId;
 use resp::Reply;
 use types::CoreAddr;
 
@@ -27,6 +28,10 @@ impl ReplySink for Replies<'_> {
             Origin::Client { .. } | Origin::SubRequest { .. } => self.clients.has_room(origin, bytes),
             Origin::Peer { link, .. } => self.peers.has_room(link, bytes),
         }
+    }
+
+    fn last_early_by(&self, conn: ConnId, route: usize) -> Option<u64> {
+        self.clients.last_early_by(conn, route)
     }
 
     fn asker(&self, origin: Origin) -> Option<Asker> {

@@ -4,7 +4,7 @@ use wire::ReplyStatus;
 
 use crate::context::Context;
 use crate::observe::{Stage, Way};
-use crate::origin::LinkId;
+use crate::origin::{LinkId, Origin};
 use crate::refusal::Refusal;
 use crate::replies::{ReplySink, SHORT_REPLY_BYTES_MAX, refuse};
 use crate::router::Router;
@@ -37,8 +37,8 @@ impl Router {
         let Some(sent) = self.in_flight.take(link, id) else { return };
         let queue = &mut self.queues[sent.route()];
         queue.progressed(ctx.now);
-        if sent.command.is_write() {
-            queue.write_answered(link, id);
+        if sent.command.is_write() && matches!(sent.origin, Origin::SubRequest { .. }) {
+            queue.part_answered(link, id);
         }
         self.came_back(ctx, sent.route(), sent.bytes);
         if bytes.len() > SHORT_REPLY_BYTES_MAX && !out.has_room(sent.origin, bytes.len()) {

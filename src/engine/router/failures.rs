@@ -4,7 +4,6 @@
 //! decided when the slices began: an answer that comes meanwhile is too late, nothing is sent over the link that is gone or
 //! for the route that has another leader, and newer commands wait behind those that are to be sent again.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::context::Context;
@@ -13,7 +12,7 @@ use crate::refusal::Refusal;
 use crate::replies::{ReplySink, refuse};
 use crate::router::Router;
 use crate::router::queue::Queued;
-use crate::router::sweep::{LateLook, Sweep, SweepScope};
+use crate::router::sweep::{Askers, LateLook, Sweep, SweepScope};
 use crate::shares::Kind;
 
 /// How long a former leader that can still be heard may take to answer what was sent to it, once it is known who leads now.
@@ -33,19 +32,19 @@ impl Router {
         let state = &mut self.links[link.idx()];
         (state.takes_commands, state.is_failing) = (false, false);
         let former = state.sweep.replace(SweepScope::Link);
-        let mut writers = HashSet::new();
+        let mut askers = Askers::default();
         match former {
             // Nothing was sent since.
             Some(SweepScope::Link) => return,
             Some(SweepScope::DeposedRoutes) => {
                 let at = self.sweeps.iter().position(|sweep| sweep.link == link);
                 let sweep = at.and_then(|at| self.sweeps.remove(at)).expect("a sweep of a link is on the list");
-                writers = sweep.writers;
-                writers.retain(|(route, _)| self.queues[*route].is_failing);
+                askers = sweep.askers;
+                askers.retain(|route| self.queues[route].is_failing);
             }
             None => {}
         }
-        self.sweeps.push_back(Sweep { link, scope: SweepScope::Link, end_id: u64::MAX, writers });
+        self.sweeps.push_back(Sweep { link, scope: SweepScope::Link, end_id: u64::MAX, askers });
     }
 
     /// Does the same with what a former leader has not answered in time, or will not answer as it is not heard any more. If
@@ -68,7 +67,7 @@ impl Router {
             None => {
                 let scope = SweepScope::DeposedRoutes;
                 (state.sweep, state.has_sweep_begun) = (Some(scope), false);
-                self.sweeps.push_back(Sweep { link, scope, end_id: u64::MAX, writers: HashSet::new() });
+                self.sweeps.push_back(Sweep { link, scope, end_id: u64::MAX, askers: Askers::default() });
             }
             Some(SweepScope::DeposedRoutes) if !state.has_sweep_begun => {}
             // It may hold no newer command of this route. A later tick looks again.
@@ -128,7 +127,7 @@ impl Router {
     }
 
     /// Goes on with a sweep. Returns whether it has come to its end. Writes that have left are not sent again. Reads are, but
-    /// for those that a write of the same source may have run behind.
+    /// for those behind which a write of the same source may have run, or another read was answered.
     fn sweep(&mut self, ctx: &mut Context, out: &mut impl ReplySink, sweep: &mut Sweep) -> bool {
         let Sweep { link, scope, .. } = *sweep;
         self.links[link.idx()].has_sweep_begun = true;
@@ -144,12 +143,12 @@ impl Router {
             }
             // What has not left this core when a leader is deposed stands in the next frame and will leave with it.
             let has_left = has_left || scope == SweepScope::DeposedRoutes;
-            let source = (sent.route(), sent.origin.source());
-            // The reply of a read may come late, since rows had to be read for it.
-            let is_overtaken = self.queues[sent.route()].is_overtaken(link, id);
-            let is_lost = has_left && (is_overtaken || sweep.writers.contains(&source));
+            let (route, origin) = (sent.route(), sent.origin);
+            let is_lost = has_left
+                && (self.queues[route].is_overtaken_by_part(link, id)
+                    || sweep.askers.are_ahead_of(route, origin, out));
             if has_left && sent.command.is_write() {
-                sweep.writers.insert(source);
+                sweep.askers.wrote(route, origin.source());
                 let unknown = match scope {
                     SweepScope::Link => Refusal::OutcomeUnknownLink,
                     SweepScope::DeposedRoutes => Refusal::OutcomeUnknownDeposed,

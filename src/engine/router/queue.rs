@@ -46,8 +46,9 @@ pub(super) struct RouteQueue {
     /// Whether a command was refused by a core that does not lead any more, or lost with its link, since the queue was
     /// last free of such: what comes behind it is refused as well, so all go again together, in order.
     has_refused: bool,
-    /// The last write that was answered, by its link and its number there. A read before it that is not answered must not be sent again.
-    pub(super) answered_write: Option<(LinkId, u64)>,
+    /// The last write that was a part of a command on all groups and is answered, by its link and its number there. A read before it that
+    /// is not answered must not be sent again.
+    answered_part: Option<(LinkId, u64)>,
     /// Since when clients wait until there is room for its commands, as a place among all routes of which that is true.
     pub(super) blocked_at: Option<u64>,
     /// Whether it stands in a list of the router: of those with commands, of those to be drained.
@@ -61,15 +62,15 @@ impl RouteQueue {
         self.in_flight_count == 0 && self.waiting.is_empty()
     }
 
-    /// A command that went over a link with this number was a write and is answered.
-    pub(super) fn write_answered(&mut self, link: LinkId, id: u64) {
-        let last = self.answered_write.filter(|(other, _)| *other == link).map_or(id, |(_, last)| last.max(id));
-        self.answered_write = Some((link, last));
+    /// A command that went over a link with this number was a part of a write on all groups and is answered.
+    pub(super) fn part_answered(&mut self, link: LinkId, id: u64) {
+        let last = self.answered_part.filter(|(other, _)| *other == link).map_or(id, |(_, last)| last.max(id));
+        self.answered_part = Some((link, last));
     }
 
-    /// Whether a write that went over a link behind this number is answered.
-    pub(super) fn is_overtaken(&self, link: LinkId, id: u64) -> bool {
-        self.answered_write.is_some_and(|(other, last)| other == link && id < last)
+    /// Whether a part of a write on all groups that went over a link behind this number is answered.
+    pub(super) fn is_overtaken_by_part(&self, link: LinkId, id: u64) -> bool {
+        self.answered_part.is_some_and(|(other, last)| other == link && id < last)
     }
 
     /// Commands that wait or are in flight.

@@ -125,7 +125,7 @@ impl World {
             Dispatch::Slot { command, .. } | Dispatch::Cursor { command, .. } => {
                 let key = String::from_utf8(args.get(1).unwrap().to_vec()).unwrap();
                 let bytes = args.iter_from(0).map(<[u8]>::len).sum();
-                let origin = self.clients.open(&self.ctx, conn, command, bytes).unwrap();
+                let origin = self.clients.open(&self.ctx, conn, command, bytes, None).unwrap();
                 if let Some(route) = self.full_routes.get(key.as_str()) {
                     self.clients.cancel(conn);
                     return Err(Blocker::Route(*route));
@@ -136,7 +136,7 @@ impl World {
             }
             Dispatch::FanOut { command, merge, .. } => {
                 self.clients.note_command(&mut self.ctx, conn, command.full_name);
-                let origin = self.clients.open(&self.ctx, conn, command, 0).unwrap();
+                let origin = self.clients.open(&self.ctx, conn, command, 0, None).unwrap();
                 let fan_out = self.clients.begin_fan_out(&self.ctx, origin, merge, 2);
                 let part = Origin::SubRequest { fan_out, conn };
                 self.open.extend([("part".to_owned(), part), ("part".to_owned(), part)]);

@@ -93,7 +93,7 @@ fn replies_of_a_client_that_is_gone_reach_nobody() {
     assert_eq!(world.output(heir), "+b\r\n+PONG\r\n");
     assert!(!world.clients.has(conn(0)) && world.clients.has(heir));
     let get = resp::lookup(b"get").unwrap();
-    assert!(world.clients.open(&world.ctx, conn(0), get, 1).is_none());
+    assert!(world.clients.open(&world.ctx, conn(0), get, 1, None).is_none());
     assert!(world.clients.is_closing(conn(0)) && !world.clients.is_closing(heir));
 }
 

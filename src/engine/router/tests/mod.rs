@@ -54,9 +54,14 @@ impl World {
 
     /// Forwards a command under the next number.
     fn forward(&mut self, line: &str) -> Forwarded {
+        self.forward_by(self.route(), line)
+    }
+
+    /// The same by a route.
+    fn forward_by(&mut self, route: usize, line: &str) -> Forwarded {
         self.sent_count += 1;
-        let route = self.route();
-        let World { ctx, router, .. } = self;
+        let World { ctx, router, answers, .. } = self;
+        answers.routes.insert(self.sent_count, route);
         with_request(client(self.sent_count), line, |request| router.forward(ctx, route, None, request))
     }
 

@@ -20,10 +20,8 @@ fn world(change: impl FnOnce(&mut Config)) -> World {
 }
 
 fn forward_to(world: &mut World, group: u32, line: &str) -> Forwarded {
-    world.sent_count += 1;
     let route = world.router.of_group(GroupId(group)).unwrap();
-    let World { ctx, router, .. } = world;
-    with_request(client(world.sent_count), line, |request| router.forward(ctx, route, None, request))
+    world.forward_by(route, line)
 }
 
 /// Forwards commands to a group until one finds no room. Returns how many did, and what became of the last.

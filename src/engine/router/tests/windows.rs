@@ -1,11 +1,17 @@
 //! What is in flight is known by its number, whatever becomes of what was sent before and behind it.
 
 use super::*;
+use crate::testing::client_at;
 
-/// Sends a command and has it answered, this many times.
+/// Another client asks, and is answered, this many times.
 fn answer_others(world: &mut World, count: usize) {
     for _ in 0..count {
-        world.forward_all(&["GET other"]);
+        world.sent_count += 1;
+        let (route, origin) = (world.route(), client_at(1, world.sent_count));
+        let World { ctx, router, answers, .. } = world;
+        answers.routes.insert(world.sent_count, route);
+        let taken = with_request(origin, "GET other", |request| router.forward(ctx, route, None, request));
+        assert_eq!(taken, Forwarded::Taken);
         let sent = world.sent(0);
         assert_eq!(sent.heads.len(), 1);
         world.answer(0, sent.heads[0].id, ReplyStatus::Done, b"+OK\r\n");
