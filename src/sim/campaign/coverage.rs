@@ -18,6 +18,7 @@ pub const REQUIRED: &[(&str, &str)] = &[
     ("world: a write was lost", "a gap in the chain of blocks"),
     ("world: a write was misdirected", "a valid block in a wrong place"),
     ("world: a read failed", "recovery or a slow follower's log read meets an unreadable sector"),
+    ("world: a read stood still", "what tables have told comes behind what was written since"),
     ("world: a disk was full", "no next segment"),
     ("world: a replica was quarantined", "damage was noticed"),
     ("world: a node ended by itself", "a core has given up"),

@@ -180,6 +180,7 @@ fn draw(kind: FaultKind, prng: &mut Prng, cluster_spec: &ClusterSpec) -> Option<
         }
         FaultKind::WriteError => Fault::WriteError { node, restart_ms: for_ms },
         FaultKind::ReadErrors => Fault::ReadErrors { node, likely: prng.pick(&[10_000, 300_000]), for_ms },
+        FaultKind::StalledReads => Fault::StalledReads { node, likely: prng.pick(&[20_000, 200_000]), for_ms },
         FaultKind::DiskFull => Fault::DiskFull { node, for_ms },
         FaultKind::BitRot => Fault::BitRot { node: faulty?, flips: prng.range(1, 3) as u32, down_ms: for_ms },
         FaultKind::RotAtRest => Fault::RotAtRest { node: faulty?, flips: prng.range(1, 3) as u32 },

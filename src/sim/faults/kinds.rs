@@ -112,6 +112,8 @@ faults! {
     WriteError { node: NodeNumber, restart_ms: u64 } = "write error", weight 10, Anything;
     /// Reads of a node's disk fail, each with this likelihood in millionths.
     ReadErrors { node: NodeNumber, likely: Ppm, for_ms: u64 } = "read errors", weight 10, Anything;
+    /// Reads of a node's disk come back long after others that began later, each with this likelihood in millionths.
+    StalledReads { node: NodeNumber, likely: Ppm, for_ms: u64 } = "stalled reads", weight 10, Anything;
     /// A node's disk has no room for new files.
     DiskFull { node: NodeNumber, for_ms: u64 } = "full disk", weight 10, Anything;
     /// Bits of a node's files flip while it is down: it crashes and is started again.

@@ -65,6 +65,7 @@ impl Injector {
             Fault::ReadErrors { node, likely, for_ms } => {
                 self.fail_reads(cluster, idx(node)?, *likely, until(for_ms));
             }
+            Fault::StalledReads { node, likely, for_ms } => self.stall(cluster, idx(node)?, *likely, until(for_ms)),
             Fault::DiskFull { node, for_ms } => self.fill_disk(cluster, idx(node)?, until(for_ms)),
             Fault::BitRot { node, flips, down_ms } => self.rot(cluster, idx(node)?, *flips, *down_ms, prng)?,
             Fault::RotAtRest { node, flips } => rot_at_rest(cluster, running(cluster, *node)?, *flips, prng),
@@ -165,6 +166,11 @@ impl Injector {
     fn fail_reads(&mut self, cluster: &Cluster, node: usize, likely: Ppm, until: u64) {
         cluster.world.borrow_mut().nodes[node].read_errors = likely;
         self.lasts(cluster, Lasting::ReadErrors(node), until);
+    }
+
+    fn stall(&mut self, cluster: &Cluster, node: usize, likely: Ppm, until: u64) {
+        cluster.world.borrow_mut().nodes[node].stalled_reads = likely;
+        self.lasts(cluster, Lasting::StalledReads(node), until);
     }
 
     fn fill_disk(&mut self, cluster: &Cluster, node: usize, until: u64) {

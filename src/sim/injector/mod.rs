@@ -37,6 +37,7 @@ enum Lasting {
     Corrupt { from: usize, to: usize },
     SlowDisk(usize),
     ReadErrors(usize),
+    StalledReads(usize),
     DiskFull(usize),
 }
 
@@ -234,6 +235,7 @@ impl Injector {
             }
             Lasting::SlowDisk(node) => world.nodes[node].disk.slowness = 1,
             Lasting::ReadErrors(node) => world.nodes[node].read_errors = 0,
+            Lasting::StalledReads(node) => world.nodes[node].stalled_reads = 0,
             Lasting::DiskFull(node) => world.nodes[node].disk.capacity = None,
         }
     }

@@ -46,6 +46,8 @@ pub struct Node {
     pub disk_latency: (u64, u64),
     /// How likely a read fails.
     pub read_errors: Ppm,
+    /// How likely a read that is not of the log stands still for a while.
+    pub stalled_reads: Ppm,
     /// Tasks that would run if it did not stand still.
     pub(crate) owed_tasks: Vec<u32>,
     /// Index of its first core.
@@ -88,6 +90,7 @@ impl Node {
             disk,
             disk_latency: (0, 0),
             read_errors: 0,
+            stalled_reads: 0,
             owed_tasks: Vec::new(),
             first_core: cores.start,
             cores_count: cores.len(),

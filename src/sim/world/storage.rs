@@ -12,6 +12,9 @@ use crate::disk::{File, Torn, WriteFault};
 use crate::queue::Event;
 use crate::trace::Kind;
 
+/// For how long a read may stand still, in nanoseconds: rows may be written, flushed and gone from memory meanwhile.
+const READ_STALL_MAX: u64 = 1_500_000_000;
+
 impl World {
     /// Begins an operation. `waiter` is woken when it has ended; a log write reports to the turn loop instead.
     pub(crate) fn disk_begin(&mut self, core: usize, request: Request, waiter: Option<u32>) -> (u32, u32) {
@@ -58,12 +61,18 @@ impl World {
         let (least, mean) = node.disk_latency;
         let (weight, bytes) = (request.weight(), request.bytes());
         let latency = self.disk_prng.latency(least * weight / 4, mean * weight / 4) + bytes / 2;
-        let at = self.queue.now() + latency * node.disk.slowness;
+        let is_read = matches!(request, Request::Read { class, .. } if *class != IoClass::Log);
+        let is_stalled = is_read && node.stalled_reads > 0 && self.disk_prng.bernoulli(node.stalled_reads);
+        let stall = if is_stalled { self.disk_prng.range(1, READ_STALL_MAX) } else { 0 };
+        let at = self.queue.now() + latency * node.disk.slowness + stall;
         // Who writes with the log's urgency and waits in a task writes to the manifest.
         let is_of_manifest = matches!(request, Request::Write { class: IoClass::Log, .. });
         if matches!(request, Request::LogWrite { .. }) {
             self.cores[core].schedule.begin_log();
             self.die_writing_if_due(core, at);
+        }
+        if is_stalled {
+            self.count("a read stood still");
         }
         if is_of_manifest {
             self.manifest_writes.push(self.cores[core].node);
