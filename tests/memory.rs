@@ -15,9 +15,10 @@ const INEXACT_SHARE_MAX: f64 = 0.05;
 /// their first use. Or is too much in one: what a start holds only for itself is counted as fixed.
 const INEXACT_BYTES_MAX: u64 = 20 << 20;
 /// What memory is held for, as INFO names it.
-const POOLS: [&str; 11] = [
+const POOLS: [&str; 12] = [
     "fixed",
     "keys",
+    "tables",
     "entries",
     "batches",
     "client_input",

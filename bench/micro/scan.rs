@@ -10,7 +10,7 @@ use host::IoClass;
 use lsm::Pace;
 use lsm::files::Files;
 use lsm::manifest::{Manifest, ManifestSettings};
-use lsm::read::{Reader, Scan, ScanSettings};
+use lsm::read::{CacheLimits, Reader, Scan, ScanSettings};
 use lsm::table::stored_row::head_key;
 use lsm::table::{Content, Put, StoredRow, Value};
 use lsm::version::{Change, NewRun, Version};
@@ -128,7 +128,7 @@ async fn write(options: &Options, scanned: Scanned) -> Result<(Reader<MemoryDisk
     }
     change.added.retain(|run| !run.tables.is_empty());
     let version = Version::default().apply(&change, manifest.files()).expect("what was just written fits together");
-    Ok((Reader::new(files, 0), Rc::new(version)))
+    Ok((Reader::new(files, CacheLimits::NONE), Rc::new(version)))
 }
 
 /// Reads all rows. Returns how long that took.

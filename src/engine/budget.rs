@@ -5,7 +5,7 @@
 //! ([`Permit::try_grow`]), dropping gives back. There is no other way into a queue, so the sums are what is held.
 //!
 //! Two kinds of pools: *requests* (what clients and peers make a core hold: input, arguments, replies, batches, frames)
-//! have a share of their own and push back when it is used up; *data* (keys, entry caches) takes the rest, and when that
+//! have a share of their own and push back when it is used up; *data* (keys, parts of tables, entry caches) takes the rest, and when that
 //! is used up, commands that add data are refused and everything else goes on.
 
 use std::cell::Cell;
@@ -18,6 +18,8 @@ pub(crate) enum Pool {
     Fixed,
     /// Keys and values.
     Keys,
+    /// Parts of tables that were read and may be needed again.
+    Tables,
     /// Entries kept for followers, and what is proposed and not applied.
     Entries,
     /// Commands that wait to be proposed, and reads that wait.
@@ -40,9 +42,10 @@ pub(crate) enum Pool {
 
 impl Pool {
     /// All pools, in the order in which INFO shows them.
-    pub(crate) const ALL: [Pool; 11] = [
+    pub(crate) const ALL: [Pool; 12] = [
         Pool::Fixed,
         Pool::Keys,
+        Pool::Tables,
         Pool::Entries,
         Pool::Batches,
         Pool::ClientInput,
@@ -59,6 +62,7 @@ impl Pool {
         match self {
             Pool::Fixed => "fixed",
             Pool::Keys => "keys",
+            Pool::Tables => "tables",
             Pool::Entries => "entries",
             Pool::Batches => "batches",
             Pool::ClientInput => "client_input",

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use lsm::manifest::ManifestSettings;
 use lsm::merge::MergeSettings;
+use lsm::read::CacheLimits;
 use lsm::write::WriteSettings;
 use meta::ClusterMap;
 use types::{CoreAddr, CoreId, NodeId};
@@ -94,7 +95,9 @@ pub struct StoreSettings {
     pub write: WriteSettings,
     /// When they are merged.
     pub merges: MergeSettings,
-    /// Memory for parts of tables that may be read again, in bytes.
+    /// Memory for what leads to rows in tables, in bytes, as far as [`Config::memory_bytes_max`] has it.
+    pub index_cache_bytes_max: usize,
+    /// The same for parts of tables with rows.
     pub cache_bytes_max: usize,
 }
 
@@ -104,6 +107,7 @@ impl Default for StoreSettings {
             manifest: ManifestSettings::default(),
             write: WriteSettings::default(),
             merges: MergeSettings::default(),
+            index_cache_bytes_max: usize::MAX,
             cache_bytes_max: defaults::TABLE_CACHE_BYTES_MAX,
         }
     }
@@ -162,6 +166,12 @@ pub mod defaults {
 
 /// The entries that groups keep for slow followers take one in this many bytes of a core's memory at most.
 const CACHES_SHARE: usize = 8;
+
+/// What leads to rows in tables takes one in this many bytes of a core's memory at most. It is about a hundredth of tables with values of
+/// 4 KiB, and whatever of it is not in memory costs each lookup there another read.
+const TABLE_INDEX_SHARE: usize = 4;
+/// The same for parts of tables with rows.
+const TABLE_DATA_SHARE: usize = 32;
 
 /// Configuration of one core. The same for all cores of a node but for [`Config::place`].
 #[derive(Clone, Debug)]
@@ -252,6 +262,14 @@ impl Config {
     pub(crate) fn group_cache_bytes_max(&self) -> usize {
         let groups_count = self.map.replicas_at(self.place).count().max(1);
         self.cache_bytes_max.min(self.memory_bytes_max / CACHES_SHARE / groups_count)
+    }
+
+    /// How much of its tables a core keeps in memory, rows aside.
+    pub(crate) fn table_cache_limits(&self) -> CacheLimits {
+        CacheLimits {
+            index_bytes_max: self.store.index_cache_bytes_max.min(self.memory_bytes_max / TABLE_INDEX_SHARE),
+            data_bytes_max: self.store.cache_bytes_max.min(self.memory_bytes_max / TABLE_DATA_SHARE),
+        }
     }
 
     /// The defaults for a core of this cluster.

@@ -7,7 +7,7 @@ use futures_lite::future::block_on;
 use host::IoClass;
 use lsm::files::{Files, data_name, data_number, is_temporary};
 use lsm::manifest::{Copy, CopySurvey, GroupState, State, Survey, Surveyed};
-use lsm::read::{Need, Reader};
+use lsm::read::{CacheLimits, Need, Reader};
 use lsm::table::footer::{FOOTER_BYTES, Footer};
 use lsm::table::properties::Properties;
 use lsm::table::{TableInfo, Unit, UnitRef};
@@ -61,7 +61,13 @@ impl Store {
         let survey = block_on(Survey::take(&files));
         let entries = data.files.iter().filter(|file| file.path.parent() == Some(&dir.path)).cloned().collect();
         // All is read once: nothing is kept.
-        Ok(Store { dir: dir.clone(), root: data.root.clone(), survey, entries, reader: Reader::new(files, 0) })
+        Ok(Store {
+            dir: dir.clone(),
+            root: data.root.clone(),
+            survey,
+            entries,
+            reader: Reader::new(files, CacheLimits::NONE),
+        })
     }
 
     /// What a start would go on from, if it would.

@@ -8,7 +8,7 @@ use host::IoClass;
 use lsm::files::Files;
 use lsm::manifest::{Manifest, ManifestSettings};
 use lsm::merge::{MergeSettings, MergeTask, RowPolicy, execute};
-use lsm::read::{Reader, Scan, ScanSettings};
+use lsm::read::{CacheLimits, Reader, Scan, ScanSettings};
 use lsm::table::stored_row::head_key;
 use lsm::table::{Content, Put, StoredRow, Value};
 use lsm::version::{Change, NewRun, Version};
@@ -132,7 +132,7 @@ impl TableGet {
         let store = Store::new();
         let version = store.version(&[16]);
         let keys = (0..OPERATIONS).map(|at| row_key(spread(at))).collect();
-        let reader = Reader::new(Rc::clone(&store.files), cache_bytes);
+        let reader = Reader::new(Rc::clone(&store.files), CacheLimits::of_each(cache_bytes));
         Box::new(TableGet { reader, version, keys, _store: store })
     }
 }
@@ -162,7 +162,7 @@ pub(super) struct TableScan {
 impl TableScan {
     pub(super) fn make() -> Box<dyn Workload> {
         let store = Store::new();
-        let (reader, version) = (Reader::new(Rc::clone(&store.files), 0), store.version(&[8]));
+        let (reader, version) = (Reader::new(Rc::clone(&store.files), CacheLimits::NONE), store.version(&[8]));
         Box::new(TableScan { reader, version, _store: store })
     }
 }
@@ -195,7 +195,7 @@ pub(super) struct Merge {
 impl Merge {
     pub(super) fn make() -> Box<dyn Workload> {
         let store = Store::new();
-        let (reader, version) = (Reader::new(Rc::clone(&store.files), 0), store.version(&[4, 8]));
+        let (reader, version) = (Reader::new(Rc::clone(&store.files), CacheLimits::NONE), store.version(&[4, 8]));
         let task = MergeTask::all(&version, &MergeSettings::default()).expect("there are runs");
         Box::new(Merge { reader, version, task, store })
     }

@@ -137,6 +137,8 @@ pub(crate) struct Storage<H: StorageHost> {
     row_reads: Rc<RowReads>,
     /// For what they have read and nobody has taken.
     row_reads_permit: Permit,
+    /// For the parts of tables that are kept.
+    tables_permit: Permit,
     sending: Sending,
     receiving: Receiving<H>,
     rebuilding: Vec<Rebuilding>,
@@ -209,6 +211,7 @@ impl<H: StorageHost> Storage<H> {
             warming: Warming::new(budget),
             row_reads: Rc::new(RowReads::new(config.limits.row_reads_bytes_max)),
             row_reads_permit: budget.permit(Pool::Rows),
+            tables_permit: budget.permit(Pool::Tables),
             sending: Sending::new(budget),
             receiving: Receiving::new(budget),
             rebuilding: Vec::new(),

@@ -32,6 +32,7 @@ impl<H: StorageHost> Storage<H> {
             effects.push(StorageEffect::RowsRead { number, group, result });
         }
         self.row_reads_permit.set(self.row_reads.bytes());
+        self.tables_permit.set(self.store.reader().cache().borrow().bytes());
         // There may be room again for values for which there was none.
         self.begin_row_tasks();
     }

@@ -122,7 +122,7 @@ impl<H: StorageHost> Store<H> {
         let groups = manifest.state().groups().map(|(group, state)| (group, state.clone())).collect();
         Ok(Store {
             host: host.clone(),
-            reader: Rc::new(Reader::new(files, settings.cache_bytes_max)),
+            reader: Rc::new(Reader::new(files, config.table_cache_limits())),
             output: Rc::new(output),
             files: set,
             written: manifest.written(),

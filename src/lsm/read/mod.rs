@@ -19,7 +19,7 @@ mod table_ahead;
 mod verify;
 mod version_cursor;
 
-pub use cache::UnitCache;
+pub use cache::{CacheLimits, UnitCache};
 pub use need::{Need, Target};
 pub use range_cursor::RangeCursor;
 pub use reader::{BlobBytes, Found, FoundValue, Reader};

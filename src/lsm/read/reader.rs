@@ -11,7 +11,7 @@ use crate::files::{Files, ReadBytes};
 use crate::table::{BlobRef, Content, TableAnswer, TableLookup, Unit, Value};
 use crate::version::{LiveBlob, Version};
 
-use super::cache::UnitCache;
+use super::cache::{CacheLimits, UnitCache};
 use super::need::Need;
 use super::version_cursor::{Progress, VersionCursor};
 
@@ -42,9 +42,9 @@ pub struct Reader<D: Disk> {
 }
 
 impl<D: Disk> Reader<D> {
-    /// Reads these files, and keeps at most so many bytes of them.
-    pub fn new(files: Rc<Files<D>>, cache_bytes_max: usize) -> Reader<D> {
-        Reader { files, cache: RefCell::new(UnitCache::new(cache_bytes_max)) }
+    /// Reads these files, and keeps no more of them than that.
+    pub fn new(files: Rc<Files<D>>, limits: CacheLimits) -> Reader<D> {
+        Reader { files, cache: RefCell::new(UnitCache::new(limits)) }
     }
 
     /// The files.
@@ -59,7 +59,7 @@ impl<D: Disk> Reader<D> {
 
     /// A unit that is kept: without waiting.
     pub fn cached(&self, need: &Need) -> Option<Unit> {
-        self.cache.borrow_mut().get(need.table.info.id, need.unit.offset)
+        self.cache.borrow_mut().get(need.unit.kind, need.table.info.id, need.unit.offset)
     }
 
     /// A unit, which is kept if it was read.
@@ -68,7 +68,8 @@ impl<D: Disk> Reader<D> {
             return Ok(unit);
         }
         let unit = self.read_unit(need, IoClass::Foreground).await?;
-        self.cache.borrow_mut().insert(need.table.info.id, need.unit.offset, unit.clone());
+        let Need { table, unit: at } = need;
+        self.cache.borrow_mut().insert(at.kind, table.info.id, at.offset, unit.clone());
         Ok(unit)
     }
 

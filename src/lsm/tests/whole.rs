@@ -12,7 +12,7 @@ use futures_lite::future::block_on;
 use host::IoClass;
 use lsm::blob::{BlobBuilder, BlobChecker, BlobInfo, PIECE_BYTES};
 use lsm::files::{Files, data_name};
-use lsm::read::{Reader, Target, verify};
+use lsm::read::{CacheLimits, Reader, Target, verify};
 use lsm::table::{TableChecker, TableInfo, TableSettings};
 use lsm::write::WriteSettings;
 use lsm::{Error, FileId, FormatError, Pace, TableId};
@@ -205,7 +205,7 @@ fn every_flipped_byte_of_a_store_is_found_and_named() {
             store.disk.put(&path, damaged);
             // Files that are open are those of before.
             let reopened = block_on(Files::open(store.disk.clone(), PathBuf::from(DIR))).unwrap();
-            let reader = Reader::new(Rc::new(reopened), 0);
+            let reader = Reader::new(Rc::new(reopened), CacheLimits::NONE);
             match block_on(verify(&reader, &version, IoClass::Scrub, &NoPace)) {
                 Err(Error::Damaged { path: found, offset, .. }) => {
                     assert_eq!(found, path, "byte {at}");

@@ -102,5 +102,8 @@ fn store_settings(seed: u64) -> engine::StoreSettings {
     settings.merges.fan_out = prng.pick(&[2, 3, settings.merges.fan_out]);
     settings.merges.window_bytes = prng.pick(&[4 << 10, settings.merges.window_bytes]);
     settings.cache_bytes_max = prng.pick(&[0, 16 << 10, settings.cache_bytes_max]);
+    // Where leaves are kept, rot in them is not met.
+    settings.index_cache_bytes_max =
+        Prng::stream(seed, "index caches").pick(&[0, 16 << 10, settings.index_cache_bytes_max]);
     settings
 }

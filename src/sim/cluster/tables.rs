@@ -13,7 +13,7 @@ use engine::{Loaded, load};
 use host::{AlignedBuf, Disk, IoClass, ReadBuf, WriteDone, WriteToken};
 use lsm::files::Files;
 use lsm::manifest::{Survey, Surveyed};
-use lsm::read::{Part, Reader};
+use lsm::read::{CacheLimits, Part, Reader};
 use lsm::version::Version;
 use lsm::write::Pace;
 use types::{CoreId, GroupId, Index};
@@ -110,7 +110,7 @@ async fn load_group(disk: DiskView, core: CoreId, group: GroupId) -> std::result
     let surveyed = Survey::take(&files).await.state.map_err(|error| error.to_string())?;
     let surveyed = surveyed.ok_or("there is no manifest")?;
     let state = surveyed.state.group(group).ok_or("the manifest does not name the group")?;
-    let reader = Reader::new(files, 0);
+    let reader = Reader::new(files, CacheLimits::NONE);
     let loaded =
         load(&reader, &state.version, group, &state.seal, (0, usize::MAX), (IoClass::Foreground, &AtOnce)).await;
     loaded.map_err(|error| error.to_string())

@@ -10,7 +10,7 @@ use lsm::Error;
 use lsm::files::Files;
 use lsm::manifest::{Edit, EditKind, Manifest, ManifestSettings, Seal};
 use lsm::merge::{MergeSettings, MergeTask, RowPolicy, execute, pick};
-use lsm::read::{FoundValue, Reader, Scan, ScanSettings, Target, Verified, VersionCursor, verify};
+use lsm::read::{CacheLimits, FoundValue, Reader, Scan, ScanSettings, Target, Verified, VersionCursor, verify};
 use lsm::snapshot::{HEAD_BYTES_MAX, IncomingSnapshot, OutgoingSnapshot, ReceivedParts};
 use lsm::table::{BlobRef, Content, KeyRange, StoredRow, TableSettings, Value};
 use lsm::version::{Change, NamedFile, NewRun, Version};
@@ -101,7 +101,7 @@ impl Store {
             let output = Output::new(Rc::clone(&files), manifest.files().clone(), manifest.store(), write_settings());
             let output = Rc::new(output);
             // Small, so that much is read from the disk.
-            let reader = Reader::new(files, 4_096);
+            let reader = Reader::new(files, CacheLimits::of_each(4_096));
             let merges = MergeSettings { fan_out: 2, window_bytes: 500, ..MergeSettings::default() };
             Ok(Store { disk: disk.clone(), manifest, reader, output, merges })
         })
