@@ -62,16 +62,26 @@ pub struct ProcessStats {
 
 /// Asks the operating system for [`ProcessStats`].
 #[derive(Clone)]
-pub struct ProcessProbe(Arc<dyn Fn() -> ProcessStats + Send + Sync>);
+pub struct ProcessProbe {
+    ask: Arc<dyn Fn() -> ProcessStats + Send + Sync>,
+    give_back: fn(),
+}
 
 impl ProcessProbe {
-    /// `ask` is called by a core when INFO wants to know, and so within a turn: it must not wait.
-    pub fn new(ask: impl Fn() -> ProcessStats + Send + Sync + 'static) -> ProcessProbe {
-        ProcessProbe(Arc::new(ask))
+    /// `ask` is called by a core when INFO wants to know, and so within a turn: it must not wait. `give_back` is called at a core's start: it
+    /// has the allocator of the thread give back to the system what it keeps and nobody uses.
+    pub fn new(ask: impl Fn() -> ProcessStats + Send + Sync + 'static, give_back: fn()) -> ProcessProbe {
+        ProcessProbe { ask: Arc::new(ask), give_back }
     }
 
     pub(crate) fn ask(&self) -> ProcessStats {
-        (self.0)()
+        (self.ask)()
+    }
+
+    /// What the process needs: what its allocator keeps beyond that is given back first.
+    pub(crate) fn ask_for_needed(&self) -> ProcessStats {
+        (self.give_back)();
+        self.ask()
     }
 }
 
@@ -169,7 +179,7 @@ const CACHES_SHARE: usize = 8;
 
 /// What leads to rows in tables takes one in this many bytes of a core's memory at most. It is about a hundredth of tables with values of
 /// 4 KiB, and whatever of it is not in memory costs each lookup there another read.
-const TABLE_INDEX_SHARE: usize = 4;
+const TABLE_INDEX_SHARE: usize = 8;
 /// The same for parts of tables with rows.
 const TABLE_DATA_SHARE: usize = 32;
 

@@ -109,7 +109,7 @@ impl<H: CoreHost> Core<H> {
     /// Counts what the process holds by now and no part has a permit for, this core's share of it: receive buffers, blocks of
     /// the log, the program itself.
     fn hold_fixed(&mut self) {
-        let Some(process) = self.ctx.config.process.as_ref().map(|probe| probe.ask()) else { return };
+        let Some(process) = self.ctx.config.process.as_ref().map(|probe| probe.ask_for_needed()) else { return };
         let cores_count = self.ctx.config.map.node(self.ctx.addr().node).map_or(1, |node| usize::from(node.cores));
         let share = process.rss_bytes as usize / cores_count;
         self.fixed_permit.set(share.saturating_sub(self.ctx.budget.used()));
