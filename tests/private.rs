@@ -41,11 +41,11 @@ fn files_and_directories_are_for_the_user_of_the_node_alone() {
         all_below(&cluster.dir().join(node), &mut found);
         found
     };
-    let kinds = ["LOCK", "node.toml", "peers.toml", "manifest.a", ".data", ".seg"];
+    let kinds = ["LOCK", "node.toml", "cluster.map", "peers.toml", "manifest.a", ".data", ".seg"];
     let has = |found: &[PathBuf], kind: &str| found.iter().any(|path| path.display().to_string().ends_with(kind));
     wait_until("there is a file of every kind", WITHIN, || kinds.iter().all(|kind| has(&below("node-1"), kind)));
     let mut found = [below("node-1"), below("node-2")].concat();
-    for name in ["dev.json", "dev-cluster.toml", "node-1.toml", "node-1.log"] {
+    for name in ["dev.json", "dev-cluster.toml", "dev.sock", "node-1.toml", "node-1.log"] {
         found.push(cluster.dir().join(name));
     }
     for path in found {

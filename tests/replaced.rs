@@ -75,7 +75,7 @@ fn a_node_without_data_comes_back_with_a_token_and_counts_again() {
 
     let token = token(&cluster);
     let node = Server::start_again_with(dir, 3, &["--join", &token]);
-    wait_until("node 3 serves", WITHIN, || node.told().contains("this node has come back"));
+    wait_until("node 3 serves", WITHIN, || node.told().contains("this node was let in"));
     wait_for_full_strength(&cluster);
     let nodes = shown(&cluster.gateway(1).command("CORACLE NODES"));
     for state in ["id 1 host 127.0.0.1 state here", "id 2 host 127.0.0.2 state up", "id 3 host 127.0.0.3 state up"] {

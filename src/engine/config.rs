@@ -9,7 +9,7 @@ use lsm::manifest::ManifestSettings;
 use lsm::merge::MergeSettings;
 use lsm::read::CacheLimits;
 use lsm::write::WriteSettings;
-use meta::ClusterMap;
+use meta::{ClusterMap, Node};
 use types::{CoreAddr, CoreId, NodeId};
 use wire::ConfigPrint;
 use xxhash_rust::xxh3::xxh3_64;
@@ -38,6 +38,27 @@ impl RememberPeer {
 impl fmt::Debug for RememberPeer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("RememberPeer")
+    }
+}
+
+/// Keeps the latest cluster map that is known, for the next start.
+#[derive(Clone)]
+pub struct KeepMap(Arc<dyn Fn(&ClusterMap) + Send + Sync>);
+
+impl KeepMap {
+    /// `keep` is told a map and must not wait. It may be told the same by each core of the node, and an older one behind a later one.
+    pub fn new(keep: impl Fn(&ClusterMap) + Send + Sync + 'static) -> KeepMap {
+        KeepMap(Arc::new(keep))
+    }
+
+    pub(crate) fn keep(&self, map: &ClusterMap) {
+        (self.0)(map);
+    }
+}
+
+impl fmt::Debug for KeepMap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeepMap")
     }
 }
 
@@ -188,8 +209,12 @@ const TABLE_DATA_SHARE: usize = 32;
 pub struct Config {
     /// This core.
     pub place: CoreAddr,
-    /// The cluster, validated.
+    /// The cluster as it was formed, validated: the same on all nodes, also on those that have joined it.
     pub map: ClusterMap,
+    /// The latest map that this node knew when it was last stopped, of the same cluster, validated. It names this node.
+    pub latest_map: ClusterMap,
+    /// Who keeps later ones.
+    pub keep_map: Option<KeepMap>,
     /// Drawn when the data directory was made; peers remember it.
     pub incarnation: u64,
     /// Whether the node has lost its data and come back with none: the replicas of the first map that lived here are lost.
@@ -282,11 +307,21 @@ impl Config {
         }
     }
 
-    /// The defaults for a core of this cluster.
+    /// This node.
+    ///
+    /// # Panics
+    /// If the latest map does not name it: no core starts then.
+    pub(crate) fn node(&self) -> &Node {
+        self.latest_map.node(self.place.node).expect("a core is of its own map")
+    }
+
+    /// The defaults for a core of a cluster of which no later map is known than the first.
     pub fn new(place: CoreAddr, map: ClusterMap, incarnation: u64, data_dir: PathBuf) -> Config {
         Config {
             place,
+            latest_map: map.clone(),
             map,
+            keep_map: None,
             incarnation,
             has_come_back: false,
             config_print: ConfigPrint::default(),
@@ -369,7 +404,7 @@ impl Config {
 impl Config {
     /// Core 0 of node 1 in a cluster of `nodes_count` nodes, with `cores` cores each and `groups_count` groups. Nothing lies in its data directory.
     pub(crate) fn of_test(nodes_count: u8, cores: u16, groups_count: usize) -> Config {
-        let nodes = (1..=nodes_count).map(|id| meta::Node {
+        let nodes = (1..=nodes_count).map(|id| Node {
             id: NodeId(id.into()),
             host: std::net::Ipv4Addr::new(127, 0, 0, id).into(),
             gateway_port: 7_000,

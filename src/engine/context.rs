@@ -73,7 +73,7 @@ impl Context {
     /// A context at the beginning of a core's life.
     pub(crate) fn new(config: Rc<Config>, now: Instant, observer: Option<Rc<dyn Observer>>) -> Context {
         let budget = Budget::new(config.memory_bytes_max);
-        let (place, cores_count) = (config.place, config.map.node(config.place.node).map_or(1, |node| node.cores));
+        let (place, cores_count) = (config.place, config.node().cores);
         let command_logs = CommandLogs::new(place.core.0.into(), cores_count.into(), config.slow_log_len_max);
         let stages = Stages::new(config.latency_threshold.unwrap_or(Duration::MAX));
         let shares = Shares::new(config.limits.commands_per_turn_max);

@@ -69,9 +69,9 @@ pub enum Error {
         /// Why.
         source: lsm::Error,
     },
-    /// The node was started with another map than the one the cluster lives by.
+    /// The node was started with another first map than the one the cluster lives by.
     #[error(
-        "the cluster was made with another map (epoch {agreed}) than this node's configuration describes: restore the \
+        "the cluster was formed with another map than this node (epoch {agreed}): restore the data directory from a copy, or the \
          peers with their addresses and ports, `cores`, `groups` and the other settings of the cluster as they were"
     )]
     OtherMap {
@@ -80,9 +80,19 @@ pub enum Error {
     },
     /// The cluster goes on with another data directory of this node.
     #[error(
-        "node {node} has been replaced: it came back with another data directory while this one was away. Remove this one, and          do not start it again"
+        "node {node} has been replaced: it came back with another data directory while this one was away. Remove this one, and \
+         do not start it again"
     )]
     Replaced {
+        /// The node.
+        node: types::NodeId,
+    },
+    /// The node is no part of the cluster any more.
+    #[error(
+        "node {node} was removed from the cluster (CORACLE REMOVE), and its id is never used again. To use this machine for it, empty \
+         the data directory and start the node with a token (CORACLE TOKEN)"
+    )]
+    Removed {
         /// The node.
         node: types::NodeId,
     },

@@ -68,7 +68,7 @@ mod storage;
 mod testing;
 mod topology_view;
 
-pub use config::{Config, ProcessProbe, ProcessStats, RememberPeer, StoreSettings, defaults, store_dir};
+pub use config::{Config, KeepMap, ProcessProbe, ProcessStats, RememberPeer, StoreSettings, defaults, store_dir};
 pub use core::{Core, CoreHost, MeshMessage};
 pub use error::Error;
 pub use limits::peer_conns_count_max;

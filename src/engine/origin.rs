@@ -3,7 +3,8 @@
 use host::ConnId;
 use resp::Protocol;
 
-/// A way to another core: its number among this core's links. Links are never removed, so it can index an array.
+/// A way to another core: its number among this core's links. The number of a link to a node that was removed is not used again, so it can index an
+/// array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct LinkId(pub(crate) u32);
 

@@ -123,6 +123,11 @@ pub trait Net {
         refusal: &'static [u8],
     ) -> io::Result<ListenerId>;
 
+    /// Bounds the open connections of a listener anew. Those that are open stay. A host that allows any number does nothing.
+    fn limit_conns(&self, listener: ListenerId, conns_count_max: usize) {
+        let _ = (listener, conns_count_max);
+    }
+
     /// How many connections a listener has refused because there were as many as allowed. A host that allows any number
     /// refuses none.
     fn refused_count(&self, listener: ListenerId) -> u64 {

@@ -1,6 +1,6 @@
 //! The first map of a cluster, from its bootstrap configuration.
 
-use types::{CoreAddr, CoreId, GroupId, ReplicaId, SLOTS_COUNT};
+use types::{CoreAddr, CoreId, GroupId, NodeId, ReplicaId, SLOTS_COUNT};
 
 use types::limits::GROUPS_COUNT_MAX;
 
@@ -56,8 +56,21 @@ impl ClusterMap {
         }
         let settings = bootstrap.settings.clone();
         let next_replica = ReplicaId(ids.0);
-        let (epoch, cluster_id, replaced) = (1, bootstrap.cluster_id, Vec::new());
-        let map = ClusterMap { epoch, cluster_id, nodes, groups, next_replica, settings, replaced };
+        let last = nodes.last().expect("a valid list of nodes is not empty").id;
+        let next_node = NodeId(last.0.checked_add(1).ok_or(Error::NodesSpent)?);
+        let map = ClusterMap {
+            epoch: 1,
+            cluster_id: bootstrap.cluster_id,
+            nodes,
+            groups,
+            next_replica,
+            settings,
+            admitted: Vec::new(),
+            next_node,
+            invitations: Vec::new(),
+            leaving: Vec::new(),
+            removed: Vec::new(),
+        };
         map.validate()?;
         Ok(map)
     }

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use types::limits::{CORES_COUNT_MAX, GROUPS_COUNT_MAX, NODES_COUNT_MAX, REPLICAS_COUNT_MAX};
 use types::{CoreAddr, GroupId, NodeId, ReplicaId};
 
+use crate::map::INVITATIONS_COUNT_MAX;
+
 /// Why a map, or the bootstrap of one, is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -17,9 +19,32 @@ pub enum Error {
     /// Two nodes have one id.
     #[error("two nodes have the id {0}")]
     RepeatedNode(NodeId),
-    /// A node that came back is none of the cluster, or stands out of order.
-    #[error("node {0} is said to have come back, and stands out of order or is none of the cluster")]
-    ReplacedNode(NodeId),
+    /// There is no id above this one.
+    #[error("the greatest id of a node leaves none for a node that joins")]
+    NodesSpent,
+    /// A node that came with a token is none of the cluster, or stands out of order.
+    #[error("node {0} is said to have come with a token, and stands out of order or is none of the cluster")]
+    AdmittedNode(NodeId),
+    /// A node id that was never handed out: not below `next_node`.
+    #[error("the id of node {0} was never handed out")]
+    NodeUnknown(NodeId),
+    /// More tokens for new nodes than there may be.
+    #[error("{0} tokens for new nodes; at most {INVITATIONS_COUNT_MAX} are good at the same time")]
+    Invitations(usize),
+    /// A node that leaves is none of the cluster, stands out of order, or waits for nothing.
+    #[error("node {0} is said to leave, and stands out of order, waits for no group or is none of the cluster")]
+    LeavingNode(NodeId),
+    /// A node that was removed is there, or stands out of order.
+    #[error("node {0} is said to have been removed, and stands out of order or is there")]
+    RemovedNode(NodeId),
+    /// A replica is wanted on a node that leaves.
+    #[error("a replica of group {group} is wanted on node {node}, which leaves")]
+    ReplicaLeaves {
+        /// The group.
+        group: GroupId,
+        /// The node.
+        node: NodeId,
+    },
     /// A node without cores, or with too many.
     #[error("node {node} has {count} cores; 1 to {CORES_COUNT_MAX} are possible")]
     CoresCount {

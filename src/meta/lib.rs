@@ -7,7 +7,8 @@
 //! Invariants of a valid map ([`ClusterMap::validate`]):
 //! - every one of the 16,384 slots belongs to exactly one group, and none to group 0;
 //! - replicas of a group live on different nodes, and every replica id is unique in the cluster;
-//! - no two endpoints of the cluster share an address and port.
+//! - no two endpoints of the cluster share an address and port;
+//! - ids of nodes and replicas are handed out once, also if their node is removed or their replica replaced.
 //!
 //! Deliberately absent: I/O, clocks, chance, and knowledge of who leads. A first replica is where a group's
 //! leader *should* be at first boot, no more.
@@ -28,9 +29,12 @@ pub mod token;
 pub mod validate;
 
 pub use bootstrap::Bootstrap;
-pub use change::{Admit, Await, Keep, MapChange, Replace};
+pub use change::{Admit, Await, Invite, Join, Keep, MapChange, Remove, Replace, Vacate};
 pub use error::Error;
 pub use id::{ClusterId, Id40};
-pub use map::{ClusterMap, Group, Node, ReadMode, ReplacedNode, Replica, Settings, SlotRange};
+pub use map::{
+    AdmittedNode, ClusterMap, Group, INVITATIONS_COUNT_MAX, Invitation, LeavingGroup, LeavingNode, Node, ReadMode,
+    RemovedNode, Replica, Settings, SlotRange,
+};
 pub use slots::SlotTable;
 pub use token::{Fingerprint, JoinToken};

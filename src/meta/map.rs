@@ -35,11 +35,25 @@ pub struct ClusterMap {
     pub next_replica: ReplicaId,
     /// What all nodes must agree on.
     pub settings: Settings,
-    /// The nodes that have lost their data, and come or came back with none. Invariant: sorted by node.
-    pub replaced: Vec<ReplacedNode>,
+    /// The nodes that come or came with a token: those that have joined the cluster, and those that have lost their data. Invariant: sorted
+    /// by node.
+    pub admitted: Vec<AdmittedNode>,
+    /// The id the next node will get. Invariant: greater than every id ever handed out.
+    #[rkyv(with = NodeIdDef)]
+    #[serde(with = "NodeIdDef")]
+    pub next_node: NodeId,
+    /// The tokens with which new nodes may join. Invariant: at most [`INVITATIONS_COUNT_MAX`].
+    pub invitations: Vec<Invitation>,
+    /// The nodes that are being removed. Invariant: sorted by node.
+    pub leaving: Vec<LeavingNode>,
+    /// The nodes that were removed. Invariant: ascending.
+    pub removed: Vec<RemovedNode>,
 }
 
-/// A node that has lost its data. All its replicas are lost with that: it comes back with others.
+/// Most tokens for new nodes that are good at the same time.
+pub const INVITATIONS_COUNT_MAX: usize = 64;
+
+/// A token with which one new node may join.
 #[derive(
     Clone,
     Debug,
@@ -51,7 +65,92 @@ pub struct ClusterMap {
     serde::Serialize,
     serde::Deserialize,
 )]
-pub struct ReplacedNode {
+pub struct Invitation {
+    /// That of the token.
+    pub token: Fingerprint,
+    /// Until when it is good, in milliseconds since 1970.
+    pub expires_ms: u64,
+}
+
+/// A node that is to be removed, and what is waited for. No replica is wanted there, but a group may still have a member there, until it
+/// has changed its members. Whoever leads it says when that is so.
+#[derive(
+    Clone,
+    Debug,
+    PartialEq,
+    Eq,
+    rkyv::Archive,
+    rkyv::Serialize,
+    rkyv::Deserialize,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+pub struct LeavingNode {
+    /// The node.
+    #[rkyv(with = NodeIdDef)]
+    #[serde(with = "NodeIdDef")]
+    pub id: NodeId,
+    /// The groups of which nobody has said yet that they have no member there. Invariant: ascending, and not empty.
+    pub groups: Vec<LeavingGroup>,
+}
+
+/// A group that may have a member on a node that leaves.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    rkyv::Archive,
+    rkyv::Serialize,
+    rkyv::Deserialize,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+pub struct LeavingGroup(
+    /// The group.
+    #[rkyv(with = GroupIdDef)]
+    #[serde(with = "GroupIdDef")]
+    pub GroupId,
+);
+
+/// A node that was removed: its id is never used again.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    rkyv::Archive,
+    rkyv::Serialize,
+    rkyv::Deserialize,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+pub struct RemovedNode(
+    /// The node.
+    #[rkyv(with = NodeIdDef)]
+    #[serde(with = "NodeIdDef")]
+    pub NodeId,
+);
+
+/// A node that comes or came with a token. One that has lost its data has lost all its replicas with that: it comes back with others.
+#[derive(
+    Clone,
+    Debug,
+    PartialEq,
+    Eq,
+    rkyv::Archive,
+    rkyv::Serialize,
+    rkyv::Deserialize,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+pub struct AdmittedNode {
     /// The node.
     #[rkyv(with = NodeIdDef)]
     #[serde(with = "NodeIdDef")]
@@ -240,10 +339,26 @@ impl ClusterMap {
         self.nodes.get(idx)
     }
 
-    /// What there is to know of a node that has lost its data.
-    pub fn replaced(&self, id: NodeId) -> Option<&ReplacedNode> {
-        let idx = self.replaced.binary_search_by_key(&id, |node| node.id).ok()?;
-        self.replaced.get(idx)
+    /// What there is to know of a node that comes or came with a token.
+    pub fn admitted(&self, id: NodeId) -> Option<&AdmittedNode> {
+        let idx = self.admitted.binary_search_by_key(&id, |node| node.id).ok()?;
+        self.admitted.get(idx)
+    }
+
+    /// What is waited for until a node is removed that is to be.
+    pub fn leaving(&self, id: NodeId) -> Option<&LeavingNode> {
+        let idx = self.leaving.binary_search_by_key(&id, |node| node.id).ok()?;
+        self.leaving.get(idx)
+    }
+
+    /// Whether a node was removed.
+    pub fn is_removed(&self, id: NodeId) -> bool {
+        self.removed.binary_search_by_key(&id, |node| node.0).is_ok()
+    }
+
+    /// The groups of which a replica is wanted on a node.
+    pub fn groups_on(&self, id: NodeId) -> impl Iterator<Item = &Group> {
+        self.groups.iter().filter(move |group| group.replicas.iter().any(|replica| replica.place.node == id))
     }
 
     /// The group with this id.
@@ -277,6 +392,11 @@ impl ClusterMap {
 }
 
 impl Node {
+    /// Whether another description is of the same node, but for the id that a cluster gives it.
+    pub fn is_described_by(&self, other: &Node) -> bool {
+        Node { id: self.id, ..other.clone() } == *self
+    }
+
     /// Its cores.
     pub fn places(&self) -> impl Iterator<Item = CoreAddr> + use<> {
         let node = self.id;

@@ -7,7 +7,7 @@ use types::limits::{CORES_COUNT_MAX, GROUPS_COUNT_MAX, NODES_COUNT_MAX, REPLICAS
 use types::{GroupId, NodeId, ReplicaId};
 
 use crate::error::Error;
-use crate::map::{ClusterMap, Group, Node, Settings};
+use crate::map::{ClusterMap, Group, INVITATIONS_COUNT_MAX, Node, Settings};
 use crate::slots::SlotTable;
 
 /// A million millionths.
@@ -29,15 +29,42 @@ impl ClusterMap {
         if let Some(pair) = self.groups.windows(2).find(|pair| pair[0].id >= pair[1].id) {
             return Err(Error::RepeatedGroup(pair[1].id));
         }
-        let is_sorted = self.replaced.windows(2).all(|pair| pair[0].id < pair[1].id);
-        if let Some(unknown) = self.replaced.iter().find(|node| !is_sorted || self.node(node.id).is_none()) {
-            return Err(Error::ReplacedNode(unknown.id));
-        }
+        self.validate_comings_and_goings()?;
         let mut replicas = HashSet::new();
         for group in &self.groups {
             self.validate_replicas(group, &mut replicas)?;
         }
         SlotTable::new(self).map(|_| ())
+    }
+
+    /// Checks what the map says of nodes that come and go.
+    fn validate_comings_and_goings(&self) -> Result<(), Error> {
+        if let Some(unknown) = self.nodes.iter().find(|node| node.id >= self.next_node) {
+            return Err(Error::NodeUnknown(unknown.id));
+        }
+        let is_sorted = self.admitted.is_sorted_by(|left, right| left.id < right.id);
+        if let Some(wrong) = self.admitted.iter().find(|node| !is_sorted || self.node(node.id).is_none()) {
+            return Err(Error::AdmittedNode(wrong.id));
+        }
+        if self.invitations.len() > INVITATIONS_COUNT_MAX {
+            return Err(Error::Invitations(self.invitations.len()));
+        }
+        let is_sorted = self.leaving.is_sorted_by(|left, right| left.id < right.id);
+        for node in &self.leaving {
+            let waits = !node.groups.is_empty() && node.groups.is_sorted_by(|left, right| left < right);
+            if !is_sorted || !waits || self.node(node.id).is_none() {
+                return Err(Error::LeavingNode(node.id));
+            }
+            if let Some(group) = self.groups_on(node.id).next() {
+                return Err(Error::ReplicaLeaves { group: group.id, node: node.id });
+            }
+        }
+        let is_sorted = self.removed.is_sorted_by(|left, right| left < right);
+        let is_wrong = |id: NodeId| !is_sorted || id >= self.next_node || self.node(id).is_some();
+        match self.removed.iter().find(|node| is_wrong(node.0)) {
+            Some(wrong) => Err(Error::RemovedNode(wrong.0)),
+            None => Ok(()),
+        }
     }
 
     fn validate_replicas(&self, group: &Group, seen: &mut HashSet<ReplicaId>) -> Result<(), Error> {

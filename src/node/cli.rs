@@ -43,7 +43,7 @@ struct ServerArgs {
     /// Check the configuration and end
     #[arg(long, conflicts_with = "print_config")]
     check_config: bool,
-    /// Come back to the cluster with an empty data directory, as the node that CORACLE REPLACE has named when it printed this token
+    /// Come to a cluster with an empty data directory: as a new node, or as the one that CORACLE REPLACE has named when it printed this token
     #[arg(long, value_name = "TOKEN")]
     join: Option<JoinToken>,
     /// End at once if this process, which must be the parent, ends
@@ -83,7 +83,11 @@ Examples:
     [[peers]]
     id = 3
     host = \"10.0.0.3\"
-    cores = 4";
+    cores = 4
+
+  A fourth one joins, with a token that CORACLE TOKEN prints on any of them. Its file has no node_id, its own host
+  and cores at the top, and nodes to ask as [[peers]]:
+    coracle server --config /etc/coracle.toml --join TOKEN";
 
 /// Why the program ends with an error.
 #[derive(Debug, thiserror::Error)]

@@ -4,8 +4,8 @@
 //! number that tells it from an emptied one that came back under the same name), and the stage of
 //! [`formation`](crate::formation). It is written when the node agrees to the cluster's id, before any data, and once more
 //! when the cluster is formed; then it never changes. `map` is the beginning of the fingerprint of the cluster map that
-//! the node has agreed to. A node that has lost its data and comes back passes another stage, `joining`, without a cluster id, and is
-//! told apart for ever by `has_come_back = true`.
+//! the node has agreed to. A node that comes to a cluster with a token passes another stage, `joining`, without a cluster id, a new one
+//! without `node_id` (0), and is told apart for ever by `has_come_back = true`.
 //!
 //! ```toml
 //! format = 2
@@ -38,8 +38,7 @@ const DATA_NAMES: [&str; 2] = ["wal", "groups"];
 pub enum Stage {
     /// It has no data and has agreed to nothing.
     Empty,
-    /// It has lost its data and asks its cluster, with a token, to let it come back under this incarnation. No core has ever started
-    /// on its directory.
+    /// It asks a cluster, with a token, to let it in under this incarnation. No core has ever started on its directory.
     Joining,
     /// It has agreed to this cluster id. No core has ever started on its directory.
     Forming(ClusterId),
@@ -62,15 +61,15 @@ impl Stage {
 pub struct Identity {
     /// What the configured name of the cluster stands for.
     pub name: ClusterId,
-    /// The node.
+    /// The node; 0 for one that has no id yet: its cluster gives it one when it joins.
     pub node_id: NodeId,
     /// Drawn when the directory was made.
     pub incarnation: u64,
-    /// The beginning of the fingerprint of the first cluster map.
+    /// The beginning of the fingerprint of the configured cluster map, to which the node has agreed if it forms a cluster.
     pub map: [u8; 12],
     /// How far the node is, with the id that was drawn for the cluster.
     pub stage: Stage,
-    /// Whether it has come back without data to a cluster that was formed before.
+    /// Whether it has come without data to a cluster that was formed before.
     pub has_come_back: bool,
 }
 
@@ -141,6 +140,15 @@ pub enum IdentityError {
         /// Where the log was.
         dir: PathBuf,
     },
+    /// The node has joined a cluster, and what it was told of that is gone.
+    #[error(
+        "{dir} belongs to a node that has joined a cluster, and cluster.map, which says who the other nodes are, is gone: restore it from a \
+         copy, or have the node replaced (CORACLE REPLACE)"
+    )]
+    MapGone {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// Another version of the program wrote it.
     #[error("{path} has format {found}, and this version reads another; start the version that wrote it")]
     Format {
@@ -197,8 +205,13 @@ struct Version {
 
 impl Identity {
     /// Reads the identity of a data directory, or draws an incarnation for one that is new: then nothing is written yet.
-    /// The directory must exist and be locked. `map` is the beginning of the fingerprint of the configured map.
-    pub fn open(dir: &Path, name: ClusterId, node_id: NodeId, map: [u8; 12]) -> Result<Identity, IdentityError> {
+    /// The directory must exist and be locked. `node_id` is the configured one, `map` the beginning of the fingerprint of the configured map.
+    pub fn open(
+        dir: &Path,
+        name: ClusterId,
+        node_id: Option<NodeId>,
+        map: [u8; 12],
+    ) -> Result<Identity, IdentityError> {
         let path = dir.join(FILE_NAME);
         let failed = |source| IdentityError::Os { path: path.clone(), source };
         let data = DATA_NAMES.into_iter().find(|data| dir.join(data).exists());
@@ -209,6 +222,7 @@ impl Identity {
                     return Err(IdentityError::NoIdentity { dir: dir.to_owned(), name });
                 }
                 let incarnation = getrandom::u64().map_err(|error| failed(error.into()))?;
+                let node_id = node_id.unwrap_or_default();
                 return Ok(Identity { name, node_id, incarnation, map, stage: Stage::Empty, has_come_back: false });
             }
             Err(error) => return Err(failed(error)),
@@ -218,17 +232,17 @@ impl Identity {
             let (found, expected) = (identity.name, name);
             return Err(IdentityError::OtherCluster { dir: dir.to_owned(), found, expected });
         }
-        if identity.node_id != node_id {
-            let (found, expected) = (identity.node_id, node_id);
+        let found = identity.node_id;
+        if let Some(expected) = node_id.filter(|expected| found != NodeId(0) && found != *expected) {
             return Err(IdentityError::OtherNode { dir: dir.to_owned(), found, expected });
         }
-        if matches!(identity.stage, Stage::Forming(_) | Stage::Joining) {
-            if let Some(name) = data {
-                return Err(IdentityError::DataBeforeFormation { dir: dir.to_owned(), name });
-            }
-            if identity.map != map {
-                return Err(IdentityError::OtherMap { dir: dir.to_owned() });
-            }
+        if matches!(identity.stage, Stage::Forming(_) | Stage::Joining)
+            && let Some(name) = data
+        {
+            return Err(IdentityError::DataBeforeFormation { dir: dir.to_owned(), name });
+        }
+        if matches!(identity.stage, Stage::Forming(_)) && identity.map != map {
+            return Err(IdentityError::OtherMap { dir: dir.to_owned() });
         }
         Ok(identity)
     }
@@ -301,7 +315,7 @@ mod tests {
     const DRAWN: ClusterId = ClusterId(0xdead_beef);
 
     fn open(dir: &Path) -> Result<Identity, IdentityError> {
-        Identity::open(dir, NAME, NodeId(1), MAP)
+        Identity::open(dir, NAME, Some(NodeId(1)), MAP)
     }
 
     fn formed() -> tempfile::TempDir {
@@ -328,10 +342,11 @@ mod tests {
     #[test]
     fn another_owner_is_refused_with_the_remedy() {
         let dir = formed();
-        let text = Identity::open(dir.path(), ClusterId(8), NodeId(1), MAP).expect_err("another cluster").to_string();
+        let text =
+            Identity::open(dir.path(), ClusterId(8), Some(NodeId(1)), MAP).expect_err("another cluster").to_string();
         assert!(text.contains("belongs to cluster 00000000000000000000000000000007"), "{text}");
         assert!(text.contains("correct `cluster_id`"), "{text}");
-        let text = Identity::open(dir.path(), NAME, NodeId(2), MAP).expect_err("another node").to_string();
+        let text = Identity::open(dir.path(), NAME, Some(NodeId(2)), MAP).expect_err("another node").to_string();
         assert!(text.contains("belongs to node 1, and the configuration names node 2"), "{text}");
     }
 
@@ -339,14 +354,14 @@ mod tests {
     fn a_node_in_the_middle_of_formation_must_be_what_it_was() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         open(dir.path()).expect("a new directory").store(dir.path(), Stage::Forming(DRAWN)).expect("written");
-        let error = Identity::open(dir.path(), NAME, NodeId(1), [1; 12]).expect_err("another map");
+        let error = Identity::open(dir.path(), NAME, Some(NodeId(1)), [1; 12]).expect_err("another map");
         assert!(matches!(error, IdentityError::OtherMap { .. }), "{error}");
         std::fs::create_dir(dir.path().join("wal")).expect("a new name");
         let error = open(dir.path()).expect_err("no core has started there");
         assert!(matches!(error, IdentityError::DataBeforeFormation { name: "wal", .. }), "{error}");
         // Once it is formed, what has changed is told to it by its peers.
         let dir = formed();
-        Identity::open(dir.path(), NAME, NodeId(1), [1; 12]).expect("a formed node");
+        Identity::open(dir.path(), NAME, Some(NodeId(1)), [1; 12]).expect("a formed node");
     }
 
     #[test]
@@ -357,11 +372,28 @@ mod tests {
         let again = open(dir.path()).expect("the same");
         assert_eq!(again, identity);
         assert_eq!((again.stage, again.stage.cluster_id(), again.has_come_back), (Stage::Joining, None, true));
-        let error = Identity::open(dir.path(), NAME, NodeId(1), [1; 12]).expect_err("another map");
-        assert!(matches!(error, IdentityError::OtherMap { .. }), "{error}");
+        Identity::open(dir.path(), NAME, Some(NodeId(1)), [1; 12]).expect("the cluster tells it the map");
         identity.store(dir.path(), Stage::Formed(DRAWN)).expect("written");
         let formed = open(dir.path()).expect("the same");
         assert!(formed.has_come_back && formed.stage == Stage::Formed(DRAWN), "{formed:?}");
+    }
+
+    #[test]
+    fn a_node_without_an_id_is_what_its_cluster_calls_it() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let open = |id| Identity::open(dir.path(), NAME, id, MAP);
+        let mut identity = open(None).expect("a new directory");
+        assert_eq!(identity.node_id, NodeId(0));
+        identity.store(dir.path(), Stage::Joining).expect("written");
+        assert_eq!(open(None).expect("the same"), identity);
+        open(Some(NodeId(4))).expect("whether that is right is for the cluster to say");
+        identity.node_id = NodeId(5);
+        identity.store(dir.path(), Stage::Formed(DRAWN)).expect("written");
+        for id in [None, Some(NodeId(5))] {
+            assert_eq!(open(id).expect("the same").node_id, NodeId(5));
+        }
+        let error = open(Some(NodeId(4))).expect_err("another node");
+        assert!(matches!(error, IdentityError::OtherNode { found: NodeId(5), .. }), "{error}");
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //! development.
 //!
 //! - `coracle server` runs one node: [`config`] says what it is, [`identity`] whose data it finds, [`formation`] agrees with
-//!   the other nodes on a new cluster if it finds none, [`rejoin`] brings a node back that has lost its data, [`known_peers`] remembers the directories of the others, [`server`]
-//!   joins the engine with the runtime.
+//!   the other nodes on a new cluster if it finds none, [`join`] brings a node without data into a cluster that is formed, [`kept_map`] keeps the
+//!   cluster's map, [`known_peers`] remembers the directories of the others, [`server`] joins the engine with the runtime.
 //! - `coracle dev` runs a cluster on this machine, a `coracle server` process per node, and watches over it; see
 //!   [`dev`].
 //!
@@ -15,7 +15,7 @@
 //!
 //! Exit codes: 0 after a clean end, 1 after an error, 2 if the arguments or the configuration are wrong.
 //!
-//! Reading order: [`cli`], [`config`], [`server`] and what it calls in its order ([`identity`], [`formation`], [`rejoin`], [`known_peers`],
+//! Reading order: [`cli`], [`config`], [`server`] and what it calls in its order ([`identity`], [`kept_map`], [`formation`], [`join`], [`known_peers`],
 //! [`shown`], [`admin`], `telemetry`, [`service_manager`]), then [`dev`]; [`atomic_file`], [`conns`], [`memory`], `port_wait`, [`process_stats`], [`signals`] and [`logging`] are small and stand by
 //! themselves.
 
@@ -29,12 +29,13 @@ pub mod conns;
 pub mod dev;
 pub mod formation;
 pub mod identity;
+pub mod join;
+pub mod kept_map;
 pub mod known_peers;
 pub mod logging;
 pub mod memory;
 mod port_wait;
 pub mod process_stats;
-pub mod rejoin;
 pub mod server;
 pub mod service_manager;
 pub mod shown;

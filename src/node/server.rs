@@ -1,16 +1,17 @@
 //! One node: `coracle server`.
 //!
 //! In order: the first cluster map is planned, the host is checked, the data directory is made, locked and found to be this
-//! node's, metrics and health are served, the cluster is formed if it is not yet, and then the cores start. The main thread only waits: for a request to
-//! stop, or for a core to end.
+//! node's, metrics and health are served, the cluster is formed or joined if it is not yet, and then the cores start, on the maps that the
+//! directory holds from then on. The main thread only waits: for a request to stop, or for a core to end.
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use engine::{CoreHost, MeshMessage};
-use meta::{ClusterMap, JoinToken};
+use meta::{ClusterMap, JoinToken, Node};
 use types::{CoreId, NodeId};
+use wire::ConfigPrint;
 
 use crate::admin::Admin;
 use crate::atomic_file;
@@ -18,11 +19,12 @@ use crate::config::Config;
 use crate::conns;
 use crate::formation;
 use crate::identity::{Identity, IdentityError, Stage};
+use crate::join;
+use crate::kept_map::{Keeper, KeptMap};
 use crate::known_peers::{self, KnownPeers};
 use crate::logging;
 use crate::port_wait::PortWait;
 use crate::process_stats;
-use crate::rejoin;
 use crate::service_manager::ServiceManager;
 use crate::shown;
 use crate::signals::StopRequests;
@@ -43,9 +45,22 @@ pub enum Error {
     /// The cluster is not formed and cannot be.
     #[error(transparent)]
     Formation(#[from] formation::Error),
-    /// The node cannot come back.
+    /// The node cannot come to a cluster.
     #[error(transparent)]
-    Rejoin(#[from] rejoin::Error),
+    Join(#[from] join::Error),
+    /// The cluster knows this node otherwise.
+    #[error(
+        "the cluster knows node {node} as {known}, and the configuration describes it as {configured}: restore its host, ports, \
+         `cores` and `rack` as they were"
+    )]
+    OtherAddresses {
+        /// The node.
+        node: NodeId,
+        /// As the cluster's map has it.
+        known: String,
+        /// As the configuration has it.
+        configured: String,
+    },
     /// The cluster map cannot be made.
     #[error(transparent)]
     Map(#[from] meta::Error),
@@ -90,12 +105,22 @@ pub struct Prepared {
     pub identity: Identity,
     /// The other nodes' incarnations, as far as they are known.
     pub known_peers: KnownPeers,
-    /// The first cluster map, with the id that the cluster's name stands for: the cluster may not be formed yet.
+    /// The configured cluster map, with the id that the cluster's name stands for: the cluster may not be formed yet, or otherwise.
     pub map: ClusterMap,
+    /// What the directory holds of the cluster's map, if that is formed.
+    pub kept: Option<KeptMap>,
     /// The cpu of each core, if cores are pinned.
     pub cpus: Vec<Option<usize>>,
     /// Most clients of each port of a core.
     pub clients_count_max: usize,
+}
+
+/// A node that is a part of a formed cluster, and knows which.
+struct Member {
+    identity: Identity,
+    kept: KeptMap,
+    /// What it tells nodes that form a cluster of how it is configured.
+    config_print: ConfigPrint,
 }
 
 /// Asks the kernel to kill this process when its parent ends, whose id must be `parent`.
@@ -127,22 +152,15 @@ pub fn run(config: &Config, join: Option<JoinToken>) -> Result<(), Error> {
     if let Some(telemetry) = telemetry::wanted(config) {
         admin.tell(telemetry)?;
     }
-    let config_print = formation::config_print(&prepared.map);
-    let formed = match join {
-        Some(token) => rejoin::run(&config.data_dir, &prepared.map, prepared.identity, token, &stop)?,
-        None if prepared.identity.stage == Stage::Joining => return Err(rejoin::Error::NoToken.into()),
-        None => formation::run(&config.data_dir, &prepared.map, prepared.identity, &stop)?,
-    };
-    let Some((identity, cluster_id)) = formed else { return Ok(()) };
-    (prepared.identity, prepared.map.cluster_id) = (identity, cluster_id);
+    let Some(member) = become_member(config, &mut prepared, join, &stop)? else { return Ok(()) };
     let node = config.node();
     tracing::info!(
-        node = config.node_id.0,
-        cluster = %cluster_id,
-        incarnation = format_args!("{:016x}", prepared.identity.incarnation),
+        node = member.identity.node_id.0,
+        cluster = %member.kept.first.cluster_id,
+        incarnation = format_args!("{:016x}", member.identity.incarnation),
         data_dir = %config.data_dir.display(),
         cores = node.cores,
-        groups = prepared.map.groups.len(),
+        groups = member.kept.first.groups.len(),
         gateway = %node.gateway_addr(),
         "starting"
     );
@@ -152,9 +170,14 @@ pub fn run(config: &Config, join: Option<JoinToken>) -> Result<(), Error> {
         ..rt::Config::default()
     };
     let (remember, told) = known_peers::queue();
-    let configs: Vec<engine::Config> = engine_configs(config, &prepared)
+    let keeper = Keeper::default();
+    let configs: Vec<engine::Config> = engine_configs(config, &prepared, &member)
         .into_iter()
-        .map(|config| engine::Config { config_print, remember_peer: Some(remember.clone()), ..config })
+        .map(|config| engine::Config {
+            remember_peer: Some(remember.clone()),
+            keep_map: Some(keeper.keep_map()),
+            ..config
+        })
         .collect();
     drop(remember);
     prepared.known_peers.check_logs(configs.iter().map(engine::Config::wal_dir))?;
@@ -177,9 +200,84 @@ pub fn run(config: &Config, join: Option<JoinToken>) -> Result<(), Error> {
     })?;
     admin.attach(running.remote(), running.cores_count(), of_any_core);
     remember_nodes(prepared.known_peers, told, beginnings, &running)?;
+    keep_maps(keeper, member, config, prepared.clients_count_max)?;
     let followed = service_manager.clone().follow(listening, running.cores_count(), move || admin.is_alive());
     followed.map_err(|source| Error::Os { what: "starting a thread".into(), source })?;
     supervise(running, stop, service_manager)
+}
+
+/// Forms the cluster or joins it, unless this node is a part of it already, and keeps what there is to know of it; `None` if asked to stop
+/// before.
+fn become_member(
+    config: &Config,
+    prepared: &mut Prepared,
+    join: Option<JoinToken>,
+    stop: &StopRequests,
+) -> Result<Option<Member>, Error> {
+    let (dir, identity, kept) = (&config.data_dir, prepared.identity, prepared.kept.take());
+    let member = match (join, identity.stage, kept) {
+        (Some(token), _, kept) => join::run(config, &prepared.map, identity, kept, token, stop)?,
+        (None, Stage::Joining, _) => return Err(join::Error::NoToken.into()),
+        (None, Stage::Formed(_), Some(kept)) => Some((identity, kept)),
+        (None, Stage::Empty, _) if config.node_id.is_none() => return Err(join::Error::NoId.into()),
+        (None, Stage::Formed(_), None) if config.node_id.is_none() => {
+            return Err(IdentityError::MapGone { dir: dir.clone() }.into());
+        }
+        // What an earlier attempt to join has left says nothing of the cluster that is being formed.
+        (None, ..) => match formation::run(dir, &prepared.map, identity, stop)? {
+            Some((identity, cluster_id)) => {
+                let kept = KeptMap::of_first(ClusterMap { cluster_id, ..prepared.map.clone() });
+                kept.store(dir)?;
+                Some((identity, kept))
+            }
+            None => None,
+        },
+    };
+    let Some((identity, kept)) = member else { return Ok(None) };
+    let id = identity.node_id;
+    let Some(known) = kept.latest.node(id) else { return Err(engine::Error::Removed { node: id }.into()) };
+    let own = config.node();
+    if !known.is_described_by(own) {
+        let (known, configured) = (described(known), described(own));
+        return Err(Error::OtherAddresses { node: id, known, configured });
+    }
+    warn_of_other_settings(config, &kept.first, id);
+    // As it was when nodes compared what they were configured for.
+    let named = ClusterMap { cluster_id: prepared.map.cluster_id, ..kept.first.clone() };
+    Ok(Some(Member { identity, config_print: formation::config_print(&named), kept }))
+}
+
+/// A node in words.
+fn described(node: &Node) -> String {
+    let Node { id: _, host, gateway_port, core_port, peer_port, admin_port, cores, rack } = node;
+    let rack = rack.as_deref().unwrap_or("none");
+    format!("{host}, ports {gateway_port}, {core_port}, {peer_port} and {admin_port}, {cores} cores, rack {rack}")
+}
+
+/// What a cluster is formed with stays, whatever is configured later.
+fn warn_of_other_settings(config: &Config, first: &ClusterMap, me: NodeId) {
+    let configured = &config.bootstrap;
+    let is_same = configured.settings == first.settings && configured.groups_count + 1 == first.groups.len();
+    if first.node(me).is_some() && !is_same {
+        tracing::warn!(
+            "`groups` or settings of the cluster are configured otherwise than it was formed with: those of the file do not count any more"
+        );
+    }
+}
+
+/// Starts the thread that keeps later maps for the next start, and looks whether there are descriptors for the links that they ask for.
+fn keep_maps(keeper: Keeper, member: Member, config: &Config, clients_count_max: usize) -> Result<(), Error> {
+    let (cores_count, dir, me) = (usize::from(config.node().cores), config.data_dir.clone(), member.identity.node_id);
+    let look = move |map: &ClusterMap| {
+        let conns_per_core = conns::per_core(clients_count_max, map.other_cores_count(me));
+        if let Err(error) = rt::check_host(cores_count, cores_count * conns_per_core) {
+            tracing::warn!(%error, nodes = map.nodes.len(), "the cluster has grown beyond what this host allows");
+        }
+    };
+    look(&member.kept.latest);
+    let spawned =
+        std::thread::Builder::new().name("kept-map".to_owned()).spawn(move || keeper.serve(member.kept, dir, look));
+    spawned.map(drop).map_err(|source| Error::Os { what: "starting a thread".into(), source })
 }
 
 /// Listens, once the ports of the core are free.
@@ -254,9 +352,10 @@ fn supervise(
 }
 
 /// What each core is told.
-fn engine_configs(config: &Config, prepared: &Prepared) -> Vec<engine::Config> {
-    let node = config.node();
-    let shown_settings = shown::settings(config, prepared.clients_count_max);
+fn engine_configs(config: &Config, prepared: &Prepared, member: &Member) -> Vec<engine::Config> {
+    let Member { identity, kept, config_print } = member;
+    let shown_settings = shown::settings(config, &kept.first, prepared.clients_count_max);
+    let node = Node { id: identity.node_id, ..config.node().clone() };
     node.places()
         .map(|place| engine::Config {
             segment_bytes: config.segment_bytes,
@@ -284,8 +383,10 @@ fn engine_configs(config: &Config, prepared: &Prepared) -> Vec<engine::Config> {
             shown_settings: shown_settings.clone(),
             process: Some(process_stats::probe()),
             known_peers: prepared.known_peers.known(),
-            has_come_back: prepared.identity.has_come_back,
-            ..engine::Config::new(place, prepared.map.clone(), prepared.identity.incarnation, config.data_dir.clone())
+            has_come_back: identity.has_come_back,
+            latest_map: kept.latest.clone(),
+            config_print: *config_print,
+            ..engine::Config::new(place, kept.first.clone(), identity.incarnation, config.data_dir.clone())
         })
         .collect()
 }
@@ -296,7 +397,10 @@ pub fn prepare(config: &Config) -> Result<Prepared, Error> {
     let files_limit = rt::raise_files_limit()?;
     let map = ClusterMap::bootstrap(&config.bootstrap)?;
     let cores_count = usize::from(node.cores);
-    let other_cores_count = map.other_cores_count(config.node_id);
+    let kept = KeptMap::open(&config.data_dir)?;
+    let latest = kept.as_ref().map_or(&map, |kept| &kept.latest);
+    let is_other = |other: &&Node| other.gateway_addr() != node.gateway_addr();
+    let other_cores_count = latest.nodes.iter().filter(is_other).map(|other| usize::from(other.cores)).sum();
     let clients_count_max = clients_count_max(config, files_limit, other_cores_count);
     let conns_per_core = conns::per_core(clients_count_max, other_cores_count);
     rt::check_host(cores_count, cores_count * conns_per_core)?;
@@ -308,7 +412,7 @@ pub fn prepare(config: &Config) -> Result<Prepared, Error> {
     let map_print = formation::config_print(&map).map;
     let identity = Identity::open(&config.data_dir, config.bootstrap.cluster_id, config.node_id, map_print)?;
     let known_peers = KnownPeers::open(&config.data_dir)?;
-    Ok(Prepared { lock, identity, known_peers, map, cpus, clients_count_max })
+    Ok(Prepared { lock, identity, known_peers, map, kept, cpus, clients_count_max })
 }
 
 /// Most clients of each port of a core: what somebody has set, or as many as usual if the limit of open files allows it.
@@ -383,10 +487,13 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let lock = rt::DirLock::acquire(dir.path()).expect("nobody holds it");
         let map = ClusterMap::bootstrap(&config.bootstrap).expect("checked");
-        let identity = Identity::open(dir.path(), map.cluster_id, NodeId(1), [0; 12]).expect("a new directory");
+        let identity = Identity::open(dir.path(), map.cluster_id, Some(NodeId(1)), [0; 12]).expect("a new directory");
         let known_peers = KnownPeers::open(dir.path()).expect("a new directory");
-        let prepared = Prepared { lock, identity, known_peers, map, cpus: vec![None; 2], clients_count_max: 321 };
-        let configs = engine_configs(&config, &prepared);
+        let kept = KeptMap::of_first(map.clone());
+        let member = Member { identity, kept, config_print: ConfigPrint::default() };
+        let prepared =
+            Prepared { lock, identity, known_peers, map, kept: None, cpus: vec![None; 2], clients_count_max: 321 };
+        let configs = engine_configs(&config, &prepared, &member);
         assert_eq!(configs.iter().map(|config| config.place.core).collect::<Vec<_>>(), [CoreId(0), CoreId(1)]);
         for core in configs {
             assert_eq!((core.cache_bytes_max, core.memory_bytes_max), (12_345, 99_999_999));

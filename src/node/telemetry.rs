@@ -21,10 +21,12 @@ pub(crate) fn wanted(config: &Config) -> Option<Telemetry> {
 
 /// The node, by the names of OpenTelemetry's conventions for resources.
 fn attributes(config: &Config) -> Vec<(String, String)> {
+    // One that joins is given its number later.
+    let instance = config.node_id.map_or_else(|| config.node().gateway_addr().to_string(), |id| id.to_string());
     let attributes = [
         ("service.name", "coracle".to_owned()),
         ("service.namespace", config.bootstrap.cluster_id.to_string()),
-        ("service.instance.id", config.node_id.0.to_string()),
+        ("service.instance.id", instance),
         ("service.version", env!("CARGO_PKG_VERSION").to_owned()),
     ];
     attributes.map(|(key, value)| (key.to_owned(), value)).into()

@@ -307,8 +307,12 @@ command_ids! {
     CoracleGroups = 839,
     /// `CORACLE REPLACE node`.
     CoracleReplace = 840,
-    /// `CORACLE JOIN node incarnation token map`.
+    /// `CORACLE JOIN token incarnation name host gateway-port core-port peer-port admin-port cores [rack]`.
     CoracleJoin = 841,
+    /// `CORACLE TOKEN [EX seconds]`.
+    CoracleToken = 842,
+    /// `CORACLE REMOVE node`.
+    CoracleRemove = 843,
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ pub const REDACTED: &[u8] = b"(redacted)";
 pub fn is_secret(id: CommandId, args: Args<'_>, idx: usize) -> bool {
     match id {
         CommandId::Auth => idx > 0,
+        CommandId::CoracleJoin => idx == 2,
         // Behind the version stand options, each with its own arguments.
         CommandId::Hello => {
             let is_auth = |at: usize| args.get(at).is_some_and(|arg| arg.eq_ignore_ascii_case(b"auth"));
@@ -60,6 +61,10 @@ mod tests {
             ("HELLO 3 AUTH me", "HELLO 3 AUTH (redacted)"),
             ("HELLO 2", "HELLO 2"),
             ("SET auth pw", "SET auth pw"),
+            (
+                "CORACLE JOIN 77 ab cd 127.0.0.4 7000 7001 8000 9000 1",
+                "CORACLE JOIN (redacted) ab cd 127.0.0.4 7000 7001 8000 9000 1",
+            ),
         ] {
             assert_eq!(shown(line), expected);
         }

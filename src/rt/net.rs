@@ -67,6 +67,12 @@ impl Reactor {
         }
     }
 
+    pub(crate) fn limit_conns(&mut self, idx: u32, conns_count_max: usize) {
+        if let Some(listener) = self.listeners.get_mut(idx as usize) {
+            listener.conns_count_max = conns_count_max;
+        }
+    }
+
     pub(crate) fn refused_count(&self, idx: u32) -> u64 {
         self.listeners.get(idx as usize).map_or(0, |listener| listener.refused_count)
     }

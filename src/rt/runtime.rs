@@ -138,6 +138,10 @@ impl<M> Net for Runtime<M> {
         self.core.reactor.borrow_mut().listen(addr, is_shared, conns_count_max, refusal)
     }
 
+    fn limit_conns(&self, listener: ListenerId, conns_count_max: usize) {
+        self.core.reactor.borrow_mut().limit_conns(listener.0, conns_count_max);
+    }
+
     fn refused_count(&self, listener: ListenerId) -> u64 {
         self.core.reactor.borrow().refused_count(listener.0)
     }

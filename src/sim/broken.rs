@@ -51,6 +51,7 @@ impl Broken {
 pub fn change_cluster(broken: Option<Broken>, cluster_spec: &mut ClusterSpec) {
     let Some(broken) = broken else { return };
     cluster_spec.nodes = cluster_spec.nodes.max(3);
+    cluster_spec.spares = 0;
     cluster_spec.faulty_nodes.clear();
     cluster_spec.hostility = Hostility::None;
     if broken == Broken::AlteredRow {

@@ -52,6 +52,8 @@ const SMALL_MEMORY_BYTES: [usize; 3] = [320 << 10, 400 << 10, 512 << 10];
 pub struct ClusterSpec {
     /// How many nodes: 1, 3 or 5.
     pub nodes: u32,
+    /// Machines beside those of the nodes, on which new nodes may join.
+    pub spares: u32,
     /// Cores of each.
     pub cores: u16,
     /// Groups that own slots.
@@ -139,6 +141,7 @@ impl ClusterSpec {
         let faulty_nodes = (0..faulty_count).map(|next| (first + next - 1) % nodes + 1).collect();
         let cluster_spec = ClusterSpec {
             nodes,
+            spares: Prng::stream(seed, "spares").pick(&[0, 0, 1]),
             cores: prng.pick(&[1, 1, 2]),
             groups: prng.pick(&[1, 2, 3, 8]),
             load: Load::Usual,

@@ -13,7 +13,7 @@
 //! Reading order: [`prng`], [`queue`] (virtual time), [`clock`], [`trace`]; what a run is: [`cluster_spec`], [`faults`], [`broken`],
 //! [`spec`]; the world: [`disk`], [`net`], [`mesh`], [`observation`] (what checkers see of it), [`world`], and [`host`] (what the
 //! engine has of it); clients: [`history`], [`client`], [`workload`]; [`cluster`] (nodes that start and
-//! end), [`injector`] (what faults do to it); [`checkers`]; [`run`] with [`report`], and [`campaign`].
+//! end), `operator` (nodes that join and are removed), [`injector`] (what faults do to it); [`checkers`]; [`run`] with [`report`], and [`campaign`].
 
 pub mod broken;
 pub mod campaign;
@@ -30,6 +30,7 @@ pub mod injector;
 pub mod mesh;
 pub mod net;
 pub mod observation;
+pub(crate) mod operator;
 pub mod prng;
 pub mod queue;
 pub mod report;

@@ -13,6 +13,7 @@ use crate::cluster_spec::ClusterSpec;
 use crate::history::{History, Outcome};
 use crate::injector::Injector;
 use crate::observation::ObservationKind;
+use crate::operator::Operator;
 use crate::report::{Failure, Report};
 use crate::spec::Spec;
 use crate::workload::{CLEAN_AFTER, Sessions};
@@ -81,6 +82,7 @@ struct Run<'a> {
     spec: &'a Spec,
     cluster: &'a Cluster,
     injector: Injector,
+    operator: Operator,
     checkers: Checkers,
     workload: &'a mut dyn Workload,
 }
@@ -97,7 +99,8 @@ impl<'a> Run<'a> {
         if spec.broken == Some(Broken::AlteredRow) {
             checkers = checkers.of_comparisons_only();
         }
-        Run { spec, cluster, injector, checkers, workload }
+        let operator = Operator::new(spec.seed, cluster);
+        Run { spec, cluster, injector, operator, checkers, workload }
     }
 
     fn carry_out(&mut self) -> Result<Coverage, Violation> {
@@ -133,6 +136,7 @@ impl<'a> Run<'a> {
         self.go_on(now)?;
         self.checkers.at_rest()?;
         self.checkers.at_strength()?;
+        self.operator.at_rest()?;
         self.checkers.finish(self.workload.history(), Instant::from_nanos(now))
     }
 
@@ -140,15 +144,19 @@ impl<'a> Run<'a> {
     fn go_on(&mut self, end: u64) -> Result<(), Violation> {
         let net = ClientNet::new(self.cluster.world.clone());
         let mut verdict = Ok(());
-        let Run { injector, checkers, workload, .. } = self;
+        let Run { injector, operator, checkers, workload, .. } = self;
         self.cluster.run_until(end, |cluster| {
             if verdict.is_err() {
                 return false;
             }
             injector.attend(cluster);
+            operator.take_on(injector.errands.drain(..));
+            operator.attend(cluster, &net);
             loop {
                 let Some(event) = cluster.world.borrow_mut().clients.events.pop_front() else { break };
-                workload.event(&net, event);
+                if let Some(event) = operator.event(cluster, &net, event) {
+                    workload.event(&net, event);
+                }
             }
             let mut seen = cluster.observations.borrow_mut();
             for observation in seen.drain(..) {

@@ -14,7 +14,7 @@ use thiserror::Error;
 use types::{CoreAddr, CoreId, NodeId};
 
 /// Version of everything that travels between nodes.
-pub const PROTOCOL_VERSION: u16 = 4;
+pub const PROTOCOL_VERSION: u16 = 5;
 /// Length of an encoded [`Hello`].
 pub const HELLO_BYTES: usize = 64;
 /// Length of an encoded [`Verdict`].
@@ -33,8 +33,8 @@ pub struct Hello {
     pub to: CoreAddr,
     /// Drawn when the sender's data directory was made: a node that lost its data has another one.
     pub incarnation: u64,
-    /// The beginning of the fingerprint of the sender's cluster map: two nodes that disagree about who owns what
-    /// must not talk.
+    /// The beginning of the fingerprint of the map with which the sender's cluster was formed: two nodes that disagree about who owns what
+    /// must not talk. A node that has joined later was handed that map, and all changes since are entries of a log.
     pub map: [u8; 12],
 }
 
@@ -69,7 +69,9 @@ pub enum Verdict {
     #[error("the peer's address belongs to another node or core: check the peers' addresses")]
     OtherPlace = 2,
     /// The receiver's map does not know the sender.
-    #[error("the peer does not know this node: check that all nodes have the same list of peers")]
+    #[error(
+        "the peer does not know this node: it has not heard of it yet, if it has just joined; else it is of another cluster"
+    )]
     Unknown = 3,
     /// The sender's node id is in use with other data.
     #[error(
@@ -80,11 +82,16 @@ pub enum Verdict {
     #[error("the peer speaks another protocol version: run the same release on all nodes")]
     OtherVersion = 5,
     /// The cluster maps differ.
-    #[error("the peer has another cluster map: give all nodes the same list of peers, groups and settings")]
+    #[error(
+        "the peer's cluster was formed with another map: give all nodes that form it the same list of peers, groups and settings"
+    )]
     OtherMap = 6,
     /// The receiver has no data, so it does not take part in a cluster that is formed.
     #[error("the peer has no data: its data directory is new, or its data is gone; its log says what to do")]
     Empty = 7,
+    /// The sender was removed from the cluster.
+    #[error("the cluster has removed this node")]
+    Removed = 8,
 }
 
 impl Hello {
@@ -153,6 +160,7 @@ impl Verdict {
             Verdict::OtherVersion,
             Verdict::OtherMap,
             Verdict::Empty,
+            Verdict::Removed,
         ];
         all.into_iter().find(|verdict| verdict.encode() == *bytes)
     }

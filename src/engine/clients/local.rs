@@ -137,7 +137,7 @@ impl Clients {
 
 /// Appends what CLIENT LIST shows of a client.
 fn write_line(ctx: &Context, conn: ConnId, client: &Client, text: &mut Vec<u8>) {
-    let node = ctx.config.map.node(ctx.addr().node).expect("a core is of its own map");
+    let node = ctx.config.node();
     let local_addr = match client.port {
         Port::Gateway => node.gateway_addr(),
         Port::Core => node.core_addr(ctx.addr().core),

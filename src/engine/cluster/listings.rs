@@ -6,8 +6,8 @@ use types::NodeId;
 
 use crate::topology_view::{LeaderTable, LinkTable};
 
-/// Each node: `id`, `host`, `state` (`here`, `up`, `down`, or `awaited` if it may come back without data), `cores`, `rack` (empty if it has
-/// none), `leads` and `copies` (groups, group 0 included).
+/// Each node: `id`, `host`, `state` (`here`, `up`, `down`, `awaited` if it may come back without data, or `leaving` if it is being removed), `cores`,
+/// `rack` (empty if it has none), `leads` and `copies` (groups, group 0 included).
 pub(super) fn nodes(
     map: &ClusterMap,
     here: NodeId,
@@ -18,8 +18,9 @@ pub(super) fn nodes(
     reply.array(map.nodes.len());
     for node in &map.nodes {
         let is_up = node.places().all(|place| links.is_connected(place));
-        let is_awaited = map.replaced(node.id).is_some_and(|replaced| replaced.awaited.is_some());
+        let is_awaited = map.admitted(node.id).is_some_and(|admitted| admitted.awaited.is_some());
         let state = match () {
+            () if map.leaving(node.id).is_some() => "leaving",
             () if node.id == here => "here",
             () if is_up => "up",
             () if is_awaited => "awaited",

@@ -1,9 +1,9 @@
 //! The cluster map as a core knows it: what group 0 has agreed on, and the latest that any core has told.
 //!
-//! A cluster is first described by its nodes' configuration. The first leader of group 0 puts that map into the
-//! group's log; a node whose configuration describes another cluster is stopped, before keys are sought where
+//! A cluster is first described by the configuration of the nodes that form it. The first leader of group 0 puts that map into the
+//! group's log; a node that was formed with another one is stopped, before keys are sought where
 //! they are not. Behind it the log holds changes. Cores without a replica of group 0 learn the map from others: every frame tells
-//! the epoch that its sender knows, and whoever knows an older one asks.
+//! the epoch that its sender knows, and whoever knows an older one asks. Each node keeps the latest one for its next start.
 
 use std::rc::Rc;
 
@@ -29,10 +29,14 @@ pub(crate) struct KnownMap {
 }
 
 impl KnownMap {
-    /// The configured map, and nothing of what has become of it.
-    pub(crate) fn new(first: ClusterMap) -> KnownMap {
-        let first = Rc::new(first);
-        KnownMap { latest: Rc::clone(&first), first, applied: None, proposed_in: 0 }
+    /// The first map, and the latest one that this node has kept.
+    pub(crate) fn new(first: ClusterMap, latest: ClusterMap) -> KnownMap {
+        KnownMap { first: Rc::new(first), latest: Rc::new(latest), applied: None, proposed_in: 0 }
+    }
+
+    /// As the cluster was formed.
+    pub(crate) fn first(&self) -> &Rc<ClusterMap> {
+        &self.first
     }
 
     /// The latest one known.
@@ -131,7 +135,7 @@ mod tests {
     #[test]
     fn a_settled_leader_proposes_once_per_term_until_there_is_a_map() {
         let map = Config::of_test(3, 1, 2).map;
-        let mut known = KnownMap::new(map.clone());
+        let mut known = KnownMap::new(map.clone(), map.clone());
         assert!(!known.wants_to_propose(false, 1), "entries of earlier leaders may hold a map");
         assert!(known.wants_to_propose(true, 1));
         assert!(known.wants_to_propose(true, 1), "a proposal that was not taken is made again");
@@ -145,7 +149,7 @@ mod tests {
     #[test]
     fn the_map_of_another_cluster_is_an_error() {
         let (mine, agreed) = (Config::of_test(3, 1, 2).map, Config::of_test(3, 1, 3).map);
-        let mut known = KnownMap::new(mine);
+        let mut known = KnownMap::new(mine.clone(), mine);
         let error = known.on_entry(&agreed.to_bytes()).expect_err("it has other groups");
         assert!(matches!(error, Error::OtherMap { agreed: 1 }), "{error}");
         assert!(known.applied().is_none());
@@ -156,7 +160,7 @@ mod tests {
     #[test]
     fn changes_are_made_in_the_order_of_the_log_and_the_latest_map_never_goes_back() {
         let first = Config::of_test(3, 1, 2).map;
-        let mut known = KnownMap::new(first.clone());
+        let mut known = KnownMap::new(first.clone(), first.clone());
         assert_eq!(known.on_change(&replace(&first, 1)).ok(), Some(false), "there is no map yet that could change");
         known.on_entry(&first.to_bytes()).unwrap();
         assert_eq!(known.on_change(&replace(&first, 1)).ok(), Some(true));
@@ -171,7 +175,7 @@ mod tests {
     #[test]
     fn a_map_that_is_told_counts_if_it_is_later() {
         let first = Config::of_test(3, 1, 2).map;
-        let mut known = KnownMap::new(first.clone());
+        let mut known = KnownMap::new(first.clone(), first.clone());
         let mut later = first.clone();
         assert!(later.change(&MapChange::from_bytes(&replace(&first, 2)).unwrap()));
         assert_eq!(known.on_told(&first.to_bytes()).ok(), Some(false));

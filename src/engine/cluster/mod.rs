@@ -45,8 +45,14 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// A core that knows its configuration and nothing else yet.
     pub(crate) fn new(config: Rc<Config>) -> Cluster {
-        let (topology, known) = (Topology::new(&config.map), KnownMap::new(config.map.clone()));
-        Cluster { config, known, topology, cache: ReplyCache::default(), asked_at: Instant::ZERO }
+        let known = KnownMap::new(config.map.clone(), config.latest_map.clone());
+        Cluster {
+            config,
+            known,
+            topology: Topology::default(),
+            cache: ReplyCache::default(),
+            asked_at: Instant::ZERO,
+        }
     }
 
     /// The latest map known.
@@ -54,10 +60,15 @@ impl Cluster {
         self.known.latest()
     }
 
+    /// The map as the cluster was formed.
+    pub(crate) fn first_map(&self) -> &ClusterMap {
+        self.known.first()
+    }
+
     /// Takes in an entry of group 0 that holds the first map.
     ///
     /// # Errors
-    /// It is of another cluster than the one configured, or not to be understood.
+    /// It is of another cluster than the one that this node is of, or not to be understood.
     pub(crate) fn on_entry(&mut self, map: &[u8]) -> Result<(), Error> {
         self.known.on_entry(map)
     }

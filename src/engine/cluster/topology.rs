@@ -15,12 +15,12 @@ pub(crate) struct LedSlots {
     pub(crate) ranges: Vec<(u16, u16)>,
 }
 
-/// Who leads which slots. Made from the leaders once per change of one, since clients ask for it whenever they connect
+/// Who leads which slots. Made from the leaders once per change of one, or of the map, since clients ask for it whenever they connect
 /// or are redirected.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Topology {
-    /// The version of the leaders that it was made from.
-    version: Option<u64>,
+    /// The epoch of the map and the version of the leaders that it was made from.
+    made_from: Option<(u64, u64)>,
     /// Every core of the cluster, by node and core.
     cores: Vec<LedSlots>,
     /// Where each core stands in `cores`.
@@ -30,21 +30,17 @@ pub(crate) struct Topology {
 }
 
 impl Topology {
-    /// Nobody leads anything yet.
-    pub(crate) fn new(map: &ClusterMap) -> Topology {
-        let cores: Vec<LedSlots> = map.places().map(|addr| LedSlots { addr, ranges: Vec::new() }).collect();
-        let places = cores.iter().enumerate().map(|(idx, core)| (core.addr, idx)).collect();
-        Topology { version: None, cores, places, leaderless_slots_count: 0 }
-    }
-
-    /// Makes it anew if a leader has changed since it was last made. Returns whether that was so.
+    /// Makes it anew if a leader or the map has changed since it was last made. Returns whether that was so.
     pub(crate) fn update(&mut self, map: &ClusterMap, leaders: &impl LeaderTable) -> bool {
-        if self.version == Some(leaders.version()) {
+        let made_from = Some((map.epoch, leaders.version()));
+        if self.made_from == made_from {
             return false;
         }
-        self.version = Some(leaders.version());
+        self.made_from = made_from;
         self.leaderless_slots_count = 0;
-        self.cores.iter_mut().for_each(|core| core.ranges.clear());
+        // A core without slots is shown, too.
+        self.cores = map.places().map(|addr| LedSlots { addr, ranges: Vec::new() }).collect();
+        self.places = self.cores.iter().enumerate().map(|(idx, core)| (core.addr, idx)).collect();
         for group in &map.groups {
             let Some(leader) = leaders.leader_of(group.id) else { continue };
             if !leader.is_known {

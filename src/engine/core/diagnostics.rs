@@ -40,6 +40,8 @@ pub(super) fn tells_of_core(id: CommandId) -> bool {
             | CommandId::CoracleGroups
             | CommandId::CoracleReplace
             | CommandId::CoracleJoin
+            | CommandId::CoracleToken
+            | CommandId::CoracleRemove
     )
 }
 
@@ -100,6 +102,8 @@ impl<H: CoreHost> Core<H> {
             CommandId::CoracleGroups => self.cluster.tell_groups(&self.router, reply),
             CommandId::CoracleReplace => self.replace_command(args, reply),
             CommandId::CoracleJoin => self.join_command(args, reply),
+            CommandId::CoracleToken => self.token_command(args, reply),
+            CommandId::CoracleRemove => self.remove_command(args, reply),
             _ => return self.answer_command_log(conn, id, args, reply),
         }
         true
@@ -146,7 +150,7 @@ impl<H: CoreHost> Core<H> {
                 reply.error("ERR nobody is known to lead the group now: try again");
             }
             Err(CompareRefusal::NotLeader) => {
-                let at = self.ctx.config.map.node(leader.node).map(|node| node.core_addr(leader.core).to_string());
+                let at = self.cluster.map().node(leader.node).map(|node| node.core_addr(leader.core).to_string());
                 let at = at.unwrap_or_default();
                 reply.error(&format!("ERR this core does not lead the group: ask {leader}, the core port {at}"));
             }

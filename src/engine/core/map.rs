@@ -54,14 +54,13 @@ impl<H: CoreHost> Core<H> {
 
     /// The latest map known here may be another one than before.
     fn note_map(&mut self) {
-        let map = self.cluster.map();
-        if self.peers.map_epoch() < map.epoch {
-            for node in map.replaced.iter().filter(|node| node.incarnation != 0) {
-                self.peers.replace_node(node.id, node.incarnation);
-            }
-            self.peers.map_changed(map.epoch);
+        if self.peers.map_epoch() < self.cluster.map().epoch {
+            self.follow_map();
             self.groups.fit_all_members_later();
             self.next_map_look = Instant::ZERO;
+            if let Some(keep_map) = &self.ctx.config.keep_map {
+                keep_map.keep(self.cluster.map());
+            }
         }
     }
 
@@ -99,18 +98,22 @@ impl<H: CoreHost> Core<H> {
     /// is to become of the replicas here.
     ///
     /// # Errors
-    /// [`Error::Replaced`].
+    /// [`Error::Replaced`] and [`Error::Removed`].
     pub(super) fn tick_map(&mut self) -> Result<(), Error> {
         if self.ctx.now < self.next_map_look {
             return Ok(());
         }
         self.next_map_look = self.ctx.now + LOOK_EVERY;
         let (map, me) = (self.cluster.map().clone(), self.ctx.addr());
-        let in_force = map.replaced(me.node).map_or(0, |node| node.incarnation);
+        if map.node(me.node).is_none() || self.peers.is_told_removed() {
+            return Err(Error::Removed { node: me.node });
+        }
+        let in_force = map.admitted(me.node).map_or(0, |node| node.incarnation);
         if in_force != 0 && in_force != self.ctx.config.incarnation {
             return Err(Error::Replaced { node: me.node });
         }
-        let mut changes = self.awaited_changes();
+        let mut changes = self.operators_changes();
+        changes.extend(self.vacated());
         for (group, replica) in self.storage.lost() {
             let wanted = map.group(group).and_then(|spec| spec.replicas.iter().find(|one| one.place == me));
             if let Some(wanted) = wanted

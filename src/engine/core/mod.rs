@@ -3,19 +3,20 @@
 //! This folder is the only one that knows all parts. They return what is to follow from what they did, and it is carried
 //! here to the part concerned; no rule of any of them stands here. `impl Core` stands here and nowhere else.
 //!
-//! Reading order: this page (the turn), `tick`, `commands` (of clients), `diagnostics` (LATENCY), `monitoring` (MONITOR), `frames` (from and to other cores), `map` (the cluster map), `replacing` (nodes that have lost their data),
+//! Reading order: this page (the turn), `tick`, `commands` (of clients), `diagnostics` (LATENCY), `monitoring` (MONITOR), `frames` (from and to other cores), `map` (the cluster map), `links` (that follow it), `admitting` (nodes that join, come back without data, or are removed),
 //! `lookahead` and `prefetch` (rows that will be read), `effects`, `sink` (the
 //! way of replies), `share` (how much a turn does), `reports` (INFO, and what checkers see), `start`.
 
+mod admitting;
 mod commands;
 mod diagnostics;
 mod effects;
 mod frames;
+mod links;
 mod lookahead;
 mod map;
 mod monitoring;
 mod prefetch;
-mod replacing;
 mod reports;
 mod share;
 mod sink;
@@ -121,8 +122,8 @@ pub struct Core<H: CoreHost> {
     /// What the other cores of the node have last told of themselves, and when this one next does.
     reports: Vec<CoreReport>,
     next_report: Instant,
-    /// Tokens that were handed out here, until the map knows of them, or for so long.
-    tokens: Vec<(meta::Await, Instant)>,
+    /// Changes of the map that operators have asked for here, until it shows them, or for so long.
+    asked_changes: Vec<(meta::MapChange, Instant)>,
     /// When the core next looks at what the map wants of it.
     next_map_look: Instant,
     /// Effects on their way from one part to another. Empty between calls.

@@ -64,7 +64,7 @@ impl<H: CoreHost> Core<H> {
 
     /// Tells the other cores of the node what INFO on the gateway shows.
     pub(super) fn send_reports(&mut self) {
-        let cores_count = self.ctx.config.map.node(self.ctx.addr().node).map_or(1, |node| node.cores);
+        let cores_count = self.ctx.config.node().cores;
         if cores_count < 2 || self.ctx.now < self.next_report {
             return;
         }
@@ -77,7 +77,7 @@ impl<H: CoreHost> Core<H> {
 
     /// Sends a message to the other cores of the node. One whose queue is full misses it.
     pub(super) fn tell_node(&self, message: impl Fn() -> MeshMessage) {
-        let cores_count = self.ctx.config.map.node(self.ctx.addr().node).map_or(1, |node| node.cores);
+        let cores_count = self.ctx.config.node().cores;
         for core in (0..cores_count).map(types::CoreId).filter(|core| *core != self.ctx.addr().core) {
             let _ = self.host.mesh_send(core, message());
         }

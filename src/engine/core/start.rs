@@ -15,7 +15,6 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::error::Error;
 use crate::groups::Groups;
-use crate::limits::peer_conns_count_max;
 use crate::observe::Observer;
 use crate::observe::server_commands::CommandTable;
 use crate::origin::Port;
@@ -51,7 +50,8 @@ impl<H: CoreHost> Core<H> {
     ) -> Result<Core<H>, Error> {
         let me = config.place;
         config.map.validate()?;
-        if !config.map.places().any(|known| known == me) {
+        config.latest_map.validate()?;
+        if !config.latest_map.places().any(|known| known == me) {
             return Err(Error::UnknownPlace(me));
         }
         let config = Rc::new(config);
@@ -59,9 +59,9 @@ impl<H: CoreHost> Core<H> {
         let Opened { storage, replicas, quarantined } = Storage::open(host.clone(), &config, &ctx.budget).await?;
         let mut ctx = ctx;
         ctx.now = host.now();
-        let peers = Peers::new(&ctx);
+        let peers = Peers::new(&ctx, &host);
         let links: HashMap<_, _> = peers.by_addr().collect();
-        let router = Router::new(&ctx, &config.map, links, host.random_u64())?;
+        let router = Router::new(&ctx, &config.latest_map, links, host.random_u64())?;
         let groups = Groups::new(&ctx.budget);
         let mut core = Core::new(host, ctx, storage, groups, router, peers);
         quarantined.iter().for_each(|(group, replica)| core.observe_quarantine(*group, *replica));
@@ -94,9 +94,9 @@ impl<H: CoreHost> Core<H> {
     pub fn listen(&mut self) -> Result<(), Error> {
         let me = self.ctx.addr();
         let config = Rc::clone(&self.ctx.config);
-        let node = config.map.node(me.node).ok_or(Error::UnknownPlace(me))?;
+        let node = config.node();
         let clients_max = config.clients_count_max;
-        let peers_max = peer_conns_count_max(config.map.other_cores_count(me.node));
+        let peers_max = self.peer_conns_count_max();
         let wanted = [
             (node.peer_addr(me.core), ListenerKind::Peers, peers_max, &b""[..]),
             (node.core_addr(me.core), ListenerKind::Clients(Port::Core), clients_max, TOO_MANY_CLIENTS),
@@ -116,7 +116,7 @@ impl<H: CoreHost> Core<H> {
     /// the log, the program itself; and what the allocator is going to keep.
     fn hold_fixed(&mut self) {
         let Some(process) = self.ctx.config.process.as_ref().map(|probe| probe.ask_for_needed()) else { return };
-        let cores_count = self.ctx.config.map.node(self.ctx.addr().node).map_or(1, |node| usize::from(node.cores));
+        let cores_count = usize::from(self.ctx.config.node().cores);
         let share = process.rss_bytes as usize / cores_count;
         let kept = ALLOCATOR_BYTES_MAX.min(self.ctx.budget.bytes_max() / ALLOCATOR_SHARE);
         self.fixed_permit.set(share.saturating_sub(self.ctx.budget.used()) + kept);
@@ -143,7 +143,7 @@ impl<H: CoreHost> Core<H> {
             stopping: Stopping::No,
             reports: Vec::new(),
             next_report: now + REPORT_EVERY,
-            tokens: Vec::new(),
+            asked_changes: Vec::new(),
             next_map_look: now,
             group_effects: Vec::new(),
             storage_effects: Vec::new(),

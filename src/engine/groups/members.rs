@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use meta::{ClusterMap, Replica};
 use raft::Change;
-use types::{Index, Instant, ReplicaId};
+use types::{Index, Instant, NodeId, ReplicaId};
 use wire::{Member, Membership};
 
 use crate::context::Context;
@@ -119,6 +119,16 @@ impl Groups {
         self.fit_at = Instant::ZERO;
     }
 
+    /// Whether this core leads a group of which no member lives on a node, nor is about to: all that was agreed on is applied here.
+    pub(crate) fn leads_without_member_on(&self, group: usize, node: NodeId) -> bool {
+        let replica = &self.list[group];
+        let ids = |membership: &Membership| membership.members().map(|member| member.id).collect::<Vec<_>>();
+        let is_settled = self.settled_leader_term(group).is_some();
+        let elsewhere = |id: &ReplicaId| replica.addrs.get(*id).is_some_and(|addr| addr.node != node);
+        let agreed = ids(&replica.membership);
+        is_settled && agreed == ids(replica.raft.membership()) && agreed.iter().all(elsewhere)
+    }
+
     /// Takes the steps that can be taken. Called at every tick.
     pub(crate) fn fit_members(&mut self, ctx: &mut Context, map: &ClusterMap) {
         if self.unfit.is_empty() || ctx.now < self.fit_at {
@@ -170,7 +180,7 @@ impl Groups {
 
 #[cfg(test)]
 mod tests {
-    use types::{CoreAddr, CoreId, NodeId};
+    use types::{CoreAddr, CoreId};
 
     use super::*;
 

@@ -62,11 +62,10 @@ impl InfoText {
 
 pub(crate) fn server(info: &Info<'_>, text: &mut InfoText) {
     let (config, place) = (info.config, info.config.place);
-    let node = config.map.node(place.node);
-    let port = node.map_or(0, |node| match info.scope {
-        InfoScope::Core => node.core_addr(place.core).port(),
-        InfoScope::Node => node.gateway_port,
-    });
+    let port = match info.scope {
+        InfoScope::Core => config.node().core_addr(place.core).port(),
+        InfoScope::Node => config.node().gateway_port,
+    };
     let uptime_s = info.report.uptime.as_secs();
     text.field("redis_version", resp::REDIS_VERSION_COMPATIBLE);
     text.field("server_name", "coracle");

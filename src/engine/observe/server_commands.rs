@@ -36,7 +36,7 @@ pub(crate) fn config_get(config: &Config, args: Args<'_>, reply: &mut Reply<'_>)
 
 /// Settings of Redis that clients and tools ask for, with the values that describe what a core does.
 fn settings_of_redis(config: &Config) -> [(&'static str, Cow<'static, str>); 16] {
-    let node = config.map.node(config.place.node);
+    let node = config.node();
     [
         // Load generators ask for these two: nothing is ever saved aside, and every write is in a log.
         ("save", "".into()),
@@ -56,8 +56,8 @@ fn settings_of_redis(config: &Config) -> [(&'static str, Cow<'static, str>); 16]
         ("slowlog-max-len", config.slow_log_len_max.to_string().into()),
         ("proto-max-bulk-len", types::limits::VALUE_BYTES_MAX.to_string().into()),
         ("requirepass", "".into()),
-        ("port", node.map_or(0, |node| node.gateway_port).to_string().into()),
-        ("bind", node.map_or(String::new(), |node| node.host.to_string()).into()),
+        ("port", node.gateway_port.to_string().into()),
+        ("bind", node.host.to_string().into()),
     ]
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use host::{ConnId, Net, SendBuf};
 use types::{CoreAddr, Instant};
-use wire::{Frame, Hello};
+use wire::{Frame, Hello, Verdict};
 
 use crate::budget::Pool;
 use crate::context::Context;
@@ -94,6 +94,7 @@ impl Peers {
                 self.events.push(PeerEvent::Changed(id));
             }
             Received::Refused(verdict) => {
+                self.is_told_removed |= verdict == Verdict::Removed;
                 tracing::error!(to = %link.to, %verdict, "a peer has refused this node");
                 net.close(conn);
             }
@@ -148,6 +149,9 @@ impl Peers {
             Some(PeerConn::Outgoing(id)) => {
                 let reason = error.map_or_else(|| "closed".to_owned(), |error| error.to_string());
                 let link = &mut self.links[id.idx()];
+                if link.state == LinkState::Removed {
+                    return;
+                }
                 let was_up = link.is_up();
                 if link.closed(ctx.now, &reason) && !ctx.is_stopping {
                     tracing::info!(to = %link.to, reason, "no link to a peer");
@@ -178,7 +182,7 @@ impl Peers {
         for id in self.ids() {
             let link = &mut self.links[id.idx()];
             match link.state {
-                LinkState::Mesh => continue,
+                LinkState::Mesh | LinkState::Removed => continue,
                 LinkState::Down { retry_at } if retry_at <= ctx.now => self.connect(ctx, net, id),
                 LinkState::Connecting { conn, deadline } if deadline <= ctx.now => net.close(conn),
                 LinkState::Up { .. } if !link.is_sending && ctx.now.since(link.sent_at) >= keep_alive_after => {
@@ -202,9 +206,8 @@ impl Peers {
 
     /// Begins a connection over a link.
     pub(super) fn connect<N: Net>(&mut self, ctx: &Context, net: &N, id: LinkId) {
-        let Some(own) = ctx.config.map.node(ctx.addr().node) else { return };
         let link = &mut self.links[id.idx()];
-        let conn = net.connect(own.host, link.addr);
+        let conn = net.connect(ctx.config.node().host, link.addr);
         link.connecting(conn, ctx.now);
         self.conns.insert(conn, PeerConn::Outgoing(id));
     }

@@ -41,14 +41,14 @@ impl Peers {
         }
     }
 
-    /// A node has come back with another data directory: from now on it is let in with that one alone.
-    pub(crate) fn replace_node(&mut self, node: NodeId, incarnation: u64) {
+    /// A node has come with a token and this data directory: from now on it is let in with that one alone.
+    pub(super) fn replace_node(&mut self, node: NodeId, incarnation: u64) {
         for link in self.links.iter_mut().filter(|link| link.to.node == node) {
             link.incarnation = Some(incarnation);
         }
     }
 
-    fn note_incarnation(&mut self, node: NodeId, incarnation: u64) {
+    pub(super) fn note_incarnation(&mut self, node: NodeId, incarnation: u64) {
         for link in self.links.iter_mut().filter(|link| link.to.node == node) {
             link.incarnation.get_or_insert(incarnation);
         }
@@ -168,7 +168,10 @@ impl Peers {
             return Some((Verdict::OtherPlace, None));
         }
         let known = self.link_to(hello.from).filter(|_| hello.from.node != ctx.addr().node);
-        let Some(link) = known else { return Some((Verdict::Unknown, None)) };
+        let Some(link) = known else {
+            let is_removed = self.removed.contains(&hello.from.node);
+            return Some((if is_removed { Verdict::Removed } else { Verdict::Unknown }, None));
+        };
         if hello.map != self.hello.map {
             return Some((Verdict::OtherMap, None));
         }

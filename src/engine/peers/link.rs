@@ -35,6 +35,8 @@ pub(super) enum LinkState {
     Connecting { conn: ConnId, deadline: Instant },
     /// Frames may be sent.
     Up { conn: ConnId },
+    /// The node there was removed from the cluster, for ever.
+    Removed,
 }
 
 /// What is to be sent next. Commands for the other core are not in it: the router has them.
@@ -208,7 +210,7 @@ impl Link {
     /// When the link next wants a tick.
     pub(super) fn due(&self, config: &Config) -> Instant {
         let due = match self.state {
-            LinkState::Mesh => return Instant::NEVER,
+            LinkState::Mesh | LinkState::Removed => return Instant::NEVER,
             LinkState::Down { retry_at } => retry_at,
             LinkState::Connecting { deadline, .. } => deadline,
             // What is on its way tells that this core is there; the next tick looks again.
@@ -278,6 +280,14 @@ impl Link {
             Some(refusal) => Received::Refused(refusal),
             None => Received::Nonsense,
         }
+    }
+
+    /// The node there was removed: what waits for it comes to nobody.
+    pub(super) fn remove(&mut self) {
+        self.state = LinkState::Removed;
+        self.outbox = Outbox::default();
+        (self.is_heard, self.is_sending, self.sending_bytes, self.is_keep_alive_due) = (false, false, 0, false);
+        self.settle();
     }
 
     /// The connection is gone. Returns whether the failure is news worth telling.

@@ -10,13 +10,14 @@
 //! - Replies and commands that came wait here for their turn; those of a link are taken in in the order in which they came.
 //!
 //! Reading order: `link` (one link and its outbox), this page (queues and frames), `handshake` (who is let in),
-//! `connections` (connecting, keeping alive), `assembler`, `inbox`.
+//! `connections` (connecting, keeping alive), `nodes` (that join or are removed), `assembler`, `inbox`.
 
 mod assembler;
 mod connections;
 mod handshake;
 mod inbox;
 mod link;
+mod nodes;
 #[cfg(test)]
 mod tests;
 
@@ -26,7 +27,7 @@ use std::net::SocketAddr;
 use host::Net;
 use resp::Reply;
 use types::limits::REPLY_BYTES_MAX;
-use types::{CoreAddr, Instant};
+use types::{CoreAddr, Instant, NodeId};
 use wire::{
     ChunkReply, ChunkRequest, ComparisonNote, Frame, Hello, LeaderNote, Message, Replies, ReplyStatus, Requests,
 };
@@ -34,7 +35,7 @@ use wire::{
 use self::assembler::FrameAssembler;
 pub(crate) use self::inbox::{Received, ReceivedReplies, ReceivedRequests};
 use self::link::{Link, LinkState, message_bytes};
-use crate::budget::{Permit, Pool};
+use crate::budget::Permit;
 use crate::conn_table::ConnTable;
 use crate::context::Context;
 use crate::limits::{CHUNKS_COUNT_MAX, COMPARISON_NOTES_COUNT_MAX, Limits};
@@ -102,29 +103,19 @@ pub(crate) struct Peers {
     map_epoch: u64,
     /// Whether a keep-alive has come since the last [`Peers::take_keep_alives`].
     has_keep_alives: bool,
+    /// The nodes that were removed, ascending.
+    removed: Vec<NodeId>,
+    /// Whether this one was, as another core has said.
+    is_told_removed: bool,
 }
 
 impl Peers {
-    /// Links to all other cores of the map.
-    pub(crate) fn new(ctx: &Context) -> Peers {
-        let (config, me) = (&ctx.config, ctx.addr());
-        let others = config.map.nodes.iter().flat_map(|node| {
-            node.places().map(move |addr| (addr, node.peer_addr(addr.core))).filter(move |(addr, _)| *addr != me)
-        });
-        let permit = || ctx.budget.permit(Pool::Links);
-        let mut links: Vec<Link> =
-            others.map(|(addr, at)| Link::new(addr, at, addr.node == me.node, permit())).collect();
-        for (node, incarnation) in &config.known_peers {
-            links
-                .iter_mut()
-                .filter(|link| link.to.node == *node)
-                .for_each(|link| link.incarnation = Some(*incarnation));
-        }
-        let mut by_addr: Vec<_> = links.iter().enumerate().map(|(idx, link)| (link.to, LinkId(idx as u32))).collect();
-        by_addr.sort_unstable();
-        Peers {
-            links,
-            by_addr,
+    /// Links to all other cores of the latest map that this node has kept.
+    pub(crate) fn new<N: Net>(ctx: &Context, net: &N) -> Peers {
+        let config = &ctx.config;
+        let mut peers = Peers {
+            links: Vec::new(),
+            by_addr: Vec::new(),
             conns: ConnTable::default(),
             hello: handshake::own_hello(config),
             limits: config.limits,
@@ -132,9 +123,16 @@ impl Peers {
             with_input: VecDeque::new(),
             events: Vec::new(),
             next_due: Instant::ZERO,
-            map_epoch: config.map.epoch,
+            map_epoch: config.latest_map.epoch,
             has_keep_alives: false,
+            removed: Vec::new(),
+            is_told_removed: false,
+        };
+        peers.fit_links(ctx, net, &config.latest_map);
+        for (node, incarnation) in &config.known_peers {
+            peers.note_incarnation(*node, *incarnation);
         }
+        peers
     }
 
     /// The link to every other core.
@@ -346,7 +344,7 @@ impl Peers {
     }
 
     /// A later map is known here: all cores are to hear so.
-    pub(crate) fn map_changed(&mut self, epoch: u64) {
+    fn map_changed(&mut self, epoch: u64) {
         self.map_epoch = epoch;
         for link in self.ids() {
             let to = &mut self.links[link.idx()];
@@ -421,7 +419,7 @@ impl Peers {
                 },
                 // `Sent` marks the link again; one that is down starts empty.
                 LinkState::Up { .. } => !link.is_sending,
-                LinkState::Down { .. } | LinkState::Connecting { .. } => false,
+                LinkState::Down { .. } | LinkState::Connecting { .. } | LinkState::Removed => false,
             };
             if is_free {
                 let frame = link.outbox.take_frame(requests(id).unwrap_or_default(), self.map_epoch);
@@ -456,7 +454,7 @@ impl Peers {
 
     /// How many links there are, and how many of them are up.
     pub(crate) fn counts(&self) -> (usize, usize) {
-        (self.links.len(), self.links.iter().filter(|link| link.is_up()).count())
+        (self.by_addr.len(), self.links.iter().filter(|link| link.is_up()).count())
     }
 
     /// Bytes of what waits for other cores or is on its way to them, of frames being put together, and of what came in them.
@@ -518,7 +516,8 @@ impl LinkTable for Peers {
     }
 
     fn each_link(&self, visit: &mut dyn FnMut(LinkView)) {
-        for link in self.links.iter().filter(|link| link.state != LinkState::Mesh) {
+        let is_shown = |link: &&Link| !matches!(link.state, LinkState::Mesh | LinkState::Removed);
+        for link in self.links.iter().filter(is_shown) {
             visit(LinkView {
                 addr: link.to,
                 to_since_ms: link.is_up().then_some(link.up_since_ms),

@@ -27,6 +27,11 @@ impl InFlight {
         InFlight { windows: std::iter::repeat_with(window).take(links_count).collect(), count: 0 }
     }
 
+    /// There is another link. Its numbers begin at a random place, too.
+    pub(super) fn add_link(&mut self, random: u64) {
+        self.windows.push(Window::new(random >> 1));
+    }
+
     /// Adds a command to the next frame over `link`. `resumes` and `group` as in [`RequestHead`].
     #[expect(clippy::too_many_arguments, reason = "all that a command in flight is known by")]
     pub(super) fn push(

@@ -371,6 +371,19 @@ impl Router {
         self.links[link.idx()].takes_commands = takes_commands;
     }
 
+    /// There is a link to another core, with the next number. `random` is drawn for it.
+    pub(crate) fn add_link(&mut self, addr: CoreAddr, link: LinkId, random: u64) {
+        assert_eq!(link.idx(), self.links.len(), "links are numbered in their order");
+        self.links.push(LinkState::default());
+        self.in_flight.add_link(random);
+        self.routes.add_link(addr, link);
+    }
+
+    /// A core is gone for ever, as `map` says. What is in flight to it is given up as over any link that fails.
+    pub(crate) fn remove_link(&mut self, addr: CoreAddr, map: &ClusterMap) {
+        self.routes.remove_link(addr, map);
+    }
+
     /// The commands for the core behind a link, if there are any: for its next frame.
     pub(crate) fn take_requests(&mut self, link: LinkId) -> Option<Requests> {
         let state = &self.links[link.idx()];

@@ -101,6 +101,25 @@ impl RouteTable {
         self.routes.binary_search_by_key(&group, |route| route.id).ok()
     }
 
+    /// There is a link to another core.
+    pub(super) fn add_link(&mut self, addr: CoreAddr, link: LinkId) {
+        self.links.insert(addr, link);
+        for route in self.routes.iter_mut().filter(|route| route.leader == addr) {
+            route.link = Some(link);
+        }
+    }
+
+    /// A core is gone for ever. What it was last known to lead may be led where the map prefers it.
+    pub(super) fn remove_link(&mut self, addr: CoreAddr, map: &ClusterMap) {
+        self.links.remove(&addr);
+        for route in self.routes.iter_mut().filter(|route| route.leader == addr) {
+            let preferred = map.group(route.id).and_then(|group| group.preferred_leader());
+            route.leader = preferred.map(|replica| replica.place).unwrap_or_default();
+            (route.link, route.is_known) = (self.links.get(&route.leader).copied(), false);
+            self.version += 1;
+        }
+    }
+
     /// A replica of the group lives here after all, as the core's group of this index.
     pub(super) fn set_local(&mut self, group: GroupId, local: usize) {
         if let Some(idx) = self.of_group(group) {

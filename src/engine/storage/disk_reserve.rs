@@ -74,7 +74,7 @@ impl<H: StorageHost> DiskReserve<H> {
     pub(super) async fn open(host: &H, config: &Config) -> DiskReserve<H> {
         let bytes = config.disk_reserve_bytes.next_multiple_of(ALIGNMENT as u64);
         let path = config.store_dir().join(NAME);
-        let cores_count = config.map.node(config.place.node).map_or(1, |node| u64::from(node.cores));
+        let cores_count = u64::from(config.node().cores);
         // The cores share a disk: what one has given up must not become the reserve of another. With it, each makes a segment.
         let free_bytes_min = cores_count * (bytes + config.segment_bytes);
         let state = match bytes {

@@ -121,6 +121,8 @@ const _: () = {
 };
 
 const PORT: Kind = Kind::Int { min: 1, max: 65_535 };
+/// The greatest number is left out: a node that joins gets a greater one than any before.
+const NODE_NUMBER: Kind = Kind::Int { min: 1, max: u32::MAX as i64 - 1 };
 const IDENTITY: &str = "Identity";
 const ADDRESSES: &str = "Addresses";
 const RUNTIME: &str = "Runtime";
@@ -142,7 +144,7 @@ keys! {
     /// Name of the cluster, or its 32 hexadecimal digits; nodes of another cluster are not listened to
     CLUSTER_ID: "cluster_id", IDENTITY, Kind::Text { bytes_max: CLUSTER_NAME_BYTES_MAX }, Required;
     /// Number of this node
-    NODE_ID: "node_id", IDENTITY, Kind::Int { min: 1, max: u32::MAX as i64 }, Required;
+    NODE_ID: "node_id", IDENTITY, NODE_NUMBER, Optional("given by the cluster that the node joins");
     /// Directory of this node's data, on a local disk that can do direct I/O
     DATA_DIR: "data_dir", IDENTITY, Kind::Path, Required;
     /// IP address that this node listens on, connects from, and tells clients
@@ -269,7 +271,7 @@ keys! {
     SCRUB_INTERVAL_S: "scrub_interval_s", RUNTIME, Kind::Int { min: 0, max: BACKGROUND_INTERVAL_S_MAX },
         Fallback::Int(defaults::SCRUB_INTERVAL.as_secs() as i64);
     /// Number of the node
-    PEER_ID: "id", ADDRESSES, Kind::Int { min: 1, max: u32::MAX as i64 }, Required;
+    PEER_ID: "id", ADDRESSES, NODE_NUMBER, Required;
     /// Its IP address
     PEER_HOST: "host", ADDRESSES, Kind::Address, Required;
 }

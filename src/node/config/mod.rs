@@ -1,8 +1,9 @@
 //! The configuration of a node: a TOML file, flags of the same names that override it, and defaults.
 //!
-//! `[[peers]]` lists **all** nodes of the cluster, this one included, so that the list (and with it the first
+//! `[[peers]]` lists **all** nodes that form the cluster, this one included, so that the list (and with it the first
 //! cluster map) is the same in every node's file. The node finds its own addresses in its own entry; without
-//! any `[[peers]]` it is a cluster of one, made from the keys at the top of the file.
+//! any `[[peers]]` it is a cluster of one, made from the keys at the top of the file. Once the cluster is formed the list says only whom
+//! to ask. A node that joins later has no `node_id`: its addresses are those at the top of the file.
 //!
 //! Read [`keys`] first: everything else is made from that table.
 
@@ -40,10 +41,12 @@ const HEAP_PROFILE_BYTES_MIN: u64 = 64 << 10;
 /// A configuration that was checked: every value lies in its range, and the first cluster map can be made.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// What the first cluster map is made from. It holds this node among the others.
+    /// What the first cluster map is made from. It holds this node among the others, if that has an id.
     pub bootstrap: Bootstrap,
-    /// This node. Invariant: one of `bootstrap.nodes`.
-    pub node_id: NodeId,
+    /// This node's id; `None` for one that is given its id by the cluster when it joins that.
+    pub node_id: Option<NodeId>,
+    /// This node. Without an id of its own its id is 0, else it is one of `bootstrap.nodes`.
+    own: Node,
     /// Where metrics and health are served, beside the node's `admin_port`.
     pub admin_host: IpAddr,
     /// Where this node's data lies.
@@ -148,10 +151,9 @@ impl Config {
         }
     }
 
-    /// This node's entry.
+    /// This node.
     pub fn node(&self) -> &Node {
-        let mut nodes = self.bootstrap.nodes.iter();
-        nodes.find(|node| node.id == self.node_id).expect("a checked configuration holds its own node")
+        &self.own
     }
 
     /// Where metrics and health are served, if they are.
@@ -170,8 +172,8 @@ impl Config {
         if !problems.is_empty() {
             return None;
         }
-        let node_id = NodeId(number(top, &keys::NODE_ID));
-        let nodes = nodes::nodes(tables, node_id, problems)?;
+        let node_id = top.get(&keys::NODE_ID).map(|_| NodeId(number(top, &keys::NODE_ID)));
+        let (own, nodes) = nodes::nodes(tables, node_id, problems)?;
         let bootstrap = Bootstrap {
             cluster_id: ClusterId::from_name(top.text(&keys::CLUSTER_ID)?),
             nodes,
@@ -181,12 +183,12 @@ impl Config {
         if let Err(error) = ClusterMap::bootstrap(&bootstrap) {
             problems.push(rule_problem(top, &error.to_string()));
         }
-        let own_host = bootstrap.nodes.iter().find(|node| node.id == node_id).map(|node| node.host)?;
-        let admin_host = top.text(&keys::ADMIN_HOST).and_then(|host| host.parse().ok()).unwrap_or(own_host);
+        let admin_host = top.text(&keys::ADMIN_HOST).and_then(|host| host.parse().ok()).unwrap_or(own.host);
         check_values(top, problems);
         let mut config = Config {
             bootstrap,
             node_id,
+            own,
             admin_host,
             data_dir: top.text(&keys::DATA_DIR)?.into(),
             pin: top.bool(&keys::PIN)?,

@@ -1,4 +1,4 @@
-//! The nodes of the cluster, from `[[peers]]` or from the keys of this node alone.
+//! The nodes that form the cluster, from `[[peers]]` or from the keys of this node alone.
 
 use meta::Node;
 use types::NodeId;
@@ -8,14 +8,25 @@ use super::problem::Problem;
 use super::table::{FileTables, Table, number};
 use super::value::{Origin, Value};
 
-/// All nodes, this one included. `None` if something is wrong, which is then added to `problems`.
-pub(super) fn nodes(tables: &FileTables, own: NodeId, problems: &mut Vec<Problem>) -> Option<Vec<Node>> {
+/// This node, and all that form the cluster, this one included if it has an id. `None` if something is wrong, which is then added to
+/// `problems`.
+pub(super) fn nodes(
+    tables: &FileTables,
+    own: Option<NodeId>,
+    problems: &mut Vec<Problem>,
+) -> Option<(Node, Vec<Node>)> {
     let before = problems.len();
     if tables.peers.is_empty() {
-        return Some(vec![node(&tables.top, own, &keys::HOST, problems)?]);
+        let Some(own) = own else {
+            problems.push(Problem::new("`node_id` is missing", Origin::Default).help(
+                "set it in the file or with --node-id; or list nodes of a cluster that this one is to join as [[peers]]",
+            ));
+            return None;
+        };
+        let node = node(&tables.top, own, &keys::HOST, problems)?;
+        return Some((node.clone(), vec![node]));
     }
     let mut nodes = Vec::with_capacity(tables.peers.len());
-    let mut own_found = false;
     for peer in &tables.peers {
         let missing = [&keys::PEER_ID, &keys::PEER_HOST].into_iter().find(|key| peer.get(key).is_none());
         if let Some(key) = missing {
@@ -25,8 +36,7 @@ pub(super) fn nodes(tables: &FileTables, own: NodeId, problems: &mut Vec<Problem
         }
         let id = NodeId(number(peer, &keys::PEER_ID));
         let Some(node) = node(peer, id, &keys::PEER_HOST, problems) else { continue };
-        if id == own {
-            own_found = true;
+        if Some(id) == own {
             check_agreement(&tables.top, peer, &node, problems);
         }
         if nodes.iter().any(|other: &Node| other.id == id) {
@@ -34,12 +44,20 @@ pub(super) fn nodes(tables: &FileTables, own: NodeId, problems: &mut Vec<Problem
         }
         nodes.push(node);
     }
-    if problems.len() == before && !own_found {
+    let own_node = match own {
+        None => node(&tables.top, NodeId(0), &keys::HOST, problems),
+        Some(own) => nodes.iter().find(|node| node.id == own).cloned(),
+    };
+    if let (Some(own), None) = (own, &own_node)
+        && problems.len() == before
+    {
         let message = format!("no peer has the id {own}, which is this node's `node_id`");
         let problem = Problem::new(message, tables.top.origin(&keys::NODE_ID));
-        problems.push(problem.help("[[peers]] lists all nodes of the cluster, this one included"));
+        problems.push(problem.help(
+            "[[peers]] lists all nodes that form the cluster, this one included; one that joins a cluster has no `node_id`",
+        ));
     }
-    (problems.len() == before).then_some(nodes)
+    if problems.len() == before { Some((own_node?, nodes)) } else { None }
 }
 
 /// A node from a table. Ports that were not set follow from `gateway_port`.

@@ -12,9 +12,9 @@ use super::value::{Origin, Value};
 /// A key with the value in force and where it comes from.
 pub(super) type Effective = (&'static Key, Value, Origin);
 
-/// Every key that has a value; those that were not given follow from the node and its memory. With a list of nodes, what stands there is left out.
+/// Every key that has a value; those that were not given follow from the node and its memory. With a list of nodes in which this one is, what stands there is left out.
 pub(super) fn effective(tables: &FileTables, node: &Node, memory_bytes_max: usize) -> Vec<Effective> {
-    let listed = !tables.peers.is_empty();
+    let listed = !tables.peers.is_empty() && tables.top.get(&keys::NODE_ID).is_some();
     let is_listed = |key: &Key| listed && keys::PEER_KEYS.iter().any(|peer_key| peer_key.name == key.name);
     let value_of = |key: &'static Key| {
         let (value, origin) = match (tables.top.get(key), &key.default) {

@@ -161,7 +161,7 @@ fn what_is_printed_can_be_given_again() {
     assert!(config.printed.contains("node.toml:4\n"), "{}", config.printed);
     let again = load(&config.printed, &[]).expect("what was printed");
     assert_eq!(again.bootstrap, config.bootstrap);
-    assert_eq!((again.spin_us, again.pin, again.node_id), (7, false, NodeId(2)));
+    assert_eq!((again.spin_us, again.pin, again.node_id), (7, false, Some(NodeId(2))));
 }
 
 #[test]
@@ -234,11 +234,28 @@ fn flags_are_checked_like_the_file() {
 fn missing_keys_are_named() {
     let error = load("", &[]).expect_err("refused");
     assert!(error.contains("`cluster_id` is missing\n = help: set it in the file or with --cluster-id"), "{error}");
-    assert!(error.contains("`node_id` is missing") && error.contains("`data_dir` is missing"), "{error}");
+    assert!(error.contains("`data_dir` is missing"), "{error}");
+    let error = load("cluster_id = \"c\"\ndata_dir = \"/d\"", &[]).expect_err("refused");
+    assert!(error.starts_with("`node_id` is missing") && error.contains("that this one is to join"), "{error}");
     let error = refusal("[[peers]]\nid = 1");
     assert!(error.contains("a peer without `host`\n --> node.toml:4:1"), "{error}");
     let error = load(THREE, &[("node_id", "7")]).expect_err("refused");
     assert!(error.starts_with("no peer has the id 7, which is this node's `node_id`"), "{error}");
+}
+
+#[test]
+fn a_node_that_joins_has_no_id_and_its_own_addresses() {
+    let text = "cluster_id = \"c\"\ndata_dir = \"/d\"\nhost = \"10.0.0.4\"\ncores = 2\n[[peers]]\nid = 1\nhost = \"10.0.0.1\"";
+    let config = load(text, &[]).expect("sound");
+    let node = config.node();
+    assert_eq!((config.node_id, node.id, node.cores, node.gateway_port), (None, NodeId(0), 2, 7_000));
+    assert_eq!(node.host.to_string(), "10.0.0.4");
+    assert_eq!(config.bootstrap.nodes.iter().map(|node| node.id.0).collect::<Vec<_>>(), [1]);
+    assert!(
+        config.printed.contains("host = \"10.0.0.4\"") && !config.printed.contains("node_id"),
+        "{}",
+        config.printed
+    );
 }
 
 #[test]

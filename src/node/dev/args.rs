@@ -2,17 +2,19 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
 use clap::builder::RangedU64ValueParser;
+use clap::{Args, Subcommand};
 
 use super::ports::{CORES_COUNT_MAX, NODES_COUNT_MAX, PORT_MAX};
 
 /// What `coracle dev` is told.
 #[derive(Clone, Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 #[command(after_help = "\
 Examples:
   coracle dev                                 three nodes, data in a temporary directory
   coracle dev --data-dir ./demo               the same, kept; start it again to go on
+  coracle dev add --data-dir ./demo           one more node joins the cluster that runs there
   coracle dev --nodes 5 --cores 2 --groups 32
   coracle dev --set election_timeout_min_ms=1000 --set election_timeout_max_ms=2000
 
@@ -20,6 +22,9 @@ Then, in another terminal:
   redis-cli -p 7000 set hello world
   redis-benchmark -p 7000 -t set,get -n 100000 -P 16 -q")]
 pub struct DevArgs {
+    /// What is to be done to a cluster that runs, instead of running one
+    #[command(subcommand)]
+    pub change: Option<DevChange>,
     /// Nodes, each a process [default: 3, or as in DIR] [1 to 64]
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<u32>::new().range(1..=NODES_COUNT_MAX as u64))]
     pub nodes: Option<u32>,
@@ -42,4 +47,28 @@ pub struct DevArgs {
     /// A setting for every node, as in the configuration file; may be given several times
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+}
+
+/// What can be done to a cluster that runs.
+#[derive(Clone, Debug, Subcommand)]
+pub enum DevChange {
+    /// Let one more node join the cluster that runs in a directory
+    Add(RunningArgs),
+    /// Remove a node that holds no replicas any more from the cluster that runs in a directory, for good
+    Remove {
+        /// The node
+        #[arg(value_name = "NODE")]
+        node: u32,
+        /// Of which cluster
+        #[command(flatten)]
+        running: RunningArgs,
+    },
+}
+
+/// Which cluster is meant.
+#[derive(Clone, Debug, Args)]
+pub struct RunningArgs {
+    /// Directory with which `coracle dev` was started
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: PathBuf,
 }

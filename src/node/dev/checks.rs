@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 
 use super::error::{Error, PortTaken};
-use super::plan::{Plan, Share};
+use super::plan::{NodePlan, Plan, Share};
 use crate::{conns, memory};
 
 /// Most clients of each port of a core, where the limit of open files allows it.
@@ -11,12 +11,15 @@ const CLIENTS_COUNT_MAX: usize = 10_000;
 
 /// Checks that every port of every node is free, by listening there for a moment.
 pub fn ports(plan: &Plan) -> Result<(), Error> {
-    for node in &plan.nodes {
-        for (port, what) in node.ports() {
-            let addr = SocketAddr::new(node.host, port);
-            if let Err(source) = TcpListener::bind(addr) {
-                return Err(Error::PortTaken(PortTaken { addr, what, owner: owner_of(addr), source }));
-            }
+    plan.nodes.iter().try_for_each(ports_of)
+}
+
+/// Checks the same of one node.
+pub fn ports_of(node: &NodePlan) -> Result<(), Error> {
+    for (port, what) in node.ports() {
+        let addr = SocketAddr::new(node.host, port);
+        if let Err(source) = TcpListener::bind(addr) {
+            return Err(Error::PortTaken(PortTaken { addr, what, owner: owner_of(addr), source }));
         }
     }
     Ok(())

@@ -1,5 +1,5 @@
-//! `DIR/dev-cluster.toml`: what a development cluster is. Written at its first start, binding ever after, since
-//! its data was laid out by it.
+//! `DIR/dev-cluster.toml`: what a development cluster is. Written at its first start, and binding ever after, since
+//! its data was laid out by it; nodes that have joined or were removed since are noted.
 
 use std::path::Path;
 
@@ -23,12 +23,18 @@ pub struct ClusterFile {
     format: u32,
     /// Drawn at the first start.
     pub cluster_id: ClusterId,
-    /// How many nodes.
+    /// How many nodes have formed it.
     pub nodes: u32,
     /// Cores of each node.
     pub cores: u16,
     /// Groups that share the slots.
     pub groups: u32,
+    /// How many nodes have joined since.
+    #[serde(default)]
+    pub joined: u32,
+    /// The nodes that were removed.
+    #[serde(default)]
+    pub removed: Vec<u32>,
 }
 
 impl ClusterFile {
@@ -69,17 +75,37 @@ impl ClusterFile {
             nodes: args.nodes.unwrap_or(NODES_DEFAULT),
             cores: args.cores.unwrap_or(CORES_DEFAULT),
             groups: args.groups.unwrap_or(GROUPS_DEFAULT),
+            joined: 0,
+            removed: Vec::new(),
         };
-        let text = toml::to_string(&file).expect("plain numbers and texts are TOML");
-        atomic_file::write(path, text.as_bytes()).map_err(Error::os(format!("writing {}", path.display())))?;
+        file.write(path)?;
         Ok(file)
+    }
+
+    /// Writes what has changed into the directory.
+    pub fn store(&self, dir: &Path) -> Result<(), Error> {
+        self.write(&dir.join(FILE_NAME))
+    }
+
+    fn write(&self, path: &Path) -> Result<(), Error> {
+        let text = toml::to_string(self).expect("plain numbers and texts are TOML");
+        atomic_file::write(path, text.as_bytes()).map_err(Error::os(format!("writing {}", path.display())))
+    }
+
+    /// The nodes that there are.
+    pub fn ids(&self) -> impl Iterator<Item = u32> {
+        (1..=self.nodes + self.joined).filter(|id| !self.removed.contains(id))
     }
 
     fn check_format(&self) -> Result<(), String> {
         if self.format != FORMAT {
             return Err(format!("its format is {}, and this version reads format {FORMAT}", self.format));
         }
-        if !(1..=NODES_COUNT_MAX).contains(&self.nodes) || !(1..=CORES_COUNT_MAX).contains(&self.cores) {
+        let joined_max = NODES_COUNT_MAX.saturating_sub(self.nodes);
+        if !(1..=NODES_COUNT_MAX).contains(&self.nodes)
+            || self.joined > joined_max
+            || !(1..=CORES_COUNT_MAX).contains(&self.cores)
+        {
             return Err(format!("{} nodes with {} cores are not possible", self.nodes, self.cores));
         }
         Ok(())
@@ -91,7 +117,7 @@ mod tests {
     use super::*;
 
     fn args(nodes: Option<u32>, cores: Option<u16>, groups: Option<u32>) -> DevArgs {
-        DevArgs { nodes, cores, groups, port: 7_000, data_dir: None, restart: false, set: vec![] }
+        DevArgs { change: None, nodes, cores, groups, port: 7_000, data_dir: None, restart: false, set: vec![] }
     }
 
     #[test]

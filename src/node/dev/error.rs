@@ -48,6 +48,19 @@ pub enum Error {
     /// Nodes that did not end cleanly when asked.
     #[error("not every node ended cleanly: {0}")]
     Unclean(String),
+    /// No cluster runs in the directory.
+    #[error(
+        "no `coracle dev` can be asked at {path}: {source}; start it with this --data-dir, and name the same here"
+    )]
+    NoSupervisor {
+        /// Its socket.
+        path: PathBuf,
+        /// What the operating system answered.
+        source: io::Error,
+    },
+    /// A running cluster cannot be changed so.
+    #[error("{0}")]
+    Refused(String),
     /// The operating system refused.
     #[error("{what}: {source}")]
     Os {

@@ -4,8 +4,9 @@
 //! partition. Ports are the same on every node, counted from `--port`; see [`plan`]. The directory holds
 //!
 //! ```text
-//! dev-cluster.toml   what the cluster is: id, nodes, cores, groups; never changes
-//! dev.json           the running cluster, written once every group has a leader, and after each restart
+//! dev-cluster.toml   what the cluster is: id, nodes, cores, groups; and which nodes have joined or were removed since
+//! dev.json           the running cluster, written once every group has a leader, and after each restart and change
+//! dev.sock           by which `coracle dev add` and `coracle dev remove` speak to the supervisor
 //! node-i.toml        the configuration of node i, written at each start
 //! node-i.log         what node i says
 //! node-i/            the data of node i
@@ -15,13 +16,16 @@
 //! which then stops them in good order; the kernel kills them if the supervisor dies.
 //!
 //! Read [`args`], [`plan`] with [`ports`], [`cluster_file`] and [`checks`] (what holds before the start), then [`supervisor`] with
-//! [`child`] and [`probe`], [`report`] and [`console`] (what the developer sees), [`error`].
+//! [`child`] and [`probe`], [`control`] and `changes` (nodes that join and are removed), [`report`] and [`console`] (what the developer
+//! sees), [`error`].
 
 pub mod args;
+mod changes;
 pub mod checks;
 pub mod child;
 pub mod cluster_file;
 pub mod console;
+pub mod control;
 pub mod error;
 pub mod plan;
 pub mod ports;
@@ -34,12 +38,13 @@ use std::process::Command;
 
 use crate::atomic_file::private_dir;
 use crate::signals::StopRequests;
-pub use args::DevArgs;
+pub use args::{DevArgs, DevChange};
 use cluster_file::ClusterFile;
 use console::Console;
+use control::Change;
 pub use error::Error;
 use plan::{NodePlan, Plan};
-use supervisor::Supervisor;
+use supervisor::{NodeKind, Supervisor};
 
 /// What `coracle dev --help` says first.
 pub const LONG_ABOUT: &str = "\
@@ -63,10 +68,13 @@ impl Directory {
     }
 }
 
-/// Runs a cluster until it is asked to stop.
+/// Runs a cluster until it is asked to stop, or changes one that runs.
 pub fn run(args: &DevArgs) -> Result<(), Error> {
-    let stop = StopRequests::listen().map_err(Error::os("listening for signals"))?;
     let console = Console::new();
+    if let Some(change) = &args.change {
+        return change_running(change, &console);
+    }
+    let stop = StopRequests::listen().map_err(Error::os("listening for signals"))?;
     let directory = directory(args.data_dir.as_deref())?;
     let _lock = rt::DirLock::acquire(directory.path())?;
     let cluster = ClusterFile::open(directory.path(), args)?;
@@ -77,18 +85,35 @@ pub fn run(args: &DevArgs) -> Result<(), Error> {
     report::remove_dev_json(&plan)?;
     plan.write_configs(&args.set, share)?;
     let program = std::env::current_exe().map_err(Error::os("finding this program"))?;
-    let launch = |node: &NodePlan| {
+    let launch = |node: &NodePlan, token: Option<&str>| {
         let mut command = Command::new(&program);
         command.arg("server").arg("--config").arg(&node.config_file);
         command.arg("--stop-with-parent").arg(std::process::id().to_string());
+        command.args(token.iter().flat_map(|token| ["--join", token]));
         command
     };
-    let supervisor = Supervisor::new(&plan, &launch, &probe::health, &console, stop, args.restart);
+    let prepare = |plan: &Plan, node: &NodePlan| {
+        checks::ports_of(node)?;
+        plan.write_config(node, &args.set, share)
+    };
+    let kind = NodeKind { launch: &launch, health: &probe::health, prepare: &prepare };
+    let supervisor = Supervisor::new(plan, kind, &console, stop, args.restart);
     let result = supervisor.run();
     if !kept && matches!(result, Err(Error::NodeFailed { .. } | Error::NotReady { .. })) {
         console.note("the logs were in a temporary directory; start with --data-dir DIR to keep them");
     }
     result
+}
+
+/// Changes the cluster that runs in a directory.
+fn change_running(change: &DevChange, console: &Console) -> Result<(), Error> {
+    let (running, change) = match change {
+        DevChange::Add(running) => (running, Change::Add),
+        DevChange::Remove { node, running } => (running, Change::Remove(*node)),
+    };
+    let last = control::ask(&running.data_dir, change, |line| console.note(line))?;
+    console.print(&format!("{last}\n"));
+    Ok(())
 }
 
 fn directory(data_dir: Option<&Path>) -> Result<Directory, Error> {

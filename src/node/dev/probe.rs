@@ -22,6 +22,28 @@ pub enum Health {
     Ready,
 }
 
+/// Asks a node a command of words over its gateway port, and returns what it answers, or the error with which it does.
+///
+/// # Errors
+/// That it cannot be asked.
+pub fn ask_gateway(addr: SocketAddr, command: &str) -> io::Result<Result<String, String>> {
+    let mut stream = TcpStream::connect_timeout(&addr, WAIT_MAX)?;
+    stream.set_read_timeout(Some(WAIT_MAX))?;
+    stream.set_write_timeout(Some(WAIT_MAX))?;
+    stream.write_all(format!("{command}\r\n").as_bytes())?;
+    let mut answer = BufReader::new(stream.take(ANSWER_BYTES_MAX));
+    let mut line = String::new();
+    answer.read_line(&mut line)?;
+    if line.starts_with('$') {
+        line.clear();
+        answer.read_line(&mut line)?;
+    }
+    match line.trim_end() {
+        "" => Err(io::ErrorKind::UnexpectedEof.into()),
+        line => Ok(line.strip_prefix('-').map_or_else(|| Ok(line.to_owned()), |error| Err(error.to_owned()))),
+    }
+}
+
 /// Asks a node over its gateway port.
 pub fn health(node: &NodePlan) -> Health {
     ask(node.gateway_addr()).unwrap_or(Health::Silent)
@@ -82,6 +104,27 @@ mod tests {
 
     fn bulk(body: &str) -> String {
         format!("${}\r\n{body}\r\n", body.len())
+    }
+
+    #[test]
+    fn an_answer_is_told_from_an_error() {
+        let answered = |reply: &'static [u8]| {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+            let addr = listener.local_addr().expect("it is bound");
+            let server = std::thread::spawn(move || {
+                let (mut stream, _) = listener.accept().expect("a client");
+                let mut request = [0; 64];
+                let _ = stream.read(&mut request).expect("a command");
+                stream.write_all(reply).expect("the client reads");
+            });
+            let answer = ask_gateway(addr, "CORACLE TOKEN").ok();
+            server.join().expect("no panic");
+            answer
+        };
+        assert_eq!(answered(b"$3\r\nabc\r\n"), Some(Ok("abc".to_owned())));
+        assert_eq!(answered(b"+OK it leaves\r\n"), Some(Ok("+OK it leaves".to_owned())));
+        assert_eq!(answered(b"-ERR no\r\n"), Some(Err("ERR no".to_owned())));
+        assert_eq!(answered(b""), None);
     }
 
     #[test]

@@ -95,7 +95,7 @@ pub fn table(plan: &Plan, pids: &[u32]) -> String {
 /// The line that says the cluster is ready, and what to do with it. Programs wait for its first word, so nothing
 /// stands before it, no colour either.
 pub fn ready(plan: &Plan) -> String {
-    let (nodes, groups) = (plan.nodes.len(), plan.groups);
+    let (nodes, groups) = (plan.nodes.len(), plan.cluster.groups);
     let Some(first) = plan.nodes.first() else { return String::new() };
     let (gateway, core) = (first.gateway, first.cores.first().copied().unwrap_or_default());
     let plural = |count: usize, word: &str| if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") };
@@ -104,10 +104,11 @@ pub fn ready(plan: &Plan) -> String {
          any client    redis-cli -p {gateway} set hello world\n  \
          cluster mode  redis-cli -c -p {core} get hello\n  \
          some load     redis-benchmark -p {gateway} -t set,get -n 100000 -P 16 -q\n  \
-         logs          {}/node-*.log\n  \
+         one more node coracle dev add --data-dir {dir}\n  \
+         logs          {dir}/node-*.log\n  \
          stop          Ctrl-C\n\n",
         plural(nodes, "node"),
         plural(groups as usize, "group"),
-        plan.dir.display()
+        dir = plan.dir.display()
     )
 }

@@ -1,10 +1,12 @@
-//! Starts the nodes, waits until they are a cluster, watches them, and stops them.
+//! Starts the nodes, waits until they are a cluster, watches them, and stops them. What is wanted of the running cluster meanwhile is
+//! made by [`changes`](super::changes).
 
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use super::child::{NodeChild, log_tail, status_words};
 use super::console::Console;
+use super::control::Control;
 use super::error::Error;
 use super::plan::{NodePlan, Plan};
 use super::probe::Health;
@@ -25,23 +27,36 @@ const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// A node that ran this long is not crashing in a loop.
 const STABLE_AFTER: Duration = Duration::from_secs(30);
 
-/// Watches over the nodes of a cluster. What a node is, and how it is asked, comes from outside.
+/// What a node is, and how it is asked.
+#[derive(Clone, Copy)]
+pub struct NodeKind<'a> {
+    /// The command that runs it, with a token if it is to join.
+    pub launch: &'a dyn Fn(&NodePlan, Option<&str>) -> Command,
+    /// How it sees its cluster.
+    pub health: &'a dyn Fn(&NodePlan) -> Health,
+    /// Makes everything ready for one more node.
+    pub prepare: &'a dyn Fn(&Plan, &NodePlan) -> Result<(), Error>,
+}
+
+/// Watches over the nodes of a cluster. What a node is comes from outside.
 pub struct Supervisor<'a> {
-    plan: &'a Plan,
-    launch: &'a dyn Fn(&NodePlan) -> Command,
-    health: &'a dyn Fn(&NodePlan) -> Health,
-    console: &'a Console,
-    stop: StopRequests,
+    pub(super) plan: Plan,
+    pub(super) kind: NodeKind<'a>,
+    pub(super) console: &'a Console,
+    pub(super) stop: StopRequests,
     restart: bool,
-    nodes: Vec<Watched<'a>>,
+    /// Invariant: in the order of the plan's nodes, behind which one may stand that is joining.
+    pub(super) nodes: Vec<Watched>,
+    /// By which changes are wanted, if it can be listened to.
+    control: Option<Control>,
 }
 
 /// A node and its process, if it has one.
-struct Watched<'a> {
-    plan: &'a NodePlan,
-    child: Option<NodeChild>,
+pub(super) struct Watched {
+    pub(super) plan: NodePlan,
+    pub(super) child: Option<NodeChild>,
     /// The last process it had; 0 before the first.
-    pid: u32,
+    pub(super) pid: u32,
     started: Instant,
     /// When it will be started again.
     restart_at: Option<Instant>,
@@ -49,25 +64,16 @@ struct Watched<'a> {
 }
 
 impl<'a> Supervisor<'a> {
-    /// Nothing runs yet. `launch` makes the command of a node, `health` asks it.
+    /// Nothing runs yet.
     pub fn new(
-        plan: &'a Plan,
-        launch: &'a dyn Fn(&NodePlan) -> Command,
-        health: &'a dyn Fn(&NodePlan) -> Health,
+        plan: Plan,
+        kind: NodeKind<'a>,
         console: &'a Console,
         stop: StopRequests,
         restart: bool,
     ) -> Supervisor<'a> {
-        let watched = |plan| Watched {
-            plan,
-            child: None,
-            pid: 0,
-            started: Instant::now(),
-            restart_at: None,
-            backoff: BACKOFF_MIN,
-        };
-        let nodes = plan.nodes.iter().map(watched).collect();
-        Supervisor { plan, launch, health, console, stop, restart, nodes }
+        let nodes = plan.nodes.iter().cloned().map(Watched::new).collect();
+        Supervisor { plan, kind, console, stop, restart, nodes, control: None }
     }
 
     /// Runs the cluster until it is asked to stop. No process is left when this returns.
@@ -93,7 +99,7 @@ impl<'a> Supervisor<'a> {
     fn start(&mut self) -> Result<bool, Error> {
         let begin = Instant::now();
         for idx in 0..self.nodes.len() {
-            self.start_node(idx)?;
+            self.start_node(idx, None)?;
         }
         loop {
             for node in &mut self.nodes {
@@ -102,7 +108,7 @@ impl<'a> Supervisor<'a> {
                     return Err(Error::NodeFailed { node: node.plan.id, status, tail });
                 }
             }
-            let healths: Vec<Health> = self.plan.nodes.iter().map(self.health).collect();
+            let healths: Vec<Health> = self.plan.nodes.iter().map(self.kind.health).collect();
             if healths.iter().all(|health| *health == Health::Ready) {
                 return Ok(true);
             }
@@ -132,9 +138,10 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    fn start_node(&mut self, idx: usize) -> Result<(), Error> {
+    /// Starts a node, with a token if it is to join.
+    pub(super) fn start_node(&mut self, idx: usize, token: Option<&str>) -> Result<(), Error> {
         let node = &mut self.nodes[idx];
-        let started = NodeChild::start((self.launch)(node.plan), &node.plan.log_file);
+        let started = NodeChild::start((self.kind.launch)(&node.plan, token), &node.plan.log_file);
         let child = started.map_err(Error::os(format!("starting node {}", node.plan.id)))?;
         node.pid = child.pid();
         node.child = Some(child);
@@ -143,30 +150,37 @@ impl<'a> Supervisor<'a> {
         Ok(())
     }
 
-    fn announce(&self) -> Result<(), Error> {
+    fn announce(&mut self) -> Result<(), Error> {
+        match Control::listen(&self.plan.dir) {
+            Ok(control) => self.control = Some(control),
+            Err(error) => self.console.note(&format!("no node can be added or removed meanwhile: {error}")),
+        }
         self.write_dev_json()?;
-        self.console.print(&report::table(self.plan, &self.pids()));
-        self.console.print(&report::ready(self.plan));
+        self.console.print(&report::table(&self.plan, &self.pids()));
+        self.console.print(&report::ready(&self.plan));
         Ok(())
     }
 
-    fn write_dev_json(&self) -> Result<(), Error> {
-        report::write_dev_json(self.plan, &self.pids())
+    pub(super) fn write_dev_json(&self) -> Result<(), Error> {
+        report::write_dev_json(&self.plan, &self.pids())
     }
 
     fn pids(&self) -> Vec<u32> {
         self.nodes.iter().map(|node| node.pid).collect()
     }
 
-    /// Reports nodes that die, and starts them again if that is wanted, until asked to stop.
+    /// Reports nodes that die, and starts them again if that is wanted, and makes changes, until asked to stop.
     fn watch(&mut self) -> Result<(), Error> {
         while !self.stop.wait(0, POLL) {
+            if let Some((change, mut caller)) = self.control.as_ref().and_then(Control::next) {
+                self.change(change, &mut caller)?;
+            }
             for idx in 0..self.nodes.len() {
                 if let Some(status) = self.nodes[idx].take_ended()? {
                     self.node_died(idx, status);
                 }
                 if self.nodes[idx].restart_at.is_some_and(|at| at <= Instant::now()) {
-                    self.start_node(idx)?;
+                    self.start_node(idx, None)?;
                     self.write_dev_json()?;
                     let node = &self.nodes[idx];
                     self.console.note(&format!("node {} was started again as process {}", node.plan.id, node.pid));
@@ -239,9 +253,15 @@ impl<'a> Supervisor<'a> {
     }
 }
 
-impl Watched<'_> {
+impl Watched {
+    /// A node that does not run yet.
+    pub(super) fn new(plan: NodePlan) -> Watched {
+        let started = Instant::now();
+        Watched { plan, child: None, pid: 0, started, restart_at: None, backoff: BACKOFF_MIN }
+    }
+
     /// If its process has ended: how. Then it has none any more.
-    fn take_ended(&mut self) -> Result<Option<ExitStatus>, Error> {
+    pub(super) fn take_ended(&mut self) -> Result<Option<ExitStatus>, Error> {
         let Some(child) = &mut self.child else { return Ok(None) };
         let ended = child.ended().map_err(Error::os(format!("looking after node {}", self.plan.id)))?;
         if ended.is_some() {

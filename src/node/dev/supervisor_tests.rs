@@ -12,6 +12,7 @@ use super::super::plan::Share;
 use super::*;
 
 const ARGS: DevArgs = DevArgs {
+    change: None,
     nodes: Some(3),
     cores: Some(2),
     groups: Some(8),
@@ -52,7 +53,8 @@ fn run(
     done: impl Fn(&Path) -> bool + Send + 'static,
 ) -> Result<(), Error> {
     let (plan, console, stop) = (plan(dir), Console::new(), StopRequests::default());
-    let launch = |node: &NodePlan| shell(&script.replace("NODE", &node.id.to_string()));
+    let launch = |node: &NodePlan, _: Option<&str>| shell(&script.replace("NODE", &node.id.to_string()));
+    let kind = NodeKind { launch: &launch, health, prepare: &|_, _| Ok(()) };
     let (asking, watched_dir) = (stop.clone(), dir.to_owned());
     let over = Arc::new(AtomicBool::new(false));
     let is_over = Arc::clone(&over);
@@ -63,7 +65,7 @@ fn run(
         }
         asking.add();
     });
-    let result = Supervisor::new(&plan, &launch, health, &console, stop, restart).run();
+    let result = Supervisor::new(plan, kind, &console, stop, restart).run();
     over.store(true, Ordering::Relaxed);
     asker.join().expect("no panic");
     result
@@ -142,7 +144,7 @@ fn asked_again_the_supervisor_kills() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let plan = plan(dir.path());
     let (console, stop) = (Console::new(), StopRequests::default());
-    let launch = |_: &NodePlan| shell("trap '' TERM; echo up; while :; do sleep 0.1; done");
+    let launch = |_: &NodePlan, _: Option<&str>| shell("trap '' TERM; echo up; while :; do sleep 0.1; done");
     let up = |node: &NodePlan| match std::fs::read_to_string(&node.log_file) {
         Ok(log) if log == "up\n" => Health::Ready,
         _ => Health::Silent,
@@ -156,7 +158,8 @@ fn asked_again_the_supervisor_kills() {
         std::thread::sleep(Duration::from_millis(300));
         asking.add();
     });
-    let error = Supervisor::new(&plan, &launch, &up, &console, stop, false).run().expect_err("they had to be killed");
+    let kind = NodeKind { launch: &launch, health: &up, prepare: &|_, _| Ok(()) };
+    let error = Supervisor::new(plan, kind, &console, stop, false).run().expect_err("they had to be killed");
     asker.join().expect("no panic");
     assert!(matches!(&error, Error::Unclean(nodes) if nodes.matches("was killed").count() == 3), "{error}");
     assert!(dev_json_pids(dir.path()).into_iter().all(|pid| !is_running(pid)));

@@ -43,7 +43,7 @@ struct Started {
 }
 
 fn identity(dir: &Path, map: &ClusterMap, node: u32) -> Identity {
-    Identity::open(dir, map.cluster_id, NodeId(node), config_print(map).map).expect("a sound directory")
+    Identity::open(dir, map.cluster_id, Some(NodeId(node)), config_print(map).map).expect("a sound directory")
 }
 
 fn start(dir: tempfile::TempDir, map: &ClusterMap, node: u32) -> Started {

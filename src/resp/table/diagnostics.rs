@@ -93,14 +93,19 @@ const CORACLE: &[Command] = &[
         "Returns which keys and slots commands are about most often, of those led here.",
         "1.0.0",
     ),
-    logged(CommandId::CoracleJoin, "coracle|join", 6, NODES_VARYING).docs(
-        "node incarnation token map",
-        "Admits a node that comes back without data. The node itself says it.",
+    logged(CommandId::CoracleJoin, "coracle|join", -11, NODES_VARYING).docs(
+        "token incarnation name host gateway-port core-port peer-port admin-port cores [rack]",
+        "Admits a new node, or one that comes back without data. The node itself says it.",
         "1.0.0",
     ),
     logged(CommandId::CoracleNodes, "coracle|nodes", 2, NODES_GET)
         .docs("", "Returns the nodes: their state, and how many groups each leads and has copies of.", "1.0.0")
         .complexity("O(N) with N groups"),
+    logged(CommandId::CoracleRemove, "coracle|remove", 3, NODES_VARYING).docs(
+        "node",
+        "Removes a node that holds no replicas. Its id is never used again.",
+        "1.0.0",
+    ),
     logged(CommandId::CoracleReplace, "coracle|replace", 3, NODES_VARYING).docs(
         "node",
         "Returns a token with which a node that has lost its data comes back with an empty directory.",
@@ -116,6 +121,11 @@ const CORACLE: &[Command] = &[
     logged(CommandId::CoracleSlowLog, "coracle|slowlog", -2, NODES_GET)
         .docs("[count]", "Returns the newest slow commands with how long their stages took.", "1.0.0")
         .complexity("O(N) with N commands returned"),
+    logged(CommandId::CoracleToken, "coracle|token", -2, NODES_VARYING).docs(
+        "[EX seconds]",
+        "Returns a token with which a new node joins the cluster, once, within an hour or as many seconds.",
+        "1.0.0",
+    ),
     help(CommandId::CoracleHelp, "coracle|help", "1.0.0"),
 ];
 

@@ -30,6 +30,11 @@ pub const REQUIRED: &[(&str, &str)] = &[
     ("world: a connection was reset behind a FLUSHALL", "part of it may have run, and nobody may send it again"),
     ("world: a turn was stopped behind its clock", "what the clock showed is old when it is used"),
     ("world: tables were read back", "its digest is compared with that of the state"),
+    ("world: a node joined", "the map changes, and links are made while cores run"),
+    (
+        "world: a removed node has heard so",
+        "links are closed while cores run, and a node ends since it is no part of the cluster",
+    ),
     ("world: a mesh was full", "a message to another core of the node is handed back"),
     ("world: a stream was given up", "a cut lasted longer than a connection"),
     ("snapshot_rounds", "a snapshot took so long to come that there was a newer one"),

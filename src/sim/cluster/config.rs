@@ -8,7 +8,7 @@ use meta::{Bootstrap, ClusterId, ClusterMap, Settings};
 use types::{CoreAddr, NodeId};
 
 use super::limits;
-use crate::cluster_spec::{ClusterSpec, Load};
+use crate::cluster_spec::{ClusterSpec, Load, NodeNumber};
 use crate::prng::Prng;
 
 /// Where a node keeps its data on its disk.
@@ -18,9 +18,9 @@ const CORE_PORT: u16 = 7_001;
 const PEER_PORT: u16 = 8_000;
 const ADMIN_PORT: u16 = 9_000;
 
-/// The first map of a seed's cluster.
-pub(super) fn map(seed: u64, cluster_spec: &ClusterSpec) -> ClusterMap {
-    let nodes = (1..=cluster_spec.nodes).map(|number| meta::Node {
+/// The node of a machine.
+pub(super) fn node(cluster_spec: &ClusterSpec, number: NodeNumber) -> meta::Node {
+    meta::Node {
         id: NodeId(number),
         host: IpAddr::from([127, 0, 0, number as u8]),
         gateway_port: GATEWAY_PORT,
@@ -29,7 +29,12 @@ pub(super) fn map(seed: u64, cluster_spec: &ClusterSpec) -> ClusterMap {
         admin_port: ADMIN_PORT,
         cores: cluster_spec.cores,
         rack: None,
-    });
+    }
+}
+
+/// The first map of a seed's cluster.
+pub(super) fn map(seed: u64, cluster_spec: &ClusterSpec) -> ClusterMap {
+    let nodes = (1..=cluster_spec.nodes).map(|number| node(cluster_spec, number));
     let (heartbeat, shortest, longest) = cluster_spec.timing_ms;
     let settings = Settings {
         replication_factor: cluster_spec.nodes.min(5) as u8,

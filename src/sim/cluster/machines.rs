@@ -2,6 +2,7 @@
 
 use meta::ClusterMap;
 
+use super::config;
 use crate::broken::Broken;
 use crate::clock::NodeClock;
 use crate::cluster_spec::ClusterSpec;
@@ -10,7 +11,7 @@ use crate::net::{Net, Way};
 use crate::prng::Prng;
 use crate::world::{CoreState, Node, World};
 
-/// A world in which all nodes of the map are down.
+/// A world in which all nodes of the map are down, and the machines that are no part of it yet.
 pub(super) fn world(
     seed: u64,
     cluster_spec: &ClusterSpec,
@@ -20,14 +21,21 @@ pub(super) fn world(
 ) -> World {
     let mut prng = Prng::stream(seed, "machines");
     let (mut nodes, mut cores) = (Vec::new(), Vec::new());
-    for (idx, spec) in map.nodes.iter().enumerate() {
+    let spares = (0..cluster_spec.spares).map(|spare| config::node(cluster_spec, cluster_spec.nodes + 1 + spare));
+    let spares: Vec<meta::Node> = spares.collect();
+    for (idx, spec) in map.nodes.iter().chain(&spares).enumerate() {
         let first_core = cores.len();
         for place in spec.places() {
             let stream = Prng::stream(seed, &format!("core {place}"));
             let cores_count = usize::from(spec.cores);
             cores.push(CoreState::new(place, idx, cores_count, cluster_spec.mesh_count_max, stream));
         }
-        nodes.push(node(spec, first_core, cluster_spec, broken, &mut prng));
+        let mut of_spare = Prng::stream(seed, &format!("machine {}", spec.id));
+        let is_spare = map.node(spec.id).is_none();
+        let mut machine =
+            node(spec, first_core, cluster_spec, broken, if is_spare { &mut of_spare } else { &mut prng });
+        machine.latest_map = (!is_spare).then(|| map.clone());
+        nodes.push(machine);
     }
     let way = way(broken, &mut prng);
     let give_up_after = prng.range(2, 15) * 1_000_000_000;
@@ -56,7 +64,7 @@ fn node(
     disk.forgets = broken == Some(Broken::ForgetfulDisk);
     disk.flatters = broken == Some(Broken::FlatteringDisk);
     let clock = NodeClock::new(prng.below(1 << 50), drift);
-    let mut node = Node::new(spec.host, first_core..first_core + usize::from(spec.cores), clock, disk);
+    let mut node = Node::new(spec.id, spec.host, first_core..first_core + usize::from(spec.cores), clock, disk);
     node.disk_latency = (prng.range(20_000, 200_000), prng.range(10_000, 300_000));
     node.incarnation = prng.next_u64();
     node

@@ -150,7 +150,11 @@ impl Cluster {
     pub fn observe_all(&self, node: usize, kind: &ObservationKind) {
         let at = Instant::from_nanos(self.world.borrow().now());
         let mut observations = self.observations.borrow_mut();
-        for place in self.map.nodes[node].places() {
+        let places: Vec<_> = {
+            let world = self.world.borrow();
+            world.cores[world.nodes[node].cores()].iter().map(|core| core.place).collect()
+        };
+        for place in places {
             let mut residents: BTreeMap<_, _> =
                 self.map.replicas_at(place).map(|(group, replica)| (group.id, replica.id)).collect();
             let views = self.views.residents.borrow();
@@ -161,9 +165,25 @@ impl Cluster {
         }
     }
 
-    /// Index of a node by its number.
+    /// Index of a node, or of a machine to spare, by its number.
     pub fn node_idx(&self, number: u32) -> Option<usize> {
-        self.map.nodes.iter().position(|node| node.id == NodeId(number))
+        self.world.borrow().nodes.iter().position(|node| node.id == NodeId(number))
+    }
+
+    /// How many machines there are, those to spare included.
+    pub fn machines_count(&self) -> usize {
+        self.world.borrow().nodes.len()
+    }
+
+    /// Index of a machine on which a new node may join.
+    pub fn spare(&self) -> Option<usize> {
+        let first = self.map.nodes.len();
+        (self.machines_count() > first).then_some(first)
+    }
+
+    /// Where the node of a machine listens.
+    pub(crate) fn machine(&self, idx: usize) -> meta::Node {
+        config::node(&self.cluster_spec, idx as u32 + 1)
     }
 
     /// Index of the node that was last elected to lead a group, and when, as far as observations have not been taken out.

@@ -4,7 +4,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use engine::{Core, MeshMessage, Observer};
-use types::{Instant, ReplicaId};
+use meta::ClusterMap;
+use types::{Instant, NodeId, ReplicaId};
 
 use super::observer::{CoreObserver, NO_GROUP};
 use super::{Cluster, config, tables};
@@ -19,8 +20,26 @@ const FAILURES_MAX: u32 = 5;
 const RESTART_AFTER: u64 = 500_000_000;
 
 impl Cluster {
-    /// Starts a node on what its disk holds. Nothing happens if it runs.
+    /// A machine becomes a node, with this id and the map of which the cluster has told it, and starts.
+    pub fn admit(&self, machine: usize, id: NodeId, latest: ClusterMap) {
+        {
+            let world = &mut *self.world.borrow_mut();
+            world.count("a node joined");
+            world.nodes[machine].id = id;
+            world.nodes[machine].latest_map = Some(latest);
+            world.nodes[machine].failures = 0;
+            for core in world.nodes[machine].cores() {
+                world.cores[core].place.node = id;
+            }
+        }
+        self.boot(machine);
+    }
+
+    /// Starts a node on what its disk holds. Nothing happens if it runs, or is no part of the cluster.
     pub fn boot(&self, node: usize) {
+        if self.world.borrow().nodes[node].latest_map.is_none() {
+            return;
+        }
         let is_damaged = self.world.borrow().nodes[node].is_damaged;
         if is_damaged && self.world.borrow().nodes[node].state != NodeState::Up {
             // Told only now: what it acknowledged before it died may still be on its way.
@@ -40,7 +59,8 @@ impl Cluster {
             let world = self.world.borrow();
             let (place, data) = (world.cores[core].place, &world.nodes[node]);
             let config = config::core_config(self.seed, &self.cluster_spec, &self.map, place, data.incarnation);
-            engine::Config { has_come_back: data.has_come_back, ..config }
+            let latest_map = data.latest_map.clone().expect("only nodes of the cluster start");
+            engine::Config { has_come_back: data.has_come_back, latest_map, ..config }
         };
         let observer: Rc<dyn Observer> = Rc::new(CoreObserver {
             world: self.world.clone(),
@@ -59,8 +79,16 @@ impl Cluster {
                 core.run().await
             }
             .await;
-            let said = result.err().map(|error: engine::Error| error.to_string());
-            world.borrow_mut().ended.push((node, epoch, said));
+            let world = &mut *world.borrow_mut();
+            let said = match result {
+                // As it should: it is not started again.
+                Err(engine::Error::Removed { .. }) if world.nodes[node].is_leaving => {
+                    world.nodes[node].is_told_removed = true;
+                    None
+                }
+                result => result.err().map(|error: engine::Error| error.to_string()),
+            };
+            world.ended.push((node, epoch, said));
         };
         let task = self.world.borrow_mut().spawn(core, Box::pin(turn_loop));
         self.world.borrow_mut().cores[core].turn_task = Some(task);
@@ -193,12 +221,14 @@ impl Cluster {
         let has_failed = said.is_some();
         match said {
             Some(error) => self.on_failed(node, error),
+            None if self.world.borrow().nodes[node].is_told_removed => {}
             None if !self.world.borrow_mut().core_ended(node) => return,
             None => {}
         }
         self.kill(node, Death::Process);
         let world = &mut *self.world.borrow_mut();
         let is_wanted = has_failed || world.nodes[node].restart_after.is_some();
+        let is_wanted = is_wanted && !world.nodes[node].is_told_removed;
         if is_wanted && world.nodes[node].failures <= FAILURES_MAX {
             let at = world.now() + world.nodes[node].restart_after.take().unwrap_or(RESTART_AFTER);
             world.queue.push(at, Event::Boot { node: node as u32, epoch });

@@ -59,6 +59,7 @@ impl Schedule {
             faults.extend(draw(kind, &mut prng, cluster_spec).map(|fault| Timed { at_ms, fault }));
         }
         faults.extend(rot_at_rest(seed, cluster_spec, end_ms));
+        faults.extend(comings_and_goings(seed, cluster_spec, end_ms));
         faults.sort_by_key(|timed| timed.at_ms);
         Schedule { faults }
     }
@@ -79,6 +80,36 @@ fn rot_at_rest(seed: u64, cluster_spec: &ClusterSpec, end_ms: u64) -> Vec<Timed>
     (0..count).map(one).collect()
 }
 
+/// A new node joins and is removed, perhaps more than once, and meets with faults of its own meanwhile.
+fn comings_and_goings(seed: u64, cluster_spec: &ClusterSpec, end_ms: u64) -> Vec<Timed> {
+    let mut prng = Prng::stream(seed, "comings and goings");
+    let mut faults = Vec::new();
+    let node = cluster_spec.nodes + 1;
+    let mut at_ms = QUIET_START_MS;
+    let mut is_in = false;
+    while cluster_spec.spares > 0 {
+        at_ms += prng.range(1, 4_000);
+        if at_ms >= end_ms {
+            break;
+        }
+        let fault = if is_in { Fault::Remove {} } else { Fault::Join {} };
+        is_in = !is_in;
+        faults.push(Timed { at_ms, fault });
+        for _ in 0..prng.below(3) {
+            let (behind_ms, for_ms) = (prng.pick(&[1, 50, 300, 2_000]), lasting(&mut prng));
+            let fault = match prng.below(4) {
+                0 => Fault::Crash { node, down_ms: for_ms },
+                1 => Fault::Stop { node, down_ms: for_ms },
+                2 => Fault::Pause { node, for_ms },
+                _ => Fault::Partition { side: vec![node], for_ms },
+            };
+            let at_ms = at_ms + prng.range(0, behind_ms);
+            faults.extend((at_ms < end_ms).then_some(Timed { at_ms, fault }));
+        }
+    }
+    faults
+}
+
 fn leader_kinds(prng: &mut Prng) -> Vec<FaultKind> {
     let mut kinds = vec![FaultKind::TargetLeader];
     kinds.extend(BESIDE_LEADER_FAULTS.iter().filter(|_| prng.bernoulli(400_000)));
@@ -88,7 +119,8 @@ fn leader_kinds(prng: &mut Prng) -> Vec<FaultKind> {
 /// The kinds that a run draws from.
 fn kinds_of_run(prng: &mut Prng, cluster_spec: &ClusterSpec) -> Vec<FaultKind> {
     let likely = prng.pick(&[100_000, 300_000, 600_000]);
-    let is_drawn = FAULTS.iter().filter(|row| row.kind != FaultKind::RotAtRest && prng.bernoulli(likely));
+    let is_drawn_apart = |kind| matches!(kind, FaultKind::RotAtRest | FaultKind::Join | FaultKind::Remove);
+    let is_drawn = FAULTS.iter().filter(|row| !is_drawn_apart(row.kind) && prng.bernoulli(likely));
     let makes_sense = is_drawn.filter(|row| match row.needs {
         Needs::Anything => true,
         Needs::Peers => cluster_spec.nodes > 1,
@@ -187,6 +219,8 @@ fn draw(kind: FaultKind, prng: &mut Prng, cluster_spec: &ClusterSpec) -> Option<
         FaultKind::LostWrite => Fault::LostWrite { node: faulty? },
         FaultKind::MisdirectedWrite => Fault::MisdirectedWrite { node: faulty? },
         FaultKind::LostFile => Fault::LostFile { node: faulty?, down_ms: for_ms },
+        FaultKind::Join => Fault::Join {},
+        FaultKind::Remove => Fault::Remove {},
         FaultKind::TargetLeader => Fault::TargetLeader {
             // Group 0 has no keys.
             group: prng.range(1, cluster_spec.groups as u64) as u32,

@@ -126,6 +126,10 @@ faults! {
     MisdirectedWrite { node: NodeNumber } = "misdirected write", weight 10, FaultyNodes;
     /// A whole file of a node's log is gone while it is down.
     LostFile { node: NodeNumber, down_ms: u64 } = "lost file", weight 10, FaultyNodes;
+    /// A new node joins, on a machine to spare. Drawn by itself where there is one.
+    Join {} = "join", weight 10, Anything;
+    /// The node that has joined is removed. Drawn by itself, too.
+    Remove {} = "removal", weight 10, Anything;
     /// Whoever leads a group meets with a fault made for leaders.
     TargetLeader { group: u32, fault: LeaderFault } = "leader targeted", weight 10, Peers;
     /// For some time, whoever is elected to lead any group meets with a fault so soon after it.

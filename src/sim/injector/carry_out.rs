@@ -6,6 +6,7 @@ use crate::cluster::Cluster;
 use crate::cluster_spec::NodeNumber;
 use crate::disk::WriteFault;
 use crate::faults::Fault;
+use crate::operator::Errand;
 use crate::prng::{Ppm, Prng};
 use crate::world::{Death, FlushResets, NodeState, StopOrder};
 
@@ -72,6 +73,8 @@ impl Injector {
             Fault::LostWrite { node } => spoil_write(cluster, running(cluster, *node)?, WriteFault::Lose),
             Fault::MisdirectedWrite { node } => spoil_write(cluster, running(cluster, *node)?, WriteFault::Misdirect),
             Fault::LostFile { node, down_ms } => self.lose_file(cluster, idx(node)?, *down_ms, prng)?,
+            Fault::Join {} => self.errands.push(Errand::Join),
+            Fault::Remove {} => self.errands.push(Errand::Remove),
             Fault::TargetLeader { group, fault } => {
                 self.apply_leader_fault(cluster, self.leader(cluster, *group)?, fault);
             }
@@ -87,7 +90,7 @@ impl Injector {
     // Processes.
 
     fn crash_all(&mut self, cluster: &Cluster, down_ms: u64, prng: &mut Prng) {
-        for node in 0..cluster.map.nodes.len() {
+        for node in 0..cluster.machines_count() {
             // Their machines do not come back at the very same moment.
             self.crash(cluster, node, down_ms + prng.below(200), prng, false);
         }
@@ -135,8 +138,8 @@ impl Injector {
 
     /// Cuts every way between a side and the rest.
     fn part(&mut self, cluster: &Cluster, side: &[usize], until: u64) {
-        for from in 0..cluster.map.nodes.len() {
-            for to in (0..cluster.map.nodes.len()).filter(|to| side.contains(to) != side.contains(&from)) {
+        for from in 0..cluster.machines_count() {
+            for to in (0..cluster.machines_count()).filter(|to| side.contains(to) != side.contains(&from)) {
                 self.cut(cluster, from, to, until);
             }
         }

@@ -16,6 +16,7 @@ use crate::cluster::Cluster;
 use crate::cluster_spec::ClusterSpec;
 use crate::faults::{Fault, FaultKind, LeaderFault, Moment, Schedule};
 use crate::observation::ObservationKind;
+use crate::operator::Errand;
 use crate::prng::{Ppm, Prng};
 use crate::queue::Event;
 use crate::trace::Kind;
@@ -76,6 +77,8 @@ pub struct Injector {
     until: BTreeMap<Lasting, u64>,
     usual_delay_mean: u64,
     is_over: bool,
+    /// What the operator is to do.
+    pub(crate) errands: Vec<Errand>,
     /// How often each kind took effect.
     pub counts: BTreeMap<FaultKind, u64>,
 }
@@ -95,6 +98,7 @@ impl Injector {
             until: BTreeMap::new(),
             usual_delay_mean,
             is_over: false,
+            errands: Vec::new(),
             counts: BTreeMap::new(),
         };
         for timed in &schedule.faults {
@@ -189,7 +193,8 @@ impl Injector {
     fn apply_leader_fault(&mut self, cluster: &Cluster, node: usize, leader_fault: &LeaderFault) {
         let now = cluster.world.borrow().now();
         let mut prng = Prng::stream(self.seed ^ now, "leader fault");
-        for (after_ms, fault) in leader_fault.steps(cluster.map.nodes[node].id.0, &self.cluster_spec, &mut prng) {
+        let number = cluster.world.borrow().nodes[node].id.0;
+        for (after_ms, fault) in leader_fault.steps(number, &self.cluster_spec, &mut prng) {
             self.plan(cluster, now + after_ms * MS, Planned::Begin(fault));
         }
     }
@@ -249,7 +254,7 @@ impl Injector {
         cluster.world.borrow_mut().flush_resets = None;
         // With a node that stays away, a group of two would lose its leader with every packet that is sent again late.
         cluster.world.borrow_mut().net.for_all_ways(|way| way.loss = 0);
-        for node in 0..cluster.map.nodes.len() {
+        for node in 0..cluster.machines_count() {
             cluster.world.borrow_mut().nodes[node].disk.write_faults.clear();
             cluster.world.borrow_mut().nodes[node].failures = 0;
             cluster.world.borrow_mut().nodes[node].dies_writing = None;

@@ -65,22 +65,23 @@ impl Clients {
         match &self.stage {
             Stage::Asks => net.send(conn, b"CORACLE REPLACE 3\r\n"),
             Stage::Shows(token) => {
-                let map = "0".repeat(24);
-                net.send(conn, format!("CORACLE JOIN 3 {:016x} {token} {map}\r\n", self.incarnation).as_bytes());
+                let (incarnation, name) = (self.incarnation, "0".repeat(24));
+                let of_node = "127.0.0.3 7000 7001 8000 9000 1";
+                net.send(conn, format!("CORACLE JOIN {token} {incarnation:016x} {name} {of_node}\r\n").as_bytes());
             }
             Stage::Idle | Stage::Admitted => {}
         }
     }
 
     fn answered(&mut self, bytes: &[u8]) {
-        let text = std::str::from_utf8(bytes).unwrap();
+        let text = String::from_utf8_lossy(bytes);
         match self.stage.clone() {
             Stage::Asks if text.starts_with('$') => {
                 self.stage = Stage::Shows(text.lines().nth(1).unwrap().to_owned());
             }
-            Stage::Shows(_) if text.starts_with("+OK") => self.stage = Stage::Admitted,
+            Stage::Shows(_) if text.starts_with("*3\r\n:3\r\n") => self.stage = Stage::Admitted,
             // A node that was asked knew nothing of a later token when it took this one away.
-            Stage::Shows(_) if text.starts_with("-ERR the token was used") => panic!("{text}"),
+            Stage::Shows(_) if text.starts_with("-REFUSED") => panic!("{text}"),
             _ => {}
         }
     }

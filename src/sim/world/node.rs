@@ -3,6 +3,9 @@
 use std::net::IpAddr;
 use std::ops::Range;
 
+use meta::ClusterMap;
+use types::NodeId;
+
 use super::stopped_turn::StopOrder;
 use crate::clock::NodeClock;
 use crate::disk::NodeDisk;
@@ -30,6 +33,13 @@ pub enum Death {
 
 /// A node: a machine with its clocks and its disk, and a process while there is one.
 pub struct Node {
+    /// Its number in the cluster. A machine that joins again has another one.
+    pub id: NodeId,
+    /// The map on which it starts; `None` for a machine that is no part of the cluster.
+    pub latest_map: Option<ClusterMap>,
+    /// Whether an operator removes it, and whether it has ended since it has heard so.
+    pub(crate) is_leaving: bool,
+    pub(crate) is_told_removed: bool,
     /// How it stands.
     pub state: NodeState,
     /// Whether the process stands still.
@@ -80,8 +90,12 @@ pub struct Node {
 
 impl Node {
     /// A machine on which nothing has run yet. Its cores are `cores`, of all nodes' cores.
-    pub(crate) fn new(host: IpAddr, cores: Range<usize>, clock: NodeClock, disk: NodeDisk) -> Node {
+    pub(crate) fn new(id: NodeId, host: IpAddr, cores: Range<usize>, clock: NodeClock, disk: NodeDisk) -> Node {
         Node {
+            id,
+            latest_map: None,
+            is_leaving: false,
+            is_told_removed: false,
             state: NodeState::Down,
             is_paused: false,
             epoch: 0,

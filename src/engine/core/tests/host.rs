@@ -2,7 +2,7 @@
 //! but the test is.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -24,6 +24,9 @@ struct Wires {
     listeners_count: u32,
     /// The port that somebody else listens on.
     taken_port: Option<u16>,
+    /// How many connections each listener may have, where that was changed.
+    limits: HashMap<ListenerId, usize>,
+    connects_count: u32,
     /// What has left over each connection.
     sent: BTreeMap<ConnId, Vec<u8>>,
     mesh_in: VecDeque<(CoreId, MeshMessage)>,
@@ -58,10 +61,15 @@ impl TestHost {
         self.wires.borrow().listeners_count
     }
 
-    /// What has left over a connection since the last call.
+    /// How many connections a listener may have, if that was changed.
+    pub(super) fn limit_of(&self, listener: ListenerId) -> Option<usize> {
+        self.wires.borrow().limits.get(&listener).copied()
+    }
+
+    /// What has left over a connection since the last call; what is no text is shown as good as it can be.
     pub(super) fn take_sent(&self, conn: ConnId) -> String {
         let bytes = self.wires.borrow_mut().sent.remove(&conn).unwrap_or_default();
-        String::from_utf8(bytes).unwrap()
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 
     /// What was sent to other cores of the node since the last call.
@@ -82,10 +90,17 @@ impl Net for TestHost {
         Ok(ListenerId(wires.listeners_count - 1))
     }
 
+    fn limit_conns(&self, listener: ListenerId, conns_count_max: usize) {
+        self.wires.borrow_mut().limits.insert(listener, conns_count_max);
+    }
+
     fn unlisten(&self, _: ListenerId) {}
 
-    fn connect(&self, _: IpAddr, to: SocketAddr) -> ConnId {
-        panic!("there is no other node at {to}")
+    /// Nobody answers there.
+    fn connect(&self, _: IpAddr, _: SocketAddr) -> ConnId {
+        let mut wires = self.wires.borrow_mut();
+        wires.connects_count += 1;
+        ConnId { idx: 1_000 + wires.connects_count, generation: 0 }
     }
 
     fn next_event(&self) -> Option<NetEvent<Vec<u8>>> {

@@ -1,5 +1,6 @@
 //! A whole core, driven turn by turn: what one turn does at most, counted and never timed.
 
+mod admitting;
 mod drive;
 mod fan_out;
 mod frames;

@@ -2,6 +2,7 @@
 
 mod handshake;
 mod liveness;
+mod nodes;
 mod queues;
 
 use std::rc::Rc;
@@ -13,6 +14,7 @@ use types::{GroupId, NodeId, ReplicaId};
 use wire::{Body, Entry, EntryKind, Verdict};
 
 use super::*;
+use crate::budget::Pool;
 use crate::config::Config;
 use crate::testing::{FakeNet, NetCall};
 
@@ -87,8 +89,8 @@ impl World {
         let mut config = Config::of_test(3, 2, 2);
         change(&mut config);
         let ctx = Context::new(Rc::new(config), Instant::ZERO, None);
-        let peers = Peers::new(&ctx);
         let (net, mesh, requests) = Default::default();
+        let peers = Peers::new(&ctx, &net);
         World { ctx, net, peers, mesh, is_mesh_full: false, requests }
     }
 
@@ -164,6 +166,12 @@ impl World {
         self.receive(conn, &Verdict::Accepted.encode());
         assert_eq!(self.peers.take_events(), [PeerEvent::Up(link), PeerEvent::Changed(link)]);
         conn
+    }
+
+    /// Whether the next tick begins a connection over a link.
+    fn connects_by_tick(&mut self, link: LinkId) -> bool {
+        self.tick();
+        matches!(self.peers.links[link.idx()].state, LinkState::Connecting { .. })
     }
 
     fn flush(&mut self) {

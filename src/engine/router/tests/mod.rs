@@ -4,6 +4,7 @@ mod deadlines;
 mod failures;
 mod figures;
 mod limits;
+mod links;
 mod order;
 mod shares;
 mod slices;
