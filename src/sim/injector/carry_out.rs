@@ -35,11 +35,13 @@ impl Injector {
                 self.set_trap(Trap::HalfWay { factor: *factor }, *within_us, *down_ms, until(for_ms));
             }
             Fault::ClockJump { node, by_ms } => {
-                cluster.world.borrow_mut().nodes[idx(node)?].clock.jump_unix(*by_ms);
+                let node = idx(node)?;
+                cluster.world.borrow_mut().nodes[node].clock.jump_unix(*by_ms);
                 cluster.observe_clocks();
             }
             Fault::Drift { node, ppm } => {
-                cluster.world.borrow_mut().nodes[idx(node)?].clock.set_drift(*ppm, now);
+                let node = idx(node)?;
+                cluster.world.borrow_mut().nodes[node].clock.set_drift(*ppm, now);
                 cluster.observe_clocks();
             }
             Fault::CutOneWay { from, to, for_ms } => self.cut(cluster, idx(from)?, idx(to)?, until(for_ms)),
