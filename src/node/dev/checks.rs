@@ -8,6 +8,8 @@ use crate::{conns, memory};
 
 /// Most clients of each port of a core, where the limit of open files allows it.
 const CLIENTS_COUNT_MAX: usize = 10_000;
+/// So many nodes may join without taking descriptors from clients.
+const JOINING_COUNT: usize = 8;
 
 /// Checks that every port of every node is free, by listening there for a moment.
 pub fn ports(plan: &Plan) -> Result<(), Error> {
@@ -29,7 +31,7 @@ pub fn ports_of(node: &NodePlan) -> Result<(), Error> {
 /// clients each port of a core can take, and its share of the memory.
 pub fn host(plan: &Plan) -> Result<Share, Error> {
     let cores_per_node = plan.nodes.first().map_or(1, |node| node.cores.len());
-    let other_cores_count = plan.nodes.len().saturating_sub(1) * cores_per_node;
+    let other_cores_count = (plan.nodes.len() + JOINING_COUNT) * cores_per_node;
     let per_core = rt::connections_that_fit(rt::raise_files_limit()?, cores_per_node);
     let clients_count_max = conns::clients_that_fit(per_core, other_cores_count).min(CLIENTS_COUNT_MAX);
     rt::check_host(cores_per_node, conns::per_core(clients_count_max, other_cores_count) * cores_per_node)?;

@@ -40,7 +40,10 @@ pub fn ask_gateway(addr: SocketAddr, command: &str) -> io::Result<Result<String,
     }
     match line.trim_end() {
         "" => Err(io::ErrorKind::UnexpectedEof.into()),
-        line => Ok(line.strip_prefix('-').map_or_else(|| Ok(line.to_owned()), |error| Err(error.to_owned()))),
+        line => Ok(match line.strip_prefix('-') {
+            Some(error) => Err(error.trim_start_matches("ERR ").to_owned()),
+            None => Ok(line.to_owned()),
+        }),
     }
 }
 
@@ -123,7 +126,7 @@ mod tests {
         };
         assert_eq!(answered(b"$3\r\nabc\r\n"), Some(Ok("abc".to_owned())));
         assert_eq!(answered(b"+OK it leaves\r\n"), Some(Ok("+OK it leaves".to_owned())));
-        assert_eq!(answered(b"-ERR no\r\n"), Some(Err("ERR no".to_owned())));
+        assert_eq!(answered(b"-ERR no\r\n"), Some(Err("no".to_owned())));
         assert_eq!(answered(b""), None);
     }
 

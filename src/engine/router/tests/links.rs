@@ -25,7 +25,7 @@ fn what_is_in_flight_to_a_node_that_is_removed_is_given_up_and_another_leader_is
     world.router.add_link(NEWCOMER, LinkId(2), 0);
     world.router.set_takes_commands(LinkId(2), true);
     world.lead(NEWCOMER, 2);
-    world.forward_all(&["GET a", "SET b 1"]);
+    world.forward_all(&["SET b 1", "GET a"]);
     assert_eq!(world.sent(2).heads.len(), 2);
     let map = world.ctx.config.map.clone();
     let version = LeaderTable::version(&world.router);
@@ -35,7 +35,7 @@ fn what_is_in_flight_to_a_node_that_is_removed_is_given_up_and_another_leader_is
     let preferred = map.group(group).and_then(|group| group.preferred_leader()).unwrap().place;
     assert_eq!(world.router.leader_of(group), Some(Leader { addr: preferred, is_known: false }));
     assert!(LeaderTable::version(&world.router) > version, "replies that show it are made anew");
-    assert!(world.answers.replies[&2].starts_with("-UNKNOWNOUTCOME"), "{:?}", world.answers.replies);
+    assert!(world.answers.replies[&1].starts_with("-UNKNOWNOUTCOME"), "{:?}", world.answers.replies);
     world.lead(NEWCOMER, 3);
     assert_eq!(world.ctx.counters.leader_notes_refused, 1, "it is gone for ever");
     world.lead(OTHERS[1], 3);
