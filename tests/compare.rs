@@ -15,7 +15,7 @@ use futures_lite::future::block_on;
 use host::IoClass;
 use lsm::files::Files;
 use lsm::manifest::{Edit, EditKind, Manifest, ManifestSettings};
-use lsm::read::{Reader, Scan, ScanSettings};
+use lsm::read::{CacheLimits, Reader, Scan, ScanSettings};
 use lsm::table::{Content, Put, StoredRow, Value};
 use lsm::version::{Change, NewRun};
 use lsm::write::{Output, Pace, RunWriter, WriteSettings};
@@ -41,7 +41,7 @@ fn alter_row(store: PathBuf, key: &str) -> GroupId {
     block_on(async {
         let files = Rc::new(Files::open(PlainDisk::default(), store).await.unwrap());
         let mut manifest = Manifest::open(Rc::clone(&files), ManifestSettings::default(), 0).await.unwrap();
-        let reader = Reader::new(Rc::clone(&files), 1 << 20);
+        let reader = Reader::new(Rc::clone(&files), CacheLimits::of_each(1 << 20));
         let (set, settings) = (manifest.files().clone(), WriteSettings::default());
         let output = Rc::new(Output::new(files, set, manifest.store(), settings));
         let groups: Vec<_> = manifest.state().groups().map(|(group, state)| (group, state.clone())).collect();
