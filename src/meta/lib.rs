@@ -12,8 +12,8 @@
 //! Deliberately absent: I/O, clocks, chance, and knowledge of who leads. A first replica is where a group's
 //! leader *should* be at first boot, no more.
 //!
-//! Reading order: [`map`], [`bootstrap`], [`placement`], [`validate`], [`change`], [`token`]; [`reports`] and [`detector`], which
-//! finds out which nodes are down; [`slots`] finds a slot's group; [`archive`] turns a map into
+//! Reading order: [`map`], [`bootstrap`], [`placement`], [`validate`], [`change`], [`token`]; [`reports`], [`detector`] and [`planner`], which say what
+//! is to change and do nothing themselves; [`slots`] finds a slot's group; [`archive`] turns a map into
 //! bytes and back, with [`archived_ids`], [`id`] holds the cluster's identity and the 40-digit ids that Redis clients see; [`error`].
 
 pub mod archive;
@@ -25,6 +25,7 @@ pub mod error;
 pub mod id;
 pub mod map;
 pub mod placement;
+pub mod planner;
 pub mod reports;
 pub mod slots;
 pub mod token;
