@@ -85,14 +85,14 @@ pub struct ProcessStats {
 #[derive(Clone)]
 pub struct ProcessProbe {
     ask: Arc<dyn Fn() -> ProcessStats + Send + Sync>,
-    give_back: fn(),
+    trim: fn(),
 }
 
 impl ProcessProbe {
-    /// `ask` is called by a core when INFO wants to know, and so within a turn: it must not wait. `give_back` is called at a core's start: it
+    /// `ask` is called by a core when INFO wants to know, and so within a turn: it must not wait. `trim` is called at a core's start: it
     /// has the allocator of the thread give back to the system what it keeps and nobody uses.
-    pub fn new(ask: impl Fn() -> ProcessStats + Send + Sync + 'static, give_back: fn()) -> ProcessProbe {
-        ProcessProbe { ask: Arc::new(ask), give_back }
+    pub fn new(ask: impl Fn() -> ProcessStats + Send + Sync + 'static, trim: fn()) -> ProcessProbe {
+        ProcessProbe { ask: Arc::new(ask), trim }
     }
 
     pub(crate) fn ask(&self) -> ProcessStats {
@@ -101,7 +101,7 @@ impl ProcessProbe {
 
     /// What the process needs: what its allocator keeps beyond that is given back first.
     pub(crate) fn ask_for_needed(&self) -> ProcessStats {
-        (self.give_back)();
+        (self.trim)();
         self.ask()
     }
 }

@@ -59,7 +59,10 @@ pub struct Keep {
     /// Who stays.
     #[rkyv(with = ReplicaIdDef)]
     pub replica: ReplicaId,
-    /// Who was to take its place, on the same core. If the map does not name it any more, nothing changes.
+    /// Where it lives.
+    #[rkyv(with = PlaceDef)]
+    pub place: CoreAddr,
+    /// Who was to take its place, wherever. If the map does not name it any more, nothing changes.
     #[rkyv(with = ReplicaIdDef)]
     pub successor: ReplicaId,
 }
@@ -182,7 +185,9 @@ impl ClusterMap {
         }
     }
 
-    fn make(&mut self, change: &MapChange) -> bool {
+    /// Makes a change without looking at the rules of maps. Returns whether it found what it expects; if not, the map is good for nothing
+    /// any more.
+    pub(crate) fn make(&mut self, change: &MapChange) -> bool {
         match change {
             MapChange::Replace(Replace { group, replica, place }) => {
                 let new = Replica { id: self.next_replica, place: *place };
@@ -191,10 +196,10 @@ impl ClusterMap {
                 self.next_replica = ReplicaId(self.next_replica.0 + 1);
                 true
             }
-            MapChange::Keep(Keep { group, replica, successor }) => {
+            MapChange::Keep(Keep { group, replica, place, successor }) => {
                 let Some(new) = self.replica_mut(*group, *successor) else { return false };
                 let is_older = *replica < new.id;
-                new.id = *replica;
+                *new = Replica { id: *replica, place: *place };
                 is_older
             }
             MapChange::Await(Await { node, token }) => {
@@ -276,8 +281,8 @@ impl ClusterMap {
     }
 
     fn replica_mut(&mut self, group: GroupId, replica: ReplicaId) -> Option<&mut Replica> {
-        let found = self.groups.iter_mut().find(|found| found.id == group)?;
-        found.replicas.iter_mut().find(|found| found.id == replica)
+        let idx = self.groups.binary_search_by_key(&group, |found| found.id).ok()?;
+        self.groups[idx].replicas.iter_mut().find(|found| found.id == replica)
     }
 
     /// Whether another map is of the same cluster, at whatever epoch: what no change concerns is the same.
@@ -339,15 +344,31 @@ mod tests {
         let mut map = first.clone();
         let (group, old) = (map.groups[2].id, map.groups[2].replicas[1]);
         assert!(map.change(&MapChange::Replace(Replace { group, replica: old.id, place: old.place })));
-        let keep = MapChange::Keep(Keep { group, replica: old.id, successor: first.next_replica });
+        let keep = MapChange::Keep(Keep { group, replica: old.id, place: old.place, successor: first.next_replica });
         assert_eq!(MapChange::from_bytes(&keep.to_bytes()), Ok(keep.clone()));
         assert!(map.change(&keep));
         assert_eq!((map.groups[2].replicas[1], map.epoch), (old, 3));
         assert!(map.next_replica > first.next_replica, "no id is used again");
         assert!(!map.change(&keep), "nobody is to take its place any more");
-        let other = map.groups[1].replicas[0].id;
-        let taken = MapChange::Keep(Keep { group, replica: other, successor: old.id });
+        let other = map.groups[1].replicas[0];
+        let taken = MapChange::Keep(Keep { group, replica: other.id, place: other.place, successor: old.id });
         assert!(!map.change(&taken), "it is a replica of another group");
+    }
+
+    #[test]
+    fn a_replica_that_is_kept_lives_where_it_did() {
+        let first = map(4);
+        let mut map = first.clone();
+        let (group, old) = (map.groups[2].id, map.groups[2].replicas[1]);
+        let taken: Vec<NodeId> = map.groups[2].replicas.iter().map(|replica| replica.place.node).collect();
+        let free = map.nodes.iter().map(|node| node.id).find(|node| !taken.contains(node));
+        let place = CoreAddr { node: free.expect("four nodes for three replicas"), core: CoreId(0) };
+        assert!(map.change(&MapChange::Replace(Replace { group, replica: old.id, place })));
+        let keep = Keep { group, replica: old.id, place: old.place, successor: first.next_replica };
+        let elsewhere = Keep { place: map.groups[2].replicas[0].place, ..keep };
+        assert!(!map.change(&MapChange::Keep(elsewhere)), "another replica lives on that node");
+        assert!(map.change(&MapChange::Keep(keep)));
+        assert_eq!(map.groups, first.groups);
     }
 
     #[test]

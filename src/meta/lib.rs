@@ -13,23 +13,28 @@
 //! Deliberately absent: I/O, clocks, chance, and knowledge of who leads. A first replica is where a group's
 //! leader *should* be at first boot, no more.
 //!
-//! Reading order: [`map`], [`bootstrap`], [`placement`], [`validate`], [`change`], [`token`]; [`slots`] finds a slot's group; [`archive`] turns a map into
+//! Reading order: [`map`], [`bootstrap`], [`placement`], [`validate`], [`change`], [`token`]; [`reports`], [`detector`] and [`planner`], which say what
+//! is to change and do nothing themselves; [`slots`] finds a slot's group; [`archive`] turns a map into
 //! bytes and back, with [`archived_ids`], [`id`] holds the cluster's identity and the 40-digit ids that Redis clients see; [`error`].
 
 pub mod archive;
 pub mod archived_ids;
 pub mod bootstrap;
 pub mod change;
+pub mod detector;
 pub mod error;
 pub mod id;
 pub mod map;
 pub mod placement;
+pub mod planner;
+pub mod reports;
 pub mod slots;
 pub mod token;
 pub mod validate;
 
 pub use bootstrap::Bootstrap;
 pub use change::{Admit, Await, Invite, Join, Keep, MapChange, Remove, Replace, Vacate};
+pub use detector::{Detector, Health, Patience};
 pub use error::Error;
 pub use id::{ClusterId, Id40};
 pub use map::{

@@ -126,7 +126,7 @@ pub(crate) fn spread_nodes(nodes: &[Node], count_max: usize) -> Vec<NodeId> {
 }
 
 /// A number per node, equal for nodes of one rack. A node without a rack is a rack of its own.
-fn rack_numbers(nodes: &[Node]) -> Vec<usize> {
+pub(crate) fn rack_numbers(nodes: &[Node]) -> Vec<usize> {
     let mut first_of: HashMap<&str, usize> = HashMap::new();
     let mut numbers = Vec::with_capacity(nodes.len());
     for (idx, node) in nodes.iter().enumerate() {

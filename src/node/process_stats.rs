@@ -15,7 +15,7 @@ const TICKS_PER_SECOND: u64 = 100;
 
 /// What INFO asks.
 pub fn probe() -> ProcessProbe {
-    ProcessProbe::new(read, profile::give_back)
+    ProcessProbe::new(read, profile::trim)
 }
 
 /// Reads them; what cannot be read is zero.

@@ -42,4 +42,4 @@ mod unwind;
 
 pub use cpu::{SAMPLE_PERIOD, cpu};
 pub use error::Error;
-pub use heap::{Sampled, give_back, heap};
+pub use heap::{Sampled, heap, trim};

@@ -127,7 +127,7 @@ impl<H: CoreHost> Core<H> {
             // It could not be read for a while, and is back.
             let here = self.router.local_of(spec.id).map(|group| self.groups.replica_id(group));
             if let Some(replica) = here.filter(|replica| *replica < wanted.id) {
-                changes.push(MapChange::Keep(Keep { group: spec.id, replica, successor: wanted.id }));
+                changes.push(MapChange::Keep(Keep { group: spec.id, replica, place: me, successor: wanted.id }));
             }
         }
         self.ask_changes(&changes);

@@ -44,7 +44,7 @@ pub fn start(mean_bytes: u64) {
 /// Has mimalloc, the allocator of the program, give back to the system what it keeps and nobody uses: what the calling thread has freed, and what
 /// threads that have ended had. It would do so by and by while the thread allocates, and on one that is idle never. May take some
 /// milliseconds.
-pub fn give_back() {
+pub fn trim() {
     // SAFETY: any thread may call it at any time; it touches nothing that is in use.
     unsafe { libmimalloc_sys::mi_collect(true) }
 }
