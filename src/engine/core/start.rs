@@ -24,6 +24,12 @@ use crate::storage::{Opened, Storage};
 
 const TOO_MANY_CLIENTS: &[u8] = b"-ERR max number of clients reached\r\n";
 
+/// The allocator keeps so much of freed memory in pages that are in part in use, or for a moment: 30 to 70 MiB were resident and in no block
+/// behind 64 values of 1 MiB, 400,000 of 250 bytes, 3,000 of 61,000, and writes of 4 KiB at full speed.
+const ALLOCATOR_BYTES_MAX: usize = 48 << 20;
+/// But not more than one in this many bytes of a core's memory is taken for that.
+const ALLOCATOR_SHARE: usize = 16;
+
 impl<H: CoreHost> Core<H> {
     /// Recovers what the core's disk holds and starts its groups. Nothing is listened to yet.
     ///
@@ -107,12 +113,13 @@ impl<H: CoreHost> Core<H> {
     }
 
     /// Counts what the process holds by now and no part has a permit for, this core's share of it: receive buffers, blocks of
-    /// the log, the program itself.
+    /// the log, the program itself; and what the allocator is going to keep.
     fn hold_fixed(&mut self) {
         let Some(process) = self.ctx.config.process.as_ref().map(|probe| probe.ask_for_needed()) else { return };
         let cores_count = usize::from(self.ctx.config.node().cores);
         let share = process.rss_bytes as usize / cores_count;
-        self.fixed_permit.set(share.saturating_sub(self.ctx.budget.used()));
+        let kept = ALLOCATOR_BYTES_MAX.min(self.ctx.budget.bytes_max() / ALLOCATOR_SHARE);
+        self.fixed_permit.set(share.saturating_sub(self.ctx.budget.used()) + kept);
     }
 
     /// A core of these parts, before its first turn.
