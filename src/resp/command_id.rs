@@ -313,6 +313,8 @@ command_ids! {
     CoracleToken = 842,
     /// `CORACLE REMOVE node`.
     CoracleRemove = 843,
+    /// `CORACLE STATUS`.
+    CoracleStatus = 850,
 }
 
 #[cfg(test)]

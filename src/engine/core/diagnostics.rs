@@ -42,6 +42,7 @@ pub(super) fn tells_of_core(id: CommandId) -> bool {
             | CommandId::CoracleJoin
             | CommandId::CoracleToken
             | CommandId::CoracleRemove
+            | CommandId::CoracleStatus
     )
 }
 
@@ -98,8 +99,15 @@ impl<H: CoreHost> Core<H> {
                 comparison_replies::last(&self.observed(self.clients.port(conn)).comparisons, args, reply)
             }
             CommandId::CoracleScrub => self.scrub_command(conn, args, reply),
-            CommandId::CoracleNodes => self.cluster.tell_nodes(&self.router, &self.peers, reply),
-            CommandId::CoracleGroups => self.cluster.tell_groups(&self.router, reply),
+            CommandId::CoracleNodes => self.cluster.tell_nodes(&self.ctx, &self.router, &self.peers, reply),
+            CommandId::CoracleGroups => {
+                let report = self.observed(self.clients.port(conn));
+                self.cluster.tell_groups(&report, &self.router, reply);
+            }
+            CommandId::CoracleStatus => {
+                let report = self.observed(self.clients.port(conn));
+                self.cluster.tell_status(&self.ctx, &report, &self.router, &self.peers, reply);
+            }
             CommandId::CoracleReplace => self.replace_command(args, reply),
             CommandId::CoracleJoin => self.join_command(args, reply),
             CommandId::CoracleToken => self.token_command(args, reply),

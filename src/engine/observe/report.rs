@@ -16,6 +16,7 @@ use crate::observe::counters::Counters;
 use crate::observe::error_stats::ErrorStats;
 use crate::observe::field::Field;
 use crate::observe::hot_keys::HotReport;
+use crate::observe::led_group::LedGroup;
 use crate::observe::log_limit::RefusalCounts;
 use crate::observe::rates::Rate;
 use crate::observe::reset::Reset;
@@ -84,6 +85,8 @@ pub struct CoreReport {
     pub(crate) cluster_info: String,
     /// The replicas here, by group; at most [`REPORTED_GROUPS_COUNT_MAX`] in what is sent to other cores.
     pub(crate) replicas: Vec<ReplicaReport>,
+    /// The groups that are led here, with their members; as many as of the replicas.
+    pub(crate) led: Vec<LedGroup>,
     /// What was found when replicas of the groups that are led here were last compared; as many as of the replicas.
     pub(crate) comparisons: Vec<Comparison>,
     /// The scrub of each core.
@@ -186,6 +189,7 @@ impl CoreReport {
             }
         }
         self.replicas.extend_from_slice(&other.replicas);
+        self.led.extend_from_slice(&other.led);
         self.comparisons.extend_from_slice(&other.comparisons);
         self.scrubs.extend_from_slice(&other.scrubs);
     }
