@@ -197,6 +197,10 @@ command_ids! {
     ConfigResetStat = 321,
     /// `CONFIG HELP`.
     ConfigHelp = 322,
+    /// `CONFIG SET name value [name value ...]`.
+    ConfigSet = 323,
+    /// `CONFIG REWRITE`.
+    ConfigRewrite = 324,
 
     /// `CLIENT ID`.
     ClientId = 384,

@@ -4,9 +4,9 @@ use meta::ClusterMap;
 use resp::Reply;
 
 use super::listings::{NodeState, field, node_state, text};
-use crate::config::Config;
 use crate::context::Context;
 use crate::observe::{CoreReport, alarms};
+use crate::settings::NodeSettings;
 use crate::topology_view::{LeaderTable, LinkTable};
 
 /// The key of the configuration that names the cluster.
@@ -29,7 +29,7 @@ pub(super) fn status(
     let full =
         report.led.iter().filter(|led| map.group(led.group).is_some_and(|spec| led.lacks(&spec.replicas).is_empty()));
     reply.map(16);
-    text(reply, "cluster", cluster_name(&ctx.config).unwrap_or(&map.cluster_id.to_string()));
+    text(reply, "cluster", cluster_name(&ctx.settings).unwrap_or(&map.cluster_id.to_string()));
     text(reply, "cluster_id", &map.cluster_id.to_string());
     field(reply, "epoch", map.epoch as i64);
     field(reply, "node", i64::from(ctx.addr().node.0));
@@ -54,6 +54,6 @@ pub(super) fn status(
     }
 }
 
-fn cluster_name(config: &Config) -> Option<&str> {
-    config.shown_settings.iter().find(|(name, _)| name == CLUSTER_NAME_KEY).map(|(_, name)| name.as_str())
+fn cluster_name(settings: &NodeSettings) -> Option<&str> {
+    settings.shown.iter().find(|(name, _)| name == CLUSTER_NAME_KEY).map(|(_, name)| name.as_str())
 }

@@ -216,7 +216,7 @@ impl Groups {
             last_term: new.recovered.runs.last().map_or(new.recovered.base_term, |run| run.term),
             applied: new.recovered.applied,
         };
-        let compare_at = comparing::first_at(ctx.config.compare_interval, ctx.now, new.seed);
+        let compare_at = comparing::first_at(ctx.settings.compare_interval, ctx.now, new.seed);
         let mut replica = Replica::start(&ctx.config, &ctx.budget, new, ctx.now)?;
         replica.compare_at = compare_at;
         replica.raft.set_priority(self.priority, ctx.now);

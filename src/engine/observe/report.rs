@@ -3,6 +3,7 @@
 //! `core` fills it from its parts. Each core sends its report to the others about once per second, so that INFO on the
 //! gateway tells of the whole node whichever core answers it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use raft::Role;
@@ -25,6 +26,7 @@ use crate::observe::stages::StageStats;
 use crate::observe::stalls::StallReport;
 use crate::observe::turns::TurnStats;
 use crate::scrub_report::ScrubReport;
+use crate::settings::NodeSettings;
 
 /// Most groups whose state a report to other cores tells one by one. A core with more shows its own only.
 pub(crate) const REPORTED_GROUPS_COUNT_MAX: usize = 1_024;
@@ -34,6 +36,8 @@ pub(crate) const REPORTED_GROUPS_COUNT_MAX: usize = 1_024;
 pub struct CoreReport {
     /// The core; for a node the one that answers.
     pub(crate) addr: CoreAddr,
+    /// The settings in force there; for a node those of the core that answers.
+    pub(crate) settings: Arc<NodeSettings>,
     /// How many cores it is about.
     pub(crate) cores_count: usize,
     /// How long the core has been running; for a node the longest.
