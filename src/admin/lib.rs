@@ -39,4 +39,4 @@ pub use otlp::OtlpCounts;
 pub use server::{CLIENTS_COUNT_MAX, Error, REQUEST_BYTES_MAX, REQUEST_TIME_MAX, RESPONSE_TIME_MAX, bind, serve};
 pub use slow_command::{SlowCommand, SlowStage, Trace};
 pub use source::{NoProfile, Source, Unavailable};
-pub use telemetry::{Telemetry, tell};
+pub use telemetry::{Telemetry, TelemetryChange, TelemetryHandle, tell};

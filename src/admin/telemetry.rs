@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender as ChangeSender};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -29,13 +30,40 @@ pub struct Telemetry {
     pub version: String,
 }
 
+/// What of it may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TelemetryChange {
+    /// How often there is a look.
+    pub interval: Duration,
+    /// Whether slow commands are lines of the log.
+    pub logs_slow_commands: bool,
+}
+
+/// Changes what is told.
+#[derive(Clone, Debug)]
+pub struct TelemetryHandle(ChangeSender<TelemetryChange>);
+
+impl TelemetryHandle {
+    /// From now on this holds. Slow commands of before are not written to the log.
+    pub fn change(&self, change: TelemetryChange) {
+        // The thread ends with the process, and not before.
+        let _ = self.0.send(change);
+    }
+}
+
 /// Tells from now on, on a thread of its own, until the process ends. What waits by then is lost.
 ///
 /// # Errors
 /// [`Error::Thread`].
-pub fn tell(telemetry: Telemetry, source: Arc<dyn Source>, counts: Arc<OtlpCounts>) -> Result<(), Error> {
+pub fn tell(
+    telemetry: Telemetry,
+    source: Arc<dyn Source>,
+    counts: Arc<OtlpCounts>,
+) -> Result<TelemetryHandle, Error> {
+    let (sender, changes) = mpsc::channel();
     let builder = thread::Builder::new().name("telemetry".to_owned()).stack_size(STACK_BYTES);
-    builder.spawn(move || Teller::new(telemetry, source, counts).run()).map(drop).map_err(Error::Thread)
+    let spawned = builder.spawn(move || Teller::new(telemetry, source, counts).run(&changes));
+    spawned.map(|_| TelemetryHandle(sender)).map_err(Error::Thread)
 }
 
 struct Teller {
@@ -62,12 +90,22 @@ impl Teller {
         }
     }
 
-    fn run(mut self) {
+    fn run(mut self, changes: &Receiver<TelemetryChange>) {
         let mut next_look = Instant::now() + self.interval;
         loop {
             let attempt = self.sender.as_ref().and_then(Sender::next_attempt);
             let until = attempt.map_or(next_look, |attempt| attempt.min(next_look));
-            thread::sleep(until.saturating_duration_since(Instant::now()));
+            match changes.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(change) => {
+                    self.take(change);
+                    next_look = Instant::now() + self.interval;
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                // Nobody can change anything any more.
+                Err(RecvTimeoutError::Disconnected) => {
+                    thread::sleep(until.saturating_duration_since(Instant::now()));
+                }
+            }
             if Instant::now() >= next_look {
                 self.look();
                 // A collector that is slow makes looks rarer, and does not make them come at once behind that.
@@ -77,6 +115,15 @@ impl Teller {
                 sender.send_waiting();
             }
         }
+    }
+
+    /// Takes a change in. Whoever was not told of slow commands before is told of those that come from now on.
+    fn take(&mut self, change: TelemetryChange) {
+        self.interval = change.interval;
+        if !self.logs_slow_commands && change.logs_slow_commands && self.sender.is_none() {
+            let _: (Vec<SlowCommand>, usize) = self.seen.take_new(self.source.slow_commands().unwrap_or_default());
+        }
+        self.logs_slow_commands = change.logs_slow_commands;
     }
 
     fn look(&mut self) {

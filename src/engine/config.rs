@@ -15,6 +15,7 @@ use wire::ConfigPrint;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::limits::Limits;
+use crate::settings::{AskSettings, NodeSettings};
 
 /// How often a core ticks at least, also while nothing happens on it: whatever waits for ticks unnoticed is not late by more.
 const IDLE_TICK_INTERVAL_MAX: Duration = Duration::from_millis(100);
@@ -151,12 +152,12 @@ pub mod defaults {
     pub use raft::defaults::{CACHE_BYTES_MAX, INFLIGHT_BYTES_MAX, UNCOMMITTED_BYTES_MAX};
     pub use types::limits::BATCH_BYTES_MAX;
 
+    pub use crate::settings::defaults::*;
+
     /// Of [`Config::segment_bytes`](super::Config::segment_bytes).
     pub const SEGMENT_BYTES: u64 = 64 << 20;
     /// Of [`Config::block_bytes_max`](super::Config::block_bytes_max).
     pub const BLOCK_BYTES_MAX: usize = 1 << 20;
-    /// Of [`Config::client_output_bytes_max`](super::Config::client_output_bytes_max).
-    pub const CLIENT_OUTPUT_BYTES_MAX: usize = 1 << 20;
     /// Of [`Config::group_log_bytes_max`](super::Config::group_log_bytes_max).
     pub const GROUP_LOG_BYTES_MAX: u64 = 64 << 20;
     /// Of [`Config::log_bytes_max`](super::Config::log_bytes_max).
@@ -171,28 +172,12 @@ pub mod defaults {
     /// Of [`Config::memory_bytes_max`](super::Config::memory_bytes_max), for worlds that do not say what a machine can give: a
     /// node sets its share of the machine's memory.
     pub const MEMORY_BYTES_MAX: usize = 1 << 30;
-    /// Of [`Config::compare_interval`](super::Config::compare_interval).
-    pub const COMPARE_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
     /// Of [`Config::compare_wait_max`](super::Config::compare_wait_max).
     pub const COMPARE_WAIT_MAX: Duration = Duration::from_secs(4 * 60 * 60);
-    /// Of [`Config::scrub_bytes_per_s`](super::Config::scrub_bytes_per_s).
-    pub const SCRUB_BYTES_PER_S: u64 = 10 << 20;
-    /// Of [`Config::scrub_interval`](super::Config::scrub_interval).
-    pub const SCRUB_INTERVAL: Duration = Duration::from_secs(7 * 24 * 60 * 60);
     /// Of [`Config::clients_count_max`](super::Config::clients_count_max).
     pub const CLIENTS_COUNT_MAX: usize = 10_000;
-    /// Of [`Config::client_stall_timeout`](super::Config::client_stall_timeout).
-    pub const CLIENT_STALL_TIMEOUT: Duration = Duration::from_secs(30);
     /// Of [`Config::leader_wait`](super::Config::leader_wait).
     pub const LEADER_WAIT: Duration = Duration::from_secs(5);
-    /// Of [`Config::stop_timeout`](super::Config::stop_timeout).
-    pub const STOP_TIMEOUT: Duration = Duration::from_secs(3);
-    /// Of [`Config::latency_threshold`](super::Config::latency_threshold).
-    pub const LATENCY_THRESHOLD: Duration = Duration::from_millis(100);
-    /// Of [`Config::slow_log_min`](super::Config::slow_log_min).
-    pub const SLOW_LOG_MIN: Duration = Duration::from_millis(10);
-    /// Of [`Config::slow_log_len_max`](super::Config::slow_log_len_max).
-    pub const SLOW_LOG_LEN_MAX: usize = 128;
 }
 
 /// The entries that groups keep for slow followers take one in this many bytes of a core's memory at most.
@@ -233,8 +218,6 @@ pub struct Config {
     pub block_bytes_max: usize,
     /// A batch is closed, and proposed at once, when it is this long, in bytes.
     pub batch_bytes_max: usize,
-    /// Replies held for one client, in bytes: beyond it the client is not read until it takes them.
-    pub client_output_bytes_max: usize,
     /// Appends on their way to one follower: their bytes, per group.
     pub inflight_bytes_max: usize,
     /// What a group has proposed and not committed, in bytes.
@@ -252,36 +235,22 @@ pub struct Config {
     pub disk_reserve_bytes: u64,
     /// How the rows lie on disk.
     pub store: StoreSettings,
-    /// How often the replicas of each group that is led here are compared, about; `None` for never.
-    pub compare_interval: Option<Duration>,
     /// How long a comparison waits at most for the leader's own digest.
     pub compare_wait_max: Duration,
-    /// How fast what lies at rest is read to be checked, in bytes per second; 0 for not at all.
-    pub scrub_bytes_per_s: u64,
-    /// From the beginning of one pass over all of it to that of the next; `None` for no pass but those that somebody wants.
-    pub scrub_interval: Option<Duration>,
     /// Memory of this core for keys, caches, buffers and clients together, in bytes.
     pub memory_bytes_max: usize,
     /// Limits of queues, beyond which clients and peers are held back.
     pub limits: Limits,
     /// Most clients of this core.
     pub clients_count_max: usize,
-    /// A client that does not take its replies for this long is closed.
-    pub client_stall_timeout: Duration,
     /// How long a command may wait for its group to get a leader, or for the answer of another core.
     pub leader_wait: Duration,
-    /// How long a stop may take to hand leaderships over and drain.
-    pub stop_timeout: Duration,
-    /// What takes this long or longer is an event for LATENCY; `None` for nothing.
-    pub latency_threshold: Option<Duration>,
-    /// Commands that take this long or longer are kept for SLOWLOG; `None` for none.
-    pub slow_log_min: Option<Duration>,
-    /// How many of them are kept.
-    pub slow_log_len_max: usize,
+    /// What may change while the core runs, as it begins; what is in force then stands in its context.
+    pub settings: NodeSettings,
+    /// Whom the core asks to change it. Without it CONFIG SET is refused.
+    pub ask_settings: Option<AskSettings>,
     /// Version of the software, for INFO.
     pub version: &'static str,
-    /// Settings shown by CONFIG GET, as (name, value).
-    pub shown_settings: Vec<(String, String)>,
     /// What tells INFO of the process. Without it INFO shows neither its resident memory nor its time.
     pub process: Option<ProcessProbe>,
 }
@@ -331,7 +300,6 @@ impl Config {
             segment_bytes: defaults::SEGMENT_BYTES,
             block_bytes_max: defaults::BLOCK_BYTES_MAX,
             batch_bytes_max: defaults::BATCH_BYTES_MAX,
-            client_output_bytes_max: defaults::CLIENT_OUTPUT_BYTES_MAX,
             inflight_bytes_max: defaults::INFLIGHT_BYTES_MAX,
             uncommitted_bytes_max: defaults::UNCOMMITTED_BYTES_MAX,
             cache_bytes_max: defaults::CACHE_BYTES_MAX,
@@ -340,21 +308,14 @@ impl Config {
             log_tail_bytes_max: defaults::LOG_TAIL_BYTES_MAX,
             disk_reserve_bytes: defaults::DISK_RESERVE_BYTES,
             store: StoreSettings::default(),
-            compare_interval: Some(defaults::COMPARE_INTERVAL),
             compare_wait_max: defaults::COMPARE_WAIT_MAX,
-            scrub_bytes_per_s: defaults::SCRUB_BYTES_PER_S,
-            scrub_interval: Some(defaults::SCRUB_INTERVAL),
             memory_bytes_max: defaults::MEMORY_BYTES_MAX,
             limits: Limits::default(),
             clients_count_max: defaults::CLIENTS_COUNT_MAX,
-            client_stall_timeout: defaults::CLIENT_STALL_TIMEOUT,
             leader_wait: defaults::LEADER_WAIT,
-            stop_timeout: defaults::STOP_TIMEOUT,
-            latency_threshold: Some(defaults::LATENCY_THRESHOLD),
-            slow_log_min: Some(defaults::SLOW_LOG_MIN),
-            slow_log_len_max: defaults::SLOW_LOG_LEN_MAX,
+            settings: NodeSettings::default(),
+            ask_settings: None,
             version: env!("CARGO_PKG_VERSION"),
-            shown_settings: Vec::new(),
             process: None,
         }
     }

@@ -3,6 +3,7 @@
 //! There is no host in it. Parts decide, `core` does: so each part can be tested without a host.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use resp::CommandId;
@@ -17,11 +18,14 @@ use crate::observe::{
 };
 use crate::origin::Origin;
 use crate::refusal::Refusal;
+use crate::settings::NodeSettings;
 use crate::shares::Shares;
 
 /// What the parts of a core share within a turn.
 pub(crate) struct Context {
     pub(crate) config: Rc<Config>,
+    /// What may change while the core runs.
+    pub(crate) settings: Arc<NodeSettings>,
     /// Read after the input that is being handled was received: a lease that holds now held when a request arrived.
     pub(crate) now: Instant,
     /// The wall clock at the beginning of the turn, in milliseconds since 1970.
@@ -74,11 +78,13 @@ impl Context {
     pub(crate) fn new(config: Rc<Config>, now: Instant, observer: Option<Rc<dyn Observer>>) -> Context {
         let budget = Budget::new(config.memory_bytes_max);
         let (place, cores_count) = (config.place, config.node().cores);
-        let command_logs = CommandLogs::new(place.core.0.into(), cores_count.into(), config.slow_log_len_max);
-        let stages = Stages::new(config.latency_threshold.unwrap_or(Duration::MAX));
+        let settings = Arc::new(config.settings.clone());
+        let command_logs = CommandLogs::new(place.core.0.into(), cores_count.into(), settings.slow_log_len_max);
+        let stages = Stages::new(settings.latency_threshold.unwrap_or(Duration::MAX));
         let shares = Shares::new(config.limits.commands_per_turn_max);
         Context {
             config,
+            settings,
             now,
             unix_ms: 0,
             disk_full: None,
@@ -180,8 +186,15 @@ impl Context {
     /// Whether a command that has come then, or later, may be slow by now, and would be kept.
     #[inline]
     pub(crate) fn is_slow(&self, since: Instant) -> bool {
-        self.config.slow_log_min.is_some_and(|min| self.latest().since(since) >= min)
+        self.settings.slow_log_min.is_some_and(|min| self.latest().since(since) >= min)
             && (self.command_logs.takes(LogKind::Slow) || self.command_logs.takes(LogKind::Forwarded))
+    }
+
+    /// Other settings are in force.
+    pub(crate) fn settings_changed(&mut self) {
+        self.stages.set_long_min(self.settings.latency_threshold.unwrap_or(Duration::MAX));
+        self.command_logs.set_len_max(self.settings.slow_log_len_max);
+        self.command_logs_permit.set(self.command_logs.bytes());
     }
 
     /// Keeps a command that was slow, or long.
@@ -202,6 +215,7 @@ impl Context {
     pub(crate) fn report(&self) -> CoreReport {
         CoreReport {
             addr: self.addr(),
+            settings: Arc::clone(&self.settings),
             cores_count: 1,
             uptime: self.now.since(self.counters.started_at),
             counters: self.counters.clone(),
@@ -222,7 +236,7 @@ impl Context {
     /// The turn is over: notes what of it took longer than it should.
     pub(crate) fn end_turn(&mut self, now: Instant) {
         let took = self.turns.end(Phase::Send, now, &self.counters);
-        if self.config.latency_threshold.is_some_and(|threshold| took >= threshold) {
+        if self.settings.latency_threshold.is_some_and(|threshold| took >= threshold) {
             self.spikes.note(SpikeEvent::Turn, took, self.unix_ms);
         }
         for (stage, took) in self.stages.take_long() {

@@ -33,7 +33,7 @@
 //!
 //! Deliberately absent: threads, locks, sockets and files (the host has them), expiry.
 //!
-//! Reading order: the leaves [`config`], [`limits`], [`budget`], [`origin`], [`request`], [`row_read`], [`replies`], [`refusal`],
+//! Reading order: the leaves [`config`], [`settings`], [`limits`], [`budget`], [`origin`], [`request`], [`row_read`], [`replies`], [`refusal`],
 //! [`local_replica`], [`replicas`], [`comparison`], [`scrub_report`], [`topology_view`], [`conn_table`], [`load_error`], [`shares`], [`slow`], [`error`];
 //! [`observe`] (what others see); [`context`] (what all parts use); [`core`](mod@core) (the turn); then the parts:
 //! [`clients`], [`router`], [`groups`], [`storage`], [`peers`], [`cluster`].
@@ -61,6 +61,7 @@ mod request;
 mod router;
 mod row_read;
 mod scrub_report;
+mod settings;
 mod shares;
 mod slow;
 mod storage;
@@ -76,4 +77,5 @@ pub use observe::{
     BudgetUse, CoreReport, Event, Figure, Observer, QueueLen, ReportReceiver, STAGE_BOUNDS_US, SlowCommand,
     StageFigures, TURN_BOUNDS_US, TraceIds, TurnFigures, node_info,
 };
+pub use settings::{AskSettings, NodeSettings, SettingsAnswer, SettingsChange, SettingsRequest, SettingsWish};
 pub use storage::{Loaded, load};

@@ -2,7 +2,7 @@
 //!
 //! `router` knows leaders and `peers` knows links; `cluster` shows both and may import neither.
 
-use types::{CoreAddr, GroupId};
+use types::{CoreAddr, GroupId, Instant, NodeId};
 
 /// Who leads a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,12 @@ pub(crate) struct LinkView {
 pub(crate) trait LinkTable {
     /// Whether frames can be sent to this core. It is true of all cores of the own node.
     fn is_connected(&self, addr: CoreAddr) -> bool;
+
+    /// When something last came from this core; `None` if nothing ever did, and for cores of the own node.
+    fn heard_at(&self, addr: CoreAddr) -> Option<Instant>;
+
+    /// The data directory of another node, if one of its cores was let in.
+    fn incarnation(&self, node: NodeId) -> Option<u64>;
 
     /// Every link to a core of another node.
     fn each_link(&self, visit: &mut dyn FnMut(LinkView));

@@ -9,11 +9,15 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use ::admin::{Exposition, NoProfile, OtlpCounts, SlowCommand, Source, Telemetry, Unavailable, redis_names, units};
+use ::admin::{
+    Exposition, NoProfile, OtlpCounts, SlowCommand, Source, Telemetry, TelemetryHandle, Unavailable, redis_names,
+    units,
+};
 use engine::{CoreReport, Figure, MeshMessage, ReportReceiver, STAGE_BOUNDS_US, TURN_BOUNDS_US};
 use serde_json::{Map, Value, json};
 use types::CoreId;
 
+use crate::config::Config;
 use crate::port_wait::PortWait;
 use crate::signals::StopRequests;
 use crate::telemetry;
@@ -37,6 +41,8 @@ struct Shared {
     profiling: bool,
     /// What became of what a collector was to be sent; `None` if there is none.
     otlp: OnceLock<Arc<OtlpCounts>>,
+    /// Whoever tells of its own accord, once anything is wanted.
+    telemetry: OnceLock<TelemetryHandle>,
     cores: OnceLock<Cores>,
 }
 
@@ -65,7 +71,15 @@ struct Answer {
 impl Admin {
     /// Of a node that does not run yet. `profiling` says whether profiles are taken for whoever asks.
     pub fn new(stop: StopRequests, profiling: bool) -> Admin {
-        Admin { shared: Arc::new(Shared { stop, profiling, otlp: OnceLock::new(), cores: OnceLock::new() }) }
+        Admin {
+            shared: Arc::new(Shared {
+                stop,
+                profiling,
+                otlp: OnceLock::new(),
+                telemetry: OnceLock::new(),
+                cores: OnceLock::new(),
+            }),
+        }
     }
 
     /// Serves from now on; a port that a former process still holds is waited for.
@@ -86,17 +100,30 @@ impl Admin {
         ::admin::serve(listener, Arc::clone(&self.shared) as Arc<dyn Source>)
     }
 
-    /// Tells others of its own accord from now on.
+    /// Tells others of its own accord what the configuration wants, from now on: other things than before, if it was called before.
     ///
     /// # Errors
     /// That there is no thread for it.
-    pub fn tell(&self, telemetry: Telemetry) -> Result<(), ::admin::Error> {
+    pub fn tell(&self, config: &Config) -> Result<(), ::admin::Error> {
+        if let Some(handle) = self.shared.telemetry.get() {
+            handle.change(telemetry::change(config));
+            return Ok(());
+        }
+        if !telemetry::is_wanted(config) {
+            return Ok(());
+        }
+        // As one that tells nothing of slow commands at first: then those that were kept before are not told.
+        let telemetry = Telemetry { logs_slow_commands: false, ..telemetry::of(config) };
         let counts = Arc::<OtlpCounts>::default();
         if telemetry.otlp_endpoint.is_some() {
             let is_first = self.shared.otlp.set(Arc::clone(&counts)).is_ok();
             assert!(is_first, "a node has one collector");
         }
-        ::admin::tell(telemetry, Arc::clone(&self.shared) as Arc<dyn Source>, counts)
+        let handle = ::admin::tell(telemetry, Arc::clone(&self.shared) as Arc<dyn Source>, counts)?;
+        handle.change(telemetry::change(config));
+        let is_first = self.shared.telemetry.set(handle).is_ok();
+        assert!(is_first, "a node has one thread that tells of its own accord");
+        Ok(())
     }
 
     /// The cores run from now on. `config` is that of any of them.
@@ -197,7 +224,8 @@ impl Source for Shared {
         let info = engine::node_info(&cores.config, &reports, unix.as_millis() as u64);
         let mut out = Exposition::default();
         let cluster_info = reports.first().map_or("", CoreReport::cluster_info);
-        let settings = cores.config.shown_settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let shown = reports.first().map_or(&[][..], |report| &report.settings().shown);
+        let settings = shown.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         redis_names::write((&info, cluster_info), settings, unix.as_secs_f64(), &mut out);
         for (report, age) in reports.iter().zip(ages) {
             write_core(report, age, per_group, &mut out);
@@ -216,8 +244,12 @@ impl Source for Shared {
     fn state(&self) -> Result<String, Unavailable> {
         let (cores, reports, ages) = self.reports()?;
         let states: Vec<Value> = reports.iter().zip(ages).map(|(report, age)| core_state(report, age)).collect();
-        let settings: Map<String, Value> =
-            cores.config.shown_settings.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+        let settings: Map<String, Value> = reports
+            .iter()
+            .take(1)
+            .flat_map(|report| &report.settings().shown)
+            .map(|(name, value)| (name.clone(), json!(value)))
+            .collect();
         let state = json!({
             "node": cores.config.place.node.0,
             "version": cores.config.version,

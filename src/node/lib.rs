@@ -16,7 +16,7 @@
 //! Exit codes: 0 after a clean end, 1 after an error, 2 if the arguments or the configuration are wrong.
 //!
 //! Reading order: [`cli`], [`config`], [`server`] and what it calls in its order ([`identity`], [`kept_map`], [`formation`], [`join`], [`known_peers`],
-//! [`shown`], [`admin`], `telemetry`, [`service_manager`]), then [`dev`]; [`atomic_file`], [`conns`], [`memory`], `port_wait`, [`process_stats`], [`signals`] and [`logging`] are small and stand by
+//! [`shown`], [`settings_keeper`], [`admin`], `telemetry`, [`service_manager`]), then [`dev`]; [`atomic_file`], [`conns`], [`memory`], `port_wait`, [`process_stats`], [`signals`] and [`logging`] are small and stand by
 //! themselves.
 
 #![forbid(unsafe_code)]
@@ -38,6 +38,7 @@ mod port_wait;
 pub mod process_stats;
 pub mod server;
 pub mod service_manager;
+pub mod settings_keeper;
 pub mod shown;
 pub mod signals;
 mod telemetry;

@@ -8,7 +8,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, sync_channel};
 
-use engine::{CoreHost, MeshMessage};
+use engine::{AskSettings, CoreHost, MeshMessage, SettingsRequest};
 use meta::{ClusterMap, JoinToken, Node};
 use types::{CoreId, NodeId};
 use wire::ConfigPrint;
@@ -22,13 +22,12 @@ use crate::identity::{Identity, IdentityError, Stage};
 use crate::join;
 use crate::kept_map::{Keeper, KeptMap};
 use crate::known_peers::{self, KnownPeers};
-use crate::logging;
+use crate::logging::{self, LevelSetter};
 use crate::port_wait::PortWait;
 use crate::process_stats;
 use crate::service_manager::ServiceManager;
-use crate::shown;
+use crate::settings_keeper::{self, SettingsKeeper, node_settings};
 use crate::signals::StopRequests;
-use crate::telemetry;
 
 /// Why a node cannot start, or has ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -137,7 +136,7 @@ pub fn stop_with_parent(parent: u32) -> Result<(), Error> {
 
 /// Runs the node until it is asked to stop or a core ends. With a token a node that has lost its data comes back.
 pub fn run(config: &Config, join: Option<JoinToken>) -> Result<(), Error> {
-    let _logging = logging::start(&config.log_level, config.log_as_json);
+    let logging = logging::start(&config.log_level, config.log_as_json);
     // Before anything that lasts is allocated.
     profile::heap::start(if config.profiling { config.heap_profile_bytes } else { 0 });
     let listening = StopRequests::listen();
@@ -149,9 +148,7 @@ pub fn run(config: &Config, join: Option<JoinToken>) -> Result<(), Error> {
     if let Some(addr) = config.admin_addr() {
         admin.serve(addr)?;
     }
-    if let Some(telemetry) = telemetry::wanted(config) {
-        admin.tell(telemetry)?;
-    }
+    admin.tell(config)?;
     let Some(member) = become_member(config, &mut prepared, join, &stop)? else { return Ok(()) };
     let node = config.node();
     tracing::info!(
@@ -171,7 +168,8 @@ pub fn run(config: &Config, join: Option<JoinToken>) -> Result<(), Error> {
     };
     let (remember, told) = known_peers::queue();
     let keeper = Keeper::default();
-    let configs: Vec<engine::Config> = engine_configs(config, &prepared, &member)
+    let (ask_settings, wishes) = settings_keeper::queue();
+    let configs: Vec<engine::Config> = engine_configs(config, &prepared, &member, Some(&ask_settings))
         .into_iter()
         .map(|config| engine::Config {
             remember_peer: Some(remember.clone()),
@@ -179,7 +177,7 @@ pub fn run(config: &Config, join: Option<JoinToken>) -> Result<(), Error> {
             ..config
         })
         .collect();
-    drop(remember);
+    drop((remember, ask_settings));
     prepared.known_peers.check_logs(configs.iter().map(engine::Config::wal_dir))?;
     let of_any_core = configs.first().expect("a node has cores").clone();
     let (begun, beginnings) = sync_channel(configs.len());
@@ -199,6 +197,7 @@ pub fn run(config: &Config, join: Option<JoinToken>) -> Result<(), Error> {
         }
     })?;
     admin.attach(running.remote(), running.cores_count(), of_any_core);
+    keep_settings((config, &member.kept.first), prepared.clients_count_max, &running, logging.level(), &admin, wishes)?;
     remember_nodes(prepared.known_peers, told, beginnings, &running)?;
     keep_maps(keeper, member, config, prepared.clients_count_max)?;
     let followed = service_manager.clone().follow(listening, running.cores_count(), move || admin.is_alive());
@@ -294,6 +293,28 @@ async fn listen<H: CoreHost>(core: &mut engine::Core<H>, host: &H) -> Result<(),
     }
 }
 
+/// Starts the thread that changes settings for clients.
+fn keep_settings(
+    (config, first_map): (&Config, &ClusterMap),
+    clients_count_max: usize,
+    running: &rt::Running<MeshMessage, Result<(), engine::Error>>,
+    level: LevelSetter,
+    admin: &Admin,
+    wishes: Receiver<SettingsRequest>,
+) -> Result<(), Error> {
+    let keeper = SettingsKeeper {
+        config: config.clone(),
+        first_map: first_map.clone(),
+        clients_count_max,
+        remote: running.remote(),
+        cores_count: running.cores_count(),
+        level,
+        admin: admin.clone(),
+    };
+    let spawned = std::thread::Builder::new().name("settings".to_owned()).spawn(move || keeper.serve(&wishes));
+    spawned.map(drop).map_err(|source| Error::Os { what: "starting a thread".into(), source })
+}
+
 /// Starts the thread that remembers the other nodes' incarnations. It begins once the logs of all cores are there.
 fn remember_nodes(
     mut known: KnownPeers,
@@ -352,9 +373,14 @@ fn supervise(
 }
 
 /// What each core is told.
-fn engine_configs(config: &Config, prepared: &Prepared, member: &Member) -> Vec<engine::Config> {
+fn engine_configs(
+    config: &Config,
+    prepared: &Prepared,
+    member: &Member,
+    ask_settings: Option<&AskSettings>,
+) -> Vec<engine::Config> {
     let Member { identity, kept, config_print } = member;
-    let shown_settings = shown::settings(config, &kept.first, prepared.clients_count_max);
+    let settings = node_settings(config, &kept.first, prepared.clients_count_max);
     let node = Node { id: identity.node_id, ..config.node().clone() };
     node.places()
         .map(|place| engine::Config {
@@ -370,17 +396,9 @@ fn engine_configs(config: &Config, prepared: &Prepared, member: &Member) -> Vec<
             disk_reserve_bytes: config.disk_reserve_bytes,
             memory_bytes_max: config.memory_bytes_max,
             clients_count_max: prepared.clients_count_max,
-            client_output_bytes_max: config.client_output_bytes_max,
-            client_stall_timeout: config.client_stall_timeout,
             leader_wait: config.leader_wait,
-            stop_timeout: config.stop_timeout,
-            latency_threshold: config.latency_threshold,
-            slow_log_min: config.slow_log_min,
-            slow_log_len_max: config.slow_log_len_max,
-            compare_interval: config.compare_interval,
-            scrub_bytes_per_s: config.scrub_bytes_per_s,
-            scrub_interval: config.scrub_interval,
-            shown_settings: shown_settings.clone(),
+            settings: settings.clone(),
+            ask_settings: ask_settings.cloned(),
             process: Some(process_stats::probe()),
             known_peers: prepared.known_peers.known(),
             has_come_back: identity.has_come_back,
@@ -493,12 +511,12 @@ mod tests {
         let member = Member { identity, kept, config_print: ConfigPrint::default() };
         let prepared =
             Prepared { lock, identity, known_peers, map, kept: None, cpus: vec![None; 2], clients_count_max: 321 };
-        let configs = engine_configs(&config, &prepared, &member);
+        let configs = engine_configs(&config, &prepared, &member, None);
         assert_eq!(configs.iter().map(|config| config.place.core).collect::<Vec<_>>(), [CoreId(0), CoreId(1)]);
         for core in configs {
             assert_eq!((core.cache_bytes_max, core.memory_bytes_max), (12_345, 99_999_999));
             assert_eq!(core.clients_count_max, 321);
-            let shown: Vec<_> = core.shown_settings.iter().filter(|(name, _)| name == "maxclients").collect();
+            let shown: Vec<_> = core.settings.shown.iter().filter(|(name, _)| name == "maxclients").collect();
             assert_eq!(shown, [&("maxclients".to_owned(), "321".to_owned())]);
             assert_eq!(core.incarnation, identity.incarnation);
         }

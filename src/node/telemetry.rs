@@ -2,21 +2,30 @@
 
 use std::time::Duration;
 
-use ::admin::{SlowCommand, SlowStage, Telemetry, Trace};
+use ::admin::{SlowCommand, SlowStage, Telemetry, TelemetryChange, Trace};
 use engine::CoreReport;
 
 use crate::config::Config;
 
-/// What the configuration wants to be told; `None` if that is nothing.
-pub(crate) fn wanted(config: &Config) -> Option<Telemetry> {
-    let is_wanted = config.otlp_endpoint.is_some() || config.log_slow_commands;
-    is_wanted.then(|| Telemetry {
+/// Whether the configuration wants anything to be told.
+pub(crate) fn is_wanted(config: &Config) -> bool {
+    config.otlp_endpoint.is_some() || config.log_slow_commands
+}
+
+/// What of that may change while the node runs.
+pub(crate) fn change(config: &Config) -> TelemetryChange {
+    TelemetryChange { interval: config.telemetry_interval, logs_slow_commands: config.log_slow_commands }
+}
+
+/// What the configuration wants to be told.
+pub(crate) fn of(config: &Config) -> Telemetry {
+    Telemetry {
         otlp_endpoint: config.otlp_endpoint.clone(),
         interval: config.telemetry_interval,
         logs_slow_commands: config.log_slow_commands,
         attributes: attributes(config),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-    })
+    }
 }
 
 /// The node, by the names of OpenTelemetry's conventions for resources.

@@ -197,6 +197,10 @@ command_ids! {
     ConfigResetStat = 321,
     /// `CONFIG HELP`.
     ConfigHelp = 322,
+    /// `CONFIG SET name value [name value ...]`.
+    ConfigSet = 323,
+    /// `CONFIG REWRITE`.
+    ConfigRewrite = 324,
 
     /// `CLIENT ID`.
     ClientId = 384,
@@ -313,6 +317,8 @@ command_ids! {
     CoracleToken = 842,
     /// `CORACLE REMOVE node`.
     CoracleRemove = 843,
+    /// `CORACLE STATUS`.
+    CoracleStatus = 850,
 }
 
 #[cfg(test)]

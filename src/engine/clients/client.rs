@@ -22,6 +22,8 @@ pub(crate) enum Blocker {
     Route(usize),
     /// A CLIENT LIST of its own is on its way.
     Listing,
+    /// A change of the node's settings that it wants is under way.
+    Settings,
 }
 
 /// The least by which the room for a client's input grows, in bytes.
@@ -83,6 +85,8 @@ pub(super) struct Client {
     pub(super) is_monitor: bool,
     /// Its CLIENT LIST that is on its way: there is one at a time.
     pub(super) listing: Option<u64>,
+    /// Whether a change of the node's settings that it wants is under way.
+    pub(super) awaits_settings: bool,
     /// Its blocker is gone, and its input was not looked at again since.
     /// Invariant: it has no blocker then, and stands in the queue of clients that may go on.
     pub(super) is_runnable: bool,
@@ -236,6 +240,7 @@ impl Client {
             throttled_since: None,
             is_monitor: false,
             listing: None,
+            awaits_settings: false,
             is_runnable: false,
             place: 0,
             is_receive_ended: false,

@@ -11,7 +11,7 @@
 //! - Bytes behind QUIT or a protocol error are dropped.
 //!
 //! Reading order: `client`, `reply_queue`, `answered`, `wait_queue`, this page, `dispatch` (what kind of command it is), `fan_out` (commands for all
-//! groups), `listing` and `local` (CLIENT, HELLO and what else needs no group), `monitors` and `monitoring` (MONITOR), `sending`.
+//! groups), `listing` and `local` (CLIENT, HELLO and what else needs no group), `settings` (CONFIG SET), `monitors` and `monitoring` (MONITOR), `sending`.
 
 mod answered;
 mod client;
@@ -23,6 +23,7 @@ mod monitoring;
 mod monitors;
 mod reply_queue;
 mod sending;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod wait_queue;
@@ -104,7 +105,7 @@ impl Clients {
         let limits = ClientLimits {
             requests_count_max: config.limits.client_requests_count_max,
             requests_bytes_max: config.limits.client_requests_bytes_max,
-            output_bytes_max: config.client_output_bytes_max,
+            output_bytes_max: ctx.settings.client_output_bytes_max,
             replies_bytes_max: config.limits.client_replies_bytes_max,
             input_bytes_max: config.limits.client_input_bytes_max,
         };
@@ -233,6 +234,9 @@ impl Clients {
         if client.listing.is_some() {
             return Some(Blocker::Listing);
         }
+        if client.awaits_settings {
+            return Some(Blocker::Settings);
+        }
         if !client.has_room(&self.limits) {
             return Some(Blocker::Own);
         }
@@ -253,11 +257,11 @@ impl Clients {
             return;
         }
         client.blocker = Some(blocker);
-        client.throttled_since = (blocker != Blocker::Listing).then_some(ctx.now);
+        client.throttled_since = (!matches!(blocker, Blocker::Listing | Blocker::Settings)).then_some(ctx.now);
         ctx.counters.clients_throttled += 1;
         self.blocked_count += 1;
         match blocker {
-            Blocker::Own | Blocker::Listing => {}
+            Blocker::Own | Blocker::Listing | Blocker::Settings => {}
             Blocker::Memory | Blocker::Incomplete => client.place = self.blocked_on_memory.push(conn),
             Blocker::Route(route) => client.place = self.blocked_on_route.entry(route).or_default().push(conn),
         }
@@ -350,7 +354,7 @@ impl Clients {
         let Some(client) = self.table.remove(conn) else { return };
         self.blocked_count -= usize::from(client.blocker.is_some());
         match client.blocker {
-            Some(Blocker::Own | Blocker::Listing) => {}
+            Some(Blocker::Own | Blocker::Listing | Blocker::Settings) => {}
             Some(Blocker::Memory | Blocker::Incomplete) => self.blocked_on_memory.remove(client.place),
             Some(Blocker::Route(route)) => {
                 if let Entry::Occupied(mut waiting) = self.blocked_on_route.entry(route) {

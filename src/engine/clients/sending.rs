@@ -118,7 +118,7 @@ impl Clients {
             self.stall_cursor = (self.stall_cursor + 1) % places_count.max(1);
             let Some((conn, client)) = self.table.at(self.stall_cursor) else { continue };
             let silence = ctx.now.since(client.progress_at);
-            if !client.is_sending || silence < ctx.config.client_stall_timeout / 2 {
+            if !client.is_sending || silence < ctx.settings.client_stall_timeout / 2 {
                 continue;
             }
             // A client that takes a long send slowly is no stall: what its machine has confirmed tells.
@@ -127,7 +127,7 @@ impl Clients {
                 if let Some(client) = self.table.get_mut(conn) {
                     (client.acked_bytes, client.progress_at) = (acked_bytes, ctx.now);
                 }
-            } else if silence >= ctx.config.client_stall_timeout {
+            } else if silence >= ctx.settings.client_stall_timeout {
                 tracing::info!(addr = %client.addr, "closing a client that does not take its replies");
                 ctx.counters.clients_stalled += 1;
                 net.close(conn);

@@ -3,11 +3,12 @@
 //! Pure: who leads and who is connected comes in through [`topology_view`](crate::topology_view), what is to be proposed
 //! goes out as bytes.
 //!
-//! Read [`map`], then [`topology`], [`replies`] and [`listings`].
+//! Read [`map`], then [`topology`], [`replies`], [`listings`] and [`status`].
 
 mod listings;
 mod map;
 mod replies;
+mod status;
 mod topology;
 
 use std::rc::Rc;
@@ -19,8 +20,9 @@ use resp::{Args, Command, CommandId, Reply};
 use types::{CoreAddr, Instant, Slot, Term};
 
 use crate::config::Config;
+use crate::context::Context;
 use crate::error::Error;
-use crate::observe::Counters;
+use crate::observe::{CoreReport, Counters};
 use crate::origin::Origin;
 use crate::replies::ReplySink;
 use crate::topology_view::{LeaderTable, LinkTable};
@@ -150,13 +152,31 @@ impl Cluster {
     }
 
     /// Answers CORACLE NODES.
-    pub(crate) fn tell_nodes(&self, leaders: &impl LeaderTable, links: &impl LinkTable, reply: &mut Reply<'_>) {
-        listings::nodes(self.map(), self.config.place.node, leaders, links, reply);
+    pub(crate) fn tell_nodes(
+        &self,
+        ctx: &Context,
+        leaders: &impl LeaderTable,
+        links: &impl LinkTable,
+        reply: &mut Reply<'_>,
+    ) {
+        listings::nodes(ctx, self.map(), leaders, links, reply);
     }
 
-    /// Answers CORACLE GROUPS.
-    pub(crate) fn tell_groups(&self, leaders: &impl LeaderTable, reply: &mut Reply<'_>) {
-        listings::groups(self.map(), leaders, reply);
+    /// Answers CORACLE GROUPS. `report` is that of the node, or of a core of it.
+    pub(crate) fn tell_groups(&self, report: &CoreReport, leaders: &impl LeaderTable, reply: &mut Reply<'_>) {
+        listings::groups(self.map(), report, leaders, reply);
+    }
+
+    /// Answers CORACLE STATUS. `report` is that of the node, or of a core of it.
+    pub(crate) fn tell_status(
+        &self,
+        ctx: &Context,
+        report: &CoreReport,
+        leaders: &impl LeaderTable,
+        links: &impl LinkTable,
+        reply: &mut Reply<'_>,
+    ) {
+        status::status(ctx, self.map(), report, leaders, links, reply);
     }
 
     /// Answers a subcommand of CLUSTER that needs no keys.

@@ -4,9 +4,10 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use resp::Protocol;
-use types::{CoreId, GroupId, NodeId};
+use types::{CoreId, GroupId, NodeId, ReplicaId};
 
 use super::*;
+use crate::observe::{LedGroup, MemberReport, MemberRole};
 use crate::origin::Origin;
 use crate::testing::with_request;
 use crate::topology_view::{Leader, LinkView};
@@ -18,6 +19,8 @@ struct World {
     version: u64,
     leaders: BTreeMap<GroupId, Leader>,
     links: Vec<LinkView>,
+    /// When cores were last heard.
+    heard: Vec<(CoreAddr, Instant)>,
     /// How often somebody asked for a leader.
     asked: Cell<usize>,
 }
@@ -36,6 +39,14 @@ impl LeaderTable for World {
 impl LinkTable for World {
     fn is_connected(&self, addr: CoreAddr) -> bool {
         self.links.iter().any(|link| link.addr == addr && link.to_since_ms.is_some())
+    }
+
+    fn heard_at(&self, addr: CoreAddr) -> Option<Instant> {
+        self.heard.iter().find(|(core, _)| *core == addr).map(|(_, at)| *at)
+    }
+
+    fn incarnation(&self, node: NodeId) -> Option<u64> {
+        self.heard.iter().find(|(core, _)| core.node == node).map(|(core, _)| u64::from(core.node.0) << 4)
     }
 
     fn each_link(&self, visit: &mut dyn FnMut(LinkView)) {
@@ -217,4 +228,93 @@ fn the_map_is_proposed_by_a_settled_leader_and_taken_in_once_it_is_agreed_on() {
     cluster.on_entry(&map).expect("it is the configured one");
     assert_eq!(cluster.agreed_map().as_deref(), Some(&map[..]));
     assert_eq!(cluster.wants_to_propose(true, 2), None);
+}
+
+/// What CORACLE tells, of a cluster in which core 0 of node 2 was heard `ms` ago, and node 3 never.
+fn told(ms: u64, protocol: Protocol, tell: impl FnOnce(&Cluster, &Context, &World, &mut Reply<'_>)) -> Vec<String> {
+    let (cluster, mut world) = world();
+    let link = LinkView { addr: addr(2, 0), to_since_ms: Some(1), from_since_ms: None, send_bytes: 0 };
+    world.links.push(link);
+    let now = Instant::from_nanos(60_000_000_000);
+    world.heard.push((addr(2, 0), now - Duration::from_millis(ms)));
+    let ctx = Context::new(Rc::clone(&cluster.config), now, None);
+    let mut bytes = Vec::new();
+    tell(&cluster, &ctx, &world, &mut Reply::new(&mut bytes, protocol));
+    let text = String::from_utf8(bytes).expect("these replies are text");
+    let is_length = |line: &&str| !line.starts_with('$');
+    text.split("\r\n").filter(|line| !line.is_empty()).filter(is_length).map(str::to_owned).collect()
+}
+
+/// The value behind a name.
+fn value<'a>(told: &'a [String], name: &str) -> Vec<&'a str> {
+    told.windows(2).filter(|pair| pair[0] == name).map(|pair| pair[1].as_str()).collect()
+}
+
+fn led(group: u32, members: &[(u64, u32, MemberRole)]) -> LedGroup {
+    let member = |(id, node, role): &(u64, u32, MemberRole)| MemberReport {
+        id: ReplicaId(*id),
+        place: addr(*node, 0),
+        role: *role,
+        is_live: true,
+        lag: 0,
+    };
+    let members = members.iter().map(member).collect();
+    LedGroup { group: GroupId(group), members, is_joint: false, keys_count: 7, table_bytes: 9 }
+}
+
+#[test]
+fn a_node_is_up_while_it_is_heard_and_not_only_connected() {
+    let states = |ms| {
+        let told =
+            told(ms, Protocol::Resp3, |cluster, ctx, world, reply| cluster.tell_nodes(ctx, world, world, reply));
+        (value(&told, "state").join(" "), value(&told, "heard_ms").join(" "), value(&told, "incarnation").join(" "))
+    };
+    let (state, heard, incarnation) = states(5);
+    assert_eq!((state.as_str(), heard.as_str()), ("here up down", ":0 :5 :-1"));
+    assert_eq!(incarnation, "0000000000000001 0000000000000020 heard_ms");
+    assert_eq!(states(60_000).0, "here down down");
+}
+
+#[test]
+fn a_group_that_is_led_here_shows_its_members_and_what_it_lacks() {
+    let leader = |id| (id, 1, MemberRole::Leader);
+    let whole = led(1, &[leader(4), (5, 2, MemberRole::Voter), (6, 3, MemberRole::Voter)]);
+    let short = led(4, &[leader(13), (14, 2, MemberRole::Voter)]);
+    let report = CoreReport { led: vec![whole, short], ..CoreReport::default() };
+    let told = told(5, Protocol::Resp2, |cluster, _, world, reply| cluster.tell_groups(&report, world, reply));
+    assert_eq!(value(&told, "is_led_here"), [":0", ":1", ":0", ":0", ":1"]);
+    assert_eq!(value(&told, "lacks"), ["*0", "*0", "*0", "*0", "*1"]);
+    assert_eq!(value(&told, "progress"), ["*0", "*3", "*0", "*0", "*2"]);
+    assert_eq!(value(&told, "keys"), [":0", ":7", ":0", ":0", ":7"]);
+    assert_eq!(value(&told, "*1"), ["replica 15 is not on 3/0 yet"]);
+}
+
+#[test]
+fn the_status_counts_nodes_and_groups_and_names_alarms() {
+    let whole = led(1, &[(4, 1, MemberRole::Leader), (5, 2, MemberRole::Voter), (6, 3, MemberRole::Voter)]);
+    let short = led(4, &[(13, 1, MemberRole::Leader), (14, 2, MemberRole::Voter)]);
+    let report = CoreReport { led: vec![whole, short], groups_quarantined_count: 1, ..CoreReport::default() };
+    for (protocol, begin) in [(Protocol::Resp2, "*32"), (Protocol::Resp3, "%16")] {
+        let told = told(5, protocol, |cluster, ctx, world, reply| {
+            cluster.tell_status(ctx, &report, world, world, reply);
+        });
+        assert_eq!(told[0], begin);
+        let expected = [
+            ("node", ":1"),
+            ("epoch", ":1"),
+            ("nodes", ":3"),
+            ("nodes_up", ":2"),
+            ("nodes_down", ":1"),
+            ("nodes_awaited", ":0"),
+            ("groups", ":5"),
+            ("groups_with_leader", ":5"),
+            ("groups_led", ":2"),
+            ("groups_full", ":1"),
+            ("alarms", "*1"),
+            ("alarm", "replicas_quarantined"),
+        ];
+        for (name, expected) in expected {
+            assert_eq!(value(&told, name), [expected], "{name}: {told:?}");
+        }
+    }
 }

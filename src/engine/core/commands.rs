@@ -347,7 +347,10 @@ impl<H: CoreHost> Core<H> {
         match command.id {
             CommandId::Command => self.command_table.write(protocol, bytes),
             CommandId::Time => server_commands::time(self.host.unix_time_ms(), &mut reply),
-            CommandId::ConfigGet => server_commands::config_get(&self.ctx.config, args, &mut reply),
+            CommandId::ConfigGet => {
+                server_commands::config_get(&self.ctx.config, &self.ctx.settings, args, &mut reply)
+            }
+            CommandId::ConfigSet | CommandId::ConfigRewrite => self.ask_settings(conn, command, args, &mut reply),
             CommandId::ConfigResetStat => {
                 reply.ok();
                 self.reset_stats();

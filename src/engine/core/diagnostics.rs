@@ -42,6 +42,7 @@ pub(super) fn tells_of_core(id: CommandId) -> bool {
             | CommandId::CoracleJoin
             | CommandId::CoracleToken
             | CommandId::CoracleRemove
+            | CommandId::CoracleStatus
     )
 }
 
@@ -65,7 +66,7 @@ impl<H: CoreHost> Core<H> {
             CommandId::LatencyDoctor => {
                 reply.verbatim(&doctor::report(
                     &self.observed(self.clients.port(conn)),
-                    self.ctx.config.latency_threshold,
+                    self.ctx.settings.latency_threshold,
                 ));
             }
             CommandId::LatencyReset => {
@@ -98,8 +99,15 @@ impl<H: CoreHost> Core<H> {
                 comparison_replies::last(&self.observed(self.clients.port(conn)).comparisons, args, reply)
             }
             CommandId::CoracleScrub => self.scrub_command(conn, args, reply),
-            CommandId::CoracleNodes => self.cluster.tell_nodes(&self.router, &self.peers, reply),
-            CommandId::CoracleGroups => self.cluster.tell_groups(&self.router, reply),
+            CommandId::CoracleNodes => self.cluster.tell_nodes(&self.ctx, &self.router, &self.peers, reply),
+            CommandId::CoracleGroups => {
+                let report = self.observed(self.clients.port(conn));
+                self.cluster.tell_groups(&report, &self.router, reply);
+            }
+            CommandId::CoracleStatus => {
+                let report = self.observed(self.clients.port(conn));
+                self.cluster.tell_status(&self.ctx, &report, &self.router, &self.peers, reply);
+            }
             CommandId::CoracleReplace => self.replace_command(args, reply),
             CommandId::CoracleJoin => self.join_command(args, reply),
             CommandId::CoracleToken => self.token_command(args, reply),
@@ -118,7 +126,7 @@ impl<H: CoreHost> Core<H> {
             }
             Some(_) => return reply.error(resp::errors::SYNTAX),
         }
-        if !self.storage.scrub_soon() {
+        if !self.storage.scrub_soon(&self.ctx) {
             return reply.error("ERR the scrub is turned off: scrub_bytes_per_s is 0");
         }
         if self.clients.port(conn) == Some(Port::Gateway) {
@@ -193,7 +201,7 @@ impl<H: CoreHost> Core<H> {
     }
 
     fn logs_short_times(&self) -> bool {
-        self.ctx.config.slow_log_min.is_some_and(|min| min < LOOK_AT_ALL_BELOW)
+        self.ctx.settings.slow_log_min.is_some_and(|min| min < LOOK_AT_ALL_BELOW)
     }
 
     /// Whether a command that was taken in is to be looked at.
@@ -223,7 +231,7 @@ impl<H: CoreHost> Core<H> {
         let now = self.host.now();
         let Some(asker) = self.clients.asker_at(conn, self.ctx.now) else { return };
         let took = now.since(asker.since);
-        let is_slow = reply_bytes > 0 && self.ctx.config.slow_log_min.is_some_and(|min| took >= min);
+        let is_slow = reply_bytes > 0 && self.ctx.settings.slow_log_min.is_some_and(|min| took >= min);
         let found = [
             (LogKind::Slow, is_slow, took.as_micros() as u64),
             (LogKind::LargeRequest, bytes >= LARGE_BYTES_MIN, bytes as u64),

@@ -5,7 +5,7 @@
 //!
 //! Reading order: this page (the turn), `tick`, `commands` (of clients), `diagnostics` (LATENCY), `monitoring` (MONITOR), `frames` (from and to other cores), `map` (the cluster map), `links` (that follow it), `admitting` (nodes that join, come back without data, or are removed),
 //! `lookahead` and `prefetch` (rows that will be read), `effects`, `sink` (the
-//! way of replies), `share` (how much a turn does), `reports` (INFO, and what checkers see), `start`.
+//! way of replies), `share` (how much a turn does), `reports` (INFO, and what checkers see), `settings` (those that change), `start`.
 
 mod admitting;
 mod commands;
@@ -18,6 +18,7 @@ mod map;
 mod monitoring;
 mod prefetch;
 mod reports;
+mod settings;
 mod share;
 mod sink;
 mod start;
@@ -47,6 +48,7 @@ use crate::observe::{CoreReport, Phase, ReportReceiver, Reset, StallReason};
 use crate::origin::Port;
 use crate::peers::Peers;
 use crate::router::Router;
+use crate::settings::{SettingsAnswer, SettingsChange};
 use crate::shares::Kind;
 use crate::storage::{Storage, StorageEffect};
 
@@ -72,6 +74,10 @@ pub enum MeshMessage {
     Monitored(Monitored),
     /// Check what the core has at rest: CORACLE SCRUB on the gateway means the node.
     ScrubWanted,
+    /// Other settings are in force from now on. Sent by the node, not by a core.
+    Settings(SettingsChange),
+    /// What has become of a client's wish to change them. Sent by the node, not by a core.
+    SettingsAnswer(SettingsAnswer),
     /// Another node and the incarnation that is remembered of it from now on. Sent by the node, not by a core.
     PeerAdmitted(NodeId, u64),
     /// Hand leaderships over, finish what is under way, and end. Sent by the node, not by a core.
@@ -272,7 +278,9 @@ impl<H: CoreHost> Core<H> {
                 MeshMessage::ReportWanted(receiver) => self.tell_outside(&receiver),
                 MeshMessage::ResetStats => self.reset_stats(),
                 MeshMessage::Reset(reset) => self.on_reset(&reset),
-                MeshMessage::ScrubWanted => drop(self.storage.scrub_soon()),
+                MeshMessage::ScrubWanted => drop(self.storage.scrub_soon(&self.ctx)),
+                MeshMessage::Settings(change) => self.take_settings(&change),
+                MeshMessage::SettingsAnswer(answer) => self.on_settings_answer(answer),
                 MeshMessage::MonitorWanted => self.clients.monitoring_wanted(from, self.ctx.now),
                 MeshMessage::Monitored(monitored) => self.on_monitored(&monitored),
                 MeshMessage::PeerAdmitted(node, incarnation) => {
@@ -356,7 +364,7 @@ impl<H: CoreHost> Core<H> {
         if self.stopping != Stopping::No {
             return;
         }
-        self.stopping = Stopping::Draining { deadline: self.ctx.now + self.ctx.config.stop_timeout };
+        self.stopping = Stopping::Draining { deadline: self.ctx.now + self.ctx.settings.stop_timeout };
         self.ctx.is_stopping = true;
         for (listener, _) in &self.listeners {
             self.host.unlisten(*listener);

@@ -1,7 +1,7 @@
 //! What a core tells of itself: INFO, and what checkers see.
 
 use resp::Args;
-use types::Instant;
+use types::{CoreAddr, Instant};
 
 use super::{Core, CoreHost, ListenerKind, MeshMessage, REPORT_EVERY};
 use crate::budget::Pool;
@@ -38,7 +38,15 @@ impl<H: CoreHost> Core<H> {
         self.groups.report(self.ctx.now, &mut report, |group| self.storage.snapshot_index(group));
         self.storage.report(&mut |field| report.fields.push(field));
         report.scrubs.push(self.storage.scrub_report(&self.ctx));
+        report.led =
+            self.groups.led_groups(&self.ctx, |place| self.is_heard(place), |group| self.storage.file_bytes(group));
         report
+    }
+
+    /// Whether a core is connected and was heard of late; this one and the others of the node always are.
+    fn is_heard(&self, place: CoreAddr) -> bool {
+        let link = self.peers.link_to(place);
+        link.is_none_or(|link| self.peers.is_up(link) && !self.peers.is_silent(&self.ctx, link))
     }
 
     /// The turn has written its replies and handed the log what is to be written: what ends with that has ended now.
@@ -72,6 +80,7 @@ impl<H: CoreHost> Core<H> {
         let mut report = self.report();
         report.replicas.truncate(REPORTED_GROUPS_COUNT_MAX);
         report.comparisons.truncate(REPORTED_GROUPS_COUNT_MAX);
+        report.led.truncate(REPORTED_GROUPS_COUNT_MAX);
         self.tell_node(|| MeshMessage::Report(Box::new(report.clone())));
     }
 

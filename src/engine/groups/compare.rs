@@ -18,7 +18,7 @@ use wire::{ComparisonNote, Entry, EntryKind, LEAVES_COUNT, NoteBody};
 use crate::comparison::{ComparePoint, Comparison, DigestAnswer, Outcome, Standing};
 use crate::context::Context;
 use crate::error::Error;
-use crate::groups::comparing::{CompareRefusal, Running, next_at};
+use crate::groups::comparing::{CompareRefusal, Running, anew_at, next_at};
 use crate::groups::replica::owned_slots;
 use crate::groups::{GroupEffect, Groups};
 use crate::observe::Event;
@@ -89,6 +89,13 @@ impl Groups {
             self.begin_comparing(ctx, group);
         }
         self.comparing.settle();
+    }
+
+    /// Groups are to be compared at another interval from now on, or no more.
+    pub(crate) fn compare_interval_changed(&mut self, ctx: &Context) {
+        for replica in &mut self.list {
+            replica.compare_at = anew_at(ctx, replica.id);
+        }
     }
 
     fn next_to_compare(&mut self, ctx: &Context) -> Option<usize> {

@@ -95,13 +95,21 @@ pub(super) struct Divergent {
 
 /// When a group is to be compared next: behind the interval, or up to a quarter of it sooner or later.
 pub(super) fn next_at(ctx: &Context, group: GroupId) -> Instant {
-    let seed = [u64::from(group.0), ctx.now.as_nanos()].map(u64::to_le_bytes);
-    after(ctx.now, ctx.config.compare_interval, 750 + xxh3_64(seed.as_flattened()) % 501)
+    after(ctx.now, ctx.settings.compare_interval, 750 + seed(ctx, group) % 501)
 }
 
 /// When a group is compared first behind a start: within the interval, so that those of a core are spread over it.
 pub(super) fn first_at(interval: Option<Duration>, now: Instant, seed: u64) -> Instant {
     after(now, interval, seed % 1_001)
+}
+
+/// When a group is compared next behind a change of the interval: within it, as behind a start.
+pub(super) fn anew_at(ctx: &Context, group: GroupId) -> Instant {
+    first_at(ctx.settings.compare_interval, ctx.now, seed(ctx, group))
+}
+
+fn seed(ctx: &Context, group: GroupId) -> u64 {
+    xxh3_64([u64::from(group.0), ctx.now.as_nanos()].map(u64::to_le_bytes).as_flattened())
 }
 
 fn after(now: Instant, interval: Option<Duration>, permille: u64) -> Instant {

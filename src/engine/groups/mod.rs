@@ -15,7 +15,7 @@
 //! `reads`, `news` (what the groups are told), `drive` (what Raft wants done), `applying` and `apply`, `cold` and `rows_read` (rows that are not in memory), `pressure` and `evict`, `failed` (batches that are not applied),
 //! `forwarded_queue` and `forwarded` (commands of other cores, and who waits for room), `requeue` and `leaving` (a leadership is
 //! lost), `leadership`, `members` (who takes part), `install`, `release` (memory of removed keys), `expiry`, `comparing`, `compare` and `divergence` (whether replicas hold the
-//! same), `timers`, `sources`, `views` (what others see).
+//! same), `timers`, `sources`, `led` and `views` (what others see).
 
 mod addresses;
 mod apply;
@@ -35,6 +35,7 @@ mod gather;
 mod install;
 mod leadership;
 mod leaving;
+mod led;
 mod members;
 mod news;
 mod pressure;
@@ -215,7 +216,7 @@ impl Groups {
             last_term: new.recovered.runs.last().map_or(new.recovered.base_term, |run| run.term),
             applied: new.recovered.applied,
         };
-        let compare_at = comparing::first_at(ctx.config.compare_interval, ctx.now, new.seed);
+        let compare_at = comparing::first_at(ctx.settings.compare_interval, ctx.now, new.seed);
         let mut replica = Replica::start(&ctx.config, &ctx.budget, new, ctx.now)?;
         replica.compare_at = compare_at;
         replica.raft.set_priority(self.priority, ctx.now);

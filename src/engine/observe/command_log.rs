@@ -256,6 +256,15 @@ impl CommandLogs {
         }
     }
 
+    /// From now on so many of each kind are kept at most; the oldest leave.
+    pub(crate) fn set_len_max(&mut self, len_max: usize) {
+        self.len_max = len_max;
+        for log in &mut self.logs {
+            let left = log.drain(..log.len().saturating_sub(len_max));
+            self.bytes -= left.map(|command| command.bytes()).sum::<usize>();
+        }
+    }
+
     /// How many of a kind there are.
     pub(crate) fn len(&self, kind: LogKind) -> usize {
         self.logs[kind as usize].len()
@@ -329,6 +338,13 @@ mod tests {
         assert_eq!((logs.len(LogKind::Slow), logs.len(LogKind::LargeReply)), (0, 3));
         logs.reset(LogKind::LargeReply);
         assert_eq!(logs.bytes(), 0);
+        logs.set_len_max(2);
+        for measure in 0..3 {
+            logs.begin_turn();
+            logs.push(LogKind::Slow, command(measure));
+        }
+        logs.set_len_max(1);
+        assert_eq!((logs.len(LogKind::Slow), logs.bytes()), (1, command(0).bytes()), "the newest is kept");
         let mut none = CommandLogs::new(0, 1, 0);
         none.push(LogKind::Slow, command(1));
         assert_eq!((none.len(LogKind::Slow), none.takes(LogKind::Slow)), (0, false));

@@ -17,6 +17,7 @@ use crate::observe::field::FieldKind;
 use crate::observe::report::{CoreReport, ReplicaReport};
 use crate::observe::sections::{Info, InfoScope};
 use crate::observe::stages::Stage;
+use crate::settings::NodeSettings;
 
 /// How long turns take, in microseconds: the upper bounds of what [`TurnFigures::counts`] counts.
 pub const TURN_BOUNDS_US: [u64; 13] =
@@ -115,6 +116,11 @@ impl CoreReport {
     /// The core that it is about.
     pub fn addr(&self) -> CoreAddr {
         self.addr
+    }
+
+    /// The settings in force there.
+    pub fn settings(&self) -> &NodeSettings {
+        &self.settings
     }
 
     /// What CLUSTER INFO tells.

@@ -5,9 +5,10 @@
 //!
 //! Read [`counters`], [`log_limit`], [`distribution`], [`command_stats`], [`error_stats`], [`turns`], [`stages`], [`stalls`], [`spikes`], [`trace`], [`command_log`], [`hot_keys`],
 //! [`rates`], [`field`], then [`report`], which puts
-//! them together, [`sections`] and [`info`], which show it, [`figures`] and [`slow_commands`] (the same for others than clients), [`server_commands`] (CONFIG GET, TIME, COMMAND), [`latency`] and [`doctor`]
+//! them together with [`led_group`]; [`alarms`], [`sections`] and [`info`], which show it, [`figures`] and [`slow_commands`] (the same for others than clients), [`server_commands`] (CONFIG GET, TIME, COMMAND), [`latency`] and [`doctor`]
 //! (LATENCY), [`logged_replies`] (SLOWLOG, CORACLE), [`comparison_replies`] (CORACLE COMPARISON), [`scrub_replies`] (CORACLE SCRUB), [`reset`], and [`observer`].
 
+mod alarms;
 mod command_log;
 pub(crate) mod command_stats;
 pub(crate) mod comparison_replies;
@@ -20,6 +21,7 @@ mod figures;
 pub(crate) mod hot_keys;
 mod info;
 pub(crate) mod latency;
+mod led_group;
 pub(crate) mod log_limit;
 pub(crate) mod logged_replies;
 mod observer;
@@ -36,6 +38,7 @@ mod stalls;
 mod trace;
 pub(crate) mod turns;
 
+pub(crate) use alarms::alarms;
 pub use command_log::LogKind;
 pub(crate) use command_log::{AskedBy, CommandLogs, LARGE_BYTES_MIN, LoggedCommand, Way, shown_args};
 pub(crate) use command_stats::CommandStats;
@@ -43,6 +46,7 @@ pub(crate) use counters::Counters;
 pub(crate) use error_stats::ErrorStats;
 pub(crate) use field::Field;
 pub use figures::{Figure, ReportReceiver, STAGE_BOUNDS_US, StageFigures, TURN_BOUNDS_US, TurnFigures, node_info};
+pub(crate) use led_group::{LedGroup, MemberReport, MemberRole};
 pub(crate) use log_limit::RefusalLog;
 pub(crate) use observer::fullest;
 pub use observer::{BudgetUse, Event, Observer, QueueLen};

@@ -3,6 +3,7 @@
 //! `core` fills it from its parts. Each core sends its report to the others about once per second, so that INFO on the
 //! gateway tells of the whole node whichever core answers it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use raft::Role;
@@ -16,6 +17,7 @@ use crate::observe::counters::Counters;
 use crate::observe::error_stats::ErrorStats;
 use crate::observe::field::Field;
 use crate::observe::hot_keys::HotReport;
+use crate::observe::led_group::LedGroup;
 use crate::observe::log_limit::RefusalCounts;
 use crate::observe::rates::Rate;
 use crate::observe::reset::Reset;
@@ -24,6 +26,7 @@ use crate::observe::stages::StageStats;
 use crate::observe::stalls::StallReport;
 use crate::observe::turns::TurnStats;
 use crate::scrub_report::ScrubReport;
+use crate::settings::NodeSettings;
 
 /// Most groups whose state a report to other cores tells one by one. A core with more shows its own only.
 pub(crate) const REPORTED_GROUPS_COUNT_MAX: usize = 1_024;
@@ -33,6 +36,8 @@ pub(crate) const REPORTED_GROUPS_COUNT_MAX: usize = 1_024;
 pub struct CoreReport {
     /// The core; for a node the one that answers.
     pub(crate) addr: CoreAddr,
+    /// The settings in force there; for a node those of the core that answers.
+    pub(crate) settings: Arc<NodeSettings>,
     /// How many cores it is about.
     pub(crate) cores_count: usize,
     /// How long the core has been running; for a node the longest.
@@ -84,6 +89,8 @@ pub struct CoreReport {
     pub(crate) cluster_info: String,
     /// The replicas here, by group; at most [`REPORTED_GROUPS_COUNT_MAX`] in what is sent to other cores.
     pub(crate) replicas: Vec<ReplicaReport>,
+    /// The groups that are led here, with their members; as many as of the replicas.
+    pub(crate) led: Vec<LedGroup>,
     /// What was found when replicas of the groups that are led here were last compared; as many as of the replicas.
     pub(crate) comparisons: Vec<Comparison>,
     /// The scrub of each core.
@@ -186,6 +193,7 @@ impl CoreReport {
             }
         }
         self.replicas.extend_from_slice(&other.replicas);
+        self.led.extend_from_slice(&other.led);
         self.comparisons.extend_from_slice(&other.comparisons);
         self.scrubs.extend_from_slice(&other.scrubs);
     }

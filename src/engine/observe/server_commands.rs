@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use resp::{Args, Protocol, Reply};
 
 use crate::config::Config;
+use crate::settings::NodeSettings;
 
 /// TIME. Clients want microseconds; the clock of a turn has milliseconds.
 pub(crate) fn time(unix_ms: u64, reply: &mut Reply<'_>) {
@@ -17,14 +18,13 @@ pub(crate) fn time(unix_ms: u64, reply: &mut Reply<'_>) {
 const PATTERNS_COUNT_MAX: usize = 128;
 
 /// CONFIG GET: the node's settings, and those of Redis that tools ask for, which say how Coracle compares.
-pub(crate) fn config_get(config: &Config, args: Args<'_>, reply: &mut Reply<'_>) {
+pub(crate) fn config_get(config: &Config, settings: &NodeSettings, args: Args<'_>, reply: &mut Reply<'_>) {
     if args.len() > 2 + PATTERNS_COUNT_MAX {
         return reply.error(&format!("ERR more than {PATTERNS_COUNT_MAX} patterns: ask for fewer at a time"));
     }
-    let own = config.shown_settings.iter().map(|(name, value)| (name.as_str(), Cow::from(value.as_str())));
-    let of_redis = settings_of_redis(config);
-    let others =
-        of_redis.into_iter().filter(|(name, _)| !config.shown_settings.iter().any(|(known, _)| known == name));
+    let own = settings.shown.iter().map(|(name, value)| (name.as_str(), Cow::from(value.as_str())));
+    let of_redis = settings_of_redis(config, settings);
+    let others = of_redis.into_iter().filter(|(name, _)| !settings.shown.iter().any(|(known, _)| known == name));
     let asked_for = |name: &str| args.iter_from(2).any(|pattern| resp::glob::matches(pattern, name.as_bytes(), true));
     let shown: Vec<(&str, Cow<'_, str>)> = own.chain(others).filter(|(name, _)| asked_for(name)).collect();
     reply.map(shown.len());
@@ -35,7 +35,7 @@ pub(crate) fn config_get(config: &Config, args: Args<'_>, reply: &mut Reply<'_>)
 }
 
 /// Settings of Redis that clients and tools ask for, with the values that describe what a core does.
-fn settings_of_redis(config: &Config) -> [(&'static str, Cow<'static, str>); 16] {
+fn settings_of_redis(config: &Config, settings: &NodeSettings) -> [(&'static str, Cow<'static, str>); 16] {
     let node = config.node();
     [
         // Load generators ask for these two: nothing is ever saved aside, and every write is in a log.
@@ -51,9 +51,9 @@ fn settings_of_redis(config: &Config) -> [(&'static str, Cow<'static, str>); 16]
         ("io-threads", "1".into()),
         (
             "slowlog-log-slower-than",
-            config.slow_log_min.map_or("-1".into(), |time| time.as_micros().to_string()).into(),
+            settings.slow_log_min.map_or("-1".into(), |time| time.as_micros().to_string()).into(),
         ),
-        ("slowlog-max-len", config.slow_log_len_max.to_string().into()),
+        ("slowlog-max-len", settings.slow_log_len_max.to_string().into()),
         ("proto-max-bulk-len", types::limits::VALUE_BYTES_MAX.to_string().into()),
         ("requirepass", "".into()),
         ("port", node.gateway_port.to_string().into()),
@@ -95,7 +95,12 @@ mod tests {
             start += word.len() as u32 + 1;
         }
         let mut bytes = Vec::new();
-        config_get(config, Args::new(line.as_bytes(), &ranges), &mut Reply::new(&mut bytes, Protocol::Resp2));
+        config_get(
+            config,
+            &config.settings,
+            Args::new(line.as_bytes(), &ranges),
+            &mut Reply::new(&mut bytes, Protocol::Resp2),
+        );
         String::from_utf8(bytes).expect("settings are text")
     }
 
@@ -110,7 +115,7 @@ mod tests {
     #[test]
     fn settings_of_the_node_come_before_those_of_redis_and_none_comes_twice() {
         let mut config = Config::of_test(1, 1, 1);
-        config.shown_settings = vec![("maxmemory".into(), "77".into()), ("spin_us".into(), "5".into())];
+        config.settings.shown = vec![("maxmemory".into(), "77".into()), ("spin_us".into(), "5".into())];
         assert_eq!(ask(&config, "CONFIG GET MAXMEMORY"), "*2\r\n$9\r\nmaxmemory\r\n$2\r\n77\r\n");
         assert_eq!(ask(&config, "CONFIG GET nosuch"), "*0\r\n");
         assert_eq!(

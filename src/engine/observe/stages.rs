@@ -144,6 +144,11 @@ impl Stages {
         Stages { stats: StageStats::default(), runs: Vec::new(), long_min, long: None }
     }
 
+    /// From now on stages that take so long are long.
+    pub(crate) fn set_long_min(&mut self, long_min: Duration) {
+        self.long_min = long_min;
+    }
+
     /// A stage took so long.
     #[inline]
     pub(crate) fn record(&mut self, stage: Stage, took: Duration) {

@@ -515,6 +515,15 @@ impl LinkTable for Peers {
         self.link_to(addr).is_some_and(|link| self.is_up(link))
     }
 
+    fn heard_at(&self, addr: CoreAddr) -> Option<Instant> {
+        let link = &self.links[self.link_to(addr)?.idx()];
+        (link.heard_at != Instant::ZERO).then_some(link.heard_at)
+    }
+
+    fn incarnation(&self, node: NodeId) -> Option<u64> {
+        self.links.iter().filter(|link| link.to.node == node).find_map(|link| link.incarnation)
+    }
+
     fn each_link(&self, visit: &mut dyn FnMut(LinkView)) {
         let is_shown = |link: &&Link| !matches!(link.state, LinkState::Mesh | LinkState::Removed);
         for link in self.links.iter().filter(is_shown) {

@@ -484,6 +484,11 @@ impl<H: StorageHost> Storage<H> {
         self.records.snapshot_index(group)
     }
 
+    /// How long the files of a group's tables are, in bytes.
+    pub(crate) fn file_bytes(&self, group: GroupId) -> u64 {
+        self.store.group(group).map_or(0, |state| state.version.file_bytes())
+    }
+
     /// The figures of this part for INFO.
     pub(crate) fn report(&self, tell: &mut impl FnMut(Field)) {
         self.log.report(tell);

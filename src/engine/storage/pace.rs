@@ -14,21 +14,26 @@ const AHEAD_MAX: Duration = Duration::from_millis(1);
 /// Lets turns go first, and works no faster than so many bytes per second.
 pub(super) struct BackgroundPace<H> {
     host: H,
-    bytes_per_second_max: u64,
+    bytes_per_second_max: Cell<u64>,
     /// When what was done until now would be done at that rate.
     due: Cell<Instant>,
 }
 
 impl<H> BackgroundPace<H> {
     pub(super) fn new(host: H, bytes_per_second_max: u64) -> BackgroundPace<H> {
-        BackgroundPace { host, bytes_per_second_max, due: Cell::new(Instant::ZERO) }
+        BackgroundPace { host, bytes_per_second_max: Cell::new(bytes_per_second_max), due: Cell::new(Instant::ZERO) }
+    }
+
+    /// From now on no faster than that.
+    pub(super) fn set_rate(&self, bytes_per_second_max: u64) {
+        self.bytes_per_second_max.set(bytes_per_second_max);
     }
 }
 
 impl<H: Clock + Spawn> Pace for BackgroundPace<H> {
     async fn pause(&self, bytes: usize) {
         let now = self.host.now();
-        let took = Duration::from_nanos(bytes as u64 * 1_000_000_000 / self.bytes_per_second_max);
+        let took = Duration::from_nanos(bytes as u64 * 1_000_000_000 / self.bytes_per_second_max.get());
         // Time in which nothing was done is not made up for.
         let due = self.due.get().max(now) + took;
         self.due.set(due);

@@ -25,13 +25,14 @@ use lsm::read::Part;
 use lsm::write::Pace;
 use types::GroupId;
 
-use super::scrubbing::{Checked, ManifestDamage, Pass, Progress, ScrubPace, Stage, until};
+use super::scrubbing::{Checked, ManifestDamage, Pass, Progress, ScrubPace, Stage, first_at, until};
 use super::{Storage, StorageHost};
 use crate::budget::Pool;
 use crate::context::Context;
 use crate::observe::Field;
 use crate::replicas::Replicas;
 use crate::scrub_report::{ScrubFinding, ScrubReport, ScrubbedPart};
+use crate::settings::NodeSettings;
 
 /// How long to wait before what the disk could not read is read again: it may be in trouble for a moment.
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(5);
@@ -64,10 +65,23 @@ impl CheckError for wal::Error {
 
 impl<H: StorageHost> Storage<H> {
     /// Has a pass begin soon, unless one is under way. `false` if the scrub is turned off.
-    pub(crate) fn scrub_soon(&mut self) -> bool {
-        let is_on = self.config.scrub_bytes_per_s > 0;
+    pub(crate) fn scrub_soon(&mut self, ctx: &Context) -> bool {
+        let is_on = ctx.settings.scrub_bytes_per_s > 0;
         self.scrubbing.is_wanted = is_on && self.scrubbing.pass.is_none();
         is_on
+    }
+
+    /// Other settings are in force. A pass under way goes on at another rate, and ends if there is none.
+    pub(crate) fn settings_changed(&mut self, ctx: &Context, before: &NodeSettings) {
+        let (scrubbing, now) = (&mut self.scrubbing, &ctx.settings);
+        if before.scrub_interval != now.scrub_interval {
+            scrubbing.next_at = first_at(&self.config, now.scrub_interval, ctx.now);
+        }
+        if now.scrub_bytes_per_s == 0 {
+            (scrubbing.pass, scrubbing.is_wanted) = (None, false);
+        } else if let Some(pass) = &scrubbing.pass {
+            pass.progress.bytes_per_s.set(now.scrub_bytes_per_s);
+        }
     }
 
     /// Begins a pass if one is due, and goes on with the one under way. At every tick.
@@ -82,19 +96,19 @@ impl<H: StorageHost> Storage<H> {
             return self.go_on_scrubbing(ctx);
         }
         let is_due = self.scrubbing.is_wanted || ctx.now >= self.scrubbing.next_at;
-        if !is_due || self.config.scrub_bytes_per_s == 0 {
+        if !is_due || ctx.settings.scrub_bytes_per_s == 0 {
             return;
         }
         let scrubbing = &mut self.scrubbing;
         scrubbing.is_wanted = false;
-        scrubbing.next_at = self.config.scrub_interval.map_or(types::Instant::NEVER, |interval| ctx.now + interval);
+        scrubbing.next_at = ctx.settings.scrub_interval.map_or(types::Instant::NEVER, |interval| ctx.now + interval);
         scrubbing.passes_begun += 1;
         scrubbing.pass = Some(Pass {
             number: scrubbing.passes_begun,
             begun_at: ctx.now,
             begun_unix_ms: ctx.unix_ms,
             stage: Stage::Manifest,
-            progress: Rc::default(),
+            progress: Rc::new(Progress::new(ctx.settings.scrub_bytes_per_s)),
             is_checking: false,
             bytes: 0,
             found_count: 0,
@@ -197,7 +211,7 @@ impl<H: StorageHost> Storage<H> {
         let mut permit = self.budget.permit(Pool::Snapshots);
         permit.set(memory_bytes);
         let (host, progress) = (self.host.clone(), Rc::clone(progress));
-        let pace = ScrubPace::new(self.host.clone(), self.config.scrub_bytes_per_s, Rc::clone(&progress));
+        let pace = ScrubPace::new(self.host.clone(), Rc::clone(&progress));
         self.host.spawn(TaskClass::Background, async move {
             let result = unless_given_up(&progress, twice(&host, &progress, async || check(&pace).await)).await;
             drop(permit);
@@ -398,7 +412,7 @@ impl<H: StorageHost> Storage<H> {
         let scrubbing = &self.scrubbing;
         ScrubReport {
             core: ctx.addr(),
-            bytes_per_s: self.config.scrub_bytes_per_s,
+            bytes_per_s: ctx.settings.scrub_bytes_per_s,
             under_way: scrubbing.pass.as_ref().map(|pass| (pass.begun_unix_ms, pass.bytes)),
             passes: scrubbing.passes_ended,
             last_end_unix_ms: scrubbing.last_end_unix_ms,

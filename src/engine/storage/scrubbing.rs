@@ -48,8 +48,9 @@ pub(super) enum Checked {
 }
 
 /// What the task of a check and the turns share.
-#[derive(Default)]
 pub(super) struct Progress {
+    /// How fast to read, in bytes per second. Invariant: greater than 0.
+    pub(super) bytes_per_s: Cell<u64>,
     /// Bytes read since somebody took them.
     pub(super) bytes: Cell<u64>,
     /// Nobody wants to know any more.
@@ -57,6 +58,18 @@ pub(super) struct Progress {
     /// Errors that were not there when it was read again.
     pub(super) passing_errors: Cell<u64>,
     pub(super) checked: RefCell<Option<Checked>>,
+}
+
+impl Progress {
+    pub(super) fn new(bytes_per_s: u64) -> Progress {
+        Progress {
+            bytes_per_s: Cell::new(bytes_per_s),
+            bytes: Cell::default(),
+            is_given_up: Cell::default(),
+            passing_errors: Cell::default(),
+            checked: RefCell::default(),
+        }
+    }
 }
 
 /// A pass under way.
@@ -120,7 +133,7 @@ impl Scrubbing {
             passes_begun: 0,
             passes_ended: 0,
             is_wanted: false,
-            next_at: first_at(config, now),
+            next_at: first_at(config, config.settings.scrub_interval, now),
             last_end_unix_ms: 0,
             manifest: None,
             renew_at: None,
@@ -155,10 +168,10 @@ impl Scrubbing {
     }
 }
 
-/// When the first pass behind a start begins: anywhere within the interval, so that cores and nodes which start together do not read all at
+/// When the first pass behind a start, or a change of the interval, begins: anywhere within the interval, so that cores and nodes which start together do not read all at
 /// once, and a node that starts often checks about as often as others.
-fn first_at(config: &Config, now: Instant) -> Instant {
-    let Some(interval) = config.scrub_interval else { return Instant::NEVER };
+pub(super) fn first_at(config: &Config, interval: Option<Duration>, now: Instant) -> Instant {
+    let Some(interval) = interval else { return Instant::NEVER };
     let place = config.place;
     let seed = [config.incarnation, now.as_nanos(), u64::from(place.node.0) << 16 | u64::from(place.core.0)];
     let permille = xxh3_64(seed.map(u64::to_le_bytes).as_flattened()) % 1_000;
@@ -172,14 +185,15 @@ pub(super) struct ScrubPace<H> {
 }
 
 impl<H> ScrubPace<H> {
-    pub(super) fn new(host: H, bytes_per_s: u64, progress: Rc<Progress>) -> ScrubPace<H> {
-        ScrubPace { pace: BackgroundPace::new(host, bytes_per_s), progress }
+    pub(super) fn new(host: H, progress: Rc<Progress>) -> ScrubPace<H> {
+        ScrubPace { pace: BackgroundPace::new(host, progress.bytes_per_s.get()), progress }
     }
 }
 
 impl<H: Clock + Spawn> Pace for ScrubPace<H> {
     async fn pause(&self, bytes: usize) {
         self.progress.bytes.set(self.progress.bytes.get() + bytes as u64);
+        self.pace.set_rate(self.progress.bytes_per_s.get());
         self.pace.pause(bytes).await;
     }
 }

@@ -28,6 +28,11 @@ impl Flags {
         flags
     }
 
+    /// Whether the key of this name was given.
+    pub(super) fn gives(&self, name: &str) -> bool {
+        self.words.iter().any(|(key, _)| key.name == name)
+    }
+
     /// Puts the flags over what the file says. `--peers` given once or more replaces the file's whole list.
     pub(super) fn override_file(&self, mut tables: FileTables, problems: &mut Vec<Problem>) -> FileTables {
         let mut given = Table::default();

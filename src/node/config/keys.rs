@@ -123,10 +123,10 @@ const _: () = {
 const PORT: Kind = Kind::Int { min: 1, max: 65_535 };
 /// The greatest number is left out: a node that joins gets a greater one than any before.
 const NODE_NUMBER: Kind = Kind::Int { min: 1, max: u32::MAX as i64 - 1 };
-const IDENTITY: &str = "Identity";
-const ADDRESSES: &str = "Addresses";
+pub(super) const IDENTITY: &str = "Identity";
+pub(super) const ADDRESSES: &str = "Addresses";
 const RUNTIME: &str = "Runtime";
-const CLUSTER: &str = "Cluster (the same on every node)";
+pub(super) const CLUSTER: &str = "Cluster (the same on every node)";
 const LIMITS: &str = "Limits";
 
 macro_rules! keys {

@@ -5,13 +5,15 @@
 //! any `[[peers]]` it is a cluster of one, made from the keys at the top of the file. Once the cluster is formed the list says only whom
 //! to ask. A node that joins later has no `node_id`: its addresses are those at the top of the file.
 //!
-//! Read [`keys`] first: everything else is made from that table.
+//! Read [`keys`] first: everything else is made from that table. `changes` and `rewrite` are about settings that change while the node runs.
 
+mod changes;
 pub mod flags;
 pub mod keys;
 mod nodes;
 mod print;
 pub mod problem;
+mod rewrite;
 mod table;
 mod value;
 
@@ -117,8 +119,19 @@ pub struct Config {
     pub scrub_interval: Option<Duration>,
     /// Every key with its value, for CONFIG GET.
     pub shown: Vec<(String, String)>,
-    /// The configuration as it stands, as a file with a note behind each value saying where it comes from.
+    /// The configuration as it stood at the start, as a file with a note behind each value saying where it comes from.
     pub printed: String,
+    /// What it was made from.
+    made_from: MadeFrom,
+}
+
+/// What a configuration was made from.
+#[derive(Clone, Debug, Default)]
+struct MadeFrom {
+    /// What the file says, with the flags over it, and over both what was set while the node ran.
+    tables: FileTables,
+    flags: Flags,
+    file: Option<PathBuf>,
 }
 
 impl Config {
@@ -145,6 +158,7 @@ impl Config {
                 let effective = print::effective(&merged, config.node(), config.memory_bytes_max);
                 config.shown = effective.iter().map(print::shown_pair).collect();
                 config.printed = print::print(&effective, &merged, &config.bootstrap.nodes, source.as_ref());
+                config.made_from = MadeFrom { tables: merged, flags: flags.clone(), file: file.map(Path::to_owned) };
                 Ok(config)
             }
             _ => Err(ConfigError::new(source, problems)),
@@ -226,10 +240,10 @@ impl Config {
             scrub_interval: seconds(top, &keys::SCRUB_INTERVAL_S),
             shown: Vec::new(),
             printed: String::new(),
+            made_from: MadeFrom::default(),
         };
-        let memory_bytes_max = top.int(&keys::MEMORY_BYTES_MAX).and_then(|bytes| usize::try_from(bytes).ok());
-        let cores_count = usize::from(config.node().cores);
-        config.memory_bytes_max = memory_bytes_max.unwrap_or_else(|| memory::share_of_core(cores_count));
+        let bytes = top.int(&keys::MEMORY_BYTES_MAX).and_then(|bytes| usize::try_from(bytes).ok());
+        config.memory_bytes_max = bytes.unwrap_or_else(|| memory::share_of_core(config.node().cores.into()));
         Some(config)
     }
 }

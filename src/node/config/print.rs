@@ -92,6 +92,7 @@ fn origin_words(origin: &Origin, source: Option<&Source>) -> String {
             let line_number = source.text.bytes().take(span.start).filter(|byte| *byte == b'\n').count() + 1;
             format!("{}:{line_number}", source.name)
         }
+        (Origin::Run, _) => "CONFIG SET".to_owned(),
         _ => "default".to_owned(),
     }
 }

@@ -1,6 +1,7 @@
 //! A table of settings: what the file and the flags say, each value checked against its key.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use toml::Spanned;
@@ -19,7 +20,7 @@ pub(crate) struct Table {
 }
 
 /// The tables of a file: the one at the top, and one per `[[peers]]` entry.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct FileTables {
     pub(crate) top: Table,
     pub(crate) peers: Vec<Table>,
@@ -50,6 +51,27 @@ impl Table {
     /// What somebody has set for a key.
     pub(crate) fn get(&self, key: &Key) -> Option<&Setting> {
         self.settings.get(key.name)
+    }
+
+    /// What somebody has set for the key of this name.
+    pub(crate) fn named(&self, name: &str) -> Option<&Setting> {
+        self.settings.get(name)
+    }
+
+    /// What was set while the node ran, by the names of the keys.
+    pub(crate) fn set_at_run_time(&self) -> impl Iterator<Item = (&'static str, &Setting)> {
+        self.settings
+            .iter()
+            .filter(|(_, setting)| setting.origin == Origin::Run)
+            .map(|(name, setting)| (*name, setting))
+    }
+
+    /// Where values stand in the file.
+    pub(crate) fn places(&self) -> impl Iterator<Item = &Range<usize>> {
+        self.settings.values().filter_map(|setting| match &setting.origin {
+            Origin::File(span) => Some(span),
+            Origin::Default | Origin::Flag(_) | Origin::Run => None,
+        })
     }
 
     /// Where a key was set; for one that nobody has set, where the table stands.
@@ -169,7 +191,7 @@ pub(crate) fn read_peer_flag(text: &str, problems: &mut Vec<Problem>) -> Table {
 }
 
 /// The problem of a key that does not exist, with the one that was probably meant.
-fn unknown(name: &str, keys: &[&Key], origin: Origin) -> Problem {
+pub(super) fn unknown(name: &str, keys: &[&Key], origin: Origin) -> Problem {
     const SIMILAR_ENOUGH: f64 = 0.8;
     let similar = |key: &&Key| (key.name, strsim::jaro_winkler(key.name, name));
     let best = keys.iter().map(similar).max_by(|left, right| left.1.total_cmp(&right.1));

@@ -73,6 +73,7 @@ fn a_core_that_nobody_configures_is_what_the_table_says() {
     let map = ClusterMap::bootstrap(&config.bootstrap).expect("checked");
     let place = config.node().places().next().expect("a node has a core");
     let core = engine::Config::new(place, map, 1, "/d".into());
+    let settings = &core.settings;
     assert_eq!(
         (core.segment_bytes, core.block_bytes_max, core.batch_bytes_max),
         (config.segment_bytes, config.block_bytes_max, config.batch_bytes_max)
@@ -86,19 +87,22 @@ fn a_core_that_nobody_configures_is_what_the_table_says() {
         (config.group_log_bytes_max, config.log_bytes_max, config.log_tail_bytes_max, config.disk_reserve_bytes)
     );
     assert_eq!(
-        (core.clients_count_max, core.client_output_bytes_max),
+        (core.clients_count_max, settings.client_output_bytes_max),
         (config.clients_count_max, config.client_output_bytes_max)
     );
     assert_eq!(
-        (core.client_stall_timeout, core.leader_wait, core.stop_timeout),
+        (settings.client_stall_timeout, core.leader_wait, settings.stop_timeout),
         (config.client_stall_timeout, config.leader_wait, config.stop_timeout)
     );
     assert_eq!(
-        (core.latency_threshold, core.slow_log_min, core.slow_log_len_max),
+        (settings.latency_threshold, settings.slow_log_min, settings.slow_log_len_max),
         (config.latency_threshold, config.slow_log_min, config.slow_log_len_max)
     );
-    assert_eq!(core.compare_interval, config.compare_interval);
-    assert_eq!((core.scrub_bytes_per_s, core.scrub_interval), (config.scrub_bytes_per_s, config.scrub_interval));
+    assert_eq!(settings.compare_interval, config.compare_interval);
+    assert_eq!(
+        (settings.scrub_bytes_per_s, settings.scrub_interval),
+        (config.scrub_bytes_per_s, config.scrub_interval)
+    );
 }
 
 #[test]

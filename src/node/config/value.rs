@@ -22,6 +22,8 @@ pub(crate) enum Origin {
     Flag(String),
     /// These bytes of the file.
     File(Range<usize>),
+    /// Somebody, while the node ran.
+    Run,
 }
 
 /// A value and where it was given.

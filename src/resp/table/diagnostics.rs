@@ -121,6 +121,9 @@ const CORACLE: &[Command] = &[
     logged(CommandId::CoracleSlowLog, "coracle|slowlog", -2, NODES_GET)
         .docs("[count]", "Returns the newest slow commands with how long their stages took.", "1.0.0")
         .complexity("O(N) with N commands returned"),
+    logged(CommandId::CoracleStatus, "coracle|status", 2, NODES_GET)
+        .docs("", "Returns the cluster on one screen: nodes and groups, counted, and alarms of this node.", "1.0.0")
+        .complexity("O(N) with N groups"),
     logged(CommandId::CoracleToken, "coracle|token", -2, NODES_VARYING).docs(
         "[EX seconds]",
         "Returns a token with which a new node joins the cluster, once, within an hour or as many seconds.",

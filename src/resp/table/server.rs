@@ -6,6 +6,7 @@ use crate::command_id::CommandId;
 
 const ALL_SUM: &[&str] = &["request_policy:all_shards", "response_policy:agg_sum"];
 const ALL_SUCCEEDED: &[&str] = &["request_policy:all_shards", "response_policy:all_succeeded"];
+const NODES_SUCCEEDED: &[&str] = &["request_policy:all_nodes", "response_policy:all_succeeded"];
 const INFO_TIPS: &[&str] = &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"];
 const ADMIN: Flags = ANY_TIME.union(Flags::ADMIN).union(Flags::NOSCRIPT);
 
@@ -54,7 +55,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .complexity("O(N) with N commands")
         .subcommands(ABOUT_COMMANDS),
     server(CommandId::Config, "config", -2)
-        .docs("", "Contains what reads the settings.", "2.0.0")
+        .docs("", "Contains what is about the settings.", "2.0.0")
         .complexity("That of the subcommand")
         .subcommands(CONFIG),
     server(CommandId::Memory, "memory", -2)
@@ -101,6 +102,16 @@ const CONFIG: &[Command] = &[
         "",
         "Sets the figures of INFO back to zero.",
         "2.0.0",
+    ),
+    server(CommandId::ConfigSet, "config|set", -4)
+        .flags(ADMIN)
+        .tips(NODES_SUCCEEDED)
+        .docs("name value [name value ...]", "Changes settings of the node while it runs, all or none.", "2.0.0")
+        .complexity("O(N) with N settings"),
+    server(CommandId::ConfigRewrite, "config|rewrite", 2).flags(ADMIN).docs(
+        "",
+        "Writes the settings that were changed into the node's configuration file.",
+        "2.8.0",
     ),
     server(CommandId::ConfigHelp, "config|help", 2).flags(ANY_TIME).docs("", "Returns this text.", "5.0.0"),
 ];

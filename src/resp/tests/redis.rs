@@ -19,7 +19,7 @@ use resp::{ClientFilter, ClientLine, CommandId, Limits, Parser, Protocol};
 const WAIT_MAX: Duration = Duration::from_secs(20);
 
 /// Commands and subcommands that Redis 7.0 does not have: some came with 7.2, `COMMANDLOG` is Valkey's, and `CORACLE` our own.
-const NOT_THERE: [&str; 22] = [
+const NOT_THERE: [&str; 23] = [
     "client|no-touch",
     "client|setinfo",
     "cluster|myshardid",
@@ -40,6 +40,7 @@ const NOT_THERE: [&str; 22] = [
     "coracle|replace",
     "coracle|scrub",
     "coracle|slowlog",
+    "coracle|status",
     "coracle|token",
     "delifeq",
 ];

@@ -71,9 +71,12 @@ pub(super) fn core_config(
         disk_reserve_bytes: cluster_spec.disk_reserve_bytes,
         cache_bytes_max: cluster_spec.cache_bytes_max,
         memory_bytes_max: cluster_spec.memory_bytes_max,
-        compare_interval: cluster_spec.compare_interval,
-        scrub_interval: cluster_spec.scrub_interval,
-        scrub_bytes_per_s: cluster_spec.scrub_bytes_per_s,
+        settings: engine::NodeSettings {
+            compare_interval: cluster_spec.compare_interval,
+            scrub_interval: cluster_spec.scrub_interval,
+            scrub_bytes_per_s: cluster_spec.scrub_bytes_per_s,
+            ..engine::NodeSettings::default()
+        },
         leader_wait: Duration::from_millis(u64::from(cluster_spec.timing_ms.2) * 4),
         store: store_settings(seed),
         ..engine::Config::new(place, map.clone(), incarnation, PathBuf::from(DATA_DIR))

@@ -21,7 +21,7 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(3);
 pub(super) fn limit(seed: u64, cluster_spec: &ClusterSpec, config: &mut engine::Config) {
     config.clients_count_max = CLIENTS_COUNT_MAX;
     if cluster_spec.hostility != Hostility::None {
-        config.client_stall_timeout = STALL_TIMEOUT;
+        config.settings.client_stall_timeout = STALL_TIMEOUT;
     }
     if cluster_spec.load == Load::LargeValues {
         // One command may be longer than the small limits below.
@@ -55,7 +55,7 @@ pub(super) fn limit(seed: u64, cluster_spec: &ClusterSpec, config: &mut engine::
     };
     // A batch is one entry, and must fit a segment with the command that fills it.
     config.batch_bytes_max = config.batch_bytes_max.min(config.segment_bytes as usize / 8);
-    config.client_output_bytes_max = prng.pick(&[4 << 10, config.client_output_bytes_max]);
+    config.settings.client_output_bytes_max = prng.pick(&[4 << 10, config.settings.client_output_bytes_max]);
     config.uncommitted_bytes_max = prng.pick(&[4 << 10, 64 << 10, config.uncommitted_bytes_max]);
     config.inflight_bytes_max = prng.pick(&[4 << 10, 64 << 10, config.inflight_bytes_max]);
     if cluster_spec.load == Load::SmallMemory {

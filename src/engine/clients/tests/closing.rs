@@ -120,7 +120,7 @@ fn a_client_that_has_waited_once_ends_like_any_other() {
 
 #[test]
 fn clients_that_take_nothing_for_long_are_closed_and_those_that_progress_are_not() {
-    let mut world = World::new(3, |config| config.client_stall_timeout = Duration::from_secs(30));
+    let mut world = World::new(3, |config| config.settings.client_stall_timeout = Duration::from_secs(30));
     let tick = |world: &mut World, after_s| {
         world.ctx.now += Duration::from_secs(after_s);
         world.clients.tick(&mut world.ctx, &world.net);
@@ -142,7 +142,7 @@ fn clients_that_take_nothing_for_long_are_closed_and_those_that_progress_are_not
 
 #[test]
 fn a_client_that_takes_one_long_send_slowly_is_no_stall() {
-    let mut world = World::new(2, |config| config.client_stall_timeout = Duration::from_secs(30));
+    let mut world = World::new(2, |config| config.settings.client_stall_timeout = Duration::from_secs(30));
     world.receive(conn(0), "PING\r\n");
     world.receive(conn(1), "PING\r\n");
     world.flush();

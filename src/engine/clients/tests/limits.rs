@@ -38,7 +38,7 @@ fn a_client_with_too_many_bytes_of_requests_waits_and_one_request_may_be_longer(
 
 #[test]
 fn a_client_that_does_not_take_its_replies_waits_until_they_have_left() {
-    let mut world = World::new(2, |config| config.client_output_bytes_max = 1_000);
+    let mut world = World::new(2, |config| config.settings.client_output_bytes_max = 1_000);
     world.receive(conn(0), &format!("PING {}\r\n", long(1_000)));
     world.flush();
     world.receive(conn(0), "GET a\r\n");
@@ -54,7 +54,7 @@ fn a_client_that_does_not_take_its_replies_waits_until_they_have_left() {
 /// the next tick, once per `client_output_bytes_max` of them.
 #[test]
 fn the_end_of_a_send_that_somebody_waits_for_ends_a_park() {
-    let mut world = World::new(2, |config| config.client_output_bytes_max = 1_000);
+    let mut world = World::new(2, |config| config.settings.client_output_bytes_max = 1_000);
     world.receive(conn(1), "PING\r\n");
     world.flush();
     assert_eq!(world.net.take_awaited(), [], "nobody waits");
@@ -71,7 +71,7 @@ fn the_end_of_a_send_that_somebody_waits_for_ends_a_park() {
 
 #[test]
 fn replies_that_wait_for_their_turn_count_as_output() {
-    let mut world = World::new(1, |config| config.client_output_bytes_max = 1_000);
+    let mut world = World::new(1, |config| config.settings.client_output_bytes_max = 1_000);
     world.receive(conn(0), "GET a\r\nGET b\r\n");
     world.answer_with("b", |reply| reply.bulk(long(1_000).as_bytes()));
     world.receive(conn(0), "GET c\r\n");

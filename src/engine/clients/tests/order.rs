@@ -120,7 +120,7 @@ fn commands_that_name_no_group_are_answered_in_order_and_counted_as_rejected() {
 fn a_long_reply_has_room_beside_nothing_and_a_short_one_always() {
     let mut world = World::new(1, |config| {
         config.limits.client_replies_bytes_max = 200 << 10;
-        config.client_output_bytes_max = 1 << 20;
+        config.settings.client_output_bytes_max = 1 << 20;
     });
     world.receive(conn(0), "GET a\r\nGET b\r\n");
     let origin = world.open[1].1;

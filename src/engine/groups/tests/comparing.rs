@@ -1,11 +1,14 @@
 //! Comparisons of the replicas of a group: who is found to differ, and what becomes of it.
 
+use std::sync::Arc;
+
 use wire::{ComparisonNote, LEAVES_COUNT, NoDigest, RowsDigest};
 
 use super::*;
 use crate::comparison::{Comparison, DigestAnswer, Outcome};
 use crate::groups::CompareRefusal;
 use crate::replicas::Replicas;
+use crate::settings::NodeSettings;
 
 /// The digest of a replica whose rows are altered in this many ways.
 fn digest(altered: u64) -> DigestAnswer {
@@ -44,7 +47,7 @@ fn run(world: &mut World, duration: Duration, answer: impl Fn(usize) -> Option<D
 
 /// Only what is asked for is compared.
 fn world() -> World {
-    World::new(|config| config.compare_interval = None)
+    World::new(|config| config.settings.compare_interval = None)
 }
 
 fn last(world: &World, side: usize) -> Option<&Comparison> {
@@ -77,12 +80,33 @@ fn replicas_that_agree_are_compared_and_go_on() {
 
 #[test]
 fn comparisons_come_at_an_interval_and_only_from_leaders() {
-    let mut world = World::new(|config| config.compare_interval = Some(Duration::from_secs(4)));
+    let mut world = World::new(|config| config.settings.compare_interval = Some(Duration::from_secs(4)));
     run(&mut world, Duration::from_secs(20), |_| Some(digest(0)));
     let leader = world.leader();
     let counts: Vec<u64> = world.sides.iter().map(|side| side.ctx.counters.comparisons).collect();
     assert!((3..=7).contains(&counts[leader]), "{counts:?}");
     assert_eq!(counts.iter().sum::<u64>(), counts[leader]);
+}
+
+#[test]
+fn another_interval_counts_from_when_it_is_set() {
+    let mut world = world();
+    let count = |world: &World| world.sides.iter().map(|side| side.ctx.counters.comparisons).sum::<u64>();
+    let set = |world: &mut World, compare_interval: Option<Duration>| {
+        for side in &mut world.sides {
+            side.ctx.settings = Arc::new(NodeSettings { compare_interval, ..NodeSettings::default() });
+            side.groups.compare_interval_changed(&side.ctx);
+        }
+    };
+    run(&mut world, Duration::from_secs(20), |_| Some(digest(0)));
+    assert_eq!(count(&world), 0);
+    set(&mut world, Some(Duration::from_secs(4)));
+    run(&mut world, Duration::from_secs(20), |_| Some(digest(0)));
+    let compared = count(&world);
+    assert!((3..=8).contains(&compared), "{compared}");
+    set(&mut world, None);
+    run(&mut world, Duration::from_secs(20), |_| Some(digest(0)));
+    assert_eq!(count(&world), compared);
 }
 
 #[test]

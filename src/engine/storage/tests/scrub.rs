@@ -1,5 +1,6 @@
 //! The scrub: what it reads, what it finds, and what becomes of that.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use types::{CoreAddr, GroupId};
@@ -10,10 +11,18 @@ use super::super::scrubbing::Stage;
 use crate::config::Config;
 use crate::origin::LinkId;
 use crate::scrub_report::ScrubbedPart;
+use crate::settings::NodeSettings;
 
 /// Passes begin only when they are asked for, and nothing slows them down.
 fn asked(config: Config) -> Config {
-    Config { scrub_interval: None, scrub_bytes_per_s: 1 << 40, ..config }
+    with_settings(
+        &config,
+        NodeSettings { scrub_interval: None, scrub_bytes_per_s: 1 << 40, ..NodeSettings::default() },
+    )
+}
+
+fn with_settings(config: &Config, settings: NodeSettings) -> Config {
+    Config { settings, ..config.clone() }
 }
 
 /// A core with tables and blobs in some groups, and log behind them that keeps segments.
@@ -37,7 +46,7 @@ fn filled(groups_count: usize) -> FakeCore {
 /// A whole pass.
 fn pass(core: &mut FakeCore) {
     let passes = core.ctx.counters.scrub_passes;
-    assert!(core.storage.scrub_soon());
+    assert!(core.storage.scrub_soon(&core.ctx));
     core.turn_until("a pass has ended", |core| core.ctx.counters.scrub_passes > passes);
 }
 
@@ -70,7 +79,8 @@ fn a_pass_over_what_is_sound_reads_all_of_it_and_finds_nothing() {
 fn passes_come_by_themselves_at_the_interval_and_not_at_all_at_rate_zero() {
     let interval = Some(Duration::from_secs(10));
     let mut core = filled(1);
-    let every = Config { scrub_interval: interval, ..(*core.config).clone() };
+    let every = NodeSettings { scrub_interval: interval, ..core.config.settings.clone() };
+    let every = with_settings(&core.config, every);
     core = FakeCore::start(core.host.crash(), every.clone());
     core.turn_until("the first one has ended", |core| core.ctx.counters.scrub_passes == 1);
     assert!(core.ctx.now < types::Instant::ZERO + Duration::from_secs(600));
@@ -78,19 +88,51 @@ fn passes_come_by_themselves_at_the_interval_and_not_at_all_at_rate_zero() {
     core.turn_until("the second one has ended", |core| core.ctx.counters.scrub_passes == 2);
     let apart = core.ctx.now.since(first);
     assert!(apart > Duration::from_secs(9) && apart < Duration::from_secs(11), "{apart:?}");
-    let off = Config { scrub_bytes_per_s: 0, ..every };
+    let off = NodeSettings { scrub_bytes_per_s: 0, ..every.settings.clone() };
+    let off = with_settings(&every, off);
     let mut core = FakeCore::start(core.host.crash(), off);
-    assert!(!core.storage.scrub_soon());
+    assert!(!core.storage.scrub_soon(&core.ctx));
     core.turns(1_000);
     assert_eq!((core.ctx.counters.scrub_passes, core.ctx.counters.scrub_bytes), (0, 0));
+}
+
+/// Other settings are in force from now on.
+fn change(core: &mut FakeCore, settings: NodeSettings) {
+    let before = std::mem::replace(&mut core.ctx.settings, Arc::new(settings));
+    core.storage.settings_changed(&core.ctx, &before);
+}
+
+#[test]
+fn a_pass_under_way_goes_on_at_another_rate_and_ends_without_one() {
+    let core = filled(1);
+    let slow = NodeSettings { scrub_bytes_per_s: 64 << 10, ..core.config.settings.clone() };
+    let mut core = FakeCore::start(core.host.crash(), with_settings(&core.config, slow.clone()));
+    assert!(core.storage.scrub_soon(&core.ctx));
+    core.turns(200);
+    assert!(core.storage.scrub_report(&core.ctx).under_way.is_some());
+    change(&mut core, NodeSettings { scrub_bytes_per_s: 1 << 40, ..slow.clone() });
+    let begun_at = core.ctx.now;
+    core.turn_until("the pass has ended", |core| core.ctx.counters.scrub_passes == 1);
+    assert!(core.ctx.now.since(begun_at) < Duration::from_secs(3), "a chunk may have been waited for");
+    change(&mut core, slow.clone());
+    assert!(core.storage.scrub_soon(&core.ctx));
+    core.turns(200);
+    change(&mut core, NodeSettings { scrub_bytes_per_s: 0, ..slow.clone() });
+    assert!(core.storage.scrub_report(&core.ctx).under_way.is_none() && !core.storage.scrub_soon(&core.ctx));
+    let next_in = |core: &FakeCore| core.storage.scrub_report(&core.ctx).next_in;
+    assert_eq!(next_in(&core), None);
+    let interval = Duration::from_secs(100);
+    change(&mut core, NodeSettings { scrub_interval: Some(interval), ..slow });
+    assert!(next_in(&core).is_some_and(|time| time <= interval), "{:?}", next_in(&core));
 }
 
 #[test]
 fn it_reads_no_faster_than_it_may_and_ends_when_the_core_stops() {
     let mut core = filled(1);
     let rate = 64 << 10;
-    core = FakeCore::start(core.host.crash(), Config { scrub_bytes_per_s: rate, ..(*core.config).clone() });
-    assert!(core.storage.scrub_soon());
+    let slow = NodeSettings { scrub_bytes_per_s: rate, ..core.config.settings.clone() };
+    core = FakeCore::start(core.host.crash(), with_settings(&core.config, slow));
+    assert!(core.storage.scrub_soon(&core.ctx));
     let begun_at = core.ctx.now;
     core.turns(200);
     let (bytes, took) = (core.ctx.counters.scrub_bytes, core.ctx.now.since(begun_at));
@@ -207,7 +249,7 @@ fn a_damaged_segment_of_the_log_goes_once_those_who_keep_it_are_flushed() {
 fn what_can_be_read_again_is_no_damage() {
     let mut core = filled(1);
     core.host.set_unreadable("", true);
-    assert!(core.storage.scrub_soon());
+    assert!(core.storage.scrub_soon(&core.ctx));
     core.turns(20);
     core.host.set_unreadable("", false);
     core.turn_until("a pass has ended", |core| core.ctx.counters.scrub_passes == 1);
@@ -219,7 +261,7 @@ fn what_can_be_read_again_is_no_damage() {
 fn tables_that_are_replaced_while_they_are_read_are_no_damage() {
     let mut core = filled(1);
     core.host.set_unreadable(".data", true);
-    assert!(core.storage.scrub_soon());
+    assert!(core.storage.scrub_soon(&core.ctx));
     core.turn_until("a table is being read again", |core| {
         let pass = core.storage.scrubbing.pass.as_ref();
         pass.is_some_and(|pass| matches!(pass.stage, Stage::Parts { .. }) && pass.is_checking)
