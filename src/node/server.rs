@@ -197,7 +197,14 @@ pub fn run(config: &Config, join: Option<JoinToken>) -> Result<(), Error> {
         }
     })?;
     admin.attach(running.remote(), running.cores_count(), of_any_core);
-    keep_settings((config, &member.kept.first), prepared.clients_count_max, &running, logging.level(), &admin, wishes)?;
+    keep_settings(
+        (config, &member.kept.first),
+        prepared.clients_count_max,
+        &running,
+        logging.level(),
+        &admin,
+        wishes,
+    )?;
     remember_nodes(prepared.known_peers, told, beginnings, &running)?;
     keep_maps(keeper, member, config, prepared.clients_count_max)?;
     let followed = service_manager.clone().follow(listening, running.cores_count(), move || admin.is_alive());
