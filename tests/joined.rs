@@ -198,7 +198,12 @@ fn a_token_is_for_one_node_and_for_a_time() {
     assert!(told.contains("the cluster knows node 4 as 127.0.0.4"), "{told}");
     std::fs::write(&config, text).unwrap();
 
-    // A node that has joined may lose its data like any other.
+    loses_its_data(&cluster, &dir);
+}
+
+/// A node that has joined may lose its data like any other.
+fn loses_its_data(cluster: &Cluster, dir: &Path) {
+    let connect = |id: u32| Client::connect(&format!("127.0.0.{id}"), cluster.node(1).gateway);
     std::fs::remove_dir_all(dir.join("node-4")).unwrap();
     let mut back = String::new();
     wait_until("node 4 is seen to be down", WITHIN, || match cluster.gateway(1).command("CORACLE REPLACE 4") {
@@ -208,7 +213,7 @@ fn a_token_is_for_one_node_and_for_a_time() {
         }
         _ => false,
     });
-    let _node = Server::start_again_with(&dir, 4, &["--join", &back]);
+    let _node = Server::start_again_with(dir, 4, &["--join", &back]);
     wait_until("node 4 is back", WITHIN, || {
         connect(4).is_ok_and(|mut client| client.command("GET key") == bulk("value"))
     });

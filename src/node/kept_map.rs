@@ -232,10 +232,10 @@ mod tests {
         }
         let dir = tempfile::tempdir().expect("a temporary directory");
         let (looked, looks) = std::sync::mpsc::channel();
-        let (serving, path) = (keeper.clone(), dir.path().to_owned());
+        let (writer, path) = (keeper.clone(), dir.path().to_owned());
         // It ends with the process.
         std::thread::spawn(move || {
-            serving.serve(KeptMap::of_first(first), path, |map| looked.send(map.epoch).expect("the test listens"));
+            writer.serve(KeptMap::of_first(first), path, |map| looked.send(map.epoch).expect("the test listens"));
         });
         assert_eq!(looks.recv(), Ok(third.epoch));
         keeper.put(&second);

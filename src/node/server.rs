@@ -150,17 +150,7 @@ pub fn run(config: &Config, join: Option<JoinToken>) -> Result<(), Error> {
     }
     admin.tell(config)?;
     let Some(member) = become_member(config, &mut prepared, join, &stop)? else { return Ok(()) };
-    let node = config.node();
-    tracing::info!(
-        node = member.identity.node_id.0,
-        cluster = %member.kept.first.cluster_id,
-        incarnation = format_args!("{:016x}", member.identity.incarnation),
-        data_dir = %config.data_dir.display(),
-        cores = node.cores,
-        groups = member.kept.first.groups.len(),
-        gateway = %node.gateway_addr(),
-        "starting"
-    );
+    tell_start(config, &member);
     let runtime = rt::Config {
         cores: prepared.cpus.iter().map(|cpu| rt::CoreConfig { cpu: *cpu }).collect(),
         spin: std::time::Duration::from_micros(config.spin_us.into()),
@@ -210,6 +200,21 @@ pub fn run(config: &Config, join: Option<JoinToken>) -> Result<(), Error> {
     let followed = service_manager.clone().follow(listening, running.cores_count(), move || admin.is_alive());
     followed.map_err(|source| Error::Os { what: "starting a thread".into(), source })?;
     supervise(running, stop, service_manager)
+}
+
+/// Tells the log what is about to start.
+fn tell_start(config: &Config, member: &Member) {
+    let node = config.node();
+    tracing::info!(
+        node = member.identity.node_id.0,
+        cluster = %member.kept.first.cluster_id,
+        incarnation = format_args!("{:016x}", member.identity.incarnation),
+        data_dir = %config.data_dir.display(),
+        cores = node.cores,
+        groups = member.kept.first.groups.len(),
+        gateway = %node.gateway_addr(),
+        "starting"
+    );
 }
 
 /// Forms the cluster or joins it, unless this node is a part of it already, and keeps what there is to know of it; `None` if asked to stop

@@ -43,7 +43,7 @@ struct Shown {
 
 /// What a node is told that wants to be admitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Judgement {
+enum Verdict {
     /// The map names it.
     Admitted(NodeId),
     /// The map is to change.
@@ -80,45 +80,45 @@ impl Shown {
     }
 
     /// What becomes of whoever shows this, by the latest map that is known and at this time. `is_there` tells whether a node is heard.
-    fn judge(&self, map: &ClusterMap, unix_ms: u64, is_there: impl Fn(NodeId) -> bool) -> Judgement {
+    fn verdict(&self, map: &ClusterMap, unix_ms: u64, is_there: impl Fn(NodeId) -> bool) -> Verdict {
         let has_addresses = |id: NodeId| map.node(id).is_some_and(|node| node.is_described_by(&self.node));
         let by =
             |is_it: &dyn Fn(&meta::AdmittedNode) -> bool| map.admitted.iter().find(|it| is_it(it)).map(|it| it.id);
         if let Some(id) = by(&|it| it.incarnation == self.incarnation) {
-            return if has_addresses(id) { Judgement::Admitted(id) } else { other_addresses(id) };
+            return if has_addresses(id) { Verdict::Admitted(id) } else { other_addresses(id) };
         }
         if by(&|it| it.joined_with == Some(self.token)).is_some() {
             let why = "the token was used with another data directory: ask for a new one with CORACLE TOKEN, or CORACLE REPLACE";
-            return Judgement::Refused(why.to_owned());
+            return Verdict::Refused(why.to_owned());
         }
         if let Some(id) = by(&|it| it.awaited == Some(self.token)) {
             return match () {
                 () if !has_addresses(id) => other_addresses(id),
-                () if is_there(id) => Judgement::NotYet(format!("node {id} is there with other data: stop it first")),
+                () if is_there(id) => Verdict::NotYet(format!("node {id} is there with other data: stop it first")),
                 () => {
                     let Shown { token, incarnation, .. } = *self;
-                    Judgement::Ask(MapChange::Admit(Admit { node: id, token, incarnation }))
+                    Verdict::Ask(MapChange::Admit(Admit { node: id, token, incarnation }))
                 }
             };
         }
         let Some(invitation) = map.invitations.iter().find(|it| it.token == self.token) else {
-            return Judgement::Wait;
+            return Verdict::Wait;
         };
         if invitation.expires_ms <= unix_ms {
-            return Judgement::Refused("the token has expired: ask for a new one with CORACLE TOKEN".to_owned());
+            return Verdict::Refused("the token has expired: ask for a new one with CORACLE TOKEN".to_owned());
         }
         let Shown { token, incarnation, .. } = *self;
         let join = MapChange::Join(Join { token, at_ms: unix_ms, incarnation, node: self.node.clone() });
         match map.changed(&join) {
             // Whoever has the addresses may have been removed meanwhile.
-            Err(rule) => Judgement::NotYet(format!("the node cannot be admitted: {rule}")),
-            Ok(_) => Judgement::Ask(join),
+            Err(rule) => Verdict::NotYet(format!("the node cannot be admitted: {rule}")),
+            Ok(_) => Verdict::Ask(join),
         }
     }
 }
 
-fn other_addresses(id: NodeId) -> Judgement {
-    Judgement::Refused(format!(
+fn other_addresses(id: NodeId) -> Verdict {
+    Verdict::Refused(format!(
         "the cluster knows node {id} with other addresses, cores or rack: configure them as they were"
     ))
 }
@@ -206,20 +206,20 @@ impl<H: CoreHost> Core<H> {
             return reply
                 .error("REFUSED the node is configured for a cluster of another name: correct its cluster_id");
         }
-        match shown.judge(self.cluster.map(), self.ctx.unix_ms, |node| self.is_there(node)) {
-            Judgement::Admitted(id) => {
+        match shown.verdict(self.cluster.map(), self.ctx.unix_ms, |node| self.is_there(node)) {
+            Verdict::Admitted(id) => {
                 reply.array(3);
                 reply.integer(i64::from(id.0));
                 reply.bulk(&self.cluster.first_map().to_bytes());
                 reply.bulk(&self.cluster.map().to_bytes());
             }
-            Judgement::Ask(change) => {
+            Verdict::Ask(change) => {
                 self.ask_changes(&[change]);
                 reply.simple(WAIT);
             }
-            Judgement::Wait => reply.simple(WAIT),
-            Judgement::NotYet(why) => reply.error(&format!("ERR {why}")),
-            Judgement::Refused(why) => reply.error(&format!("REFUSED {why}")),
+            Verdict::Wait => reply.simple(WAIT),
+            Verdict::NotYet(why) => reply.error(&format!("ERR {why}")),
+            Verdict::Refused(why) => reply.error(&format!("REFUSED {why}")),
         }
     }
 
@@ -294,8 +294,8 @@ mod tests {
         map
     }
 
-    fn refused(judgement: &Judgement, part: &str) -> bool {
-        matches!(judgement, Judgement::Refused(why) if why.contains(part))
+    fn refused(verdict: &Verdict, part: &str) -> bool {
+        matches!(verdict, Verdict::Refused(why) if why.contains(part))
     }
 
     #[test]
@@ -325,31 +325,31 @@ mod tests {
         let invite = |expires_ms| MapChange::Invite(Invite { token: token(), at_ms: 1, expires_ms });
         let nobody = |_| false;
         let node = of_node(9, 5);
-        assert_eq!(node.judge(&map(&[]), 50, nobody), Judgement::Wait, "the token may be on its way");
+        assert_eq!(node.verdict(&map(&[]), 50, nobody), Verdict::Wait, "the token may be on its way");
         let invited = map(&[invite(100)]);
-        let Judgement::Ask(join) = node.judge(&invited, 99, nobody) else { panic!("it may join") };
-        assert!(refused(&node.judge(&invited, 100, nobody), "has expired"));
-        let clash = of_node(2, 5).judge(&invited, 99, nobody);
+        let Verdict::Ask(join) = node.verdict(&invited, 99, nobody) else { panic!("it may join") };
+        assert!(refused(&node.verdict(&invited, 100, nobody), "has expired"));
+        let clash = of_node(2, 5).verdict(&invited, 99, nobody);
         let is_named = |why: &str| why.contains("127.0.0.2:7000 is used twice");
-        assert!(matches!(&clash, Judgement::NotYet(why) if is_named(why)), "{clash:?}");
+        assert!(matches!(&clash, Verdict::NotYet(why) if is_named(why)), "{clash:?}");
         let joined = map(&[invite(100), join]);
         for at_ms in [99, 100_000] {
-            assert_eq!(node.judge(&joined, at_ms, nobody), Judgement::Admitted(NodeId(3)), "retried");
+            assert_eq!(node.verdict(&joined, at_ms, nobody), Verdict::Admitted(NodeId(3)), "retried");
         }
-        assert!(refused(&of_node(9, 6).judge(&joined, 99, nobody), "was used with another data directory"));
-        assert!(refused(&of_node(8, 5).judge(&joined, 99, nobody), "node 3 with other addresses"));
+        assert!(refused(&of_node(9, 6).verdict(&joined, 99, nobody), "was used with another data directory"));
+        assert!(refused(&of_node(8, 5).verdict(&joined, 99, nobody), "node 3 with other addresses"));
     }
 
     #[test]
     fn a_node_without_data_comes_back_where_it_was() {
         let awaited = map(&[MapChange::Await(Await { node: NodeId(2), token: token() })]);
         let node = of_node(2, 5);
-        let Judgement::Ask(admit) = node.judge(&awaited, 1, |_| false) else { panic!("it may come back") };
-        let there = node.judge(&awaited, 1, |id| id == NodeId(2));
-        assert!(matches!(&there, Judgement::NotYet(why) if why.contains("is there with other data")), "{there:?}");
-        assert!(refused(&of_node(9, 5).judge(&awaited, 1, |_| false), "node 2 with other addresses"));
+        let Verdict::Ask(admit) = node.verdict(&awaited, 1, |_| false) else { panic!("it may come back") };
+        let there = node.verdict(&awaited, 1, |id| id == NodeId(2));
+        assert!(matches!(&there, Verdict::NotYet(why) if why.contains("is there with other data")), "{there:?}");
+        assert!(refused(&of_node(9, 5).verdict(&awaited, 1, |_| false), "node 2 with other addresses"));
         let mut back = awaited;
         assert!(back.change(&admit));
-        assert_eq!(node.judge(&back, 1, |_| true), Judgement::Admitted(NodeId(2)));
+        assert_eq!(node.verdict(&back, 1, |_| true), Verdict::Admitted(NodeId(2)));
     }
 }

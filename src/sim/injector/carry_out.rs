@@ -2,6 +2,7 @@
 
 use super::trap::Trap;
 use super::{Injector, Lasting, MS, NewLeaderTarget};
+use crate::clock::NodeClock;
 use crate::cluster::Cluster;
 use crate::cluster_spec::NodeNumber;
 use crate::disk::WriteFault;
@@ -34,16 +35,8 @@ impl Injector {
             Fault::CrashHalfWay { factor, within_us, down_ms, for_ms } => {
                 self.set_trap(Trap::HalfWay { factor: *factor }, *within_us, *down_ms, until(for_ms));
             }
-            Fault::ClockJump { node, by_ms } => {
-                let node = idx(node)?;
-                cluster.world.borrow_mut().nodes[node].clock.jump_unix(*by_ms);
-                cluster.observe_clocks();
-            }
-            Fault::Drift { node, ppm } => {
-                let node = idx(node)?;
-                cluster.world.borrow_mut().nodes[node].clock.set_drift(*ppm, now);
-                cluster.observe_clocks();
-            }
+            Fault::ClockJump { node, by_ms } => change_clock(cluster, idx(node)?, |clock| clock.jump_unix(*by_ms)),
+            Fault::Drift { node, ppm } => change_clock(cluster, idx(node)?, |clock| clock.set_drift(*ppm, now)),
             Fault::CutOneWay { from, to, for_ms } => self.cut(cluster, idx(from)?, idx(to)?, until(for_ms)),
             Fault::Partition { side, for_ms } => {
                 self.part(cluster, &side.iter().filter_map(idx).collect::<Vec<_>>(), until(for_ms));
@@ -204,6 +197,11 @@ impl Injector {
         world.nodes[node].is_damaged = true;
         Some(())
     }
+}
+
+fn change_clock(cluster: &Cluster, node: usize, change: impl FnOnce(&mut NodeClock)) {
+    change(&mut cluster.world.borrow_mut().nodes[node].clock);
+    cluster.observe_clocks();
 }
 
 fn is_up(cluster: &Cluster, node: usize) -> bool {

@@ -51,12 +51,12 @@ fn any_node_may_crash_at_any_step_of_a_join_and_a_removal() {
     for (idx, behind_ms) in STEPS_MS.into_iter().enumerate() {
         let (seed, spec) = seeds.next().expect("there is no end of seeds");
         // Each node at each step, in one seed or another, the new one twice as often.
-        let victims = [idx as u32 % spec.nodes + 1, spec.nodes + 1];
+        let crashed_nodes = [idx as u32 % spec.nodes + 1, spec.nodes + 1];
         let mut faults = vec![
             Timed { at_ms: JOIN_AT_MS, fault: Fault::Join {} },
             Timed { at_ms: REMOVE_AT_MS, fault: Fault::Remove {} },
         ];
-        for node in victims {
+        for node in crashed_nodes {
             for at_ms in [JOIN_AT_MS + behind_ms, REMOVE_AT_MS + behind_ms] {
                 faults.push(Timed { at_ms, fault: Fault::Crash { node, down_ms: 40 * (1 + idx as u64) } });
             }
