@@ -84,13 +84,16 @@ fn rot_at_rest(seed: u64, cluster_spec: &ClusterSpec, end_ms: u64) -> Vec<Timed>
 fn comings_and_goings(seed: u64, cluster_spec: &ClusterSpec, end_ms: u64) -> Vec<Timed> {
     let mut prng = Prng::stream(seed, "comings and goings");
     let mut faults = Vec::new();
+    if cluster_spec.spares == 0 {
+        return faults;
+    }
     let node = cluster_spec.nodes + 1;
     let mut at_ms = QUIET_START_MS;
     let mut is_in = false;
-    while cluster_spec.spares > 0 {
+    loop {
         at_ms += prng.range(1, 4_000);
         if at_ms >= end_ms {
-            break;
+            return faults;
         }
         let fault = if is_in { Fault::Remove {} } else { Fault::Join {} };
         is_in = !is_in;
@@ -107,7 +110,6 @@ fn comings_and_goings(seed: u64, cluster_spec: &ClusterSpec, end_ms: u64) -> Vec
             faults.extend((at_ms < end_ms).then_some(Timed { at_ms, fault }));
         }
     }
-    faults
 }
 
 fn leader_kinds(prng: &mut Prng) -> Vec<FaultKind> {
