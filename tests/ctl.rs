@@ -175,7 +175,7 @@ fn a_node_that_has_lost_its_data_is_replaced_and_waited_for() {
     let node = Server::start_again_with(dir.path(), 3, &["--join", &token]);
     let done = shown(&cluster, &[1], &["status", "--wait", "--wait-max", "60"]);
     assert!(done.contains("All is well, after"), "{done}");
-    assert!(node.told().contains("this node has come back"));
+    assert!(node.told().contains("this node was let in"));
     check(&cluster, &known, "with the node back");
     // It counts: without another one there is still a majority, and the groups say whom they lack.
     cluster.kill(2);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use coracle_tests::client::ok;
 use coracle_tests::load::{Known, check, under_load};
-use coracle_tests::{Cluster, Options, alone, binary, ports, process, wait_until};
+use coracle_tests::{Cluster, Options, alone, binary, process, wait_until};
 use rustix::process::Signal;
 
 const LIMIT: Duration = Duration::from_secs(240);
@@ -131,11 +131,12 @@ fn a_node_alone_does_not_start_on_a_damaged_log() {
     for key in 0..200 {
         assert_eq!(client.command(&format!("SET key:{key} value")), ok());
     }
+    let port = cluster.node(1).gateway.to_string();
     assert!(cluster.stop(Signal::TERM).success());
     let log = log_of(dir.path(), 1);
     flip(&log, |blocks| blocks[blocks.len() / 2]);
     let damaged = std::fs::read(log.join(FIRST_SEGMENT)).unwrap();
-    let (program, port) = (binary(), ports::free(1, 1).to_string());
+    let program = binary();
     let (program, data) = (program.to_str().unwrap(), dir.path().to_str().unwrap());
     let args = ["dev", "--nodes", "1", "--groups", "2", "--port", &port, "--data-dir", data];
     let output = process::run(program, &args, b"", WITHIN);

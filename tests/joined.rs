@@ -173,7 +173,7 @@ fn a_token_is_for_one_node_and_for_a_time() {
     let mut node = Server::start_again_with(&dir, 4, &["--join", &token]);
     let connect = |id: u32| Client::connect(&format!("127.0.0.{id}"), cluster.node(1).gateway);
     wait_until("node 4 serves", WITHIN, || {
-        connect(4).is_ok_and(|mut client| client.command("SET key value") == ok())
+        connect(4).and_then(|mut client| client.ask(&[b"SET", b"key", b"value"])).is_ok_and(|reply| reply == ok())
     });
     let mut client = connect(4).unwrap();
     assert!(shown(&client.command("CORACLE NODES")).contains("id 4 host 127.0.0.4 state here"));
@@ -188,7 +188,7 @@ fn a_token_is_for_one_node_and_for_a_time() {
     node.kill();
     let mut node = Server::start_again(&dir, 4);
     wait_until("node 4 serves again", WITHIN, || {
-        connect(4).is_ok_and(|mut client| client.command("GET key") == bulk("value"))
+        connect(4).and_then(|mut client| client.ask(&[b"GET", b"key"])).is_ok_and(|reply| reply == bulk("value"))
     });
     node.kill();
     let config = dir.join("node-4.toml");
@@ -215,6 +215,6 @@ fn loses_its_data(cluster: &Cluster, dir: &Path) {
     });
     let _node = Server::start_again_with(dir, 4, &["--join", &back]);
     wait_until("node 4 is back", WITHIN, || {
-        connect(4).is_ok_and(|mut client| client.command("GET key") == bulk("value"))
+        connect(4).and_then(|mut client| client.ask(&[b"GET", b"key"])).is_ok_and(|reply| reply == bulk("value"))
     });
 }

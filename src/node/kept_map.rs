@@ -64,7 +64,10 @@ impl KeptMap {
         let path = dir.join(FILE_NAME);
         let bytes = match std::fs::read(&path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            // Where the directory cannot be one, whoever makes it says so.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(None);
+            }
             Err(source) => return Err(IdentityError::Os { path, source }),
         };
         let kept = KeptMap::decode(&bytes);

@@ -60,21 +60,20 @@ fn a_notification_ends_the_next_wait_once() {
         runtime.park(deadline).await;
         assert!(runtime.now() >= deadline, "it was used up");
         // From a task, and from another thread.
-        let other = runtime.clone();
+        let (other, begin) = (runtime.clone(), runtime.now());
         runtime.spawn(TaskClass::Background, async move {
             other.sleep_until(other.now() + millis(20)).await;
             other.notify();
         });
-        let begin = runtime.now();
         runtime.park(begin + millis(5_000)).await;
         let took = runtime.now().since(begin);
         assert!(took >= millis(20) && took < millis(2_000), "{took:?}");
         let notifier = runtime.notifier();
+        let begin = runtime.now();
         let thread = thread::spawn(move || {
             thread::sleep(millis(20));
             notifier.notify();
         });
-        let begin = runtime.now();
         runtime.park(begin + millis(5_000)).await;
         let took = runtime.now().since(begin);
         assert!(took >= millis(20) && took < millis(2_000), "{took:?}");
