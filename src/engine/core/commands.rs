@@ -125,16 +125,6 @@ impl<H: CoreHost> Core<H> {
                 let route = self.router.of_slot(slot);
                 self.execute_on_route(conn, port, command, slot, route, args)
             }
-            Dispatch::Group { command, group } => {
-                let Some(route) = self.router.of_group(group) else {
-                    let Some(origin) = self.clients.open(&self.ctx, conn, command, 0, None) else {
-                        return Taken::Yes;
-                    };
-                    return self.refuse(conn, command, origin, None, Refusal::NoGroup);
-                };
-                // Also on a core port: it is about the cluster, and not about keys.
-                self.execute_on_route(conn, Port::Gateway, command, Slot::default(), route, args)
-            }
             Dispatch::Cursor { port, command, slot } => {
                 let Some(slot) = self.next_scanned(port, slot) else {
                     let Some(origin) = self.clients.open(&self.ctx, conn, command, 0, None) else {
@@ -200,7 +190,7 @@ impl<H: CoreHost> Core<H> {
                     self.clients.cancel(conn);
                     return Taken::Later(Blocker::Route(route));
                 }
-                Forwarded::Refused(refusal) => return self.refuse(conn, command, origin, Some(route), refusal),
+                Forwarded::Refused(refusal) => return self.refuse(conn, command, origin, route, refusal),
             },
             Decision::Moved(addr) => {
                 self.clients.note_command(&mut self.ctx, conn, command.full_name);
@@ -214,7 +204,7 @@ impl<H: CoreHost> Core<H> {
                 // A core port knows its own keys only, as a Redis node does.
                 (Port::Core, CommandId::ClusterGetKeysInSlot) => out!(self).reply(origin, |reply| reply.array(0)),
                 (Port::Core, CommandId::ClusterCountKeysInSlot) => out!(self).reply(origin, |reply| reply.integer(0)),
-                _ => return self.refuse(conn, command, origin, Some(route), refusal),
+                _ => return self.refuse(conn, command, origin, route, refusal),
             },
         }
         Taken::Yes
@@ -225,14 +215,14 @@ impl<H: CoreHost> Core<H> {
         conn: ConnId,
         command: &'static Command,
         origin: Origin,
-        route: Option<usize>,
+        route: usize,
         refusal: Refusal,
     ) -> Taken {
         self.clients.note_command(&mut self.ctx, conn, command.full_name);
         self.clients.leave_untimed(conn);
         self.ctx.commands.reject(command.id);
-        let group = route.map(|route| self.router.route(route).id);
-        refuse(&mut self.ctx, out!(self), origin, refusal, group);
+        let group = self.router.route(route).id;
+        refuse(&mut self.ctx, out!(self), origin, refusal, Some(group));
         Taken::Refused
     }
 
@@ -256,7 +246,7 @@ impl<H: CoreHost> Core<H> {
         }
         let bytes = Request { origin: Origin::NONE, command, slot: Slot::default(), args }.bytes();
         if let Some(full) = self.part_without_room(&parts, bytes) {
-            return self.refuse(conn, command, origin, Some(full), Refusal::QueueFull);
+            return self.refuse(conn, command, origin, full, Refusal::QueueFull);
         }
         self.clients.note_command(&mut self.ctx, conn, command.full_name);
         self.ctx.commands.count(command.id);

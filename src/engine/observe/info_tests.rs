@@ -31,7 +31,6 @@ fn report() -> CoreReport {
         backlog_bytes: 5,
         snapshot: 6,
         stalls: StallReport::default(),
-        members: None,
     };
     let mut report = CoreReport {
         cores_count: 1,

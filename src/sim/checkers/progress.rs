@@ -45,7 +45,6 @@ impl Progress {
             ObservationKind::Role { .. }
             | ObservationKind::Started { .. }
             | ObservationKind::Stopped
-            | ObservationKind::Destroyed
             | ObservationKind::Quarantined { .. } => {
                 self.leaders.remove(&key);
             }

@@ -2,7 +2,6 @@
 
 pub(crate) mod groups;
 pub(crate) mod members;
-pub(crate) mod moves;
 pub(crate) mod nodes;
 mod overview;
 pub(crate) mod replace;

@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod compare;
-mod destroy;
 mod flush;
 mod full;
 mod log;
