@@ -144,7 +144,8 @@ impl Operator {
         let is_down = {
             let world = &mut *cluster.world.borrow_mut();
             let node = &mut world.nodes[machine];
-            if node.is_told_removed {
+            // Its disk is wiped for the next one only once nothing of it is under way.
+            if node.is_told_removed && node.state != NodeState::Up {
                 (node.latest_map, node.is_leaving, node.is_told_removed) = (None, false, false);
                 self.stage = Stage::Idle;
                 world.count("a removed node has heard so");

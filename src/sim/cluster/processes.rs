@@ -86,8 +86,6 @@ impl Cluster {
                     world.nodes[node].is_told_removed = true;
                     None
                 }
-                // Another one of its cores has heard it before.
-                Err(engine::Error::Removed { .. }) if world.nodes[node].latest_map.is_none() => None,
                 result => result.err().map(|error: engine::Error| error.to_string()),
             };
             world.ended.push((node, epoch, said));
