@@ -153,7 +153,11 @@ impl<H: CoreHost> Core<H> {
             ));
         };
         let at_ms = self.ctx.unix_ms;
-        let good_count = self.cluster.map().invitations.iter().filter(|it| it.expires_ms > at_ms).count();
+        let map = self.cluster.map();
+        let good_count = map.invitations.iter().filter(|it| it.expires_ms > at_ms).count();
+        // Those that group 0 has not agreed on yet count, too.
+        let is_open = |change: &MapChange| matches!(change, MapChange::Invite(_)) && !map.shows(change);
+        let good_count = good_count + self.asked_changes.iter().filter(|(change, _)| is_open(change)).count();
         if good_count >= INVITATIONS_COUNT_MAX {
             return reply.error(&format!("ERR {good_count} tokens are good: wait until one is used or has expired"));
         }
@@ -188,7 +192,7 @@ impl<H: CoreHost> Core<H> {
             let named =
                 groups.get(..NAMED_COUNT_MAX).map_or_else(|| groups.join(", "), |some| some.join(", ") + ", …");
             return reply.error(&format!(
-                "ERR node {node} holds replicas of {} groups ({named}): move them to other nodes first; CORACLE GROUPS names all",
+                "ERR node {node} holds replicas of {} groups ({named}): only a node that joined later and holds none can be removed; CORACLE GROUPS names all",
                 groups.len()
             ));
         }
@@ -251,9 +255,11 @@ impl<H: CoreHost> Core<H> {
         links.any(|link| self.peers.is_up(link) && !self.peers.is_silent(&self.ctx, link))
     }
 
-    /// An operator wants a change of the map: group 0 is asked for it until the map shows it.
+    /// An operator wants a change of the map: group 0 is asked for it until the map shows it. What is asked for already is not asked for twice, so
+    /// nobody makes the list longer than there are nodes and tokens.
     fn want_change(&mut self, change: MapChange) {
         self.ask_changes(std::slice::from_ref(&change));
+        self.asked_changes.retain(|(former, _)| *former != change);
         self.asked_changes.push((change, self.ctx.now + ASK_FOR));
     }
 

@@ -79,3 +79,14 @@ fn a_core_ends_once_the_map_does_not_name_its_node() {
     let error = (0..10).find_map(|_| world.core.turn().err()).expect("it ends");
     assert!(matches!(error, Error::Removed { node: NodeId(1) }), "{error}");
 }
+
+/// Each is asked for until group 0 has agreed on it, which may take long.
+#[test]
+fn no_more_tokens_are_handed_out_than_the_map_holds() {
+    let mut world = World::new(1, 2, |_| {});
+    world.connect(1);
+    let answers = ask(&mut world, &"CORACLE TOKEN\r\n".repeat(meta::INVITATIONS_COUNT_MAX + 10));
+    assert_eq!(answers.matches("$32\r\n").count(), meta::INVITATIONS_COUNT_MAX, "{answers}");
+    assert!(answers.contains("-ERR 64 tokens are good"), "{answers}");
+    assert_eq!(world.core.cluster.map().invitations.len(), meta::INVITATIONS_COUNT_MAX);
+}
