@@ -92,8 +92,8 @@ pub(crate) struct Clients {
     written_bytes: u64,
     /// Who was answered in this turn.
     answered: Answered,
-    /// Since when requests hold all the memory that they may.
-    memory_full_since: Option<Instant>,
+    /// When the client that holds most is closed, if requests hold all the memory that they may until then.
+    evict_at: Option<Instant>,
     /// The place in the table at which the next look for stalled clients begins.
     stall_cursor: usize,
 }
@@ -127,7 +127,7 @@ impl Clients {
             received_at_once_max: 0,
             written_bytes: 0,
             answered: Answered::default(),
-            memory_full_since: None,
+            evict_at: None,
             stall_cursor: 0,
         }
     }

@@ -19,6 +19,8 @@ const HOLD_BYTES_MAX: usize = 16 << 10;
 const STALL_LOOKS_MAX: usize = 512;
 /// Requests may hold all the memory that they may for this long before the client that holds most is closed.
 const MEMORY_FULL_MAX: Duration = Duration::from_secs(1);
+/// And so much longer if that was not enough: several who hold much cost the others one such wait together, not one each.
+const STILL_FULL_MAX: Duration = Duration::from_millis(100);
 
 impl Clients {
     /// Sends what clients are owed: one send per connection.
@@ -102,13 +104,13 @@ impl Clients {
     pub(crate) fn tick<N: Net>(&mut self, ctx: &mut Context, net: &N) {
         self.close_stalled(ctx, net);
         if !self.budget.requests_are_full() {
-            self.memory_full_since = None;
+            self.evict_at = None;
             return;
         }
-        let since = *self.memory_full_since.get_or_insert(ctx.now);
-        if ctx.now.since(since) >= MEMORY_FULL_MAX {
-            self.memory_full_since = None;
-            self.evict(ctx, net);
+        let due = *self.evict_at.get_or_insert(ctx.now + MEMORY_FULL_MAX);
+        if ctx.now >= due {
+            let wait = if self.evict(ctx, net) { STILL_FULL_MAX } else { MEMORY_FULL_MAX };
+            self.evict_at = Some(ctx.now + wait);
         }
     }
 
@@ -135,17 +137,20 @@ impl Clients {
         }
     }
 
-    /// Closes the client that holds most, if clients hold much at all, and what they do not use is not enough.
-    fn evict<N: Net>(&mut self, ctx: &mut Context, net: &N) {
+    /// Closes the client that holds most, if clients hold much at all, and what they do not use is not enough. Returns
+    /// whether it did.
+    fn evict<N: Net>(&mut self, ctx: &mut Context, net: &N) -> bool {
         self.table.values_mut().for_each(|client| client.release_spare());
         if !self.budget.requests_are_full() {
-            return;
+            return false;
         }
-        let Some((conn, client)) = self.table.iter().max_by_key(|(_, client)| client.held_bytes()) else { return };
+        let Some((conn, client)) = self.table.iter().max_by_key(|(_, client)| client.held_bytes()) else {
+            return false;
+        };
         let held_bytes = client.held_bytes();
         // More than that is read of no command that is not complete while memory is full.
         if held_bytes < self.limits.input_bytes_max.min(self.partial_bytes_max()) {
-            return;
+            return false;
         }
         tracing::warn!(
             addr = %client.addr, held_bytes, limit = self.budget.bytes_max(),
@@ -153,6 +158,7 @@ impl Clients {
         );
         ctx.counters.clients_evicted += 1;
         net.close(conn);
+        true
     }
 
     /// Whether nothing is under way for any client.
