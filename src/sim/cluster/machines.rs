@@ -5,7 +5,7 @@ use meta::ClusterMap;
 use super::config;
 use crate::broken::Broken;
 use crate::clock::NodeClock;
-use crate::cluster_spec::ClusterSpec;
+use crate::cluster_spec::{ClusterSpec, Hostility};
 use crate::disk::{NodeDisk, SECTOR_BYTES};
 use crate::net::{Net, Way};
 use crate::prng::Prng;
@@ -37,7 +37,11 @@ pub(super) fn world(
         machine.latest_map = (!is_spare).then(|| map.clone());
         nodes.push(machine);
     }
-    let way = way(broken, &mut prng);
+    let mut way = way(broken, &mut prng);
+    // A lost packet costs up to two seconds, and commands are to be answered soon where nothing goes wrong.
+    if cluster_spec.hostility == Hostility::WithoutFaults {
+        way.loss = 0;
+    }
     let give_up_after = prng.range(2, 15) * 1_000_000_000;
     let net = Net::new(nodes.len() + 1, way, give_up_after, Prng::stream(seed, "net"));
     let mut world = World::new(seed, nodes, cores, net, is_told);
