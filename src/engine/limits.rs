@@ -124,6 +124,8 @@ pub const COMPARE_BYTES_PER_SECOND_MAX: u64 = 64 << 20;
 pub const DIGESTS_COUNT_MAX: usize = 8;
 /// Notes about comparisons in one frame, of which each takes up to 8 KiB.
 pub const COMPARISON_NOTES_COUNT_MAX: usize = 16;
+/// Notes about replicas in one frame, of some bytes each.
+pub const REPLICA_NOTES_COUNT_MAX: usize = 1_024;
 /// How fast a state that was received is loaded.
 pub const LOAD_BYTES_PER_SECOND_MAX: u64 = 256 << 20;
 /// How fast a snapshot is received from another core.

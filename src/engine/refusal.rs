@@ -30,6 +30,7 @@ const NO_ROOM_TO_FREE: &str = "DISKFULL The disk is full, and the log has no roo
      was deleted is flushed, or free room on the file system; reads go on";
 const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
 const UNKNOWN_COMMAND: &str = "ERR the leader runs a release that does not know this command";
+const NO_GROUP: &str = "ERR there is no such group: CORACLE GROUPS names them";
 const INVALID_KEYS_COUNT: &str = "ERR Invalid slot or number of keys";
 
 /// Whether the log tells of a refusal: of those that the node or its peers cause it does, of a client's own mistakes not.
@@ -142,6 +143,8 @@ refusals! {
         "their keys lie in different slots";
     NoKeys, "refused_no_keys", errors::GETKEYS_NO_KEYS, Client,
         "they name no keys";
+    NoGroup, "refused_no_group", NO_GROUP, Client,
+        "they name a group that does not exist";
     InvalidSlot, "refused_invalid_slot", errors::INVALID_SLOT, Client,
         "they name a slot that does not exist";
     InvalidKeysCount, "refused_invalid_keys_count", INVALID_KEYS_COUNT, Client,

@@ -4,8 +4,7 @@ use data::Keyspace;
 use types::{GroupId, Index, ReplicaId, Term};
 use wire::Membership;
 
-/// The replicas of a core, by their index: never reused, and a replica that comes back gets a new one at the end.
-/// `groups` implements it.
+/// The replicas of a core, by their index: that of the first one of each group, and of all that come behind it. `groups` implements it.
 pub(crate) trait Replicas {
     /// How far a replica has come.
     fn view(&self, group: usize) -> ReplicaView;

@@ -138,6 +138,8 @@ pub enum Scope {
     Slot,
     /// Goes on among the keys of the cluster where its first argument says.
     Cursor,
+    /// Carried out by whoever leads the group whose number is the argument behind the command's name.
+    Leader,
     /// Answered at once by the core that the connection is on.
     Local,
 }

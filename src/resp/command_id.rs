@@ -317,6 +317,10 @@ command_ids! {
     CoracleToken = 842,
     /// `CORACLE REMOVE node`.
     CoracleRemove = 843,
+    /// `CORACLE MOVE group from to`.
+    CoracleMove = 844,
+    /// `CORACLE TRANSFER group node`.
+    CoracleTransfer = 845,
     /// `CORACLE STATUS`.
     CoracleStatus = 850,
 }

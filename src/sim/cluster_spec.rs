@@ -50,10 +50,12 @@ const SMALL_MEMORY_BYTES: [usize; 3] = [320 << 10, 400 << 10, 512 << 10];
 /// The cluster a seed gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterSpec {
-    /// How many nodes: 1, 3 or 5.
+    /// How many nodes: 1, 3 or 5; one more where replicas move between them.
     pub nodes: u32,
     /// Machines beside those of the nodes, on which new nodes may join.
     pub spares: u32,
+    /// How many replicas each group has: on every node one, unless some are kept free for replicas to move there.
+    pub replicas: u32,
     /// Cores of each.
     pub cores: u16,
     /// Groups that own slots.
@@ -96,6 +98,8 @@ pub struct ClusterSpec {
     pub scrub_interval: Option<Duration>,
     /// How fast it reads, in bytes per second.
     pub scrub_bytes_per_s: u64,
+    /// How long an operator waits between two orders to move a replica or a leadership, on average; `None` if there is none.
+    pub moves_pause: Option<Duration>,
 }
 
 /// In most seeds replicas are compared, in some of them all the time.
@@ -115,6 +119,9 @@ const SCRUB_INTERVALS: [Option<Duration>; 5] = [
     Some(Duration::from_secs(2)),
     Some(Duration::from_secs(8)),
 ];
+/// In how many of a thousand seeds replicas move, and how often.
+const MOVES_PER_MILLE: u64 = 400;
+const MOVES_PAUSES: [Duration; 3] = [Duration::from_millis(200), Duration::from_millis(600), Duration::from_secs(2)];
 /// So slowly that a pass meets much of what happens, and so fast that there are many.
 const SCRUB_RATES: [u64; 3] = [256 << 10, 2 << 20, 64 << 20];
 
@@ -142,6 +149,7 @@ impl ClusterSpec {
         let cluster_spec = ClusterSpec {
             nodes,
             spares: Prng::stream(seed, "spares").pick(&[0, 0, 1]),
+            replicas: nodes.min(5),
             cores: prng.pick(&[1, 1, 2]),
             groups: prng.pick(&[1, 2, 3, 8]),
             load: Load::Usual,
@@ -163,12 +171,28 @@ impl ClusterSpec {
             compare_interval: Prng::stream(seed, "comparisons").pick(&COMPARE_INTERVALS),
             scrub_interval: Prng::stream(seed, "scrubs").pick(&SCRUB_INTERVALS),
             scrub_bytes_per_s: Prng::stream(seed, "scrub rates").pick(&SCRUB_RATES),
+            moves_pause: None,
         };
         // With the usual bound an election takes longer than clocks part meanwhile, and nobody would see a lease that lasts too
         // long.
         let drift_ppm_max = prng.pick(&[10_000, 200_000]);
         let mesh_count_max = prng.pick(&[2, 16, MESH_COUNT_MAX]);
-        ClusterSpec { drift_ppm_max, mesh_count_max, ..cluster_spec }.with_load(seed)
+        ClusterSpec { drift_ppm_max, mesh_count_max, ..cluster_spec }.with_load(seed).with_moves(seed)
+    }
+
+    /// Has replicas move if the seed wants that: three of each group on more nodes, or one on the cores of a single node.
+    fn with_moves(self, seed: u64) -> ClusterSpec {
+        let mut prng = Prng::stream(seed, "moves");
+        if self.load == Load::ManyGroups || prng.below(1_000) >= MOVES_PER_MILLE {
+            return self;
+        }
+        // So group 0, which has up to five replicas, moves as well.
+        let nodes = if self.nodes == 1 { 1 } else { self.nodes + 1 };
+        let replicas = nodes.min(3);
+        let cores = if nodes == 1 { 2 } else { self.cores };
+        // Of no group more than a minority.
+        let faulty_nodes = self.faulty_nodes.into_iter().take((replicas as usize - 1) / 2).collect();
+        ClusterSpec { nodes, replicas, cores, faulty_nodes, moves_pause: Some(prng.pick(&MOVES_PAUSES)), ..self }
     }
 
     /// Changes it where the seed gives it an unusual load.
@@ -189,11 +213,13 @@ impl ClusterSpec {
 
     /// The same with this number of groups on three nodes of one core.
     pub fn with_many_groups(self, groups: usize) -> ClusterSpec {
-        let (nodes, faulty_nodes) = (3, self.faulty_nodes.into_iter().filter(|node| *node <= 3).take(1).collect());
+        let (nodes, replicas, faulty_nodes) =
+            (3, 3, self.faulty_nodes.into_iter().filter(|node| *node <= 3).take(1).collect());
         ClusterSpec {
             load: Load::ManyGroups,
             hostility: Hostility::None,
             nodes,
+            replicas,
             cores: 1,
             groups,
             faulty_nodes,

@@ -121,6 +121,8 @@ pub enum ObservationKind {
         /// Whether its disk has lost or changed what it had called durable.
         is_provoked: bool,
     },
+    /// It belongs to its group no more, and its disk says so for ever.
+    Destroyed,
     /// A write was handed to the log; durable later, if at all.
     Logged {
         /// The hard state, if it is part of the write.
@@ -260,6 +262,7 @@ impl Observation {
                 ObservationKind::Started { hard_state, base, last: (last_index, last_term), applied }
             }
             Event::Quarantined => ObservationKind::Quarantined { is_provoked: false },
+            Event::Destroyed => ObservationKind::Destroyed,
             Event::Logged(persist) => ObservationKind::Logged {
                 hard_state: persist.hard_state,
                 first: persist.entries.first().map_or(0, |entry| entry.index),

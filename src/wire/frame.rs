@@ -25,6 +25,7 @@ use crate::comparison::{ComparisonNote, NoteBody};
 use crate::entry::{Entry, EntryKind};
 use crate::forward::{ArchivedReplyHead, ArchivedRequestHead, Replies, ReplyHead, RequestHead, Requests};
 use crate::message::{Body, Message};
+use crate::replica_note::{ReplicaNote, ReplicaNoteKind};
 
 /// Length of the fixed part of a frame.
 pub const FRAME_HEADER_BYTES: usize = 24;
@@ -90,6 +91,8 @@ pub struct Frame {
     pub chunks: Vec<ChunkReply>,
     /// What replicas say about comparisons.
     pub comparisons: Vec<ComparisonNote>,
+    /// Who belongs to a group.
+    pub replica_notes: Vec<ReplicaNote>,
     /// Changes of the cluster map that the sender asks for, archived. Whoever leads group 0 proposes them.
     pub changes: Vec<Bytes>,
     /// About the cluster map. Its epoch is in every frame.
@@ -107,6 +110,7 @@ struct FrameHead {
     chunk_requests: Vec<ChunkRequestHead>,
     chunks: Vec<ChunkHead>,
     comparisons: Vec<ComparisonHead>,
+    replica_notes: Vec<ReplicaNoteHead>,
     change_lens: Vec<u32>,
     map: MapHead,
 }
@@ -176,6 +180,14 @@ struct ComparisonHead {
 }
 
 #[derive(Archive, Serialize)]
+struct ReplicaNoteHead {
+    group: u32,
+    replica: u64,
+    term: u64,
+    says: u8,
+}
+
+#[derive(Archive, Serialize)]
 struct MapHead {
     epoch: u64,
     is_wanted: bool,
@@ -186,6 +198,12 @@ struct MapHead {
 impl ChunkRequestHead {
     fn of(request: ChunkRequest) -> ChunkRequestHead {
         ChunkRequestHead { group: request.group.0, last_index: request.last_index, offset: request.offset }
+    }
+}
+
+impl ReplicaNoteHead {
+    fn of(note: ReplicaNote) -> ReplicaNoteHead {
+        ReplicaNoteHead { group: note.group.0, replica: note.replica.0, term: note.term, says: note.says as u8 }
     }
 }
 
@@ -205,6 +223,7 @@ impl Frame {
             && self.chunk_requests.is_empty()
             && self.chunks.is_empty()
             && self.comparisons.is_empty()
+            && self.replica_notes.is_empty()
             && self.changes.is_empty()
             && !self.map.is_wanted
             && self.map.map.is_empty()
@@ -225,6 +244,7 @@ impl Frame {
             chunk_requests: Vec::with_capacity(self.chunk_requests.len()),
             chunks: Vec::with_capacity(self.chunks.len()),
             comparisons: Vec::with_capacity(self.comparisons.len()),
+            replica_notes: self.replica_notes.drain(..).map(ReplicaNoteHead::of).collect(),
             change_lens: self.changes.iter().map(|change| change.len() as u32).collect(),
             map: MapHead::of(&self.map),
         };
@@ -422,6 +442,14 @@ impl FrameHeader {
                 index: note.index.to_native(),
                 term: note.term.to_native(),
                 body: NoteBody::decode(note.kind, &bytes).ok_or(FrameError::Metadata)?,
+            });
+        }
+        for note in head.replica_notes.iter() {
+            frame.replica_notes.push(ReplicaNote {
+                group: GroupId(note.group.to_native()),
+                replica: ReplicaId(note.replica.to_native()),
+                term: note.term.to_native(),
+                says: ReplicaNoteKind::from_u8(note.says).ok_or(FrameError::Metadata)?,
             });
         }
         for len in head.change_lens.iter() {

@@ -52,6 +52,9 @@ fn sample() -> Frame {
     let note = |index, body| ComparisonNote { group: GroupId(7), index, term: 3, body };
     frame.comparisons.push(note(80, NoteBody::Differs));
     frame.comparisons.push(note(81, NoteBody::NoDigest(NoDigest::Busy)));
+    for (says, term) in [(ReplicaNoteKind::IsMember, 9), (ReplicaNoteKind::Gone, 0)] {
+        frame.replica_notes.push(ReplicaNote { group: GroupId(9), replica: ReplicaId(17), term, says });
+    }
     frame.changes = vec![Bytes::from_static(b"a change"), Bytes::from_static(b"another one")];
     frame.map = MapNote { epoch: 12, is_wanted: true, map: Bytes::from_static(b"the map") };
     frame
@@ -82,6 +85,7 @@ fn a_frame_survives_the_journey() {
     assert_eq!(frame.chunk_requests, expected.chunk_requests);
     assert_eq!(frame.chunks, expected.chunks);
     assert_eq!(frame.comparisons, expected.comparisons);
+    assert_eq!(frame.replica_notes, expected.replica_notes);
     assert_eq!(frame.changes, expected.changes);
     assert_eq!(frame.map, expected.map);
 }

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::commands::groups::Which;
 use crate::commands::wait::DEFAULT_LIMIT;
-use crate::commands::{groups, members, nodes, replace, settings, status};
+use crate::commands::{groups, members, moves, nodes, replace, settings, status};
 use crate::error::CtlError;
 use crate::gateway::Gateway;
 use crate::screen::Screen;
@@ -24,6 +24,8 @@ Examples:
   A new machine is to join; node 3 is to leave, and holds nothing any more.
     coracle-ctl token
     coracle-ctl remove 3 --wait
+  Group 7 is to live on node 4 instead of node 2, and to be led there.
+    coracle-ctl move 7 2 4 --wait && coracle-ctl transfer 7 4
   Which commands are slow? Keep those that take 5 ms, on all nodes, for now.
     coracle-ctl set slowlog_log_slower_than=5000
   Are all nodes set alike?
@@ -84,9 +86,20 @@ enum Command {
     Token(TokenArgs),
     /// Have a node leave that holds no replicas
     ///
-    /// `coracle-ctl groups --node N` shows what it holds. Its number is never
-    /// used again.
+    /// Its replicas are to be moved to other nodes before: `coracle-ctl groups
+    /// --node N` shows them. Its number is never used again.
     Remove(RemoveArgs),
+    /// Have a replica of a group live on another node or core
+    ///
+    /// The new replica receives what the group holds, votes in the place of the
+    /// old one, and that one is removed. The group serves all the while. One
+    /// change of a group is under way at a time.
+    Move(MoveArgs),
+    /// Have the replica on a node lead a group
+    ///
+    /// The leadership stays where it is if that replica lags behind or is not
+    /// heard. Whoever leads may hand it on later, to a node with a better disk.
+    Transfer(TransferArgs),
     /// Settings of the nodes
     ///
     /// Each node has its own. A row says which nodes have a value, if not all do.
@@ -144,6 +157,33 @@ struct RemoveArgs {
 }
 
 #[derive(Args, Debug)]
+struct MoveArgs {
+    /// The group
+    #[arg(value_name = "GROUP")]
+    group: i64,
+    /// Where the replica lives: a node, or one of its cores
+    #[arg(value_name = "NODE[/CORE]")]
+    from: String,
+    /// Where it is to live
+    #[arg(value_name = "NODE[/CORE]")]
+    to: String,
+    #[command(flatten)]
+    wait: WaitArgs,
+}
+
+#[derive(Args, Debug)]
+struct TransferArgs {
+    /// The group
+    #[arg(value_name = "GROUP")]
+    group: i64,
+    /// The node
+    #[arg(value_name = "NODE")]
+    node: u32,
+    #[command(flatten)]
+    wait: WaitArgs,
+}
+
+#[derive(Args, Debug)]
 struct GetArgs {
     /// Names, with `*` for anything [default: all]
     #[arg(value_name = "PATTERN")]
@@ -188,6 +228,12 @@ impl Cli {
             Command::Replace(ReplaceArgs { node, wait }) => replace::run(&gateway, &mut screen, node, wait.limit()),
             Command::Token(TokenArgs { ttl }) => members::token(&gateway, &mut screen, ttl),
             Command::Remove(RemoveArgs { node, wait }) => members::remove(&gateway, &mut screen, node, wait.limit()),
+            Command::Move(MoveArgs { group, from, to, wait }) => {
+                moves::run_move(&gateway, &mut screen, (group, &from, &to), wait.limit())
+            }
+            Command::Transfer(TransferArgs { group, node, wait }) => {
+                moves::transfer(&gateway, &mut screen, group, &node.to_string(), wait.limit())
+            }
             Command::Get(GetArgs { patterns, nodes }) => settings::get(&gateway, &mut screen, &patterns, &nodes.node),
             Command::Set(SetArgs { pairs, keep, nodes }) => {
                 settings::set(&gateway, &mut screen, &pairs, keep, &nodes.node)

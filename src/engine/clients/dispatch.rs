@@ -3,7 +3,7 @@
 use host::ConnId;
 use resp::command::{Command, Scope};
 use resp::{Args, CommandId, Flags, Reply};
-use types::Slot;
+use types::{GroupId, Slot};
 
 use crate::clients::Clients;
 use crate::context::Context;
@@ -20,6 +20,8 @@ pub(crate) enum Dispatch {
     Local(&'static Command),
     /// It belongs to the group of this slot.
     Slot { port: Port, command: &'static Command, slot: Slot },
+    /// It is for whoever leads this group.
+    Group { command: &'static Command, group: GroupId },
     /// It goes on among the keys at this slot.
     Cursor { port: Port, command: &'static Command, slot: Slot },
     /// It concerns every group, whose replies are merged.
@@ -63,6 +65,12 @@ impl Clients {
                 Ok(slot) => return Dispatch::Slot { port, command, slot },
                 Err(refusal) => refusal,
             },
+            Scope::Leader => {
+                match args.get(2).and_then(resp::number::parse_i64).and_then(|id| u32::try_from(id).ok()) {
+                    Some(id) => return Dispatch::Group { command, group: GroupId(id) },
+                    None => Refusal::NoGroup,
+                }
+            }
             Scope::Cursor => match args.get(1).and_then(data::ScanCursor::parse) {
                 Some(cursor) => return Dispatch::Cursor { port, command, slot: cursor.slot },
                 None => {

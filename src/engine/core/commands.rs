@@ -125,6 +125,16 @@ impl<H: CoreHost> Core<H> {
                 let route = self.router.of_slot(slot);
                 self.execute_on_route(conn, port, command, slot, route, args)
             }
+            Dispatch::Group { command, group } => {
+                let Some(route) = self.router.of_group(group) else {
+                    let Some(origin) = self.clients.open(&self.ctx, conn, command, 0, None) else {
+                        return Taken::Yes;
+                    };
+                    return self.refuse(conn, command, origin, None, Refusal::NoGroup);
+                };
+                // Also on a core port: it is about the cluster, and not about keys.
+                self.execute_on_route(conn, Port::Gateway, command, Slot::default(), route, args)
+            }
             Dispatch::Cursor { port, command, slot } => {
                 let Some(slot) = self.next_scanned(port, slot) else {
                     let Some(origin) = self.clients.open(&self.ctx, conn, command, 0, None) else {
@@ -190,7 +200,7 @@ impl<H: CoreHost> Core<H> {
                     self.clients.cancel(conn);
                     return Taken::Later(Blocker::Route(route));
                 }
-                Forwarded::Refused(refusal) => return self.refuse(conn, command, origin, route, refusal),
+                Forwarded::Refused(refusal) => return self.refuse(conn, command, origin, Some(route), refusal),
             },
             Decision::Moved(addr) => {
                 self.clients.note_command(&mut self.ctx, conn, command.full_name);
@@ -204,7 +214,7 @@ impl<H: CoreHost> Core<H> {
                 // A core port knows its own keys only, as a Redis node does.
                 (Port::Core, CommandId::ClusterGetKeysInSlot) => out!(self).reply(origin, |reply| reply.array(0)),
                 (Port::Core, CommandId::ClusterCountKeysInSlot) => out!(self).reply(origin, |reply| reply.integer(0)),
-                _ => return self.refuse(conn, command, origin, route, refusal),
+                _ => return self.refuse(conn, command, origin, Some(route), refusal),
             },
         }
         Taken::Yes
@@ -215,14 +225,14 @@ impl<H: CoreHost> Core<H> {
         conn: ConnId,
         command: &'static Command,
         origin: Origin,
-        route: usize,
+        route: Option<usize>,
         refusal: Refusal,
     ) -> Taken {
         self.clients.note_command(&mut self.ctx, conn, command.full_name);
         self.clients.leave_untimed(conn);
         self.ctx.commands.reject(command.id);
-        let group = self.router.route(route).id;
-        refuse(&mut self.ctx, out!(self), origin, refusal, Some(group));
+        let group = route.map(|route| self.router.route(route).id);
+        refuse(&mut self.ctx, out!(self), origin, refusal, group);
         Taken::Refused
     }
 
@@ -246,7 +256,7 @@ impl<H: CoreHost> Core<H> {
         }
         let bytes = Request { origin: Origin::NONE, command, slot: Slot::default(), args }.bytes();
         if let Some(full) = self.part_without_room(&parts, bytes) {
-            return self.refuse(conn, command, origin, full, Refusal::QueueFull);
+            return self.refuse(conn, command, origin, Some(full), Refusal::QueueFull);
         }
         self.clients.note_command(&mut self.ctx, conn, command.full_name);
         self.ctx.commands.count(command.id);

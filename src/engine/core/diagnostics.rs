@@ -1,5 +1,6 @@
 //! LATENCY, SLOWLOG and others that tell how the core does, or on the gateway the node.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use host::ConnId;

@@ -50,6 +50,9 @@ impl<H: CoreHost> Core<H> {
                         self.peers.comparison_note(link, note);
                     }
                 }
+                GroupEffect::AskChange { change } => self.ask_changes(&[change]),
+                GroupEffect::Gone { to, note, leader } => self.tell_gone(to, note, leader),
+                GroupEffect::Retired { group } => self.on_retired(group),
                 GroupEffect::Committed { took } => self.storage.committed(took, self.ctx.now),
                 routing => self.carry_routing_effect(routing),
             }
@@ -95,6 +98,10 @@ impl<H: CoreHost> Core<H> {
         }
         let mut effects = std::mem::take(&mut self.storage_effects);
         for effect in effects.drain(..) {
+            // What comes back late is for nobody.
+            if effect.index().is_some_and(|group| !self.groups.is_running(group)) {
+                continue;
+            }
             match effect {
                 StorageEffect::Persisted { group, seq } => self.groups.persisted(&mut self.ctx, group, seq),
                 StorageEffect::LogRead { group, purpose, entries } => {
@@ -120,6 +127,7 @@ impl<H: CoreHost> Core<H> {
                 StorageEffect::Resident { group } => self.groups.observe_residency(&self.ctx, group),
                 StorageEffect::Rejoin { replica } => self.rejoin(*replica)?,
                 StorageEffect::Begun { replica } => self.begun(*replica)?,
+                StorageEffect::Destroyed { group, replica } => self.on_destroyed(group, replica)?,
             }
         }
         self.storage_effects = effects;

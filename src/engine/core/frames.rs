@@ -44,6 +44,9 @@ impl<H: CoreHost> Core<H> {
                 self.groups.keep_comparison_note(group, from, note);
             }
         }
+        for note in frame.replica_notes {
+            self.on_replica_note(link, note);
+        }
         self.on_map_note(link, frame.map);
         if !frame.changes.is_empty() {
             self.propose_changes(&frame.changes);

@@ -46,15 +46,14 @@ impl<H: CoreHost> Core<H> {
 
     /// Group 0 here has applied something that concerns the map.
     fn map_applied(&mut self) {
-        if let Some(map) = self.cluster.agreed_map() {
-            self.storage.set_cluster_map(MAP_GROUP, map);
-        }
+        self.storage.set_cluster_map(MAP_GROUP, self.cluster.agreed_map());
         self.note_map();
     }
 
     /// The latest map known here may be another one than before.
     fn note_map(&mut self) {
         if self.peers.map_epoch() < self.cluster.map().epoch {
+            self.storage.set_map(self.cluster.map());
             self.follow_map();
             self.groups.fit_all_members_later();
             self.next_map_look = Instant::ZERO;
@@ -94,7 +93,7 @@ impl<H: CoreHost> Core<H> {
         }
     }
 
-    /// Begins the replicas that the map wants here in the place of lost ones, and asks for changes of the map where it does not say what
+    /// Begins the replicas that the map wants here, looks at those that it does not want, and asks for changes of the map where it does not say what
     /// is to become of the replicas here.
     ///
     /// # Errors
@@ -114,7 +113,7 @@ impl<H: CoreHost> Core<H> {
         }
         let mut changes = self.operators_changes();
         changes.extend(self.vacated());
-        for (group, replica) in self.storage.lost() {
+        for (group, replica) in self.storage.spent() {
             let wanted = map.group(group).and_then(|spec| spec.replicas.iter().find(|one| one.place == me));
             if let Some(wanted) = wanted
                 && wanted.id <= replica
@@ -125,12 +124,15 @@ impl<H: CoreHost> Core<H> {
         for (spec, wanted) in map.replicas_at(me) {
             self.storage.begin_successor(&self.ctx, spec.id, wanted.id);
             // It could not be read for a while, and is back.
-            let here = self.router.local_of(spec.id).map(|group| self.groups.replica_id(group));
+            let here = self.router.local_of(spec.id).filter(|group| self.groups.is_running(*group));
+            // One that nobody leads may have been removed, and not know it yet.
+            let here = here.filter(|group| self.groups.is_led(*group)).map(|group| self.groups.replica_id(group));
             if let Some(replica) = here.filter(|replica| *replica < wanted.id) {
                 changes.push(MapChange::Keep(Keep { group: spec.id, replica, place: me, successor: wanted.id }));
             }
         }
         self.ask_changes(&changes);
+        self.look_at_unwanted();
         Ok(())
     }
 

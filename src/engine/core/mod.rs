@@ -3,7 +3,7 @@
 //! This folder is the only one that knows all parts. They return what is to follow from what they did, and it is carried
 //! here to the part concerned; no rule of any of them stands here. `impl Core` stands here and nowhere else.
 //!
-//! Reading order: this page (the turn), `tick`, `commands` (of clients), `diagnostics` (LATENCY), `monitoring` (MONITOR), `frames` (from and to other cores), `map` (the cluster map), `links` (that follow it), `admitting` (nodes that join, come back without data, or are removed),
+//! Reading order: this page (the turn), `tick`, `commands` (of clients), `diagnostics` (LATENCY), `monitoring` (MONITOR), `frames` (from and to other cores), `map` (the cluster map), `links` (that follow it), `leaving` (replicas that are not wanted any more), `admitting` (nodes that join, come back without data, or are removed),
 //! `lookahead` and `prefetch` (rows that will be read), `effects`, `sink` (the
 //! way of replies), `share` (how much a turn does), `reports` (INFO, and what checkers see), `settings` (those that change), `start`.
 
@@ -12,6 +12,7 @@ mod commands;
 mod diagnostics;
 mod effects;
 mod frames;
+mod leaving;
 mod links;
 mod lookahead;
 mod map;

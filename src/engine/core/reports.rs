@@ -149,6 +149,13 @@ impl<H: CoreHost> Core<H> {
         }
     }
 
+    /// A replica was destroyed.
+    pub(super) fn observe_destroyed(&self, group: types::GroupId, replica: types::ReplicaId) {
+        if let Some(observer) = &self.ctx.observer {
+            observer.observe(self.ctx.addr(), group, replica, Event::Destroyed);
+        }
+    }
+
     /// A replica stays away: what its disk holds cannot be trusted.
     pub(crate) fn observe_quarantine(&self, group: types::GroupId, replica: types::ReplicaId) {
         if let Some(observer) = &self.ctx.observer {

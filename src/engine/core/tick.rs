@@ -77,6 +77,7 @@ impl<H: CoreHost> Core<H> {
         self.groups.sweep_expired(&mut self.ctx);
         self.groups.tick(&mut self.ctx, out!(self), &mut self.group_effects);
         self.groups.fit_members(&mut self.ctx, self.cluster.map());
+        self.groups.tick_orders(&self.ctx, out!(self), &mut self.group_effects, self.cluster.map());
         self.groups.tick_comparing(&mut self.ctx, &mut self.group_effects);
         self.carry_group_effects()?;
         let priority = if self.storage.fitness() { raft::PRIORITY_MAX } else { 0 };

@@ -101,7 +101,7 @@ impl Groups {
                     membership.map_err(|source| Error::Membership { group: id, index: entry.index, source })?;
                 let replica = &mut self.list[group];
                 replica.learn_addresses(&membership);
-                replica.membership = membership;
+                replica.set_membership(membership);
                 self.fit_members_later(group);
             }
         }

@@ -178,6 +178,11 @@ impl ColdReads {
         }
     }
 
+    /// Whether rows are being read for a replica.
+    pub(super) fn has_of(&self, group: usize) -> bool {
+        self.open.values().any(|open| open.group == group)
+    }
+
     /// Of which group rows are being read.
     pub(super) fn group_of(&self, number: u64) -> Option<usize> {
         self.open.get(&number).map(|open| open.group)

@@ -67,7 +67,7 @@ impl Groups {
 
     /// Something another core has said about a comparison: taken in at the next tick.
     pub(crate) fn keep_comparison_note(&mut self, group: usize, from: CoreAddr, note: ComparisonNote) {
-        if self.comparing.notes.len() < NOTES_COUNT_MAX {
+        if self.comparing.notes.len() < NOTES_COUNT_MAX && self.is_running(group) {
             self.comparing.notes.push((group, from, note));
             self.comparing.settle();
         }

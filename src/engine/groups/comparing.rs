@@ -79,6 +79,16 @@ impl Comparing {
         self.differing.values().map(BTreeSet::len).sum()
     }
 
+    /// The replica here of a group is gone.
+    pub(super) fn forget(&mut self, group: usize, id: GroupId) {
+        self.running.take_if(|running| running.group == group);
+        self.wanted.retain(|wanted| *wanted != group);
+        self.results.remove(&id);
+        self.differing.remove(&group);
+        self.notes.retain(|(about, ..)| *about != group);
+        self.settle();
+    }
+
     pub(super) fn settle(&mut self) {
         let is_digest = |(.., answer): &&(ReplicaId, CoreAddr, Option<DigestAnswer>)| matches!(answer, Some(Ok(_)));
         let answers = self.running.iter().flat_map(|running| &running.answers).filter(is_digest).count();

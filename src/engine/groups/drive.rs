@@ -4,6 +4,7 @@ use raft::Ready;
 
 use crate::context::Context;
 use crate::error::Error;
+use crate::groups::standing::is_of_question;
 use crate::groups::{GroupEffect, Groups};
 use crate::observe::Event;
 use crate::replies::ReplySink;
@@ -39,6 +40,10 @@ impl Groups {
     ) -> Result<(), Error> {
         // Before anything is applied that another leader has proposed.
         self.requeue(ctx, out, effects, group);
+        if !self.is_running(group) {
+            self.list[group].settle_permits();
+            return Ok(());
+        }
         self.ask_index_reads(ctx, group);
         let mut ready = std::mem::take(&mut self.ready);
         let driven = self.drive_ready(ctx, out, effects, group, &mut ready);
@@ -91,9 +96,13 @@ impl Groups {
                 self.on_soft_state(ctx, out, effects, group, state);
             }
             for read in ready.reads.drain(..) {
-                self.confirm_index_reads(group, read);
+                match is_of_question(read.ctx) {
+                    true => self.answer_question(ctx, effects, group, read),
+                    false => self.confirm_index_reads(group, read),
+                }
             }
             for number in ready.reads_failed.drain(..) {
+                self.drop_question(number);
                 let has_left = !self.list[group].reads.has_check(number);
                 assert!(has_left, "reads leave with the leadership that was to be confirmed for them");
             }

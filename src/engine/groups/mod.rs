@@ -14,7 +14,7 @@
 //! Reading order: `replica` (what is kept of one), `addresses`, `batch_queue`, `proposals` and `waiting_reads`, `writes`,
 //! `reads`, `news` (what the groups are told), `drive` (what Raft wants done), `applying` and `apply`, `cold` and `rows_read` (rows that are not in memory), `pressure` and `evict`, `failed` (batches that are not applied),
 //! `forwarded_queue` and `forwarded` (commands of other cores, and who waits for room), `requeue` and `leaving` (a leadership is
-//! lost), `leadership`, `members` (who takes part), `install`, `release` (memory of removed keys), `expiry`, `comparing`, `compare` and `divergence` (whether replicas hold the
+//! lost), `leadership`, `members` (who takes part), `orders` (what operators want of that), `standing` and `retire` (who does no more), `install`, `release` (memory of removed keys), `expiry`, `comparing`, `compare` and `divergence` (whether replicas hold the
 //! same), `timers`, `sources`, `led` and `views` (what others see).
 
 mod addresses;
@@ -38,15 +38,18 @@ mod leaving;
 mod led;
 mod members;
 mod news;
+mod orders;
 mod pressure;
 mod proposals;
 mod reads;
 mod release;
 mod replica;
 mod requeue;
+mod retire;
 mod rows_read;
 mod sources;
 mod stalls;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -59,10 +62,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lsm::Prefetch;
+use meta::MapChange;
 use raft::{LogRead, Persist, Purpose, Ready, StartError};
 use resp::ArgRange;
+use resp::command::Scope;
 use types::{CoreAddr, GroupId, Index, Instant, ReplicaId, Slot, Term};
-use wire::{ComparisonNote, LeaderNote, Message};
+use wire::{ComparisonNote, LeaderNote, Message, ReplicaNote};
 
 use self::cold::ColdReads;
 pub(crate) use self::comparing::CompareRefusal;
@@ -70,10 +75,13 @@ use self::comparing::Comparing;
 pub(crate) use self::forwarded::Arrival;
 use self::gather::Gather;
 pub(crate) use self::install::InstalledState;
+use self::orders::Orders;
 use self::pressure::Pressure;
 pub(crate) use self::replica::NewReplica;
 use self::replica::Replica;
 use self::sources::Sources;
+use self::standing::Questions;
+pub(crate) use self::standing::is_unwanted;
 use self::timers::Timers;
 use crate::budget::Budget;
 use crate::comparison::ComparePoint;
@@ -115,6 +123,12 @@ pub(crate) enum GroupEffect {
     Compare { group: usize, point: ComparePoint },
     /// Something to be said to the replica on another core.
     ComparisonNote { to: CoreAddr, note: ComparisonNote },
+    /// To be told a core that has asked whether the replica there is a member: it is none. And who leads, which it may not know.
+    Gone { to: CoreAddr, note: ReplicaNote, leader: LeaderNote },
+    /// A replica that belongs to its group no more has nothing left to answer: it can be destroyed.
+    Retired { group: usize },
+    /// A change of the cluster map to be asked for.
+    AskChange { change: MapChange },
     /// An entry was applied.
     Applied { group: usize, index: Index, payload_bytes: usize },
     /// A batch was committed and applied this long after it was proposed here.
@@ -123,7 +137,14 @@ pub(crate) enum GroupEffect {
 
 /// The replicas of a core.
 pub(crate) struct Groups {
+    /// Invariant: at most one of a group. Its index stays with the group: another one has it when this one is gone.
     list: Vec<Replica>,
+    /// Those that are gone.
+    gone: Vec<usize>,
+    /// Those that retire.
+    retiring: Vec<usize>,
+    questions: Questions,
+    orders: Orders,
     /// Groups that Raft or a command has given something to do in this turn.
     with_work: VecDeque<usize>,
     /// Groups with commands for a next batch.
@@ -175,6 +196,10 @@ impl Groups {
     pub(crate) fn new(budget: &Budget) -> Groups {
         Groups {
             list: Vec::new(),
+            gone: Vec::new(),
+            retiring: Vec::new(),
+            questions: Questions::default(),
+            orders: Orders::default(),
             with_work: VecDeque::new(),
             batching: Vec::new(),
             due: Vec::new(),
@@ -220,8 +245,7 @@ impl Groups {
         let mut replica = Replica::start(&ctx.config, &ctx.budget, new, ctx.now)?;
         replica.compare_at = compare_at;
         replica.raft.set_priority(self.priority, ctx.now);
-        let group = self.list.len();
-        self.list.push(replica);
+        let group = self.place(replica);
         self.observe(ctx, group, started);
         self.observe_digest(ctx, group);
         self.expire_later(group);
@@ -229,7 +253,7 @@ impl Groups {
         Ok(group)
     }
 
-    /// How many replicas there are.
+    /// How many replicas there are, or have been.
     pub(crate) fn count(&self) -> usize {
         self.list.len()
     }
@@ -283,7 +307,9 @@ impl Groups {
         {
             ctx.hot_keys.note(request.slot, key);
         }
-        if request.command.is_write() {
+        if request.command.scope == Scope::Leader {
+            self.take_order(ctx, out, group, request);
+        } else if request.command.is_write() {
             self.write(ctx, out, group, request);
         } else {
             self.read(ctx, out, group, request);
@@ -333,11 +359,14 @@ impl Groups {
             || self.comparing.wants_ticks()
             || !self.divergent.is_empty()
             || !self.unfit.is_empty()
+            || !self.retiring.is_empty()
+            || !self.orders.is_empty()
     }
 
     /// Looks at what may have waited too long. Called at every tick.
     pub(crate) fn tick(&mut self, ctx: &mut Context, out: &mut impl ReplySink, effects: &mut Vec<GroupEffect>) {
         self.ask_for_rows_again();
+        self.tick_retiring(ctx, out, effects);
         for group in std::mem::take(&mut self.watched) {
             self.list[group].is_watched = false;
             self.give_up_unresolved(ctx, out, effects, group);
@@ -347,7 +376,7 @@ impl Groups {
             self.watch_if_needed(group);
         }
         if ctx.observer.is_some() {
-            for group in 0..self.list.len() {
+            for group in self.running() {
                 self.observe_counters(ctx, group);
                 self.observe_digest_if_wanted(ctx, group);
             }
@@ -392,6 +421,7 @@ impl Groups {
     /// Whether nothing is under way in any group.
     pub(crate) fn is_drained(&self) -> bool {
         self.batching.is_empty()
+            && self.orders.is_empty()
             && self.cold_count() == 0
             && self.list.iter().all(|replica| {
                 replica.proposed.is_empty()

@@ -37,6 +37,11 @@ impl Pressure {
         self.since.take().map(|since| (since, std::mem::take(&mut self.followers)))
     }
 
+    /// A replica is gone.
+    pub(super) fn forget(&mut self, group: usize) {
+        self.followers.retain(|follower| *follower != group);
+    }
+
     /// A group follows and applies no more until keys have room.
     pub(super) fn hold_follower(&mut self, group: usize) {
         if !self.followers.contains(&group) {

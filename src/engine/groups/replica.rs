@@ -28,6 +28,17 @@ use crate::request::Request;
 /// A group in which nothing has happened for this many heartbeat intervals becomes quiescent.
 const QUIESCE_INTERVALS_COUNT: u32 = 40;
 
+/// Whether a replica takes part in its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Life {
+    /// It does, or would if it were sound.
+    Running,
+    /// It belongs to the group no more, and gives back what was taken in here.
+    Retiring,
+    /// It was destroyed. Nothing is left of it but its place.
+    Gone,
+}
+
 /// What a replica starts with.
 pub(crate) struct NewReplica {
     pub(crate) group: GroupId,
@@ -42,6 +53,7 @@ pub(crate) struct NewReplica {
 /// A replica on this core.
 pub(super) struct Replica {
     pub(super) id: GroupId,
+    pub(super) life: Life,
     pub(super) raft: Raft,
     pub(super) keyspace: Keyspace,
     /// The keys' bytes, as the budget knows them. Brought up to date when an entry was applied.
@@ -50,6 +62,8 @@ pub(super) struct Replica {
     pub(super) addrs: Addresses,
     /// The members, as of the last entry applied.
     pub(super) membership: Membership,
+    /// Whether the last of the entries applied that concern this replica has removed it from the members.
+    pub(super) has_left_group: bool,
     /// Commands that are not proposed yet.
     pub(super) batches: BatchQueue,
     /// Batches that were proposed here and are not yet applied.
@@ -126,11 +140,13 @@ impl Replica {
         let addrs = known_addrs(config, new.group, &new.membership);
         let mut replica = Replica {
             id: new.group,
+            life: Life::Running,
             raft,
             keyspace: new.keyspace,
             keys_permit: budget.permit(Pool::Keys),
             addrs,
             membership: new.membership,
+            has_left_group: false,
             batches: BatchQueue::new(config.batch_bytes_max, config.limits.batch_commands_max),
             proposed: Proposals::default(),
             failed: FailedBatches::default(),
@@ -212,13 +228,23 @@ impl Replica {
 
     /// Whether commands can be taken in here now.
     pub(super) fn leads(&self) -> bool {
-        let may_lead = self.raft.is_leader() && self.divergent.is_none();
+        let may_lead = self.raft.is_leader() && self.divergent.is_none() && self.life == Life::Running;
         may_lead && self.raft.transferring_to().is_none() && !self.is_requeuing
     }
 
-    /// Whether it has left, and says and hears nothing: it holds other rows than most. As long as it leads it speaks, to hand that over.
+    /// Whether it says and hears nothing: it belongs to the group no more, or holds other rows than most. As long as it leads it speaks,
+    /// to hand that over.
     pub(super) fn is_mute(&self) -> bool {
-        self.divergent.is_some() && !self.raft.is_leader()
+        self.life != Life::Running || self.divergent.is_some() && !self.raft.is_leader()
+    }
+
+    /// The members from an entry on that is applied now.
+    pub(super) fn set_membership(&mut self, membership: Membership) {
+        let own = self.raft.id();
+        let is_member = |of: &Membership| of.members().any(|member| member.id == own);
+        // One that has just begun applies what was there before it.
+        self.has_left_group = !is_member(&membership) && (self.has_left_group || is_member(&self.membership));
+        self.membership = membership;
     }
 
     /// Whether nothing is committed before it is durable here, as there is no other voter.
@@ -247,6 +273,12 @@ impl Replica {
     /// Whether commands are to be given back by a replica that takes none in.
     pub(super) fn has_to_requeue(&self) -> bool {
         !(self.batches.is_empty() && self.leaving.is_empty() && self.forwarded.is_empty())
+    }
+
+    /// Whether nobody waits for anything that was taken in here.
+    pub(super) fn is_awaited_by_nobody(&self) -> bool {
+        let has_refused = self.forwarded.has_refused();
+        !self.has_commands() && !self.has_to_requeue() && self.failed.is_empty() && !has_refused
     }
 
     /// Whether reads wait.

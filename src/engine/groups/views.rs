@@ -2,11 +2,11 @@
 
 use data::Keyspace;
 use resp::{ArgRange, Args, CommandId};
-use types::{Index, Instant, Slot};
-use wire::{Batch, Entry, EntryKind};
+use types::{GroupId, Index, Instant, Slot};
+use wire::{Batch, Entry, EntryKind, Membership};
 
 use crate::context::Context;
-use crate::groups::replica::Replica;
+use crate::groups::replica::{Life, Replica};
 use crate::groups::{ENTRY_OVERHEAD_BYTES, Groups};
 use crate::observe::{CoreReport, Event, Field, QueueLen, ReplicaReport, fullest};
 use crate::replicas::{ReplicaView, Replicas, SealedState};
@@ -14,7 +14,8 @@ use crate::replicas::{ReplicaView, Replicas, SealedState};
 impl Groups {
     /// Adds what is known here to a report. `snapshot_index` tells the last entry of a group's snapshot.
     pub(crate) fn report(&self, now: Instant, report: &mut CoreReport, snapshot_index: impl Fn(usize) -> Index) {
-        report.groups_count = self.list.len();
+        let there = || self.list.iter().enumerate().filter(|(_, replica)| replica.life != Life::Gone);
+        report.groups_count = there().count();
         let on_disk = self.list.iter().filter(|replica| !replica.keyspace.is_resident()).count();
         report.fields.push(Field::sum(
             "groups_with_rows_on_disk_only",
@@ -28,7 +29,7 @@ impl Groups {
         ));
         report.groups_quarantined_count += self.divergent.len();
         report.comparisons.extend(self.comparing.results().cloned());
-        for (group, replica) in self.list.iter().enumerate() {
+        for (group, replica) in there() {
             let raft = &replica.raft;
             report.commit_index_sum += raft.commit_index();
             report.raft.merge(raft.counters());
@@ -53,6 +54,7 @@ impl Groups {
                 backlog_bytes: replica.backlog_bytes(),
                 snapshot: snapshot_index(group),
                 stalls: replica.stalls.report(now),
+                members: raft.is_leader().then(|| Box::new(raft.membership().clone())),
             });
         }
     }

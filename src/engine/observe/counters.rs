@@ -111,6 +111,7 @@ counters! {
         comparisons_differing: "Comparisons that found replicas with different rows.",
         membership_changes: "Changes of a group's members that were begun here.",
         replicas_begun: "Replicas that began here to take the place of others.",
+        replicas_destroyed: "Replicas here that belonged to their groups no more, and were destroyed.",
         replicas_left: "Replicas that held other rows than most of their group, and left.",
         replicas_rebuilt: "Replicas of these that took over another one's state.",
         scrub_passes: "Passes of the scrub that have ended: all that the core had at rest was read and checked.",

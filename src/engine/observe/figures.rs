@@ -284,9 +284,10 @@ mod tests {
             backlog_bytes: 5,
             snapshot: 6,
             stalls: StallReport::default(),
+            members: None,
         };
         let report = CoreReport {
-            replicas: vec![replica, ReplicaReport { group: GroupId(4), ..replica }],
+            replicas: vec![replica.clone(), ReplicaReport { group: GroupId(4), ..replica }],
             ..CoreReport::default()
         };
         let figures = report.group_figures();

@@ -31,6 +31,7 @@ fn report() -> CoreReport {
         backlog_bytes: 5,
         snapshot: 6,
         stalls: StallReport::default(),
+        members: None,
     };
     let mut report = CoreReport {
         cores_count: 1,

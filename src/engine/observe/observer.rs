@@ -103,6 +103,8 @@ pub enum Event<'a> {
     },
     /// The replica does not take part: what its disk holds cannot be trusted.
     Quarantined,
+    /// The replica belongs to its group no more, and its log says so: it never takes part again.
+    Destroyed,
     /// Entries or a hard state are handed to the log. Entries replace what the log held from the first one on. They
     /// are durable later, if at all.
     Logged(&'a Persist),

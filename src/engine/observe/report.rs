@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use raft::Role;
 use types::{CoreAddr, GroupId, Index, Term};
+use wire::Membership;
 
 use crate::budget::{Budget, Pool};
 use crate::comparison::Comparison;
@@ -109,7 +110,7 @@ pub(crate) struct MemoryReport {
 }
 
 /// The state of one replica.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ReplicaReport {
     pub(crate) group: GroupId,
     pub(crate) role: Role,
@@ -125,6 +126,8 @@ pub(crate) struct ReplicaReport {
     pub(crate) snapshot: Index,
     /// What has held up its writers.
     pub(crate) stalls: StallReport,
+    /// Who takes part, if it leads.
+    pub(crate) members: Option<Box<Membership>>,
 }
 
 impl CoreReport {
@@ -235,6 +238,7 @@ mod tests {
             backlog_bytes: 0,
             snapshot: 1,
             stalls: StallReport::default(),
+            members: None,
         }
     }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use host::{ConnId, Net, SendBuf};
 use types::{CoreAddr, Instant};
 use wire::{
-    Body, ChunkReply, ChunkRequest, ComparisonNote, DIGEST_BYTES, Frame, LeaderNote, MapNote, Message,
+    Body, ChunkReply, ChunkRequest, ComparisonNote, DIGEST_BYTES, Frame, LeaderNote, MapNote, Message, ReplicaNote,
     RepliesBuilder, Requests, VERDICT_BYTES, Verdict,
 };
 
@@ -49,6 +49,7 @@ pub(super) struct Outbox {
     pub(super) chunk_requests: Vec<ChunkRequest>,
     pub(super) chunks: Vec<ChunkReply>,
     pub(super) comparisons: Vec<ComparisonNote>,
+    pub(super) replica_notes: Vec<ReplicaNote>,
     pub(super) changes: Vec<Bytes>,
     /// Whether that core's map is wanted, and this one's as it wants it.
     pub(super) is_map_wanted: bool,
@@ -63,6 +64,7 @@ impl Outbox {
             && self.chunk_requests.is_empty()
             && self.chunks.is_empty()
             && self.comparisons.is_empty()
+            && self.replica_notes.is_empty()
             && self.changes.is_empty()
             && !self.is_map_wanted
             && self.map.is_empty()
@@ -111,6 +113,7 @@ impl Outbox {
             chunk_requests: std::mem::take(&mut self.chunk_requests),
             chunks: std::mem::take(&mut self.chunks),
             comparisons: std::mem::take(&mut self.comparisons),
+            replica_notes: std::mem::take(&mut self.replica_notes),
             changes: std::mem::take(&mut self.changes),
             map: MapNote {
                 epoch: map_epoch,

@@ -29,7 +29,8 @@ use resp::Reply;
 use types::limits::REPLY_BYTES_MAX;
 use types::{CoreAddr, Instant, NodeId};
 use wire::{
-    ChunkReply, ChunkRequest, ComparisonNote, Frame, Hello, LeaderNote, Message, Replies, ReplyStatus, Requests,
+    ChunkReply, ChunkRequest, ComparisonNote, Frame, Hello, LeaderNote, Message, ReplicaNote, Replies, ReplyStatus,
+    Requests,
 };
 
 use self::assembler::FrameAssembler;
@@ -38,7 +39,7 @@ use self::link::{Link, LinkState, message_bytes};
 use crate::budget::Permit;
 use crate::conn_table::ConnTable;
 use crate::context::Context;
-use crate::limits::{CHUNKS_COUNT_MAX, COMPARISON_NOTES_COUNT_MAX, Limits};
+use crate::limits::{CHUNKS_COUNT_MAX, COMPARISON_NOTES_COUNT_MAX, Limits, REPLICA_NOTES_COUNT_MAX};
 use crate::observe::{QueueLen, fullest};
 use crate::origin::{LinkId, Origin};
 use crate::replies::SHORT_REPLY_BYTES_MAX;
@@ -338,6 +339,15 @@ impl Peers {
         }
     }
 
+    /// Queues something about a replica. Whoever says it does so again if it must.
+    pub(crate) fn replica_note(&mut self, link: LinkId, note: ReplicaNote) {
+        let to = &mut self.links[link.idx()];
+        if to.is_up() && to.outbox.replica_notes.len() < REPLICA_NOTES_COUNT_MAX {
+            to.outbox.replica_notes.push(note);
+            self.mark(link);
+        }
+    }
+
     /// The epoch of the latest map of which all cores hear.
     pub(crate) fn map_epoch(&self) -> u64 {
         self.map_epoch
@@ -478,9 +488,10 @@ impl Peers {
         let short_bytes = limits.forwarded_count_max * SHORT_REPLY_BYTES_MAX;
         let replies_max = 2 * limits.outbox_bytes_max + REPLY_BYTES_MAX + short_bytes;
         let mut one = |name, len: usize, max: usize| queue(QueueLen { name, len: len as u64, max: max as u64 });
-        let [messages, replies, chunks, notes] = fullest(self.links.iter(), |link| {
+        let [messages, replies, chunks, notes, replica_notes] = fullest(self.links.iter(), |link| {
             let outbox = &link.outbox;
-            [outbox.messages_bytes, outbox.replies.bytes_len(), outbox.chunks.len(), outbox.comparisons.len()]
+            let notes = [outbox.comparisons.len(), outbox.replica_notes.len()];
+            [outbox.messages_bytes, outbox.replies.bytes_len(), outbox.chunks.len(), notes[0], notes[1]]
         });
         one("Raft messages for a core, bytes", messages, messages_max);
         one("replies for a core, bytes", replies, replies_max);
@@ -488,6 +499,7 @@ impl Peers {
         one("commands and replies of other cores, bytes", inbox_bytes, limits.inbox_bytes_max);
         one("chunks of snapshots for a core", chunks, CHUNKS_COUNT_MAX);
         one("notes about comparisons for a core", notes, COMPARISON_NOTES_COUNT_MAX);
+        one("notes about replicas for a core", replica_notes, REPLICA_NOTES_COUNT_MAX);
     }
 }
 

@@ -173,6 +173,11 @@ impl Router {
         self.routes.set_local(group, local);
     }
 
+    /// No replica of the group lives here any more.
+    pub(crate) fn clear_local(&mut self, group: GroupId) {
+        self.routes.clear_local(group);
+    }
+
     /// A route.
     pub(crate) fn route(&self, idx: usize) -> &Route {
         self.routes.get(idx)

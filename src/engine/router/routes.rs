@@ -127,6 +127,13 @@ impl RouteTable {
         }
     }
 
+    /// No replica of the group lives here any more.
+    pub(super) fn clear_local(&mut self, group: GroupId) {
+        if let Some(idx) = self.of_group(group) {
+            self.routes[idx].local = None;
+        }
+    }
+
     pub(super) fn get(&self, idx: usize) -> &Route {
         &self.routes[idx]
     }

@@ -104,11 +104,11 @@ impl<H: StorageHost> Storage<H> {
     }
 
     fn digest_next(&mut self) {
-        if self.comparing.is_digesting {
+        if self.comparing.digesting.is_some() {
             return;
         }
         let Some(Undigested { point, version, time_ms }) = self.comparing.undigested.pop_front() else { return };
-        self.comparing.is_digesting = true;
+        self.comparing.digesting = Some(point.group);
         let leaves = self.leaves_of(point);
         let mut permit = self.budget.permit(Pool::Snapshots);
         permit.set(digest_memory_bytes(&version));
@@ -140,7 +140,7 @@ impl<H: StorageHost> Storage<H> {
         }
         let done = self.comparing.done.take();
         if let Some(Done { point, answer }) = done {
-            self.comparing.is_digesting = false;
+            self.comparing.digesting = None;
             match &answer {
                 Err(error) if error.is_damage() => self.tables_are_damaged(ctx, point.group, error),
                 Err(error) => tracing::warn!(group = %point.group, %error, "the rows of a group cannot be digested"),

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use lsm::version::Version;
-use types::Instant;
+use types::{GroupId, Instant};
 
 use crate::comparison::{ComparePoint, DigestAnswer};
 
@@ -44,7 +44,8 @@ pub(super) struct Comparing {
     pub(super) flushed: Option<Flushed>,
     /// Invariant: none while no digest is being made.
     pub(super) undigested: VecDeque<Undigested>,
-    pub(super) is_digesting: bool,
+    /// The group whose tables are being digested.
+    pub(super) digesting: Option<GroupId>,
     pub(super) done: Rc<RefCell<Option<Done>>>,
     /// What is to be told at the next turn.
     pub(super) answers: Vec<(ComparePoint, DigestAnswer)>,

@@ -85,7 +85,7 @@ impl<H: StorageHost> Storage<H> {
         self.warming.remove(view.id);
         ctx.counters.states_lost += 1;
         tracing::error!(group = %view.id, "memory does not hold all rows of damaged tables: the state is taken over from another replica");
-        self.rebuilding.push(Rebuilding::of_state(spec, view.replica, view.base));
+        self.rebuilding.push(Rebuilding::of_state(view.id, view.replica, view.base));
         effects.push(StorageEffect::StateLost { group });
     }
 }

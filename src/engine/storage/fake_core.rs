@@ -197,6 +197,8 @@ pub(crate) struct FakeCore {
     pub(crate) begun_count: usize,
     /// Digests that were made, or why there was none.
     pub(crate) digested: Vec<(ComparePoint, DigestAnswer)>,
+    /// Replicas that were destroyed.
+    pub(crate) destroyed: Vec<(GroupId, ReplicaId)>,
     /// Whether blocks of the log are written.
     pub(crate) disk_writes: bool,
     /// Whether turns are as far apart as ticks.
@@ -234,6 +236,7 @@ impl FakeCore {
             installed_count: 0,
             begun_count: 0,
             digested: Vec::new(),
+            destroyed: Vec::new(),
             disk_writes: true,
             ticks: true,
             effects: Vec::new(),
@@ -446,8 +449,14 @@ impl FakeCore {
                     assert_eq!(self.replicas.list[group].id, point.group);
                     self.digested.push((point, answer));
                 }
+                StorageEffect::Destroyed { group, replica } => self.destroyed.push((group, replica)),
                 StorageEffect::Rejoin { replica } | StorageEffect::Begun { replica } => {
-                    self.replicas.list.push(FakeReplica::start(*replica))
+                    let replica = FakeReplica::start(*replica);
+                    // It has the index of one of its group that is gone.
+                    match self.replicas.list.iter().position(|gone| gone.id == replica.id) {
+                        Some(gone) => self.replicas.list[gone] = replica,
+                        None => self.replicas.list.push(replica),
+                    }
                 }
             }
         }

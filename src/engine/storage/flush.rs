@@ -52,7 +52,7 @@ impl<H: StorageHost> Storage<H> {
 
     /// The group with the most dirty rows: memory is short of what tables hold, too.
     fn dirtiest_group(&self, replicas: &impl Replicas) -> Option<usize> {
-        let dirty = (0..self.records.count()).filter(|group| self.can_flush(replicas, *group));
+        let dirty = self.records.indexes().filter(|group| self.can_flush(replicas, *group));
         let dirtiest = dirty.max_by_key(|group| replicas.keyspace(*group).dirty_bytes())?;
         (replicas.keyspace(dirtiest).dirty_bytes() > 0).then_some(dirtiest)
     }
@@ -101,7 +101,7 @@ impl<H: StorageHost> Storage<H> {
     /// Whether a group has a state to be flushed. What becomes of one whose tables were just found damaged is not decided before the next
     /// tick.
     fn has_state(&self, group: usize) -> bool {
-        !self.newly_damaged.contains(&group) && !self.records.is_lost(group)
+        !self.newly_damaged.contains(&group) && !self.records.is_lost(group) && self.records.is_here(group)
     }
 
     /// Begins to flush a group, of which there is no flush under way on the core. Returns the number of the flush, if it could begin now.
@@ -336,6 +336,11 @@ impl<H: StorageHost> Storage<H> {
             return Ok(());
         }
         let Some(flush) = self.flushing.running.take() else { return Ok(()) };
+        self.flushing.permit.set(0);
+        if !self.records.is_here(flush.group) {
+            // The replica is being destroyed.
+            return Ok(());
+        }
         self.flush_to_digest(&flush);
         let Stage::Committing { written } = flush.stage else { panic!("the manifest was told of a flush") };
         let group = flush.group;
@@ -349,7 +354,6 @@ impl<H: StorageHost> Storage<H> {
         ctx.counters.flush_bytes_written += bytes;
         ctx.counters.flush_last_ms = elapsed.as_millis() as u64;
         tracing::debug!(group = %flush.id, index = flush.seal.index, bytes, ?elapsed, "flushed");
-        self.flushing.permit.set(0);
         self.records.covers(group, flush.covers_bytes);
         self.records.set_clears_flushed(group, flush.clears_count);
         let info = SnapshotInfo::new(flush.seal.index, flush.seal.term, flush.membership);
@@ -372,7 +376,7 @@ impl<H: StorageHost> Storage<H> {
         self.flushing.permit.set(0);
         ctx.counters.flushes_failed += 1;
         self.note_fault(ctx, error);
-        if self.is_disk_full() {
+        if self.is_disk_full() && self.records.is_here(flush.group) {
             self.freeing.groups.insert(flush.group);
         }
         if replicas.keyspace(flush.group).clears_count() == flush.clears_count {

@@ -98,6 +98,16 @@ impl<H: StorageHost> Flushing<H> {
         }
     }
 
+    /// Gives up the flush under way, unless the manifest is told of it. Returns whether it does.
+    pub(super) fn give_up(&mut self) -> bool {
+        let may_end = |flush: &mut Flush<H>| !matches!(flush.stage, Stage::Committing { .. });
+        let is_given_up = self.running.take_if(may_end).is_some();
+        if is_given_up {
+            self.permit.set(0);
+        }
+        is_given_up
+    }
+
     /// The replica that is being flushed.
     pub(super) fn group(&self) -> Option<usize> {
         self.running.as_ref().map(|flush| flush.group)

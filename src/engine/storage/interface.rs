@@ -95,9 +95,38 @@ pub(crate) enum StorageEffect {
     StateLost { group: usize },
     /// All rows of a group are in memory again.
     Resident { group: usize },
-    /// A replica that had stayed away starts, with the next index.
+    /// A replica that had stayed away starts.
     Rejoin { replica: Box<StartedReplica> },
-    /// A replica that never was here starts with nothing, with the next index: the answer to
+    /// A replica that never was here starts with nothing: the answer to
     /// [`Storage::begin_successor`](super::Storage::begin_successor).
     Begun { replica: Box<StartedReplica> },
+    /// A replica is destroyed, durably: the end of [`Storage::destroy`](super::Storage::destroy).
+    Destroyed { group: GroupId, replica: ReplicaId },
+}
+
+impl StorageEffect {
+    /// The index of the replica that it concerns, if it is for one that takes part.
+    pub(crate) fn index(&self) -> Option<usize> {
+        match self {
+            StorageEffect::Persisted { group, .. }
+            | StorageEffect::LogRead { group, .. }
+            | StorageEffect::LogReadFailed { group, .. }
+            | StorageEffect::FlushBegun { group }
+            | StorageEffect::TidyRows { group }
+            | StorageEffect::OfferSnapshot { group, .. }
+            | StorageEffect::CompactRaft { group, .. }
+            | StorageEffect::HoldApplying { group, .. }
+            | StorageEffect::Digested { group, .. }
+            | StorageEffect::Install { group, .. }
+            | StorageEffect::StateLost { group }
+            | StorageEffect::Resident { group } => Some(*group),
+            StorageEffect::TablesChanged { .. }
+            | StorageEffect::RowsRead { .. }
+            | StorageEffect::AskChunk { .. }
+            | StorageEffect::SendChunk { .. }
+            | StorageEffect::Rejoin { .. }
+            | StorageEffect::Begun { .. }
+            | StorageEffect::Destroyed { .. } => None,
+        }
+    }
 }

@@ -1,10 +1,10 @@
 //! The log of a core as its turn uses it: what Raft wants durable goes in, what is durable comes out.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
-use types::{CoreAddr, GroupId, Index, Instant};
+use types::{CoreAddr, GroupId, Index, Instant, ReplicaId};
 use wal::{Recovered, Wal};
 use wire::Entry;
 
@@ -57,11 +57,18 @@ pub(super) struct Log<H: StorageHost> {
 
 impl<H: StorageHost> Log<H> {
     /// Opens a core's log, and says what it holds.
-    pub(super) async fn open(host: &H, config: &Config, budget: &Budget) -> Result<(Log<H>, Recovered), Error> {
+    /// `stored` are the groups of which the manifest names a replica: they may live here, whatever the first map says.
+    pub(super) async fn open(
+        host: &H,
+        config: &Config,
+        budget: &Budget,
+        stored: impl Iterator<Item = GroupId>,
+    ) -> Result<(Log<H>, Recovered), Error> {
         let addr = config.place;
         let mut wal_config = wal::Config::new(config.wal_dir());
         wal_config.log_id = config.incarnation.rotate_left(16) ^ u64::from(addr.core.0);
-        wal_config.groups = config.map.replicas_at(addr).map(|(spec, _)| spec.id).collect();
+        let first = config.map.replicas_at(addr).map(|(spec, _)| spec.id);
+        wal_config.groups = first.chain(stored).collect::<BTreeSet<_>>().into_iter().collect();
         wal_config.segment_bytes = config.segment_bytes;
         wal_config.block_bytes_max = config.block_bytes_max;
         // A write that Raft has handed out cannot be refused. `is_backlogged` keeps others from being taken in.
@@ -88,6 +95,18 @@ impl<H: StorageHost> Log<H> {
     /// The log itself, for recovery.
     pub(super) fn wal_mut(&mut self) -> &mut Wal<H> {
         &mut self.wal
+    }
+
+    /// Notes for ever that a replica is destroyed, from the block of this sequence on.
+    pub(super) fn destroy(&mut self, group: GroupId, replica: ReplicaId) -> Result<u64, Error> {
+        self.wal.destroy(group, replica).map_err(|source| self.failed(source))?;
+        self.permit.set(self.wal.pending_bytes());
+        Ok(self.wal.pending_seq())
+    }
+
+    /// Whether a block is durable.
+    pub(super) fn is_durable(&self, seq: u64) -> bool {
+        self.wal.durable_seq() >= seq
     }
 
     fn failed(&self, source: wal::Error) -> Error {

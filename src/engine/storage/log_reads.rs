@@ -70,6 +70,8 @@ struct Failures {
 /// The reads of a core's log.
 pub(super) struct LogReads {
     waiting: VecDeque<Waiting>,
+    /// The replicas whose logs are being read, for each read once.
+    under_way: Vec<usize>,
     done: Rc<RefCell<VecDeque<Done>>>,
     /// Bytes that reads which are under way may bring, and that those have brought which are not handed over.
     bytes: usize,
@@ -83,6 +85,7 @@ impl LogReads {
     pub(super) fn new(budget: &Budget) -> LogReads {
         LogReads {
             waiting: VecDeque::new(),
+            under_way: Vec::new(),
             done: Rc::default(),
             bytes: 0,
             budget: budget.clone(),
@@ -117,6 +120,7 @@ impl LogReads {
             }
             self.bytes += first.bytes_max;
             let Some(Waiting { group, read, bytes_max, reader }) = self.waiting.pop_front() else { return };
+            self.under_way.push(group);
             let mut permit = self.budget.permit(Pool::Log);
             permit.set(bytes_max);
             let (done, host_of_task) = (Rc::clone(&self.done), host.clone());
@@ -161,6 +165,8 @@ impl LogReads {
             let Some(done) = self.done.borrow_mut().pop_front() else { break };
             left = left.saturating_sub(done.bytes().max(1));
             self.bytes -= done.bytes_max;
+            let at = self.under_way.iter().position(|group| *group == done.group);
+            self.under_way.swap_remove(at.expect("what was read was begun"));
             self.settle(done, records, effects)?;
         }
         if left < LOG_READS_TURN_BYTES {
@@ -171,6 +177,9 @@ impl LogReads {
 
     fn settle(&mut self, done: Done, records: &Records, effects: &mut Vec<StorageEffect>) -> Result<(), Error> {
         let Done { group, purpose, last, result, .. } = done;
+        if !records.is_here(group) {
+            return Ok(());
+        }
         let is_of_apply = purpose == Purpose::Apply;
         match result {
             Ok(entries) => {
@@ -228,6 +237,18 @@ impl LogReads {
         if failures.count == 0 && failures.of_apply == 0 {
             self.failures.remove(&group);
         }
+    }
+
+    /// A replica is about to be destroyed: nothing more is read for it.
+    pub(super) fn forget(&mut self, group: usize) {
+        self.waiting.retain(|waiting| waiting.group != group);
+        self.failed.retain(|(failed, _)| *failed != group);
+        self.failures.remove(&group);
+    }
+
+    /// Whether the log of a replica is being read.
+    pub(super) fn is_reading(&self, group: usize) -> bool {
+        self.under_way.contains(&group)
     }
 
     /// A replica does not start after all.

@@ -62,7 +62,7 @@ impl<H: StorageHost> Storage<H> {
         let Some(state) = self.store.group(id) else { return };
         // Damaged tables are written anew from memory or replaced, and an edit under way may change them all.
         let is_damaged = self.records.index_of(id).is_some_and(|group| self.records.is_damaged_or_lost(group));
-        if is_damaged || self.store.is_editing(id) {
+        if is_damaged || self.store.is_editing(id) || self.destroying.has(id) {
             return;
         }
         // What is merged would have to be sent again. Who is sent it is looked at again when that has ended.

@@ -46,6 +46,13 @@ impl Candidates {
         Some(group)
     }
 
+    /// A group has no tables any more.
+    pub(super) fn remove(&mut self, group: GroupId) {
+        if let Some(before) = self.runs_counts.remove(&group) {
+            self.by_runs_count.remove(&(before, group));
+        }
+    }
+
     /// Whether there is none.
     pub(super) fn is_empty(&self) -> bool {
         self.by_runs_count.is_empty()

@@ -20,12 +20,14 @@
 //! and [`flush`], [`merging`] and [`merge`], [`log_length`], [`pressure`] and [`compaction`], [`slowing`], [`disk_reserve`], [`freeing`]
 //! and [`free`], [`rewriting`] and [`rewrite`], [`sending`] and
 //! [`send`], [`comparing`] and [`compare`], [`rounds`], [`receiving`] and [`receive`], [`row_reads`] and [`read_rows`], [`opening`], [`load`] and
-//! [`recovery`], [`warming`] and [`warm`], [`rebuilding`], [`rebuild`] and [`damage`], [`succeeding`] and [`succeed`], [`scrubbing`] and [`scrub`].
+//! [`recovery`], [`warming`] and [`warm`], [`rebuilding`], [`rebuild`] and [`damage`], [`succeeding`] and [`succeed`], [`destroying`] and [`destroy`], [`scrubbing`] and [`scrub`].
 
 mod compaction;
 mod compare;
 mod comparing;
 mod damage;
+mod destroy;
+mod destroying;
 mod disk_health;
 mod disk_reserve;
 #[cfg(test)]
@@ -85,6 +87,7 @@ use crate::origin::LinkId;
 use crate::replicas::Replicas;
 
 use comparing::Comparing;
+use destroying::DestroyingReplicas;
 use disk_reserve::DiskReserve;
 use flushing::Flushing;
 use freeing::Freeing;
@@ -143,6 +146,9 @@ pub(crate) struct Storage<H: StorageHost> {
     receiving: Receiving<H>,
     rebuilding: Vec<Rebuilding>,
     succeeding: Succeeding,
+    destroying: DestroyingReplicas,
+    /// The latest cluster map known here: it says where other replicas are to be found.
+    map: Rc<meta::ClusterMap>,
     slowing: Slowing,
     scrubbing: Scrubbing,
     links: Links,
@@ -186,9 +192,7 @@ impl<H: StorageHost> Storage<H> {
     /// # Errors
     /// See [`Error`]. A damaged replica of a group that has others does not fail the start: it stays away.
     pub(crate) async fn open(host: H, config: &Rc<Config>, budget: &Budget) -> Result<Opened<H>, Error> {
-        let opening = Opening::begin(&host, config.place, "its log");
-        let (log, recovered) = Log::open(&host, config, budget).await?;
-        opening.go_on("its manifest");
+        let opening = Opening::begin(&host, config.place, "its manifest");
         let mut store = Store::open(&host, config).await;
         let is_full = store.as_ref().is_err_and(|error| error.disk_full().is_some());
         if is_full && DiskReserve::give_up_at_start(&host, config).await {
@@ -196,6 +200,9 @@ impl<H: StorageHost> Storage<H> {
         }
         let reserve = DiskReserve::open(&host, config).await;
         let store = store.map_err(|source| Error::Store { place: config.place, source })?;
+        opening.go_on("its log");
+        // The manifest names a replica before the log does, and as long as the log holds anything of it.
+        let (log, recovered) = Log::open(&host, config, budget, store.group_ids()).await?;
         let mut storage = Storage {
             log,
             records: Records::new(config.group_log_bytes_max),
@@ -216,6 +223,8 @@ impl<H: StorageHost> Storage<H> {
             receiving: Receiving::new(budget),
             rebuilding: Vec::new(),
             succeeding: Succeeding::default(),
+            destroying: DestroyingReplicas::default(),
+            map: Rc::new(config.map.clone()),
             slowing: Slowing::default(),
             scrubbing: Scrubbing::new(config, host.now()),
             links: Links::default(),
@@ -288,6 +297,7 @@ impl<H: StorageHost> Storage<H> {
         self.poll_receiving(ctx, replicas, effects);
         self.poll_flush(ctx, replicas);
         self.poll_store(ctx, replicas, effects)?;
+        self.poll_destroying(ctx, effects)?;
         self.poll_comparing(ctx, effects);
         self.poll_scrub(ctx, replicas);
         Ok(())
@@ -315,7 +325,7 @@ impl<H: StorageHost> Storage<H> {
                     continue;
                 }
             };
-            if result.is_ok() {
+            if result.is_ok() && self.store.group(group).is_some() {
                 effects.push(StorageEffect::TablesChanged { group, replica });
                 if let Some(idx) = self.records.index_of(group) {
                     note_stored(replicas.keyspace_mut(idx), &self.store.version(group));
@@ -324,6 +334,7 @@ impl<H: StorageHost> Storage<H> {
             match ticket {
                 Ticket::Flush => self.flush_committed(ctx, replicas, result, effects)?,
                 Ticket::Merge => self.merge_committed(ctx, replicas, result),
+                Ticket::Destroy => self.drop_committed(ctx, group, result),
                 Ticket::Begin => self.begin_committed(ctx, group, replica, result, effects)?,
                 Ticket::Install(number) => {
                     self.scrub_replaced(group);
@@ -349,6 +360,7 @@ impl<H: StorageHost> Storage<H> {
             || !self.warming.is_idle()
             || !self.receiving.is_idle()
             || !self.slowing.is_idle()
+            || !self.destroying.list.is_empty()
             || self.scrubbing.wants_ticks()
     }
 
@@ -464,9 +476,14 @@ impl<H: StorageHost> Storage<H> {
         self.log.health.committed(took, now);
     }
 
-    /// The group of this id has agreed on the cluster map, which is part of its snapshots from now on.
-    pub(crate) fn set_cluster_map(&mut self, group: GroupId, map: Vec<u8>) {
-        self.cluster_map = Some((group, map));
+    /// The replica here of the group of this id holds this cluster map, which is part of its snapshots from now on, or holds none.
+    pub(crate) fn set_cluster_map(&mut self, group: GroupId, map: Option<Vec<u8>>) {
+        self.cluster_map = map.map(|map| (group, map));
+    }
+
+    /// A later cluster map is known.
+    pub(crate) fn set_map(&mut self, map: &Rc<meta::ClusterMap>) {
+        self.map = Rc::clone(map);
     }
 
     /// A link to another core comes into being, breaks or stands again. Links to cores of this node always stand.

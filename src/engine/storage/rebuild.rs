@@ -28,9 +28,12 @@ impl<H: StorageHost> Storage<H> {
                 continue;
             }
             one.ask_at = ctx.now + ASK_EVERY;
-            one.next_idx = (one.next_idx + 1) % one.others.len().max(1);
-            let link = one.others.get(one.next_idx).and_then(|addr| self.links.up_to(*addr));
             let (group, base) = (one.group, one.base);
+            let wanted = self.map.group(group).into_iter().flat_map(|spec| &spec.replicas);
+            let others: Vec<_> =
+                wanted.map(|other| other.place).filter(|place| *place != self.config.place).collect();
+            one.next_idx = (one.next_idx + 1) % others.len().max(1);
+            let link = others.get(one.next_idx).and_then(|addr| self.links.up_to(*addr));
             if let Some(link) = link {
                 // One that is as new will do; if there is none the other side sees to it.
                 self.begin_receiving(ctx, group, link, base);

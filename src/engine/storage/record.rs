@@ -71,8 +71,10 @@ pub(super) struct Record {
 /// here goes over all replicas.
 pub(super) struct Records {
     list: Vec<Record>,
-    /// Where each group stands in `list`.
+    /// Where each group stands in `list` that has a replica here.
     index_of: HashMap<GroupId, usize>,
+    /// The same of those that had one.
+    gone: HashMap<GroupId, usize>,
     group_log_bytes_max: u64,
     /// Replicas whose log behind the snapshot is longer than it should be.
     long: BTreeSet<usize>,
@@ -94,6 +96,7 @@ impl Records {
         Records {
             list: Vec::new(),
             index_of: HashMap::new(),
+            gone: HashMap::new(),
             group_log_bytes_max,
             long: BTreeSet::new(),
             damaged: BTreeSet::new(),
@@ -104,10 +107,11 @@ impl Records {
         }
     }
 
-    /// A replica starts, on this snapshot. Its index is the next one.
+    /// A replica starts, on this snapshot. Its index is that of one of its group that is gone, or the next one.
     pub(super) fn push(&mut self, group: GroupId, replica: ReplicaId, snapshot: Option<SnapshotInfo>) {
-        self.index_of.insert(group, self.list.len());
-        self.list.push(Record {
+        let idx = self.gone.remove(&group).unwrap_or(self.list.len());
+        self.index_of.insert(group, idx);
+        let record = Record {
             group,
             replica,
             snapshot,
@@ -118,7 +122,38 @@ impl Records {
             is_log_full: false,
             clears_flushed: 0,
             is_written_anew: false,
-        });
+        };
+        match self.list.get_mut(idx) {
+            Some(gone) => *gone = record,
+            None => self.list.push(record),
+        }
+    }
+
+    /// A replica is about to be destroyed: nothing is due for it any more.
+    pub(super) fn is_gone(&mut self, group: usize) {
+        let id = self.list[group].group;
+        self.index_of.remove(&id);
+        self.gone.insert(id, group);
+        for due in [&mut self.long, &mut self.damaged, &mut self.lost, &mut self.cuts] {
+            due.remove(&group);
+        }
+        self.full.retain(|full| *full != group);
+        self.offers.retain(|offer| *offer != group);
+    }
+
+    /// Whether the replica of this index is there.
+    pub(super) fn is_here(&self, idx: usize) -> bool {
+        self.index_of(self.list[idx].group) == Some(idx)
+    }
+
+    /// The index of the replica of a group, if one has started here, whether it is gone or not.
+    pub(super) fn last_index_of(&self, group: GroupId) -> Option<usize> {
+        self.index_of(group).or_else(|| self.gone.get(&group).copied())
+    }
+
+    /// The indexes of the replicas that are there.
+    pub(super) fn indexes(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.list.len()).filter(|idx| self.is_here(*idx))
     }
 
     /// A replica does not start after all.
@@ -137,11 +172,6 @@ impl Records {
     /// The index of the replica of a group, if it has started here.
     pub(super) fn index_of(&self, group: GroupId) -> Option<usize> {
         self.index_of.get(&group).copied()
-    }
-
-    /// How many replicas there are.
-    pub(super) fn count(&self) -> usize {
-        self.list.len()
     }
 
     pub(super) fn get(&self, group: usize) -> &Record {

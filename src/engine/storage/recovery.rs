@@ -9,7 +9,7 @@
 //! what was acknowledged. Everything else is damage, too.
 //!
 //! A replica begins in the log before anything else of it is written. What another replica of the group has left in the log is not its
-//! successor's, and one that was destroyed does not come back.
+//! successor's, and one that was destroyed does not come back: what the manifest still names of it is dropped.
 
 use data::Keyspace;
 use lsm::manifest::GroupState;
@@ -18,6 +18,7 @@ use types::{GroupId, Index, ReplicaId, Term};
 use wal::{Condition, RecoveredGroup};
 use wire::{HardState, Member, Membership, MembershipError};
 
+use super::destroying::{Destroying, Stage};
 use super::load::{Loaded, unread};
 use super::rebuilding::Rebuilding;
 use super::{SnapshotInfo, StartedReplica, Storage, StorageHost};
@@ -59,8 +60,9 @@ impl<H: StorageHost> Storage<H> {
         let (mut replicas, mut quarantined) = (Vec::new(), Vec::new());
         for spec in &config.map.groups {
             let log = recovered.groups.remove(&spec.id);
-            let is_destroyed = recovered.destroyed.contains_key(&spec.id);
-            let Some(id) = self.resident(spec, log.as_ref(), is_destroyed)? else { continue };
+            let destroyed = recovered.destroyed.get(&spec.id).copied();
+            destroyed.inspect(|replica| self.was_destroyed(spec.id, *replica));
+            let Some(id) = self.resident(spec, log.as_ref(), destroyed)? else { continue };
             let found = self.find(spec.id, id, log)?;
             let started = found.and_then(|found| self.start(spec, id, found));
             match started {
@@ -73,7 +75,7 @@ impl<H: StorageHost> Storage<H> {
                         group = %spec.id, %reason, "this replica is quarantined: it neither votes nor acknowledges"
                     );
                     match log {
-                        Some(log) => self.rebuilding.push(Rebuilding::of_replica(spec, id, log)),
+                        Some(log) => self.rebuilding.push(Rebuilding::of_replica(spec.id, id, log)),
                         None => self.give_up(spec.id, id),
                     }
                     quarantined.push((spec.id, id));
@@ -83,24 +85,43 @@ impl<H: StorageHost> Storage<H> {
         Ok((replicas, quarantined))
     }
 
-    /// Which replica of a group lives here. The log says so, and the manifest where the log has lost it. A core without either is
+    /// Which replica of a group lives here. The log says so, and the manifest where the log has lost it; but what the manifest names before the
+    /// log does has not begun. A core without either is
     /// that of a cluster which was just formed: the replicas begin that the first map places here. Or its node has lost its data, and
     /// the replicas with it.
     fn resident(
         &mut self,
         spec: &meta::Group,
         log: Option<&RecoveredGroup>,
-        is_destroyed: bool,
+        destroyed: Option<ReplicaId>,
     ) -> Result<Option<ReplicaId>, Error> {
         let first = spec.replicas.iter().find(|replica| replica.place == self.config.place).map(|replica| replica.id);
-        let of_manifest = self.store.group(spec.id).map(|state| state.replica);
-        if log.is_some() || of_manifest.is_some() && !is_destroyed {
+        let of_manifest = self.store.group(spec.id).filter(|state| Some(state.replica) > destroyed);
+        let has_tables = of_manifest.is_some_and(|state| state.seal.index > 0);
+        let of_manifest = of_manifest.map(|state| state.replica);
+        if let (None, Some(replica), false) = (log, of_manifest, has_tables) {
+            // A sound log names whatever has begun: the crash came before it did.
+            self.destroying.list.push(Destroying { group: spec.id, replica, stage: Stage::Logless });
+            return Ok(None);
+        }
+        if log.is_some() || of_manifest.is_some() {
             return Ok([log.map(|log| log.replica), of_manifest, first].into_iter().flatten().max());
         }
-        let Some(first) = first.filter(|_| !is_destroyed && !self.config.has_come_back) else { return Ok(None) };
+        let Some(first) = first.filter(|_| destroyed.is_none() && !self.config.has_come_back) else {
+            return Ok(None);
+        };
         let begun = self.log.wal_mut().begin(spec.id, first);
         begun.map_err(|source| Error::Wal { place: self.config.place, source })?;
         Ok(Some(first))
+    }
+
+    /// The log says that a replica was destroyed here.
+    fn was_destroyed(&mut self, group: GroupId, replica: ReplicaId) {
+        self.succeeding.destroyed(group, replica);
+        // The crash may have come before the manifest knew.
+        if self.store.group(group).is_some_and(|state| state.replica <= replica) {
+            self.destroying.list.push(Destroying { group, replica, stage: Stage::Logless });
+        }
     }
 
     /// Finds a group's state and fits the log to it.

@@ -120,7 +120,8 @@ impl<H: StorageHost> Storage<H> {
     }
 
     /// Reads a snapshot from beginning to end that was of no use to somebody, or was lost there.
-    fn check_sent(&self, id: SnapshotId, version: Rc<Version>) {
+    fn check_sent(&mut self, id: SnapshotId, version: Rc<Version>) {
+        self.sending.checking.push(id.group);
         let (checked, host, reader) =
             (Rc::clone(&self.sending.checked), self.host.clone(), Rc::clone(self.store.reader()));
         let pace = BackgroundPace::new(self.host.clone(), RECHECK_BYTES_PER_SECOND_MAX);
@@ -164,6 +165,8 @@ impl<H: StorageHost> Storage<H> {
             drop(permit);
         }
         for Checked { id, result } in self.sending.checked.take() {
+            let at = self.sending.checking.iter().position(|group| *group == id.group);
+            self.sending.checking.swap_remove(at.expect("what was checked was begun"));
             if let Err(error) = result {
                 self.distrust(ctx, id, &error);
             }

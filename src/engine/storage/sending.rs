@@ -64,6 +64,8 @@ pub(super) struct Sending {
     pub(super) reading: Vec<LinkId>,
     pub(super) done: Rc<RefCell<Vec<ChunkRead>>>,
     pub(super) checked: Rc<RefCell<Vec<Checked>>>,
+    /// The groups of snapshots that are being read from beginning to end.
+    pub(super) checking: Vec<GroupId>,
     pub(super) budget: Budget,
 }
 
@@ -75,6 +77,7 @@ impl Sending {
             reading: Vec::new(),
             done: Rc::default(),
             checked: Rc::default(),
+            checking: Vec::new(),
             budget: budget.clone(),
         }
     }
@@ -82,6 +85,17 @@ impl Sending {
     /// How many are open.
     pub(super) fn open_count(&self) -> usize {
         self.open.len()
+    }
+
+    /// Nothing of a group is sent any more.
+    pub(super) fn forget(&mut self, group: GroupId) {
+        self.open.retain(|open| open.id.group != group);
+        self.receivers.retain(|one| one.group != group);
+    }
+
+    /// Whether a snapshot of a group is being read from beginning to end.
+    pub(super) fn is_checking(&self, group: GroupId) -> bool {
+        self.checking.contains(&group)
     }
 
     /// A snapshot that is open.

@@ -36,6 +36,8 @@ pub(super) enum Ticket {
     Install(u64),
     /// A replica that begins.
     Begin,
+    /// One that is destroyed.
+    Destroy,
 }
 
 /// What has ended that the manifest was wanted for.
@@ -155,6 +157,11 @@ impl<H: StorageHost> Store<H> {
     /// What the manifest says of a group.
     pub(super) fn group(&self, group: GroupId) -> Option<&GroupState> {
         self.groups.get(&group)
+    }
+
+    /// The groups of which something is here.
+    pub(super) fn group_ids(&self) -> impl Iterator<Item = GroupId> + '_ {
+        self.groups.keys().copied()
     }
 
     /// The tables of a group.

@@ -1,4 +1,4 @@
-//! A replica begins in the place of one that cannot go on.
+//! A replica begins here: in the place of one that cannot go on, or where none of its group was before, or is any more.
 //!
 //! What the log holds of a replica may be damaged, and with it what the replica has voted and acknowledged. It must not take part any
 //! more, under its id: it could take back a promise. So it is given up for good, and another one, with an id that was never used,
@@ -34,10 +34,20 @@ impl<H: StorageHost> Storage<H> {
         self.succeeding.lost().iter().copied()
     }
 
+    /// Each group with the greatest id of a replica of it that was here and will not go on: one that is wanted here must have a greater one.
+    pub(crate) fn spent(&self) -> impl Iterator<Item = (GroupId, ReplicaId)> + '_ {
+        self.succeeding.spent()
+    }
+
+    /// The replicas here that do not run, or not yet: those that cannot go on, and those that wait for a state.
+    pub(crate) fn away(&self) -> impl Iterator<Item = (GroupId, ReplicaId)> + '_ {
+        let waiting = self.rebuilding.iter().filter(|one| one.log.is_some());
+        self.lost().chain(waiting.map(|one| (one.group, one.replica)))
+    }
+
     /// How many replicas of this core take no part for now, or never will.
     pub(crate) fn away_count(&self) -> usize {
-        let waiting = self.rebuilding.iter().filter(|one| one.log.is_some());
-        self.succeeding.lost().len() + waiting.count()
+        self.away().count()
     }
 
     /// A replica of a group is wanted here: it begins, unless another one is here that goes on or may. Answered by a
@@ -60,10 +70,12 @@ impl<H: StorageHost> Storage<H> {
     }
 
     fn may_begin(&self, group: GroupId, replica: ReplicaId) -> bool {
-        let is_here = self.records.index_of(group).is_some() || self.rebuilding.iter().any(|one| one.group == group);
-        match self.succeeding.lost().iter().find(|(lost, _)| *lost == group) {
+        let is_here = self.records.index_of(group).is_some()
+            || self.rebuilding.iter().any(|one| one.group == group)
+            || self.destroying.has(group);
+        match self.spent().find(|(spent, _)| *spent == group) {
             _ if is_here => false,
-            Some((_, lost)) => *lost < replica,
+            Some((_, spent)) => spent < replica,
             // Nothing was ever here; but those that the cluster began with begin when it does.
             None => replica >= self.config.map.next_replica,
         }
@@ -92,7 +104,7 @@ impl<H: StorageHost> Storage<H> {
         self.succeeding.begun(group);
         self.rebuilding.retain(|one| one.group != group);
         ctx.counters.replicas_begun += 1;
-        tracing::info!(%group, %replica, "a new replica of the group begins here in the place of one that is lost");
+        tracing::info!(%group, %replica, "a new replica of the group begins here");
         let config = self.config.clone();
         let spec = config.map.group(group).expect("replicas here are of the map");
         let started = self.start(spec, replica, Found { log: None, state: None });

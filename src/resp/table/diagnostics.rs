@@ -1,7 +1,7 @@
 //! Commands that tell how the server does: what takes long, what is asked for most.
 
 use super::builder::ANY_TIME;
-use crate::command::{Command, Flags};
+use crate::command::{Command, Flags, Scope};
 use crate::command_id::CommandId;
 
 const OPERATOR: Flags = ANY_TIME.union(Flags::ADMIN);
@@ -86,7 +86,7 @@ const CORACLE: &[Command] = &[
         .docs("[group]", "Returns what the last comparisons of groups that are led here have found.", "1.0.0")
         .complexity("O(N) with N groups"),
     logged(CommandId::CoracleGroups, "coracle|groups", 2, NODES_GET)
-        .docs("", "Returns the groups: who leads each, where its replicas are to live.", "1.0.0")
+        .docs("", "Returns the groups: who leads each, where its replicas are to live, and who takes part.", "1.0.0")
         .complexity("O(N) with N groups"),
     logged(CommandId::CoracleHotKeys, "coracle|hotkeys", -2, NODES_GET).docs(
         "[COUNT count]",
@@ -98,6 +98,14 @@ const CORACLE: &[Command] = &[
         "Admits a new node, or one that comes back without data. The node itself says it.",
         "1.0.0",
     ),
+    logged(CommandId::CoracleMove, "coracle|move", 5, NODES_VARYING)
+        .scope(Scope::Leader)
+        .docs(
+            "group from-node[/core] to-node[/core]",
+            "Has a replica of a group live on another node or core. Returns the id of the new replica.",
+            "1.0.0",
+        )
+        .complexity("O(1); the replica is copied in the background"),
     logged(CommandId::CoracleNodes, "coracle|nodes", 2, NODES_GET)
         .docs("", "Returns the nodes: their state, and how many groups each leads and has copies of.", "1.0.0")
         .complexity("O(N) with N groups"),
@@ -127,6 +135,11 @@ const CORACLE: &[Command] = &[
     logged(CommandId::CoracleToken, "coracle|token", -2, NODES_VARYING).docs(
         "[EX seconds]",
         "Returns a token with which a new node joins the cluster, once, within an hour or as many seconds.",
+        "1.0.0",
+    ),
+    logged(CommandId::CoracleTransfer, "coracle|transfer", 4, NODES_VARYING).scope(Scope::Leader).docs(
+        "group node",
+        "Has the replica on another node lead a group.",
         "1.0.0",
     ),
     help(CommandId::CoracleHelp, "coracle|help", "1.0.0"),

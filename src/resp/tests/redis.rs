@@ -19,7 +19,7 @@ use resp::{ClientFilter, ClientLine, CommandId, Limits, Parser, Protocol};
 const WAIT_MAX: Duration = Duration::from_secs(20);
 
 /// Commands and subcommands that Redis 7.0 does not have: some came with 7.2, `COMMANDLOG` is Valkey's, and `CORACLE` our own.
-const NOT_THERE: [&str; 23] = [
+const NOT_THERE: [&str; 25] = [
     "client|no-touch",
     "client|setinfo",
     "cluster|myshardid",
@@ -35,6 +35,7 @@ const NOT_THERE: [&str; 23] = [
     "coracle|help",
     "coracle|hotkeys",
     "coracle|join",
+    "coracle|move",
     "coracle|nodes",
     "coracle|remove",
     "coracle|replace",
@@ -42,6 +43,7 @@ const NOT_THERE: [&str; 23] = [
     "coracle|slowlog",
     "coracle|status",
     "coracle|token",
+    "coracle|transfer",
     "delifeq",
 ];
 

@@ -53,7 +53,10 @@ impl EqualDigests {
                 Ok(())
             }
             ObservationKind::Tables { index, digest } => self.compare(seen, index, digest),
-            ObservationKind::Stopped | ObservationKind::Quarantined { .. } | ObservationKind::StateLost { .. } => {
+            ObservationKind::Stopped
+            | ObservationKind::Destroyed
+            | ObservationKind::Quarantined { .. }
+            | ObservationKind::StateLost { .. } => {
                 self.reached.remove(&replica);
                 Ok(())
             }

@@ -67,7 +67,10 @@ impl LeaderCompleteness {
                 self.leaders.remove(&key);
                 Ok(())
             }
-            ObservationKind::Stopped | ObservationKind::Quarantined { .. } | ObservationKind::Damaged => {
+            ObservationKind::Stopped
+            | ObservationKind::Destroyed
+            | ObservationKind::Quarantined { .. }
+            | ObservationKind::Damaged => {
                 self.leaders.remove(&key);
                 Ok(())
             }

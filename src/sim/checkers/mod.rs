@@ -16,6 +16,7 @@ mod equal_digests;
 mod exactly_once;
 mod expiry;
 mod hashing;
+mod instances;
 mod leader_completeness;
 mod linearizability;
 mod log_matching;
@@ -51,6 +52,7 @@ pub use bounded_queues::BoundedQueues;
 pub use election_safety::ElectionSafety;
 pub use equal_digests::EqualDigests;
 pub use expiry::{Expiry, GONE_WITHIN};
+pub use instances::Instances;
 pub use leader_completeness::LeaderCompleteness;
 pub use log_matching::LogMatching;
 pub use logs::{Log, Logs};
@@ -111,6 +113,7 @@ pub struct Checkers {
     promises: Promises,
     progress: Progress,
     strength: Strength,
+    instances: Instances,
     expiry: Expiry,
     recovery_max: Duration,
     /// Whether the engine's own comparisons are all that is looked at.
@@ -135,6 +138,7 @@ impl Checkers {
             promises: Promises::default(),
             progress: Progress::new(voters.keys().copied().collect(), recovery_max),
             strength: Strength::new(voters),
+            instances: Instances::default(),
             expiry: Expiry::default(),
             recovery_max,
             sees_comparisons_only: false,
@@ -167,6 +171,7 @@ impl Checkers {
         self.sound_disks.observe(seen)?;
         scrubs::observe(seen)?;
         contradictions::observe(seen)?;
+        self.instances.observe(seen)?;
         self.promises.observe(seen)?;
         self.leader_completeness.before(seen, &self.logs)?;
         self.log_matching.observe(seen, &self.logs)?;

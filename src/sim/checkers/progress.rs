@@ -45,6 +45,7 @@ impl Progress {
             ObservationKind::Role { .. }
             | ObservationKind::Started { .. }
             | ObservationKind::Stopped
+            | ObservationKind::Destroyed
             | ObservationKind::Quarantined { .. } => {
                 self.leaders.remove(&key);
             }

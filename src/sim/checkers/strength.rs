@@ -42,7 +42,7 @@ impl Strength {
                 self.live.remove(&replica);
                 self.places.insert(replica, seen.place);
             }
-            ObservationKind::Stopped => drop(self.live.remove(&replica)),
+            ObservationKind::Stopped | ObservationKind::Destroyed => drop(self.live.remove(&replica)),
             ObservationKind::Ended { .. } => drop(self.ended.insert(seen.place.node)),
             _ => {}
         }

@@ -114,6 +114,15 @@ impl Observer for CoreObserver {
                 let node = world.cores[self.core].node;
                 world.nodes[node].has_quarantined = true;
             }
+            engine::Event::Destroyed => {
+                world.trace.tell(at, format_args!("{place} group {group}: replica {replica} is destroyed"));
+                let residents = &mut *self.views.residents.borrow_mut();
+                if residents.get(&(place, group)) == Some(&replica) {
+                    residents.remove(&(place, group));
+                }
+                self.views.replicas.borrow_mut().remove(&(place, self.epoch, group));
+                self.digests.borrow_mut().remove(&group);
+            }
             engine::Event::Digest { applied, .. } => {
                 self.digests.borrow_mut().insert(group, *applied);
             }

@@ -20,12 +20,16 @@ pub enum Moment {
     LongAppend,
     /// It was elected.
     Election,
+    /// It has begun, with nothing.
+    Beginning,
+    /// It was destroyed, and its tables are still there.
+    Destruction,
     /// An edit of the manifest is on its way to the disk: what a flush, a merge or an install has made is about to count.
     Manifest,
 }
 
 /// All of them.
-pub(super) const MOMENTS: [Moment; 8] = [
+pub(super) const MOMENTS: [Moment; 10] = [
     Moment::Truncation,
     Moment::Restore,
     Moment::Compaction,
@@ -33,5 +37,7 @@ pub(super) const MOMENTS: [Moment; 8] = [
     Moment::Append,
     Moment::LongAppend,
     Moment::Election,
+    Moment::Beginning,
+    Moment::Destruction,
     Moment::Manifest,
 ];

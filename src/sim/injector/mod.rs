@@ -147,6 +147,7 @@ impl Injector {
                 ObservationKind::Role { .. }
                 | ObservationKind::Started { .. }
                 | ObservationKind::Stopped
+                | ObservationKind::Destroyed
                 | ObservationKind::Quarantined { .. } => {
                     self.leaders.remove(&(seen.group, node));
                 }

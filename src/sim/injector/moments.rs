@@ -23,10 +23,11 @@ impl Moments {
     pub(super) fn of(&mut self, node: usize, seen: &Observation) -> Option<Moment> {
         let end = self.log_ends.entry((seen.group, node)).or_default();
         match &seen.kind {
-            ObservationKind::Started { last, .. } => {
+            ObservationKind::Started { last, hard_state, .. } => {
                 *end = last.0;
-                None
+                (*end == 0 && hard_state.term == 0).then_some(Moment::Beginning)
             }
+            ObservationKind::Destroyed => Some(Moment::Destruction),
             ObservationKind::Logged { first, entries, .. } if !entries.is_empty() => {
                 let is_truncation = first <= end;
                 *end = first + entries.len() as Index - 1;

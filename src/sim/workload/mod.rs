@@ -9,10 +9,12 @@
 //!
 //! In half of the runs a `prober` looks besides for leaders that do not know that they were deposed.
 //!
+//! In some runs an operator (`operators`) has replicas move meanwhile.
+//!
 //! In half of the runs clients besides use keys that live for moments (`expiring`).
 //!
 //! Read `mix` (what is asked), `calls` (commands and replies as bytes), [`reader`], `routes`, `pipeline_order`,
-//! `shared_counters`, `port`, `shared`, `manner`, `link`, `session`, `prober`, `expiring`, `hostile`.
+//! `shared_counters`, `port`, `shared`, `manner`, `link`, `session`, `prober`, `expiring`, `operators`, `hostile`.
 
 pub use expiring::CLEAN_AFTER;
 pub use port::ClientPort;
@@ -23,6 +25,7 @@ mod hostile;
 mod link;
 mod manner;
 mod mix;
+mod operators;
 mod pipeline_order;
 mod port;
 mod prober;
@@ -50,6 +53,7 @@ use expiring::ExpiringClients;
 use hostile::Hostiles;
 use manner::Manner;
 use mix::Mix;
+use operators::Operator;
 use prober::Prober;
 use session::Session;
 use shared::{BEGIN, Shared, Stage, WRITES_UNTIL};
@@ -71,6 +75,7 @@ pub struct Sessions {
     prober: Prober,
     hostiles: Hostiles,
     expiring: ExpiringClients,
+    operator: Operator,
     shared: Shared,
 }
 
@@ -104,6 +109,7 @@ impl Sessions {
             let gateways = map.nodes.iter().map(|node| node.gateway_addr()).collect();
             sessions.expiring = ExpiringClients::of_seed(seed, sessions.sessions.len() as u64 + 2, gateways);
         }
+        sessions.operator = Operator::of_seed(seed, sessions.sessions.len() as u64 + 3, cluster_spec, map);
         if hostility == Hostility::WithoutFaults {
             sessions.shared.history.expect_answers_within(CALM_LATENCY_MAX);
         }
@@ -148,7 +154,8 @@ impl Sessions {
         };
         let prober = Prober::idle(count);
         let expiring = ExpiringClients::none(count + 2);
-        Sessions { sessions, prober, hostiles: Hostiles::none(count + 1), expiring, shared }
+        let operator = Operator::idle(count + 3);
+        Sessions { sessions, prober, hostiles: Hostiles::none(count + 1), expiring, operator, shared }
     }
 
     /// The run begins.
@@ -158,16 +165,20 @@ impl Sessions {
         }
         self.hostiles.begin(port);
         self.expiring.begin(port);
+        self.operator.begin(port);
     }
 
     /// Something has happened.
     pub fn happened(&mut self, port: &dyn ClientPort, event: ClientEvent) {
         self.advance_stage(port);
-        let Sessions { sessions, prober, hostiles, expiring, shared } = self;
+        let Sessions { sessions, prober, hostiles, expiring, operator, shared } = self;
         match event {
             ClientEvent::Connected(conn) if hostiles.owns(conn) => hostiles.connected(port, conn),
             ClientEvent::Received(conn, _) if hostiles.owns(conn) => {}
             ClientEvent::Closed(conn) if hostiles.owns(conn) => hostiles.closed(conn),
+            ClientEvent::Connected(conn) if operator.owns(conn) => operator.connected(port, conn),
+            ClientEvent::Received(conn, _) if operator.owns(conn) => {}
+            ClientEvent::Closed(conn) if operator.owns(conn) => operator.closed(),
             ClientEvent::Connected(conn) if expiring.owns(conn) => expiring.connected(port, shared, conn),
             ClientEvent::Received(conn, bytes) if expiring.owns(conn) => {
                 expiring.received(port, shared, conn, &bytes)
@@ -192,6 +203,7 @@ impl Sessions {
                     None if expiring.is_client(token & session::TOKEN_SESSION) => {
                         expiring.timer(port, shared, token & session::TOKEN_SESSION, session::token_number(token));
                     }
+                    None if operator.is_client(token & session::TOKEN_SESSION) => operator.timer(port),
                     Some(session) => session.timer(port, shared, token),
                     None => prober.timer(port, shared, session::token_number(token)),
                 }
@@ -227,6 +239,7 @@ impl Sessions {
     pub fn healed(&mut self, port: &dyn ClientPort) {
         self.prober.retire(port, &mut self.shared);
         self.hostiles.retire(port);
+        self.operator.retire();
         self.shared.history.heal(port.now());
     }
 

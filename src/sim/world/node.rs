@@ -78,6 +78,8 @@ pub struct Node {
     pub(crate) stop_order: Option<StopOrder>,
     /// Whether its process dies in the middle of a log write, and how many more come before that one.
     pub(crate) dies_writing: Option<u32>,
+    /// Whether its process dies in the middle of a disk operation, of whatever kind, and how many more come before that one.
+    pub dies_operating: Option<u32>,
     /// Whether its disk has lost or changed something that it had called durable.
     pub is_damaged: bool,
     /// When its disk last lost or changed something while its process ran, in nanoseconds.
@@ -115,6 +117,7 @@ impl Node {
             restart_after: None,
             stop_order: None,
             dies_writing: None,
+            dies_operating: None,
             is_damaged: false,
             damaged_at: 0,
             has_disk_failed: false,

@@ -74,6 +74,7 @@ impl World {
         if is_stalled {
             self.count("a read stood still");
         }
+        self.die_operating_if_due(core, at);
         if is_of_manifest {
             self.manifest_writes.push(self.cores[core].node);
         }
@@ -86,6 +87,18 @@ impl World {
         let node = &mut self.nodes[idx];
         let Some(left_count) = node.dies_writing else { return };
         node.dies_writing = left_count.checked_sub(1);
+        if left_count == 0 {
+            let kill = Event::Kill { node: idx as u32, epoch: node.epoch };
+            self.queue.push((self.queue.now() + at) / 2, kill);
+        }
+    }
+
+    /// The same of an operation of any kind.
+    fn die_operating_if_due(&mut self, core: usize, at: u64) {
+        let idx = self.cores[core].node;
+        let node = &mut self.nodes[idx];
+        let Some(left_count) = node.dies_operating else { return };
+        node.dies_operating = left_count.checked_sub(1);
         if left_count == 0 {
             let kill = Event::Kill { node: idx as u32, epoch: node.epoch };
             self.queue.push((self.queue.now() + at) / 2, kill);

@@ -2,6 +2,7 @@
 
 pub(crate) mod groups;
 pub(crate) mod members;
+pub(crate) mod moves;
 pub(crate) mod nodes;
 mod overview;
 pub(crate) mod replace;

@@ -76,6 +76,7 @@ fn cluster(words: &str, other_state: &str, other_gateway: &str, lacks: &[&str]) 
             ("progress", list(&[map(&[("id", int(9)), ("place", bulk("2/0")), ("role", bulk("voter"))])])),
             ("lacks", list(&lacks)),
         ])]),
+        "CORACLE MOVE 0 1 2" => int(9),
         "CORACLE TOKEN" | "CORACLE TOKEN EX 60" => bulk("ffeeddccbbaa99887766554433221100"),
         "CORACLE REPLACE 2" => bulk("00112233445566778899aabbccddeeff"),
         _ => "+PONG\r\n".to_owned(),
@@ -201,6 +202,30 @@ fn what_is_waited_for_too_long_is_exit_code_3_and_names_what_is_left() {
     assert!(shown.contains("--join 00112233445566778899aabbccddeeff"), "{shown}");
     let output = ctl(&["--addr", &sound("up", &[]), "status", "--wait"]);
     assert_eq!(code(&output), 0, "{}", told(&output));
+}
+
+#[test]
+fn moves_and_transfers_are_waited_for() {
+    let done = sound("up", &[]);
+    let output = ctl(&["--addr", &done, "move", "0", "1", "2", "--wait"]);
+    let shown = told(&output);
+    assert_eq!(code(&output), 0, "{shown}");
+    assert!(shown.contains("Replica 9 of group 0 begins on 2") && shown.contains("It votes"), "{shown}");
+    let output = ctl(&["--addr", &done, "--json", "transfer", "0", "1", "--wait"]);
+    assert_eq!((code(&output), told(&output).as_str()), (0, "{\"group\":0,\"node\":\"1\",\"is_done\":true}\n"));
+    let output = ctl(&["--addr", &done, "transfer", "0", "2", "--wait", "--wait-max", "0.1"]);
+    assert_eq!(code(&output), 3);
+    assert!(told(&output).contains("group 0 is led by 1/0"), "{}", told(&output));
+    let leaving = sound("up", &["replica 1 on 1/0 is to leave"]);
+    let output = ctl(&["--addr", &leaving, "--json", "move", "0", "1", "2", "--wait", "--wait-max", "0.1"]);
+    assert_eq!(code(&output), 3);
+    assert!(
+        told(&output).contains("\"is_done\":false") && told(&output).contains("is to leave"),
+        "{}",
+        told(&output)
+    );
+    let output = ctl(&["--addr", &done, "move", "7", "1", "2"]);
+    assert_eq!(code(&output), 1, "{}", told(&output));
 }
 
 #[test]

@@ -134,6 +134,7 @@ impl World {
                 self.taken.push(key.clone());
                 self.open.push((key, origin));
             }
+            Dispatch::Group { .. } => panic!("not of these tests"),
             Dispatch::FanOut { command, merge, .. } => {
                 self.clients.note_command(&mut self.ctx, conn, command.full_name);
                 let origin = self.clients.open(&self.ctx, conn, command, 0, None).unwrap();

@@ -11,6 +11,7 @@ mod log;
 mod peers;
 mod reads;
 mod requeue;
+mod retire;
 mod waiting;
 
 use std::collections::BTreeMap;
@@ -55,6 +56,10 @@ struct Side {
     /// Entries behind which states are to be digested, and what is to be said about comparisons.
     compared: Vec<(usize, ComparePoint)>,
     notes: Vec<(CoreAddr, ComparisonNote)>,
+    /// Who is to be told that a replica is no member, replicas that have retired, and changes of the map that are to be asked for.
+    gone: Vec<(CoreAddr, ReplicaNote)>,
+    retired: Vec<usize>,
+    asked: Vec<MapChange>,
 }
 
 /// Three cores with a replica each of one group, and the messages between them.
@@ -181,6 +186,9 @@ impl Side {
             fetches: Vec::new(),
             compared: Vec::new(),
             notes: Vec::new(),
+            gone: Vec::new(),
+            retired: Vec::new(),
+            asked: Vec::new(),
         }
     }
 
@@ -240,6 +248,9 @@ impl Side {
             }
             GroupEffect::ComparisonNote { to, note } => self.notes.push((to, note)),
             GroupEffect::Map { payload } | GroupEffect::MapChange { payload } => self.maps.push(payload),
+            GroupEffect::Gone { to, note, .. } => self.gone.push((to, note)),
+            GroupEffect::Retired { group } => self.retired.push(group),
+            GroupEffect::AskChange { change } => self.asked.push(change),
             GroupEffect::NoLeader { .. } | GroupEffect::Applied { .. } | GroupEffect::Committed { .. } => {}
         }
         None
@@ -353,20 +364,6 @@ fn a_deposed_leader_gives_reads_back_unless_a_write_behind_them_may_have_run() {
     let replies = world.replies(leader);
     assert_eq!(replies.len(), 1);
     assert!(replies[0].0 == 2 && replies[0].1.starts_with("-TRYAGAIN"), "{replies:?}");
-}
-
-#[test]
-fn a_leader_that_is_handing_over_gives_back_what_it_has_not_proposed() {
-    let mut world = World::new(|_| {});
-    let leader = world.leader();
-    let side = &mut world.sides[leader];
-    side.groups.list[GROUP].raft.transfer_leader(None, world.now).unwrap();
-    for (seq, line) in [(1, "SET a 1"), (2, "GET a"), (3, "SET b 1")] {
-        world.execute(leader, client(seq), line);
-    }
-    world.settle();
-    assert_eq!(world.sides[leader].requeued(), [1, 2, 3]);
-    assert!(world.replies(leader).is_empty());
 }
 
 #[test]

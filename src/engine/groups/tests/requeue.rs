@@ -288,3 +288,17 @@ fn batches_that_were_proposed_are_looked_through_for_reads_by_slices() {
     assert_eq!((side.requeued(), turns_count), (vec![2], 11), "one batch in each turn, and then the read");
     assert!(!side.replica().is_requeuing && side.replica().leaving.bytes() == 0);
 }
+
+#[test]
+fn a_leader_that_is_handing_over_gives_back_what_it_has_not_proposed() {
+    let mut world = World::new(|_| {});
+    let leader = world.leader();
+    let side = &mut world.sides[leader];
+    side.groups.list[GROUP].raft.transfer_leader(None, world.now).unwrap();
+    for (seq, line) in [(1, "SET a 1"), (2, "GET a"), (3, "SET b 1")] {
+        world.execute(leader, client(seq), line);
+    }
+    world.settle();
+    assert_eq!(world.sides[leader].requeued(), [1, 2, 3]);
+    assert!(world.replies(leader).is_empty());
+}

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod compare;
+mod destroy;
 mod flush;
 mod full;
 mod log;
