@@ -192,7 +192,7 @@ impl<H: CoreHost> Core<H> {
             let named =
                 groups.get(..NAMED_COUNT_MAX).map_or_else(|| groups.join(", "), |some| some.join(", ") + ", …");
             return reply.error(&format!(
-                "ERR node {node} holds replicas of {} groups ({named}): only a node that joined later and holds none can be removed; CORACLE GROUPS names all",
+                "ERR node {node} holds replicas of {} groups ({named}): move them to other nodes first (CORACLE MOVE); CORACLE GROUPS names all",
                 groups.len()
             ));
         }

@@ -30,12 +30,17 @@ impl<H: CoreHost> Core<H> {
         }
     }
 
-    /// Asks the cores where replicas of the group are to live whether one that lives here is a member. Whoever leads answers.
+    /// Asks whether a replica that lives here is a member: the cores where replicas of the group are to live, and the one that led it when
+    /// last heard of. That may be none of those: its own successor may have to wait for the very place which this one holds.
     fn ask_standing(&mut self, group: GroupId, replica: ReplicaId, term: Term) {
         let note = ReplicaNote { group, replica, term, says: ReplicaNoteKind::IsMember };
         let map = self.cluster.map().clone();
-        for wanted in map.group(group).into_iter().flat_map(|spec| &spec.replicas) {
-            if let Some(link) = self.peers.link_to(wanted.place) {
+        let wanted = map.group(group).into_iter().flat_map(|spec| &spec.replicas).map(|wanted| wanted.place);
+        let mut asked: Vec<_> = wanted.collect();
+        let leader = self.router.of_group(group).map(|route| self.router.route(route).leader);
+        asked.extend(leader.filter(|leader| !asked.contains(leader)));
+        for place in asked {
+            if let Some(link) = self.peers.link_to(place) {
                 self.peers.replica_note(link, note);
             }
         }
