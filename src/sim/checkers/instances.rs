@@ -34,16 +34,19 @@ impl Instances {
             | ObservationKind::Clocks(_)
             | ObservationKind::Budget { .. }
             | ObservationKind::Queue { .. } => {}
+            // Where the disk lost what said that it was destroyed, the replica is found wanting again, takes part in nothing, and is
+            // destroyed once more.
+            ObservationKind::Quarantined { is_provoked: true } => drop(self.running.remove(&key)),
+            ObservationKind::Destroyed => {
+                self.running.remove(&key);
+                self.destroyed.insert(key);
+            }
             _ if self.destroyed.contains(&key) => {
                 return Err(Violation::of_replica(
                     NAME,
                     seen,
                     format_args!("was destroyed, and yet: {:?}", seen.kind),
                 ));
-            }
-            ObservationKind::Destroyed => {
-                self.running.remove(&key);
-                self.destroyed.insert(key);
             }
             ObservationKind::Quarantined { .. } => drop(self.running.remove(&key)),
             ObservationKind::Started { .. } => return self.started(seen),
@@ -112,8 +115,11 @@ mod tests {
             assert_eq!(see(&mut instances, 1, 4, kind), Ok(()));
         }
         assert_eq!(see(&mut instances, 1, 5, STARTED), Ok(()), "another one of the group");
+        let quarantined = |is_provoked| ObservationKind::Quarantined { is_provoked };
+        assert_eq!(see(&mut instances, 1, 4, quarantined(true)), Ok(()), "the disk has lost that it was destroyed");
+        assert!(see(&mut instances, 1, 4, quarantined(false)).unwrap_err().contains("was destroyed"));
         let vote = ObservationKind::Voted { term: 3, candidate: ReplicaId(1) };
-        for kind in [STARTED, vote, ObservationKind::Destroyed] {
+        for kind in [STARTED, vote] {
             assert!(see(&mut instances, 1, 4, kind).unwrap_err().contains("was destroyed"));
         }
     }

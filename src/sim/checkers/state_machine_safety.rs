@@ -17,8 +17,8 @@ struct Applied {
     /// Whose logs had it when it was first applied, without those that have started without it since: these had it not on
     /// stable storage when it was committed. A majority must remain.
     holders: Vec<ReplicaId>,
-    /// Whose majority that was.
-    electorate: Electorate,
+    /// Whose majority that was. More than one may be in effect: the entry that ends a joint change is committed by the new voters alone.
+    electorates: Vec<Electorate>,
 }
 
 /// Objects to two entries applied at one index, to gaps and repetitions, to an entry applied that no majority has in its
@@ -72,13 +72,15 @@ impl StateMachineSafety {
         for (index, known) in all.range_mut(log_last.max(applied) + 1..) {
             let count_before = known.holders.len();
             known.holders.retain(|holder| *holder != seen.replica);
-            let is_majority = known.electorate.is_majority(|id| known.holders.contains(&id));
+            let holds = |id| known.holders.contains(&id);
+            let is_majority = known.electorates.iter().any(|electorate| electorate.is_majority(holds));
             if known.holders.len() < count_before && !is_majority {
                 let name = entry_name(seen.group, *index, known.entry);
                 let what = format!(
                     "starts on a log that ends at {log_last}, but {name} was committed because its log had it, and only \
                      {:?} of {} can have had it besides",
-                    known.holders, known.electorate
+                    known.holders,
+                    names(&known.electorates)
                 );
                 return Err(Violation::of_replica(NAME, seen, &what));
             }
@@ -128,17 +130,20 @@ impl StateMachineSafety {
             return Ok(());
         }
         let holds = |voter: ReplicaId| logs.has_held(seen.group, voter, index, entry.term);
-        let Some(electorate) = memberships.in_effect(seen.group).find(|electorate| electorate.is_majority(holds))
-        else {
-            let all: BTreeSet<_> = memberships.in_effect(seen.group).flat_map(Electorate::all).collect();
-            let holders: Vec<_> = all.into_iter().filter(|id| holds(*id)).collect();
-            let among: Vec<_> = memberships.in_effect(seen.group).map(ToString::to_string).collect();
-            let what =
-                format!("applies {}, which only {holders:?} of {} have in their logs", name(), among.join(" or "));
+        let in_effect: Vec<_> = memberships.in_effect(seen.group).cloned().collect();
+        let all_voters: BTreeSet<_> = in_effect.iter().flat_map(Electorate::all).collect();
+        let holders: Vec<_> = all_voters.into_iter().filter(|id| holds(*id)).collect();
+        let (electorates, others): (Vec<_>, Vec<_>) =
+            in_effect.into_iter().partition(|electorate| electorate.is_majority(holds));
+        if electorates.is_empty() {
+            let what = format!("applies {}, which only {holders:?} of {} have in their logs", name(), names(&others));
             return Err(Violation::of_replica(NAME, seen, &what));
-        };
-        let holders = electorate.all().into_iter().filter(|id| holds(*id)).collect();
-        all.insert(index, Applied { entry, by: seen.replica, holders, electorate: electorate.clone() });
+        }
+        all.insert(index, Applied { entry, by: seen.replica, holders, electorates });
         Ok(())
     }
+}
+
+fn names(electorates: &[Electorate]) -> String {
+    electorates.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
 }
