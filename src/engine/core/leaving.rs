@@ -32,7 +32,7 @@ impl<H: CoreHost> Core<H> {
 
     /// Asks whether a replica that lives here is a member: the cores where replicas of the group are to live, and the one that led it when
     /// last heard of. That may be none of those: its own successor may have to wait for the very place which this one holds.
-    fn ask_standing(&mut self, group: GroupId, replica: ReplicaId, term: Term) {
+    pub(super) fn ask_standing(&mut self, group: GroupId, replica: ReplicaId, term: Term) {
         let note = ReplicaNote { group, replica, term, says: ReplicaNoteKind::IsMember };
         let map = self.cluster.map().clone();
         let wanted = map.group(group).into_iter().flat_map(|spec| &spec.replicas).map(|wanted| wanted.place);

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use meta::{ClusterMap, MapChange, Replace};
-use wire::MapNote;
+use wire::{MapNote, ReplicaNote, ReplicaNoteKind};
 
 use super::*;
 
@@ -86,4 +86,20 @@ fn who_leads_group_0_makes_the_changes_that_others_ask_for() {
     let map = world.core.cluster.map();
     assert_eq!((map.epoch, map.groups[1].replicas[0].id), (first.epoch + 1, first.next_replica));
     assert!(frames(&world).iter().any(|frame| frame.map.epoch == first.epoch + 1), "all hear of it");
+}
+
+#[test]
+fn a_replica_asks_its_leader_too_whether_it_is_a_member() {
+    let mut world = World::new(2, 2, |_| {});
+    let spec = world.core.cluster.map().groups[1].clone();
+    let (group, replica) = (spec.id, spec.replicas[0]);
+    assert_eq!(replica.place, world.core.ctx.addr(), "nobody else is to have a replica");
+    let place = CoreAddr { core: CoreId(1), ..replica.place };
+    world.send_frame(1, Frame { leaders: vec![LeaderNote { group, term: 7, place }], ..Frame::default() });
+    world.turn();
+    world.core.ask_standing(group, replica.id, 1);
+    world.turn();
+    let asked: Vec<_> = frames(&world).into_iter().flat_map(|frame| frame.replica_notes).collect();
+    let question = ReplicaNote { group, replica: replica.id, term: 1, says: ReplicaNoteKind::IsMember };
+    assert_eq!(asked, [question]);
 }
