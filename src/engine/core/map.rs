@@ -77,6 +77,10 @@ impl<H: CoreHost> Core<H> {
         if self.cluster.wants_map(note.epoch, self.ctx.now) {
             self.peers.want_map(link);
         }
+        // It may have missed the frame that told so, and two cores that share no group have no other to send.
+        if note.epoch < self.cluster.map().epoch {
+            self.peers.tell_map_epoch(link);
+        }
         if note.is_wanted {
             self.peers.send_map(link, Bytes::from(self.cluster.map().to_bytes()));
         }

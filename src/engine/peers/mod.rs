@@ -356,12 +356,15 @@ impl Peers {
     /// A later map is known here: all cores are to hear so.
     fn map_changed(&mut self, epoch: u64) {
         self.map_epoch = epoch;
-        for link in self.ids() {
-            let to = &mut self.links[link.idx()];
-            if to.is_up() {
-                to.is_keep_alive_due = true;
-                self.mark(link);
-            }
+        self.ids().for_each(|link| self.tell_map_epoch(link));
+    }
+
+    /// Tells another core the epoch of the latest map, if need be in a frame with nothing else.
+    pub(crate) fn tell_map_epoch(&mut self, link: LinkId) {
+        let to = &mut self.links[link.idx()];
+        if to.is_up() {
+            to.is_keep_alive_due = true;
+            self.mark(link);
         }
     }
 

@@ -58,6 +58,13 @@ fn a_later_map_is_asked_for_once_in_a_while_taken_in_and_told_on() {
     let told = frames(&world);
     assert!(told.iter().all(|frame| frame.map.epoch == later.epoch && !frame.map.is_wanted));
     assert!(told.iter().any(|frame| frame.map.map == map), "whoever wants it gets it");
+    world.send_frame(1, knows(later.epoch));
+    world.turns(2);
+    assert_eq!(frames(&world).len(), 0, "whoever knows it hears nothing");
+    world.send_frame(1, knows(first.epoch));
+    world.turns(2);
+    let told: Vec<_> = frames(&world).iter().map(|frame| frame.map.epoch).collect();
+    assert_eq!(told, [later.epoch], "whoever does not hears of it, again");
 }
 
 #[test]
