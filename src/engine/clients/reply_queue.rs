@@ -15,9 +15,12 @@ pub(super) struct ReplyQueue {
     /// Number of the request at the front of `slots`.
     first_seq: u64,
     slots: VecDeque<Slot>,
-    /// Replies that were ready before their turn. Emptied whenever no slot points into it.
+    /// Replies that were ready before their turn, and those that have moved up since: no more of these than of the others, or than is kept
+    /// anyhow. Emptied whenever no slot points into it.
     early: Vec<u8>,
     early_count: usize,
+    /// Bytes of those that still wait for their turn.
+    early_bytes: usize,
     /// Bytes of the requests without a reply.
     open_bytes: usize,
     /// What can be sent.
@@ -122,6 +125,7 @@ impl ReplyQueue {
             write(&mut self.early);
             *slot = Slot::Early { start, end: self.early.len(), route };
             self.early_count += 1;
+            self.early_bytes += self.early.len() - start;
         }
         Some(timing)
     }
@@ -132,11 +136,27 @@ impl ReplyQueue {
             self.slots.pop_front();
             self.first_seq += 1;
             self.early_count -= 1;
+            self.early_bytes -= end - start;
         }
         if self.early_count == 0 {
             self.early.clear();
             self.early.shrink_to(SPARE_BYTES_MAX);
+        } else if self.early.len() > SPARE_BYTES_MAX && self.early.len() > 2 * self.early_bytes {
+            self.drop_moved_up();
         }
+    }
+
+    /// Copies what still waits for its turn to a buffer of its own: no more than was moved up since the last time.
+    fn drop_moved_up(&mut self) {
+        let mut waiting = Vec::with_capacity(self.early_bytes);
+        for slot in &mut self.slots {
+            if let Slot::Early { start, end, .. } = slot {
+                let at = waiting.len();
+                waiting.extend_from_slice(&self.early[*start..*end]);
+                (*start, *end) = (at, waiting.len());
+            }
+        }
+        self.early = waiting;
     }
 
     /// Requests without a reply yet.
@@ -201,6 +221,25 @@ mod tests {
         assert_eq!((queue.open_count(), queue.bytes()), (0, 0));
         queue.write_next(write("5"));
         assert_eq!(queue.take_output(Vec::new()), b"5");
+    }
+
+    #[test]
+    fn replies_that_have_moved_up_are_not_held_for_those_that_wait() {
+        let mut queue = ReplyQueue::default();
+        let long = |byte: u8| move |out: &mut Vec<u8>| out.extend_from_slice(&[byte; 100_000]);
+        let mut awaited = queue.open(0, None, GET);
+        let behind_it = queue.open(0, None, GET);
+        queue.fulfil(behind_it, long(0));
+        // Whenever one moves up, there is another that waits.
+        for round in 1..50 {
+            let (next, behind_that) = (queue.open(0, None, GET), queue.open(0, None, GET));
+            queue.fulfil(behind_that, long(round));
+            queue.fulfil(awaited, write("0"));
+            awaited = next;
+            let sent = queue.take_output(Vec::new());
+            assert!(sent.len() == 100_001 && sent.ends_with(&[round - 1; 100_000]), "round {round}");
+            assert!(queue.bytes() <= 200_000, "{} bytes are held in round {round}", queue.bytes());
+        }
     }
 
     #[test]
