@@ -34,18 +34,18 @@ impl Instances {
             | ObservationKind::Clocks(_)
             | ObservationKind::Budget { .. }
             | ObservationKind::Queue { .. } => {}
-            // A disk that has lost a write may have lost that one. The log misses it, and the replica takes part in nothing.
+            // A disk that has lost a write may have lost that one. The log misses it, the replica takes part in nothing, and is destroyed once more.
             ObservationKind::Quarantined { is_provoked: true } => drop(self.running.remove(&key)),
+            ObservationKind::Destroyed => {
+                self.running.remove(&key);
+                self.destroyed.insert(key);
+            }
             _ if self.destroyed.contains(&key) => {
                 return Err(Violation::of_replica(
                     NAME,
                     seen,
                     format_args!("was destroyed, and yet: {:?}", seen.kind),
                 ));
-            }
-            ObservationKind::Destroyed => {
-                self.running.remove(&key);
-                self.destroyed.insert(key);
             }
             ObservationKind::Quarantined { .. } => drop(self.running.remove(&key)),
             ObservationKind::Started { .. } => return self.started(seen),
