@@ -28,6 +28,8 @@ const _: () = assert!(
 );
 /// How long all replicas are given in the end to tell their digests.
 const REST: Duration = Duration::from_millis(500);
+/// How long nodes may take to leave, once all is well, that hold replicas.
+const ERRANDS_MAX: Duration = Duration::from_secs(90);
 /// How often it is looked whether a run has come to its end, in nanoseconds.
 const STEP: u64 = 100_000_000;
 
@@ -130,6 +132,12 @@ impl<'a> Run<'a> {
             // The checkers may know better why.
             self.checkers.finish(self.workload.history(), Instant::from_nanos(now))?;
             return Err(Violation::new("progress", message));
+        }
+        // To empty a node takes longer than to remove one that holds nothing.
+        let errands_due = now + ERRANDS_MAX.as_nanos() as u64;
+        while self.cluster.cluster_spec.has_planner && !self.operator.is_done() && now < errands_due {
+            now += STEP;
+            self.go_on(now)?;
         }
         self.cluster.ask_for_digests();
         now += REST.as_nanos() as u64;

@@ -41,7 +41,7 @@ pub struct Cluster {
     pub map: ClusterMap,
     /// What the replicas have done since it was last taken.
     pub observations: Observations,
-    cluster_spec: ClusterSpec,
+    pub(crate) cluster_spec: ClusterSpec,
     seed: u64,
     views: Rc<Views>,
 }
@@ -55,6 +55,11 @@ impl Drop for Cluster {
         };
         drop(tasks);
     }
+}
+
+/// The node that a machine is, or may become.
+pub(crate) fn node(cluster_spec: &ClusterSpec, number: crate::cluster_spec::NodeNumber) -> meta::Node {
+    config::node(cluster_spec, number)
 }
 
 impl Cluster {

@@ -19,6 +19,8 @@ use types::{CoreAddr, GroupId, Instant, NodeId, ReplicaId};
 const SECOND: u64 = 1_000_000_000;
 const MS: u64 = 1_000_000;
 const KEYS_COUNT: u64 = 40;
+/// Longer than any test.
+const NEVER: Duration = Duration::from_secs(10_000);
 /// How long clients wait for an answer before they connect anew.
 const PATIENCE: Duration = Duration::from_secs(4);
 
@@ -114,8 +116,20 @@ struct World {
 }
 
 impl World {
-    fn new(seed: u64, (nodes, cores, groups): (u32, u16, usize), is_writing: bool) -> World {
+    fn new(seed: u64, shape: (u32, u16, usize), is_writing: bool) -> World {
+        World::patient(seed, shape, is_writing, NEVER)
+    }
+
+    /// One in which nodes are down after so long.
+    fn patient(
+        seed: u64,
+        (nodes, cores, groups): (u32, u16, usize),
+        is_writing: bool,
+        node_down_after: Duration,
+    ) -> World {
         let mut cluster_spec = ClusterSpec::of_seed(1);
+        // What a test has put somewhere stays there.
+        (cluster_spec.node_down_after, cluster_spec.has_planner) = (node_down_after, false);
         (cluster_spec.nodes, cluster_spec.cores, cluster_spec.groups) = (nodes, cores, groups);
         cluster_spec.replicas = nodes.min(3);
         (cluster_spec.group_log_bytes_max, cluster_spec.log_tail_bytes_max) = (16 << 10, 0);
@@ -334,4 +348,77 @@ fn a_node_that_receives_a_replica_dies_at_any_moment() {
 fn a_node_that_gives_a_replica_away_dies_at_any_moment() {
     let reached = (0..).take_while(|number| dies_in_operation(*number, true)).count();
     assert!(reached >= 8, "{reached} operations");
+}
+
+/// How long nodes may be silent where a test waits until others have taken their places.
+const SHORT: Duration = Duration::from_secs(5);
+
+#[test]
+fn a_node_that_dies_for_good_is_replaced_by_itself_and_finds_its_replicas_gone_should_it_come_back() {
+    let mut world = World::patient(8, (6, 1, 4), true, SHORT);
+    let dead = NodeId(2);
+    let at = world.cluster.node_idx(dead.0).unwrap();
+    let held = world.groups_on(dead);
+    assert!(held.len() >= 2, "{held:?}");
+    world.cluster.kill(at, Death::Machine);
+    let before = world.clients.acknowledged.values().max().copied().unwrap_or(0);
+    world.run(40_000);
+    world.check();
+    assert!(world.clients.acknowledged.values().max().copied().unwrap_or(0) > before + 50);
+    let others: Vec<_> = world.running().into_iter().filter(|(_, group, _)| held.contains(group)).collect();
+    let wanted: usize = world.cluster.map.groups.iter().map(|group| group.replicas.len()).sum();
+    assert!(others.len() <= wanted, "{others:?}");
+    world.cluster.boot(at);
+    world.run(20_000);
+    assert_eq!(world.groups_on(dead), []);
+    world.check();
+}
+
+#[test]
+fn others_lead_what_a_node_led_that_is_drained_and_its_replicas_stay() {
+    let mut world = World::patient(9, (4, 1, 6), true, NEVER);
+    let drained = NodeId(1);
+    let at = world.cluster.node_idx(drained.0).unwrap();
+    let groups: Vec<GroupId> = world.cluster.map.groups.iter().map(|group| group.id).collect();
+    let led = |world: &World| {
+        let elected = groups.iter().filter_map(|group| world.cluster.elected(*group));
+        elected.filter(|(leader, _)| *leader == at).count()
+    };
+    let held = world.groups_on(drained);
+    assert!(led(&world) > 0);
+    world.give(vec![format!("CORACLE DRAIN {drained}")]);
+    world.run(15_000);
+    assert_eq!((led(&world), world.groups_on(drained)), (0, held));
+    world.give(vec![format!("CORACLE UNDRAIN {drained}")]);
+    world.check();
+}
+
+#[test]
+fn a_node_that_is_decommissioned_gives_all_it_has_away_and_is_removed() {
+    let mut world = World::patient(10, (6, 1, 4), true, NEVER);
+    let leaver = NodeId(3);
+    assert!(!world.groups_on(leaver).is_empty());
+    world.give(vec![format!("CORACLE DECOMMISSION {leaver}")]);
+    let ended = |world: &World| {
+        let observations = world.cluster.observations.borrow();
+        let of_leaver = observations.iter().filter(|seen| seen.place.node == leaver);
+        of_leaver.filter(|seen| matches!(seen.kind, ObservationKind::Ended { .. })).count()
+    };
+    let held: BTreeSet<GroupId> = world.groups_on(leaver).into_iter().collect();
+    for _ in 0..600 {
+        world.run(100);
+        if ended(&world) > 0 {
+            break;
+        }
+    }
+    assert_eq!(ended(&world), 1, "it has heard that it was removed");
+    let left: Vec<_> = world.running().into_iter().filter(|(place, ..)| place.node == leaver).collect();
+    assert_eq!(left, []);
+    // That it ended is what was asked for.
+    world.cluster.observations.borrow_mut().retain(|seen| !matches!(seen.kind, ObservationKind::Ended { .. }));
+    world.check();
+    assert!(!held.is_empty());
+    let before = world.clients.acknowledged.values().max().copied().unwrap_or(0);
+    world.run(10_000);
+    assert!(world.clients.acknowledged.values().max().copied().unwrap_or(0) > before);
 }
