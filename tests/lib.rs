@@ -17,6 +17,8 @@ pub mod client;
 pub mod cluster;
 #[path = "support/collector.rs"]
 pub mod collector;
+#[path = "support/ctl.rs"]
+pub mod ctl;
 #[path = "support/firewall.rs"]
 pub mod firewall;
 #[path = "support/http.rs"]

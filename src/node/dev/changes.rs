@@ -22,6 +22,10 @@ impl Supervisor<'_> {
         let made = match change {
             Change::Add => self.add(caller)?,
             Change::Remove(node) => self.remove(node, caller)?,
+            Change::Stop(node) => self.stop_node(node, false)?,
+            Change::Kill(node) => self.stop_node(node, true)?,
+            Change::Restart(node) => self.restart(node, caller)?,
+            Change::Wipe(node) => self.wipe(node)?,
         };
         match made {
             Ok(words) => {
@@ -109,7 +113,7 @@ impl Supervisor<'_> {
     }
 
     /// What the first node that can be asked answers, of all but `except`.
-    fn asked(&self, except: Option<u32>, command: &str) -> Result<String, String> {
+    pub(super) fn asked(&self, except: Option<u32>, command: &str) -> Result<String, String> {
         let mut why = "no other node runs".to_owned();
         for node in self.nodes.iter().filter(|node| Some(node.plan.id) != except && node.child.is_some()) {
             match ask_gateway(node.plan.gateway_addr(), command) {
