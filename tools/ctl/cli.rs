@@ -92,10 +92,10 @@ enum Command {
     Tasks(TasksArgs),
     /// Have a node lead nothing, so that it may be stopped
     ///
-    /// It hands over what it leads and is given nothing more to lead. It keeps its
-    /// replicas, so the cluster is as safe as before until it is stopped. That holds
-    /// until `undrain`, also when the node is started again. With --wait the command
-    /// ends once it leads nothing.
+    /// It hands over what it leads, and is given no more leaders and no more replicas.
+    /// It keeps those that it has, so the cluster is as safe as before until it is
+    /// stopped. That holds until `undrain`, also when the node is started again. With
+    /// --wait the command ends once it leads nothing.
     Drain(DutyArgs),
     /// Have a node that drains or leaves serve again
     ///

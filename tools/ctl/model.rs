@@ -82,8 +82,12 @@ pub(crate) struct Plan {
     pub(crate) moves: Vec<String>,
     /// Bytes that would be sent.
     pub(crate) bytes: i64,
+    /// About how long that would take.
+    pub(crate) seconds: i64,
     /// What would not be done, and why not.
     pub(crate) refusals: Vec<String>,
+    /// Whether that is all.
+    pub(crate) is_whole: bool,
 }
 
 /// A group.
@@ -205,7 +209,9 @@ pub(crate) fn plan(value: &Value) -> Plan {
         digest: text(value, "digest"),
         moves: texts(value, "moves"),
         bytes: int(value, "bytes"),
+        seconds: int(value, "seconds"),
         refusals: texts(value, "refusals"),
+        is_whole: int(value, "is_whole") != 0,
     }
 }
 

@@ -1,5 +1,7 @@
 //! `decommission --plan`: what would move, and what would not.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use crate::connection::Connection;
@@ -7,7 +9,7 @@ use crate::error::CtlError;
 use crate::gateway::Gateway;
 use crate::model::{self, Plan};
 use crate::screen::Screen;
-use crate::text::{Page, Tone, bytes, count};
+use crate::text::{Page, Tone, bytes, count, duration};
 
 /// Moves that are shown one by one.
 const MOVES_COUNT_MAX: usize = 40;
@@ -71,7 +73,12 @@ fn same(plan: &Plan, id: i64, digest: &str) -> Result<(), CtlError> {
 fn show(id: i64, plan: &Plan, page: &mut Page) {
     page.named("plan", &plan.digest, Tone::Strong);
     let moves = count(plan.moves.len(), "step");
-    page.named("does", &format!("{moves}, {} are sent", bytes(plan.bytes)), Tone::Plain);
+    let takes = Duration::from_secs(u64::try_from(plan.seconds).unwrap_or(0));
+    let does = format!("{moves}, {} are sent, in about {}", bytes(plan.bytes), duration(takes));
+    page.named("does", &does, Tone::Plain);
+    if !plan.is_whole {
+        page.named("", "and more: the plan was cut here", Tone::Doubtful);
+    }
     if !plan.moves.is_empty() {
         page.gap();
         for step in plan.moves.iter().take(MOVES_COUNT_MAX) {
@@ -105,7 +112,9 @@ mod tests {
                 "g1: replica 4 leads instead of 6 (node 3 leaves)".to_owned(),
             ],
             bytes: 3 << 20,
+            seconds: 72,
             refusals: Vec::new(),
+            is_whole: true,
         }
     }
 
@@ -119,7 +128,7 @@ mod tests {
     fn a_plan_names_each_step_and_how_it_is_done() {
         let expected = "\
 plan    0123456789abcdef
-does    2 steps, 3.0 MiB are sent
+does    2 steps, 3.0 MiB are sent, in about 1m 12s
 
   g0: another replica on 4/0 for 3 (node 3 leaves)
   g1: replica 4 leads instead of 6 (node 3 leaves)
@@ -130,6 +139,7 @@ it:
   coracle-ctl decommission 3 --if-plan 0123456789abcdef --wait
 ";
         assert_eq!(shown(&plan()), expected);
+        assert!(shown(&Plan { is_whole: false, ..plan() }).contains("\n        and more: the plan was cut here\n"));
         let many = Plan { moves: vec!["g0: a step".to_owned(); MOVES_COUNT_MAX + 2], ..plan() };
         assert!(shown(&many).contains("\n  and 2 more; --json shows all\n"), "{}", shown(&many));
     }

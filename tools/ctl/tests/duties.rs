@@ -67,6 +67,8 @@ impl Cluster {
                     ("bytes", int(5 << 20)),
                     ("refusals", list(&self.refusals.iter().map(|refusal| bulk(refusal)).collect::<Vec<_>>())),
                     ("digest", bulk("00ff00ff00ff00ff")),
+                    ("seconds", int(3)),
+                    ("is_whole", int(1)),
                 ]),
                 "CORACLE DRAIN 9" => "-ERR no such node: CORACLE NODES names them\r\n".to_owned(),
                 "PING" => "+PONG\r\n".to_owned(),
