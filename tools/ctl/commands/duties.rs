@@ -158,7 +158,12 @@ impl Seen {
     fn ask(gateway: &Gateway) -> Result<Seen, CtlError> {
         let mut connection = gateway.connect()?;
         let nodes = model::nodes(&gateway.ask(&mut connection, &["CORACLE", "NODES"])?);
-        let tasks = model::tasks(&gateway.ask(&mut connection, &["CORACLE", "TASKS"])?);
+        // Whoever has just begun to lead the cluster does not know yet.
+        let tasks = match gateway.ask(&mut connection, &["CORACLE", "TASKS"]) {
+            Ok(told) => model::tasks(&told),
+            Err(CtlError::Refused(_)) => Vec::new(),
+            Err(other) => return Err(other),
+        };
         Ok(Seen { nodes, tasks })
     }
 

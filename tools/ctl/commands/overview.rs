@@ -117,7 +117,12 @@ fn tasks_line(cluster: &Cluster, page: &mut Page) {
 /// What somebody should look at, and who says so: nodes that are not up, groups that lack something, and what nodes say of themselves.
 fn alarms(cluster: &Cluster) -> Vec<(String, String)> {
     let mut alarms: Vec<_> = cluster.nodes.iter().filter_map(of_node).collect();
-    let told = cluster.tasks.iter().filter(|task| task.kind == "alarm");
+    // Most often a node says the same.
+    let says = |text: &str| {
+        let statuses = cluster.answers.iter().filter_map(|answer| answer.status.as_ref());
+        statuses.flat_map(|status| &status.alarms).any(|alarm| alarm.text == text)
+    };
+    let told = cluster.tasks.iter().filter(|task| task.kind == "alarm" && !says(&task.reason));
     alarms.extend(told.map(|task| ("cluster".to_owned(), task.reason.clone())));
     let lacking: Vec<&Group> = cluster.groups.iter().filter(|group| group.standing() == Standing::Lacking).collect();
     for group in lacking.iter().take(LACKS_COUNT_MAX) {
