@@ -110,7 +110,7 @@ enum Command {
     /// takes it back. What cannot move waits, and says why: most often no other node
     /// has room, or each has a replica of the group already. --plan shows what would
     /// move and changes nothing; its exit code is 1 if something would wait until
-    /// somebody does something about it.
+    /// somebody does something about it, such as adding a node.
     Decommission(DecommissionArgs),
     /// The groups: who leads each, where its replicas are, what it lacks
     Groups(GroupsArgs),
