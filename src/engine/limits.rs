@@ -237,7 +237,9 @@ const _: () = {
         if FRAME_PAYLOAD_BYTES_MAX > REPLY_BYTES_MAX { FRAME_PAYLOAD_BYTES_MAX } else { REPLY_BYTES_MAX };
     const CHUNKS: usize = CHUNKS_COUNT_MAX * CHUNK_BYTES_MAX;
     const NOTES: usize = COMPARISON_NOTES_COUNT_MAX * wire::DIGEST_BYTES;
+    // Each group with as many members as there may be takes less.
+    const REPORT: usize = wire::REPORT_GROUPS_COUNT_MAX << 10;
     const METADATA: usize = 16 << 20;
-    assert!(MESSAGES + REQUESTS + REPLIES + CHUNKS + NOTES + METADATA < FRAME_BYTES_MAX);
+    assert!(MESSAGES + REQUESTS + REPLIES + CHUNKS + NOTES + REPORT + METADATA < FRAME_BYTES_MAX);
     assert!(CHUNK_BYTES_MAX.is_multiple_of(host::ALIGNMENT));
 };

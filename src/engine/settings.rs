@@ -24,6 +24,8 @@ pub(crate) mod defaults {
     pub const SCRUB_BYTES_PER_S: u64 = 10 << 20;
     /// Of [`NodeSettings::scrub_interval`](super::NodeSettings::scrub_interval).
     pub const SCRUB_INTERVAL: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+    /// Of [`NodeSettings::node_down_after`](super::NodeSettings::node_down_after).
+    pub const NODE_DOWN_AFTER: Duration = Duration::from_secs(600);
     /// Of [`NodeSettings::client_stall_timeout`](super::NodeSettings::client_stall_timeout).
     pub const CLIENT_STALL_TIMEOUT: Duration = Duration::from_secs(30);
     /// Of [`NodeSettings::stop_timeout`](super::NodeSettings::stop_timeout).
@@ -57,6 +59,10 @@ pub struct NodeSettings {
     pub scrub_bytes_per_s: u64,
     /// From the beginning of one pass over all of it to that of the next; `None` for no pass but those that somebody wants.
     pub scrub_interval: Option<Duration>,
+    /// A node that is silent for so long is down, and others take the places of its replicas. What the leader of group 0 has counts.
+    pub node_down_after: Duration,
+    /// Whether replicas and leaders move so that no node has much more than others. What the leader of group 0 has counts.
+    pub balance: bool,
     /// All settings, those that cannot change too, as CONFIG GET shows them: (name, value).
     pub shown: Vec<(String, String)>,
 }
@@ -73,6 +79,8 @@ impl Default for NodeSettings {
             compare_interval: Some(defaults::COMPARE_INTERVAL),
             scrub_bytes_per_s: defaults::SCRUB_BYTES_PER_S,
             scrub_interval: Some(defaults::SCRUB_INTERVAL),
+            node_down_after: defaults::NODE_DOWN_AFTER,
+            balance: true,
             shown: Vec::new(),
         }
     }

@@ -100,6 +100,11 @@ pub trait Disk: Clone + 'static {
         std::future::ready(Ok(None))
     }
 
+    /// Bytes of the file system of a directory in all; `None` where nobody knows.
+    fn capacity_bytes(&self, _: &Path) -> impl Future<Output = io::Result<Option<u64>>> {
+        std::future::ready(Ok(None))
+    }
+
     /// Makes a directory and its parents, durably. Succeeds if it exists.
     fn create_dir_all(&self, path: &Path) -> impl Future<Output = io::Result<()>>;
 

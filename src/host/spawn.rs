@@ -1,6 +1,7 @@
 //! Tasks beside the turn loop, and the loop's own waiting.
 
 use std::future::Future;
+use std::io;
 
 use types::Instant;
 
@@ -33,4 +34,16 @@ pub trait Spawn {
 
     /// Waits at least until `deadline`. For tasks, not for the turn loop.
     fn sleep_until(&self, deadline: Instant) -> impl Future<Output = ()>;
+
+    /// Runs work that only computes and takes longer than a turn may, off this core where the host has threads, and else where it is
+    /// waited for. For tasks, not for the turn loop. A caller has one such work under way at a time, so they are as few as callers.
+    ///
+    /// # Errors
+    /// No thread could be had for it, or it panicked.
+    fn compute<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> impl Future<Output = io::Result<T>> {
+        async move { Ok(work()) }
+    }
 }

@@ -70,6 +70,7 @@ impl ClusterMap {
             invitations: Vec::new(),
             leaving: Vec::new(),
             removed: Vec::new(),
+            duties: Vec::new(),
         };
         map.validate()?;
         Ok(map)

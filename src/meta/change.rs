@@ -13,6 +13,7 @@ use crate::map::{
     AdmittedNode, ClusterMap, INVITATIONS_COUNT_MAX, Invitation, LeavingGroup, LeavingNode, Node, RemovedNode,
     Replica,
 };
+use crate::reports::Duty;
 use crate::token::Fingerprint;
 
 /// One change of the map.
@@ -34,6 +35,10 @@ pub enum MapChange {
     Remove(Remove),
     /// Groups have no member on a node that is to be removed. With the last of them it is.
     Vacate(Vacate),
+    /// Something is asked of a node.
+    Assign(Assign),
+    /// A node that was asked to leave is to be removed, since no replica is wanted there any more.
+    Dismiss(Dismiss),
 }
 
 /// Which replica is to be replaced, and where by another one.
@@ -131,6 +136,24 @@ pub struct Vacate {
     pub groups: Vec<LeavingGroup>,
 }
 
+/// What is asked of which node. If the map says that already, or it cannot be, nothing changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+pub struct Assign {
+    /// The node.
+    #[rkyv(with = NodeIdDef)]
+    pub node: NodeId,
+    /// What it is to do.
+    pub duty: Duty,
+}
+
+/// Which node is to be removed. If it is not asked to leave any more, or a replica is wanted there, nothing changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+pub struct Dismiss {
+    /// The node.
+    #[rkyv(with = NodeIdDef)]
+    pub node: NodeId,
+}
+
 impl MapChange {
     /// The change as bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -180,7 +203,9 @@ impl ClusterMap {
                 self.invitations.iter().any(|it| it.token == *token)
                     || self.admitted.iter().any(|it| it.joined_with == Some(*token))
             }
-            MapChange::Remove(Remove { node }) => self.leaving(*node).is_some() || self.node(*node).is_none(),
+            MapChange::Remove(Remove { node }) | MapChange::Dismiss(Dismiss { node }) => {
+                self.leaving(*node).is_some() || self.node(*node).is_none()
+            }
             other => !matches!(self.changed(other), Ok(Some(_))),
         }
     }
@@ -212,6 +237,8 @@ impl ClusterMap {
             MapChange::Join(join) => self.join(join),
             MapChange::Remove(Remove { node }) => self.begin_removal(*node),
             MapChange::Vacate(Vacate { node, groups }) => self.vacate(*node, groups),
+            MapChange::Assign(assign) => self.assign(*assign),
+            MapChange::Dismiss(Dismiss { node }) => self.duty(*node) == Duty::Leaves && self.begin_removal(*node),
         }
     }
 
@@ -266,6 +293,7 @@ impl ClusterMap {
             self.leaving.remove(idx);
             self.nodes.retain(|node| node.id != id);
             self.admitted.retain(|node| node.id != id);
+            self.duties.retain(|node| node.id != id);
             let at = self.removed.partition_point(|removed| removed.0 < id);
             self.removed.insert(at, RemovedNode(id));
         }

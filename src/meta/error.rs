@@ -37,6 +37,9 @@ pub enum Error {
     /// A node that was removed is there, or stands out of order.
     #[error("node {0} is said to have been removed, and stands out of order or is there")]
     RemovedNode(NodeId),
+    /// What is asked of a node stands out of order, is nothing, or the node is none of the cluster.
+    #[error("what is asked of node {0} stands out of order, is nothing, or it is none of the cluster")]
+    NodeDuty(NodeId),
     /// A replica is wanted on a node that leaves.
     #[error("a replica of group {group} is wanted on node {node}, which leaves")]
     ReplicaLeaves {

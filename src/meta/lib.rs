@@ -13,7 +13,7 @@
 //! Deliberately absent: I/O, clocks, chance, and knowledge of who leads. A first replica is where a group's
 //! leader *should* be at first boot, no more.
 //!
-//! Reading order: [`map`], [`bootstrap`], [`placement`], [`validate`], [`change`], [`token`]; [`reports`], [`detector`] and [`planner`], which say what
+//! Reading order: [`map`], [`bootstrap`], [`placement`], [`validate`], [`change`], [`duty`], [`token`]; [`reports`], [`detector`] and [`planner`], which say what
 //! is to change and do nothing themselves; [`slots`] finds a slot's group; [`archive`] turns a map into
 //! bytes and back, with [`archived_ids`], [`id`] holds the cluster's identity and the 40-digit ids that Redis clients see; [`error`].
 
@@ -22,6 +22,7 @@ pub mod archived_ids;
 pub mod bootstrap;
 pub mod change;
 pub mod detector;
+pub mod duty;
 pub mod error;
 pub mod id;
 pub mod map;
@@ -33,13 +34,14 @@ pub mod token;
 pub mod validate;
 
 pub use bootstrap::Bootstrap;
-pub use change::{Admit, Await, Invite, Join, Keep, MapChange, Remove, Replace, Vacate};
+pub use change::{Admit, Assign, Await, Dismiss, Invite, Join, Keep, MapChange, Remove, Replace, Vacate};
 pub use detector::{Detector, Health, Patience};
+pub use duty::DutyRefusal;
 pub use error::Error;
 pub use id::{ClusterId, Id40};
 pub use map::{
-    AdmittedNode, ClusterMap, Group, INVITATIONS_COUNT_MAX, Invitation, LeavingGroup, LeavingNode, Node, ReadMode,
-    RemovedNode, Replica, Settings, SlotRange,
+    AdmittedNode, ClusterMap, Group, INVITATIONS_COUNT_MAX, Invitation, LeavingGroup, LeavingNode, Node, NodeDuty,
+    ReadMode, RemovedNode, Replica, Settings, SlotRange,
 };
 pub use slots::SlotTable;
 pub use token::{Fingerprint, JoinToken};

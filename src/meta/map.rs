@@ -6,6 +6,7 @@ use types::{CoreAddr, CoreId, GroupId, NodeId, ReplicaId};
 
 use crate::archived_ids::{GroupIdDef, NodeIdDef, PlaceDef, ReplicaIdDef};
 use crate::id::{ClusterId, Id40};
+use crate::reports::Duty;
 use crate::token::Fingerprint;
 
 /// Who is in the cluster, and what lives where.
@@ -48,6 +49,8 @@ pub struct ClusterMap {
     pub leaving: Vec<LeavingNode>,
     /// The nodes that were removed. Invariant: ascending.
     pub removed: Vec<RemovedNode>,
+    /// What people ask of nodes. Invariant: sorted by node.
+    pub duties: Vec<NodeDuty>,
 }
 
 /// Most tokens for new nodes that are good at the same time.
@@ -137,6 +140,28 @@ pub struct RemovedNode(
     #[serde(with = "NodeIdDef")]
     pub NodeId,
 );
+
+/// A node of which something was asked.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    rkyv::Archive,
+    rkyv::Serialize,
+    rkyv::Deserialize,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+pub struct NodeDuty {
+    /// The node.
+    #[rkyv(with = NodeIdDef)]
+    #[serde(with = "NodeIdDef")]
+    pub id: NodeId,
+    /// What was asked. Invariant: not that it serves, which every node does of which nothing was asked.
+    pub duty: Duty,
+}
 
 /// A node that comes or came with a token. One that has lost its data has lost all its replicas with that: it comes back with others.
 #[derive(

@@ -21,7 +21,22 @@ pub struct Reports {
 }
 
 /// What a node is there for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    rkyv::Archive,
+    rkyv::Serialize,
+    rkyv::Deserialize,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
 pub enum Duty {
     /// It leads groups and has replicas.
     #[default]
@@ -105,6 +120,17 @@ impl Reports {
     /// What a node is there for.
     pub fn duty(&self, node: NodeId) -> Duty {
         self.duties.get(&node).copied().unwrap_or_default()
+    }
+}
+
+impl Duty {
+    /// Its name where it is shown.
+    pub fn name(self) -> &'static str {
+        match self {
+            Duty::Serves => "serves",
+            Duty::Drains => "drains",
+            Duty::Leaves => "leaves",
+        }
     }
 }
 

@@ -7,7 +7,8 @@ use types::limits::{CORES_COUNT_MAX, GROUPS_COUNT_MAX, NODES_COUNT_MAX, REPLICAS
 use types::{GroupId, NodeId, ReplicaId};
 
 use crate::error::Error;
-use crate::map::{ClusterMap, Group, INVITATIONS_COUNT_MAX, Node, Settings};
+use crate::map::{ClusterMap, Group, INVITATIONS_COUNT_MAX, Node, NodeDuty, Settings};
+use crate::reports::Duty;
 use crate::slots::SlotTable;
 
 /// A million millionths.
@@ -61,10 +62,12 @@ impl ClusterMap {
         }
         let is_sorted = self.removed.is_sorted_by(|left, right| left < right);
         let is_wrong = |id: NodeId| !is_sorted || id >= self.next_node || self.node(id).is_some();
-        match self.removed.iter().find(|node| is_wrong(node.0)) {
-            Some(wrong) => Err(Error::RemovedNode(wrong.0)),
-            None => Ok(()),
+        if let Some(wrong) = self.removed.iter().find(|node| is_wrong(node.0)) {
+            return Err(Error::RemovedNode(wrong.0));
         }
+        let is_sorted = self.duties.is_sorted_by(|left, right| left.id < right.id);
+        let is_wrong = |asked: &&NodeDuty| !is_sorted || asked.duty == Duty::Serves || self.node(asked.id).is_none();
+        self.duties.iter().find(is_wrong).map_or(Ok(()), |wrong| Err(Error::NodeDuty(wrong.id)))
     }
 
     fn validate_replicas(&self, group: &Group, seen: &mut HashSet<ReplicaId>) -> Result<(), Error> {

@@ -34,6 +34,8 @@ pub fn node_settings(config: &Config, first_map: &ClusterMap, clients_count_max:
         slow_log_min: config.slow_log_min,
         slow_log_len_max: config.slow_log_len_max,
         compare_interval: config.compare_interval,
+        node_down_after: config.node_down_after,
+        balance: config.balance,
         scrub_bytes_per_s: config.scrub_bytes_per_s,
         scrub_interval: config.scrub_interval,
         shown: shown::settings(config, first_map, clients_count_max),

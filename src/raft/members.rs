@@ -18,6 +18,11 @@ impl Raft {
         &self.memberships.last().1
     }
 
+    /// The entry that made it so; 0 for the one that the group began with.
+    pub fn membership_index(&self) -> Index {
+        self.memberships.last().0
+    }
+
     /// Whether this replica has a vote in the configuration it knows.
     pub fn is_voter(&self) -> bool {
         self.membership().is_voter(self.config.id)

@@ -140,6 +140,8 @@ pub enum Scope {
     Cursor,
     /// Carried out by whoever leads the group whose number is the argument behind the command's name.
     Leader,
+    /// Carried out by whoever leads group 0, which holds the cluster map.
+    ClusterLeader,
     /// Answered at once by the core that the connection is on.
     Local,
 }

@@ -323,6 +323,16 @@ command_ids! {
     CoracleTransfer = 845,
     /// `CORACLE STATUS`.
     CoracleStatus = 850,
+    /// `CORACLE DRAIN node`.
+    CoracleDrain = 851,
+    /// `CORACLE UNDRAIN node`.
+    CoracleUndrain = 852,
+    /// `CORACLE DECOMMISSION node`.
+    CoracleDecommission = 853,
+    /// `CORACLE TASKS`.
+    CoracleTasks = 854,
+    /// `CORACLE PLAN DECOMMISSION node`.
+    CoraclePlan = 855,
 }
 
 #[cfg(test)]

@@ -250,7 +250,9 @@ mod tests {
             match command.scope {
                 Scope::Write => assert!(command.is_write(), "{name}"),
                 Scope::Read => assert!(command.flags.contains(Flags::READONLY), "{name}"),
-                Scope::Slot | Scope::Cursor | Scope::Leader | Scope::Local => assert!(!command.is_write(), "{name}"),
+                Scope::Slot | Scope::Cursor | Scope::Leader | Scope::ClusterLeader | Scope::Local => {
+                    assert!(!command.is_write(), "{name}")
+                }
                 Scope::Everywhere => {}
             }
             assert_ne!(command.arity, 0, "{name}");

@@ -114,8 +114,22 @@ pub(crate) fn len(file: &File) -> io::Result<u64> {
     }
 }
 
-/// Bytes that the file system of a directory still has for the likes of us. On a thread of its own: rings have no such operation.
+/// Bytes that the file system of a directory still has for the likes of us.
 pub(crate) async fn free_bytes(path: &Path) -> io::Result<Option<u64>> {
+    file_system(path).await.map(|status| Some(status.f_bavail.saturating_mul(status.f_frsize)))
+}
+
+/// Bytes that it has in all for the likes of us: what is kept for the administrator counts as none.
+pub(crate) async fn capacity_bytes(path: &Path) -> io::Result<Option<u64>> {
+    let bytes = |status: libc::statvfs| {
+        let kept = status.f_bfree.saturating_sub(status.f_bavail);
+        status.f_blocks.saturating_sub(kept).saturating_mul(status.f_frsize)
+    };
+    file_system(path).await.map(|status| Some(bytes(status)))
+}
+
+/// What the kernel tells of the file system of a directory. On a thread of its own: rings have no such operation.
+async fn file_system(path: &Path) -> io::Result<libc::statvfs> {
     let name = c_path(path)?;
     offload(move || {
         // SAFETY: all zeros is a valid value of this plain C struct.
@@ -124,7 +138,7 @@ pub(crate) async fn free_bytes(path: &Path) -> io::Result<Option<u64>> {
         if unsafe { libc::statvfs(name.as_ptr(), &mut status) } < 0 {
             return Err(io::Error::last_os_error());
         }
-        Ok(Some(status.f_bavail.saturating_mul(status.f_frsize)))
+        Ok(status)
     })
     .await
 }

@@ -17,7 +17,7 @@ use crate::clock;
 use crate::core::Core;
 use crate::disk;
 use crate::mesh::MeshEnd;
-use crate::offload::offload;
+use crate::offload::{self, offload};
 use crate::ops::File;
 use crate::pool::RecvBuf;
 use crate::reactor::Stats;
@@ -110,6 +110,13 @@ impl<M> Spawn for Runtime<M> {
 
     fn sleep_until(&self, deadline: Instant) -> impl Future<Output = ()> {
         self.core.timers.sleep_until(deadline)
+    }
+
+    fn compute<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> impl Future<Output = io::Result<T>> {
+        offload::compute(work)
     }
 }
 
@@ -262,6 +269,10 @@ impl<M: 'static> Disk for Runtime<M> {
 
     fn free_bytes(&self, path: &Path) -> impl Future<Output = io::Result<Option<u64>>> {
         disk::free_bytes(path)
+    }
+
+    fn capacity_bytes(&self, path: &Path) -> impl Future<Output = io::Result<Option<u64>>> {
+        disk::capacity_bytes(path)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> impl Future<Output = io::Result<()>> {

@@ -100,6 +100,10 @@ pub struct ClusterSpec {
     pub scrub_bytes_per_s: u64,
     /// How long an operator waits between two orders to move a replica or a leadership, on average; `None` if there is none.
     pub moves_pause: Option<Duration>,
+    /// Whether operators ask things of nodes, too, and the planner makes loads alike.
+    pub has_planner: bool,
+    /// How long a node is silent before others take the places of its replicas.
+    pub node_down_after: Duration,
 }
 
 /// In most seeds replicas are compared, in some of them all the time.
@@ -122,6 +126,10 @@ const SCRUB_INTERVALS: [Option<Duration>; 5] = [
 /// In how many of a thousand seeds replicas move, and how often.
 const MOVES_PER_MILLE: u64 = 400;
 const MOVES_PAUSES: [Duration; 3] = [Duration::from_millis(200), Duration::from_millis(600), Duration::from_secs(2)];
+/// In how many of a thousand of these seeds the planner does more than is asked of it, and after how long nodes are down then.
+const PLANNER_PER_MILLE: u64 = 700;
+const NODES_DOWN_AFTER: [Duration; 3] =
+    [Duration::from_millis(1_500), Duration::from_secs(3), engine::defaults::NODE_DOWN_AFTER];
 /// So slowly that a pass meets much of what happens, and so fast that there are many.
 const SCRUB_RATES: [u64; 3] = [256 << 10, 2 << 20, 64 << 20];
 
@@ -172,6 +180,8 @@ impl ClusterSpec {
             scrub_interval: Prng::stream(seed, "scrubs").pick(&SCRUB_INTERVALS),
             scrub_bytes_per_s: Prng::stream(seed, "scrub rates").pick(&SCRUB_RATES),
             moves_pause: None,
+            has_planner: false,
+            node_down_after: engine::defaults::NODE_DOWN_AFTER,
         };
         // With the usual bound an election takes longer than clocks part meanwhile, and nobody would see a lease that lasts too
         // long.
@@ -192,7 +202,17 @@ impl ClusterSpec {
         let cores = if nodes == 1 { 2 } else { self.cores };
         // Of no group more than a minority.
         let faulty_nodes = self.faulty_nodes.into_iter().take((replicas as usize - 1) / 2).collect();
-        ClusterSpec { nodes, replicas, cores, faulty_nodes, moves_pause: Some(prng.pick(&MOVES_PAUSES)), ..self }
+        let moves_pause = Some(prng.pick(&MOVES_PAUSES));
+        ClusterSpec { nodes, replicas, cores, faulty_nodes, moves_pause, ..self }.with_planner(seed)
+    }
+
+    /// Has the planner do more than is asked of it, in most of the seeds in which replicas move.
+    fn with_planner(self, seed: u64) -> ClusterSpec {
+        let mut prng = Prng::stream(seed, "planner");
+        if prng.below(1_000) >= PLANNER_PER_MILLE {
+            return self;
+        }
+        ClusterSpec { has_planner: true, node_down_after: prng.pick(&NODES_DOWN_AFTER), ..self }
     }
 
     /// Changes it where the seed gives it an unusual load.

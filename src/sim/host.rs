@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use engine::MeshMessage;
@@ -18,6 +19,9 @@ use types::{CoreId, Instant};
 use crate::disk::File;
 use crate::queue::Event;
 use crate::world::{Answer, Request, Shared};
+
+/// Work off a core takes up to this long, in nanoseconds: so much changes meanwhile.
+const COMPUTE_NS_MAX: u64 = 700_000_000;
 
 /// The handle of one core of one process.
 #[derive(Clone)]
@@ -161,6 +165,13 @@ impl Spawn for SimHost {
 
     fn sleep_until(&self, deadline: Instant) -> impl Future<Output = ()> {
         Sleep { host: self.clone(), deadline }
+    }
+
+    async fn compute<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+        let result = work();
+        let took = Duration::from_nanos(self.random_u64() % COMPUTE_NS_MAX);
+        self.sleep_until(self.now() + took).await;
+        Ok(result)
     }
 }
 
@@ -355,6 +366,12 @@ impl Disk for SimHost {
         let world = self.world.borrow();
         let disk = &world.nodes[world.cores[self.core].node].disk;
         Ok(Some(disk.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(disk.used()))))
+    }
+
+    async fn capacity_bytes(&self, _: &Path) -> Result<Option<u64>> {
+        let world = self.world.borrow();
+        let disk = &world.nodes[world.cores[self.core].node].disk;
+        Ok(Some(disk.capacity.unwrap_or(u64::MAX)))
     }
 
     async fn rename(&self, from: &Path, to: &Path) -> Result<()> {

@@ -191,6 +191,11 @@ impl Operator {
                     "CORACLE JOIN {token} {incarnation:016x} {name} {host} {gateway_port} {core_port} {peer_port} {admin_port} {cores}\r\n"
                 )
             }
+            // Where the planner gives the node replicas it takes them away again, once others may have them.
+            Stage::Removes(node) if cluster.cluster_spec.has_planner => {
+                let undrain = cluster.map.nodes.iter().map(|node| format!("CORACLE UNDRAIN {}\r\n", node.id));
+                undrain.collect::<String>() + &format!("CORACLE DECOMMISSION {node}\r\n")
+            }
             Stage::Removes(node) => format!("CORACLE REMOVE {node}\r\n"),
         }
     }

@@ -8,7 +8,7 @@
 //!
 //! Little-endian. The metadata is an rkyv archive of [`FrameHead`]. The payloads stand behind it in one run:
 //! entries in the order of the messages, then the bytes of the requests, those of the replies, the pieces of
-//! snapshots, what notes about comparisons hold, and changes of the cluster map and the map itself. On the way out they are gathered from where they already lie; on the way in they are slices of the frame.
+//! snapshots, what notes about comparisons hold, changes of the cluster map, a report, and the map itself. On the way out they are gathered from where they already lie; on the way in they are slices of the frame.
 
 use alloc::vec::Vec;
 
@@ -16,7 +16,7 @@ use bytes::Bytes;
 use rkyv::rancor::Failure;
 use rkyv::{Archive, Serialize};
 use thiserror::Error;
-use types::limits::FRAME_BYTES_MAX;
+use types::limits::{FRAME_BYTES_MAX, NODES_COUNT_MAX};
 use types::{CoreAddr, CoreId, GroupId, NodeId, ReplicaId};
 
 use crate::batch::archive_behind;
@@ -26,6 +26,7 @@ use crate::entry::{Entry, EntryKind};
 use crate::forward::{ArchivedReplyHead, ArchivedRequestHead, Replies, ReplyHead, RequestHead, Requests};
 use crate::message::{Body, Message};
 use crate::replica_note::{ReplicaNote, ReplicaNoteKind};
+use crate::report::{Healths, NodeHealth, Report, ReportError};
 
 /// Length of the fixed part of a frame.
 pub const FRAME_HEADER_BYTES: usize = 24;
@@ -50,6 +51,9 @@ pub enum FrameError {
     /// The parts do not add up to the lengths stated.
     #[error("a frame's payloads do not add up")]
     Payloads,
+    /// A report in it does not validate.
+    #[error("a frame with a report that makes no sense: {0}")]
+    Report(#[from] ReportError),
 }
 
 /// Who leads a group, as one core tells another.
@@ -95,6 +99,10 @@ pub struct Frame {
     pub replica_notes: Vec<ReplicaNote>,
     /// Changes of the cluster map that the sender asks for, archived. Whoever leads group 0 proposes them.
     pub changes: Vec<Bytes>,
+    /// What the sender reports to the receiver, which it takes for the leader of group 0.
+    pub report: Option<Report>,
+    /// How the sender, which leads group 0, finds the nodes.
+    pub healths: Option<Healths>,
     /// About the cluster map. Its epoch is in every frame.
     pub map: MapNote,
 }
@@ -112,6 +120,11 @@ struct FrameHead {
     comparisons: Vec<ComparisonHead>,
     replica_notes: Vec<ReplicaNoteHead>,
     change_lens: Vec<u32>,
+    // 0: there is none.
+    report_len: u32,
+    // 0: there are none.
+    healths_term: u64,
+    healths: Vec<HealthHead>,
     map: MapHead,
 }
 
@@ -188,6 +201,12 @@ struct ReplicaNoteHead {
 }
 
 #[derive(Archive, Serialize)]
+struct HealthHead {
+    node: u32,
+    health: u8,
+}
+
+#[derive(Archive, Serialize)]
 struct MapHead {
     epoch: u64,
     is_wanted: bool,
@@ -225,6 +244,8 @@ impl Frame {
             && self.comparisons.is_empty()
             && self.replica_notes.is_empty()
             && self.changes.is_empty()
+            && self.report.is_none()
+            && self.healths.is_none()
             && !self.map.is_wanted
             && self.map.map.is_empty()
     }
@@ -246,8 +267,15 @@ impl Frame {
             comparisons: Vec::with_capacity(self.comparisons.len()),
             replica_notes: self.replica_notes.drain(..).map(ReplicaNoteHead::of).collect(),
             change_lens: self.changes.iter().map(|change| change.len() as u32).collect(),
+            report_len: 0,
+            healths_term: 0,
+            healths: Vec::new(),
             map: MapHead::of(&self.map),
         };
+        if let Some(healths) = self.healths.take() {
+            let of_node = |(node, health): &(NodeId, NodeHealth)| HealthHead { node: node.0, health: *health as u8 };
+            (head.healths_term, head.healths) = (healths.term, healths.nodes.iter().map(of_node).collect());
+        }
         for message in self.messages.drain(..) {
             let body = body_head(message.body, &mut head.entries, parts);
             head.messages.push(MessageHead {
@@ -296,6 +324,11 @@ impl Frame {
             push_part(parts, bytes);
         }
         self.changes.drain(..).for_each(|change| push_part(parts, change));
+        if let Some(report) = self.report.take() {
+            let bytes = report.encode();
+            head.report_len = bytes.len() as u32;
+            push_part(parts, bytes);
+        }
         push_part(parts, core::mem::take(&mut self.map).map);
         parts[0] = seal(&head, &parts[1..]);
     }
@@ -455,6 +488,11 @@ impl FrameHeader {
         for len in head.change_lens.iter() {
             frame.changes.push(payloads.take(len.to_native() as usize)?);
         }
+        let report_len = head.report_len.to_native() as usize;
+        if report_len > 0 {
+            frame.report = Some(Report::decode(&payloads.take(report_len)?)?);
+        }
+        frame.healths = decode_healths(head)?;
         frame.map = MapNote {
             epoch: head.map.epoch.to_native(),
             is_wanted: head.map.is_wanted,
@@ -537,6 +575,19 @@ fn decode_chunk(head: &ArchivedChunkHead, payloads: &mut Payloads) -> Result<Chu
     let bytes = payloads.take(len)?;
     let chunk = (len > 0).then_some(Chunk { offset, total_bytes, bytes });
     Ok(ChunkReply { group: GroupId(head.group.to_native()), last_index: head.last_index.to_native(), chunk })
+}
+
+fn decode_healths(head: &ArchivedFrameHead) -> Result<Option<Healths>, FrameError> {
+    let term = head.healths_term.to_native();
+    if head.healths.len() > NODES_COUNT_MAX || (term == 0 && !head.healths.is_empty()) {
+        return Err(FrameError::Metadata);
+    }
+    let mut nodes = Vec::with_capacity(head.healths.len());
+    for node in head.healths.iter() {
+        let health = NodeHealth::from_u8(node.health).ok_or(FrameError::Metadata)?;
+        nodes.push((NodeId(node.node.to_native()), health));
+    }
+    Ok((term > 0).then_some(Healths { term, nodes }))
 }
 
 fn decode_requests(head: &ArchivedFrameHead, payloads: &mut Payloads) -> Result<Requests, FrameError> {

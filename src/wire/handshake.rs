@@ -14,7 +14,7 @@ use thiserror::Error;
 use types::{CoreAddr, CoreId, NodeId};
 
 /// Version of everything that travels between nodes.
-pub const PROTOCOL_VERSION: u16 = 5;
+pub const PROTOCOL_VERSION: u16 = 6;
 /// Length of an encoded [`Hello`].
 pub const HELLO_BYTES: usize = 64;
 /// Length of an encoded [`Verdict`].

@@ -5,7 +5,7 @@
 //!
 //! Reading order: [`entry`] (what a log holds), [`message`] (what Raft says), [`batch`] and [`membership`] (what an entry's payload
 //! is); [`frame`] (what a core sends another one in one turn), with what stands in it: [`forward`] (commands and their replies),
-//! [`chunk`] (pieces of a group's state), [`comparison`] (digests of it) and [`replica_note`] (who belongs to a group); [`handshake`] (what comes before the first frame) and [`formation`] (what comes before
+//! [`chunk`] (pieces of a group's state), [`comparison`] (digests of it), [`replica_note`] (who belongs to a group) and [`report`] (how nodes and groups do); [`handshake`] (what comes before the first frame) and [`formation`] (what comes before
 //! there is a cluster).
 
 #![no_std]
@@ -23,6 +23,7 @@ pub mod handshake;
 pub mod membership;
 pub mod message;
 pub mod replica_note;
+pub mod report;
 
 pub use batch::{Batch, BatchBuilder, BatchCommand, BatchError};
 pub use chunk::{CHUNK_BYTES_MAX, Chunk, ChunkReply, ChunkRequest};
@@ -40,6 +41,9 @@ pub use handshake::{HELLO_BYTES, Hello, HelloError, VERDICT_BYTES, Verdict};
 pub use membership::{Member, Membership, MembershipError, SnapshotMeta};
 pub use message::{Body, Message};
 pub use replica_note::{ReplicaNote, ReplicaNoteKind};
+pub use report::{
+    GroupFigures, Healths, NodeFigures, NodeHealth, REPORT_GROUPS_COUNT_MAX, Report, ReportError, SilentMember,
+};
 
 #[cfg(test)]
 mod tests;

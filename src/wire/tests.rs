@@ -52,10 +52,25 @@ fn sample() -> Frame {
     let note = |index, body| ComparisonNote { group: GroupId(7), index, term: 3, body };
     frame.comparisons.push(note(80, NoteBody::Differs));
     frame.comparisons.push(note(81, NoteBody::NoDigest(NoDigest::Busy)));
-    for (says, term) in [(ReplicaNoteKind::IsMember, 9), (ReplicaNoteKind::Gone, 0)] {
+    for (says, term) in [(ReplicaNoteKind::IsMember, 9), (ReplicaNoteKind::Gone, 0), (ReplicaNoteKind::Lead, 4)] {
         frame.replica_notes.push(ReplicaNote { group: GroupId(9), replica: ReplicaId(17), term, says });
     }
     frame.changes = vec![Bytes::from_static(b"a change"), Bytes::from_static(b"another one")];
+    let member = |id: u64| Member { id: ReplicaId(id), place };
+    let figures = GroupFigures {
+        group: GroupId(2),
+        term: 3,
+        leader: ReplicaId(1),
+        membership: Membership::of_voters([1, 5].map(member)),
+        membership_index: 70,
+        silent: vec![SilentMember { replica: ReplicaId(5), for_ms: 900 }],
+        behind: vec![ReplicaId(5)],
+        bytes: 1 << 40,
+        ops_per_s: 12,
+    };
+    frame.report = Some(Report { node: Some(NodeFigures::default()), groups: vec![figures] });
+    frame.healths =
+        Some(Healths { term: 4, nodes: vec![(NodeId(1), NodeHealth::Up), (NodeId(2), NodeHealth::Down)] });
     frame.map = MapNote { epoch: 12, is_wanted: true, map: Bytes::from_static(b"the map") };
     frame
 }
@@ -87,7 +102,24 @@ fn a_frame_survives_the_journey() {
     assert_eq!(frame.comparisons, expected.comparisons);
     assert_eq!(frame.replica_notes, expected.replica_notes);
     assert_eq!(frame.changes, expected.changes);
+    assert_eq!((frame.report, frame.healths), (expected.report, expected.healths));
     assert_eq!(frame.map, expected.map);
+}
+
+#[test]
+fn a_report_that_makes_no_sense_names_what_is_wrong_with_it() {
+    let mut figures = sample().report.unwrap().groups.remove(0);
+    figures.leader = ReplicaId(9);
+    let mut frame = Frame { report: Some(Report { node: None, groups: vec![figures] }), ..Frame::default() };
+    assert!(!frame.is_empty());
+    let mut parts = Vec::new();
+    frame.encode(&mut parts);
+    let error = decode(&parts.concat()).err();
+    assert_eq!(error, Some(FrameError::Report(ReportError::Rule("the leader is no member"))));
+    let mut frame =
+        Frame { healths: Some(Healths { term: 0, nodes: vec![(NodeId(1), NodeHealth::Up)] }), ..Frame::default() };
+    frame.encode(&mut parts);
+    assert_eq!(decode(&parts.concat()).err(), Some(FrameError::Metadata), "nobody leads in term 0");
 }
 
 #[test]

@@ -71,6 +71,7 @@ impl Clients {
                     None => Refusal::NoGroup,
                 }
             }
+            Scope::ClusterLeader => return Dispatch::Group { command, group: GroupId(0) },
             Scope::Cursor => match args.get(1).and_then(data::ScanCursor::parse) {
                 Some(cursor) => return Dispatch::Cursor { port, command, slot: cursor.slot },
                 None => {

@@ -52,12 +52,14 @@ pub(super) fn node_state(ctx: &Context, map: &ClusterMap, node: &Node, links: &i
 
 /// Each node: `id`, `host`, `state` (`here`, `up`, `down`, `awaited` if it may come back without data, or `leaving` if it is being removed), `cores`, `rack` (empty if it
 /// has none), `leads` and `copies` (groups, group 0 included), `gateway` (an address), `incarnation` (of its data directory; empty if it was not
-/// heard since this core began), `heard_ms` (how long ago any of its cores was last heard; -1 if none was).
+/// heard since this core began), `heard_ms` (how long ago any of its cores was last heard; -1 if none was), `duty` (`serves`, `drains` or `leaves`, as people have
+/// asked of it), `health` (`up`, `suspect` or `down`, as whoever leads group 0 finds it; `unknown` if that has not said of late).
 pub(super) fn nodes(
     ctx: &Context,
     map: &ClusterMap,
     leaders: &impl LeaderTable,
     links: &impl LinkTable,
+    health: impl Fn(types::NodeId) -> &'static str,
     reply: &mut Reply<'_>,
 ) {
     reply.array(map.nodes.len());
@@ -72,7 +74,7 @@ pub(super) fn nodes(
             true => (Some(ctx.config.incarnation), Some(ctx.now)),
             false => (links.incarnation(node.id), node.places().filter_map(|place| links.heard_at(place)).max()),
         };
-        reply.map(10);
+        reply.map(12);
         field(reply, "id", i64::from(node.id.0));
         text(reply, "host", &node.host.to_string());
         text(reply, "state", state.name());
@@ -83,6 +85,8 @@ pub(super) fn nodes(
         text(reply, "gateway", &node.gateway_addr().to_string());
         text(reply, "incarnation", &incarnation.map(|it| format!("{it:016x}")).unwrap_or_default());
         field(reply, "heard_ms", heard_at.map_or(-1, |at: Instant| ctx.now.since(at).as_millis() as i64));
+        text(reply, "duty", map.duty(node.id).name());
+        text(reply, "health", health(node.id));
     }
 }
 

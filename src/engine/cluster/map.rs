@@ -5,7 +5,7 @@
 //! they are not. Behind it the log holds changes. Cores without a replica of group 0 learn the map from others: every frame tells
 //! the epoch that its sender knows, and whoever knows an older one asks. Each node keeps the latest one for its next start.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use meta::{ClusterMap, MapChange};
 use types::{GroupId, Term};
@@ -19,11 +19,11 @@ pub(crate) const MAP_GROUP: GroupId = GroupId(0);
 #[derive(Clone, Debug)]
 pub(crate) struct KnownMap {
     /// As the cluster was formed.
-    first: Rc<ClusterMap>,
+    first: Arc<ClusterMap>,
     /// The latest one known. Invariant: its epoch never falls.
-    latest: Rc<ClusterMap>,
+    latest: Arc<ClusterMap>,
     /// As of the last entry that the replica of group 0 here has applied; `None` if there is none, or no map in its log yet.
-    applied: Option<Rc<ClusterMap>>,
+    applied: Option<Arc<ClusterMap>>,
     /// The term in which this core last proposed the first map; 0 if it never did.
     proposed_in: Term,
 }
@@ -31,21 +31,21 @@ pub(crate) struct KnownMap {
 impl KnownMap {
     /// The first map, and the latest one that this node has kept.
     pub(crate) fn new(first: ClusterMap, latest: ClusterMap) -> KnownMap {
-        KnownMap { first: Rc::new(first), latest: Rc::new(latest), applied: None, proposed_in: 0 }
+        KnownMap { first: Arc::new(first), latest: Arc::new(latest), applied: None, proposed_in: 0 }
     }
 
     /// As the cluster was formed.
-    pub(crate) fn first(&self) -> &Rc<ClusterMap> {
+    pub(crate) fn first(&self) -> &Arc<ClusterMap> {
         &self.first
     }
 
     /// The latest one known.
-    pub(crate) fn latest(&self) -> &Rc<ClusterMap> {
+    pub(crate) fn latest(&self) -> &Arc<ClusterMap> {
         &self.latest
     }
 
     /// As of the last entry of group 0 that was applied here.
-    pub(crate) fn applied(&self) -> Option<&Rc<ClusterMap>> {
+    pub(crate) fn applied(&self) -> Option<&Arc<ClusterMap>> {
         self.applied.as_ref()
     }
 
@@ -95,19 +95,19 @@ impl KnownMap {
     /// Another core has told its map. Returns whether it is a later one.
     pub(crate) fn on_told(&mut self, bytes: &[u8]) -> Result<bool, Error> {
         let map = self.decode(bytes)?;
-        Ok(self.note_latest(&Rc::new(map)))
+        Ok(self.note_latest(&Arc::new(map)))
     }
 
     fn apply(&mut self, map: ClusterMap) {
-        let map = Rc::new(map);
+        let map = Arc::new(map);
         self.note_latest(&map);
         self.applied = Some(map);
     }
 
-    fn note_latest(&mut self, map: &Rc<ClusterMap>) -> bool {
+    fn note_latest(&mut self, map: &Arc<ClusterMap>) -> bool {
         let is_later = map.epoch > self.latest.epoch;
         if is_later {
-            self.latest = Rc::clone(map);
+            self.latest = Arc::clone(map);
         }
         is_later
     }

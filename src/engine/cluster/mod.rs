@@ -3,21 +3,24 @@
 //! Pure: who leads and who is connected comes in through [`topology_view`](crate::topology_view), what is to be proposed
 //! goes out as bytes.
 //!
-//! Read [`map`], then [`topology`], [`replies`], [`listings`] and [`status`].
+//! Read [`map`], then [`topology`], [`replies`], [`listings`] and [`status`]; [`steward`], which drives the planner, and [`tasks`], which tell what it is about.
 
 mod listings;
 mod map;
 mod replies;
 mod status;
+mod steward;
+mod tasks;
 mod topology;
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use meta::ClusterMap;
 use resp::{Args, Command, CommandId, Reply};
-use types::{CoreAddr, Instant, Slot, Term};
+use types::{CoreAddr, Instant, NodeId, Slot, Term};
 
 use crate::config::Config;
 use crate::context::Context;
@@ -29,10 +32,16 @@ use crate::topology_view::{LeaderTable, LinkTable};
 use map::KnownMap;
 pub(crate) use map::MAP_GROUP;
 use replies::ReplyCache;
+pub(crate) use steward::{PlannedStep, PlannerSettings, Prospect, RoundResult, Steward};
+pub(crate) use tasks::{Foretold, write_foretold, write_tasks};
 use topology::Topology;
+use wire::{Healths, NodeHealth};
 
 /// How long to wait for an answer before another core is asked for its map.
 const ASK_EVERY: Duration = Duration::from_millis(200);
+
+/// What was told of the nodes counts for so long.
+const HEALTHS_AGE_MAX: Duration = Duration::from_secs(10);
 
 /// What a core knows of its cluster.
 pub(crate) struct Cluster {
@@ -42,6 +51,8 @@ pub(crate) struct Cluster {
     cache: ReplyCache,
     /// When another core was last asked for its map.
     asked_at: Instant,
+    /// How whoever leads group 0 finds the nodes, as of when it was told.
+    healths: Option<(Instant, Healths)>,
 }
 
 impl Cluster {
@@ -54,11 +65,12 @@ impl Cluster {
             topology: Topology::default(),
             cache: ReplyCache::default(),
             asked_at: Instant::ZERO,
+            healths: None,
         }
     }
 
     /// The latest map known.
-    pub(crate) fn map(&self) -> &Rc<ClusterMap> {
+    pub(crate) fn map(&self) -> &Arc<ClusterMap> {
         self.known.latest()
     }
 
@@ -151,6 +163,23 @@ impl Cluster {
         }
     }
 
+    /// Takes in how whoever leads group 0 finds the nodes, unless somebody was heard who led it later. Returns whether it was.
+    pub(crate) fn note_healths(&mut self, healths: Healths, now: Instant) -> bool {
+        let is_later = self.healths.as_ref().is_none_or(|(_, known)| known.term <= healths.term);
+        if is_later {
+            self.healths = Some((now, healths));
+        }
+        is_later
+    }
+
+    /// How whoever leads group 0 has found a node of late; `None` if it has not said.
+    fn health(&self, node: NodeId, now: Instant) -> Option<NodeHealth> {
+        let (told_at, healths) = self.healths.as_ref()?;
+        let is_fresh = now.since(*told_at) <= HEALTHS_AGE_MAX;
+        let found = healths.nodes.iter().find(|(id, _)| is_fresh && *id == node);
+        found.map(|(_, health)| *health)
+    }
+
     /// Answers CORACLE NODES.
     pub(crate) fn tell_nodes(
         &self,
@@ -159,7 +188,8 @@ impl Cluster {
         links: &impl LinkTable,
         reply: &mut Reply<'_>,
     ) {
-        listings::nodes(ctx, self.map(), leaders, links, reply);
+        let health = |node| self.health(node, ctx.now).map_or("unknown", NodeHealth::name);
+        listings::nodes(ctx, self.map(), leaders, links, health, reply);
     }
 
     /// Answers CORACLE GROUPS. `report` is that of the node, or of a core of it.

@@ -1,6 +1,5 @@
 //! LATENCY, SLOWLOG and others that tell how the core does, or on the gateway the node.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use host::ConnId;

@@ -51,6 +51,7 @@ impl<H: CoreHost> Core<H> {
                     }
                 }
                 GroupEffect::AskChange { change } => self.ask_changes(&[change]),
+                GroupEffect::AskPlanner { origin, question } => self.ask_planner(origin, question),
                 GroupEffect::Gone { to, note, leader } => self.tell_gone(to, note, leader),
                 GroupEffect::Retired { group } => self.on_retired(group),
                 GroupEffect::Committed { took } => self.storage.committed(took, self.ctx.now),

@@ -47,9 +47,15 @@ impl<H: CoreHost> Core<H> {
         for note in frame.replica_notes {
             self.on_replica_note(link, note);
         }
+        if let Some(report) = frame.report {
+            self.on_report_of(link, report);
+        }
+        if let Some(healths) = frame.healths {
+            self.take_healths(healths);
+        }
         self.on_map_note(link, frame.map);
         if !frame.changes.is_empty() {
-            self.propose_changes(&frame.changes);
+            let _ = self.propose_changes(&frame.changes);
         }
         self.peers.keep_input(link, frame.replies, frame.requests);
     }

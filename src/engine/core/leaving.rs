@@ -59,6 +59,10 @@ impl<H: CoreHost> Core<H> {
             }
             (ReplicaNoteKind::IsMember, None) => {}
             (ReplicaNoteKind::Gone, local) => self.on_gone(local, note),
+            // Whoever leads group 0 plans so.
+            (ReplicaNoteKind::Lead, _) => {
+                let _ = self.hand_over_as_told(note);
+            }
         }
     }
 

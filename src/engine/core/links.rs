@@ -1,6 +1,6 @@
 //! Links follow the cluster map: nodes join, and are removed.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use meta::{LeavingGroup, MapChange, Vacate};
 
@@ -10,7 +10,7 @@ use crate::limits::peer_conns_count_max;
 impl<H: CoreHost> Core<H> {
     /// Makes the links of all parts those of the latest map.
     pub(super) fn follow_map(&mut self) {
-        let map = Rc::clone(self.cluster.map());
+        let map = Arc::clone(self.cluster.map());
         let before: Vec<_> = self.peers.by_addr().map(|(addr, _)| addr).collect();
         for link in self.peers.follow_map(&self.ctx, &self.host, &map) {
             let addr = self.peers.addr_of(link);

@@ -146,16 +146,19 @@ impl<H: CoreHost> Core<H> {
             changes.iter().take(CHANGES_COUNT_MAX).map(|change| Bytes::from(change.to_bytes())).collect();
         match self.peers.link_to(leader.addr) {
             Some(link) => self.peers.ask_changes(link, changes),
-            None => self.propose_changes(&changes),
+            None => {
+                let _ = self.propose_changes(&changes);
+            }
         }
     }
 
-    /// Proposes the changes of the map that would change something, if this core leads group 0.
-    pub(super) fn propose_changes(&mut self, changes: &[Bytes]) {
-        let Some(group) = self.router.local_of(MAP_GROUP) else { return };
+    /// Proposes the changes of the map that would change something, if this core leads group 0. Returns how many were.
+    pub(super) fn propose_changes(&mut self, changes: &[Bytes]) -> usize {
+        let Some(group) = self.router.local_of(MAP_GROUP) else { return 0 };
         if self.groups.settled_leader_term(group).is_none() || !self.cluster.is_agreed() {
-            return;
+            return 0;
         }
+        let mut proposed_count = 0;
         for bytes in changes {
             let Ok(change) = MapChange::from_bytes(bytes) else { continue };
             // Until the entry is applied the same may be proposed again, and changes nothing then.
@@ -163,7 +166,9 @@ impl<H: CoreHost> Core<H> {
                 && self.groups.propose_map(&self.ctx, group, EntryKind::MapChange, bytes.clone()).is_some()
             {
                 tracing::info!(?change, "the cluster map is to change");
+                proposed_count += 1;
             }
         }
+        proposed_count
     }
 }

@@ -3,7 +3,7 @@
 //! This folder is the only one that knows all parts. They return what is to follow from what they did, and it is carried
 //! here to the part concerned; no rule of any of them stands here. `impl Core` stands here and nowhere else.
 //!
-//! Reading order: this page (the turn), `tick`, `commands` (of clients), `diagnostics` (LATENCY), `monitoring` (MONITOR), `frames` (from and to other cores), `map` (the cluster map), `links` (that follow it), `leaving` (replicas that are not wanted any more), `admitting` (nodes that join, come back without data, or are removed),
+//! Reading order: this page (the turn), `tick`, `commands` (of clients), `diagnostics` (LATENCY), `monitoring` (MONITOR), `frames` (from and to other cores), `map` (the cluster map), `links` (that follow it), `leaving` (replicas that are not wanted any more), `admitting` (nodes that join, come back without data, or are removed), `reporting` (to whoever leads group 0) and `planning` (there),
 //! `lookahead` and `prefetch` (rows that will be read), `effects`, `sink` (the
 //! way of replies), `share` (how much a turn does), `reports` (INFO, and what checkers see), `settings` (those that change), `start`.
 
@@ -17,7 +17,9 @@ mod links;
 mod lookahead;
 mod map;
 mod monitoring;
+mod planning;
 mod prefetch;
+mod reporting;
 mod reports;
 mod settings;
 mod share;
@@ -32,14 +34,16 @@ use std::time::Duration;
 use host::{Host, ListenerId, Mesh, NetEvent};
 use resp::ArgRange;
 use types::{CoreAddr, Instant, NodeId};
-use wire::Frame;
+use wire::{Frame, Healths};
 
 use self::lookahead::Lookahead;
+use self::planning::Planning;
+use self::reporting::Reporting;
 use self::share::Share;
 use self::sink::out;
 use crate::budget::Permit;
 use crate::clients::{Clients, Monitored};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Steward};
 use crate::context::Context;
 use crate::error::Error;
 use crate::groups::{GroupEffect, Groups};
@@ -79,6 +83,8 @@ pub enum MeshMessage {
     Settings(SettingsChange),
     /// What has become of a client's wish to change them. Sent by the node, not by a core.
     SettingsAnswer(SettingsAnswer),
+    /// How whoever leads group 0 finds the nodes. From the core that was told.
+    Healths(Healths),
     /// Another node and the incarnation that is remembered of it from now on. Sent by the node, not by a core.
     PeerAdmitted(NodeId, u64),
     /// Hand leaderships over, finish what is under way, and end. Sent by the node, not by a core.
@@ -133,6 +139,10 @@ pub struct Core<H: CoreHost> {
     asked_changes: Vec<(meta::MapChange, Instant)>,
     /// When the core next looks at what the map wants of it.
     next_map_look: Instant,
+    /// What drives the planner, while this core leads group 0.
+    steward: Option<Steward>,
+    planning: Planning,
+    reporting: Reporting,
     /// Effects on their way from one part to another. Empty between calls.
     group_effects: Vec<GroupEffect>,
     storage_effects: Vec<StorageEffect>,
@@ -284,6 +294,9 @@ impl<H: CoreHost> Core<H> {
                 MeshMessage::SettingsAnswer(answer) => self.on_settings_answer(answer),
                 MeshMessage::MonitorWanted => self.clients.monitoring_wanted(from, self.ctx.now),
                 MeshMessage::Monitored(monitored) => self.on_monitored(&monitored),
+                MeshMessage::Healths(healths) => {
+                    let _ = self.cluster.note_healths(healths, self.ctx.now);
+                }
                 MeshMessage::PeerAdmitted(node, incarnation) => {
                     self.peers.admit(&mut self.ctx, &self.host, node, incarnation);
                     self.carry_peer_events();

@@ -6,7 +6,7 @@ use types::{CoreAddr, Instant};
 use super::{Core, CoreHost, ListenerKind, MeshMessage, REPORT_EVERY};
 use crate::budget::Pool;
 use crate::observe::{
-    BudgetUse, CoreReport, Event, Info, InfoScope, REPORTED_GROUPS_COUNT_MAX, ReportReceiver, Size,
+    BudgetUse, CoreReport, Event, Field, Info, InfoScope, REPORTED_GROUPS_COUNT_MAX, ReportReceiver, Size,
 };
 use crate::origin::Port;
 
@@ -38,6 +38,12 @@ impl<H: CoreHost> Core<H> {
         self.groups.report(self.ctx.now, &mut report, |group| self.storage.snapshot_index(group));
         self.storage.report(&mut |field| report.fields.push(field));
         report.scrubs.push(self.storage.scrub_report(&self.ctx));
+        report.planner_alarm = self.planner_alarm().map(str::to_owned);
+        report.fields.push(Field::greatest(
+            "planner_alarm",
+            "Whether so many nodes are missing that the planner, which is at work here, replaces none.",
+            report.planner_alarm.is_some().into(),
+        ));
         report.led =
             self.groups.led_groups(&self.ctx, |place| self.is_heard(place), |group| self.storage.file_bytes(group));
         report

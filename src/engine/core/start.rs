@@ -6,6 +6,8 @@ use std::rc::Rc;
 use types::Instant;
 
 use super::lookahead::Lookahead;
+use super::planning::Planning;
+use super::reporting::Reporting;
 use super::share::Share;
 use super::{Core, CoreHost, ListenerKind, REPORT_EVERY, Stopping};
 use crate::budget::Pool;
@@ -145,6 +147,9 @@ impl<H: CoreHost> Core<H> {
             next_report: now + REPORT_EVERY,
             asked_changes: Vec::new(),
             next_map_look: now,
+            steward: None,
+            planning: Planning::default(),
+            reporting: Reporting::default(),
             group_effects: Vec::new(),
             storage_effects: Vec::new(),
             local_reply: Vec::new(),

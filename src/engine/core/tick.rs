@@ -47,6 +47,7 @@ impl<H: CoreHost> Core<H> {
             || self.groups.wants_ticks()
             || self.storage.wants_ticks()
             || self.clients.wants_ticks()
+            || self.planner_wants_ticks()
             || map_is_open()
     }
 
@@ -79,6 +80,9 @@ impl<H: CoreHost> Core<H> {
         self.groups.fit_members(&mut self.ctx, self.cluster.map());
         self.groups.tick_orders(&self.ctx, out!(self), &mut self.group_effects, self.cluster.map());
         self.groups.tick_comparing(&mut self.ctx, &mut self.group_effects);
+        self.carry_group_effects()?;
+        self.report_to_leader();
+        self.tick_planning();
         self.carry_group_effects()?;
         let priority = if self.storage.fitness() { raft::PRIORITY_MAX } else { 0 };
         self.groups.set_priority(&self.ctx, priority);

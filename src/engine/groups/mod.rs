@@ -15,7 +15,7 @@
 //! `reads`, `news` (what the groups are told), `drive` (what Raft wants done), `applying` and `apply`, `cold` and `rows_read` (rows that are not in memory), `pressure` and `evict`, `failed` (batches that are not applied),
 //! `forwarded_queue` and `forwarded` (commands of other cores, and who waits for room), `requeue` and `leaving` (a leadership is
 //! lost), `leadership`, `members` (who takes part), `orders` (what operators want of that), `standing` and `retire` (who does no more), `install`, `release` (memory of removed keys), `expiry`, `comparing`, `compare` and `divergence` (whether replicas hold the
-//! same), `timers`, `sources`, `led` and `views` (what others see).
+//! same), `timers`, `sources`, `led`, `reporting` and `views` (what others see).
 
 mod addresses;
 mod apply;
@@ -44,6 +44,7 @@ mod proposals;
 mod reads;
 mod release;
 mod replica;
+mod reporting;
 mod requeue;
 mod retire;
 mod rows_read;
@@ -76,6 +77,7 @@ pub(crate) use self::forwarded::Arrival;
 use self::gather::Gather;
 pub(crate) use self::install::InstalledState;
 use self::orders::Orders;
+pub(crate) use self::orders::PlannerQuestion;
 use self::pressure::Pressure;
 pub(crate) use self::replica::NewReplica;
 use self::replica::Replica;
@@ -89,6 +91,7 @@ use crate::context::Context;
 use crate::limits::WAITING_READS_COUNT_MAX;
 use crate::local_replica::LocalReplica;
 use crate::observe::Event;
+use crate::origin::Origin;
 use crate::replies::ReplySink;
 use crate::request::{OwnedRequest, Request};
 
@@ -129,6 +132,8 @@ pub(crate) enum GroupEffect {
     Retired { group: usize },
     /// A change of the cluster map to be asked for.
     AskChange { change: MapChange },
+    /// A client asks whoever plans what is to be done about nodes; it is answered there.
+    AskPlanner { origin: Origin, question: PlannerQuestion },
     /// An entry was applied.
     Applied { group: usize, index: Index, payload_bytes: usize },
     /// A batch was committed and applied this long after it was proposed here.
@@ -307,7 +312,8 @@ impl Groups {
         {
             ctx.hot_keys.note(request.slot, key);
         }
-        if request.command.scope == Scope::Leader {
+        self.list[group].load.count();
+        if matches!(request.command.scope, Scope::Leader | Scope::ClusterLeader) {
             self.take_order(ctx, out, group, request);
         } else if request.command.is_write() {
             self.write(ctx, out, group, request);

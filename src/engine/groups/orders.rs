@@ -1,15 +1,19 @@
-//! CORACLE MOVE and CORACLE TRANSFER: an operator wants a replica to live elsewhere, or another one to lead.
+//! CORACLE MOVE and CORACLE TRANSFER: an operator wants a replica to live elsewhere, or another one to lead. CORACLE DRAIN, UNDRAIN and
+//! DECOMMISSION, of whoever leads group 0: something is asked of a node. CORACLE TASKS and PLAN: that one is asked what it plans.
 //!
 //! Whoever leads the group carries them out: it knows who takes part. A move is one change of the cluster map, which names what it
-//! expects to find; the members follow the map (`members`). The reply waits until the map says so, or the other replica leads.
+//! expects to find; the members follow the map (`members`). The reply waits until the map says so, or the other replica leads. What is asked
+//! of a node is an entry of group 0 in any case, and is answered behind it: so an answer is never that of a leader that is none any more.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use meta::{ClusterMap, Group, MapChange, Node, Replace};
-use resp::Args;
-use types::{CoreAddr, CoreId, Instant, NodeId, ReplicaId};
-use wire::Membership;
+use bytes::Bytes;
+use meta::reports::Duty;
+use meta::{Assign, ClusterMap, Group, MapChange, Node, Replace};
+use resp::{Args, CommandId};
+use types::{CoreAddr, CoreId, Index, Instant, NodeId, ReplicaId, Term};
+use wire::{EntryKind, Membership};
 
 use crate::context::Context;
 use crate::groups::replica::Replica;
@@ -31,6 +35,8 @@ const UNDER_WAY: &str =
 const NOT_LEADER: &str = "ERR the group is led elsewhere by now: try again";
 const NO_MAP: &str =
     "ERR the change was asked for, and the cluster map does not hold it yet: CORACLE GROUPS shows whether it comes";
+const NO_PLAN: &str = "ERR there is a plan of DECOMMISSION node alone";
+const TAKEN_BACK: &str = "ERR another order has taken it back: CORACLE NODES shows what is asked of each node";
 const NOT_TAKEN: &str = "ERR the replica has not taken the leadership over in time: it stays where it was";
 
 /// A node, or one of its cores.
@@ -68,10 +74,37 @@ impl std::fmt::Display for Location {
 enum Wish {
     Move { from: Location, to: Location },
     Lead { node: NodeId },
+    Assign(Assign),
+    Ask(PlannerQuestion),
+}
+
+/// What whoever plans is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PlannerQuestion {
+    /// What is under way.
+    Tasks,
+    /// What would be done if this node were to leave.
+    Decommission(NodeId),
 }
 
 impl Wish {
-    fn parse(args: Args<'_>) -> Result<Wish, String> {
+    fn parse(command: CommandId, args: Args<'_>) -> Result<Wish, String> {
+        let assign = |duty| node_at(args, 2).map(|node| Wish::Assign(Assign { node, duty }));
+        match command {
+            CommandId::CoracleDrain => assign(Duty::Drains),
+            CommandId::CoracleUndrain => assign(Duty::Serves),
+            CommandId::CoracleDecommission => assign(Duty::Leaves),
+            CommandId::CoracleTasks => Ok(Wish::Ask(PlannerQuestion::Tasks)),
+            CommandId::CoraclePlan => {
+                let is_known = args.get(2).is_some_and(|what| what.eq_ignore_ascii_case(b"decommission"));
+                let node = if is_known { node_at(args, 3) } else { Err(NO_PLAN.to_owned()) };
+                node.map(|node| Wish::Ask(PlannerQuestion::Decommission(node)))
+            }
+            _ => Wish::parse_of_group(args),
+        }
+    }
+
+    fn parse_of_group(args: Args<'_>) -> Result<Wish, String> {
         let place = |at: usize| {
             let text = args.get(at).unwrap_or_default();
             let shown = || text.escape_ascii().take(64).map(char::from).collect::<String>();
@@ -85,6 +118,16 @@ impl Wish {
     }
 }
 
+/// The node that an argument names.
+fn node_at(args: Args<'_>, at: usize) -> Result<NodeId, String> {
+    let text = args.get(at).unwrap_or_default();
+    let id = std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|digit| digit.is_ascii_digit()));
+    id.and_then(|id| id.parse().ok()).map(NodeId).ok_or_else(|| {
+        let shown: String = text.escape_ascii().take(64).map(char::from).collect();
+        format!("ERR '{shown}' is no node: CORACLE NODES names them")
+    })
+}
+
 /// What was begun, and what is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Awaited {
@@ -94,6 +137,8 @@ enum Awaited {
     Moved { change: Replace, id_min: ReplicaId },
     /// This one is to lead.
     Leader(ReplicaId),
+    /// This entry, of the term in which it was proposed here, is to be applied.
+    Agreed { term: Term, index: Index },
 }
 
 /// An order that is carried out.
@@ -125,13 +170,15 @@ enum Verdict {
     /// The replica has this id.
     Moved(ReplicaId),
     Leads,
+    /// Somebody else answers.
+    Asks(PlannerQuestion),
     Refused(String),
 }
 
 impl Groups {
     /// Takes in an order for a group that is led here.
     pub(super) fn take_order(&mut self, ctx: &Context, out: &mut impl ReplySink, group: usize, request: Request<'_>) {
-        let wish = match Wish::parse(request.args) {
+        let wish = match Wish::parse(request.command.id, request.args) {
             Ok(wish) if self.orders.list.len() < ORDERS_COUNT_MAX => wish,
             Ok(_) => return out.fail(request.origin, TOO_MANY),
             Err(message) => return out.fail(request.origin, &message),
@@ -155,6 +202,9 @@ impl Groups {
                 Verdict::Waits => self.orders.list.push(order),
                 Verdict::Moved(id) => out.reply(order.origin, |reply| reply.integer(id.0 as i64)),
                 Verdict::Leads => out.reply(order.origin, |reply| reply.ok()),
+                Verdict::Asks(question) => {
+                    effects.push(GroupEffect::AskPlanner { origin: order.origin, question });
+                }
                 Verdict::Refused(message) => out.fail(order.origin, &message),
             }
         }
@@ -167,6 +217,11 @@ impl Groups {
         map: &ClusterMap,
         order: &mut Order,
     ) -> Verdict {
+        match order.wish {
+            Wish::Assign(assign) => return self.assign(ctx, map, order, assign),
+            Wish::Ask(question) => return self.ask(ctx, order, question),
+            Wish::Move { .. } | Wish::Lead { .. } => {}
+        }
         let replica = &mut self.list[order.group];
         let Some(spec) = map.group(replica.id) else { return Verdict::Refused(NOT_LEADER.to_owned()) };
         match (order.awaited, order.wish) {
@@ -212,6 +267,50 @@ impl Groups {
                     false => Verdict::Waits,
                 }
             }
+            (Awaited::Nothing | Awaited::Agreed { .. }, _) => panic!("only of wishes that concern the whole cluster"),
+        }
+    }
+
+    /// Goes on with what is asked of a node.
+    fn assign(&mut self, ctx: &Context, map: &ClusterMap, order: &mut Order, assign: Assign) -> Verdict {
+        let raft = &self.list[order.group].raft;
+        let (leads, applied, is_late) = (raft.is_leader(), raft.applied_index(), ctx.now >= order.until);
+        let settled = self.settled_leader_term(order.group);
+        match (order.awaited, settled) {
+            (Awaited::Agreed { term, .. }, _) if !leads || settled != Some(term) => {
+                Verdict::Refused(NOT_LEADER.to_owned())
+            }
+            (Awaited::Agreed { index, .. }, _) if applied >= index => match map.may_assign(assign) {
+                Ok(()) if map.duty(assign.node) == assign.duty => Verdict::Leads,
+                Ok(()) => Verdict::Refused(TAKEN_BACK.to_owned()),
+                Err(refusal) => Verdict::Refused(format!("ERR {refusal}")),
+            },
+            (Awaited::Nothing, None) if !leads => Verdict::Refused(NOT_LEADER.to_owned()),
+            (Awaited::Nothing, Some(term)) => {
+                if let Err(refusal) = map.may_assign(assign) {
+                    return Verdict::Refused(format!("ERR {refusal}"));
+                }
+                let change = Bytes::from(MapChange::Assign(assign).to_bytes());
+                if self.propose_map(ctx, order.group, EntryKind::MapChange, change).is_some() {
+                    let index = self.list[order.group].raft.last_index();
+                    order.awaited = Awaited::Agreed { term, index };
+                    tracing::warn!(node = %assign.node, duty = assign.duty.name(), "an operator asks something of this node");
+                }
+                if is_late { Verdict::Refused(NO_MAP.to_owned()) } else { Verdict::Waits }
+            }
+            _ if is_late => Verdict::Refused(NO_MAP.to_owned()),
+            _ => Verdict::Waits,
+        }
+    }
+
+    /// Passes a question on once all that was agreed on before is applied here.
+    fn ask(&self, ctx: &Context, order: &Order, question: PlannerQuestion) -> Verdict {
+        match self.settled_leader_term(order.group) {
+            Some(_) => Verdict::Asks(question),
+            None if !self.list[order.group].raft.is_leader() || ctx.now >= order.until => {
+                Verdict::Refused(NOT_LEADER.to_owned())
+            }
+            None => Verdict::Waits,
         }
     }
 }
@@ -358,7 +457,7 @@ mod tests {
                 ranges.push(ArgRange { start, end: start + word.len() as u32 });
                 start += word.len() as u32;
             }
-            Wish::parse(Args::new(line.as_bytes(), &ranges))
+            Wish::parse(command, Args::new(line.as_bytes(), &ranges))
         };
         assert_eq!(
             wish(&["coracle", "move", "2", "1", "4/1"]),

@@ -19,6 +19,7 @@ use crate::groups::failed::FailedBatches;
 use crate::groups::forwarded_queue::ForwardedQueue;
 use crate::groups::leaving::LeavingReads;
 use crate::groups::proposals::Proposals;
+use crate::groups::reporting::GroupLoad;
 use crate::groups::waiting_reads::WaitingReads;
 use crate::limits::PROPOSED_AHEAD_COUNT_MAX;
 use crate::observe::Stalls;
@@ -94,6 +95,8 @@ pub(super) struct Replica {
     pub(super) is_lost: bool,
     /// What holds up those who write here, and has.
     pub(super) stalls: Stalls,
+    /// How many commands come here.
+    pub(super) load: GroupLoad,
     /// Whether leadership was handed over because the node stops.
     pub(super) is_handed_over: bool,
     /// The earliest time at which a timer of this replica stands in the core's heap.
@@ -162,6 +165,7 @@ impl Replica {
             refused_links: Vec::new(),
             is_lost: false,
             stalls: Stalls::default(),
+            load: GroupLoad::default(),
             is_handed_over: false,
             timer_at: Instant::NEVER,
             is_requeuing: false,

@@ -2,8 +2,8 @@
 
 use data::Keyspace;
 use resp::{ArgRange, Args, CommandId};
-use types::{GroupId, Index, Instant, Slot};
-use wire::{Batch, Entry, EntryKind, Membership};
+use types::{Index, Instant, Slot};
+use wire::{Batch, Entry, EntryKind};
 
 use crate::context::Context;
 use crate::groups::replica::{Life, Replica};

@@ -23,6 +23,9 @@ pub(crate) fn alarms(report: &CoreReport) -> Vec<Alarm> {
             alarms.push(Alarm { name, text });
         }
     };
+    if let Some(alarm) = &report.planner_alarm {
+        tell(true, "nodes_missing", alarm.clone());
+    }
     let count = report.groups_leaderless_count;
     let text = format!(
         "{} without a leader that is known here: most often a majority of their nodes is down or cannot be reached",

@@ -94,6 +94,8 @@ pub struct CoreReport {
     pub(crate) led: Vec<LedGroup>,
     /// What was found when replicas of the groups that are led here were last compared; as many as of the replicas.
     pub(crate) comparisons: Vec<Comparison>,
+    /// Why no node is replaced, if the planner is at work here and says so.
+    pub(crate) planner_alarm: Option<String>,
     /// The scrub of each core.
     pub(crate) scrubs: Vec<ScrubReport>,
 }
@@ -189,6 +191,7 @@ impl CoreReport {
         self.links_count += other.links_count;
         self.links_up_count += other.links_up_count;
         self.raft.merge(&other.raft);
+        self.planner_alarm = self.planner_alarm.take().or_else(|| other.planner_alarm.clone());
         for field in &other.fields {
             match self.fields.iter_mut().find(|known| known.name == field.name) {
                 Some(mine) => mine.merge(field),

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use host::{ConnId, Net, SendBuf};
 use types::{CoreAddr, Instant};
 use wire::{
-    Body, ChunkReply, ChunkRequest, ComparisonNote, DIGEST_BYTES, Frame, LeaderNote, MapNote, Message, ReplicaNote,
-    RepliesBuilder, Requests, VERDICT_BYTES, Verdict,
+    Body, ChunkReply, ChunkRequest, ComparisonNote, DIGEST_BYTES, Frame, Healths, LeaderNote, MapNote, Message,
+    ReplicaNote, RepliesBuilder, Report, Requests, VERDICT_BYTES, Verdict,
 };
 
 use crate::budget::Permit;
@@ -23,6 +23,9 @@ pub(super) const RETRY_AFTER_MAX: Duration = Duration::from_millis(500);
 pub(super) const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a node seen for the first time is kept waiting until it is remembered. Then it connects again.
 pub(super) const ADMISSION_TIMEOUT: Duration = Duration::from_millis(300);
+
+/// About what a group takes in a report, in bytes.
+const GROUP_FIGURES_BYTES: usize = 160;
 
 /// How a link stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +54,9 @@ pub(super) struct Outbox {
     pub(super) comparisons: Vec<ComparisonNote>,
     pub(super) replica_notes: Vec<ReplicaNote>,
     pub(super) changes: Vec<Bytes>,
+    /// What is reported to that core, and how the nodes are found: the latest of each.
+    pub(super) report: Option<Report>,
+    pub(super) healths: Option<Healths>,
     /// Whether that core's map is wanted, and this one's as it wants it.
     pub(super) is_map_wanted: bool,
     pub(super) map: Bytes,
@@ -66,6 +72,8 @@ impl Outbox {
             && self.comparisons.is_empty()
             && self.replica_notes.is_empty()
             && self.changes.is_empty()
+            && self.report.is_none()
+            && self.healths.is_none()
             && !self.is_map_wanted
             && self.map.is_empty()
     }
@@ -84,15 +92,17 @@ impl Outbox {
     }
 
     fn notes_bytes(&self) -> usize {
-        self.comparisons.len() * DIGEST_BYTES + self.map.len() + self.changes.iter().map(Bytes::len).sum::<usize>()
+        let reported = self.report.as_ref().map_or(0, |report| report.groups.len() * GROUP_FIGURES_BYTES);
+        let changes = self.changes.iter().map(Bytes::len).sum::<usize>();
+        self.comparisons.len() * DIGEST_BYTES + self.map.len() + changes + reported
     }
 
     /// Takes out as much as one frame may hold, in bytes and in parts to gather.
     /// `map_epoch` is that of the latest map known here.
     pub(super) fn take_frame(&mut self, requests: Requests, map_epoch: u64) -> Frame {
         let mut bytes = 0;
-        // Header, requests, replies, the map and chunks take a part each.
-        let mut parts_count = 4 + self.chunks.len() + self.comparisons.len() + self.changes.len();
+        // Header, requests, replies, a report, the map and chunks take a part each.
+        let mut parts_count = 5 + self.chunks.len() + self.comparisons.len() + self.changes.len();
         let mut fits = 0;
         for message in &self.messages {
             if let Body::Append { entries, .. } = &message.body {
@@ -115,6 +125,8 @@ impl Outbox {
             comparisons: std::mem::take(&mut self.comparisons),
             replica_notes: std::mem::take(&mut self.replica_notes),
             changes: std::mem::take(&mut self.changes),
+            report: self.report.take(),
+            healths: self.healths.take(),
             map: MapNote {
                 epoch: map_epoch,
                 is_wanted: std::mem::take(&mut self.is_map_wanted),

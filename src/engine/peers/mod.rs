@@ -29,8 +29,8 @@ use resp::Reply;
 use types::limits::REPLY_BYTES_MAX;
 use types::{CoreAddr, Instant, NodeId};
 use wire::{
-    ChunkReply, ChunkRequest, ComparisonNote, Frame, Hello, LeaderNote, Message, ReplicaNote, Replies, ReplyStatus,
-    Requests,
+    ChunkReply, ChunkRequest, ComparisonNote, Frame, Healths, Hello, LeaderNote, Message, ReplicaNote, Replies,
+    ReplyStatus, Report, Requests,
 };
 
 use self::assembler::FrameAssembler;
@@ -389,6 +389,26 @@ impl Peers {
         let to = &mut self.links[link.idx()];
         if to.is_up() {
             to.outbox.changes = changes;
+            self.mark(link);
+        }
+    }
+
+    /// Queues a report for the core that leads group 0. Returns whether it was taken: not while the one before waits, or the link is down.
+    pub(crate) fn report(&mut self, link: LinkId, report: Report) -> bool {
+        let to = &mut self.links[link.idx()];
+        let is_taken = to.is_up() && to.outbox.report.is_none();
+        if is_taken {
+            to.outbox.report = Some(report);
+            self.mark(link);
+        }
+        is_taken
+    }
+
+    /// Queues how the nodes are found, in place of what was queued before and has not left.
+    pub(crate) fn healths(&mut self, link: LinkId, healths: Healths) {
+        let to = &mut self.links[link.idx()];
+        if to.is_up() {
+            to.outbox.healths = Some(healths);
             self.mark(link);
         }
     }

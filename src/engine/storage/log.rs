@@ -49,6 +49,8 @@ pub(super) struct Log<H: StorageHost> {
     /// The block that is being written, or was last, and when it was handed to the disk, as far as that was not told.
     timed_seq: u64,
     write_begun_at: Option<Instant>,
+    /// For how long what was to become durable first was not, as of the last tick; zero if there was nothing.
+    write_under_way: Duration,
     /// Why there is no room for writes of clients; `None` if there is.
     room_fault: Option<Rc<str>>,
     pub(super) reads: LogReads,
@@ -85,6 +87,7 @@ impl<H: StorageHost> Log<H> {
             blocks_at_tick: 0,
             timed_seq: 0,
             write_begun_at: None,
+            write_under_way: Duration::ZERO,
             room_fault: None,
             reads: LogReads::new(budget),
             health: DiskHealth::default(),
@@ -180,6 +183,7 @@ impl<H: StorageHost> Log<H> {
     pub(super) fn tick(&mut self, ctx: &Context) -> Result<(), Error> {
         let under_way = self.pending.front().map(|write| ctx.now.since(write.begun_at));
         self.health.tick(under_way, ctx.now);
+        self.write_under_way = under_way.unwrap_or_default();
         let blocks = self.wal.stats().blocks;
         if blocks == self.blocks_at_tick && self.pending.is_empty() {
             self.wal.idle().map_err(|source| self.failed(source))?;
@@ -314,6 +318,11 @@ impl<H: StorageHost> Log<H> {
             "log_is_slow",
             "Whether the log's disk is so slow that others are to lead.",
             self.health.is_slow().into(),
+        ));
+        tell(Field::greatest(
+            "log_write_under_way_us",
+            "For how long the oldest write of the log has been under way, in microseconds.",
+            micros(self.write_under_way),
         ));
         tell(Field::greatest(
             "log_write_mean_us",

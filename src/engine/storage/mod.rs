@@ -74,6 +74,7 @@ mod warm;
 mod warming;
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use types::{CoreAddr, GroupId, Index, Instant, ReplicaId};
@@ -148,7 +149,7 @@ pub(crate) struct Storage<H: StorageHost> {
     succeeding: Succeeding,
     destroying: DestroyingReplicas,
     /// The latest cluster map known here: it says where other replicas are to be found.
-    map: Rc<meta::ClusterMap>,
+    map: Arc<meta::ClusterMap>,
     slowing: Slowing,
     scrubbing: Scrubbing,
     links: Links,
@@ -224,7 +225,7 @@ impl<H: StorageHost> Storage<H> {
             rebuilding: Vec::new(),
             succeeding: Succeeding::default(),
             destroying: DestroyingReplicas::default(),
-            map: Rc::new(config.map.clone()),
+            map: Arc::new(config.map.clone()),
             slowing: Slowing::default(),
             scrubbing: Scrubbing::new(config, host.now()),
             links: Links::default(),
@@ -482,8 +483,8 @@ impl<H: StorageHost> Storage<H> {
     }
 
     /// A later cluster map is known.
-    pub(crate) fn set_map(&mut self, map: &Rc<meta::ClusterMap>) {
-        self.map = Rc::clone(map);
+    pub(crate) fn set_map(&mut self, map: &Arc<meta::ClusterMap>) {
+        self.map = Arc::clone(map);
     }
 
     /// A link to another core comes into being, breaks or stands again. Links to cores of this node always stand.

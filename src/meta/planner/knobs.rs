@@ -11,6 +11,8 @@ pub struct Knobs {
     pub snapshots_count_max: u32,
     /// No disk is filled beyond this by replicas that are moved there, in percent; from a disk that is fuller they are moved away.
     pub disk_percent_max: u32,
+    /// Whether loads are moved so that none is much greater than others.
+    pub balance: bool,
     /// Loads are moved from one to another if the greater of the two falls by at least this share of the mean, in percent.
     pub gain_percent_min: u32,
     /// A group that was moved for the sake of balance rests this long before it is moved for that again.
@@ -35,6 +37,7 @@ impl Default for Knobs {
             missing_percent_max: 20,
             snapshots_count_max: 2,
             disk_percent_max: 80,
+            balance: true,
             gain_percent_min: 5,
             rest: Duration::from_secs(300),
             no_return: Duration::from_secs(3_600),

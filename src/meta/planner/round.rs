@@ -16,7 +16,7 @@ pub fn plan(input: &Input<'_>) -> Plan {
         layout.make_room(&mut plan);
     }
     layout.move_replicas_away(&mut plan);
-    if plan.alarm.is_none() {
+    if plan.alarm.is_none() && input.knobs.balance {
         layout.balance(&mut plan);
     }
     plan

@@ -104,6 +104,8 @@ const LATENCY_THRESHOLD_MS_MAX: i64 = 60_000;
 const SLOWLOG_US_MAX: i64 = 600_000_000;
 /// A year.
 const BACKGROUND_INTERVAL_S_MAX: i64 = 365 * 24 * 60 * 60;
+/// How long a node may be silent before others take its place, in seconds: at least as long as a short pause, at most a month.
+const NODE_DOWN_AFTER_S_RANGE: (i64, i64) = (3, 30 * 24 * 60 * 60);
 /// More than a disk for servers reads, in bytes per second.
 const SCRUB_BYTES_PER_S_MAX: i64 = 16 << 30;
 /// Longest address of a collector, in bytes.
@@ -270,6 +272,11 @@ keys! {
     /// From the start of one check of all that lies at rest to the next, in seconds; 0 for none but those that are asked for
     SCRUB_INTERVAL_S: "scrub_interval_s", RUNTIME, Kind::Int { min: 0, max: BACKGROUND_INTERVAL_S_MAX },
         Fallback::Int(defaults::SCRUB_INTERVAL.as_secs() as i64);
+    /// A node that is silent for this long is down, and others take the places of its replicas, in seconds; set it alike on all nodes
+    NODE_DOWN_AFTER_S: "node_down_after_s", RUNTIME, Kind::Int { min: NODE_DOWN_AFTER_S_RANGE.0, max: NODE_DOWN_AFTER_S_RANGE.1 },
+        Fallback::Int(defaults::NODE_DOWN_AFTER.as_secs() as i64);
+    /// Whether replicas and leaders move so that no node has much more than others; set it alike on all nodes
+    BALANCE: "balance", RUNTIME, Kind::Choice(&["on", "off"]), Fallback::Text("on");
     /// Number of the node
     PEER_ID: "id", ADDRESSES, NODE_NUMBER, Required;
     /// Its IP address
@@ -304,6 +311,8 @@ pub static KEYS: &[&Key] = &[
     &TELEMETRY_INTERVAL_S,
     &SCRUB_BYTES_PER_S,
     &SCRUB_INTERVAL_S,
+    &NODE_DOWN_AFTER_S,
+    &BALANCE,
     &GROUPS,
     &REPLICATION_FACTOR,
     &READ_MODE,

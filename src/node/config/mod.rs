@@ -103,6 +103,10 @@ pub struct Config {
     pub slow_log_len_max: usize,
     /// How often the replicas of each group are compared; `None` for never.
     pub compare_interval: Option<Duration>,
+    /// How long a node is silent before others take the places of its replicas.
+    pub node_down_after: Duration,
+    /// Whether loads of nodes are made alike.
+    pub balance: bool,
     /// Whether profiles are taken for whoever asks on the admin port.
     pub profiling: bool,
     /// In how many bytes one allocation is kept for heap profiles, on average; 0 for none.
@@ -231,6 +235,8 @@ impl Config {
             slow_log_min: slow_log_min(top),
             slow_log_len_max: number(top, &keys::SLOWLOG_LEN_MAX),
             compare_interval: seconds(top, &keys::COMPARE_INTERVAL_S),
+            node_down_after: Duration::from_secs(number(top, &keys::NODE_DOWN_AFTER_S)),
+            balance: top.text(&keys::BALANCE) == Some("on"),
             profiling: top.bool(&keys::PROFILING)?,
             heap_profile_bytes: number(top, &keys::HEAP_PROFILE_BYTES),
             otlp_endpoint: top.text(&keys::OTLP_ENDPOINT).map(str::to_owned),

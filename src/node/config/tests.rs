@@ -99,6 +99,7 @@ fn a_core_that_nobody_configures_is_what_the_table_says() {
         (config.latency_threshold, config.slow_log_min, config.slow_log_len_max)
     );
     assert_eq!(settings.compare_interval, config.compare_interval);
+    assert_eq!((settings.node_down_after, settings.balance), (config.node_down_after, config.balance));
     assert_eq!(
         (settings.scrub_bytes_per_s, settings.scrub_interval),
         (config.scrub_bytes_per_s, config.scrub_interval)
@@ -134,6 +135,19 @@ fn replicas_are_compared_as_often_as_is_wanted_or_never() {
     assert_eq!(interval(&[]), Some(Duration::from_secs(86_400)));
     assert_eq!(interval(&[("compare_interval_s", "60")]), Some(Duration::from_secs(60)));
     assert_eq!(interval(&[("compare_interval_s", "0")]), None);
+}
+
+#[test]
+fn nodes_are_replaced_after_as_long_as_is_wanted_and_loads_are_balanced_unless_nobody_wants_that() {
+    let planner = |flags: &[(&str, &str)]| {
+        let config = load(THREE, flags).expect("sound");
+        (config.node_down_after, config.balance)
+    };
+    assert_eq!(planner(&[]), (Duration::from_secs(600), true));
+    assert_eq!(planner(&[("node_down_after_s", "30"), ("balance", "off")]), (Duration::from_secs(30), false));
+    for wrong in [("node_down_after_s", "2"), ("node_down_after_s", "2592001"), ("balance", "maybe")] {
+        assert!(load(THREE, &[wrong]).is_err(), "{wrong:?}");
+    }
 }
 
 #[test]

@@ -85,6 +85,15 @@ const CORACLE: &[Command] = &[
     logged(CommandId::CoracleComparison, "coracle|comparison", -2, NODES_GET)
         .docs("[group]", "Returns what the last comparisons of groups that are led here have found.", "1.0.0")
         .complexity("O(N) with N groups"),
+    logged(CommandId::CoracleDecommission, "coracle|decommission", 3, NODES_VARYING)
+        .scope(Scope::ClusterLeader)
+        .docs("node", "Has replicas and leaders leave a node, and removes it then.", "1.0.0")
+        .complexity("O(N) with N groups; the replicas are copied in the background"),
+    logged(CommandId::CoracleDrain, "coracle|drain", 3, NODES_VARYING).scope(Scope::ClusterLeader).docs(
+        "node",
+        "Has leaders leave a node, and gives it no further replicas.",
+        "1.0.0",
+    ),
     logged(CommandId::CoracleGroups, "coracle|groups", 2, NODES_GET)
         .docs("", "Returns the groups: who leads each, where its replicas are to live, and who takes part.", "1.0.0")
         .complexity("O(N) with N groups"),
@@ -109,6 +118,10 @@ const CORACLE: &[Command] = &[
     logged(CommandId::CoracleNodes, "coracle|nodes", 2, NODES_GET)
         .docs("", "Returns the nodes: their state, and how many groups each leads and has copies of.", "1.0.0")
         .complexity("O(N) with N groups"),
+    logged(CommandId::CoraclePlan, "coracle|plan", 4, NODES_VARYING)
+        .scope(Scope::ClusterLeader)
+        .docs("DECOMMISSION node", "Returns what a decommission would do and refuse, and changes nothing.", "1.0.0")
+        .complexity("O(N) with N groups, times the rounds that it would take"),
     logged(CommandId::CoracleRemove, "coracle|remove", 3, NODES_VARYING).docs(
         "node",
         "Removes a node that holds no replicas. Its id is never used again.",
@@ -132,6 +145,10 @@ const CORACLE: &[Command] = &[
     logged(CommandId::CoracleStatus, "coracle|status", 2, NODES_GET)
         .docs("", "Returns the cluster on one screen: nodes and groups, counted, and alarms of this node.", "1.0.0")
         .complexity("O(N) with N groups"),
+    logged(CommandId::CoracleTasks, "coracle|tasks", 2, NODES_GET)
+        .scope(Scope::ClusterLeader)
+        .docs("", "Returns what is under way in the cluster: how much of it is left, and what it waits for.", "1.0.0")
+        .complexity("O(N) with N nodes"),
     logged(CommandId::CoracleToken, "coracle|token", -2, NODES_VARYING).docs(
         "[EX seconds]",
         "Returns a token with which a new node joins the cluster, once, within an hour or as many seconds.",
@@ -140,6 +157,11 @@ const CORACLE: &[Command] = &[
     logged(CommandId::CoracleTransfer, "coracle|transfer", 4, NODES_VARYING).scope(Scope::Leader).docs(
         "group node",
         "Has the replica on another node lead a group.",
+        "1.0.0",
+    ),
+    logged(CommandId::CoracleUndrain, "coracle|undrain", 3, NODES_VARYING).scope(Scope::ClusterLeader).docs(
+        "node",
+        "Takes back that a node is drained or decommissioned.",
         "1.0.0",
     ),
     help(CommandId::CoracleHelp, "coracle|help", "1.0.0"),

@@ -19,7 +19,7 @@ use resp::{ClientFilter, ClientLine, CommandId, Limits, Parser, Protocol};
 const WAIT_MAX: Duration = Duration::from_secs(20);
 
 /// Commands and subcommands that Redis 7.0 does not have: some came with 7.2, `COMMANDLOG` is Valkey's, and `CORACLE` our own.
-const NOT_THERE: [&str; 25] = [
+const NOT_THERE: [&str; 30] = [
     "client|no-touch",
     "client|setinfo",
     "cluster|myshardid",
@@ -31,19 +31,24 @@ const NOT_THERE: [&str; 25] = [
     "coracle",
     "coracle|compare",
     "coracle|comparison",
+    "coracle|decommission",
+    "coracle|drain",
     "coracle|groups",
     "coracle|help",
     "coracle|hotkeys",
     "coracle|join",
     "coracle|move",
     "coracle|nodes",
+    "coracle|plan",
     "coracle|remove",
     "coracle|replace",
     "coracle|scrub",
     "coracle|slowlog",
     "coracle|status",
+    "coracle|tasks",
     "coracle|token",
     "coracle|transfer",
+    "coracle|undrain",
     "delifeq",
 ];
 

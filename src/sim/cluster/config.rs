@@ -75,6 +75,8 @@ pub(super) fn core_config(
             compare_interval: cluster_spec.compare_interval,
             scrub_interval: cluster_spec.scrub_interval,
             scrub_bytes_per_s: cluster_spec.scrub_bytes_per_s,
+            node_down_after: cluster_spec.node_down_after,
+            balance: cluster_spec.has_planner,
             ..engine::NodeSettings::default()
         },
         leader_wait: Duration::from_millis(u64::from(cluster_spec.timing_ms.2) * 4),

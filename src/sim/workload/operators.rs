@@ -1,4 +1,5 @@
-//! An operator who has replicas live elsewhere and hands leaderships over, at random and without looking: much of what it asks is refused.
+//! An operator who has replicas live elsewhere, hands leaderships over and asks things of nodes, at random and without looking: much of what it asks
+//! is refused.
 //!
 //! It uses no keys, and writes nothing into the history. What its orders must not do to others, the other clients and the checkers of replicas
 //! show.
@@ -16,6 +17,8 @@ use crate::prng::{Ppm, Prng};
 
 /// How likely an order is about who leads.
 const TRANSFER_PPM: Ppm = 250_000;
+/// How likely an order is about what a node is there for, where the planner is at work.
+const DUTY_PPM: Ppm = 300_000;
 /// How likely a move names the core.
 const NAMES_CORE_PPM: Ppm = 500_000;
 /// How likely a move stays on its node, where that has several cores.
@@ -30,6 +33,8 @@ pub(super) struct Operator {
     nodes: u32,
     cores: u16,
     groups: u32,
+    /// Whether it asks things of nodes, too.
+    has_planner: bool,
     /// Between two orders on average; `None` if it gives none.
     pause: Option<Duration>,
     conn: Option<ClientConn>,
@@ -39,7 +44,17 @@ impl Operator {
     /// One who gives no orders.
     pub(super) fn idle(client: u64) -> Operator {
         let prng = Prng::stream(0, "operator");
-        Operator { client, prng, addrs: Vec::new(), nodes: 0, cores: 0, groups: 0, pause: None, conn: None }
+        Operator {
+            client,
+            prng,
+            addrs: Vec::new(),
+            nodes: 0,
+            cores: 0,
+            groups: 0,
+            has_planner: false,
+            pause: None,
+            conn: None,
+        }
     }
 
     /// That of a seed.
@@ -50,6 +65,7 @@ impl Operator {
             nodes: cluster_spec.nodes,
             cores: cluster_spec.cores,
             groups: map.groups.len() as u32,
+            has_planner: cluster_spec.has_planner,
             pause: cluster_spec.moves_pause,
             ..Operator::idle(client)
         }
@@ -103,6 +119,10 @@ impl Operator {
         let group = self.prng.below(u64::from(self.groups));
         let node = |prng: &mut Prng, nodes: u32| prng.range(1, u64::from(nodes));
         let from = node(&mut self.prng, self.nodes);
+        if self.has_planner && self.prng.bernoulli(DUTY_PPM) {
+            let ask = self.prng.pick(&["DRAIN", "UNDRAIN", "UNDRAIN", "PLAN DECOMMISSION"]);
+            return format!("CORACLE {ask} {from}\r\nCORACLE TASKS\r\n");
+        }
         if self.prng.bernoulli(TRANSFER_PPM) {
             return format!("CORACLE TRANSFER {group} {from}\r\n");
         }

@@ -1,8 +1,10 @@
-//! Frames, greetings, batches and memberships of peers: any bytes give a value or an error, and a value that is sent
+//! Frames, greetings, batches, memberships and reports of peers: any bytes give a value or an error, and a value that is sent
 //! again reads the same.
 
 use bytes::Bytes;
-use wire::{Batch, FRAME_HEADER_BYTES, Frame, FrameHeader, HELLO_BYTES, Hello, Membership, VERDICT_BYTES, Verdict};
+use wire::{
+    Batch, FRAME_HEADER_BYTES, Frame, FrameHeader, HELLO_BYTES, Hello, Membership, Report, VERDICT_BYTES, Verdict,
+};
 
 /// The first byte says what the rest is.
 pub fn check(data: &[u8]) {
@@ -13,7 +15,10 @@ pub fn check(data: &[u8]) {
         1 => sealed(rest),
         2 => greeting(rest),
         3 => batch(rest),
-        _ => membership(rest),
+        _ => {
+            membership(rest);
+            report(rest);
+        }
     }
 }
 
@@ -88,5 +93,11 @@ fn batch(data: &[u8]) {
 fn membership(data: &[u8]) {
     if let Ok(membership) = Membership::decode(data) {
         assert_eq!(&membership.encode()[..], data, "one membership has one form");
+    }
+}
+
+fn report(data: &[u8]) {
+    if let Ok(report) = Report::decode(data) {
+        assert_eq!(&report.encode()[..], data, "one report has one form");
     }
 }

@@ -70,6 +70,7 @@ pub(super) fn map_of(nodes: Vec<Node>, groups: &[Vec<u32>]) -> ClusterMap {
         invitations: Vec::new(),
         leaving: Vec::new(),
         removed: Vec::new(),
+        duties: Vec::new(),
     };
     map.validate().expect("a sound map");
     map
