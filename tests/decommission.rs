@@ -101,7 +101,7 @@ fn a_node_drains_serves_again_and_leaves_for_good() {
     wait_until("its number is crossed out", WITHIN, || cluster.nodes().len() == 3);
     let gone = run(&cluster, &[1], &["decommission", &leaver]);
     assert_eq!(code(&gone), 1, "{}", told(&gone));
-    assert!(told(&gone).contains("no such node"), "{}", told(&gone));
+    assert!(told(&gone).contains("node 3 was removed"), "{}", told(&gone));
     let tasks = json(&cluster, &[1], &["tasks"]);
     assert!(tasks["tasks"].as_array().unwrap().iter().all(|task| task["kind"] == "balance"), "{tasks}");
 }
