@@ -10,6 +10,8 @@ use super::supervisor::{Supervisor, Watched};
 
 /// How long a node may take to join, or to be gone.
 const CHANGE_WAIT_MAX: Duration = Duration::from_secs(60);
+/// How long one that serves may look for the leaders of all groups: some may have none.
+const LEADERS_WAIT_MAX: Duration = Duration::from_secs(10);
 /// How often it is looked whether it has.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -66,7 +68,12 @@ impl Supervisor<'_> {
             if let Some(status) = self.nodes[idx].take_ended()? {
                 break format!("node {id} did not join: it ended with {}", status_words(status));
             }
-            if (self.kind.health)(&self.nodes[idx].plan) == Health::Ready {
+            let has_joined = match (self.kind.health)(&self.nodes[idx].plan) {
+                Health::Ready => true,
+                Health::Leaderless(_) => begin.elapsed() > LEADERS_WAIT_MAX,
+                Health::Silent => false,
+            };
+            if has_joined {
                 self.plan.joined(self.nodes[idx].plan.clone())?;
                 self.write_dev_json()?;
                 let node = &self.nodes[idx];

@@ -196,7 +196,9 @@ impl Seen {
                 Look::Left(format!("node {id} holds nothing, and is being removed"))
             }
             Some(task) => Look::Left(tasks::line(task)),
-            None => Look::Left(format!("the cluster has not said yet what is left on node {id} ({})", duty.duty())),
+            None => {
+                Look::Left(format!("node {id} {}: the cluster has yet to look at what is left there", duty.duty()))
+            }
         })
     }
 }
@@ -251,7 +253,7 @@ mod tests {
         assert_eq!(left(Duty::Decommission, &waiting), expected);
         let emptied = seen("leaves", Some(("decommission", "done")));
         assert!(left(Duty::Decommission, &emptied).contains("is being removed"));
-        assert!(left(Duty::Decommission, &seen("leaves", None)).contains("has not said yet"));
+        assert!(left(Duty::Decommission, &seen("leaves", None)).contains("has yet to look"));
         let gone = Seen { nodes: Vec::new(), ..seen("leaves", None) };
         assert_eq!(leave(&gone), Ok(Look::Done));
         assert_eq!((leave(&seen("serves", None)), leave(&seen("drains", None))), (Err(1), Err(1)));

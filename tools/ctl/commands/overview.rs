@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{duty_cell, groups, or_dash, state_cell, tasks};
 use crate::cluster::Cluster;
-use crate::model::{Group, Node, Standing};
+use crate::model::{Group, Node, Standing, Task};
 use crate::text::{Cell, Page, Tone, cell, count, duration, toned};
 
 /// Groups whose lack of replicas is told one by one.
@@ -103,7 +103,9 @@ fn groups_line(cluster: &Cluster, page: &mut Page) {
 
 /// What is under way, and what waits.
 fn tasks_line(cluster: &Cluster, page: &mut Page) {
-    let lines: Vec<_> = cluster.tasks.iter().filter(|task| task.kind != "alarm").map(tasks::line).collect();
+    // For a moment a node is gone, and its task is not.
+    let is_there = |task: &&Task| task.kind != "alarm" && cluster.nodes.iter().any(|node| node.id == task.node);
+    let lines: Vec<_> = cluster.tasks.iter().filter(is_there).map(tasks::line).collect();
     let text = match lines.len() {
         // An earlier version does not tell them, and a cluster without a leader cannot.
         0 => return,
@@ -158,6 +160,10 @@ fn of_node(node: &Node) -> Option<(String, String)> {
     };
     let text = match node.state.as_str() {
         "here" | "up" => return None,
+        "down" if node.health == "down" && node.copies == 0 => format!(
+            "is down, {heard}: others hold all that it held; start it again, or have it leave for good with `coracle-ctl decommission {}`",
+            node.id
+        ),
         "down" if node.health == "down" => format!(
             "is down, {heard}: what it held begins on other nodes as far as they have room (`coracle-ctl tasks`); start it again, or have it \
              leave for good with `coracle-ctl decommission {}`",
@@ -177,7 +183,7 @@ fn of_node(node: &Node) -> Option<(String, String)> {
 mod tests {
     use super::*;
     use crate::cluster::NodeAnswer;
-    use crate::model::{Alarm, Led, Status, Task};
+    use crate::model::{Alarm, Led, Status};
 
     fn status(node: i64, groups_led: i64, groups_full: i64) -> Status {
         Status {
@@ -337,6 +343,10 @@ cluster no node is replaced, as 1 of 3 is missing (3)
 ";
         assert!(text.ends_with(alarms), "{text}");
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        cluster.nodes[2].copies = 0;
+        assert!(shown(&cluster).contains("last heard 42s ago: others hold all that it held;"), "{}", shown(&cluster));
+        cluster.tasks = vec![task("decommission", 9, "running", "")];
+        assert!(!shown(&cluster).contains("\ntasks"), "node 9 has just gone");
         cluster.tasks = vec![task("replace", 3, "running", ""); TASKS_COUNT_MAX + 1];
         assert!(shown(&cluster).contains("\ntasks   4 tasks: `coracle-ctl tasks` shows them\n"));
     }

@@ -74,7 +74,9 @@ fn show(id: i64, plan: &Plan, page: &mut Page) {
     page.named("plan", &plan.digest, Tone::Strong);
     let moves = count(plan.moves.len(), "step");
     let takes = Duration::from_secs(u64::try_from(plan.seconds).unwrap_or(0));
-    let does = format!("{moves}, {} are sent, in about {}", bytes(plan.bytes), duration(takes));
+    // Rows that are in no table yet are not counted.
+    let sent = if plan.bytes > 0 { format!(", {} are sent", bytes(plan.bytes)) } else { String::new() };
+    let does = format!("{moves}{sent}, in about {}", duration(takes));
     page.named("does", &does, Tone::Plain);
     if !plan.is_whole {
         page.named("", "and more: the plan was cut here", Tone::Doubtful);

@@ -88,7 +88,7 @@ fn row(task: &Task) -> Vec<Cell> {
         cell(node(task).unwrap_or_else(|| "-".to_owned())),
         figure(task.leaders.to_string()),
         figure(task.replicas.to_string()),
-        figure(bytes(task.bytes)),
+        figure(size(task).unwrap_or_else(|| "-".to_owned())),
         toned(or_dash(&task.state), tone),
         cell(or_dash(&task.reason)),
     ]
@@ -125,13 +125,18 @@ pub(crate) fn line(task: &Task) -> String {
 fn left(task: &Task) -> String {
     let number = |number: i64| usize::try_from(number).unwrap_or(0);
     let leaders = count(number(task.leaders), "leader");
-    let replicas = format!("{} ({})", count(number(task.replicas), "replica"), bytes(task.bytes));
-    match (task.kind.as_str(), task.replicas) {
+    let replicas = count(number(task.replicas), "replica");
+    match (task.kind.as_str(), size(task)) {
         // The replicas of a node that drains stay.
         ("drain", _) => leaders,
-        (_, 0) => format!("{leaders}, 0 replicas"),
-        _ => format!("{leaders}, {replicas}"),
+        (_, Some(size)) => format!("{leaders}, {replicas} ({size})"),
+        (_, None) => format!("{leaders}, {replicas}"),
     }
+}
+
+/// The bytes that are to be sent, as far as they are known: rows that are in no table yet are not counted.
+fn size(task: &Task) -> Option<String> {
+    (task.bytes > 0).then(|| bytes(task.bytes))
 }
 
 #[cfg(test)]
@@ -166,7 +171,7 @@ decommission     3        1        12  11.0 GiB  running  -
 replace         12        0         7  11.0 GiB  waiting  no node can take it: 3
                                                           have one already, 1
                                                           without room
-drain            2        0         0       0 B  done     -
+drain            2        0         0         -  done     -
 alarm            -        -         -         -  running  no node is replaced,
                                                           as 2 of 6 are missing
                                                           (3, 5) and at most 1
