@@ -160,6 +160,9 @@ fn of_node(node: &Node) -> Option<(String, String)> {
     };
     let text = match node.state.as_str() {
         "here" | "up" => return None,
+        "down" if node.duty == "leaves" => {
+            format!("is down, {heard}, and leaves: `coracle-ctl tasks` tells how far that is")
+        }
         "down" if node.health == "down" && node.copies == 0 => format!(
             "is down, {heard}: others hold all that it held; start it again, or have it leave for good with `coracle-ctl decommission {}`",
             node.id
@@ -343,6 +346,9 @@ cluster no node is replaced, as 1 of 3 is missing (3)
 ";
         assert!(text.ends_with(alarms), "{text}");
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        let mut leaving = cluster.clone();
+        leaving.nodes[2].duty = "leaves".to_owned();
+        assert!(shown(&leaving).contains("last heard 42s ago, and leaves:"), "{}", shown(&leaving));
         cluster.nodes[2].copies = 0;
         assert!(shown(&cluster).contains("last heard 42s ago: others hold all that it held;"), "{}", shown(&cluster));
         cluster.tasks = vec![task("decommission", 9, "running", "")];
