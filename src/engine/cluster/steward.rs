@@ -360,3 +360,7 @@ impl Prospect {
         Foretold::of(self.node, &forecast(&input, FORECAST_STEPS_COUNT_MAX))
     }
 }
+
+#[cfg(test)]
+#[path = "steward_tests.rs"]
+mod tests;

@@ -111,7 +111,13 @@ impl<H: CoreHost> Core<H> {
         });
     }
 
-    fn end_round(&mut self) {
+    /// Whether a round is under way, on a helper.
+    #[cfg(test)]
+    pub(super) fn planning_is_under_way(&self) -> bool {
+        self.planning.is_round_under_way
+    }
+
+    pub(super) fn end_round(&mut self) {
         let Some(result) = self.planning.round.take() else { return };
         self.planning.is_round_under_way = false;
         let Some(steward) = &mut self.steward else {

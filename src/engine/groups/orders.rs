@@ -35,6 +35,8 @@ const UNDER_WAY: &str =
 const NOT_LEADER: &str = "ERR the group is led elsewhere by now: try again";
 const NO_MAP: &str =
     "ERR the change was asked for, and the cluster map does not hold it yet: CORACLE GROUPS shows whether it comes";
+const NOT_AGREED: &str =
+    "ERR group 0 has not agreed in time, and may yet: CORACLE NODES shows what is asked of each node";
 const NO_PLAN: &str = "ERR there is a plan of DECOMMISSION node alone";
 const TAKEN_BACK: &str = "ERR another order has taken it back: CORACLE NODES shows what is asked of each node";
 const NOT_TAKEN: &str = "ERR the replica has not taken the leadership over in time: it stays where it was";
@@ -296,9 +298,9 @@ impl Groups {
                     order.awaited = Awaited::Agreed { term, index };
                     tracing::warn!(node = %assign.node, duty = assign.duty.name(), "an operator asks something of this node");
                 }
-                if is_late { Verdict::Refused(NO_MAP.to_owned()) } else { Verdict::Waits }
+                if is_late { Verdict::Refused(NOT_AGREED.to_owned()) } else { Verdict::Waits }
             }
-            _ if is_late => Verdict::Refused(NO_MAP.to_owned()),
+            _ if is_late => Verdict::Refused(NOT_AGREED.to_owned()),
             _ => Verdict::Waits,
         }
     }
@@ -450,6 +452,13 @@ mod tests {
             assert_eq!(Location::parse(wrong.as_bytes()), None, "{wrong}");
         }
         let wish = |words: &[&str]| {
+            let command = match words[1] {
+                "drain" => CommandId::CoracleDrain,
+                "undrain" => CommandId::CoracleUndrain,
+                "decommission" => CommandId::CoracleDecommission,
+                "plan" => CommandId::CoraclePlan,
+                _ => CommandId::CoracleMove,
+            };
             let line = words.concat();
             let mut ranges = Vec::new();
             let mut start = 0;
@@ -465,6 +474,13 @@ mod tests {
         );
         assert_eq!(wish(&["coracle", "transfer", "2", "4"]), Ok(Wish::Lead { node: NodeId(4) }));
         assert!(wish(&["coracle", "move", "2", "1", "up"]).unwrap_err().contains("'up' names no node"));
+        for (word, duty) in [("drain", Duty::Drains), ("undrain", Duty::Serves), ("decommission", Duty::Leaves)] {
+            assert_eq!(wish(&["coracle", word, "4"]), Ok(Wish::Assign(Assign { node: NodeId(4), duty })));
+            assert!(wish(&["coracle", word, "4/0"]).unwrap_err().contains("'4/0' is no node"));
+        }
+        let forecast = Wish::Ask(PlannerQuestion::Decommission(NodeId(4)));
+        assert_eq!(wish(&["coracle", "plan", "Decommission", "4"]), Ok(forecast));
+        assert!(wish(&["coracle", "plan", "drain", "4"]).is_err());
     }
 
     #[test]

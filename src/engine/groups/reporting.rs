@@ -164,7 +164,7 @@ mod tests {
     fn load_is_that_of_the_last_minute_or_of_the_time_since_it_is_measured() {
         let at = |seconds: u64| Instant::ZERO + Duration::from_secs(seconds);
         let mut load = GroupLoad::default();
-        let mut of = |load: &mut GroupLoad, count: u64, term, seconds| {
+        let of = |load: &mut GroupLoad, count: u64, term, seconds| {
             (0..count).for_each(|_| load.count());
             load.measure(term, at(seconds))
         };

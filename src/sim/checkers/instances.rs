@@ -34,6 +34,8 @@ impl Instances {
             | ObservationKind::Clocks(_)
             | ObservationKind::Budget { .. }
             | ObservationKind::Queue { .. } => {}
+            // A disk that has lost a write may have lost that one. The log misses it, and the replica takes part in nothing.
+            ObservationKind::Quarantined { is_provoked: true } => drop(self.running.remove(&key)),
             _ if self.destroyed.contains(&key) => {
                 return Err(Violation::of_replica(
                     NAME,

@@ -57,6 +57,11 @@ impl Drop for Cluster {
     }
 }
 
+/// The node that a machine is, or may become.
+pub(crate) fn node(cluster_spec: &ClusterSpec, number: crate::cluster_spec::NodeNumber) -> meta::Node {
+    config::node(cluster_spec, number)
+}
+
 impl Cluster {
     /// Whether all rows stay in memory.
     pub(crate) fn keeps_all_rows(&self) -> bool {

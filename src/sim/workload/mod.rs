@@ -94,6 +94,11 @@ impl Sessions {
         let gateways = map.nodes.iter().map(|node| node.gateway_addr()).collect();
         let cores = map.nodes.iter().flat_map(|node| (0..node.cores).map(|core| node.core_addr(CoreId(core))));
         let mut sessions = Sessions::with_addrs(seed, load, gateways, cores.collect(), busy);
+        let later =
+            (1..=cluster_spec.spares).map(|spare| crate::cluster::node(cluster_spec, cluster_spec.nodes + spare));
+        let later: Vec<SocketAddr> =
+            later.flat_map(|node| (0..node.cores).map(move |core| node.core_addr(CoreId(core)))).collect();
+        sessions.sessions.iter_mut().for_each(|session| session.expect(&later));
         // With many groups there would be more probes at once than clients are let in.
         if load != Load::ManyGroups && Prng::stream(seed, "prober").bernoulli(500_000) {
             sessions.prober = Prober::new(sessions.sessions.len() as u64, map);

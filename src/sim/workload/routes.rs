@@ -11,12 +11,19 @@ use crate::prng::Prng;
 #[derive(Clone, Debug)]
 pub(super) struct Routes {
     cores: Vec<SocketAddr>,
+    /// Those of nodes that may join.
+    later_cores: Vec<SocketAddr>,
     slots: BTreeMap<Slot, SocketAddr>,
 }
 
 impl Routes {
     pub(super) fn new(cores: Vec<SocketAddr>) -> Routes {
-        Routes { cores, slots: BTreeMap::new() }
+        Routes { cores, later_cores: Vec::new(), slots: BTreeMap::new() }
+    }
+
+    /// Nodes with these cores may join.
+    pub(super) fn expect(&mut self, later_cores: &[SocketAddr]) {
+        self.later_cores = later_cores.to_vec();
     }
 
     /// Whom to ask for a slot; anyone if that is not known.
@@ -33,7 +40,7 @@ impl Routes {
 
     /// Whether MOVED may name this address.
     pub(super) fn knows(&self, addr: SocketAddr) -> bool {
-        self.cores.contains(&addr)
+        self.cores.contains(&addr) || self.later_cores.contains(&addr)
     }
 
     /// Nobody answers there.

@@ -67,6 +67,11 @@ impl Session {
         Session { number, manner, gateways, routes, own, links, burst: 0, has_failed: false, unread: Vec::new() }
     }
 
+    /// Nodes with these cores may join.
+    pub(super) fn expect(&mut self, later_cores: &[SocketAddr]) {
+        self.routes.expect(later_cores);
+    }
+
     /// Whether it waits for anything.
     pub(super) fn is_busy(&self) -> bool {
         self.links.iter().any(Link::is_busy)

@@ -9,6 +9,7 @@ mod listening;
 mod lookahead;
 mod map;
 mod monitoring;
+mod planning;
 mod settings;
 mod slices;
 mod ticks;

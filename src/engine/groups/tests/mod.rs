@@ -251,6 +251,7 @@ impl Side {
             GroupEffect::Gone { to, note, .. } => self.gone.push((to, note)),
             GroupEffect::Retired { group } => self.retired.push(group),
             GroupEffect::AskChange { change } => self.asked.push(change),
+            GroupEffect::AskPlanner { .. } => panic!("nobody asks here"),
             GroupEffect::NoLeader { .. } | GroupEffect::Applied { .. } | GroupEffect::Committed { .. } => {}
         }
         None
