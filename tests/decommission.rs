@@ -52,7 +52,11 @@ fn wait_until_full_on(cluster: &Cluster, asked: &[usize], nodes: &[i64], within:
 
 /// Three nodes with all replicas, and a fourth one that has joined.
 fn start(down_after_s: u32) -> Cluster {
-    let set = vec![format!("node_down_after_s={down_after_s}"), "group_log_bytes_max=1048576".to_owned()];
+    let set = vec![
+        format!("node_down_after_s={down_after_s}"),
+        "group_log_bytes_max=1048576".to_owned(),
+        "balance=on".to_owned(),
+    ];
     let cluster = Cluster::start(Options { nodes: 3, groups: GROUPS_COUNT as u32, set, ..Options::default() });
     let (is_added, said) = cluster.change(&["add"]);
     assert!(is_added, "{said}");

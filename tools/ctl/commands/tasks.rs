@@ -125,13 +125,13 @@ pub(crate) fn line(task: &Task) -> String {
 fn left(task: &Task) -> String {
     let number = |number: i64| usize::try_from(number).unwrap_or(0);
     let leaders = count(number(task.leaders), "leader");
-    let replicas = count(number(task.replicas), "replica");
-    match (task.kind.as_str(), size(task)) {
-        // The replicas of a node that drains stay.
-        ("drain", _) => leaders,
-        (_, Some(size)) => format!("{leaders}, {replicas} ({size})"),
-        (_, None) => format!("{leaders}, {replicas}"),
+    // The replicas of a node that drains stay.
+    if task.kind == "drain" {
+        return leaders;
     }
+    let size = size(task).map_or(String::new(), |size| format!(" ({size})"));
+    let replicas = format!("{}{size}", count(number(task.replicas), "replica"));
+    if task.leaders > 0 { format!("{leaders}, {replicas}") } else { replicas }
 }
 
 /// The bytes that are to be sent, as far as they are known: rows that are in no table yet are not counted.
@@ -190,7 +190,7 @@ alarm            -        -         -         -  running  no node is replaced,
         let lines = lines(&some());
         assert_eq!(lines[0], "decommission of node 3 is running; 1 leader, 12 replicas (11.0 GiB) left");
         assert!(lines[1].starts_with("replace of node 12 waits: no node can take it"), "{lines:?}");
-        assert!(lines[1].ends_with("; 0 leaders, 7 replicas (11.0 GiB) left"), "{lines:?}");
+        assert!(lines[1].ends_with("; 7 replicas (11.0 GiB) left"), "{lines:?}");
         assert_eq!(lines[2], "drain of node 2 is done");
         assert!(lines[3].starts_with("alarm: no node is replaced"), "{lines:?}");
         assert_eq!(line(&task("drain", 2, "waiting", "no heir")), "drain of node 2 waits: no heir; 1 leader left");
