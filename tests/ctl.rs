@@ -2,56 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "the helpers here are parts of tests")]
 
-use std::path::PathBuf;
-use std::process::Output;
 use std::time::Duration;
 
+use coracle_tests::ctl::{code, json, run, shown, told};
 use coracle_tests::load::{check, under_load};
 use coracle_tests::server::Server;
-use coracle_tests::{Cluster, Options, Reply, alone, binary, process, wait_until};
-use serde_json::Value;
+use coracle_tests::{Cluster, Options, Reply, alone, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(240);
 const WITHIN: Duration = Duration::from_secs(60);
-
-/// The program, which is built beside the server.
-fn program() -> PathBuf {
-    let path = binary().with_file_name("coracle-ctl");
-    assert!(path.is_file(), "{} is missing; `cargo build --release -p coracle-ctl` makes it", path.display());
-    path
-}
-
-/// Runs it to its end, against the gateways of some nodes.
-fn ctl(cluster: &Cluster, nodes: &[usize], args: &[&str]) -> Output {
-    let gateway = |id: &usize| {
-        let node = cluster.node(*id);
-        format!("{}:{}", node.host, node.gateway)
-    };
-    let addrs = nodes.iter().map(gateway).collect::<Vec<_>>().join(",");
-    let args = [&["--addr", &addrs], args].concat();
-    process::run(program().to_str().unwrap(), &args, b"", WITHIN)
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().unwrap()
-}
-
-fn told(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
-/// What it shows if all is well.
-fn shown(cluster: &Cluster, nodes: &[usize], args: &[&str]) -> String {
-    let output = ctl(cluster, nodes, args);
-    assert_eq!(code(&output), 0, "{args:?}: {}", told(&output));
-    assert!(!told(&output).contains('\u{1b}'), "no colours but on a terminal");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// The document that it prints if all is well.
-fn json(cluster: &Cluster, nodes: &[usize], args: &[&str]) -> Value {
-    serde_json::from_str(&shown(cluster, nodes, &[&["--json"], args].concat())).unwrap()
-}
 
 #[test]
 fn a_cluster_is_shown_as_it_is_whichever_node_is_asked() {
@@ -77,7 +36,7 @@ fn a_cluster_is_shown_as_it_is_whichever_node_is_asked() {
     assert!(none.contains("at full strength"), "{none}");
     let on = json(&cluster, &[1], &["groups", "--node", "3"]);
     assert_eq!(on["groups"].as_array().unwrap().len(), 7, "three nodes, three replicas: {on}");
-    let refused = ctl(&cluster, &[1], &["groups", "--node", "9"]);
+    let refused = run(&cluster, &[1], &["groups", "--node", "9"]);
     assert_eq!(code(&refused), 2, "{}", told(&refused));
 }
 
@@ -128,21 +87,21 @@ fn settings_change_on_all_nodes_are_kept_if_wanted_and_refused_with_a_reason() {
         (&["maxmemory=1gb"], "cannot be set"),
         (&["slow_log=1"], "did you mean"),
     ] {
-        let output = ctl(&cluster, &[1], &[&["set"], wrong].concat());
+        let output = run(&cluster, &[1], &[&["set"], wrong].concat());
         assert_eq!(code(&output), 1, "{}", told(&output));
         assert!(told(&output).contains(reason), "{}", told(&output));
     }
     assert_eq!(get("slowlog_len_max")["1"]["slowlog_len_max"], "77");
     // A node that is down is named; the others have done it.
     cluster.kill(3);
-    let output = ctl(&cluster, &[1], &["set", "stop_timeout_ms=2000"]);
+    let output = run(&cluster, &[1], &["set", "stop_timeout_ms=2000"]);
     assert_eq!(code(&output), 4, "{}", told(&output));
     assert!(told(&output).contains("Done on nodes 1, 2") && told(&output).contains("node 3 could not be asked"));
     // What is kept holds when the node starts again.
     cluster.kill(2);
     let _second = Server::start_again(dir.path(), 2);
     wait_until("node 2 has its settings", WITHIN, || {
-        let output = ctl(&cluster, &[2], &["--json", "get", "scrub_interval_s", "--node", "2"]);
+        let output = run(&cluster, &[2], &["--json", "get", "scrub_interval_s", "--node", "2"]);
         code(&output) == 0 && String::from_utf8_lossy(&output.stdout).contains("\"scrub_interval_s\":\"60\"")
     });
 }
@@ -154,7 +113,7 @@ fn a_node_that_has_lost_its_data_is_replaced_and_waited_for() {
     let options = Options { groups: 4, data_dir: Some(dir.path().to_owned()), ..Options::default() };
     let cluster = Cluster::start(options);
     let known = under_load(&cluster, || std::thread::sleep(Duration::from_millis(500)));
-    let refused = ctl(&cluster, &[1], &["replace", "3"]);
+    let refused = run(&cluster, &[1], &["replace", "3"]);
     assert_eq!(code(&refused), 1);
     assert!(told(&refused).contains("node 3 is there: stop it first"), "{}", told(&refused));
     cluster.kill(3);
@@ -162,7 +121,7 @@ fn a_node_that_has_lost_its_data_is_replaced_and_waited_for() {
     wait_until("node 3 is seen to be down", WITHIN, || {
         shown(&cluster, &[3, 1], &["status"]).contains("2 of 3 up; down: 3")
     });
-    let late = ctl(&cluster, &[1], &["status", "--wait", "--wait-max", "1"]);
+    let late = run(&cluster, &[1], &["status", "--wait", "--wait-max", "1"]);
     assert_eq!(code(&late), 3, "{}", told(&late));
     assert!(told(&late).contains("node 3 is down, 0 of 5 groups at full strength"), "{}", told(&late));
     let lacking = json(&cluster, &[1], &["groups", "--unhealthy"]);
@@ -194,7 +153,7 @@ fn no_node_at_all_is_exit_code_4() {
     cluster.kill(1);
     for command in [&["status"][..], &["nodes"], &["groups"], &["replace", "1"], &["get"], &["set", "log_level=info"]]
     {
-        let output = ctl(&cluster, &[1], command);
+        let output = run(&cluster, &[1], command);
         assert_eq!(code(&output), 4, "{}", told(&output));
         assert!(told(&output).contains("nobody listens there"), "{}", told(&output));
     }

@@ -194,3 +194,39 @@ fn logs_are_json_if_asked_for() {
     }
     assert!(lines.iter().any(|line| line["cluster"].is_string()), "fields are told by their names: {log}");
 }
+
+#[test]
+fn nodes_stop_come_back_and_lose_their_data() {
+    let _alone = alone(LIMIT);
+    let cluster = Cluster::start(Options { groups: 4, ..Options::default() });
+    let change = |words: &[&str], part: &str| {
+        let (is_done, said) = cluster.change(words);
+        assert!(is_done && said.contains(part), "{words:?}: {said}");
+    };
+    assert_eq!(cluster.gateway(1).command("SET here before"), ok());
+    let before = cluster.nodes();
+
+    change(&["stop", "2"], "node 2 has ended, and stays down");
+    assert!(!process::exists(before[1].pid) && Client::connect(&before[1].host, before[1].gateway).is_err());
+    change(&["stop", "2"], "node 2 does not run");
+    assert_eq!(cluster.gateway(1).command("SET here meanwhile"), ok());
+    change(&["restart", "2"], "node 2 runs again, on its data");
+    assert_ne!(cluster.node(2).pid, before[1].pid);
+    assert_eq!(cluster.gateway(2).command("GET here"), bulk("meanwhile"));
+    // One that runs is stopped before.
+    let pid = cluster.node(2).pid;
+    change(&["restart", "2"], "node 2 runs again, on its data");
+    assert!(!process::exists(pid));
+    change(&["stop", "--kill", "1"], "node 1 was killed, and stays down");
+    change(&["restart", "1"], "node 1 runs again");
+
+    change(&["wipe", "3"], "node 3 has lost its data and is down");
+    assert!(!process::exists(before[2].pid) && !cluster.dir().join("node-3").exists());
+    change(&["restart", "3"], "node 3 runs again, without what it had held");
+    assert_eq!(cluster.gateway(3).command("GET here"), bulk("meanwhile"));
+    for words in [&["stop", "9"][..], &["restart", "9"], &["wipe", "9"]] {
+        let (is_done, said) = cluster.change(words);
+        assert!(!is_done && said.contains("there is no node 9 here"), "{words:?}: {said}");
+    }
+    assert!(cluster.stop(Signal::TERM).success());
+}

@@ -8,7 +8,7 @@
 //!
 //! Deliberately absent: retries. A helper that retries says so in its name.
 //!
-//! Reading order: [`watchdog`], [`process`], [`cluster`] and [`ports`], [`server`], [`redis_server`], [`client`], [`http`], [`pprof`], [`collector`], [`replicas`], [`load`], [`memory`]; then what breaks
+//! Reading order: [`watchdog`], [`process`], [`cluster`] and [`ports`], [`server`], [`redis_server`], [`client`], [`ctl`], [`http`], [`pprof`], [`collector`], [`replicas`], [`load`], [`memory`]; then what breaks
 //! things: [`firewall`], [`mounts`], [`throttle`]. [`source`] and [`modules`] read the source for the tests of the architecture.
 
 #[path = "support/client.rs"]
@@ -17,6 +17,8 @@ pub mod client;
 pub mod cluster;
 #[path = "support/collector.rs"]
 pub mod collector;
+#[path = "support/ctl.rs"]
+pub mod ctl;
 #[path = "support/firewall.rs"]
 pub mod firewall;
 #[path = "support/http.rs"]

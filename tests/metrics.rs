@@ -214,3 +214,49 @@ fn alerts_and_the_board_name_what_nodes_tell() {
         assert!(unknown.is_empty(), "no node tells {unknown:?}: {query}");
     }
 }
+
+/// The anchor of a heading, as GitHub makes it.
+fn anchor(heading: &str) -> String {
+    let kept = heading.chars().filter(|letter| letter.is_alphanumeric() || matches!(letter, ' ' | '-' | '_'));
+    kept.collect::<String>().to_lowercase().replace(' ', "-")
+}
+
+/// The words of a text that stand between two marks.
+fn between<'a>(text: &'a str, begin: &str, end: &str) -> Vec<&'a str> {
+    text.split(begin).skip(1).filter_map(|rest| rest.split_once(end).map(|(word, _)| word)).collect()
+}
+
+#[test]
+fn each_alert_and_each_alarm_has_a_section_in_the_runbook() {
+    let runbook = std::fs::read_to_string(root().join("tools/runbook.md")).unwrap();
+    let sections: BTreeMap<String, &str> = runbook
+        .split("\n## ")
+        .skip(1)
+        .map(|section| section.split_once('\n').unwrap())
+        .map(|(heading, text)| (anchor(heading), text))
+        .collect();
+    let alerts = std::fs::read_to_string(root().join("tools/prometheus/alerts.yml")).unwrap();
+    let names = between(&alerts, "- alert: ", "\n");
+    let urls = between(&alerts, "runbook_url: \"tools/runbook.md#", "\"");
+    assert_eq!(names.iter().map(|name| anchor(name)).collect::<Vec<_>>(), urls, "each alert names its own section");
+    for (heading, text) in &sections {
+        for part in ["**What to do.**", "**It is over**"] {
+            assert!(text.contains(part) || text.contains("**Why and what to do.**"), "{heading} lacks {part}");
+        }
+    }
+    let missing: Vec<_> = urls.iter().filter(|url| !sections.contains_key(**url)).collect();
+    assert!(missing.is_empty(), "the runbook has no section for {missing:?}");
+    // Names of alarms, as nodes tell them: one behind each condition.
+    let alarms = std::fs::read_to_string(root().join("src/engine/observe/alarms.rs")).unwrap();
+    let alarms = alarms.split("#[cfg(test)]").next().unwrap();
+    let told: Vec<&str> =
+        alarms.split("tell(").skip(1).filter_map(|call| between(call, ", \"", "\"").first().copied()).collect();
+    assert!(told.len() >= 7 && told.contains(&"disk_full"), "{told:?}");
+    for alarm in told {
+        assert!(runbook.contains(&format!("Alarm `{alarm}`.")), "the runbook does not tell what to do about {alarm}");
+    }
+    // Links within the page lead somewhere.
+    for link in between(&runbook, "](#", ")") {
+        assert!(sections.contains_key(link), "nothing is called {link}");
+    }
+}

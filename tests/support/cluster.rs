@@ -202,6 +202,15 @@ impl Cluster {
             .unwrap_or_else(|error| panic!("core {core} of node {id}: {error}"))
     }
 
+    /// Has `coracle dev` change the cluster: `add`, `stop 2` and the like. Returns whether it has, and what it said.
+    pub fn change(&self, words: &[&str]) -> (bool, String) {
+        let mut command = process::bound(binary());
+        command.arg("dev").args(words).arg("--data-dir").arg(&self.dir);
+        let output = command.output().expect("setpriv is part of util-linux");
+        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        (output.status.success(), format!("{stdout}{stderr}"))
+    }
+
     /// Ends a node with SIGKILL, and waits until it is gone.
     pub fn kill(&self, id: usize) {
         let pid = self.node(id).pid;

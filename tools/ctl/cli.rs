@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::commands::duties::{self, Decommission};
 use crate::commands::groups::Which;
 use crate::commands::wait::DEFAULT_LIMIT;
-use crate::commands::{groups, members, moves, nodes, replace, settings, status};
+use crate::commands::{groups, members, moves, nodes, replace, settings, status, tasks};
 use crate::error::CtlError;
 use crate::gateway::Gateway;
 use crate::screen::Screen;
@@ -21,9 +22,14 @@ Examples:
     coracle-ctl --addr 10.0.0.1,10.0.0.2 groups --unhealthy
   Node 3 has lost its disk.
     coracle-ctl replace 3 --wait
-  A new machine is to join; node 3 is to leave, and holds nothing any more.
+  Node 3 is to be stopped for a while, and to lead nothing before.
+    coracle-ctl drain 3 --wait      (afterwards: coracle-ctl undrain 3)
+  A new machine is to join; node 3 is to leave for good.
     coracle-ctl token
-    coracle-ctl remove 3 --wait
+    coracle-ctl decommission 3 --plan
+    coracle-ctl decommission 3 --wait
+  What does the cluster do, and why does something wait?
+    coracle-ctl tasks --watch
   Group 7 is to live on node 4 instead of node 2, and to be led there.
     coracle-ctl move 7 2 4 --wait && coracle-ctl transfer 7 4
   Which commands are slow? Keep those that take 5 ms, on all nodes, for now.
@@ -70,10 +76,42 @@ enum Command {
     Status(WaitArgs),
     /// The nodes, as the one that answers sees them
     ///
-    /// A node is down if it was not heard for an election timeout, and awaited if
-    /// it may come back without data. DATA are the first digits of the incarnation
-    /// of its data directory.
+    /// A node is suspect if it was not heard for an election timeout, down if that
+    /// has lasted so long that others take its replicas over, and awaited if it may
+    /// come back without data. "up, suspect" says that the one that answers hears
+    /// it, and whoever looks after all nodes does not. DUTY is what is asked of it:
+    /// it serves, drains or leaves. DATA are the first digits of the incarnation of
+    /// its data directory.
     Nodes,
+    /// What the cluster does, how far that is, and why something waits
+    ///
+    /// Nodes that drain or leave, replicas that are replaced because their node is
+    /// down, and balance. A task that waits says what for. An alarm says why nothing
+    /// is replaced. With --watch it is shown until Ctrl-C: drawn over on a terminal,
+    /// else a line for each change.
+    Tasks(TasksArgs),
+    /// Have a node lead nothing, so that it may be stopped
+    ///
+    /// It hands over what it leads, and is given no more leaders and no more replicas.
+    /// It keeps those that it has, so the cluster is as safe as before until it is
+    /// stopped. That holds until `undrain`, also when the node is started again. With
+    /// --wait the command ends once it leads nothing.
+    Drain(DutyArgs),
+    /// Have a node that drains or leaves serve again
+    ///
+    /// It takes DRAIN and DECOMMISSION back. What was moved away from it stays where
+    /// it is by now; balance may bring other replicas.
+    Undrain(UndrainArgs),
+    /// Have a node leave for good, with all that it holds
+    ///
+    /// Other nodes take its replicas over, a few at a time, and the groups serve all
+    /// the while, each with as many replicas as before. Once the node holds nothing
+    /// the cluster forgets it; its number is never used again. Until then `undrain`
+    /// takes it back. What cannot move waits, and says why: most often no other node
+    /// has room, or each has a replica of the group already. --plan shows what would
+    /// move and changes nothing; its exit code is 1 if something would wait until
+    /// somebody does something about it, such as adding a node.
+    Decommission(DecommissionArgs),
     /// The groups: who leads each, where its replicas are, what it lacks
     Groups(GroupsArgs),
     /// A token for a node that has lost its data, and what to do with it
@@ -87,7 +125,8 @@ enum Command {
     /// Have a node leave that holds no replicas
     ///
     /// Its replicas are to be moved to other nodes before: `coracle-ctl groups
-    /// --node N` shows them. Its number is never used again.
+    /// --node N` shows them. Its number is never used again. `decommission` does
+    /// both.
     Remove(RemoveArgs),
     /// Have a replica of a group live on another node or core
     ///
@@ -152,6 +191,44 @@ struct RemoveArgs {
     /// The node
     #[arg(value_name = "NODE")]
     node: i64,
+    #[command(flatten)]
+    wait: WaitArgs,
+}
+
+#[derive(Args, Debug)]
+struct TasksArgs {
+    /// Show them again and again
+    #[arg(long)]
+    watch: bool,
+}
+
+#[derive(Args, Debug)]
+struct DutyArgs {
+    /// The node
+    #[arg(value_name = "NODE")]
+    node: i64,
+    #[command(flatten)]
+    wait: WaitArgs,
+}
+
+#[derive(Args, Debug)]
+struct UndrainArgs {
+    /// The node
+    #[arg(value_name = "NODE")]
+    node: i64,
+}
+
+#[derive(Args, Debug)]
+struct DecommissionArgs {
+    /// The node
+    #[arg(value_name = "NODE")]
+    node: i64,
+    /// Show what would move, and change nothing
+    #[arg(long, conflicts_with_all = ["if_plan", "wait"])]
+    plan: bool,
+    /// Do it only if still the same would move as when --plan has shown DIGEST
+    #[arg(long, value_name = "DIGEST")]
+    if_plan: Option<String>,
     #[command(flatten)]
     wait: WaitArgs,
 }
@@ -222,6 +299,13 @@ impl Cli {
         match self.command {
             Command::Status(wait) => status::run(&gateway, &mut screen, wait.limit()),
             Command::Nodes => nodes::run(&gateway, &mut screen),
+            Command::Tasks(TasksArgs { watch }) => tasks::run(&gateway, &mut screen, watch),
+            Command::Drain(DutyArgs { node, wait }) => duties::drain(&gateway, &mut screen, node, wait.limit()),
+            Command::Undrain(UndrainArgs { node }) => duties::undrain(&gateway, &mut screen, node),
+            Command::Decommission(DecommissionArgs { node, plan, if_plan, wait }) => {
+                let how = Decommission { is_plan: plan, if_plan, wait: wait.limit() };
+                duties::decommission(&gateway, &mut screen, node, &how)
+            }
             Command::Groups(GroupsArgs { node, unhealthy }) => {
                 groups::run(&gateway, &mut screen, Which { node, is_unhealthy: unhealthy })
             }

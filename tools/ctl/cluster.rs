@@ -1,13 +1,17 @@
 //! The whole cluster: one node is asked for the map, and all that can be reached for what they alone know.
 
-use std::thread;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::connection::{Connection, reason};
 use crate::error::CtlError;
 use crate::gateway::Gateway;
-use crate::model::{self, Group, Node, Standing, Status};
+use crate::model::{self, Group, Node, Standing, Status, Task};
+
+/// How long the picture of a cluster waits for its tasks.
+const TASKS_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// What is known of the cluster at a moment.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -20,6 +24,8 @@ pub(crate) struct Cluster {
     pub(crate) groups: Vec<Group>,
     /// What each node says of itself, or why it could not be asked, in the order of the nodes.
     pub(crate) answers: Vec<NodeAnswer>,
+    /// What is under way. None if that was not told: by an earlier version, or as nobody leads the cluster.
+    pub(crate) tasks: Vec<Task>,
 }
 
 /// What a node says of itself.
@@ -41,7 +47,8 @@ impl Cluster {
         let status = model::status(&gateway.ask(&mut connection, &["CORACLE", "STATUS"])?);
         let nodes = model::nodes(&gateway.ask(&mut connection, &["CORACLE", "NODES"])?);
         let groups = model::groups(&gateway.ask(&mut connection, &["CORACLE", "GROUPS"])?);
-        let mut cluster = Cluster { status, nodes, groups, answers: Vec::new() };
+        let tasks = ask_tasks(gateway, &connection.addr);
+        let mut cluster = Cluster { status, nodes, groups, answers: Vec::new(), tasks: Vec::new() };
         let others: Vec<_> = cluster.nodes.iter().filter(|node| node.id != cluster.status.node).cloned().collect();
         // A node that does not answer takes its time-out, so all are asked at once.
         let asked = others.into_iter().map(|node| {
@@ -56,6 +63,7 @@ impl Cluster {
             cluster.take(node, answer);
         }
         cluster.answers.sort_by_key(|answer| answer.node);
+        cluster.tasks = tasks.join().expect("what asks a node does not panic");
         Ok(cluster)
     }
 
@@ -105,6 +113,18 @@ impl Cluster {
             CtlError::Usage(format!("there is no node {id}: the nodes are {}", ids.join(", ")))
         })
     }
+}
+
+/// Asks for the tasks meanwhile: without a leader of the cluster that takes a while, and fails.
+fn ask_tasks(gateway: &Gateway, addr: &str) -> JoinHandle<Vec<Task>> {
+    let (gateway, addr) = (gateway.clone(), addr.to_owned());
+    let timeout = gateway.timeout.min(TASKS_WAIT_MAX);
+    thread::spawn(move || {
+        let asked = Connection::open(&addr, timeout)
+            .ok()
+            .and_then(|mut connection| gateway.ask(&mut connection, &["CORACLE", "TASKS"]).ok());
+        asked.as_ref().map(model::tasks).unwrap_or_default()
+    })
 }
 
 fn ask_node(gateway: &Gateway, node: &Node) -> Result<(Status, Vec<Group>), String> {

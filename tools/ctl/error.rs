@@ -18,12 +18,14 @@ pub enum CtlError {
     #[error("{0}")]
     Usage(String),
     /// It goes on, and was not waited for any longer.
-    #[error("after {} it is still under way: {left}\nIt goes on by itself; `coracle-ctl status --wait` waits for it", duration(*waited))]
+    #[error("after {} it is still under way: {left}\nIt goes on by itself; `{again}` waits for it", duration(*waited))]
     StillRunning {
         /// For how long it was waited for.
         waited: Duration,
         /// What is left.
         left: String,
+        /// The command that waits on.
+        again: String,
     },
     /// No node could be asked: each address, and why not.
     #[error("{}", unreachable_text(.0))]

@@ -1,4 +1,4 @@
-//! What nodes say of the cluster: CORACLE STATUS, NODES and GROUPS. Fields that this program does not know are left alone, and those
+//! What nodes say of the cluster: CORACLE STATUS, NODES, GROUPS, TASKS and PLAN. Fields that this program does not know are left alone, and those
 //! that a node does not tell have no value.
 
 use serde::Serialize;
@@ -42,6 +42,10 @@ pub(crate) struct Node {
     pub(crate) incarnation: String,
     /// How long ago the node that was asked has heard of it; `None` if it never has.
     pub(crate) heard_ms: Option<i64>,
+    /// What is asked of it: `serves`, `drains` or `leaves`; empty if it is not told.
+    pub(crate) duty: String,
+    /// How whoever looks after all nodes finds it: `up`, `suspect`, `down` or `unknown`; empty if it is not told.
+    pub(crate) health: String,
 }
 
 impl Node {
@@ -49,6 +53,41 @@ impl Node {
     pub(crate) fn is_up(&self) -> bool {
         matches!(self.state.as_str(), "here" | "up")
     }
+}
+
+/// What the cluster does by itself, or because somebody has asked for it, and how far that is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Task {
+    /// `drain`, `decommission`, `replace`, `balance`, `alarm`, or what later versions say.
+    pub(crate) kind: String,
+    /// For which node; 0 if for none.
+    pub(crate) node: i64,
+    /// Groups that the node still leads.
+    pub(crate) leaders: i64,
+    /// Replicas that are still to be moved, and their bytes.
+    pub(crate) replicas: i64,
+    pub(crate) bytes: i64,
+    /// `running`, `waiting` or `done`.
+    pub(crate) state: String,
+    /// Why it waits, or what is to be known of it.
+    pub(crate) reason: String,
+}
+
+/// What would be done, if it was asked for now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Plan {
+    /// The same as long as the same would be done.
+    pub(crate) digest: String,
+    /// Each move, in words.
+    pub(crate) moves: Vec<String>,
+    /// Bytes that would be sent.
+    pub(crate) bytes: i64,
+    /// About how long that would take.
+    pub(crate) seconds: i64,
+    /// What would not be done, and why not.
+    pub(crate) refusals: Vec<String>,
+    /// Whether that is all.
+    pub(crate) is_whole: bool,
 }
 
 /// A group.
@@ -146,13 +185,37 @@ pub(crate) fn nodes(value: &Value) -> Vec<Node> {
         copies: int(value, "copies"),
         incarnation: text(value, "incarnation"),
         heard_ms: value.get("heard_ms").and_then(Value::int).filter(|ms| *ms >= 0),
+        duty: text(value, "duty"),
+        health: text(value, "health"),
     };
     value.list().iter().map(node).collect()
 }
 
+pub(crate) fn tasks(value: &Value) -> Vec<Task> {
+    let task = |value: &Value| Task {
+        kind: text(value, "kind"),
+        node: int(value, "node"),
+        leaders: int(value, "leaders"),
+        replicas: int(value, "replicas"),
+        bytes: int(value, "bytes"),
+        state: text(value, "state"),
+        reason: text(value, "reason"),
+    };
+    value.list().iter().map(task).collect()
+}
+
+pub(crate) fn plan(value: &Value) -> Plan {
+    Plan {
+        digest: text(value, "digest"),
+        moves: texts(value, "moves"),
+        bytes: int(value, "bytes"),
+        seconds: int(value, "seconds"),
+        refusals: texts(value, "refusals"),
+        is_whole: int(value, "is_whole") != 0,
+    }
+}
+
 pub(crate) fn groups(value: &Value) -> Vec<Group> {
-    let texts =
-        |value: &Value, name| list(value, name).iter().filter_map(Value::text).map(str::to_owned).collect::<Vec<_>>();
     let member = |value: &Value| Member {
         id: int(value, "id"),
         place: text(value, "place"),
@@ -186,4 +249,8 @@ fn text(value: &Value, name: &str) -> String {
 
 fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
     value.get(name).map(Value::list).unwrap_or_default()
+}
+
+fn texts(value: &Value, name: &str) -> Vec<String> {
+    list(value, name).iter().filter_map(Value::text).map(str::to_owned).collect()
 }

@@ -16,6 +16,8 @@ pub(crate) struct Screen {
     drawn_lines: usize,
     /// What was said last where nothing can be drawn over.
     last_line: String,
+    /// Whether whoever reads has gone away.
+    is_closed: bool,
 }
 
 impl Screen {
@@ -30,6 +32,7 @@ impl Screen {
             has_colours: is_terminal && wants_colours,
             drawn_lines: 0,
             last_line: String::new(),
+            is_closed: false,
         }
     }
 
@@ -41,13 +44,26 @@ impl Screen {
     /// Prints a page.
     pub(crate) fn print(&mut self, page: Page) {
         let clear = self.clear();
-        put(&format!("{clear}{}", page.finish()));
+        self.put(&format!("{clear}{}", page.finish()));
     }
 
     /// Prints one JSON document on a line of its own.
-    pub(crate) fn print_json(&self, document: &impl Serialize) {
-        let json = serde_json::to_string(document).expect("numbers, texts and lists are JSON");
-        put(&format!("{json}\n"));
+    pub(crate) fn print_json(&mut self, document: &impl Serialize) {
+        self.put(&format!("{}\n", json(document)));
+    }
+
+    /// Prints one JSON document if other programs read and it is another than the last that came this way.
+    pub(crate) fn print_json_if_new(&mut self, document: &impl Serialize) {
+        let line = json(document);
+        if self.is_json && line != self.last_line {
+            self.put(&format!("{line}\n"));
+            self.last_line = line;
+        }
+    }
+
+    /// Whether whoever reads has gone away.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.is_closed
     }
 
     /// Says something in one sentence, or as one JSON document.
@@ -70,17 +86,17 @@ impl Screen {
             let text = page.finish();
             let clear = self.clear();
             self.drawn_lines = text.lines().count();
-            put(&format!("{clear}{text}"));
+            self.put(&format!("{clear}{text}"));
         } else if line != self.last_line {
             line.clone_into(&mut self.last_line);
-            put(&format!("{line}\n"));
+            self.put(&format!("{line}\n"));
         }
     }
 
     /// Takes the last picture away.
     pub(crate) fn draw_nothing(&mut self) {
         let clear = self.clear();
-        put(&clear);
+        self.put(&clear);
     }
 
     /// What takes the last picture away.
@@ -90,10 +106,14 @@ impl Screen {
             lines => format!("\x1b[{lines}A\x1b[J"),
         }
     }
+
+    fn put(&mut self, text: &str) {
+        let mut out = io::stdout().lock();
+        // Whoever reads may have seen enough.
+        self.is_closed |= out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err();
+    }
 }
 
-fn put(text: &str) {
-    let mut out = io::stdout().lock();
-    // Whoever reads may have seen enough.
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+fn json(document: &impl Serialize) -> String {
+    serde_json::to_string(document).expect("numbers, texts and lists are JSON")
 }

@@ -15,6 +15,9 @@ Examples:
   coracle dev                                 three nodes, data in a temporary directory
   coracle dev --data-dir ./demo               the same, kept; start it again to go on
   coracle dev add --data-dir ./demo           one more node joins the cluster that runs there
+  coracle dev stop 2 --data-dir ./demo        node 2 is down, until:
+  coracle dev restart 2 --data-dir ./demo     it runs again, on its data
+  coracle dev wipe 3 --data-dir ./demo        node 3 has lost its disk, and is down
   coracle dev --nodes 5 --cores 2 --groups 32
   coracle dev --set election_timeout_min_ms=1000 --set election_timeout_max_ms=2000
 
@@ -55,14 +58,38 @@ pub enum DevChange {
     /// Let one more node join the cluster that runs in a directory
     Add(RunningArgs),
     /// Remove a node that holds no replicas any more from the cluster that runs in a directory, for good
-    Remove {
-        /// The node
-        #[arg(value_name = "NODE")]
-        node: u32,
-        /// Of which cluster
+    Remove(NodeArgs),
+    /// Stop a node, and have it stay down
+    ///
+    /// It is asked to end, as by an operator, or ended with SIGKILL, as by a crash. The others go on. `coracle dev restart` starts it again.
+    Stop {
+        /// End it at once, with SIGKILL
+        #[arg(long)]
+        kill: bool,
+        /// Which node
         #[command(flatten)]
-        running: RunningArgs,
+        node: NodeArgs,
     },
+    /// Start a node again, on its data
+    ///
+    /// One that runs is stopped before. One that has lost its data comes back without, once the others see that it is down: they give it
+    /// a token, and what it held is sent to it.
+    Restart(NodeArgs),
+    /// Have a node lose its data, and stay down
+    ///
+    /// It is ended with SIGKILL and its directory is removed: what a lost disk does. `coracle dev restart` brings it back.
+    Wipe(NodeArgs),
+}
+
+/// Which node of which cluster is meant.
+#[derive(Clone, Debug, Args)]
+pub struct NodeArgs {
+    /// The node
+    #[arg(value_name = "NODE")]
+    pub node: u32,
+    /// Of which cluster
+    #[command(flatten)]
+    pub running: RunningArgs,
 }
 
 /// Which cluster is meant.

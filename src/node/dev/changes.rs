@@ -10,6 +10,8 @@ use super::supervisor::{Supervisor, Watched};
 
 /// How long a node may take to join, or to be gone.
 const CHANGE_WAIT_MAX: Duration = Duration::from_secs(60);
+/// How long one that serves may look for the leaders of all groups: some may have none.
+const LEADERS_WAIT_MAX: Duration = Duration::from_secs(10);
 /// How often it is looked whether it has.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -22,6 +24,10 @@ impl Supervisor<'_> {
         let made = match change {
             Change::Add => self.add(caller)?,
             Change::Remove(node) => self.remove(node, caller)?,
+            Change::Stop(node) => self.stop_node(node, false)?,
+            Change::Kill(node) => self.stop_node(node, true)?,
+            Change::Restart(node) => self.restart(node, caller)?,
+            Change::Wipe(node) => self.wipe(node)?,
         };
         match made {
             Ok(words) => {
@@ -62,7 +68,12 @@ impl Supervisor<'_> {
             if let Some(status) = self.nodes[idx].take_ended()? {
                 break format!("node {id} did not join: it ended with {}", status_words(status));
             }
-            if (self.kind.health)(&self.nodes[idx].plan) == Health::Ready {
+            let has_joined = match (self.kind.health)(&self.nodes[idx].plan) {
+                Health::Ready => true,
+                Health::Leaderless(_) => begin.elapsed() > LEADERS_WAIT_MAX,
+                Health::Silent => false,
+            };
+            if has_joined {
                 self.plan.joined(self.nodes[idx].plan.clone())?;
                 self.write_dev_json()?;
                 let node = &self.nodes[idx];
@@ -109,7 +120,7 @@ impl Supervisor<'_> {
     }
 
     /// What the first node that can be asked answers, of all but `except`.
-    fn asked(&self, except: Option<u32>, command: &str) -> Result<String, String> {
+    pub(super) fn asked(&self, except: Option<u32>, command: &str) -> Result<String, String> {
         let mut why = "no other node runs".to_owned();
         for node in self.nodes.iter().filter(|node| Some(node.plan.id) != except && node.child.is_some()) {
             match ask_gateway(node.plan.gateway_addr(), command) {

@@ -1,6 +1,6 @@
-//! `DIR/dev.sock`: by which `coracle dev add` and `coracle dev remove` tell the supervisor what to do.
+//! `DIR/dev.sock`: by which `coracle dev add` and its like tell the supervisor what to do.
 //!
-//! Whoever connects sends one line: `add`, or `remove` and a number. What is done is told in lines, of which the last one begins with `ok` or
+//! Whoever connects sends one line: `add`, or `remove`, `stop`, `kill`, `restart` or `wipe` and the number of a node. What is done is told in lines, of which the last one begins with `ok` or
 //! `error` and a space.
 
 use std::fs::Permissions;
@@ -26,6 +26,14 @@ pub enum Change {
     Add,
     /// A node is to go for good.
     Remove(u32),
+    /// A node is to end, and to stay down.
+    Stop(u32),
+    /// The same, at once.
+    Kill(u32),
+    /// A node is to run again.
+    Restart(u32),
+    /// A node is to lose its data, and to stay down.
+    Wipe(u32),
 }
 
 impl Change {
@@ -33,15 +41,24 @@ impl Change {
         match self {
             Change::Add => "add\n".to_owned(),
             Change::Remove(node) => format!("remove {node}\n"),
+            Change::Stop(node) => format!("stop {node}\n"),
+            Change::Kill(node) => format!("kill {node}\n"),
+            Change::Restart(node) => format!("restart {node}\n"),
+            Change::Wipe(node) => format!("wipe {node}\n"),
         }
     }
 
     fn of_line(line: &str) -> Option<Change> {
-        match line.split_once(' ') {
-            None if line == "add" => Some(Change::Add),
-            Some(("remove", node)) => Some(Change::Remove(node.parse().ok()?)),
-            _ => None,
-        }
+        let Some((word, node)) = line.split_once(' ') else { return (line == "add").then_some(Change::Add) };
+        let of_node = match word {
+            "remove" => Change::Remove,
+            "stop" => Change::Stop,
+            "kill" => Change::Kill,
+            "restart" => Change::Restart,
+            "wipe" => Change::Wipe,
+            _ => return None,
+        };
+        node.parse().ok().map(of_node)
     }
 }
 
@@ -80,7 +97,9 @@ impl Control {
         match caller.request() {
             Ok(Some(change)) => Some((change, caller)),
             Ok(None) => {
-                caller.say("error this supervisor knows `add` and `remove NODE`");
+                caller.say(
+                    "error this supervisor knows `add`, and `remove`, `stop`, `kill`, `restart` and `wipe` of a node",
+                );
                 None
             }
             // Whoever does not say what is wanted is not waited for.
@@ -138,10 +157,11 @@ mod tests {
 
     #[test]
     fn requests_survive_their_line() {
-        for change in [Change::Add, Change::Remove(4)] {
+        let of_node = [Change::Remove, Change::Stop, Change::Kill, Change::Restart, Change::Wipe].map(|of| of(4));
+        for change in [Change::Add].into_iter().chain(of_node) {
             assert_eq!(Change::of_line(change.to_line().trim_end()), Some(change));
         }
-        for wrong in ["", "add 4", "remove", "remove x", "remove 4 5"] {
+        for wrong in ["", "add 4", "remove", "remove x", "remove 4 5", "wipe", "burn 4"] {
             assert_eq!(Change::of_line(wrong), None, "{wrong}");
         }
     }

@@ -6,7 +6,7 @@
 //! ```text
 //! dev-cluster.toml   what the cluster is: id, nodes, cores, groups; and which nodes have joined or were removed since
 //! dev.json           the running cluster, written once every group has a leader, and after each restart and change
-//! dev.sock           by which `coracle dev add` and `coracle dev remove` speak to the supervisor
+//! dev.sock           by which `coracle dev add` and its like speak to the supervisor
 //! node-i.toml        the configuration of node i, written at each start
 //! node-i.log         what node i says
 //! node-i/            the data of node i
@@ -16,8 +16,8 @@
 //! which then stops them in good order; the kernel kills them if the supervisor dies.
 //!
 //! Read [`args`], [`plan`] with [`ports`], [`cluster_file`] and [`checks`] (what holds before the start), then [`supervisor`] with
-//! [`child`] and [`probe`], [`control`] and `changes` (nodes that join and are removed), [`report`] and [`console`] (what the developer
-//! sees), [`error`].
+//! [`child`] and [`probe`], [`control`], `changes` (nodes that join and are removed) and `outages` (nodes that stop, come back and lose
+//! their data), [`report`] and [`console`] (what the developer sees), [`error`].
 
 pub mod args;
 mod changes;
@@ -27,6 +27,7 @@ pub mod cluster_file;
 pub mod console;
 pub mod control;
 pub mod error;
+mod outages;
 pub mod plan;
 pub mod ports;
 pub mod probe;
@@ -96,7 +97,7 @@ pub fn run(args: &DevArgs) -> Result<(), Error> {
         checks::ports_of(node)?;
         plan.write_config(node, &args.set, share)
     };
-    let kind = NodeKind { launch: &launch, health: &probe::health, prepare: &prepare };
+    let kind = NodeKind { launch: &launch, health: &probe::health, knows: &probe::knows, prepare: &prepare };
     let supervisor = Supervisor::new(plan, kind, &console, stop, args.restart);
     let result = supervisor.run();
     if !kept && matches!(result, Err(Error::NodeFailed { .. } | Error::NotReady { .. })) {
@@ -109,7 +110,11 @@ pub fn run(args: &DevArgs) -> Result<(), Error> {
 fn change_running(change: &DevChange, console: &Console) -> Result<(), Error> {
     let (running, change) = match change {
         DevChange::Add(running) => (running, Change::Add),
-        DevChange::Remove { node, running } => (running, Change::Remove(*node)),
+        DevChange::Remove(of) => (&of.running, Change::Remove(of.node)),
+        DevChange::Stop { kill: false, node: of } => (&of.running, Change::Stop(of.node)),
+        DevChange::Stop { kill: true, node: of } => (&of.running, Change::Kill(of.node)),
+        DevChange::Restart(of) => (&of.running, Change::Restart(of.node)),
+        DevChange::Wipe(of) => (&of.running, Change::Wipe(of.node)),
     };
     let last = control::ask(&running.data_dir, change, |line| console.note(line))?;
     console.print(&format!("{last}\n"));

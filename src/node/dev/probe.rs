@@ -1,7 +1,7 @@
 //! Asks a node, as a client would, whether it knows a leader for every group.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use super::plan::NodePlan;
@@ -47,6 +47,24 @@ pub fn ask_gateway(addr: SocketAddr, command: &str) -> io::Result<Result<String,
     }
 }
 
+/// Whether a node knows the one at another address, if it says so.
+pub fn knows(node: &NodePlan, other: IpAddr) -> Option<bool> {
+    ask_whom(node.gateway_addr(), other).ok()
+}
+
+fn ask_whom(addr: SocketAddr, other: IpAddr) -> io::Result<bool> {
+    let stream = TcpStream::connect_timeout(&addr, WAIT_MAX)?;
+    stream.set_read_timeout(Some(WAIT_MAX))?;
+    stream.set_write_timeout(Some(WAIT_MAX))?;
+    let mut answers = BufReader::new(stream.take(ANSWER_BYTES_MAX));
+    let nodes = command(&mut answers, b"*2\r\n$7\r\nCLUSTER\r\n$5\r\nNODES\r\n")?;
+    if nodes.is_empty() {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let host = format!(" {other}:");
+    Ok(nodes.lines().any(|line| line.contains(&host)))
+}
+
 /// Asks a node over its gateway port.
 pub fn health(node: &NodePlan) -> Health {
     ask(node.gateway_addr()).unwrap_or(Health::Silent)
@@ -87,8 +105,13 @@ mod tests {
 
     use super::*;
 
-    /// Answers connections with the given replies, one per command, and tells how `ask` understands them.
+    /// How `ask` understands these replies.
     fn understood(replies: &[&str]) -> Health {
+        answered(replies, |addr| ask(addr).unwrap_or(Health::Silent))
+    }
+
+    /// Answers a connection with the given replies, one per command.
+    fn answered<T>(replies: &[&str], ask: impl FnOnce(SocketAddr) -> T) -> T {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let addr = listener.local_addr().expect("it is bound");
         let replies: Vec<String> = replies.iter().map(|reply| (*reply).to_owned()).collect();
@@ -100,9 +123,9 @@ mod tests {
                 stream.write_all(reply.as_bytes()).expect("the client reads");
             }
         });
-        let health = ask(addr).unwrap_or(Health::Silent);
+        let understood = ask(addr);
         server.join().expect("no panic");
-        health
+        understood
     }
 
     fn bulk(body: &str) -> String {
@@ -128,6 +151,16 @@ mod tests {
         assert_eq!(answered(b"+OK it leaves\r\n"), Some(Ok("+OK it leaves".to_owned())));
         assert_eq!(answered(b"-ERR no\r\n"), Some(Err("no".to_owned())));
         assert_eq!(answered(b""), None);
+    }
+
+    #[test]
+    fn a_node_says_whom_it_knows() {
+        let nodes = bulk("a 127.0.0.1:7001@8000 myself,master - 0 0 1 connected\nb 127.0.0.41:7001@8000 master\n");
+        let is_known = |host: [u8; 4]| answered(&[&nodes], |addr| ask_whom(addr, host.into()).ok());
+        assert_eq!(is_known([127, 0, 0, 1]), Some(true));
+        assert_eq!(is_known([127, 0, 0, 41]), Some(true));
+        assert_eq!(is_known([127, 0, 0, 4]), Some(false));
+        assert_eq!(answered(&["-CLUSTERDOWN\r\n"], |addr| ask_whom(addr, [127, 0, 0, 1].into()).ok()), None);
     }
 
     #[test]

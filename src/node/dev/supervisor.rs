@@ -1,6 +1,7 @@
 //! Starts the nodes, waits until they are a cluster, watches them, and stops them. What is wanted of the running cluster meanwhile is
-//! made by [`changes`](super::changes).
+//! made by [`changes`](super::changes) and [`outages`](super::outages).
 
+use std::net::IpAddr;
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,8 @@ pub struct NodeKind<'a> {
     pub launch: &'a dyn Fn(&NodePlan, Option<&str>) -> Command,
     /// How it sees its cluster.
     pub health: &'a dyn Fn(&NodePlan) -> Health,
+    /// Whether it knows the node at another address, if it says so.
+    pub knows: &'a dyn Fn(&NodePlan, IpAddr) -> Option<bool>,
     /// Makes everything ready for one more node.
     pub prepare: &'a dyn Fn(&Plan, &NodePlan) -> Result<(), Error>,
 }
@@ -61,6 +64,8 @@ pub(super) struct Watched {
     /// When it will be started again.
     restart_at: Option<Instant>,
     backoff: Duration,
+    /// When it was last looked whether it was removed.
+    looked: Option<Instant>,
 }
 
 impl<'a> Supervisor<'a> {
@@ -175,6 +180,7 @@ impl<'a> Supervisor<'a> {
             if let Some((change, mut caller)) = self.control.as_ref().and_then(Control::next) {
                 self.change(change, &mut caller)?;
             }
+            self.forget_removed()?;
             for idx in 0..self.nodes.len() {
                 if let Some(status) = self.nodes[idx].take_ended()? {
                     self.node_died(idx, status);
@@ -257,7 +263,21 @@ impl Watched {
     /// A node that does not run yet.
     pub(super) fn new(plan: NodePlan) -> Watched {
         let started = Instant::now();
-        Watched { plan, child: None, pid: 0, started, restart_at: None, backoff: BACKOFF_MIN }
+        Watched { plan, child: None, pid: 0, started, restart_at: None, backoff: BACKOFF_MIN, looked: None }
+    }
+
+    /// It stays down until somebody wants it to run.
+    pub(super) fn do_not_restart(&mut self) {
+        self.restart_at = None;
+    }
+
+    /// Whether it does not run, and nobody has looked for `every` whether it was removed.
+    pub(super) fn may_be_removed(&mut self, every: Duration) -> bool {
+        let is_due = self.child.is_none() && self.looked.is_none_or(|looked| looked.elapsed() >= every);
+        if is_due {
+            self.looked = Some(Instant::now());
+        }
+        is_due
     }
 
     /// If its process has ended: how. Then it has none any more.

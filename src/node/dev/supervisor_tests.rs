@@ -54,7 +54,7 @@ fn run(
 ) -> Result<(), Error> {
     let (plan, console, stop) = (plan(dir), Console::new(), StopRequests::default());
     let launch = |node: &NodePlan, _: Option<&str>| shell(&script.replace("NODE", &node.id.to_string()));
-    let kind = NodeKind { launch: &launch, health, prepare: &|_, _| Ok(()) };
+    let kind = NodeKind { launch: &launch, health, knows: &|_, _| Some(true), prepare: &|_, _| Ok(()) };
     let (asking, watched_dir) = (stop.clone(), dir.to_owned());
     let over = Arc::new(AtomicBool::new(false));
     let is_over = Arc::clone(&over);
@@ -125,6 +125,32 @@ fn a_node_that_dies_stays_down() {
 }
 
 #[test]
+fn a_node_that_the_cluster_has_removed_is_forgotten() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (plan, console, stop) = (plan(dir.path()), Console::new(), StopRequests::default());
+    let launch =
+        |node: &NodePlan, _: Option<&str>| shell(if node.id == 2 { "sleep 0.3; exit 1" } else { "exec sleep 60" });
+    // The first node that is asked says nothing.
+    let knows = |node: &NodePlan, host: IpAddr| (node.id == 3).then(|| !host.to_string().ends_with(".2"));
+    let kind = NodeKind { launch: &launch, health: &ready, knows: &knows, prepare: &|_, _| Ok(()) };
+    let (asking, watched) = (stop.clone(), dir.path().to_owned());
+    let asker = std::thread::spawn(move || {
+        let begin = Instant::now();
+        while !(has_dev_json(&watched) && dev_json_pids(&watched).len() == 2)
+            && begin.elapsed() < Duration::from_secs(20)
+        {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        asking.add();
+    });
+    Supervisor::new(plan, kind, &console, stop, false).run().expect("the others end cleanly");
+    asker.join().expect("no panic");
+    assert_eq!(dev_json_pids(dir.path()).len(), 2);
+    let kept = ClusterFile::open(dir.path(), &ARGS).expect("the same cluster");
+    assert_eq!(kept.ids().collect::<Vec<_>>(), [1, 3]);
+}
+
+#[test]
 fn with_restart_a_node_that_dies_comes_back_under_a_new_process_id() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let script = "cd DIR; if [ NODE = 2 -a ! -e again ]; then echo > again; sleep 0.3; kill -9 $$; fi; \
@@ -158,7 +184,7 @@ fn asked_again_the_supervisor_kills() {
         std::thread::sleep(Duration::from_millis(300));
         asking.add();
     });
-    let kind = NodeKind { launch: &launch, health: &up, prepare: &|_, _| Ok(()) };
+    let kind = NodeKind { launch: &launch, health: &up, knows: &|_, _| None, prepare: &|_, _| Ok(()) };
     let error = Supervisor::new(plan, kind, &console, stop, false).run().expect_err("they had to be killed");
     asker.join().expect("no panic");
     assert!(matches!(&error, Error::Unclean(nodes) if nodes.matches("was killed").count() == 3), "{error}");

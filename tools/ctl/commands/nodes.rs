@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{or_dash, state_cell};
+use super::{duty_cell, or_dash, state_cell};
 use crate::error::CtlError;
 use crate::gateway::Gateway;
 use crate::model::{self, Node};
@@ -40,15 +40,16 @@ fn show(nodes: &[Node], page: &mut Page) {
             cell(node.id),
             cell(or_dash(&node.rack)),
             state_cell(node),
+            duty_cell(node),
             cell(node.cores),
             cell(node.leads),
             cell(node.copies),
-            cell(&node.gateway),
             cell(or_dash(node.incarnation.get(..INCARNATION_DIGITS).unwrap_or(&node.incarnation))),
+            cell(&node.gateway),
         ]
     };
     let rows: Vec<_> = nodes.iter().map(row).collect();
-    page.table(&[">NODE", "RACK", "STATE", ">CORES", ">LEADS", ">COPIES", "GATEWAY", "DATA"], &rows);
+    page.table(&[">NODE", "RACK", "STATE", "DUTY", ">CORES", ">LEADS", ">COPIES", "DATA", "GATEWAY"], &rows);
 }
 
 #[cfg(test)]
@@ -66,6 +67,8 @@ mod tests {
             copies: 9,
             incarnation: "0123456789abcdef".to_owned(),
             heard_ms: Some(0),
+            duty: "serves".to_owned(),
+            health: "up".to_owned(),
             ..Node::default()
         };
         let down = Node {
@@ -74,15 +77,19 @@ mod tests {
             state: "down".to_owned(),
             heard_ms: Some(72_000),
             incarnation: String::new(),
+            duty: "leaves".to_owned(),
+            health: "down".to_owned(),
             ..up.clone()
         };
         let mut page = Page::new(false);
         show(&[up, down], &mut page);
         let expected = "\
-NODE  RACK  STATE        CORES  LEADS  COPIES  GATEWAY         DATA
-   1  -     up               2      5       9  127.0.0.1:7000  01234567
-  12  b     down 1m 12s      2      5       9  127.0.0.1:7000  -
+NODE  RACK  STATE        DUTY    CORES  LEADS  COPIES  DATA      GATEWAY
+   1  -     up           serves      2      5       9  01234567  127.0.0.1:7000
+  12  b     down 1m 12s  leaves      2      5       9  -         127.0.0.1:7000
 ";
-        assert_eq!(page.finish(), expected);
+        let shown = page.finish();
+        assert_eq!(shown, expected);
+        assert!(shown.lines().all(|line| line.chars().count() <= 80));
     }
 }

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{groups, or_dash, state_cell};
+use super::{duty_cell, groups, or_dash, state_cell, tasks};
 use crate::cluster::Cluster;
-use crate::model::{Group, Node, Standing};
+use crate::model::{Group, Node, Standing, Task};
 use crate::text::{Cell, Page, Tone, cell, count, duration, toned};
 
 /// Groups whose lack of replicas is told one by one.
 const LACKS_COUNT_MAX: usize = 4;
+/// Tasks that are told one by one.
+const TASKS_COUNT_MAX: usize = 3;
 
 /// What is not as it should be, in one line.
 pub(crate) fn left(cluster: &Cluster) -> String {
@@ -28,10 +30,11 @@ pub(crate) fn show(cluster: &Cluster, page: &mut Page) {
     page.named("map", &format!("epoch {}, as node {} knows it", status.epoch, status.node), Tone::Plain);
     page.gap();
     let rows: Vec<_> = cluster.nodes.iter().map(|node| node_row(cluster, node)).collect();
-    page.table(&[">NODE", "RACK", "STATE", ">LEADS", ">COPIES", ">FULL", "VERSION", "RUNS FOR"], &rows);
+    page.table(&[">NODE", "RACK", "STATE", "DUTY", ">LEADS", ">COPIES", ">FULL", "VERSION", "RUNS FOR"], &rows);
     page.gap();
     nodes_line(cluster, page);
     groups_line(cluster, page);
+    tasks_line(cluster, page);
     let alarms = alarms(cluster);
     if alarms.is_empty() {
         page.named("alarms", "none", Tone::Good);
@@ -56,6 +59,7 @@ fn node_row(cluster: &Cluster, node: &Node) -> Vec<Cell> {
         cell(node.id),
         cell(or_dash(&node.rack)),
         state_cell(node),
+        duty_cell(node),
         cell(node.leads),
         cell(node.copies),
         toned(full, if is_short { Tone::Doubtful } else { Tone::Plain }),
@@ -97,9 +101,31 @@ fn groups_line(cluster: &Cluster, page: &mut Page) {
     page.named("groups", &format!("{all}: {}", parts.join(", ")), tone);
 }
 
+/// What is under way, and what waits.
+fn tasks_line(cluster: &Cluster, page: &mut Page) {
+    // For a moment a node is gone, and its task is not.
+    let is_there = |task: &&Task| task.kind != "alarm" && cluster.nodes.iter().any(|node| node.id == task.node);
+    let lines: Vec<_> = cluster.tasks.iter().filter(is_there).map(tasks::line).collect();
+    let text = match lines.len() {
+        // An earlier version does not tell them, and a cluster without a leader cannot.
+        0 => return,
+        1..=TASKS_COUNT_MAX => lines.join("; "),
+        others => format!("{}: `coracle-ctl tasks` shows them", count(others, "task")),
+    };
+    let is_waiting = cluster.tasks.iter().any(|task| task.state == "waiting");
+    page.named("tasks", &text, if is_waiting { Tone::Doubtful } else { Tone::Plain });
+}
+
 /// What somebody should look at, and who says so: nodes that are not up, groups that lack something, and what nodes say of themselves.
 fn alarms(cluster: &Cluster) -> Vec<(String, String)> {
     let mut alarms: Vec<_> = cluster.nodes.iter().filter_map(of_node).collect();
+    // Most often a node says the same.
+    let says = |text: &str| {
+        let statuses = cluster.answers.iter().filter_map(|answer| answer.status.as_ref());
+        statuses.flat_map(|status| &status.alarms).any(|alarm| alarm.text == text)
+    };
+    let told = cluster.tasks.iter().filter(|task| task.kind == "alarm" && !says(&task.reason));
+    alarms.extend(told.map(|task| ("cluster".to_owned(), task.reason.clone())));
     let lacking: Vec<&Group> = cluster.groups.iter().filter(|group| group.standing() == Standing::Lacking).collect();
     for group in lacking.iter().take(LACKS_COUNT_MAX) {
         alarms.push((format!("group {}", group.id), groups::standing_text(cluster, group)));
@@ -134,6 +160,18 @@ fn of_node(node: &Node) -> Option<(String, String)> {
     };
     let text = match node.state.as_str() {
         "here" | "up" => return None,
+        "down" if node.duty == "leaves" => {
+            format!("is down, {heard}, and leaves: `coracle-ctl tasks` tells how far that is")
+        }
+        "down" if node.health == "down" && node.copies == 0 => format!(
+            "is down, {heard}: others hold all that it held; start it again, or have it leave for good with `coracle-ctl decommission {}`",
+            node.id
+        ),
+        "down" if node.health == "down" => format!(
+            "is down, {heard}: what it held begins on other nodes as far as they have room (`coracle-ctl tasks`); start it again, or have it \
+             leave for good with `coracle-ctl decommission {}`",
+            node.id
+        ),
         "down" => format!(
             "is down, {heard}: start it again; if its data is lost, `coracle-ctl replace {}` says how it comes back",
             node.id
@@ -167,7 +205,8 @@ mod tests {
     fn node(id: i64, state: &str, leads: i64) -> Node {
         let heard_ms = if state == "down" { Some(42_000) } else { Some(3) };
         let gateway = format!("10.0.0.{id}:7000");
-        Node { id, state: state.to_owned(), leads, copies: 5, gateway, heard_ms, ..Node::default() }
+        let duty = "serves".to_owned();
+        Node { id, state: state.to_owned(), leads, copies: 5, gateway, heard_ms, duty, ..Node::default() }
     }
 
     fn group(id: i64, leader: &str, lacks: Option<&str>) -> Group {
@@ -182,6 +221,7 @@ mod tests {
             nodes: vec![node(1, "here", 2), node(2, "up", 2), node(3, "up", 2)],
             groups: (0..6).map(|id| group(id, &format!("{}/0", id % 3 + 1), None)).collect(),
             answers: (1..=3).map(answer).collect(),
+            tasks: Vec::new(),
         }
     }
 
@@ -217,10 +257,10 @@ cluster shop
 id      6c1f0c5e2d8f4a7b9e3d1c2b4a5f6071
 map     epoch 7, as node 1 knows it
 
-NODE  RACK  STATE  LEADS  COPIES  FULL  VERSION  RUNS FOR
-   1  -     up         2       5   2/2  0.1.0    2h 3m
-   2  -     up         2       5   2/2  0.1.0    2h 3m
-   3  -     up         2       5   2/2  0.1.0    2h 3m
+NODE  RACK  STATE  DUTY    LEADS  COPIES  FULL  VERSION  RUNS FOR
+   1  -     up     serves      2       5   2/2  0.1.0    2h 3m
+   2  -     up     serves      2       5   2/2  0.1.0    2h 3m
+   3  -     up     serves      2       5   2/2  0.1.0    2h 3m
 
 nodes   3, all up
 groups  6, all at full strength
@@ -237,12 +277,13 @@ cluster shop
 id      6c1f0c5e2d8f4a7b9e3d1c2b4a5f6071
 map     epoch 7, as node 1 knows it
 
-NODE  RACK  STATE     LEADS  COPIES  FULL  VERSION  RUNS FOR
-   1  -     up            6       5   0/4  0.1.0    2h 3m
-   2  -     up            0       5     -  -        not reached: no answer
-                                                    within 3000 ms
-   3  -     down 42s      0       5     -  -        not reached: nobody listens
-                                                    there
+NODE  RACK  STATE     DUTY    LEADS  COPIES  FULL  VERSION  RUNS FOR
+   1  -     up        serves      6       5   0/4  0.1.0    2h 3m
+   2  -     up        serves      0       5     -  -        not reached: no
+                                                            answer within 3000
+                                                            ms
+   3  -     down 42s  serves      0       5     -  -        not reached: nobody
+                                                            listens there
 
 nodes   2 of 3 up; down: 3
 groups  6: 4 lack something, 1 without a leader, 1 whose leader could not be
@@ -269,5 +310,50 @@ node 1  1 group is without a leader that is known here
             answer.status.as_mut().expect("they have answered").alarms.push(alarm.clone());
         }
         assert_eq!(alarms(&cluster), [("nodes".to_owned(), "1, 2: it is so".to_owned())]);
+    }
+
+    #[test]
+    fn duties_tasks_and_what_the_cluster_itself_says_are_shown() {
+        let mut cluster = well();
+        cluster.nodes[1].duty = "leaves".to_owned();
+        cluster.nodes[2] = Node { rack: "rack-a".to_owned(), health: "down".to_owned(), ..node(3, "down", 0) };
+        let task = |kind: &str, node, state: &str, reason: &str| Task {
+            kind: kind.to_owned(),
+            node,
+            replicas: 3,
+            bytes: 5 << 20,
+            state: state.to_owned(),
+            reason: reason.to_owned(),
+            ..Task::default()
+        };
+        cluster.tasks = vec![
+            task("decommission", 2, "waiting", "no node can take it: 2 have one already"),
+            task("alarm", 0, "running", "no node is replaced, as 1 of 3 is missing (3)"),
+        ];
+        let text = shown(&cluster);
+        assert!(text.contains("   2  -       up        leaves"), "{text}");
+        let tasks = "
+tasks   decommission of node 2 waits: no node can take it: 2 have one already; 3
+        replicas (5.0 MiB) left
+";
+        assert!(text.contains(tasks), "{text}");
+        let alarms = "
+2 alarms
+node 3  is down, last heard 42s ago: what it held begins on other nodes as far
+        as they have room (`coracle-ctl tasks`); start it again, or have it
+        leave for good with `coracle-ctl decommission 3`
+cluster no node is replaced, as 1 of 3 is missing (3)
+";
+        assert!(text.ends_with(alarms), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        let mut leaving = cluster.clone();
+        leaving.nodes[2].duty = "leaves".to_owned();
+        assert!(shown(&leaving).contains("last heard 42s ago, and leaves:"), "{}", shown(&leaving));
+        cluster.nodes[2].copies = 0;
+        assert!(shown(&cluster).contains("last heard 42s ago: others hold all that it held;"), "{}", shown(&cluster));
+        cluster.tasks = vec![task("decommission", 9, "running", "")];
+        assert!(!shown(&cluster).contains("\ntasks"), "node 9 has just gone");
+        cluster.tasks = vec![task("replace", 3, "running", ""); TASKS_COUNT_MAX + 1];
+        assert!(shown(&cluster).contains("\ntasks   4 tasks: `coracle-ctl tasks` shows them\n"));
     }
 }

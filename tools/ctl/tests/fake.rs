@@ -2,56 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::process::{Command, Output};
-use std::thread;
+mod canned;
+
+use std::io::Write;
 use std::time::{Duration, Instant};
 
-/// Serves each connection on a thread of its own, as long as the test runs. Returns the address.
-fn serve(answer: impl Fn(&mut TcpStream, &str) + Clone + Send + 'static) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let addr = listener.local_addr().unwrap().to_string();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let (mut stream, answer) = (stream.unwrap(), answer.clone());
-            thread::spawn(move || {
-                let mut bytes = [0; 4_096];
-                while let Ok(len) = stream.read(&mut bytes)
-                    && len > 0
-                {
-                    // Requests are short, and come one at a time.
-                    answer(&mut stream, &words(&String::from_utf8_lossy(&bytes[..len])));
-                }
-            });
-        }
-    });
-    addr
-}
-
-/// The words of a request.
-fn words(request: &str) -> String {
-    let parts = request.split("\r\n").filter(|part| !part.is_empty() && !part.starts_with(['*', '$']));
-    parts.collect::<Vec<_>>().join(" ")
-}
-
-fn bulk(text: &str) -> String {
-    format!("${}\r\n{text}\r\n", text.len())
-}
-
-fn int(number: i64) -> String {
-    format!(":{number}\r\n")
-}
-
-fn map(pairs: &[(&str, String)]) -> String {
-    let written: String = pairs.iter().map(|(name, value)| bulk(name) + value).collect();
-    format!("*{}\r\n{written}", 2 * pairs.len())
-}
-
-/// A list of as many elements as there are.
-fn list(elements: &[String]) -> String {
-    format!("*{}\r\n{}", elements.len(), elements.concat())
-}
+use canned::{bulk, code, ctl, int, list, map, nowhere, serve, told};
 
 /// What a cluster of two nodes says of which the other one cannot be reached: all as it should be, but for `lacks`.
 fn cluster(words: &str, other_state: &str, other_gateway: &str, lacks: &[&str]) -> String {
@@ -81,23 +37,6 @@ fn cluster(words: &str, other_state: &str, other_gateway: &str, lacks: &[&str]) 
         "CORACLE REPLACE 2" => bulk("00112233445566778899aabbccddeeff"),
         _ => "+PONG\r\n".to_owned(),
     }
-}
-
-fn ctl(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_coracle-ctl")).args(args).output().unwrap()
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().unwrap()
-}
-
-fn told(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
-/// An address at which nobody listens.
-fn nowhere() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
 fn sound(other_state: &'static str, lacks: &'static [&'static str]) -> String {
