@@ -19,7 +19,7 @@ pub struct TermRun {
 /// What an entry counts against limits besides its payload: its header in memory, in the log and in a message.
 pub(crate) const ENTRY_OVERHEAD_BYTES: usize = 48;
 
-/// A payload received from a peer is a slice of a whole frame, and keeps all of it in memory. Shorter ones than this are
+/// A payload received from a peer may be a slice of a whole frame, and keep all of it in memory. Shorter ones than this are
 /// copied, so that they hold what they count; longer ones leave the cache as soon as they are durable and applied.
 pub(crate) const SLICE_BYTES_MIN: usize = 64 << 10;
 
@@ -140,10 +140,12 @@ impl Log {
 
     /// Appends the next entry, whose payload may be a slice of a longer buffer.
     pub(crate) fn push_received(&mut self, mut entry: Entry) {
-        if entry.payload.len() < SLICE_BYTES_MIN {
-            entry.payload = entry.payload.copied();
-        } else {
-            self.slices.push_back(entry.index);
+        if entry.payload.is_slice() {
+            if entry.payload.len() < SLICE_BYTES_MIN {
+                entry.payload = entry.payload.copied();
+            } else {
+                self.slices.push_back(entry.index);
+            }
         }
         self.push(entry);
     }
@@ -366,7 +368,7 @@ mod tests {
     /// An entry as it comes from a peer: its payload is a slice of a frame that is 100 bytes longer.
     fn received(index: Index, payload_len: usize) -> Entry {
         let frame = Bytes::from(alloc::vec![7; payload_len + 100]);
-        Entry { term: 1, index, kind: EntryKind::Batch, payload: frame.slice(50..50 + payload_len).into() }
+        Entry { term: 1, index, kind: EntryKind::Batch, payload: Payload::slice(frame.slice(50..50 + payload_len)) }
     }
 
     #[test]

@@ -27,22 +27,18 @@ pub struct Checksum {
 }
 
 impl Checksum {
-    /// Of no bytes.
-    pub(crate) const EMPTY: Checksum = Checksum { crc: 0, shift: ONE };
-
-    /// Of these bytes.
+    /// Of so many bytes with this CRC-32.
     ///
     /// # Panics
     /// If there are 4 GiB of them or more.
-    pub fn of(bytes: &[u8]) -> Checksum {
-        let len = u32::try_from(bytes.len()).expect("whatever is summed fits a frame or a block");
-        Checksum { crc: crc32fast::hash(bytes), shift: shift_by(len) }
+    pub fn new(crc: u32, len: usize) -> Checksum {
+        let len = u32::try_from(len).expect("whatever is summed fits a frame or a block");
+        Checksum { crc, shift: shift_by(len) }
     }
 
     /// The CRC-32 of bytes of which that is `before`, with these behind them.
     fn behind(self, before: u32) -> u32 {
-        // That of no bytes at all is 0.
-        if before == 0 { self.crc } else { multiply(before, self.shift) ^ self.crc }
+        multiply(before, self.shift) ^ self.crc
     }
 }
 
@@ -60,6 +56,21 @@ impl Crc {
     /// Adds bytes that were summed before.
     pub fn add_summed(&mut self, checksum: Checksum) {
         self.0 = Hasher::new_with_initial(checksum.behind(self.0.clone().finalize()));
+    }
+
+    /// Adds so many bytes with this CRC-32.
+    #[inline]
+    pub fn add_crc(&mut self, crc: u32, len: usize) {
+        if self.is_zero() {
+            // As behind no bytes at all.
+            self.0 = Hasher::new_with_initial(crc);
+        } else {
+            self.add_summed(Checksum::new(crc, len));
+        }
+    }
+
+    fn is_zero(&self) -> bool {
+        self.0.clone().finalize() == 0
     }
 
     /// The CRC-32 of all of it.
@@ -189,9 +200,9 @@ mod tests {
             let end = first + second;
             let mut crc = Crc::default();
             crc.add(&all[..first]);
-            crc.add_summed(Checksum::of(&all[first..end]));
+            crc.add_crc(crc32fast::hash(&all[first..end]), second);
             crc.add(&all[end..end + 100]);
-            crc.add_summed(Checksum::of(&all[end + 100..]));
+            crc.add_summed(Checksum::new(crc32fast::hash(&all[end + 100..]), all.len() - end - 100));
             assert_eq!(crc.finish(), crc32fast::hash(&all), "{first} and {second} bytes");
         }
     }
@@ -202,7 +213,7 @@ mod tests {
         let sum_of = |middle: &[u8]| {
             let mut crc = Crc::default();
             crc.add(b"before");
-            crc.add_summed(Checksum::of(middle));
+            crc.add_crc(crc32fast::hash(middle), middle.len());
             crc.finish()
         };
         let sum = sum_of(&all);

@@ -384,12 +384,24 @@ impl FrameHeader {
         if body.len() != self.body_len() {
             return Err(FrameError::Payloads);
         }
-        let head = body.slice(..self.head_len);
-        let mut payloads = Payloads::new(body.slice(self.head_len..));
-        if crc32fast::hash(&head) != self.head_crc {
+        self.decode_parts(&body[..self.head_len], Payloads::new(body.slice(self.head_len..)))
+    }
+
+    /// Decodes what follows the header, from wherever it has arrived. What entries hold is copied once each, and the other
+    /// payloads together: slices of that copy.
+    pub fn decode_copied(&self, body: &[u8]) -> Result<Frame, FrameError> {
+        if body.len() != self.body_len() {
+            return Err(FrameError::Payloads);
+        }
+        let (head, payloads) = body.split_at(self.head_len);
+        self.decode_parts(head, Payloads::lent(payloads))
+    }
+
+    fn decode_parts(&self, head: &[u8], mut payloads: Payloads<'_>) -> Result<Frame, FrameError> {
+        if crc32fast::hash(head) != self.head_crc {
             return Err(FrameError::Checksum);
         }
-        let head = rkyv::access::<ArchivedFrameHead, Failure>(&head).map_err(|_| FrameError::Metadata)?;
+        let head = rkyv::access::<ArchivedFrameHead, Failure>(head).map_err(|_| FrameError::Metadata)?;
         let mut frame = Frame::default();
         let mut entries = head.entries.iter();
         frame.messages.reserve(head.messages.len());
@@ -453,7 +465,7 @@ impl FrameHeader {
 fn decode_body<'a>(
     body: &ArchivedBodyHead,
     heads: &mut impl Iterator<Item = &'a ArchivedEntryHead>,
-    payloads: &mut Payloads,
+    payloads: &mut Payloads<'_>,
 ) -> Result<Body, FrameError> {
     Ok(match body {
         ArchivedBodyHead::Vote { pre, transfer, last_index, last_term } => Body::Vote {
@@ -502,7 +514,7 @@ fn decode_body<'a>(
     })
 }
 
-fn decode_chunk(head: &ArchivedChunkHead, payloads: &mut Payloads) -> Result<ChunkReply, FrameError> {
+fn decode_chunk(head: &ArchivedChunkHead, payloads: &mut Payloads<'_>) -> Result<ChunkReply, FrameError> {
     let len = head.len.to_native() as usize;
     let (offset, total_bytes) = (head.offset.to_native(), head.total_bytes.to_native());
     let is_within = offset.checked_add(len as u64).is_some_and(|end| end <= total_bytes);
@@ -514,7 +526,7 @@ fn decode_chunk(head: &ArchivedChunkHead, payloads: &mut Payloads) -> Result<Chu
     Ok(ChunkReply { group: GroupId(head.group.to_native()), last_index: head.last_index.to_native(), chunk })
 }
 
-fn decode_requests(head: &ArchivedFrameHead, payloads: &mut Payloads) -> Result<Requests, FrameError> {
+fn decode_requests(head: &ArchivedFrameHead, payloads: &mut Payloads<'_>) -> Result<Requests, FrameError> {
     let mut requests = Requests::default();
     requests.heads.extend(head.requests.iter().map(ArchivedRequestHead::to_native));
     requests.ends.extend(head.request_ends.iter().map(|end| end.to_native()));
@@ -528,7 +540,7 @@ fn decode_requests(head: &ArchivedFrameHead, payloads: &mut Payloads) -> Result<
     Ok(requests)
 }
 
-fn decode_replies(head: &ArchivedFrameHead, payloads: &mut Payloads) -> Result<Replies, FrameError> {
+fn decode_replies(head: &ArchivedFrameHead, payloads: &mut Payloads<'_>) -> Result<Replies, FrameError> {
     let mut replies = Replies::default();
     let mut len = 0usize;
     for reply in head.replies.iter() {

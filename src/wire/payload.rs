@@ -17,13 +17,24 @@ pub const SUMMED_BYTES_MIN: usize = 1 << 10;
 #[derive(Clone)]
 pub struct Payload {
     bytes: Bytes,
-    // Invariant: that of `bytes`, if they are long.
-    checksum: Checksum,
+    // Invariant: that of `bytes` if they are long, else 0.
+    crc: u32,
+    is_slice: bool,
 }
 
 impl Payload {
     /// No bytes.
-    pub const EMPTY: Payload = Payload { bytes: Bytes::new(), checksum: Checksum::EMPTY };
+    pub const EMPTY: Payload = Payload { bytes: Bytes::new(), crc: 0, is_slice: false };
+
+    /// Bytes that are part of something longer.
+    pub fn slice(bytes: Bytes) -> Payload {
+        Payload { is_slice: true, ..Payload::from(bytes) }
+    }
+
+    /// Whether the bytes are part of something longer, such as a frame, all of which stays in memory with them.
+    pub fn is_slice(&self) -> bool {
+        self.is_slice
+    }
 
     /// The bytes.
     pub fn bytes(&self) -> &Bytes {
@@ -38,12 +49,16 @@ impl Payload {
     /// Their checksum, if they are long.
     #[inline]
     pub fn checksum(&self) -> Option<Checksum> {
-        (self.bytes.len() >= SUMMED_BYTES_MIN).then_some(self.checksum)
+        self.is_long().then(|| Checksum::new(self.crc, self.bytes.len()))
+    }
+
+    fn is_long(&self) -> bool {
+        self.bytes.len() >= SUMMED_BYTES_MIN
     }
 
     /// The same in memory of its own.
     pub fn copied(&self) -> Payload {
-        Payload { bytes: Bytes::copy_from_slice(&self.bytes), checksum: self.checksum }
+        Payload { bytes: Bytes::copy_from_slice(&self.bytes), crc: self.crc, is_slice: false }
     }
 }
 
@@ -51,9 +66,10 @@ impl Crc {
     /// Adds a payload.
     #[inline]
     pub fn add_payload(&mut self, payload: &Payload) {
-        match payload.checksum() {
-            Some(checksum) => self.add_summed(checksum),
-            None => self.add(payload),
+        if payload.is_long() {
+            self.add_crc(payload.crc, payload.len());
+        } else {
+            self.add(payload);
         }
     }
 }
@@ -61,8 +77,8 @@ impl Crc {
 impl From<Bytes> for Payload {
     fn from(bytes: Bytes) -> Payload {
         let is_long = bytes.len() >= SUMMED_BYTES_MIN;
-        let checksum = if is_long { Checksum::of(&bytes) } else { Checksum::EMPTY };
-        Payload { bytes, checksum }
+        let crc = if is_long { crc32fast::hash(&bytes) } else { 0 };
+        Payload { bytes, crc, is_slice: false }
     }
 }
 

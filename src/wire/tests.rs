@@ -109,7 +109,7 @@ fn the_checksum_of_the_payloads_is_that_of_their_bytes() {
 fn a_long_payload_keeps_the_checksum_that_its_frame_was_found_sound_by() {
     let frame = decode(&encoded()).unwrap();
     let Body::Append { entries, .. } = &frame.messages[2].body else { panic!("not entries") };
-    assert_eq!(entries[1].payload.checksum(), Some(Checksum::of(&LONG)));
+    assert_eq!(entries[1].payload.checksum(), Some(Checksum::new(crc32fast::hash(&LONG), LONG.len())));
     assert_eq!(entries[0].payload.checksum(), None);
 }
 
@@ -162,16 +162,39 @@ fn payloads_are_gathered_not_copied() {
     assert_eq!(parts[1].as_ptr(), payload.as_ptr());
 }
 
+fn decode_copied(bytes: &[u8]) -> Result<Frame, FrameError> {
+    let header = bytes.first_chunk::<FRAME_HEADER_BYTES>().ok_or(FrameError::Payloads)?;
+    FrameHeader::decode(header)?.decode_copied(&bytes[FRAME_HEADER_BYTES..])
+}
+
+#[test]
+fn what_is_copied_out_of_a_frame_says_the_same_and_is_no_slice() {
+    let bytes = encoded();
+    let (copied, sliced) = (decode_copied(&bytes).unwrap(), decode(&bytes).unwrap());
+    assert_eq!((&copied.messages, &copied.chunks), (&sliced.messages, &sliced.chunks));
+    assert_eq!((&copied.changes, &copied.map), (&sliced.changes, &sliced.map));
+    assert_eq!((&copied.requests.bytes, &copied.replies.bytes), (&sliced.requests.bytes, &sliced.replies.bytes));
+    let are_slices = |frame: &Frame| {
+        let entries = frame.messages.iter().filter_map(|message| match &message.body {
+            Body::Append { entries, .. } => Some(entries),
+            _ => None,
+        });
+        entries.flatten().filter(|entry| !entry.payload.is_empty()).map(|entry| entry.payload.is_slice()).collect()
+    };
+    let (copied, sliced): (Vec<bool>, Vec<bool>) = (are_slices(&copied), are_slices(&sliced));
+    assert_eq!((copied, sliced), (vec![false; 3], vec![true; 3]));
+}
+
 #[test]
 fn no_flipped_bit_and_no_truncation_is_accepted() {
     let bytes = encoded();
     for bit in 0..bytes.len() * 8 {
         let mut broken = bytes.clone();
         broken[bit / 8] ^= 1 << (bit % 8);
-        assert!(decode(&broken).is_err(), "bit {bit} flipped");
+        assert!(decode(&broken).is_err() && decode_copied(&broken).is_err(), "bit {bit} flipped");
     }
     for len in 0..bytes.len() {
-        assert!(decode(&bytes[..len]).is_err(), "cut to {len}");
+        assert!(decode(&bytes[..len]).is_err() && decode_copied(&bytes[..len]).is_err(), "cut to {len}");
     }
 }
 

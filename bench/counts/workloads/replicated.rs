@@ -78,7 +78,7 @@ impl ReplicatedSet {
             let bytes = Bytes::from(self.parts.concat());
             let header = bytes.first_chunk::<FRAME_HEADER_BYTES>().expect("a frame has a header");
             let header = FrameHeader::decode(header).expect("it was just encoded");
-            let frame = header.decode_body(bytes.slice(FRAME_HEADER_BYTES..)).expect("it was just encoded");
+            let frame = header.decode_copied(&bytes[FRAME_HEADER_BYTES..]).expect("it was just encoded");
             let Body::Append { entries, .. } = &frame.messages[0].body else { panic!("an Append was sent") };
             follower.persist(entries);
         }
