@@ -264,7 +264,7 @@ impl Raft {
 
     /// Appends an entry of our own term as its leader. Returns its index.
     pub(crate) fn append_own(&mut self, kind: EntryKind, payload: Bytes) -> Index {
-        let entry = Entry { term: self.term, index: self.log.last_index() + 1, kind, payload };
+        let entry = Entry { term: self.term, index: self.log.last_index() + 1, kind, payload: payload.into() };
         let index = entry.index;
         if let Some(leader) = self.state.leader_mut() {
             leader.uncommitted_bytes += entry_bytes(&entry);

@@ -4,7 +4,6 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use bytes::Bytes;
 use types::{Index, Term};
 use wire::Entry;
 
@@ -20,7 +19,7 @@ pub struct TermRun {
 /// What an entry counts against limits besides its payload: its header in memory, in the log and in a message.
 pub(crate) const ENTRY_OVERHEAD_BYTES: usize = 48;
 
-/// A payload received from a peer is a slice of a whole frame, and keeps all of it in memory. Shorter ones than this are
+/// A payload received from a peer may be a slice of a whole frame, and keep all of it in memory. Shorter ones than this are
 /// copied, so that they hold what they count; longer ones leave the cache as soon as they are durable and applied.
 pub(crate) const SLICE_BYTES_MIN: usize = 64 << 10;
 
@@ -141,10 +140,12 @@ impl Log {
 
     /// Appends the next entry, whose payload may be a slice of a longer buffer.
     pub(crate) fn push_received(&mut self, mut entry: Entry) {
-        if entry.payload.len() < SLICE_BYTES_MIN {
-            entry.payload = Bytes::copy_from_slice(&entry.payload);
-        } else {
-            self.slices.push_back(entry.index);
+        if entry.payload.is_slice() {
+            if entry.payload.len() < SLICE_BYTES_MIN {
+                entry.payload = entry.payload.copied();
+            } else {
+                self.slices.push_back(entry.index);
+            }
         }
         self.push(entry);
     }
@@ -262,13 +263,15 @@ impl Log {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use wire::{EntryKind, Payload};
+
     use super::*;
-    use wire::EntryKind;
 
     fn log(terms: &[Term]) -> Log {
         let mut log = Log::new(0, 0, 0, Vec::new());
         for (term, index) in terms.iter().zip(1..) {
-            log.push(Entry { term: *term, index, kind: EntryKind::Batch, payload: Bytes::from_static(b"12345678") });
+            log.push(Entry { term: *term, index, kind: EntryKind::Batch, payload: Payload::from(&b"12345678"[..]) });
         }
         log
     }
@@ -365,7 +368,7 @@ mod tests {
     /// An entry as it comes from a peer: its payload is a slice of a frame that is 100 bytes longer.
     fn received(index: Index, payload_len: usize) -> Entry {
         let frame = Bytes::from(alloc::vec![7; payload_len + 100]);
-        Entry { term: 1, index, kind: EntryKind::Batch, payload: frame.slice(50..50 + payload_len) }
+        Entry { term: 1, index, kind: EntryKind::Batch, payload: Payload::slice(frame.slice(50..50 + payload_len)) }
     }
 
     #[test]

@@ -238,7 +238,8 @@ impl Core {
         if sleeps {
             reactor.stats.sleeps_count += 1;
             let timeout = (until != Instant::NEVER).then(|| until.since(now));
-            reactor.ring.enter(1, timeout);
+            let instant_count = reactor.instant_sends_count;
+            reactor.ring.enter_for_news(instant_count, timeout);
         } else {
             reactor.ring.enter(0, None);
         }

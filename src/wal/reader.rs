@@ -173,7 +173,7 @@ fn take_entries<F>(
             term: entries.term,
             index: from + position as u64,
             kind: EntryKind::from_u8(kind).ok_or(corrupt("an entry's kind is unknown"))?,
-            payload: payloads.slice(range.start - base..range.end - base),
+            payload: payloads.slice(range.start - base..range.end - base).into(),
         });
     }
     Ok(())

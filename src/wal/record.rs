@@ -1,8 +1,10 @@
 //! Records: encoding into a block under construction, and decoding of bytes that may be anything.
 
+use std::ops::Range;
+
 use host::AlignedBuf;
 use types::{GroupId, Index, ReplicaId, Term};
-use wire::{Entry, EntryKind, HardState};
+use wire::{Checksum, Crc, Entry, EntryKind, HardState};
 
 use crate::format::{u32_at, u64_at};
 use crate::recovered::Fault;
@@ -190,7 +192,7 @@ impl<'a> Entries<'a> {
     }
 
     /// Each entry's kind and its payload's range in [`Entries::payloads`].
-    pub fn iter(&self) -> impl Iterator<Item = (u8, core::ops::Range<usize>)> + use<'a> {
+    pub fn iter(&self) -> impl Iterator<Item = (u8, Range<usize>)> + use<'a> {
         let mut end = 0;
         self.table.chunks_exact(ENTRY_HEADER_BYTES).map(move |element| {
             let len = u32_at(element, 0).map_or(0, |len| len as usize);
@@ -219,8 +221,35 @@ pub(crate) struct Address {
     pub(crate) link: Link,
 }
 
-/// Appends a record of consecutive entries of one term to a block. Returns its checksum.
-pub(crate) fn put_entries(buf: &mut AlignedBuf, address: &Address, entries: &[Entry]) -> u32 {
+/// A payload in a block that is forming whose checksum is known, so that nobody looks at it again.
+#[derive(Debug)]
+pub(crate) struct Summed {
+    /// Where it stands in the block.
+    range: Range<usize>,
+    checksum: Checksum,
+}
+
+/// The checksum of what `crc` holds and the bytes of a block behind it, from an offset to the end, in which these payloads stand.
+pub(crate) fn crc_of(mut crc: Crc, block: &[u8], from: usize, summed: &[Summed]) -> u32 {
+    let mut at = from;
+    for payload in summed {
+        crc.add(&block[at..payload.range.start]);
+        crc.add_summed(payload.checksum);
+        at = payload.range.end;
+    }
+    crc.add(&block[at..]);
+    crc.finish()
+}
+
+/// Appends a record of consecutive entries of one term to a block, and to `summed` those of their payloads whose checksums are known.
+/// Returns the record's own.
+pub(crate) fn put_entries(
+    buf: &mut AlignedBuf,
+    summed: &mut Vec<Summed>,
+    address: &Address,
+    entries: &[Entry],
+) -> u32 {
+    let summed_before = summed.len();
     let start = buf.len();
     let len = entries_bytes(entries);
     let count = u32::try_from(entries.len()).expect("a record's count is bounded by its length, which fits 32 bits");
@@ -239,9 +268,12 @@ pub(crate) fn put_entries(buf: &mut AlignedBuf, address: &Address, entries: &[En
         buf.extend_from_slice(&element);
     }
     for entry in entries {
+        if let Some(checksum) = entry.payload.checksum() {
+            summed.push(Summed { range: buf.len()..buf.len() + entry.payload.len(), checksum });
+        }
         buf.extend_from_slice(&entry.payload);
     }
-    seal(buf, start, address.place)
+    seal_with(buf, start, address.place, &summed[summed_before..])
 }
 
 /// Appends a roll call to a block.
@@ -503,17 +535,28 @@ fn put_header(bytes: &mut [u8], len: usize, address: &Address, kind: u8) {
 
 /// Puts the checksum into the record that begins at `start` and ends with the buffer.
 fn seal(buf: &mut AlignedBuf, start: usize, place: LogPosition) -> u32 {
-    let crc = checksum(&buf[start..], place);
+    seal_with(buf, start, place, &[])
+}
+
+/// As [`seal`], of a record in which these payloads stand.
+fn seal_with(buf: &mut AlignedBuf, start: usize, place: LogPosition, summed: &[Summed]) -> u32 {
+    let crc = crc_of(place_crc(place), buf, start + 4, summed);
+    debug_assert_eq!(crc, checksum(&buf[start..], place), "a payload is not what was summed");
     buf[start..start + 4].copy_from_slice(&crc.to_le_bytes());
     crc
 }
 
 fn checksum(record: &[u8], place: LogPosition) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&place.segment.to_le_bytes());
-    hasher.update(&place.offset.to_le_bytes());
-    hasher.update(record.get(4..).unwrap_or_default());
-    hasher.finalize()
+    let mut crc = place_crc(place);
+    crc.add(record.get(4..).unwrap_or_default());
+    crc.finish()
+}
+
+fn place_crc(place: LogPosition) -> Crc {
+    let mut crc = Crc::default();
+    crc.add(&place.segment.to_le_bytes());
+    crc.add(&place.offset.to_le_bytes());
+    crc
 }
 
 #[cfg(test)]

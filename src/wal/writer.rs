@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, VecDeque};
 
 use host::AlignedBuf;
 use types::GroupId;
+use wire::{Crc, Entry};
 
 use crate::config::Config;
 use crate::format::{BlockHeader, HEADER_BYTES, padded};
 use crate::group::GroupLog;
-use crate::record::{self, Address, Body, Link, LogPosition};
+use crate::record::{self, Address, Body, Link, LogPosition, Summed};
 
 /// Most buffers kept for later use: one in flight, one forming, one between.
 const SPARE_BUFFERS_MAX: usize = 3;
@@ -37,6 +38,8 @@ pub(crate) struct Writer {
     chain: u32,
     /// The forming block: empty, or its header's room and records. Invariant: fits the segment from `place` on.
     buf: AlignedBuf,
+    /// The payloads in it whose checksums are known, in their order.
+    summed: Vec<Summed>,
     /// Whether the forming block holds nothing but group states.
     mark: bool,
     /// Whether the last closed block was a mark, or there is none.
@@ -66,6 +69,7 @@ impl Writer {
             seq,
             chain,
             buf: AlignedBuf::default(),
+            summed: Vec::new(),
             mark: true,
             last_is_mark,
             unnamed_bytes: 0,
@@ -159,6 +163,15 @@ impl Writer {
         (place, value)
     }
 
+    /// Appends a record of consecutive entries of one term, which the forming block must fit. Returns its place and its checksum.
+    pub(crate) fn put_entries(&mut self, group: GroupId, link: Link, entries: &[Entry]) -> (LogPosition, u32) {
+        let mut summed = std::mem::take(&mut self.summed);
+        let put = self
+            .put(true, |buf, place| record::put_entries(buf, &mut summed, &Address { place, group, link }, entries));
+        self.summed = summed;
+        put
+    }
+
     /// Appends what a segment opens with: the state of each group, or that it is quarantined or its replica destroyed.
     pub(crate) fn put_opening(&mut self, groups: &mut BTreeMap<GroupId, GroupLog>) {
         let count = u32::try_from(groups.len()).expect("a core has fewer groups");
@@ -212,14 +225,16 @@ impl Writer {
             return;
         }
         let mut buf = std::mem::take(&mut self.buf);
-        let records = &buf[HEADER_BYTES..];
+        let records_len = buf.len() - HEADER_BYTES;
+        let records_crc = record::crc_of(Crc::default(), &buf, HEADER_BYTES, &self.summed);
+        self.summed.clear();
         let header = BlockHeader {
             log: self.log_id,
             segment: self.place.segment,
             seq: self.seq,
             offset: u32::try_from(self.place.offset).expect("segments are at most 2 GiB long"),
-            records_len: u32::try_from(records.len()).expect("a block fits a segment, whose length fits 32 bits"),
-            records_crc: crc32fast::hash(records),
+            records_len: u32::try_from(records_len).expect("a block fits a segment, whose length fits 32 bits"),
+            records_crc,
             chain: self.chain,
         };
         let (bytes, crc) = header.encode();
@@ -259,7 +274,28 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
+    use wire::EntryKind;
+
     use super::*;
+
+    #[test]
+    fn the_checksum_of_a_block_is_that_of_its_bytes_whatever_was_summed_before() {
+        let place = LogPosition { segment: 1, offset: 0 };
+        let mut writer = Writer::new(&Config::new("/nowhere"), place, 1 << 20, 1, 0, true);
+        for lens in [&[1_500, 9][..], &[9], &[]] {
+            for (len, index) in lens.iter().zip(1..) {
+                let payload = vec![index as u8; *len].into();
+                let entry = Entry { term: 1, index, kind: EntryKind::Batch, payload };
+                let _ = writer.put_entries(GroupId(1), Link::NONE, &[entry]);
+            }
+            writer.begin();
+            writer.close();
+            let block = writer.take().expect("it was closed");
+            let (header, _) = BlockHeader::decode(&block.buf).expect("a sound header");
+            let records = &block.buf[HEADER_BYTES..][..header.records_len as usize];
+            assert_eq!(header.records_crc, crc32fast::hash(records), "{lens:?}");
+        }
+    }
 
     #[test]
     fn a_bounded_number_of_buffers_is_used_again_and_no_long_one() {

@@ -59,6 +59,8 @@ pub enum BatchError {
 
 /// A builder that is empty keeps so much memory for arguments.
 const KEPT_BYTES_MAX: usize = 4 << 10;
+/// A payload may hold memory for this part more than it needs: allocators round up by as much.
+const SPARE_PART: usize = 16;
 
 /// Builds the payload of one entry, command by command.
 #[derive(Default)]
@@ -67,11 +69,16 @@ pub struct BatchBuilder {
     payload: Vec<u8>,
     ends: Vec<u32>,
     commands: Vec<CommandHead>,
+    // Memory that the last batch needed, in bytes.
+    last_bytes: usize,
 }
 
 impl BatchBuilder {
     /// Adds a command with its arguments (the name left out).
     pub fn push<'a>(&mut self, id: u16, slot: u16, arguments: impl Iterator<Item = &'a [u8]>) {
+        if self.commands.is_empty() {
+            self.begin();
+        }
         let before = self.ends.len();
         for argument in arguments {
             self.payload.extend_from_slice(argument);
@@ -79,6 +86,14 @@ impl BatchBuilder {
         }
         let arguments_count = (self.ends.len() - before) as u32;
         self.commands.push(CommandHead { id, slot, arguments_count });
+    }
+
+    /// The first command comes: a batch needs about as much memory as the one before it, as a rule.
+    #[inline]
+    fn begin(&mut self) {
+        if self.last_bytes > KEPT_BYTES_MAX && self.payload.capacity() < self.last_bytes {
+            self.payload = Vec::with_capacity(self.last_bytes);
+        }
     }
 
     /// Takes out the command that was added last, if there is one. `see` gets all argument bytes, and the range of each of the
@@ -120,16 +135,28 @@ impl BatchBuilder {
     ///
     /// `time_ms` is the leader's clock, in milliseconds since 1970.
     pub fn finish(&mut self, time_ms: u64) -> Bytes {
-        // Entries are kept for long, and what has grown by doubling would hold up to twice of what it needs.
-        let mut payload = Vec::with_capacity(self.bytes() + size_of::<ArchivedBatch>());
-        payload.extend_from_slice(&self.payload);
-        self.payload.clear();
-        self.payload.shrink_to(KEPT_BYTES_MAX);
+        let needed = self.bytes() + size_of::<ArchivedBatch>();
+        self.last_bytes = needed;
+        let payload = self.take_payload(needed);
         let source = Source { arguments_count: payload.len(), builder: self, time_ms };
         let payload = archive_behind(&source, payload);
         self.ends.clear();
         self.commands.clear();
         Bytes::from(payload)
+    }
+
+    /// The bytes of all arguments, in memory for this much. Entries are kept for long, and what has grown by doubling would hold up to twice
+    /// of what it needs: that is copied.
+    fn take_payload(&mut self, needed: usize) -> Vec<u8> {
+        let capacity = self.payload.capacity();
+        if capacity >= needed && capacity - needed <= needed / SPARE_PART {
+            return core::mem::take(&mut self.payload);
+        }
+        let mut payload = Vec::with_capacity(needed);
+        payload.extend_from_slice(&self.payload);
+        self.payload.clear();
+        self.payload.shrink_to(KEPT_BYTES_MAX);
+        payload
     }
 }
 
@@ -370,12 +397,38 @@ mod tests {
     #[test]
     fn a_payload_takes_no_more_memory_than_it_needs() {
         let mut builder = BatchBuilder::default();
-        for (count, bytes) in [(1, 10), (20, 100), (1_000, 300), (3, 100_000), (1, 1)] {
+        for (count, bytes) in [
+            (1, 10),
+            (20, 100),
+            (1_000, 300),
+            (1_000, 300),
+            (999, 300),
+            (3, 100_000),
+            (1, 1),
+            (16, 256),
+            (16, 256),
+            (17, 256),
+            (8, 256),
+        ] {
             let value = vec![b'v'; bytes];
             (0..count).for_each(|_| builder.push(1, 2, [&value[..]].into_iter()));
             let payload = builder.finish(3).try_into_mut().unwrap();
-            assert!(payload.capacity() <= payload.len() + 16, "{} bytes in {}", payload.len(), payload.capacity());
+            let len = payload.len();
+            assert!(payload.capacity() <= len + len / SPARE_PART + 16, "{len} bytes in {}", payload.capacity());
             assert!(builder.payload.capacity() <= KEPT_BYTES_MAX);
         }
+    }
+
+    #[test]
+    fn a_batch_as_long_as_the_one_before_is_not_copied() {
+        let (mut builder, value) = (BatchBuilder::default(), vec![b'v'; 256]);
+        let mut build = |count: u16| {
+            (0..count).for_each(|slot| builder.push(1, slot, [&b"key"[..], &value].into_iter()));
+            let at = builder.payload.as_ptr();
+            let payload = builder.finish(3);
+            assert_eq!(Batch::access(&payload).unwrap().commands_count(), usize::from(count));
+            payload.as_ptr() == at
+        };
+        assert_eq!([20, 20, 19, 10, 10, 30, 30].map(&mut build), [false, true, true, false, false, false, true]);
     }
 }

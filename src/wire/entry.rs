@@ -1,7 +1,8 @@
 //! What a Raft log holds.
 
-use bytes::Bytes;
 use types::{Index, ReplicaId, Term};
+
+use crate::payload::Payload;
 
 /// What an entry's payload means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +47,7 @@ pub struct Entry {
     /// What the payload means.
     pub kind: EntryKind,
     /// The bytes that are proposed, sent, logged and applied: archived once, never changed.
-    pub payload: Bytes,
+    pub payload: Payload,
 }
 
 /// What a replica must not forget (Raft paper, figure 2, "persistent state"), the log itself aside.

@@ -15,57 +15,26 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use rkyv::rancor::Failure;
 use rkyv::{Archive, Serialize};
-use thiserror::Error;
 use types::limits::{FRAME_BYTES_MAX, NODES_COUNT_MAX};
 use types::{CoreAddr, CoreId, GroupId, NodeId, ReplicaId};
 
 use crate::batch::archive_behind;
+use crate::checksum::Crc;
 use crate::chunk::{CHUNK_BYTES_MAX, Chunk, ChunkReply, ChunkRequest};
 use crate::comparison::{ComparisonNote, NoteBody};
 use crate::entry::{Entry, EntryKind};
 use crate::forward::{ArchivedReplyHead, ArchivedRequestHead, Replies, ReplyHead, RequestHead, Requests};
+use crate::frame_error::FrameError;
+use crate::leader_note::LeaderNote;
 use crate::message::{Body, Message};
+use crate::payloads::Payloads;
 use crate::replica_note::{ReplicaNote, ReplicaNoteKind};
-use crate::report::{Healths, NodeHealth, Report, ReportError};
+use crate::report::{Healths, NodeHealth, Report};
 
 /// Length of the fixed part of a frame.
 pub const FRAME_HEADER_BYTES: usize = 24;
 
 const MAGIC: u32 = u32::from_le_bytes(*b"CRF2");
-
-/// Why bytes are not a frame. After any of these the stream cannot be trusted any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum FrameError {
-    /// The magic number is missing.
-    #[error("not a frame of this protocol")]
-    Magic,
-    /// A checksum does not match.
-    #[error("a frame's checksum does not match")]
-    Checksum,
-    /// A length beyond the limit.
-    #[error("a frame longer than the limit of {FRAME_BYTES_MAX} bytes")]
-    TooLong,
-    /// The metadata does not validate.
-    #[error("a frame's metadata is malformed")]
-    Metadata,
-    /// The parts do not add up to the lengths stated.
-    #[error("a frame's payloads do not add up")]
-    Payloads,
-    /// A report in it does not validate.
-    #[error("a frame with a report that makes no sense: {0}")]
-    Report(#[from] ReportError),
-}
-
-/// Who leads a group, as one core tells another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LeaderNote {
-    /// The group.
-    pub group: GroupId,
-    /// The term in which it leads; a note with an older term is ignored.
-    pub term: u64,
-    /// Where the leader lives.
-    pub place: CoreAddr,
-}
 
 /// What one core tells another of the cluster map.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -276,8 +245,9 @@ impl Frame {
             let of_node = |(node, health): &(NodeId, NodeHealth)| HealthHead { node: node.0, health: *health as u8 };
             (head.healths_term, head.healths) = (healths.term, healths.nodes.iter().map(of_node).collect());
         }
+        let mut crc = Crc::default();
         for message in self.messages.drain(..) {
-            let body = body_head(message.body, &mut head.entries, parts);
+            let body = body_head(message.body, &mut head.entries, parts, &mut crc);
             head.messages.push(MessageHead {
                 group: message.group.0,
                 from: message.from.0,
@@ -286,6 +256,7 @@ impl Frame {
                 body,
             });
         }
+        let entries_end = parts.len();
         let requests = core::mem::take(&mut self.requests);
         head.requests = requests.heads;
         head.request_ends = requests.ends;
@@ -330,7 +301,8 @@ impl Frame {
             push_part(parts, bytes);
         }
         push_part(parts, core::mem::take(&mut self.map).map);
-        parts[0] = seal(&head, &parts[1..]);
+        parts[entries_end..].iter().for_each(|part| crc.add(part));
+        parts[0] = seal(&head, &parts[1..], crc.finish());
     }
 }
 
@@ -340,7 +312,8 @@ fn push_part(parts: &mut Vec<Bytes>, part: Bytes) {
     }
 }
 
-fn body_head(body: Body, heads: &mut Vec<EntryHead>, parts: &mut Vec<Bytes>) -> BodyHead {
+/// What a message says, its entries left out. These are added to `heads`, `parts` and `crc`.
+fn body_head(body: Body, heads: &mut Vec<EntryHead>, parts: &mut Vec<Bytes>, crc: &mut Crc) -> BodyHead {
     match body {
         Body::Vote { pre, transfer, last_index, last_term } => {
             BodyHead::Vote { pre, transfer, last_index, last_term }
@@ -355,7 +328,8 @@ fn body_head(body: Body, heads: &mut Vec<EntryHead>, parts: &mut Vec<Bytes>) -> 
                     payload_len: entry.payload.len() as u32,
                     kind: entry.kind as u8,
                 });
-                push_part(parts, entry.payload);
+                crc.add_payload(&entry.payload);
+                push_part(parts, entry.payload.into_bytes());
             }
             BodyHead::Append { prev_index, prev_term, commit, entries_count }
         }
@@ -373,17 +347,15 @@ fn body_head(body: Body, heads: &mut Vec<EntryHead>, parts: &mut Vec<Bytes>) -> 
 }
 
 /// Header and metadata in one run of bytes.
-fn seal(head: &FrameHead, payloads: &[Bytes]) -> Bytes {
+fn seal(head: &FrameHead, payloads: &[Bytes], payload_crc: u32) -> Bytes {
     let mut bytes = Vec::with_capacity(FRAME_HEADER_BYTES + 256 + 96 * head.messages.len());
     bytes.resize(FRAME_HEADER_BYTES, 0);
     let mut bytes = archive_behind(head, bytes);
-    let mut crc = crc32fast::Hasher::new();
-    payloads.iter().for_each(|part| crc.update(part));
     let payload_len: usize = payloads.iter().map(Bytes::len).sum();
     let head_len = bytes.len() - FRAME_HEADER_BYTES;
     assert!(head_len + payload_len <= FRAME_BYTES_MAX, "a frame of ours is longer than FRAME_BYTES_MAX");
     let head_crc = crc32fast::hash(&bytes[FRAME_HEADER_BYTES..]);
-    let words = [MAGIC, head_len as u32, payload_len as u32, head_crc, crc.finalize()];
+    let words = [MAGIC, head_len as u32, payload_len as u32, head_crc, payload_crc];
     for (idx, word) in words.into_iter().enumerate() {
         bytes[4 * idx..4 * idx + 4].copy_from_slice(&word.to_le_bytes());
     }
@@ -432,12 +404,24 @@ impl FrameHeader {
         if body.len() != self.body_len() {
             return Err(FrameError::Payloads);
         }
-        let head = body.slice(..self.head_len);
-        let mut payloads = Payloads { rest: body.slice(self.head_len..) };
-        if crc32fast::hash(&head) != self.head_crc || crc32fast::hash(&payloads.rest) != self.payload_crc {
+        self.decode_parts(&body[..self.head_len], Payloads::new(body.slice(self.head_len..)))
+    }
+
+    /// Decodes what follows the header, from wherever it has arrived. What entries hold is copied once each, and the other
+    /// payloads together: slices of that copy.
+    pub fn decode_copied(&self, body: &[u8]) -> Result<Frame, FrameError> {
+        if body.len() != self.body_len() {
+            return Err(FrameError::Payloads);
+        }
+        let (head, payloads) = body.split_at(self.head_len);
+        self.decode_parts(head, Payloads::lent(payloads))
+    }
+
+    fn decode_parts(&self, head: &[u8], mut payloads: Payloads<'_>) -> Result<Frame, FrameError> {
+        if crc32fast::hash(head) != self.head_crc {
             return Err(FrameError::Checksum);
         }
-        let head = rkyv::access::<ArchivedFrameHead, Failure>(&head).map_err(|_| FrameError::Metadata)?;
+        let head = rkyv::access::<ArchivedFrameHead, Failure>(head).map_err(|_| FrameError::Metadata)?;
         let mut frame = Frame::default();
         let mut entries = head.entries.iter();
         frame.messages.reserve(head.messages.len());
@@ -453,6 +437,7 @@ impl FrameHeader {
         if entries.next().is_some() {
             return Err(FrameError::Metadata);
         }
+        payloads.check(self.payload_crc)?;
         frame.requests = decode_requests(head, &mut payloads)?;
         frame.replies = decode_replies(head, &mut payloads)?;
         frame.leaders.extend(head.leaders.iter().map(|note| LeaderNote {
@@ -498,25 +483,14 @@ impl FrameHeader {
             is_wanted: head.map.is_wanted,
             map: payloads.take(head.map.len.to_native() as usize)?,
         };
-        if payloads.rest.is_empty() { Ok(frame) } else { Err(FrameError::Payloads) }
-    }
-}
-
-/// The run of payloads behind the metadata, consumed from the front.
-struct Payloads {
-    rest: Bytes,
-}
-
-impl Payloads {
-    fn take(&mut self, len: usize) -> Result<Bytes, FrameError> {
-        if len > self.rest.len() { Err(FrameError::Payloads) } else { Ok(self.rest.split_to(len)) }
+        payloads.end().map(|()| frame)
     }
 }
 
 fn decode_body<'a>(
     body: &ArchivedBodyHead,
     heads: &mut impl Iterator<Item = &'a ArchivedEntryHead>,
-    payloads: &mut Payloads,
+    payloads: &mut Payloads<'_>,
 ) -> Result<Body, FrameError> {
     Ok(match body {
         ArchivedBodyHead::Vote { pre, transfer, last_index, last_term } => Body::Vote {
@@ -536,7 +510,7 @@ fn decode_body<'a>(
                 if prev_index.checked_add(expected + 1) != Some(index) {
                     return Err(FrameError::Metadata);
                 }
-                let payload = payloads.take(head.payload_len.to_native() as usize)?;
+                let payload = payloads.take_entry(head.payload_len.to_native() as usize)?;
                 entries.push(Entry { term: head.term.to_native(), index, kind, payload });
             }
             Body::Append { prev_index, prev_term: prev_term.to_native(), commit: commit.to_native(), entries }
@@ -565,7 +539,7 @@ fn decode_body<'a>(
     })
 }
 
-fn decode_chunk(head: &ArchivedChunkHead, payloads: &mut Payloads) -> Result<ChunkReply, FrameError> {
+fn decode_chunk(head: &ArchivedChunkHead, payloads: &mut Payloads<'_>) -> Result<ChunkReply, FrameError> {
     let len = head.len.to_native() as usize;
     let (offset, total_bytes) = (head.offset.to_native(), head.total_bytes.to_native());
     let is_within = offset.checked_add(len as u64).is_some_and(|end| end <= total_bytes);
@@ -590,7 +564,7 @@ fn decode_healths(head: &ArchivedFrameHead) -> Result<Option<Healths>, FrameErro
     Ok((term > 0).then_some(Healths { term, nodes }))
 }
 
-fn decode_requests(head: &ArchivedFrameHead, payloads: &mut Payloads) -> Result<Requests, FrameError> {
+fn decode_requests(head: &ArchivedFrameHead, payloads: &mut Payloads<'_>) -> Result<Requests, FrameError> {
     let mut requests = Requests::default();
     requests.heads.extend(head.requests.iter().map(ArchivedRequestHead::to_native));
     requests.ends.extend(head.request_ends.iter().map(|end| end.to_native()));
@@ -604,7 +578,7 @@ fn decode_requests(head: &ArchivedFrameHead, payloads: &mut Payloads) -> Result<
     Ok(requests)
 }
 
-fn decode_replies(head: &ArchivedFrameHead, payloads: &mut Payloads) -> Result<Replies, FrameError> {
+fn decode_replies(head: &ArchivedFrameHead, payloads: &mut Payloads<'_>) -> Result<Replies, FrameError> {
     let mut replies = Replies::default();
     let mut len = 0usize;
     for reply in head.replies.iter() {

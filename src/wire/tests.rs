@@ -8,22 +8,29 @@ use types::{CoreAddr, CoreId, GroupId, NodeId, ReplicaId};
 
 use crate::*;
 
+/// The payload of an entry that is summed once.
+static LONG: [u8; 1_100] = [7; 1_100];
+
 fn sample() -> Frame {
     let message =
         |group, body| Message { group: GroupId(group), from: ReplicaId(3), to: ReplicaId(4), term: 7, body };
-    let entry = |index, payload: &'static [u8]| Entry {
-        term: 7,
-        index,
-        kind: EntryKind::Batch,
-        payload: Bytes::from_static(payload),
-    };
+    let entry =
+        |index, payload: &'static [u8]| Entry { term: 7, index, kind: EntryKind::Batch, payload: payload.into() };
     let messages = vec![
         message(
             1,
             Body::Append { prev_index: 4, prev_term: 6, commit: 3, entries: vec![entry(5, b"five"), entry(6, b"")] },
         ),
         message(2, Body::Heartbeat { commit: 9, round: 11, quiesce: true, round_trip_us: 250 }),
-        message(1, Body::Append { prev_index: 9, prev_term: 7, commit: 3, entries: vec![entry(10, b"ten")] }),
+        message(
+            1,
+            Body::Append {
+                prev_index: 9,
+                prev_term: 7,
+                commit: 3,
+                entries: vec![entry(10, b"ten"), entry(11, &LONG)],
+            },
+        ),
         message(3, Body::Vote { pre: true, transfer: false, last_index: 1, last_term: 2 }),
         message(3, Body::VoteReply { pre: true, granted: true }),
         message(3, Body::AppendRejected { prev_index: 1, hint_index: 2, hint_term: 3 }),
@@ -123,6 +130,22 @@ fn a_report_that_makes_no_sense_names_what_is_wrong_with_it() {
 }
 
 #[test]
+fn the_checksum_of_the_payloads_is_that_of_their_bytes() {
+    let bytes = encoded();
+    let number = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+    let payloads = &bytes[FRAME_HEADER_BYTES + number(4) as usize..];
+    assert_eq!((payloads.len() as u32, crc32fast::hash(payloads)), (number(8), number(16)));
+}
+
+#[test]
+fn a_long_payload_keeps_the_checksum_that_its_frame_was_found_sound_by() {
+    let frame = decode(&encoded()).unwrap();
+    let Body::Append { entries, .. } = &frame.messages[2].body else { panic!("not entries") };
+    assert_eq!(entries[1].payload.checksum(), Some(Checksum::new(crc32fast::hash(&LONG), LONG.len())));
+    assert_eq!(entries[0].payload.checksum(), None);
+}
+
+#[test]
 fn the_epoch_of_the_map_alone_is_nothing_to_send() {
     let mut frame = Frame { map: MapNote { epoch: 12, ..MapNote::default() }, ..Frame::default() };
     assert!(frame.is_empty());
@@ -161,7 +184,7 @@ fn a_piece_beyond_the_end_of_its_file_is_refused() {
 #[test]
 fn payloads_are_gathered_not_copied() {
     let payload = Bytes::from(vec![7u8; 1_000]);
-    let entry = Entry { term: 1, index: 1, kind: EntryKind::Batch, payload: payload.clone() };
+    let entry = Entry { term: 1, index: 1, kind: EntryKind::Batch, payload: payload.clone().into() };
     let body = Body::Append { prev_index: 0, prev_term: 0, commit: 0, entries: vec![entry] };
     let mut frame = Frame::default();
     frame.messages.push(Message { group: GroupId(1), from: ReplicaId(1), to: ReplicaId(2), term: 1, body });
@@ -171,16 +194,39 @@ fn payloads_are_gathered_not_copied() {
     assert_eq!(parts[1].as_ptr(), payload.as_ptr());
 }
 
+fn decode_copied(bytes: &[u8]) -> Result<Frame, FrameError> {
+    let header = bytes.first_chunk::<FRAME_HEADER_BYTES>().ok_or(FrameError::Payloads)?;
+    FrameHeader::decode(header)?.decode_copied(&bytes[FRAME_HEADER_BYTES..])
+}
+
+#[test]
+fn what_is_copied_out_of_a_frame_says_the_same_and_is_no_slice() {
+    let bytes = encoded();
+    let (copied, sliced) = (decode_copied(&bytes).unwrap(), decode(&bytes).unwrap());
+    assert_eq!((&copied.messages, &copied.chunks), (&sliced.messages, &sliced.chunks));
+    assert_eq!((&copied.changes, &copied.map), (&sliced.changes, &sliced.map));
+    assert_eq!((&copied.requests.bytes, &copied.replies.bytes), (&sliced.requests.bytes, &sliced.replies.bytes));
+    let are_slices = |frame: &Frame| {
+        let entries = frame.messages.iter().filter_map(|message| match &message.body {
+            Body::Append { entries, .. } => Some(entries),
+            _ => None,
+        });
+        entries.flatten().filter(|entry| !entry.payload.is_empty()).map(|entry| entry.payload.is_slice()).collect()
+    };
+    let (copied, sliced): (Vec<bool>, Vec<bool>) = (are_slices(&copied), are_slices(&sliced));
+    assert_eq!((copied, sliced), (vec![false; 3], vec![true; 3]));
+}
+
 #[test]
 fn no_flipped_bit_and_no_truncation_is_accepted() {
     let bytes = encoded();
     for bit in 0..bytes.len() * 8 {
         let mut broken = bytes.clone();
         broken[bit / 8] ^= 1 << (bit % 8);
-        assert!(decode(&broken).is_err(), "bit {bit} flipped");
+        assert!(decode(&broken).is_err() && decode_copied(&broken).is_err(), "bit {bit} flipped");
     }
     for len in 0..bytes.len() {
-        assert!(decode(&bytes[..len]).is_err(), "cut to {len}");
+        assert!(decode(&bytes[..len]).is_err() && decode_copied(&bytes[..len]).is_err(), "cut to {len}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod keys;
 mod protocol;
+mod replicated;
 mod replication;
 mod tables;
 
@@ -79,6 +80,7 @@ pub const ALL: &[Listed] = &[
     Listed { name: "lsm/merge", per: "row written, of three runs", make: tables::Merge::make },
     Listed { name: "raft/leader", per: "entry, alone, two followers", make: replication::Leader::make },
     Listed { name: "raft/follower", per: "entry, alone", make: replication::Follower::make },
+    Listed { name: "wal/replicated SET", per: "SET of 4 KiB, three replicas", make: replicated::ReplicatedSet::make },
     Listed { name: "wal/block", per: "entry of 1 KiB, 16 in a block", make: replication::LogBlock::make },
 ];
 

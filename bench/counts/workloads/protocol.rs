@@ -6,7 +6,7 @@ use bytes::Bytes;
 use resp::{CommandId, Limits, Parsed, Parser, Protocol, Reply, resolve};
 use types::{GroupId, ReplicaId};
 use wire::frame::{FRAME_HEADER_BYTES, FrameHeader};
-use wire::{Batch, BatchBuilder, Body, Entry, EntryKind, Frame, Message};
+use wire::{Batch, BatchBuilder, Body, Entry, EntryKind, Frame, Message, Payload};
 
 use super::{KEYS_COUNT, PIPELINE, VALUE_BYTES, Workload, key};
 
@@ -148,7 +148,7 @@ impl Workload for BatchAccess {
 }
 
 /// What a leader's core sends to one of another node in a turn: an Append of one entry for each of some groups.
-fn frame(payload: &Bytes) -> Frame {
+fn frame(payload: &Payload) -> Frame {
     let entry =
         |group: u32| Entry { term: 3, index: u64::from(group) + 9, kind: EntryKind::Batch, payload: payload.clone() };
     let message = |group: u32| Message {
@@ -168,14 +168,18 @@ fn frame(payload: &Bytes) -> Frame {
 
 /// A frame made ready to be sent.
 pub(super) struct FrameEncode {
-    payload: Bytes,
+    payload: Payload,
     frame: Frame,
     parts: Vec<Bytes>,
 }
 
 impl FrameEncode {
     pub(super) fn make() -> Box<dyn Workload> {
-        Box::new(FrameEncode { payload: BatchBuild::new().build(), frame: Frame::default(), parts: Vec::new() })
+        Box::new(FrameEncode {
+            payload: BatchBuild::new().build().into(),
+            frame: Frame::default(),
+            parts: Vec::new(),
+        })
     }
 }
 
@@ -204,7 +208,7 @@ pub(super) struct FrameDecode {
 impl FrameDecode {
     pub(super) fn make() -> Box<dyn Workload> {
         let mut parts = Vec::new();
-        frame(&BatchBuild::new().build()).encode(&mut parts);
+        frame(&BatchBuild::new().build().into()).encode(&mut parts);
         let bytes = Bytes::from(parts.concat());
         let header = *bytes.first_chunk().expect("a frame has a header");
         Box::new(FrameDecode { header, body: bytes.slice(FRAME_HEADER_BYTES..) })

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use raft::{Config, Raft, Ready, Recovered};
 use types::{GroupId, Index, Instant, ReplicaId};
 use wal::{Append, Wal};
-use wire::{Body, Entry, EntryKind, Message};
+use wire::{Body, Entry, EntryKind, Message, Payload};
 
 use super::{PIPELINE, VALUE_BYTES, Workload, at_once};
 use crate::micro::memory_disk::MemoryDisk;
@@ -122,7 +122,8 @@ impl Workload for Follower {
             self.replica.now += Duration::from_micros(100);
             let (prev_index, prev_term) = self.last;
             let payload = self.payload.clone();
-            let entries = vec![Entry { term: 1, index: prev_index + 1, kind: EntryKind::Batch, payload }];
+            let entries =
+                vec![Entry { term: 1, index: prev_index + 1, kind: EntryKind::Batch, payload: payload.into() }];
             self.replica.step(TWO, 1, Body::Append { prev_index, prev_term, commit: prev_index, entries });
             self.replica.drain();
             self.last = (prev_index + 1, 1);
@@ -135,7 +136,7 @@ impl Workload for Follower {
 pub(super) struct LogBlock {
     wal: Wal<MemoryDisk>,
     disk: MemoryDisk,
-    payload: Bytes,
+    payload: Payload,
     last_index: Index,
 }
 
@@ -149,7 +150,7 @@ impl LogBlock {
             wal.begin(group, ReplicaId(1)).expect("the log takes it");
         }
         disk.run_tasks();
-        let payload = Bytes::from(vec![b'v'; 1 << 10]);
+        let payload = Payload::from(vec![b'v'; 1 << 10]);
         Box::new(LogBlock { wal, disk, payload, last_index: 0 })
     }
 }

@@ -93,8 +93,8 @@ impl Groups {
                 }
             }
             EntryKind::Compare => self.compare_applied(ctx, effects, group, entry)?,
-            EntryKind::ClusterMap => effects.push(GroupEffect::Map { payload: entry.payload.clone() }),
-            EntryKind::MapChange => effects.push(GroupEffect::MapChange { payload: entry.payload.clone() }),
+            EntryKind::ClusterMap => effects.push(GroupEffect::Map { payload: entry.payload.bytes().clone() }),
+            EntryKind::MapChange => effects.push(GroupEffect::MapChange { payload: entry.payload.bytes().clone() }),
             EntryKind::Membership => {
                 let membership = Membership::decode(&entry.payload);
                 let membership =

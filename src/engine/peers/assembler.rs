@@ -16,6 +16,11 @@ impl FrameAssembler {
     /// Takes bytes from the front of `bytes` and returns a frame once one is complete. Call it again until
     /// it returns `None`. The body is allocated once, as long as its checked header says.
     pub(super) fn next(&mut self, bytes: &mut &[u8]) -> Result<Option<Frame>, FrameError> {
+        if self.header_bytes.is_empty()
+            && let Some(frame) = take_whole(bytes)?
+        {
+            return Ok(Some(frame));
+        }
         let header = match self.header {
             Some(header) => header,
             None => {
@@ -41,6 +46,15 @@ impl FrameAssembler {
     pub(super) fn bytes(&self) -> usize {
         self.body.capacity()
     }
+}
+
+/// Takes a frame that has come as a whole from the front of `bytes`.
+fn take_whole(bytes: &mut &[u8]) -> Result<Option<Frame>, FrameError> {
+    let Some((header, rest)) = bytes.split_first_chunk::<FRAME_HEADER_BYTES>() else { return Ok(None) };
+    let header = FrameHeader::decode(header)?;
+    let Some((body, rest)) = rest.split_at_checked(header.body_len()) else { return Ok(None) };
+    *bytes = rest;
+    header.decode_copied(body).map(Some)
 }
 
 fn take(from: &mut &[u8], count: usize, to: &mut Vec<u8>) {

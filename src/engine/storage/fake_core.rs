@@ -301,7 +301,7 @@ impl FakeCore {
         let len = self.payload_len;
         let replica = &mut self.replicas.list[group];
         let indexes = replica.last + 1..replica.last + 1 + count;
-        let entry = |index| Entry { term: 1, index, kind: EntryKind::Batch, payload: payload(index, len) };
+        let entry = |index| Entry { term: 1, index, kind: EntryKind::Batch, payload: payload(index, len).into() };
         let entries: Vec<Entry> = indexes.map(entry).collect();
         // Behind a start what comes before them must be read back first, and they with it.
         if replica.unapplied.back().map_or(replica.applied, |entry| entry.index) == replica.last {

@@ -332,11 +332,6 @@ fn lose(state: &State, letters: &[u32], in_flight_max: usize, kept: usize, out: 
 
 /// Entries that all replicas of a group begin with.
 fn genesis(len: usize) -> Vec<wire::Entry> {
-    let entry = |index| wire::Entry {
-        term: 1,
-        index,
-        kind: wire::EntryKind::Batch,
-        payload: bytes::Bytes::from_static(b"genesis"),
-    };
+    let entry = |index| wire::Entry { term: 1, index, kind: wire::EntryKind::Batch, payload: b"genesis"[..].into() };
     (1..=len as u64).map(entry).collect()
 }

@@ -140,7 +140,7 @@ impl Observer for CoreObserver {
         }
         let observations = &mut *self.observations.borrow_mut();
         if let engine::Event::Applied(Entry { kind: EntryKind::Batch, term, index, payload }) = event {
-            let kind = ObservationKind::Batch { term: *term, index: *index, payload: payload.clone() };
+            let kind = ObservationKind::Batch { term: *term, index: *index, payload: payload.bytes().clone() };
             observations.push(seen.with(kind));
         }
         if let engine::Event::Applied(Entry { kind: EntryKind::Compare, index, .. }) = event {

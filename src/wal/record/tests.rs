@@ -1,7 +1,5 @@
 //! Records stand as documented, and read back at their place alone.
 
-use bytes::Bytes;
-
 use super::*;
 
 const PLACE: LogPosition = LogPosition { segment: 9, offset: 4_136 };
@@ -16,10 +14,10 @@ fn put<T>(put: impl FnOnce(&mut AlignedBuf) -> T) -> (Vec<u8>, T) {
 
 #[test]
 fn an_entries_record_stands_as_documented() {
-    let entry = |index, kind, payload: &'static [u8]| Entry { term: 3, index, kind, payload: Bytes::from(payload) };
+    let entry = |index, kind, payload: &'static [u8]| Entry { term: 3, index, kind, payload: payload.into() };
     let entries =
         [entry(5, EntryKind::Batch, b"abc"), entry(6, EntryKind::Empty, b""), entry(7, EntryKind::Batch, b"d")];
-    let (bytes, crc) = put(|buf| put_entries(buf, &ADDRESS, &entries));
+    let (bytes, crc) = put(|buf| put_entries(buf, &mut Vec::new(), &ADDRESS, &entries));
     let mut expected = [&67_u32.to_le_bytes()[..], &2_u32.to_le_bytes(), &[1, 0, 0, 0]].concat();
     expected.extend([&77_u64.to_le_bytes()[..], &0xABCD_u32.to_le_bytes()].concat());
     expected.extend([&3_u64.to_le_bytes()[..], &5_u64.to_le_bytes(), &3_u32.to_le_bytes()].concat());
@@ -32,6 +30,32 @@ fn an_entries_record_stands_as_documented() {
     assert_eq!((decoded.term, decoded.first, decoded.last()), (3, 5, 7));
     let parts: Vec<_> = decoded.iter().map(|(kind, range)| (kind, &decoded.payloads()[range])).collect();
     assert_eq!(parts, [(1, &b"abc"[..]), (0, b""), (1, b"d")]);
+}
+
+#[test]
+fn payloads_that_were_summed_before_are_covered_by_the_record_and_the_block() {
+    let entry =
+        |index, len: usize| Entry { term: 3, index, kind: EntryKind::Batch, payload: vec![index as u8; len].into() };
+    let (mut buf, mut summed) = (AlignedBuf::default(), Vec::new());
+    let (mut starts, mut index) = (Vec::new(), 0);
+    for lens in [&[10, 1_500][..], &[20], &[2_000, 1_024, 30], &[4_096]] {
+        let place = LogPosition { segment: 9, offset: buf.len() as u64 };
+        let entries: Vec<_> = lens.iter().zip(index + 1..).map(|(len, index)| entry(index, *len)).collect();
+        index += entries.len() as u64;
+        starts.push(buf.len());
+        let crc = put_entries(&mut buf, &mut summed, &Address { place, ..ADDRESS }, &entries);
+        assert_eq!(decode(&buf[starts[starts.len() - 1]..], place).map(|record| record.crc), Ok(crc));
+    }
+    assert_eq!(summed.len(), 4);
+    assert_eq!(crc_of(Crc::default(), &buf, 0, &summed), crc32fast::hash(&buf));
+    // The one with a long payload between two others.
+    let (start, place) = (starts[2], LogPosition { segment: 9, offset: starts[2] as u64 });
+    for at in start..starts[3] {
+        let before = buf[at];
+        buf[at] ^= 1 << (at % 8);
+        assert!(decode(&buf[start..], place).is_err(), "byte {at} flipped");
+        buf[at] = before;
+    }
 }
 
 #[test]

@@ -246,8 +246,7 @@ impl<D: LogHost> Wal<D> {
     pub(super) fn put_record(&mut self, group: GroupId, entries: &[Entry]) {
         let len = record::entries_bytes(entries);
         let link = self.link_of(group);
-        let (place, crc) =
-            self.writer.put(true, |buf, place| record::put_entries(buf, &Address { place, group, link }, entries));
+        let (place, crc) = self.writer.put_entries(group, link, entries);
         self.note_record(group, crc);
         self.stats.records += 1;
         self.stats.entries += entries.len() as u64;

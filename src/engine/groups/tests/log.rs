@@ -94,7 +94,7 @@ fn reads_wait_for_what_was_committed_before_to_be_read_back_and_applied() {
         let mut batch = BatchBuilder::default();
         let set = resp::lookup(b"set").unwrap();
         batch.push(set.id.as_u16(), 0, [&b"a"[..], b"1"].into_iter());
-        let entry = Entry { term: 1, index: 1, kind: EntryKind::Batch, payload: batch.finish(7) };
+        let entry = Entry { term: 1, index: 1, kind: EntryKind::Batch, payload: batch.finish(7).into() };
         world.sides.iter_mut().for_each(|side| _ = side.log.insert(1, entry.clone()));
         world.run(Duration::from_secs(4));
         let leader = world.leader();

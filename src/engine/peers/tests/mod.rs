@@ -7,11 +7,10 @@ mod queues;
 
 use std::rc::Rc;
 
-use bytes::Bytes;
 use host::{ConnId, SendBuf};
 use resp::Protocol;
 use types::{GroupId, NodeId, ReplicaId};
-use wire::{Body, Entry, EntryKind, Verdict};
+use wire::{Body, Entry, EntryKind, Payload, Verdict};
 
 use super::*;
 use crate::budget::Pool;
@@ -46,7 +45,7 @@ fn message(index: u64) -> Message {
 
 /// A message with that many entries of that many bytes.
 fn append(entries_count: u64, entry_bytes: usize) -> Message {
-    let payload = Bytes::from(vec![7; entry_bytes]);
+    let payload = Payload::from(vec![7; entry_bytes]);
     let entry = |index| Entry { term: 3, index, kind: EntryKind::Batch, payload: payload.clone() };
     let body =
         Body::Append { prev_index: 0, prev_term: 0, commit: 0, entries: (1..=entries_count).map(entry).collect() };

@@ -2,6 +2,8 @@
 
 use std::iter;
 
+use bytes::Bytes;
+
 use super::*;
 use crate::limits::FRAME_PAYLOAD_BYTES_MAX;
 use wire::{Chunk, RequestHead, RequestsBuilder};

@@ -120,7 +120,7 @@ fn a_leader_that_removed_itself_leads_until_that_is_committed() {
 fn a_configuration_holds_when_appended_and_is_undone_when_cut_off() {
     let mut solo = Solo::with(recovered(1, &[1]), |_| {});
     let wider = Membership::of_voters([ONE, TWO, THREE, FOUR].map(member));
-    let entry = Entry { term: 1, index: 2, kind: EntryKind::Membership, payload: wider.encode() };
+    let entry = Entry { term: 1, index: 2, kind: EntryKind::Membership, payload: wider.encode().into() };
     solo.step(TWO, 1, Body::Append { prev_index: 1, prev_term: 1, commit: 1, entries: vec![entry] });
     assert_eq!(solo.raft.membership(), &wider);
     solo.append(THREE, 2, (1, 1), &[2], 1);

@@ -522,7 +522,7 @@ fn what_a_follower_keeps_in_memory_holds_no_frames() {
         // Every tenth payload is long enough to stay a slice.
         let payload_len = if at % 10 == 5 { 200_000 } else { 1_000 };
         let mut entries = entries(at + 1, &[1]);
-        entries[0].payload = frame.slice(500..500 + payload_len);
+        entries[0].payload = wire::Payload::slice(frame.slice(500..500 + payload_len));
         let prev_term = u64::from(at > 0);
         solo.step(TWO, 1, Body::Append { prev_index: at, prev_term, commit: at, entries });
         solo.persist();

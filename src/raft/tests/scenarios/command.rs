@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use raft::{Change, Config};
 use types::{CoreAddr, GroupId, ReplicaId, Term};
-use wire::{Entry, EntryKind, HardState, Member};
+use wire::{Entry, EntryKind, HardState, Member, Payload};
 
 use crate::network::Selection;
 use crate::replica::Replica;
@@ -199,7 +199,7 @@ fn stored(replica: &mut Replica, words: &[&str]) -> Result<(), String> {
 }
 
 fn laid((term, index): (Term, u64)) -> Entry {
-    Entry { term, index, kind: EntryKind::Empty, payload: Bytes::new() }
+    Entry { term, index, kind: EntryKind::Empty, payload: Payload::EMPTY }
 }
 
 fn time(world: &mut World, command: &str, words: &[&str]) -> Result<(), String> {

@@ -438,7 +438,7 @@ pub fn begun(groups: impl IntoIterator<Item = u32>) -> (Host, Wal<Host>) {
 }
 
 pub fn entry(term: Term, index: Index, payload: &[u8]) -> Entry {
-    Entry { term, index, kind: EntryKind::Batch, payload: Bytes::copy_from_slice(payload) }
+    Entry { term, index, kind: EntryKind::Batch, payload: Bytes::copy_from_slice(payload).into() }
 }
 
 /// Entries whose payloads of this length tell term and index. Every fifth changes the membership.

@@ -240,7 +240,7 @@ pub fn content(wal: &Wal<Host>, recovered: &Recovered) -> Model {
         });
         assert_eq!(state.terms, terms);
         let changes = entries.iter().filter(|entry| entry.kind == wire::EntryKind::Membership);
-        let changes: Vec<_> = changes.map(|entry| (entry.index, entry.payload.clone())).collect();
+        let changes: Vec<_> = changes.map(|entry| (entry.index, entry.payload.bytes().clone())).collect();
         assert_eq!(state.memberships, changes);
         let start = (state.start_index, state.start_term);
         (group.0, Group { hard_state: state.hard_state, start, entries, ..Group::begun(state.replica) })

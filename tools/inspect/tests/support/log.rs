@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use bytes::Bytes;
 use futures_lite::future::block_on;
 use types::{GroupId, ReplicaId};
 use wal::{Config, Wal};
@@ -14,7 +13,7 @@ const LOG_ID: u64 = 0x10C;
 
 fn entries(term: u64, indices: std::ops::RangeInclusive<u64>, len: usize) -> Vec<Entry> {
     let kind = |index: u64| if index == 1 { EntryKind::Membership } else { EntryKind::Batch };
-    let entry = |index| Entry { term, index, kind: kind(index), payload: Bytes::from(vec![index as u8; len]) };
+    let entry = |index| Entry { term, index, kind: kind(index), payload: vec![index as u8; len].into() };
     indices.map(entry).collect()
 }
 
