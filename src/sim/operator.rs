@@ -50,6 +50,8 @@ pub(crate) struct Operator {
     stage: Stage,
     conn: Option<ClientConn>,
     answer: Vec<u8>,
+    /// How often it has asked.
+    asks_count: u64,
     /// When it is time to ask again, or to give up on an answer, in nanoseconds.
     next_at: u64,
     prng: Prng,
@@ -63,6 +65,7 @@ impl Operator {
             stage: Stage::Idle,
             conn: None,
             answer: Vec::new(),
+            asks_count: 0,
             next_at: 0,
             prng: Prng::stream(seed, "operator"),
         }
@@ -113,6 +116,7 @@ impl Operator {
             self.stage = Stage::WantsToken;
         }
         self.answer.clear();
+        self.asks_count += 1;
         let at = self.prng.below(cluster.map.nodes.len() as u64) as usize;
         self.conn = Some(net.connect(cluster.map.nodes[at].gateway_addr()));
         self.next_at = now + PATIENCE;
@@ -191,8 +195,9 @@ impl Operator {
                     "CORACLE JOIN {token} {incarnation:016x} {name} {host} {gateway_port} {core_port} {peer_port} {admin_port} {cores}\r\n"
                 )
             }
-            // Where the planner gives the node replicas it takes them away again, once others may have them.
-            Stage::Removes(node) if cluster.cluster_spec.has_planner => {
+            // The planner may give the node replicas, if only since the disk of another one is full: then they are to leave first, and
+            // others must be let have them.
+            Stage::Removes(node) if self.asks_count.is_multiple_of(2) => {
                 let undrain = cluster.map.nodes.iter().map(|node| format!("CORACLE UNDRAIN {}\r\n", node.id));
                 undrain.collect::<String>() + &format!("CORACLE DECOMMISSION {node}\r\n")
             }

@@ -135,7 +135,7 @@ impl<'a> Run<'a> {
         }
         // To empty a node takes longer than to remove one that holds nothing.
         let errands_due = now + ERRANDS_MAX.as_nanos() as u64;
-        while self.cluster.cluster_spec.has_planner && !self.operator.is_done() && now < errands_due {
+        while !self.operator.is_done() && now < errands_due {
             now += STEP;
             self.go_on(now)?;
         }

@@ -41,7 +41,7 @@ pub struct Cluster {
     pub map: ClusterMap,
     /// What the replicas have done since it was last taken.
     pub observations: Observations,
-    pub(crate) cluster_spec: ClusterSpec,
+    cluster_spec: ClusterSpec,
     seed: u64,
     views: Rc<Views>,
 }
