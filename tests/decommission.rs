@@ -87,12 +87,12 @@ fn a_node_drains_serves_again_and_leaves_for_good() {
         wait_until("it serves", WITHIN, || field_of(&cluster, LEAVER, "duty").as_deref() == Some("serves"));
 
         let plan = json(&cluster, &[1], &["decommission", &leaver, "--plan"]);
-        let (moves, digest) = (plan["moves"].as_array().unwrap().len(), plan["digest"].as_str().unwrap());
-        assert!(moves > 0 && plan["refusals"].as_array().unwrap().is_empty(), "{plan}");
+        let count = |name: &str| plan[name].as_array().unwrap().len();
+        assert!(count("moves") > 0 && count("refusals") == 0, "{plan}");
         assert_eq!(field_of(&cluster, LEAVER, "duty").as_deref(), Some("serves"), "a plan changes nothing");
         let other = run(&cluster, &[1], &["decommission", &leaver, "--if-plan", "0000000000000000"]);
         assert_eq!(code(&other), 1, "{}", told(&other));
-        assert!(told(&other).contains(digest), "{}", told(&other));
+        assert!(told(&other).contains("by now, not 0000000000000000: nothing was changed"), "{}", told(&other));
         assert_eq!(field_of(&cluster, LEAVER, "duty").as_deref(), Some("serves"));
         let done = waited("decommission");
         assert!(done.contains("Node 3 is removed"), "{done}");
