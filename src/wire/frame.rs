@@ -245,17 +245,7 @@ impl Frame {
             let of_node = |(node, health): &(NodeId, NodeHealth)| HealthHead { node: node.0, health: *health as u8 };
             (head.healths_term, head.healths) = (healths.term, healths.nodes.iter().map(of_node).collect());
         }
-        let mut crc = Crc::default();
-        for message in self.messages.drain(..) {
-            let body = body_head(message.body, &mut head.entries, parts, &mut crc);
-            head.messages.push(MessageHead {
-                group: message.group.0,
-                from: message.from.0,
-                to: message.to.0,
-                term: message.term,
-                body,
-            });
-        }
+        let mut crc = self.encode_messages(&mut head, parts);
         let entries_end = parts.len();
         let requests = core::mem::take(&mut self.requests);
         head.requests = requests.heads;
@@ -303,6 +293,22 @@ impl Frame {
         push_part(parts, core::mem::take(&mut self.map).map);
         parts[entries_end..].iter().for_each(|part| crc.add(part));
         parts[0] = seal(&head, &parts[1..], crc.finish());
+    }
+
+    /// Encodes the messages. Returns the checksum of the payloads of their entries.
+    fn encode_messages(&mut self, head: &mut FrameHead, parts: &mut Vec<Bytes>) -> Crc {
+        let mut crc = Crc::default();
+        for message in self.messages.drain(..) {
+            let body = body_head(message.body, &mut head.entries, parts, &mut crc);
+            head.messages.push(MessageHead {
+                group: message.group.0,
+                from: message.from.0,
+                to: message.to.0,
+                term: message.term,
+                body,
+            });
+        }
+        crc
     }
 }
 

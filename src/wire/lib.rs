@@ -4,8 +4,10 @@
 //! then used in place; a broken frame is a [`FrameError`], never a panic.
 //!
 //! Reading order: [`entry`] (what a log holds), [`payload`] and [`checksum`] (what is summed once), [`message`] (what Raft says), [`batch`] and [`membership`] (what an entry's payload
-//! is); [`frame`] (what a core sends another one in one turn), with what stands in it: [`forward`] (commands and their replies),
-//! [`chunk`] (pieces of a group's state), [`comparison`] (digests of it), [`replica_note`] (who belongs to a group) and [`report`] (how nodes and groups do); [`handshake`] (what comes before the first frame) and [`formation`] (what comes before
+//! is); [`frame`] (what a core sends another one in one turn), `payloads` and `frame_error` (how it is taken apart, and what can be wrong), with
+//! what stands in it: [`forward`] (commands and their replies), `leader_note` (who leads), [`chunk`] (pieces of a group's state),
+//! [`comparison`] (digests of it), [`replica_note`] (who belongs to a group) and [`report`] (how nodes and groups do); [`handshake`] (what comes
+//! before the first frame) and [`formation`] (what comes before
 //! there is a cluster).
 
 #![no_std]
