@@ -16,7 +16,7 @@ use bytes::Bytes;
 use rkyv::rancor::Failure;
 use rkyv::{Archive, Serialize};
 use thiserror::Error;
-use types::limits::{FRAME_BYTES_MAX, NODES_COUNT_MAX};
+use types::limits::FRAME_BYTES_MAX;
 use types::{CoreAddr, CoreId, GroupId, NodeId, ReplicaId};
 
 use crate::batch::archive_behind;
@@ -26,7 +26,7 @@ use crate::entry::{Entry, EntryKind};
 use crate::forward::{ArchivedReplyHead, ArchivedRequestHead, Replies, ReplyHead, RequestHead, Requests};
 use crate::message::{Body, Message};
 use crate::replica_note::{ReplicaNote, ReplicaNoteKind};
-use crate::report::{Healths, NodeHealth, Report, ReportError};
+use crate::report::{ArchivedHealthHead, HealthHead, Healths, Report, ReportError};
 
 /// Length of the fixed part of a frame.
 pub const FRAME_HEADER_BYTES: usize = 24;
@@ -201,12 +201,6 @@ struct ReplicaNoteHead {
 }
 
 #[derive(Archive, Serialize)]
-struct HealthHead {
-    node: u32,
-    health: u8,
-}
-
-#[derive(Archive, Serialize)]
 struct MapHead {
     epoch: u64,
     is_wanted: bool,
@@ -272,10 +266,7 @@ impl Frame {
             healths: Vec::new(),
             map: MapHead::of(&self.map),
         };
-        if let Some(healths) = self.healths.take() {
-            let of_node = |(node, health): &(NodeId, NodeHealth)| HealthHead { node: node.0, health: *health as u8 };
-            (head.healths_term, head.healths) = (healths.term, healths.nodes.iter().map(of_node).collect());
-        }
+        (head.healths_term, head.healths) = HealthHead::of(self.healths.take());
         for message in self.messages.drain(..) {
             let body = body_head(message.body, &mut head.entries, parts);
             head.messages.push(MessageHead {
@@ -324,11 +315,7 @@ impl Frame {
             push_part(parts, bytes);
         }
         self.changes.drain(..).for_each(|change| push_part(parts, change));
-        if let Some(report) = self.report.take() {
-            let bytes = report.encode();
-            head.report_len = bytes.len() as u32;
-            push_part(parts, bytes);
-        }
+        head.report_len = push_report(parts, self.report.take());
         push_part(parts, core::mem::take(&mut self.map).map);
         parts[0] = seal(&head, &parts[1..]);
     }
@@ -488,11 +475,9 @@ impl FrameHeader {
         for len in head.change_lens.iter() {
             frame.changes.push(payloads.take(len.to_native() as usize)?);
         }
-        let report_len = head.report_len.to_native() as usize;
-        if report_len > 0 {
-            frame.report = Some(Report::decode(&payloads.take(report_len)?)?);
-        }
-        frame.healths = decode_healths(head)?;
+        frame.report = Report::decode_part(&payloads.take(head.report_len.to_native() as usize)?)?;
+        let healths = ArchivedHealthHead::decode(head.healths_term.to_native(), &head.healths);
+        frame.healths = healths.ok_or(FrameError::Metadata)?;
         frame.map = MapNote {
             epoch: head.map.epoch.to_native(),
             is_wanted: head.map.is_wanted,
@@ -577,17 +562,11 @@ fn decode_chunk(head: &ArchivedChunkHead, payloads: &mut Payloads) -> Result<Chu
     Ok(ChunkReply { group: GroupId(head.group.to_native()), last_index: head.last_index.to_native(), chunk })
 }
 
-fn decode_healths(head: &ArchivedFrameHead) -> Result<Option<Healths>, FrameError> {
-    let term = head.healths_term.to_native();
-    if head.healths.len() > NODES_COUNT_MAX || (term == 0 && !head.healths.is_empty()) {
-        return Err(FrameError::Metadata);
-    }
-    let mut nodes = Vec::with_capacity(head.healths.len());
-    for node in head.healths.iter() {
-        let health = NodeHealth::from_u8(node.health).ok_or(FrameError::Metadata)?;
-        nodes.push((NodeId(node.node.to_native()), health));
-    }
-    Ok((term > 0).then_some(Healths { term, nodes }))
+fn push_report(parts: &mut Vec<Bytes>, report: Option<Report>) -> u32 {
+    let bytes = report.map(|report| report.encode()).unwrap_or_default();
+    let len = bytes.len() as u32;
+    push_part(parts, bytes);
+    len
 }
 
 fn decode_requests(head: &ArchivedFrameHead, payloads: &mut Payloads) -> Result<Requests, FrameError> {
