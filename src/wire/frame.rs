@@ -208,6 +208,13 @@ struct MapHead {
     len: u32,
 }
 
+impl LeaderHead {
+    fn of(note: LeaderNote) -> LeaderHead {
+        let CoreAddr { node, core } = note.place;
+        LeaderHead { group: note.group.0, term: note.term, node: node.0, core: core.0 }
+    }
+}
+
 impl ChunkRequestHead {
     fn of(request: ChunkRequest) -> ChunkRequestHead {
         ChunkRequestHead { group: request.group.0, last_index: request.last_index, offset: request.offset }
@@ -284,12 +291,7 @@ impl Frame {
         let replies = core::mem::take(&mut self.replies);
         head.replies = replies.heads;
         push_part(parts, replies.bytes);
-        head.leaders.extend(self.leaders.drain(..).map(|note| LeaderHead {
-            group: note.group.0,
-            term: note.term,
-            node: note.place.node.0,
-            core: note.place.core.0,
-        }));
+        head.leaders.extend(self.leaders.drain(..).map(LeaderHead::of));
         head.chunk_requests.extend(self.chunk_requests.drain(..).map(ChunkRequestHead::of));
         for reply in self.chunks.drain(..) {
             let chunk = reply.chunk.unwrap_or(Chunk { offset: 0, total_bytes: 0, bytes: Bytes::new() });
