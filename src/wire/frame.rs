@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use rkyv::rancor::Failure;
 use rkyv::{Archive, Serialize};
-use types::limits::{FRAME_BYTES_MAX, NODES_COUNT_MAX};
+use types::limits::FRAME_BYTES_MAX;
 use types::{CoreAddr, CoreId, GroupId, NodeId, ReplicaId};
 
 use crate::batch::archive_behind;
@@ -29,7 +29,7 @@ use crate::leader_note::LeaderNote;
 use crate::message::{Body, Message};
 use crate::payloads::Payloads;
 use crate::replica_note::{ReplicaNote, ReplicaNoteKind};
-use crate::report::{Healths, NodeHealth, Report};
+use crate::report::{ArchivedHealthHead, HealthHead, Healths, Report};
 
 /// Length of the fixed part of a frame.
 pub const FRAME_HEADER_BYTES: usize = 24;
@@ -170,17 +170,18 @@ struct ReplicaNoteHead {
 }
 
 #[derive(Archive, Serialize)]
-struct HealthHead {
-    node: u32,
-    health: u8,
-}
-
-#[derive(Archive, Serialize)]
 struct MapHead {
     epoch: u64,
     is_wanted: bool,
     // 0: there is none.
     len: u32,
+}
+
+impl LeaderHead {
+    fn of(note: LeaderNote) -> LeaderHead {
+        let CoreAddr { node, core } = note.place;
+        LeaderHead { group: note.group.0, term: note.term, node: node.0, core: core.0 }
+    }
 }
 
 impl ChunkRequestHead {
@@ -241,10 +242,7 @@ impl Frame {
             healths: Vec::new(),
             map: MapHead::of(&self.map),
         };
-        if let Some(healths) = self.healths.take() {
-            let of_node = |(node, health): &(NodeId, NodeHealth)| HealthHead { node: node.0, health: *health as u8 };
-            (head.healths_term, head.healths) = (healths.term, healths.nodes.iter().map(of_node).collect());
-        }
+        (head.healths_term, head.healths) = HealthHead::of(self.healths.take());
         let mut crc = self.encode_messages(&mut head, parts);
         let entries_end = parts.len();
         let requests = core::mem::take(&mut self.requests);
@@ -254,12 +252,7 @@ impl Frame {
         let replies = core::mem::take(&mut self.replies);
         head.replies = replies.heads;
         push_part(parts, replies.bytes);
-        head.leaders.extend(self.leaders.drain(..).map(|note| LeaderHead {
-            group: note.group.0,
-            term: note.term,
-            node: note.place.node.0,
-            core: note.place.core.0,
-        }));
+        head.leaders.extend(self.leaders.drain(..).map(LeaderHead::of));
         head.chunk_requests.extend(self.chunk_requests.drain(..).map(ChunkRequestHead::of));
         for reply in self.chunks.drain(..) {
             let chunk = reply.chunk.unwrap_or(Chunk { offset: 0, total_bytes: 0, bytes: Bytes::new() });
@@ -285,11 +278,7 @@ impl Frame {
             push_part(parts, bytes);
         }
         self.changes.drain(..).for_each(|change| push_part(parts, change));
-        if let Some(report) = self.report.take() {
-            let bytes = report.encode();
-            head.report_len = bytes.len() as u32;
-            push_part(parts, bytes);
-        }
+        head.report_len = push_report(parts, self.report.take());
         push_part(parts, core::mem::take(&mut self.map).map);
         parts[entries_end..].iter().for_each(|part| crc.add(part));
         parts[0] = seal(&head, &parts[1..], crc.finish());
@@ -479,11 +468,9 @@ impl FrameHeader {
         for len in head.change_lens.iter() {
             frame.changes.push(payloads.take(len.to_native() as usize)?);
         }
-        let report_len = head.report_len.to_native() as usize;
-        if report_len > 0 {
-            frame.report = Some(Report::decode(&payloads.take(report_len)?)?);
-        }
-        frame.healths = decode_healths(head)?;
+        frame.report = Report::decode_part(&payloads.take(head.report_len.to_native() as usize)?)?;
+        let healths = ArchivedHealthHead::decode(head.healths_term.to_native(), &head.healths);
+        frame.healths = healths.ok_or(FrameError::Metadata)?;
         frame.map = MapNote {
             epoch: head.map.epoch.to_native(),
             is_wanted: head.map.is_wanted,
@@ -557,17 +544,11 @@ fn decode_chunk(head: &ArchivedChunkHead, payloads: &mut Payloads<'_>) -> Result
     Ok(ChunkReply { group: GroupId(head.group.to_native()), last_index: head.last_index.to_native(), chunk })
 }
 
-fn decode_healths(head: &ArchivedFrameHead) -> Result<Option<Healths>, FrameError> {
-    let term = head.healths_term.to_native();
-    if head.healths.len() > NODES_COUNT_MAX || (term == 0 && !head.healths.is_empty()) {
-        return Err(FrameError::Metadata);
-    }
-    let mut nodes = Vec::with_capacity(head.healths.len());
-    for node in head.healths.iter() {
-        let health = NodeHealth::from_u8(node.health).ok_or(FrameError::Metadata)?;
-        nodes.push((NodeId(node.node.to_native()), health));
-    }
-    Ok((term > 0).then_some(Healths { term, nodes }))
+fn push_report(parts: &mut Vec<Bytes>, report: Option<Report>) -> u32 {
+    let bytes = report.map(|report| report.encode()).unwrap_or_default();
+    let len = bytes.len() as u32;
+    push_part(parts, bytes);
+    len
 }
 
 fn decode_requests(head: &ArchivedFrameHead, payloads: &mut Payloads<'_>) -> Result<Requests, FrameError> {

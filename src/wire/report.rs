@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 use thiserror::Error;
-use types::limits::REPLICAS_COUNT_MAX;
+use types::limits::{NODES_COUNT_MAX, REPLICAS_COUNT_MAX};
 use types::{GroupId, Index, NodeId, ReplicaId, Term};
 
 use crate::membership::{Membership, MembershipError};
@@ -103,6 +103,35 @@ pub enum NodeHealth {
     Down = 3,
 }
 
+/// A node in the metadata of a frame.
+#[derive(rkyv::Archive, rkyv::Serialize)]
+pub(crate) struct HealthHead {
+    node: u32,
+    health: u8,
+}
+
+impl HealthHead {
+    /// The term and the nodes; term 0 if there is nothing.
+    pub(crate) fn of(healths: Option<Healths>) -> (Term, Vec<HealthHead>) {
+        let Healths { term, nodes } = healths.unwrap_or_default();
+        (term, nodes.iter().map(|(node, health)| HealthHead { node: node.0, health: *health as u8 }).collect())
+    }
+}
+
+impl ArchivedHealthHead {
+    /// What a frame holds, if anything; `None` if it makes no sense.
+    pub(crate) fn decode(term: Term, heads: &[ArchivedHealthHead]) -> Option<Option<Healths>> {
+        if heads.len() > NODES_COUNT_MAX || (term == 0 && !heads.is_empty()) {
+            return None;
+        }
+        let of_node = |head: &ArchivedHealthHead| {
+            NodeHealth::from_u8(head.health).map(|health| (NodeId(head.node.to_native()), health))
+        };
+        let nodes = heads.iter().map(of_node).collect::<Option<Vec<_>>>()?;
+        Some((term > 0).then_some(Healths { term, nodes }))
+    }
+}
+
 /// Why bytes are no report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ReportError {
@@ -158,6 +187,11 @@ impl Report {
         }
         self.groups.iter().for_each(|group| group.encode(&mut bytes));
         Bytes::from(bytes)
+    }
+
+    /// What a frame holds: no bytes are no report.
+    pub(crate) fn decode_part(bytes: &[u8]) -> Result<Option<Report>, ReportError> {
+        if bytes.is_empty() { Ok(None) } else { Report::decode(bytes).map(Some) }
     }
 
     /// Reads what [`Report::encode`] has written, and checks that it makes sense.

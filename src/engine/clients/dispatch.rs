@@ -65,13 +65,10 @@ impl Clients {
                 Ok(slot) => return Dispatch::Slot { port, command, slot },
                 Err(refusal) => refusal,
             },
-            Scope::Leader => {
-                match args.get(2).and_then(resp::number::parse_i64).and_then(|id| u32::try_from(id).ok()) {
-                    Some(id) => return Dispatch::Group { command, group: GroupId(id) },
-                    None => Refusal::NoGroup,
-                }
-            }
-            Scope::ClusterLeader => return Dispatch::Group { command, group: GroupId(0) },
+            Scope::Leader | Scope::ClusterLeader => match group_named(command, args) {
+                Some(group) => return Dispatch::Group { command, group },
+                None => Refusal::NoGroup,
+            },
             Scope::Cursor => match args.get(1).and_then(data::ScanCursor::parse) {
                 Some(cursor) => return Dispatch::Cursor { port, command, slot: cursor.slot },
                 None => {
@@ -131,6 +128,14 @@ impl Clients {
         let protocol = client.protocol;
         client.replies.write_next(|out| Reply::new(out, protocol).error_bytes(message));
         self.touch(conn);
+    }
+}
+
+/// The group that a command is about which its leader carries out.
+fn group_named(command: &Command, args: Args<'_>) -> Option<GroupId> {
+    match command.scope {
+        Scope::ClusterLeader => Some(GroupId(0)),
+        _ => args.get(2).and_then(resp::number::parse_i64).and_then(|id| u32::try_from(id).ok()).map(GroupId),
     }
 }
 

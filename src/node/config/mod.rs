@@ -198,9 +198,8 @@ impl Config {
             groups_count: number(top, &keys::GROUPS),
             settings: settings(top),
         };
-        if let Err(error) = ClusterMap::bootstrap(&bootstrap) {
-            problems.push(rule_problem(top, &error.to_string()));
-        }
+        let broken_rule = ClusterMap::bootstrap(&bootstrap).err();
+        problems.extend(broken_rule.map(|error| rule_problem(top, &error.to_string())));
         let admin_host = top.text(&keys::ADMIN_HOST).and_then(|host| host.parse().ok()).unwrap_or(own.host);
         check_values(top, problems);
         let mut config = Config {
@@ -230,8 +229,7 @@ impl Config {
             client_stall_timeout: millis(top, &keys::CLIENT_STALL_TIMEOUT_MS_KEY),
             leader_wait: millis(top, &keys::LEADER_WAIT_MS),
             stop_timeout: millis(top, &keys::STOP_TIMEOUT_MS),
-            latency_threshold: Some(millis(top, &keys::LATENCY_THRESHOLD_MS))
-                .filter(|threshold| !threshold.is_zero()),
+            latency_threshold: latency_threshold(top),
             slow_log_min: slow_log_min(top),
             slow_log_len_max: number(top, &keys::SLOWLOG_LEN_MAX),
             compare_interval: seconds(top, &keys::COMPARE_INTERVAL_S),
@@ -252,6 +250,11 @@ impl Config {
         config.memory_bytes_max = bytes.unwrap_or_else(|| memory::share_of_core(config.node().cores.into()));
         Some(config)
     }
+}
+
+/// From which time on something is an event.
+fn latency_threshold(top: &Table) -> Option<Duration> {
+    Some(millis(top, &keys::LATENCY_THRESHOLD_MS)).filter(|threshold| !threshold.is_zero())
 }
 
 /// What values may be beside their ranges.
