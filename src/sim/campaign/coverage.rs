@@ -38,7 +38,6 @@ pub const REQUIRED: &[(&str, &str)] = &[
     ("planner_rounds_lost", "a round ends when another leads, or none"),
     ("planner_steps_dead", "a replica of a node that is down is replaced"),
     ("planner_steps_drain", "a leader leaves a node that is drained"),
-    ("planner_dismissals", "a node that was asked to leave is removed, as nothing is left on it"),
     ("world: a mesh was full", "a message to another core of the node is handed back"),
     ("world: a stream was given up", "a cut lasted longer than a connection"),
     ("snapshot_rounds", "a snapshot took so long to come that there was a newer one"),
