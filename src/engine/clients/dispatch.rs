@@ -50,10 +50,7 @@ impl Clients {
         };
         // As Redis has it, which takes a monitor for something like a replica.
         if client.is_monitor && (command.is_write() || command.flags.contains(Flags::READONLY)) {
-            self.note_command(ctx, conn, command.full_name);
-            ctx.commands.reject(command.id);
-            self.answer_now(ctx, conn, resp::errors::MONITOR_KEYSPACE.as_bytes());
-            return Dispatch::Answered;
+            return self.reject(ctx, conn, command, resp::errors::MONITOR_KEYSPACE.as_bytes());
         }
         let refused = match command.scope {
             Scope::Local => return Dispatch::Local(command),
@@ -72,20 +69,14 @@ impl Clients {
             Scope::Cursor => match args.get(1).and_then(data::ScanCursor::parse) {
                 Some(cursor) => return Dispatch::Cursor { port, command, slot: cursor.slot },
                 None => {
-                    self.note_command(ctx, conn, command.full_name);
-                    ctx.commands.reject(command.id);
-                    self.answer_now(ctx, conn, data::Error::InvalidCursor.message().as_bytes());
-                    return Dispatch::Answered;
+                    return self.reject(ctx, conn, command, data::Error::InvalidCursor.message().as_bytes());
                 }
             },
             Scope::Everywhere => {
                 if command.is_write()
                     && let Err(error) = data::check(command.id, args)
                 {
-                    self.note_command(ctx, conn, command.full_name);
-                    ctx.commands.reject(command.id);
-                    self.answer_now(ctx, conn, error.message().as_bytes());
-                    return Dispatch::Answered;
+                    return self.reject(ctx, conn, command, error.message().as_bytes());
                 }
                 let merge = match command.id {
                     CommandId::Keys => Merge::Concat,
@@ -96,10 +87,15 @@ impl Clients {
                 return Dispatch::FanOut { port, command, merge };
             }
         };
-        self.note_command(ctx, conn, command.full_name);
         ctx.refused(refused, None);
+        self.reject(ctx, conn, command, refused.message().as_bytes())
+    }
+
+    /// A command that was understood is not executed, and this is said instead.
+    fn reject(&mut self, ctx: &mut Context, conn: ConnId, command: &'static Command, message: &[u8]) -> Dispatch {
+        self.note_command(ctx, conn, command.full_name);
         ctx.commands.reject(command.id);
-        self.answer_now(ctx, conn, refused.message().as_bytes());
+        self.answer_now(ctx, conn, message);
         Dispatch::Answered
     }
 

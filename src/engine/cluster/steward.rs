@@ -13,7 +13,7 @@ use meta::{ClusterMap, Detector, Health, Patience};
 use types::{CoreAddr, GroupId, Instant, NodeId, Term};
 use wire::{GroupFigures, Healths, NodeFigures, NodeHealth, Report};
 
-use super::tasks::{Foretold, Task, tasks};
+use super::tasks::{Foretold, Picture, tasks};
 
 /// How far apart rounds are.
 const ROUND_EVERY: Duration = Duration::from_secs(1);
@@ -111,19 +111,6 @@ pub(crate) struct PlannedStep {
     pub(crate) step: Step,
     /// Where whoever leads the group lives, if it is that one which is asked.
     pub(crate) leader: Option<CoreAddr>,
-}
-
-/// What the last round has found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Picture {
-    /// How the nodes are.
-    pub(crate) healths: BTreeMap<NodeId, Health>,
-    /// What is under way.
-    pub(crate) tasks: Vec<Task>,
-    /// What a person should know at once.
-    pub(crate) alarm: Option<String>,
-    /// Nodes that are to leave and on which nothing is left.
-    pub(crate) emptied: Vec<NodeId>,
 }
 
 impl Steward {

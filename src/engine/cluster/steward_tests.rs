@@ -3,7 +3,7 @@ use types::{CoreId, ReplicaId};
 use wire::{Member, Membership, SilentMember};
 
 use super::*;
-use crate::cluster::tasks::{TaskKind, TaskState};
+use crate::cluster::tasks::{Task, TaskKind, TaskState};
 use crate::config::Config;
 
 const GIB: u64 = 1 << 30;

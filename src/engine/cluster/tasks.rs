@@ -9,7 +9,6 @@ use resp::Reply;
 use types::{GroupId, NodeId};
 
 use super::listings::{field, text};
-use super::steward::Picture;
 
 /// How many groups and how many reasons one text names.
 const GROUPS_NAMED_MAX: usize = 8;
@@ -48,6 +47,19 @@ pub(crate) struct Task {
     pub(crate) state: TaskState,
     /// Invariant: empty while it runs.
     pub(crate) reason: String,
+}
+
+/// What the last round has found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Picture {
+    /// How the nodes are.
+    pub(crate) healths: BTreeMap<NodeId, Health>,
+    /// What is under way.
+    pub(crate) tasks: Vec<Task>,
+    /// What a person should know at once.
+    pub(crate) alarm: Option<String>,
+    /// Nodes that are to leave and on which nothing is left.
+    pub(crate) emptied: Vec<NodeId>,
 }
 
 impl TaskKind {

@@ -4,7 +4,7 @@ use raft::Ready;
 
 use crate::context::Context;
 use crate::error::Error;
-use crate::groups::standing::is_of_question;
+use crate::groups::questions::is_of_question;
 use crate::groups::{GroupEffect, Groups};
 use crate::observe::Event;
 use crate::replies::ReplySink;

@@ -14,7 +14,7 @@
 //! Reading order: `replica` (what is kept of one), `addresses`, `batch_queue`, `proposals` and `waiting_reads`, `writes`,
 //! `reads`, `news` (what the groups are told), `drive` (what Raft wants done), `applying` and `apply`, `cold` and `rows_read` (rows that are not in memory), `pressure` and `evict`, `failed` (batches that are not applied),
 //! `forwarded_queue` and `forwarded` (commands of other cores, and who waits for room), `requeue` and `leaving` (a leadership is
-//! lost), `leadership`, `members` (who takes part), `orders` (what operators want of that), `standing` and `retire` (who does no more), `install`, `release` (memory of removed keys), `expiry`, `comparing`, `compare` and `divergence` (whether replicas hold the
+//! lost), `leadership`, `members` (who takes part), `order` and `orders` (what operators want of that), `questions`, `standing` and `retire` (who does no more), `install`, `release` (memory of removed keys), `expiry`, `comparing`, `compare` and `divergence` (whether replicas hold the
 //! same), `timers`, `sources`, `led`, `reporting` and `views` (what others see).
 
 mod addresses;
@@ -38,9 +38,11 @@ mod leaving;
 mod led;
 mod members;
 mod news;
+mod order;
 mod orders;
 mod pressure;
 mod proposals;
+mod questions;
 mod reads;
 mod release;
 mod replica;
@@ -76,14 +78,14 @@ use self::comparing::Comparing;
 pub(crate) use self::forwarded::Arrival;
 use self::gather::Gather;
 pub(crate) use self::install::InstalledState;
-use self::orders::Orders;
-pub(crate) use self::orders::PlannerQuestion;
+use self::order::Orders;
+pub(crate) use self::order::PlannerQuestion;
 use self::pressure::Pressure;
+use self::questions::Questions;
+pub(crate) use self::questions::is_unwanted;
 pub(crate) use self::replica::NewReplica;
 use self::replica::Replica;
 use self::sources::Sources;
-use self::standing::Questions;
-pub(crate) use self::standing::is_unwanted;
 use self::timers::Timers;
 use crate::budget::Budget;
 use crate::comparison::ComparePoint;

@@ -9,48 +9,14 @@
 //!
 //! A replica that has applied the entry which removes it need not ask. That a cached map does not name it proves nothing: neither alone.
 
-use std::collections::BTreeMap;
-
 use meta::ClusterMap;
 use raft::ReadState;
-use types::{CoreAddr, GroupId, ReplicaId};
-use wire::{LeaderNote, Membership, ReplicaNote, ReplicaNoteKind};
+use types::CoreAddr;
+use wire::{LeaderNote, ReplicaNote, ReplicaNoteKind};
 
 use crate::context::Context;
+use crate::groups::questions::{QUESTION, QUESTIONS_COUNT_MAX, Question, is_unwanted, names};
 use crate::groups::{GroupEffect, Groups};
-
-/// Questions that wait until the leadership is confirmed. Whoever asks does so again if there is no answer.
-const QUESTIONS_COUNT_MAX: usize = 256;
-/// Tells the numbers of questions from those of the checks that reads wait for.
-const QUESTION: u64 = 1 << 63;
-
-/// A question that waits.
-struct Question {
-    from: CoreAddr,
-    note: ReplicaNote,
-}
-
-/// The questions that wait, by number.
-#[derive(Default)]
-pub(super) struct Questions {
-    open: BTreeMap<u64, Question>,
-    next_number: u64,
-}
-
-/// Whether a check of the leadership was asked for because of a question.
-pub(super) fn is_of_question(check: u64) -> bool {
-    check & QUESTION != 0
-}
-
-fn names(membership: &Membership, replica: ReplicaId) -> bool {
-    membership.members().any(|member| member.id == replica)
-}
-
-/// Whether a map knows a replica and does not want it.
-pub(crate) fn is_unwanted(map: &ClusterMap, group: GroupId, replica: ReplicaId) -> bool {
-    let is_wanted = |spec: &meta::Group| spec.replicas.iter().any(|wanted| wanted.id == replica);
-    replica < map.next_replica && map.group(group).is_some_and(|spec| !is_wanted(spec))
-}
 
 impl Groups {
     /// A core asks whether the replica there is a member. Answered by a [`GroupEffect::Gone`] if this one leads and it is none.
