@@ -54,7 +54,7 @@ pub struct ClusterSpec {
     pub nodes: u32,
     /// Machines beside those of the nodes, on which new nodes may join.
     pub spares: u32,
-    /// How many replicas each group has: on every node one, unless some are kept free for replicas to move there.
+    /// How many replicas each group has at most: on every node one, unless some are kept free for replicas to move there.
     pub replicas: u32,
     /// Cores of each.
     pub cores: u16,
@@ -147,7 +147,7 @@ impl Hostility {
 }
 
 impl ClusterSpec {
-    /// The shape of a seed's cluster.
+    /// The shape of a seed's cluster, of which every node has a replica of each group. Runs let replicas move as well.
     pub fn of_seed(seed: u64) -> ClusterSpec {
         let mut prng = Prng::stream(seed, "shape");
         let nodes = prng.pick(&[1, 3, 3, 3, 3, 3, 5]);
@@ -157,7 +157,7 @@ impl ClusterSpec {
         let cluster_spec = ClusterSpec {
             nodes,
             spares: Prng::stream(seed, "spares").pick(&[0, 0, 1]),
-            replicas: nodes.min(5),
+            replicas: 5,
             cores: prng.pick(&[1, 1, 2]),
             groups: prng.pick(&[1, 2, 3, 8]),
             load: Load::Usual,
@@ -187,11 +187,11 @@ impl ClusterSpec {
         // long.
         let drift_ppm_max = prng.pick(&[10_000, 200_000]);
         let mesh_count_max = prng.pick(&[2, 16, MESH_COUNT_MAX]);
-        ClusterSpec { drift_ppm_max, mesh_count_max, ..cluster_spec }.with_load(seed).with_moves(seed)
+        ClusterSpec { drift_ppm_max, mesh_count_max, ..cluster_spec }.with_load(seed)
     }
 
     /// Has replicas move if the seed wants that: three of each group on more nodes, or one on the cores of a single node.
-    fn with_moves(self, seed: u64) -> ClusterSpec {
+    pub fn with_moves(self, seed: u64) -> ClusterSpec {
         let mut prng = Prng::stream(seed, "moves");
         if self.load == Load::ManyGroups || prng.below(1_000) >= MOVES_PER_MILLE {
             return self;

@@ -35,7 +35,7 @@ const STEP: u64 = 100_000_000;
 
 /// Carries out a run. `is_told` tells what happens in words on the standard error.
 pub fn run(spec: &Spec, is_told: bool) -> Report {
-    let mut cluster_spec = ClusterSpec::of_seed(spec.seed);
+    let mut cluster_spec = ClusterSpec::of_seed(spec.seed).with_moves(spec.seed);
     broken::change_cluster(spec.broken, &mut cluster_spec);
     let cluster = Cluster::new(spec.seed, &cluster_spec, spec.broken, is_told);
     let mut sessions =

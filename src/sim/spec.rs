@@ -28,7 +28,7 @@ pub struct Spec {
 impl Spec {
     /// The run of a seed.
     pub fn of_seed(seed: u64, busy: Duration, broken: Option<Broken>) -> Spec {
-        let mut cluster_spec = ClusterSpec::of_seed(seed);
+        let mut cluster_spec = ClusterSpec::of_seed(seed).with_moves(seed);
         broken::change_cluster(broken, &mut cluster_spec);
         let busy = cluster_spec.busy(busy);
         let busy_ms = busy.as_millis() as u64;

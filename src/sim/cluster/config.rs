@@ -37,7 +37,7 @@ pub(super) fn map(seed: u64, cluster_spec: &ClusterSpec) -> ClusterMap {
     let nodes = (1..=cluster_spec.nodes).map(|number| node(cluster_spec, number));
     let (heartbeat, shortest, longest) = cluster_spec.timing_ms;
     let settings = Settings {
-        replication_factor: cluster_spec.replicas as u8,
+        replication_factor: cluster_spec.replicas.min(cluster_spec.nodes) as u8,
         read_mode: cluster_spec.read_mode,
         heartbeat_interval_ms: heartbeat,
         election_timeout_min_ms: shortest,

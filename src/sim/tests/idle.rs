@@ -42,10 +42,10 @@ fn per_second(cluster: &Cluster, cores_count: u32, counter: &str) -> f64 {
 }
 
 #[test]
-fn a_core_without_others_wakes_ten_times_a_second() {
+fn a_core_without_others_wakes_ten_times_a_second_and_once_to_plan() {
     for seed in 1..=3 {
         let rate = per_second(&quiet(seed, 1, 1), 1, "turns");
-        assert!((9.0..=10.5).contains(&rate), "seed {seed}: {rate} turns per second");
+        assert!((10.0..=11.5).contains(&rate), "seed {seed}: {rate} turns per second");
     }
 }
 
