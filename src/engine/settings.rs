@@ -80,7 +80,7 @@ impl Default for NodeSettings {
             scrub_bytes_per_s: defaults::SCRUB_BYTES_PER_S,
             scrub_interval: Some(defaults::SCRUB_INTERVAL),
             node_down_after: defaults::NODE_DOWN_AFTER,
-            balance: true,
+            balance: false,
             shown: Vec::new(),
         }
     }

@@ -11,9 +11,6 @@ use crate::sys::RawAddr;
 /// Most connections of a core, so that a place fits into what an operation carries.
 pub(crate) const CONNS_COUNT_MAX: usize = 1 << 20;
 
-/// The buffer of a socket takes a send of this length at once, as a rule: the kernel's smallest default is 16 KiB.
-const INSTANT_SEND_BYTES_MAX: usize = 16 << 10;
-
 /// Operations of a connection that the kernel holds.
 pub(crate) mod pending {
     pub(crate) const RECV: u8 = 1;
@@ -87,13 +84,6 @@ pub(crate) struct Sending {
     pub(crate) turn: u64,
     /// Whether the loop waits for its end.
     pub(crate) is_awaited: bool,
-}
-
-impl Sending {
-    /// Whether it ends as soon as it is submitted, as a rule.
-    pub(crate) fn is_instant(&self) -> bool {
-        self.sent == 0 && self.len <= INSTANT_SEND_BYTES_MAX && !self.is_awaited
-    }
 }
 
 /// The list of parts of a gathering send, in the kernel's form. Boxed, so that it stays where it is.

@@ -238,8 +238,7 @@ impl Core {
         if sleeps {
             reactor.stats.sleeps_count += 1;
             let timeout = (until != Instant::NEVER).then(|| until.since(now));
-            let instant_count = reactor.instant_sends_count;
-            reactor.ring.enter_for_news(instant_count, timeout);
+            reactor.ring.enter(1, timeout);
         } else {
             reactor.ring.enter(0, None);
         }

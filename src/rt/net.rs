@@ -325,8 +325,6 @@ impl Reactor {
     pub(crate) fn wake_when_sent(&mut self, id: ConnId) {
         if let Some(sending) = self.conns.get(id).and_then(|conn| conn.sending.as_mut()) {
             sending.is_awaited = true;
-            // It may have been one of these.
-            self.instant_sends_count = self.instant_sends_count.saturating_sub(1);
         }
     }
 
@@ -334,8 +332,6 @@ impl Reactor {
         let conn = self.conns.get(id).expect("callers have just looked it up");
         let entry = send_entry(conn);
         conn.pending |= pending::SEND;
-        let is_instant = conn.sending.as_ref().is_some_and(Sending::is_instant);
-        self.instant_sends_count += u32::from(is_instant);
         self.net_in_flight_count += 1;
         // SAFETY: the connection keeps descriptor, buffers and their list until the operation has ended.
         unsafe { self.push(entry, conn_tag(Kind::Send, id)) };

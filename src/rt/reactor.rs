@@ -103,9 +103,6 @@ pub(crate) struct Reactor {
     /// How many of `ready` can wait for something else to end the park: the ends of sends begun in the turn
     /// before it, unless the loop has said that it waits for them.
     quiet_count: usize,
-    /// Sends that were queued since the last look at what has completed, are expected to end as soon as they are submitted, and whose ends
-    /// nobody waits for.
-    pub(crate) instant_sends_count: u32,
     /// Number of the current turn of the loop.
     turn: u64,
     pub(crate) writes_done: VecDeque<WriteDone>,
@@ -146,7 +143,6 @@ impl Reactor {
             starved: VecDeque::new(),
             ready: VecDeque::new(),
             quiet_count: 0,
-            instant_sends_count: 0,
             turn: 1,
             writes_done: VecDeque::new(),
             ops: Ops::default(),
@@ -186,7 +182,6 @@ impl Reactor {
 
     /// Takes in everything that has completed.
     pub(crate) fn reap(&mut self) {
-        self.instant_sends_count = 0;
         loop {
             let mut completions = mem::take(&mut self.completions);
             self.ring.reap(&mut completions);

@@ -53,16 +53,8 @@ pub(crate) struct Ring {
     // What did not fit in the submission queue. Kept in order: all of it is older than what is pushed next.
     backlog: VecDeque<squeue::Entry>,
     flags: EnterFlags,
-    /// Whether the kernel knows a wait for several that is content with one after a while (6.12 and later).
-    has_min_wait: bool,
     pub(crate) counts: RingCounts,
 }
-
-/// How long a wait for several completions lasts before one is enough. Those that are expected at once and do not come, as the other side of a
-/// connection takes nothing, delay what comes meanwhile by this much.
-const MIN_WAIT: Duration = Duration::from_millis(1);
-/// A wait for several needs an end.
-const WAIT_MAX: Duration = Duration::from_secs(3_600);
 
 const OPCODES_NEEDED: [(u8, &str); 10] = [
     (opcode::AcceptMulti::CODE, "IORING_OP_ACCEPT"),
@@ -98,7 +90,6 @@ impl Ring {
             // A core that waits for work is idle, not waiting for a disk.
             flags |= EnterFlags::NO_IOWAIT;
         }
-        let has_min_wait = params.is_feature_min_timeout();
         let mut probe = Probe::new();
         uring.submitter().register_probe(&mut probe).map_err(Error::os("asking io_uring for its operations"))?;
         for (code, name) in OPCODES_NEEDED {
@@ -106,7 +97,7 @@ impl Ring {
                 return Err(host_limits::too_old(name));
             }
         }
-        Ok(Ring { uring, backlog: VecDeque::new(), flags, has_min_wait, counts: RingCounts::default() })
+        Ok(Ring { uring, backlog: VecDeque::new(), flags, counts: RingCounts::default() })
     }
 
     /// Registers a ring of buffers for multishot receives.
@@ -150,19 +141,6 @@ impl Ring {
     /// # Panics
     /// If the kernel refuses the call itself, which means that the ring is broken and nothing can go on.
     pub(crate) fn enter(&mut self, wait: u32, timeout: Option<Duration>) {
-        self.enter_with(wait, None, timeout);
-    }
-
-    /// As [`Ring::enter`], and waits for one completion beside those of `instant_count` operations, which are queued, end at once as a rule,
-    /// and are no news: so that these do not end the wait. Where the kernel cannot do that, they do.
-    pub(crate) fn enter_for_news(&mut self, instant_count: u32, timeout: Option<Duration>) {
-        if instant_count == 0 || !self.has_min_wait {
-            return self.enter(1, timeout);
-        }
-        self.enter_with(1 + instant_count, Some(MIN_WAIT), Some(timeout.unwrap_or(WAIT_MAX)));
-    }
-
-    fn enter_with(&mut self, wait: u32, min_wait: Option<Duration>, timeout: Option<Duration>) {
         loop {
             self.fill_from_backlog();
             let wait = if self.backlog.is_empty() { wait } else { 0 };
@@ -172,9 +150,6 @@ impl Ring {
             let mut args = SubmitArgs::new();
             if timeout.is_some() {
                 args = args.timespec(&timespec);
-            }
-            if let Some(min_wait) = min_wait {
-                args = args.min_wait_usec(min_wait.as_micros() as u32);
             }
             // SAFETY: the flags say that the argument is an extended one, which `args` is; both it and the
             // time outlive the call. Each queued entry was vouched for when it was pushed.

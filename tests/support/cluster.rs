@@ -85,10 +85,6 @@ pub fn dev_command(options: &Options, port: u16) -> Command {
     let mut command = process::bound(binary());
     command.args(["dev", "--nodes", &options.nodes.to_string(), "--cores", &options.cores.to_string()]);
     command.args(["--groups", &options.groups.to_string(), "--port", &port.to_string()]);
-    // What a test has put somewhere stays there, unless it wants otherwise.
-    if !options.set.iter().any(|setting| setting.starts_with("balance=")) {
-        command.args(["--set", "balance=off"]);
-    }
     for setting in &options.set {
         command.args(["--set", setting]);
     }

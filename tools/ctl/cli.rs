@@ -137,8 +137,8 @@ enum Command {
     /// Have the replica on a node lead a group
     ///
     /// The leadership stays where it is if that replica lags behind or is not
-    /// heard. It may go on later, to a node with a better disk or, unless `balance`
-    /// is off, to one that leads less.
+    /// heard. It may go on later, to a node with a better disk or, if `balance` is
+    /// on, to one that leads less.
     Transfer(TransferArgs),
     /// Settings of the nodes
     ///

@@ -17,6 +17,8 @@ use super::tasks::{Foretold, Picture, tasks};
 
 /// How far apart rounds are.
 const ROUND_EVERY: Duration = Duration::from_secs(1);
+/// Loads are means over so long.
+const LOADS_MEASURED_FOR: Duration = Duration::from_secs(60);
 /// A node that reports every second is not suspect for one report that is late.
 const SUSPECT_AFTER_MIN: Duration = Duration::from_millis(2_500);
 /// Most steps that a forecast takes: enough to empty the fullest node.
@@ -41,6 +43,11 @@ impl PlannerSettings {
         }
     }
 
+    /// For how long loads are measured before anything is moved because of them: what nodes tell of the time behind an election says little.
+    fn loads_known_after(self) -> Duration {
+        self.node_down_after.min(LOADS_MEASURED_FOR)
+    }
+
     fn knobs(self) -> Knobs {
         Knobs { balance: self.balance, silence_max: self.node_down_after, ..Knobs::default() }
     }
@@ -49,6 +56,7 @@ impl PlannerSettings {
 /// What is known for one term.
 pub(crate) struct Steward {
     term: Term,
+    began_at: Instant,
     /// What came since the last round began.
     heard: Reports,
     /// `None` while a round is under way.
@@ -126,6 +134,7 @@ impl Steward {
         };
         Steward {
             term,
+            began_at: now,
             heard: Reports::default(),
             work: Some(Box::new(work)),
             // All nodes are heard first.
@@ -177,6 +186,8 @@ impl Steward {
         let work = self.work.take()?;
         self.next_round = now + ROUND_EVERY;
         let heard = std::mem::take(&mut self.heard);
+        let balance = settings.balance && now >= self.began_at + settings.loads_known_after();
+        let settings = PlannerSettings { balance, ..settings };
         Some(Round { term: self.term, work, heard, map: Arc::clone(map), settings, now, leaver })
     }
 

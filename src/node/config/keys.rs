@@ -276,7 +276,7 @@ keys! {
     NODE_DOWN_AFTER_S: "node_down_after_s", RUNTIME, Kind::Int { min: NODE_DOWN_AFTER_S_RANGE.0, max: NODE_DOWN_AFTER_S_RANGE.1 },
         Fallback::Int(defaults::NODE_DOWN_AFTER.as_secs() as i64);
     /// Whether replicas and leaders move so that no node has much more than others; set it alike on all nodes
-    BALANCE: "balance", RUNTIME, Kind::Choice(&["on", "off"]), Fallback::Text("on");
+    BALANCE: "balance", RUNTIME, Kind::Choice(&["on", "off"]), Fallback::Text("off");
     /// Number of the node
     PEER_ID: "id", ADDRESSES, NODE_NUMBER, Required;
     /// Its IP address

@@ -138,13 +138,13 @@ fn replicas_are_compared_as_often_as_is_wanted_or_never() {
 }
 
 #[test]
-fn nodes_are_replaced_after_as_long_as_is_wanted_and_loads_are_balanced_unless_nobody_wants_that() {
+fn nodes_are_replaced_after_as_long_as_is_wanted_and_loads_are_balanced_if_that_is_wanted() {
     let planner = |flags: &[(&str, &str)]| {
         let config = load(THREE, flags).expect("sound");
         (config.node_down_after, config.balance)
     };
-    assert_eq!(planner(&[]), (Duration::from_secs(600), true));
-    assert_eq!(planner(&[("node_down_after_s", "30"), ("balance", "off")]), (Duration::from_secs(30), false));
+    assert_eq!(planner(&[]), (Duration::from_secs(600), false));
+    assert_eq!(planner(&[("node_down_after_s", "30"), ("balance", "on")]), (Duration::from_secs(30), true));
     for wrong in [("node_down_after_s", "2"), ("node_down_after_s", "2592001"), ("balance", "maybe")] {
         assert!(load(THREE, &[wrong]).is_err(), "{wrong:?}");
     }

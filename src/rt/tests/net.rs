@@ -5,14 +5,12 @@ mod common;
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
 use common::{ANY_PORT, Event, LOCALHOST, accepted, closed, events_for, listen, next, one_core, pattern, small};
-use host::{Clock, ConnId, Net, SendBuf, Spawn};
+use host::{ConnId, Net, SendBuf, Spawn};
 use rt::{Config, Runtime};
 
 /// Sends back what comes in until `closes_count` connections have ended. Keeps order per connection.
@@ -450,50 +448,5 @@ fn a_port_in_use_is_an_error_and_unlisten_frees_it() {
         assert_ne!(again, listener);
         runtime.close(conn);
         assert!(closed(&runtime, conn).await.is_none());
-    });
-}
-
-/// A wait does not count on the ends of short sends for longer than a moment.
-#[test]
-fn a_short_send_that_does_not_end_holds_up_nothing_else() {
-    const PART_BYTES: usize = 16 << 10;
-    one_core("a_short_send_that_does_not_end", small(), |runtime| async move {
-        let (_, addr) = listen(&runtime);
-        // Takes nothing.
-        let full = TcpStream::connect(addr).expect("connected");
-        let conn = accepted(&runtime).await;
-        let is_full = Arc::new(AtomicBool::new(false));
-        let talks_until = Arc::clone(&is_full);
-        let talker = thread::spawn(move || {
-            let mut stream = TcpStream::connect(addr).expect("connected");
-            while !talks_until.load(Ordering::Relaxed) {
-                thread::sleep(Duration::from_millis(1));
-                stream.write_all(b"x").expect("taken");
-            }
-        });
-        assert_ne!(accepted(&runtime).await, conn);
-        // Until the buffers on the way are full.
-        runtime.send(conn, SendBuf::Plain(pattern(PART_BYTES)));
-        let (mut begun_at, mut sent_count) = (runtime.now(), 0);
-        loop {
-            let asked_at = runtime.now();
-            let event = next(&runtime).await;
-            let took = runtime.now().since(asked_at);
-            assert!(took < Duration::from_secs(2), "what came meanwhile waited for {took:?}");
-            match event {
-                Event::Sent { conn, buf: SendBuf::Plain(bytes) } => {
-                    sent_count += 1;
-                    begun_at = runtime.now();
-                    runtime.send(conn, SendBuf::Plain(bytes));
-                }
-                Event::Received { .. } if runtime.now().since(begun_at) > Duration::from_millis(200) => break,
-                Event::Received { .. } => {}
-                other => panic!("nothing else is to happen: {other:?}"),
-            }
-        }
-        assert!(sent_count > 0, "the first parts were taken");
-        is_full.store(true, Ordering::Relaxed);
-        talker.join().expect("all of it was taken");
-        drop(full);
     });
 }

@@ -63,7 +63,7 @@ fn show(token: &str, good_for: Duration, page: &mut Page) {
     page.gap();
     page.verbatim(&format!("     coracle server --config FILE --join {token}"));
     page.gap();
-    page.paragraph("It is given its number then, and its share of the replicas unless `balance` is off.", 0);
+    page.paragraph("It is given its number then, and its share of the replicas if `balance` is on.", 0);
 }
 
 /// Has a node leave that holds no replicas, and waits, if that is wanted, until the cluster does not name it any more.
@@ -108,8 +108,8 @@ With it one new node joins the cluster, within 1h 0m. On its machine:
 
      coracle server --config FILE --join 0123456789abcdef0123456789abcdef
 
-It is given its number then, and its share of the replicas unless `balance` is
-off.
+It is given its number then, and its share of the replicas if `balance` is
+on.
 ";
         assert_eq!(page.finish(), expected);
     }
