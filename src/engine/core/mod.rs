@@ -3,7 +3,7 @@
 //! This folder is the only one that knows all parts. They return what is to follow from what they did, and it is carried
 //! here to the part concerned; no rule of any of them stands here. `impl Core` stands here and nowhere else.
 //!
-//! Reading order: this page (the turn), `tick`, `commands` (of clients), `diagnostics` (LATENCY), `monitoring` (MONITOR), `frames` (from and to other cores), `map` (the cluster map), `links` (that follow it), `leaving` (replicas that are not wanted any more), `admitting` (nodes that join, come back without data, or are removed), `reporting` (to whoever leads group 0) and `planning` (there),
+//! Reading order: this page (the turn), `tick`, `commands` (of clients), `diagnostics` (LATENCY), `monitoring` (MONITOR), `frames` (from and to other cores), `map` (the cluster map), `links` (that follow it), `leaving` (replicas that are not wanted any more), `admitting` (nodes that join, come back without data, or are removed), `reporting_state` and `reporting` (to whoever leads group 0), `planning_state` and `planning` (there),
 //! `lookahead` and `prefetch` (rows that will be read), `effects`, `sink` (the
 //! way of replies), `share` (how much a turn does), `reports` (INFO, and what checkers see), `settings` (those that change), `start`.
 
@@ -18,8 +18,10 @@ mod lookahead;
 mod map;
 mod monitoring;
 mod planning;
+mod planning_state;
 mod prefetch;
 mod reporting;
+mod reporting_state;
 mod reports;
 mod settings;
 mod share;
@@ -37,8 +39,8 @@ use types::{CoreAddr, Instant, NodeId};
 use wire::{Frame, Healths};
 
 use self::lookahead::Lookahead;
-use self::planning::Planning;
-use self::reporting::Reporting;
+use self::planning_state::Planning;
+use self::reporting_state::Reporting;
 use self::share::Share;
 use self::sink::out;
 use crate::budget::Permit;

@@ -3,8 +3,6 @@
 //! A round is work for a helper of the host. Its result counts only if this core still leads in the same term; else it is dropped, and
 //! whoever leads begins anew.
 
-use std::cell::RefCell;
-use std::io;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -12,14 +10,13 @@ use host::TaskClass;
 use meta::planner::{Action, Purpose};
 use meta::{Dismiss, MapChange, Replace};
 use resp::Reply;
-use types::{Instant, NodeId};
+
 use wire::{ReplicaNote, ReplicaNoteKind};
 
+use super::planning_state::{Asked, Slot};
 use super::sink::out;
 use super::{Core, CoreHost};
-use crate::cluster::{
-    Foretold, MAP_GROUP, PlannedStep, PlannerSettings, Prospect, RoundResult, Steward, write_foretold, write_tasks,
-};
+use crate::cluster::{MAP_GROUP, PlannedStep, PlannerSettings, Prospect, Steward, write_foretold, write_tasks};
 use crate::groups::PlannerQuestion;
 use crate::origin::Origin;
 use crate::replies::ReplySink;
@@ -34,29 +31,6 @@ const WAIT_SHARE: u32 = 2;
 const NOT_PLANNING: &str = "ERR who leads group 0 has just begun, or does no more: try again";
 const PLAN_FAILED: &str = "ERR the plan could not be made: the log of the node that leads group 0 says why";
 const TOO_MANY: &str = "ERR too many plans are being asked for: try again";
-
-/// What a helper has come to, once it has.
-type Slot<T> = Rc<RefCell<Option<io::Result<T>>>>;
-
-/// What of planning goes on beside turns, and who waits for it.
-#[derive(Default)]
-pub(super) struct Planning {
-    round: Slot<RoundResult>,
-    is_round_under_way: bool,
-    forecast: Slot<Foretold>,
-    /// The node that a forecast under way is about.
-    forecast_of: Option<NodeId>,
-    asked: Vec<Asked>,
-    /// The alarm that was told last.
-    alarm: Option<String>,
-}
-
-/// A question that waits.
-struct Asked {
-    origin: Origin,
-    question: PlannerQuestion,
-    until: Instant,
-}
 
 impl<H: CoreHost> Core<H> {
     /// Goes on with the planner. Called at every tick.
@@ -307,16 +281,5 @@ impl<H: CoreHost> Core<H> {
     /// Whether the planner waits for ticks more often than idle cores tick.
     pub(super) fn planner_wants_ticks(&self) -> bool {
         !self.planning.asked.is_empty() || self.steward.as_ref().is_some_and(Steward::has_steps)
-    }
-}
-
-impl Planning {
-    /// The node that somebody wants a forecast about.
-    fn next_leaver(&self) -> Option<NodeId> {
-        let node = |asked: &Asked| match asked.question {
-            PlannerQuestion::Decommission(node) => Some(node),
-            PlannerQuestion::Tasks => None,
-        };
-        self.asked.iter().find_map(node).filter(|_| self.forecast_of.is_none())
     }
 }

@@ -3,14 +3,14 @@
 //! About once a second each core reports of the groups that it leads, a slice per tick, and the first core of a node of the node. They go
 //! over the links that there are, also within the node.
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
 use host::TaskClass;
-use types::{CoreAddr, CoreId, Instant};
+use types::{CoreAddr, CoreId};
 use wire::{Healths, NodeFigures, Report};
 
+use super::reporting_state::DiskLook;
 use super::{Core, CoreHost, MeshMessage};
 use crate::cluster::MAP_GROUP;
 use crate::origin::LinkId;
@@ -20,25 +20,6 @@ use crate::topology_view::{LeaderTable, LinkTable};
 const REPORT_TO_LEADER_EVERY: Duration = Duration::from_secs(1);
 /// How often the file system is asked how full it is.
 const DISK_LOOK_EVERY: Duration = Duration::from_secs(5);
-
-/// How far a core's reports are.
-#[derive(Default)]
-pub(super) struct Reporting {
-    /// When the next one begins.
-    next_at: Instant,
-    /// With which group the one under way goes on.
-    next_group: Option<usize>,
-    next_disk_look: Instant,
-    disk: Rc<Cell<DiskLook>>,
-}
-
-/// What is known of the disk.
-#[derive(Clone, Copy, Debug, Default)]
-struct DiskLook {
-    /// Bytes in use, and in all.
-    found: Option<(u64, u64)>,
-    is_under_way: bool,
-}
 
 impl<H: CoreHost> Core<H> {
     /// Reports what is due. Called at every tick.

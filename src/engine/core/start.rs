@@ -6,8 +6,8 @@ use std::rc::Rc;
 use types::Instant;
 
 use super::lookahead::Lookahead;
-use super::planning::Planning;
-use super::reporting::Reporting;
+use super::planning_state::Planning;
+use super::reporting_state::Reporting;
 use super::share::Share;
 use super::{Core, CoreHost, ListenerKind, REPORT_EVERY, Stopping};
 use crate::budget::Pool;

@@ -15,7 +15,7 @@
 //! `reads`, `news` (what the groups are told), `drive` (what Raft wants done), `applying` and `apply`, `cold` and `rows_read` (rows that are not in memory), `pressure` and `evict`, `failed` (batches that are not applied),
 //! `forwarded_queue` and `forwarded` (commands of other cores, and who waits for room), `requeue` and `leaving` (a leadership is
 //! lost), `leadership`, `members` (who takes part), `order` and `orders` (what operators want of that), `questions`, `standing` and `retire` (who does no more), `install`, `release` (memory of removed keys), `expiry`, `comparing`, `compare` and `divergence` (whether replicas hold the
-//! same), `timers`, `sources`, `led`, `reporting` and `views` (what others see).
+//! same), `timers`, `sources`, `led`, `group_load`, `reporting` and `views` (what others see).
 
 mod addresses;
 mod apply;
@@ -32,6 +32,7 @@ mod failed;
 mod forwarded;
 mod forwarded_queue;
 mod gather;
+mod group_load;
 mod install;
 mod leadership;
 mod leaving;
