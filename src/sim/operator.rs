@@ -213,7 +213,7 @@ impl Operator {
                 self.stage = Stage::Shows(String::from_utf8_lossy(&token).into_owned(), now.as_nanos());
             }
             (Stage::Shows(..), Answer::Admitted(id, latest)) => {
-                cluster.admit(self.machine.expect("a token is shown for a machine"), id, latest);
+                cluster.admit(self.machine.expect("a token is shown for a machine"), id, *latest);
                 self.stage = Stage::Idle;
             }
             (Stage::Shows(..), Answer::Line(line)) if line.starts_with("-REFUSED") => {
@@ -230,7 +230,7 @@ enum Answer {
     Line(String),
     Bulk(Vec<u8>),
     /// The id that a node is given, and the latest map.
-    Admitted(NodeId, ClusterMap),
+    Admitted(NodeId, Box<ClusterMap>),
 }
 
 impl Answer {
@@ -249,7 +249,7 @@ impl Answer {
         let id = id.strip_prefix(':')?.parse().expect("the id of a node is a number");
         Some(Answer::Admitted(
             NodeId(id),
-            ClusterMap::from_bytes(&latest).expect("the map that a node tells is sound"),
+            Box::new(ClusterMap::from_bytes(&latest).expect("the map that a node tells is sound")),
         ))
     }
 }

@@ -103,10 +103,10 @@ fn product(one: u32, other: u32) -> u64 {
     let [a, b, c, d] = MASKS.map(|mask| u64::from(one) & mask);
     let [e, f, g, h] = MASKS.map(|mask| u64::from(other) & mask);
     let sums = [
-        a * e ^ b * h ^ c * g ^ d * f,
-        a * f ^ b * e ^ c * h ^ d * g,
-        a * g ^ b * f ^ c * e ^ d * h,
-        a * h ^ b * g ^ c * f ^ d * e,
+        (a * e) ^ (b * h) ^ (c * g) ^ (d * f),
+        (a * f) ^ (b * e) ^ (c * h) ^ (d * g),
+        (a * g) ^ (b * f) ^ (c * e) ^ (d * h),
+        (a * h) ^ (b * g) ^ (c * f) ^ (d * e),
     ];
     sums[0] & MASKS[0] | sums[1] & MASKS[1] | sums[2] & MASKS[2] | sums[3] & MASKS[3]
 }

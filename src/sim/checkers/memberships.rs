@@ -15,6 +15,8 @@ use crate::observation::{Electorate, Observation, ObservationKind};
 struct OfGroup {
     /// Those that were logged, by index and term, from the last that is committed on.
     logged: BTreeMap<(Index, Term), Electorate>,
+    /// The last entry that was applied anywhere: what was logged up to there and not applied is undone.
+    applied: Index,
 }
 
 /// The configurations of all groups.
@@ -26,7 +28,8 @@ pub struct Memberships {
 impl Memberships {
     /// Groups that begin with these voters.
     pub fn new(voters: Voters) -> Memberships {
-        let of = |voters| OfGroup { logged: [((0, 0), Electorate { voters, outgoing: Vec::new() })].into() };
+        let of =
+            |voters| OfGroup { logged: [((0, 0), Electorate { voters, outgoing: Vec::new() })].into(), applied: 0 };
         Memberships { groups: voters.into_iter().map(|(group, voters)| (group, of(voters))).collect() }
     }
 
@@ -34,14 +37,15 @@ impl Memberships {
     pub fn observe(&mut self, seen: &Observation) {
         let Some(group) = self.groups.get_mut(&seen.group) else { return };
         match &seen.kind {
-            ObservationKind::Membership { term, index, electorate } => {
-                let committed = group.logged.first_key_value().map_or(0, |((index, _), _)| *index);
-                if *index > committed {
-                    group.logged.insert((*index, *term), electorate.clone());
-                }
+            ObservationKind::Membership { term, index, electorate } if *index > group.applied => {
+                group.logged.insert((*index, *term), electorate.clone());
             }
-            ObservationKind::Applied { index, entry } if group.logged.contains_key(&(*index, entry.term)) => {
-                group.logged = group.logged.split_off(&(*index, entry.term));
+            ObservationKind::Applied { index, entry } => {
+                group.applied = group.applied.max(*index);
+                group.logged.retain(|(logged, term), _| logged != index || *term == entry.term);
+                if group.logged.contains_key(&(*index, entry.term)) {
+                    group.logged = group.logged.split_off(&(*index, entry.term));
+                }
             }
             _ => {}
         }
@@ -99,7 +103,15 @@ mod tests {
         assert_eq!(memberships.in_effect(GROUP).collect::<Vec<_>>(), [&joint, &last]);
         see(&mut memberships, apply(7, 2));
         // A replica that is behind logs it once more.
-        see(&mut memberships, log(5, 2, joint));
+        see(&mut memberships, log(5, 2, joint.clone()));
+        assert_eq!(memberships.in_effect(GROUP).collect::<Vec<_>>(), [&last]);
+        // A deposed leader has logged one that nobody else has.
+        see(&mut memberships, log(9, 1, joint.clone()));
+        assert_eq!(memberships.in_effect(GROUP).collect::<Vec<_>>(), [&last, &joint]);
+        (8..=9).for_each(|index| see(&mut memberships, apply(index, 3)));
+        assert_eq!(memberships.in_effect(GROUP).collect::<Vec<_>>(), [&last]);
+        // It starts again, and reads that from its log.
+        see(&mut memberships, log(9, 1, joint));
         assert_eq!(memberships.in_effect(GROUP).collect::<Vec<_>>(), [&last]);
     }
 }

@@ -198,6 +198,11 @@ impl Checkers {
         self.equal_digests.at_rest()
     }
 
+    /// Whether a node cannot be started any more: what needs all of them may wait for ever.
+    pub fn has_lost_nodes(&self) -> bool {
+        self.strength.has_lost_nodes()
+    }
+
     /// Judges whether every group that was left alone for long is at full strength.
     ///
     /// # Errors

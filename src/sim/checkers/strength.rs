@@ -48,6 +48,11 @@ impl Strength {
         }
     }
 
+    /// Whether a node cannot be started any more.
+    pub fn has_lost_nodes(&self) -> bool {
+        !self.ended.is_empty()
+    }
+
     /// Judges groups that were left alone for long.
     ///
     /// # Errors
