@@ -199,17 +199,18 @@ fn deletes_on_a_full_disk_make_room_and_writes_resume() {
         Ok(disk) => disk,
         Err(why) => return skipped(&why),
     };
-    // Sizes that go together on a disk like this: a flush fits the reserve.
+    // Sizes that go together on a disk like this: a segment of the log and the outcome of the largest merge fit the reserve together.
+    // What a group holds is merged as a whole, so there are more than a few.
     let sizes = [
         "segment_bytes=33554432",
         "log_bytes_max=100663296",
         "group_log_bytes_max=8388608",
         "log_tail_bytes_max=0",
-        "disk_reserve_bytes=33554432",
+        "disk_reserve_bytes=67108864",
     ];
     let options = Options {
         nodes: 1,
-        groups: 2,
+        groups: 8,
         set: sizes.map(str::to_owned).to_vec(),
         data_dir: Some(dir.path().to_owned()),
         restart: true,
