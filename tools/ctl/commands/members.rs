@@ -108,8 +108,7 @@ With it one new node joins the cluster, within 1h 0m. On its machine:
 
      coracle server --config FILE --join 0123456789abcdef0123456789abcdef
 
-It is given its number then, and its share of the replicas if `balance` is
-on.
+It is given its number then, and its share of the replicas if `balance` is on.
 ";
         assert_eq!(page.finish(), expected);
     }
